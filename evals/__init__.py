@@ -1,0 +1,1 @@
+"""Retrieval evaluation: encode once, score many, and say how sure we are."""

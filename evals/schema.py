@@ -1,0 +1,129 @@
+"""The kinds of data that are measured, the encoder they are measured with, and the errors a user sees.
+
+Shapes: n rows, d dimensions, texts, images.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Int
+
+Kind = Literal["text", "image"]
+Role = Literal["query", "document"]
+
+
+class EvalError(Exception):
+    """Something the user can mend: the message names the culprit and the remedy, the class the exit code."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class ConfigError(EvalError):
+    """A command line or a YAML file that cannot be meant."""
+
+    exit_code = 2
+
+
+class InvalidError(EvalError):
+    """Data, weights, embeddings or results that are present but broken or incomplete."""
+
+    exit_code = 3
+
+
+class NotComparableError(EvalError):
+    """Two results that do not measure the same thing."""
+
+    exit_code = 4
+
+
+class MissingError(EvalError):
+    """Data or weights that are not on this machine and cannot be fetched."""
+
+    exit_code = 5
+
+
+@dataclass(frozen=True)
+class Side:
+    """A list that wants embedding.
+
+    `items` holds str, or images that are decoded when indexed; `hashes` the sha256 (hex) of each item's
+    content: the UTF-8 text, or the image file's bytes. `role` picks the instruction of encoders that have one.
+    """
+
+    kind: Kind
+    items: Sequence[Any]
+    ids: Sequence[str]
+    hashes: Sequence[str]
+    role: Role | None = None
+
+    def __post_init__(self) -> None:
+        if not len(self.items) == len(self.ids) == len(self.hashes):
+            raise ValueError(f"{len(self.items)} items, {len(self.ids)} ids and {len(self.hashes)} hashes")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def select(self, indices: Sequence[int]) -> "Side":
+        """The same side with the items at `indices` only, in that order; images stay undecoded."""
+        return replace(
+            self,
+            items=Selection(self.items, indices),
+            ids=[self.ids[i] for i in indices],
+            hashes=[self.hashes[i] for i in indices],
+        )
+
+
+class Selection(Sequence[Any]):
+    """A view on some items of a sequence that reads an item only when it is indexed."""
+
+    def __init__(self, items: Sequence[Any], indices: Sequence[int]) -> None:
+        self.items, self.indices = items, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Selection(self.items, self.indices[index])
+        return self.items[self.indices[index]]
+
+
+@dataclass(frozen=True)
+class ImageText:
+    """Images and their captions: Flickr30k, COCO, XTD, Crossmodal-3600, Scenes.
+
+    `image_of_text[j]` is the index of the image that text j describes; every image has one text or more.
+    `origin` tells where the data came from (layout, path or repo, revision) and goes into the record.
+    """
+
+    images: Side
+    texts: Side
+    image_of_text: Int[np.ndarray, "texts"]
+    origin: Mapping[str, str]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What turns a side into rows. `fingerprint` holds everything that can change a row."""
+
+    name: str
+    dim: int
+    fingerprint: Mapping[str, str]
+
+    def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
+        """One row per item, float32, full width, in the order of the items."""
+        ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one subset of a benchmark is read from: a local folder when given, else a Hub dataset repo."""
+
+    subset: str
+    split: str
+    folder: Path | None = None
+    repo: str | None = None
+    revision: str | None = None
