@@ -1,0 +1,146 @@
+"""Official safetensors to our modules and back: LoRA is merged on reading, and a key too many, too few or misshapen is refused.
+
+An official checkpoint of v2 holds every weight of the text tower as original + LoRA pair (torch's `parametrizations`); the
+official encoder adds the pair in every forward pass, for queries and documents alike. Here it is added once, in float32.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from jina_clip.config import CheckpointError, ClipConfig
+
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json")
+# Tables that some exports carry although they are computed; everything else left over is refused.
+_COMPUTED = re.compile(r"(rope\.freqs_(cos|sin)|inv_freq|alibi_slopes|linear_biases|position_ids)$")
+_SHOWN = 8  # culprits named in one message
+
+
+def fetch(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
+    """The folder of a checkpoint: the local one, or the snapshot of a Hub repo with the four FILES downloaded.
+
+    A local folder never touches the network. FileNotFoundError when a file or the folder is missing; errors of the Hub
+    (huggingface_hub.errors, OSError) pass through.
+    """
+    folder = Path(path_or_hub_id)
+    if not folder.is_dir():
+        repo = str(path_or_hub_id)
+        if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", repo):
+            raise FileNotFoundError(f"{repo} is neither a folder nor a Hub id such as jinaai/jina-clip-v2")
+        from huggingface_hub import snapshot_download
+
+        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=list(FILES)))
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing; a checkpoint folder holds {', '.join(FILES)}")
+    return folder
+
+
+def expected_shapes(config: ClipConfig) -> dict[str, tuple[int, ...]]:
+    """Every key of the official model.safetensors with its shape: 395 for v1, 999 for v2."""
+    from jina_clip.model import JinaCLIP
+
+    with torch.device("meta"):
+        model = JinaCLIP(config)
+    return {name: tuple(tensor.shape) for name, tensor in official_tensors(model.state_dict(), config)}
+
+
+def parameter_count(config: ClipConfig) -> int:
+    """Values in the official checkpoint, LoRA included: 222,647,041 for v1, 865,278,477 for v2."""
+    return sum(torch.Size(shape).numel() for shape in expected_shapes(config).values())
+
+
+def read_weights(path: Path, config: ClipConfig, *, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Our state dict from an official model.safetensors, tensor by tensor.
+
+    CheckpointError when a key is missing, left over or misshapen (all are checked before any is read) or the file is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            _refuse_misfit(path, found, expected_shapes(config))
+            return {
+                name: tensor.to(device, torch.float32 if name == "logit_scale" else dtype)
+                for name, tensor in _merged(file.get_tensor, sorted(found), config)
+            }
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: not a whole safetensors file: {error}") from error
+
+
+def official_tensors(state: Mapping[str, Tensor], config: ClipConfig) -> Iterator[tuple[str, Tensor]]:
+    """Our state dict under the official names. What was LoRA is in the weights already, so the pairs written are zero."""
+    for name, tensor in state.items():
+        if not name.startswith("text_model."):
+            yield name, tensor
+            continue
+        official = _prefix(config) + name.removeprefix("text_model.")
+        if not _adapted(name, config):
+            yield official, tensor
+            continue
+        base = official.removesuffix(".weight") + ".parametrizations.weight"
+        adapters, rank, (rows, columns) = len(config.text.lora_adaptations), config.text.lora_rank, tensor.shape
+        a, b = ((rows, rank), (rank, columns)) if ".embeddings." in name else ((rank, columns), (rows, rank))
+        yield base + ".original", tensor
+        yield base + ".0.lora_A", tensor.new_zeros(adapters, *a)
+        yield base + ".0.lora_B", tensor.new_zeros(adapters, *b)
+
+
+def write_weights(path: Path, state: Mapping[str, Tensor], config: ClipConfig, *, dtype: torch.dtype) -> None:
+    """Write an official model.safetensors, whole or not at all."""
+    tensors = {
+        name: tensor.detach().to("cpu", torch.float32 if name == "logit_scale" else dtype).contiguous()
+        for name, tensor in official_tensors(state, config)
+    }
+    part = path.with_name(path.name + ".part")
+    save_file(tensors, part, metadata={"format": "pt"})
+    part.replace(path)
+
+
+def _merged(read: Callable[[str], Tensor], names: list[str], config: ClipConfig) -> Iterator[tuple[str, Tensor]]:
+    for name in names:
+        if _COMPUTED.search(name) or ".lora_" in name:
+            continue
+        ours = name.replace(_prefix(config), "text_model.")
+        if not name.endswith(".parametrizations.weight.original"):
+            yield ours, read(name)
+            continue
+        stem = name.removesuffix("original")
+        weight = read(name)
+        if config.text.adapter is not None:
+            a, b = (read(f"{stem}0.lora_{letter}")[config.text.adapter].float() for letter in "AB")
+            scale = config.text.lora_alpha / config.text.lora_rank
+            delta = a @ b if ".embeddings." in name else b @ a
+            weight = weight.float() + delta * scale
+        yield ours.replace(".parametrizations.weight.original", ".weight"), weight
+
+
+def _prefix(config: ClipConfig) -> str:
+    rotary = config.text.position_embedding_type == "rotary"
+    return "text_model.transformer.roberta." if rotary else "text_model.transformer."
+
+
+def _adapted(name: str, config: ClipConfig) -> bool:
+    """LoRA sits on every Linear and Embedding of the text tower: all weights that are matrices."""
+    return bool(config.text.lora_adaptations) and name.endswith(".weight") and "norm" not in name and "emb_ln" not in name
+
+
+def _refuse_misfit(path: Path, found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:
+    missing = [name for name in expected if name not in found]
+    left_over = [name for name in found if name not in expected and not _COMPUTED.search(name)]
+    misshapen = [
+        f"{name} is {list(found[name])}, the config asks for {list(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    problems = [
+        f"{what}: {'; '.join(names[:_SHOWN])}{f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''}"
+        for what, names in (("missing", missing), ("not known", left_over), ("misshapen", misshapen))
+        if names
+    ]
+    if problems:
+        raise CheckpointError(f"{path} does not fit its config.json. " + ". ".join(problems))
