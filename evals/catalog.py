@@ -1,0 +1,205 @@
+"""The rows of configs/*.yaml, validated: every benchmark and model that can be named on a command line."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from evals.schema import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = Path(os.environ.get("EVALS_CONFIGS") or ROOT / "configs")
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # a row's key is a make target, a folder and a column
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(\w[\w-]*(?:[./][\w-]+)*))?")
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(gt=0)]
+Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+
+
+Subset = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+
+
+def _distinct(subsets: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(subsets)) < len(subsets):
+        raise ValueError("a subset is listed twice")
+    return subsets
+
+
+def _inside(path: str) -> str:
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise ValueError("must be a path below the repository root, without `..`")
+    return path
+
+
+class Hub(_Row):
+    """A dataset repo on the Hub; `revision` is a full commit, or null for the newest, which is then recorded."""
+
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: Revision | None
+
+
+class Benchmark(_Row):
+    """A benchmark: `data` names its loader, `images` and `texts` are the exact counts of every subset."""
+
+    name: str
+    title: Text
+    task: Literal["image_text"]
+    data: Text
+    subsets: Annotated[tuple[Subset, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
+    split: Text
+    images: Count
+    texts: Count
+    hub: Hub | None = None
+    licence: Text | None = None
+    about: Text | None = None
+
+
+class ModelRow(_Row):
+    """A model: a folder below the repository root, or a Hub repo at a full commit."""
+
+    name: str
+    encoder: Literal["jina_clip"]
+    path: Annotated[Text, AfterValidator(_inside)] | None = None
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    revision: Revision | None = None
+    about: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "ModelRow":
+        if (self.path is None) == (self.repo is None) or (self.repo is None) != (self.revision is None):
+            raise ValueError("needs either `path`, or `repo` with `revision`")
+        return self
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """Where a model's weights are: a folder, or a Hub repo and its revision (None: the newest).
+
+    `name` is the one records carry; it is safe as the name of a folder.
+    """
+
+    name: str
+    encoder: str
+    folder: Path | None = None
+    repo: str | None = None
+    revision: str | None = None
+
+
+def benchmarks(path: Path | None = None) -> dict[str, Benchmark]:
+    """All rows of benchmarks.yaml by name, in the order of the file; ConfigError names file, row, field and problem."""
+    return _rows(path or CONFIGS / "benchmarks.yaml", Benchmark)
+
+
+def models(path: Path | None = None) -> dict[str, ModelRow]:
+    """All rows of models.yaml by name, in the order of the file."""
+    return _rows(path or CONFIGS / "models.yaml", ModelRow)
+
+
+def benchmark(name: str, path: Path | None = None) -> Benchmark:
+    """The row `name` of benchmarks.yaml; ConfigError with the nearest names when there is none."""
+    rows = benchmarks(path)
+    if name not in rows:
+        raise ConfigError(f"No benchmark {name!r}.{_nearest(name, rows)} The rows are: {', '.join(rows)}.")
+    return rows[name]
+
+
+def resolve_model(name: str, path: Path | None = None) -> ModelRef:
+    """What `--model NAME` means: a row of models.yaml, else an existing folder, else a Hub id `org/name[@revision]`."""
+    rows = models(path)
+    if name in rows:
+        row = rows[name]
+        return ModelRef(name, row.encoder, ROOT / row.path if row.path else None, row.repo, row.revision)
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        return ModelRef(folder.resolve().name, "jina_clip", folder)
+    if match := _HUB_ID.fullmatch(name):
+        return ModelRef(name.replace("/", "--"), "jina_clip", None, match[1], match[2])
+    raise ConfigError(
+        f"No model {name!r}.{_nearest(name, rows)} Give a row of models.yaml ({', '.join(rows)}), "
+        "an existing folder with weights, or a Hub id of the form org/name or org/name@revision."
+    )
+
+
+def _nearest(name: str, rows: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(name, rows)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key that comes twice: the second would silently replace the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[Any] = []
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} comes twice", key.start_mark)
+            seen.append(key.value)
+        return super().construct_mapping(node, deep)
+
+
+R = TypeVar("R", bound=_Row)
+
+
+def _rows(file: Path, kind: type[R]) -> dict[str, R]:
+    try:
+        loaded = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 a SafeLoader
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read ({error}). Check the file, or EVALS_CONFIGS.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{_place(file, error)}. Correct the YAML.") from None
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{file}: must map row names to rows, and holds {type(loaded).__name__}. Write `name: {{...}}`.")
+    return {str(name): _row(file, name, fields, kind) for name, fields in loaded.items()}
+
+
+def _row(file: Path, name: Any, fields: Any, kind: type[R]) -> R:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{file}: {name!r} is no name for a row. Use a-z, 0-9, `.`, `_` and `-`, in quotes if YAML reads a word."
+        )
+    if not isinstance(fields, dict) or "name" in fields:
+        raise ConfigError(f"{file}, row {name}: must be a mapping without the key `name`, which is the row's own key.")
+    try:
+        return kind.model_validate({"name": name, **fields})
+    except ValidationError as error:
+        allowed = [field for field in kind.model_fields if field != "name"]
+        problems = "; ".join(_problem(dict(item), allowed) for item in error.errors())
+        raise ConfigError(f"{file}, row {name}: {problems}.") from None
+
+
+def _problem(error: dict[str, Any], allowed: list[str]) -> str:
+    """One pydantic error in words: the field, what is wrong, and what would be right."""
+    field = ".".join(str(part) for part in error["loc"])
+    value = error["input"]
+    if error["type"] == "extra_forbidden":
+        known = allowed if len(error["loc"]) == 1 else list(Hub.model_fields)
+        return f"unknown key `{field}`; the keys allowed are {', '.join(known)}"
+    if error["type"] == "missing":
+        return f"the key `{field}` is missing"
+    if error["type"] == "string_type" and isinstance(value, bool):
+        bare, quoted = ("yes, on or true", '"on"') if value else ("no, off or false", '"no"')
+        return f"`{field}` is {value}, which is how YAML reads a bare {bare}; put it in quotes, as in {quoted}"
+    if error["type"] == "string_type":
+        return f"`{field}` must be a string and is {value!r}; put it in quotes"
+    if error["type"] == "string_pattern_mismatch" and field.endswith("revision"):
+        return f"`{field}` must be a full commit of 40 hex digits and is {value!r}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"`{field}` is {value!r}: {message[0].lower()}{message[1:]}" if field else message
+
+
+def _place(file: Path, error: yaml.YAMLError) -> str:
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    return f"{file}, line {mark.line + 1}: {problem}" if mark else f"{file}: {problem or error}"
