@@ -4,6 +4,7 @@ Both are post-norm encoders with one fused q|k|v projection and a mean over the 
 are those of the official checkpoint. LoRA is merged into the weights when a checkpoint is read, see weights.py.
 """
 
+import torch
 from torch import nn
 
 from jina_clip.config import TextConfig
@@ -43,11 +44,17 @@ class Embeddings(nn.Module):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
-        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.word_embeddings = _embedding(config.vocab_size, config.hidden_size)
+        self.token_type_embeddings = _embedding(config.type_vocab_size, config.hidden_size)
 
     def forward(self, input_ids: TokenIds) -> TextTokens:
         return self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0]  # type: ignore[no-any-return]
+
+
+def _embedding(entries: int, width: int) -> nn.Embedding:
+    """BERT's initialisation. None on the meta device: torch would import its compiler for it, which takes seconds."""
+    weight = torch.empty(entries, width)
+    return nn.Embedding(entries, width, _weight=weight if weight.is_meta else nn.init.normal_(weight, std=0.02))
 
 
 class Encoder(nn.Module):
