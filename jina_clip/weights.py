@@ -18,27 +18,42 @@ from jina_clip.config import CheckpointError, ClipConfig
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json")
 # Tables that some exports carry although they are computed; everything else left over is refused.
 _COMPUTED = re.compile(r"(rope\.freqs_(cos|sin)|inv_freq|alibi_slopes|linear_biases|position_ids)$")
+PROBE_SECONDS = 6
 _SHOWN = 8  # culprits named in one message
 
 
 def fetch(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
     """The folder of a checkpoint: the local one, or the snapshot of a Hub repo with the four FILES downloaded.
 
-    A local folder never touches the network. FileNotFoundError when a file or the folder is missing; errors of the Hub
-    (huggingface_hub.errors, OSError) pass through.
+    A local folder never touches the network. When the Hub does not answer, its cache serves. FileNotFoundError when a file, the
+    folder or the repo cannot be had.
     """
     folder = Path(path_or_hub_id)
     if not folder.is_dir():
         repo = str(path_or_hub_id)
         if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", repo):
             raise FileNotFoundError(f"{repo} is neither a folder nor a Hub id such as jinaai/jina-clip-v2")
-        from huggingface_hub import snapshot_download
-
-        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=list(FILES)))
+        folder = _snapshot(repo, revision)
     for name in FILES:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing; a checkpoint folder holds {', '.join(FILES)}")
     return folder
+
+
+def _snapshot(repo: str, revision: str | None) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's
+
+    silent = None
+    try:  # one call without retries: snapshot_download alone asks for 23 s before it believes that there is no network
+        HfApi().model_info(repo, revision=revision, timeout=PROBE_SECONDS)
+    except (OSError, HTTPError) as error:
+        silent = error
+    try:
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(FILES), local_files_only=silent is not None))
+    except (OSError, HTTPError) as error:
+        why = str(silent or error).strip().splitlines()[0]
+        raise FileNotFoundError(f"{repo} is not in the Hub's cache and cannot be fetched: {why}") from error
 
 
 def expected_shapes(config: ClipConfig) -> dict[str, tuple[int, ...]]:

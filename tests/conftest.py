@@ -9,6 +9,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from jina_clip import ClipConfig, JinaCLIP
+from tests.hub import hub  # noqa: F401 - a fixture for every file
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[2] / "shared" / "data"

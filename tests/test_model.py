@@ -14,7 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from jina_clip import V1, V2, CheckpointError, ClipConfig, JinaCLIP
+from jina_clip.weights import FILES, fetch
 from tests.conftest import SMALL_TEXT, SMALL_VISION, golden_config, official_config, small_model
+from tests.hub import COMMIT
 
 TEXTS = ["a cat", "the dog runs under a red cat on a blue dog", "a", "the cat sits"]
 
@@ -350,6 +352,35 @@ def test_a_model_without_tokenizer_says_so(tmp_path):
         bare.encode_text("a")
     with pytest.raises(ValueError, match="no tokenizer"):
         bare.save_pretrained(tmp_path)
+
+
+def test_a_hub_id_fetches_the_four_files_at_the_commit(hub, checkpoint):
+    hub.files = {path.name: path.read_bytes() for path in checkpoint.iterdir()} | {"modeling.py": b"raise SystemExit"}
+    hub.cut = 1  # the first download of the weights breaks off and is taken up again
+    folder = fetch("org/model", None)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
+    assert folder.name == COMMIT
+    assert JinaCLIP.from_pretrained("org/model", revision=COMMIT, device="cpu").config.dim == 32
+
+
+def test_the_hubs_cache_serves_when_the_hub_is_gone(hub, checkpoint):
+    hub.files = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+    fetched = fetch("org/model", None)
+    hub.status = 503
+    assert fetch("org/model", None) == fetched
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_a_repo_that_cannot_be_had_is_missing_at_once(hub, status):
+    hub.status = status
+    with pytest.raises(FileNotFoundError, match="org/model is not in the Hub's cache and cannot be fetched"):
+        fetch("org/model", COMMIT)
+
+
+def test_a_repo_without_weights_is_refused_by_file(hub, checkpoint):
+    hub.files = {"config.json": (checkpoint / "config.json").read_bytes()}
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors is missing"):
+        fetch("org/model", None)
 
 
 def test_transformers_and_torchvision_are_not_needed():

@@ -1,0 +1,66 @@
+# Every target sets up what it needs; a second call installs nothing. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL ?= jinaai/jina-clip-v2
+DATA ?=
+ARGS ?=
+UV := $(or $(shell command -v uv 2>/dev/null),$(BIN)/uv)
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.dev ## create .venv with everything that tests and checks need
+demo: $(VENV)/.core ## evaluate the bundled model on the bundled benchmark: six languages, then six dimensions
+	@$(BIN)/python -m evals.run scenes --model tiny $(ARGS)
+	@$(BIN)/python -m evals.mrl_sweep --dims 8,16,32,64,128,256 --subsets en
+
+eval-%: $(VENV)/.core ## evaluate MODEL on a benchmark, e.g. make eval-flickr MODEL=tiny DATA=folder ARGS=--allow-subset
+	@$(BIN)/python -m evals.run $* --model "$(MODEL)" $(if $(DATA),--data "$(DATA)") $(ARGS)
+
+test: $(VENV)/.dev ## run the tests
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+test-slow: $(VENV)/.dev ## run the exhaustive and full-size tests too (half an hour, 12 GB of memory)
+	@$(BIN)/python -m pytest -q --slow $(ARGS)
+
+lint: $(VENV)/.dev ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+check: lint test ## lint and test: what a change must pass
+
+train-tiny: $(VENV)/.core ## train the bundled model again (about 20 minutes on 2 cores)
+	@$(BIN)/python configs/tiny/train.py
+
+lock: $(VENV)/.venv ## pin the newest allowed versions in requirements.lock
+	@$(UV) pip compile -q --universal --python-version 3.11 --all-extras --generate-hashes --upgrade \
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml -o requirements.lock
+
+clean: ## remove the environment and the caches; results stay
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment: requirements.lock pins versions and hashes, uv checks them while installing.
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else 0'
+	@$(PYTHON) -m venv $(VENV)
+	@command -v uv >/dev/null 2>&1 || $(BIN)/python -m pip install -q --disable-pip-version-check uv
+	@touch $@
+
+$(VENV)/.core: $(VENV)/.venv pyproject.toml requirements.lock
+	@echo "installing the core into $(VENV)" >&2
+	@$(UV) pip install -q --python $(BIN)/python -c requirements.lock -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.venv pyproject.toml requirements.lock
+	@echo "installing the core and the dev extra into $(VENV)" >&2
+	@$(UV) pip install -q --python $(BIN)/python -c requirements.lock -e '.[dev]'
+	@touch $(VENV)/.core $@
+
+.PHONY: help setup demo test test-slow lint check train-tiny lock clean

@@ -1,0 +1,86 @@
+"""The command-line options that all evaluating commands share, declared once."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from evals.schema import ConfigError
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to evaluate; what is None is left to the model or the benchmark. ConfigError for values that cannot be meant."""
+
+    data: Annotated[Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")] = None
+    subsets: Annotated[str | None, typer.Option(help="Languages to evaluate, e.g. en,de; all unless given.")] = None
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many images, by a seeded choice: a partial run.")] = None
+    allow_subset: Annotated[bool, typer.Option("--allow-subset", help="Accept data with fewer items than declared.")] = False
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; CUDA when there is one.")] = None
+    dtype: Annotated[str | None, typer.Option(help=f"{', '.join(DTYPES)}; float32 on CPU, else the checkpoint's.")] = None
+    max_length: Annotated[int, typer.Option(min=3, help="Tokens of a text, special ones included.")] = 512
+    batch_size: Annotated[int, typer.Option(min=1, help="Items a forward pass.")] = 32
+    results: Annotated[Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are written.")] = Path("results/runs")
+    store: Annotated[Path, typer.Option(envvar="EVALS_STORE", help="Where embeddings are kept.")] = Path("results/store")
+    json: Annotated[bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")] = False
+
+    def __post_init__(self) -> None:
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise ConfigError(f"--dtype {self.dtype}: use {', '.join(DTYPES)}.")
+
+    @property
+    def subset_names(self) -> tuple[str, ...] | None:
+        """`subsets` as a list."""
+        return comma_list(self.subsets)
+
+
+def takes_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with a parameter `options: Options` as one that typer gives an option for each of its fields.
+
+    The command gets their values as a dict and builds `Options` from it where errors are reported.
+    """
+    own = [p for p in inspect.signature(command).parameters.values() if p.name != "options"]
+    hints = get_type_hints(command, include_extras=True)
+    shared_hints = get_type_hints(Options, include_extras=True)
+    shared = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=shared_hints[f.name])
+        for f in fields(Options)
+    ]
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        values = {f.name: given.pop(f.name) for f in fields(Options)}
+        command(**given, options=values)
+
+    wrapped.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]) for p in own] + shared
+    )
+    wrapped.__annotations__ = {p.name: hints[p.name] for p in own} | {p.name: p.annotation for p in shared}
+    del wrapped.__wrapped__
+    return wrapped
+
+
+def comma_list(value: str | None) -> tuple[str, ...] | None:
+    """`en,de` as a tuple; None stays None. ConfigError when it names nothing."""
+    if value is None:
+        return None
+    parts = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not parts:
+        raise ConfigError(f"{value!r} names nothing; give a list such as en,de.")
+    return parts
+
+
+def dims_list(value: str | None) -> tuple[int, ...] | None:
+    """`64,128` as a tuple of whole numbers of 1 or more."""
+    parts = comma_list(value)
+    if parts is None:
+        return None
+    if wrong := [part for part in parts if not part.isdecimal() or int(part) < 1]:
+        raise ConfigError(f"--dims: {', '.join(wrong)} is not a whole number of 1 or more.")
+    return tuple(int(part) for part in parts)

@@ -1,0 +1,303 @@
+"""Evaluate models on benchmarks: the composition root, and
+
+python -m evals.run flickr8k --model PATH --data DIR [--limit N] [--dims 256,64] [--json]
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from evals.catalog import Benchmark, ModelRef, benchmark, resolve_model
+from evals.cli import Log, exit_with, new_app, reported
+from evals.options import Options, dims_list, takes_options
+from evals.schema import ConfigError, EvalError, ImageText, Side, Source
+
+if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
+    from evals.records import MetricLine
+    from evals.schema import Encoder
+    from evals.store import Store
+    from evals.tasks.image_text import Scores
+
+
+class Outcome(NamedTuple):
+    """One benchmark by one model: the record's folder, what it says, and how much had to be encoded for it."""
+
+    path: Path
+    benchmark: Benchmark
+    model: str
+    partial: dict[str, Any] | None
+    encoded: dict[str, int]
+    scores: dict[str, list["Scores"]]
+
+
+@dataclass
+class Costs:
+    """What a run has cost so far: seconds a phase, and items encoded."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    encoded: dict[str, int] = field(default_factory=lambda: {"image": 0, "text": 0})
+
+    def add(self, phase: str, since: float) -> None:
+        self.seconds[phase] = round(self.seconds.get(phase, 0.0) + time.monotonic() - since, 3)
+
+
+def evaluate_all(
+    names: Sequence[str], models: Sequence[str], dims_of: Callable[[int], Sequence[int]], options: Options, log: Log
+) -> list[Outcome]:
+    """Every named benchmark by every named model, at the dimensions that `dims_of` wants of a width.
+
+    All names are checked before anything is loaded.
+
+    When one evaluation fails the others still run; the first failure is raised at the end.
+    """
+    rows = [benchmark(name) for name in names]
+    refs = [resolve_model(name) for name in models]
+    for row in rows:
+        if unknown := set(options.subset_names or ()) - set(row.subsets):
+            raise ConfigError(f"{row.name} has no subset {', '.join(sorted(unknown))}. It has {', '.join(row.subsets)}.")
+    outcomes: list[Outcome] = []
+    failures: list[EvalError] = []
+    encoders: dict[str, Encoder] = {}
+    for row in rows:
+        for ref in refs:
+            try:
+                if ref.name not in encoders:
+                    encoders[ref.name] = build_encoder(ref, options)
+                outcomes.append(evaluate(row, encoders[ref.name], dims_of(encoders[ref.name].dim), options, log))
+            except EvalError as error:
+                if len(rows) * len(refs) == 1:
+                    raise
+                log.error(f"{row.name} by {ref.name}: {error}")
+                failures.append(error)
+    if failures:
+        raise type(failures[0])(f"{len(failures)} of {len(rows) * len(refs)} evaluations failed; the first: {failures[0]}")
+    return outcomes
+
+
+def build_encoder(ref: ModelRef, options: Options) -> "Encoder":
+    """The encoder of a model, fingerprinted but not loaded yet."""
+    from evals.encoders import ENCODERS
+
+    return ENCODERS[ref.encoder](
+        name=ref.name,
+        folder=ref.folder,
+        repo=ref.repo,
+        revision=ref.revision,
+        device=options.device,
+        dtype=options.dtype,
+        max_length=options.max_length,
+        batch_size=options.batch_size,
+    )
+
+
+def evaluate(row: Benchmark, encoder: "Encoder", dims: Sequence[int], options: Options, log: Log) -> Outcome:
+    """Load, encode what is missing, score every dimension, and write the record."""
+    from evals.store import Store
+    from evals.tasks import TASKS
+
+    started, costs = time.time(), Costs()
+    dims = _checked_dims(dims, encoder)
+    store = Store(options.store)
+    parts, partial = _load(row, options, costs)
+    scores: dict[str, list[Scores]] = {}
+    zero_rows = 0
+    for subset, data in parts.items():
+        log.info(f"{row.name} {subset}: {len(data.images):,} images, {len(data.texts):,} texts, by {encoder.name}")
+        images, texts = (_embed(store, encoder, side, log, costs) for side in (data.images, data.texts))
+        zero_rows += int((~images.any(axis=1)).sum() + (~texts.any(axis=1)).sum())
+        since = time.monotonic()
+        where = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
+        scores[subset] = [s for dim in dims for s in TASKS[row.task](images, texts, data, dim=dim, device=where)]
+        costs.add("score", since)
+    path = _write(row, encoder, options, parts, partial, scores, costs, started, zero_rows)
+    return Outcome(path, row, encoder.name, partial, dict(costs.encoded), scores)
+
+
+def _load(row: Benchmark, options: Options, costs: Costs) -> tuple[dict[str, ImageText], dict[str, Any] | None]:
+    from evals.data import check_counts, load, subset_of
+
+    since = time.monotonic()
+    parts: dict[str, ImageText] = {}
+    partial: dict[str, Any] = {}
+    for subset in options.subset_names or row.subsets:
+        source = Source(
+            subset=subset,
+            split=row.split,
+            folder=options.data,
+            repo=row.hub.repo if row.hub else None,
+            revision=row.hub.revision if row.hub else None,
+        )
+        data = load(row.data, source)
+        if check_counts(data, images=row.images, texts=row.texts, allow_subset=options.allow_subset, name=f"{row.name} {subset}"):
+            partial["allow_subset"] = True
+        if options.limit is not None and options.limit < len(data.images):
+            partial |= {"limit": options.limit, "seed": 0}
+            data = subset_of(data, options.limit, seed=0)
+        parts[subset] = data
+    costs.add("load", since)
+    return parts, partial or None
+
+
+def _embed(store: "Store", encoder: "Encoder", side: Side, log: Log, costs: Costs) -> Any:
+    missing = store.missing(encoder, side)
+    since = time.monotonic()
+    if side.kind == "image" and missing:  # a broken file is found now, not after an hour of encoding
+        from evals.data.images import verify
+
+        verify(side.items, missing)
+    with log.progress(f"{encoder.name}: encoding {side.kind}s") as progress:
+        rows, encoded = store.embed(encoder, side, progress=progress)
+    costs.encoded[side.kind] += encoded
+    costs.add(f"encode_{side.kind}", since)
+    return rows
+
+
+def _checked_dims(dims: Sequence[int], encoder: "Encoder") -> tuple[int, ...]:
+    if wrong := [dim for dim in dims if not 1 <= dim <= encoder.dim]:
+        raise ConfigError(f"--dims {','.join(map(str, wrong))}: {encoder.name} has {encoder.dim} dimensions.")
+    return tuple(sorted(set(dims), reverse=True))
+
+
+def _write(
+    row: Benchmark,
+    encoder: "Encoder",
+    options: Options,
+    parts: dict[str, ImageText],
+    partial: dict[str, Any] | None,
+    scores: dict[str, list["Scores"]],
+    costs: Costs,
+    started: float,
+    zero_rows: int,
+) -> Path:
+    from evals.provenance import command, host, packages, peak_memory, source_state, utc
+    from evals.records import write_run
+
+    manifest = {
+        # A part of a benchmark has a key of its own, so that no table or baseline can take it for the whole.
+        "benchmark": f"{row.name}.partial" if partial else row.name,
+        "model": encoder.name,
+        "partial": partial,
+        "status": "complete",
+        "command": command(),
+        "config": {name: _plain(value) for name, value in vars(options).items()} | {"row": row.model_dump(mode="json")},
+        "started": utc(started),
+        "finished": utc(time.time()),
+        "host": host(),
+        "packages": packages(),
+        "source": source_state(),
+        "encoder": {
+            "name": encoder.name,
+            "dim": encoder.dim,
+            "fingerprint": dict(encoder.fingerprint),
+            "source": getattr(encoder, "source", {}),
+        },
+        "data": {
+            subset: {
+                "origin": dict(data.origin),
+                "content": content_hash(data),
+                "images": len(data.images),
+                "texts": len(data.texts),
+            }
+            for subset, data in parts.items()
+        },
+        "batch_size": options.batch_size,
+        "encoded": costs.encoded,
+        "skipped": [],
+        "zero_rows": zero_rows,
+        "seconds": costs.seconds,
+        "peak_memory_mb": peak_memory(),
+    }
+    return write_run(options.results, manifest=manifest, metrics=metric_lines(scores), queries=_query_rows(scores))
+
+
+def metric_lines(scores: dict[str, list["Scores"]]) -> list["MetricLine"]:
+    """The lines of metrics.jsonl, in the order of the table."""
+    from evals.records import MetricLine
+
+    lines = []
+    for subset, every in scores.items():
+        for s in every:
+            for name, (value, interval) in s.values.items():
+                metric, _, k = name.partition("@")
+                lines.append(
+                    MetricLine(
+                        subset=subset,
+                        direction=s.direction,
+                        dim=s.dim,
+                        precision="float32",
+                        metric=metric,
+                        k=int(k) if k else None,
+                        value=value,
+                        ci_low=interval.low if interval else None,
+                        ci_high=interval.high if interval else None,
+                        n_queries=len(s.ranks),
+                        n_gallery=s.n_gallery,
+                        tie_rate=s.tie_rate,
+                    )
+                )
+    return lines
+
+
+def _query_rows(scores: dict[str, list["Scores"]]) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = {}
+    for subset, every in scores.items():
+        for s in every:
+            n = len(s.ranks)
+            block = {
+                "subset": [subset] * n,
+                "direction": [s.direction] * n,
+                "dim": [s.dim] * n,
+                "precision": ["float32"] * n,
+                "query_id": list(s.query_ids),
+                "group_id": list(s.group_ids),
+                **{name: values.tolist() for name, values in vars(s.ranks).items()},
+            }
+            for name, values in block.items():
+                columns.setdefault(name, []).extend(values)
+    return columns
+
+
+def content_hash(data: ImageText) -> str:
+    """One hash over what is measured: every image, every text, and which belong together; not the ids."""
+    digest = hashlib.sha256()
+    for part in (*data.images.hashes, *data.texts.hashes):
+        digest.update(part.encode())
+    digest.update(data.image_of_text.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+
+
+app = new_app()
+Models = Annotated[list[str], typer.Option("--model", "-m", help="Row of configs/models.yaml, folder, or Hub id. Repeatable.")]
+
+
+@app.command()
+@takes_options
+def run(
+    benchmarks: Annotated[list[str], typer.Argument(metavar="BENCHMARK...", help="Rows of configs/benchmarks.yaml.")],
+    model: Models,
+    options: dict[str, Any],
+    dims: Annotated[str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")] = None,
+) -> None:
+    """Evaluate models on benchmarks: encode what is missing, score both directions, write the record."""
+    with reported(json=options["json"]) as log:
+        from evals.show import as_json, print_outcomes
+
+        asked = dims_list(dims)
+        outcomes = evaluate_all(benchmarks, model, lambda width: asked or (width,), Options(**options), log)
+        if options["json"]:
+            log.output(as_json(outcomes))
+        else:
+            print_outcomes(outcomes)
+
+
+if __name__ == "__main__":
+    exit_with(app)

@@ -1,0 +1,118 @@
+"""Results as people and programs read them: a table a benchmark and model, or one JSON object."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from evals.run import Outcome, metric_lines
+from evals.tasks.image_text import Scores, Value
+
+SHOWN = ("R@1", "R@5", "R@10")
+ARROWS = {"t2i": "text → image", "i2t": "image → text"}
+
+
+def console() -> Console:
+    """The terminal; a file or a pipe gets lines long enough that no cell is cut."""
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
+def print_outcomes(outcomes: Sequence[Outcome]) -> None:
+    """A table for each, in per cent with 95% intervals, and the path of its record."""
+    out = console()
+    for outcome in outcomes:
+        out.print(_table(outcome))
+        encoded = " and ".join(f"{n:,} {kind}s" for kind, n in outcome.encoded.items())
+        out.print(f"encoded now: {encoded}; the rest came from the store", highlight=False)
+        out.print(f"record: {escape(str(outcome.path))}\n", soft_wrap=True, highlight=False)
+
+
+def _table(outcome: Outcome) -> Table:
+    part = "  (partial: not the benchmark's number)" if outcome.partial else ""
+    table = Table(
+        title=f"{escape(outcome.benchmark.title)} · {escape(outcome.model)}{part}",
+        caption="Recall in per cent with 95% intervals (bootstrap over images); ties count in expectation.",
+        title_justify="left",
+        caption_justify="left",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
+    many = len({s.dim for every in outcome.scores.values() for s in every}) > 1
+    table.add_column("", no_wrap=True)
+    for direction in ("dim",) if many else ():
+        table.add_column(direction, justify="right")
+    table.add_column("direction", no_wrap=True)
+    for name in SHOWN:
+        table.add_column(name, justify="left", no_wrap=True)
+    for name in ("queries", "gallery", "ties"):
+        table.add_column(name, justify="right")
+    for subset, every in outcome.scores.items():
+        for s in every:
+            table.add_row(subset, *([str(s.dim)] if many else []), ARROWS[s.direction], *_cells(s))
+    if len(outcome.scores) > 1:
+        table.add_section()
+        for first in next(iter(outcome.scores.values())):
+            means = [f"{100 * mean_over_subsets(outcome, first.direction, first.dim, name):5.1f}" for name in SHOWN]
+            label = [f"mean of {len(outcome.scores)}", *([str(first.dim)] if many else []), ARROWS[first.direction]]
+            table.add_row(*label, *means)
+    return table
+
+
+def _cells(s: Scores) -> list[str]:
+    counts = [f"{len(s.ranks):,}", f"{s.n_gallery:,}", f"{100 * s.tie_rate:.1f}%"]
+    return [*(percent(s.values[name]) for name in SHOWN), *counts]
+
+
+def percent(value: Value) -> str:
+    """`43.2 [39.9, 46.4]`: per cent, with the interval when there is one."""
+    number = f"{100 * value.value:5.1f}"
+    if value.interval is None:
+        return number
+    return f"{number} [dim]\\[{100 * value.interval.low:.1f}, {100 * value.interval.high:.1f}][/dim]"
+
+
+def mean_over_subsets(outcome: Outcome, direction: str, dim: int, name: str) -> float:
+    """The plain mean of a metric over the subsets that were run."""
+    values = [
+        s.values[name].value for every in outcome.scores.values() for s in every if (s.direction, s.dim) == (direction, dim)
+    ]
+    return sum(values) / len(values)
+
+
+def print_kept(outcomes: Sequence[Outcome]) -> None:
+    """A line a direction: what each dimension keeps of the full width's R@1, as mean over the subsets that were run."""
+    out = console()
+    for outcome in outcomes:
+        every = next(iter(outcome.scores.values()))
+        dims = sorted({s.dim for s in every})
+        names = " ".join(outcome.scores)
+        out.print(f"[bold]Kept of R@1 at {dims[-1]} dimensions[/bold] · {escape(outcome.benchmark.title)} · mean of {names}")
+        for direction, arrow in ARROWS.items():
+            full = mean_over_subsets(outcome, direction, dims[-1], "R@1")
+            shares = [mean_over_subsets(outcome, direction, dim, "R@1") / full if full else None for dim in dims]
+            cells = [f"{dim}: {'–' if share is None else f'{100 * share:.1f}%'}" for dim, share in zip(dims, shares, strict=True)]
+            out.print(f"  {arrow}  {'   '.join(cells)}", highlight=False)
+        out.print()
+
+
+def as_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The machine output of an evaluation."""
+    return {
+        "schema_version": 1,
+        "runs": [
+            {
+                "path": str(outcome.path),
+                "benchmark": outcome.benchmark.name,
+                "model": outcome.model,
+                "partial": outcome.partial,
+                "encoded": outcome.encoded,
+                "metrics": [asdict(line) for line in metric_lines(outcome.scores)],
+            }
+            for outcome in outcomes
+        ],
+    }

@@ -1,0 +1,72 @@
+"""Retrieval between images and their captions, in both directions.
+
+`t2i/R@k` is the share of captions whose image is among the k most similar images; `i2t/R@k` the share of images with one of
+their captions or more among the k most similar captions. Intervals resample images with all that belongs to them.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from evals.metrics import Ranks, Relevant, mean, mean_rank, median_rank, per_query, ranks, tie_rate, truncate
+from evals.schema import ImageText
+from evals.stats import Interval, cluster_bootstrap
+
+
+class Value(NamedTuple):
+    """A metric over all queries; rank summaries have no interval."""
+
+    value: float
+    interval: Interval | None
+
+
+class Scores(NamedTuple):
+    """One direction at one dimension: the metrics, and what each query contributed."""
+
+    direction: str
+    dim: int
+    values: dict[str, Value]
+    ranks: Ranks
+    query_ids: Sequence[str]
+    group_ids: Sequence[str]
+    n_gallery: int
+    tie_rate: float
+
+
+def score(
+    images: Float[np.ndarray, "images d"],
+    texts: Float[np.ndarray, "texts d"],
+    data: ImageText,
+    *,
+    dim: int,
+    device: str = "cpu",
+) -> list[Scores]:
+    """Both directions at one dimension, from full-width rows."""
+    x, y = truncate(images, dim), truncate(texts, dim)
+    image_of_text = data.image_of_text
+    every_image = np.arange(len(images))
+    forth = ranks(y, x, Relevant.one_of(image_of_text), device=device)
+    back = ranks(x, y, Relevant.inverse(image_of_text, len(images)), device=device)
+    return [
+        _scores("t2i", dim, forth, data, data.texts.ids, image_of_text, len(images)),
+        _scores("i2t", dim, back, data, data.images.ids, every_image, len(texts)),
+    ]
+
+
+def _scores(
+    direction: str,
+    dim: int,
+    found: Ranks,
+    data: ImageText,
+    query_ids: Sequence[str],
+    image_of_query: Int[np.ndarray, "q"],
+    n_gallery: int,
+) -> Scores:
+    columns = per_query(found)
+    intervals = cluster_bootstrap(columns, image_of_query)
+    values = {name: Value(mean(column), intervals[name]) for name, column in columns.items()}
+    values |= {"median_rank": Value(median_rank(found), None), "mean_rank": Value(mean_rank(found), None)}
+    groups = [data.images.ids[i] for i in image_of_query]
+    return Scores(direction, dim, values, found, query_ids, groups, n_gallery, tie_rate(found))

@@ -1,0 +1,80 @@
+"""The import rules of the house, held by walking the imports, and commands that answer at once."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORE = {"evals.schema"}
+
+# What each room may see of ours. Rooms not named may see everything of evals.
+MAY_SEE = {
+    "evals.schema": set(),
+    "evals.files": set(),
+    "evals.metrics": set(),
+    "evals.records": {"evals.schema", "evals.files"},
+    "evals.stats": set(),
+    "evals.catalog": CORE,
+    "evals.data": {*CORE, "evals.data"},
+    "evals.tasks": {*CORE, "evals.metrics", "evals.stats", "evals.tasks"},
+    "evals.encoders": {*CORE, "evals.encoders"},
+    "evals.encoders.jina": {*CORE, "evals.encoders", "jina_clip"},
+    "evals.store": {*CORE, "evals.files"},
+}
+HEAVY = {"torch", "transformers", "datasets", "mteb", "pandas", "matplotlib", "open_clip", "huggingface_hub"}
+
+
+def modules() -> dict[str, Path]:
+    files = [path for package in ("evals", "jina_clip") for path in (ROOT / package).rglob("*.py")]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module or "")
+    return names
+
+
+def rule(module: str) -> set[str] | None:
+    return next((MAY_SEE[name] for name in sorted(MAY_SEE, key=len, reverse=True) if (module + ".").startswith(name + ".")), None)
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_imports_run_downhill(module):
+    seen = {name for name in imported(modules()[module]) if name.split(".")[0] in ("evals", "jina_clip")}
+    if module.startswith("jina_clip"):
+        allowed = {"jina_clip"}
+    elif (allowed := rule(module)) is None:
+        allowed = {"evals"}
+    stray = {name for name in seen if not any((name + ".").startswith(room + ".") for room in allowed)}
+    assert not stray, f"{module} may not import {', '.join(sorted(stray))}"
+
+
+@pytest.mark.parametrize(
+    "module", ["evals.run", "evals.mrl_sweep", "evals.records", "evals.catalog", "evals.stats", "evals.metrics", "evals.data"]
+)
+def test_heavy_packages_are_imported_where_they_are_used(module):
+    code = f"import sys, {module}; print(sorted({HEAVY!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep"])
+def test_help_answers_in_under_a_second(module):
+    """Best of three: the machine may be busy, the import may not be slow."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True, cwd=ROOT)
+        times.append(time.perf_counter() - start)
+    assert "--model" in done.stdout
+    assert min(times) < 1, times

@@ -1,0 +1,302 @@
+"""Whole evaluations by the commands a user types: results, resumption after kill -9, bad input and its exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from evals.catalog import Benchmark
+from evals.cli import Log
+from evals.options import Options
+from evals.run import evaluate
+from tests.conftest import small_model
+from tests.toys import HashEncoder, image_text
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments: object, cwd: Path, module: str = "evals.run", **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python -m MODULE ARGUMENTS` in a folder of its own."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": "http://127.0.0.1:1", **environment}
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
+
+
+def photographs(folder: Path, n: int = 12, captions: int = 2) -> Path:
+    """A captions.jsonl with small JPEGs of noise."""
+    (folder / "images").mkdir(parents=True)
+    words = "a the cat dog sits runs on under red blue".split()
+    rng = np.random.default_rng(0)
+    lines = []
+    for i in range(n):
+        noise = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / "images" / f"{i}.jpg")
+        texts = [" ".join(rng.choice(words, 6)) for _ in range(captions)]
+        lines.append(json.dumps({"image": f"{i}.jpg", "captions": texts}))
+    (folder / "captions.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path):
+    return photographs(tmp_path / "photographs")
+
+
+def metrics(output: str) -> list[dict]:
+    (only,) = json.loads(output)["runs"]
+    return only["metrics"]
+
+
+def test_an_evaluation_writes_what_it_prints(data, checkpoint, tmp_path):
+    done = run("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)["runs"]
+    folder = tmp_path / result["path"]
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "metrics.jsonl", "queries.parquet"]
+    assert [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()] == result["metrics"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["benchmark"], manifest["partial"]) == ("flickr8k.partial", {"allow_subset": True})
+    assert manifest["encoded"] == {"image": 12, "text": 24}
+    assert manifest["data"]["en"]["images"] == 12
+    names = {(m["direction"], m["metric"], m["k"]) for m in result["metrics"]}
+    assert {(d, "R", k) for d in ("t2i", "i2t") for k in (1, 5, 10)} <= names
+    for m in result["metrics"]:
+        if m["metric"] == "R":
+            assert 0 <= m["ci_low"] <= m["value"] <= m["ci_high"] <= 1
+    queries = pq.read_table(folder / "queries.parquet").to_pylist()
+    assert len(queries) == 12 + 24
+    t2i_at_1 = next(m["value"] for m in result["metrics"] if (m["direction"], m["metric"], m["k"]) == ("t2i", "R", 1))
+    hits = [q["better"] == 0 for q in queries if q["direction"] == "t2i"]
+    assert t2i_at_1 == pytest.approx(np.mean(hits))
+
+
+def test_a_person_gets_a_table_and_the_paths(data, checkpoint, tmp_path):
+    done = run("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for piece in ("Flickr8k", "partial", "R@1", "R@10", "text → image", "image → text", "queries", "record: results/runs/"):
+        assert piece in done.stdout
+
+
+def test_a_second_run_encodes_nothing_and_gives_the_same(data, checkpoint, tmp_path):
+    arguments = ("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--json")
+    first, second = run(*arguments, cwd=tmp_path), run(*arguments, cwd=tmp_path)
+    assert json.loads(second.stdout)["runs"][0]["encoded"] == {"image": 0, "text": 0}
+    assert metrics(first.stdout) == metrics(second.stdout)
+
+
+def test_several_benchmarks_and_models_at_once(data, checkpoint, checkpoint_v1, tmp_path):
+    models = ("--model", checkpoint, "--model", checkpoint_v1)
+    done = run("flickr8k", "flickr", *models, "--data", data, "--allow-subset", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    runs = json.loads(done.stdout)["runs"]
+    assert [(r["benchmark"], r["model"]) for r in runs] == [
+        ("flickr8k", "small-v2"),
+        ("flickr8k", "small-v1"),
+        ("flickr", "small-v2"),
+        ("flickr", "small-v1"),
+    ]
+    assert [r["encoded"]["image"] for r in runs] == [12, 12, 0, 0]  # the same photographs under another name
+
+
+def test_limit_takes_images_with_all_their_captions(data, checkpoint, tmp_path):
+    limited = ("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--limit", 5, "--json")
+    done = run(*limited, cwd=tmp_path)
+    assert {(m["direction"], m["n_queries"], m["n_gallery"]) for m in metrics(done.stdout)} == {("t2i", 10, 5), ("i2t", 5, 10)}
+    assert json.loads(done.stdout)["runs"][0]["partial"] == {"allow_subset": True, "limit": 5, "seed": 0}
+
+
+def test_a_sweep_scores_every_dimension_from_one_encode(data, checkpoint, tmp_path):
+    plain = run("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--json", cwd=tmp_path)
+    options = ("--benchmarks", "flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--dims", "8,16")
+    swept = run(*options, "--json", cwd=tmp_path, module="evals.mrl_sweep")
+    assert swept.returncode == 0, swept.stderr
+    assert json.loads(swept.stdout)["runs"][0]["encoded"] == {"image": 0, "text": 0}
+    assert [m for m in metrics(swept.stdout) if m["dim"] == 32] == metrics(plain.stdout)
+    assert {m["dim"] for m in metrics(swept.stdout)} == {8, 16, 32}
+    table = run(*options, cwd=tmp_path, module="evals.mrl_sweep")
+    assert "Kept of R@1 at 32 dimensions" in table.stdout
+
+
+def test_shuffled_data_gives_the_same_metrics(data, checkpoint, tmp_path):
+    options = ("--model", checkpoint, "--allow-subset", "--json", "--store")
+    first = run("flickr8k", *options, tmp_path / "a", "--data", data, cwd=tmp_path)
+    lines = (data / "captions.jsonl").read_text().splitlines()
+    (data / "captions.jsonl").write_text("\n".join(lines[::-1]) + "\n")
+    second = run("flickr8k", *options, tmp_path / "a", "--data", data, cwd=tmp_path)
+    for a, b in zip(metrics(first.stdout), metrics(second.stdout), strict=True):
+        assert (a["metric"], a["k"], a["value"]) == (b["metric"], b["k"], b["value"])
+
+
+SLOW = """
+import sys, time
+import evals.encoders.jina as jina
+encode = jina.JinaEncoder.encode
+def slow(self, side):
+    time.sleep(0.3)
+    return encode(self, side)
+jina.JinaEncoder.encode = slow
+import evals.store
+evals.store.Store.__init__.__kwdefaults__["shard_rows"] = 4
+sys.argv = ["evals.run", *sys.argv[1:]]
+from evals.cli import exit_with
+from evals.run import app
+exit_with(app)
+"""
+
+
+def slowly(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    """The same command with small, slow shards, so that there is time to kill it."""
+    command = [sys.executable, "-c", SLOW, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment)
+
+
+def committed(folder: Path) -> int:
+    return len([path for path in folder.glob("results/store/*/*.json") if path.name != "key.json"])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_killed_run_goes_on_from_its_last_shard_with_bit_equal_metrics(data, checkpoint, tmp_path, number, code):
+    arguments = ("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--json")
+    undisturbed = slowly(*arguments, "--store", tmp_path / "other", cwd=tmp_path)
+    expected = metrics(undisturbed.communicate(timeout=120)[0])
+    for shards in (1, 4):
+        process = slowly(*arguments, cwd=tmp_path)
+        while committed(tmp_path) < shards:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+        assert process.returncode == code
+    kept = committed(tmp_path)
+    finished = slowly(*arguments, cwd=tmp_path)
+    out, err = finished.communicate(timeout=120)
+    assert finished.returncode == 0, err
+    assert sum(json.loads(out)["runs"][0]["encoded"].values()) <= 36 - 4 * (kept - 1)
+    assert metrics(out) == expected
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def bad_jpeg(data: Path) -> None:
+    path = data / "images" / "3.jpg"
+    path.write_bytes(path.read_bytes()[:300])
+
+
+def missing_image(data: Path) -> None:
+    (data / "images" / "3.jpg").unlink()
+
+
+def rewritten(line: str):
+    def change(data: Path) -> None:
+        lines = (data / "captions.jsonl").read_bytes().splitlines()
+        lines[3] = line.encode("latin-1")
+        (data / "captions.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "culprits"),
+    [
+        (bad_jpeg, 3, ["3.jpg"]),
+        (missing_image, 5, ["3.jpg"]),
+        (rewritten('{"image": "3.jpg", "captions": []}'), 3, ["captions.jsonl", "4"]),
+        (rewritten('{"image": "2.jpg", "captions": ["a cat"]}'), 3, ["2.jpg"]),
+        (rewritten('{"image": "3.jpg", "captions": ["caf\xe9"]}'), 3, ["captions.jsonl", "4", "UTF-8"]),
+        (rewritten('{"image": "3.jpg", "captions": ["a cat"'), 3, ["captions.jsonl", "4"]),
+    ],
+)
+def test_bad_data_ends_with_one_message_that_names_it(data, checkpoint, tmp_path, change, code, culprits):
+    change(data)
+    done = run("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    (message,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert all(culprit in message for culprit in culprits), message
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("results/runs/**/manifest.json"))
+
+
+def test_wrong_counts_are_refused_without_allow_subset(data, checkpoint, tmp_path):
+    done = run("flickr8k", "--model", checkpoint, "--data", data, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "12 images and 24 texts" in done.stderr and "--allow-subset" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("flikr", "--model", "tiny"), 2, "Did you mean flickr"),
+        (("scenes", "--model", "tinny"), 2, "Did you mean tiny"),
+        (("scenes", "--model", "tiny", "--dims", "64,big"), 2, "big is not a whole number"),
+        (("scenes", "--model", "tiny", "--dims", "9999"), 2, "--dims 9999"),
+        (("scenes", "--model", "tiny", "--subsets", "en,xx"), 2, "no subset xx"),
+        (("scenes", "--model", "tiny", "--dtype", "int4"), 2, "--dtype int4"),
+        (("scenes", "--model", "tiny", "--device", "cuda:99"), 2, "--device cuda:99"),
+        (("scenes", "--model", "tiny", "--no-such-option"), 2, "No such option"),
+        (("scenes",), 2, "--model"),
+        (("flickr8k", "--model", "tiny", "--data", "no-such-folder"), 5, "no-such-folder"),
+        (("scenes", "--model", "jina-clip-v2"), 5, "three ways"),
+        (("flickr", "--model", "tiny"), 5, "three ways"),
+    ],
+)
+def test_what_cannot_be_done_ends_with_its_exit_code(arguments, code, message, tmp_path):
+    done = run(*arguments, cwd=tmp_path)
+    assert (done.returncode, message in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_checkpoint_of_the_wrong_shape_is_refused_by_key(data, checkpoint, tmp_path):
+    folder = small_model().save_pretrained(tmp_path / "wrong")
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["hf_model_config_kwargs"]["vocab_size"] = 41
+    (folder / "config.json").write_text(json.dumps(config))
+    done = run("flickr8k", "--model", folder, "--data", data, "--allow-subset", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "word_embeddings" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_unknown_key_in_a_yaml_file_is_refused(checkpoint, tmp_path):
+    configs = tmp_path / "configs"
+    configs.mkdir()
+    for path in (ROOT / "configs").glob("*.yaml"):
+        (configs / path.name).write_text(path.read_text().replace("  title:", "  titel:", 1))
+    done = run("scenes", "--model", checkpoint, cwd=tmp_path, EVALS_CONFIGS=str(configs))
+    assert done.returncode == 2
+    assert "titel" in done.stderr and "benchmarks.yaml" in done.stderr
+
+
+def test_errors_are_machine_readable_too(tmp_path):
+    done = run("flikr", "--model", "tiny", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["exit_code"] == done.returncode == 2
+
+
+def test_one_failing_benchmark_leaves_the_results_of_the_others(data, checkpoint, tmp_path):
+    done = run("flickr8k", "scenes", "--model", checkpoint, "--data", data, "--allow-subset", cwd=tmp_path)
+    assert done.returncode == 2  # Scenes takes no --data
+    assert len(list(tmp_path.glob("results/runs/flickr8k.partial/*/*/manifest.json"))) == 1
+
+
+def test_constant_embeddings_score_chance(tmp_path, monkeypatch):
+    class Constant(HashEncoder):
+        def encode(self, side):
+            return np.ones((len(side), self.dim), np.float32)
+
+    parts = image_text([i // 5 for i in range(100)])
+    monkeypatch.setattr("evals.data.load", lambda loader, source: parts)
+    monkeypatch.setattr("evals.data.images.verify", lambda items, indices: None)
+    row = Benchmark(name="toy", title="Toy", task="image_text", data="toy", subsets=("en",), split="test", images=20, texts=100)
+    options = Options(results=tmp_path / "runs", store=tmp_path / "store")
+    outcome = evaluate(row, Constant(), [8], options, Log())
+    t2i, i2t = outcome.scores["en"]
+    assert t2i.values["R@1"].value == pytest.approx(1 / 20)
+    assert t2i.values["R@10"].value == pytest.approx(10 / 20)
+    assert i2t.values["R@1"].value == pytest.approx(5 / 100)
+    assert t2i.tie_rate == i2t.tie_rate == 1.0

@@ -1,0 +1,238 @@
+"""The store encodes once, notices damage, and survives being killed at any moment."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evals.schema import InvalidError, MissingError
+from evals.store import Store
+from tests.toys import HashEncoder, text_side
+
+TEXTS = [f"text {i}" for i in range(23)]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store", shard_rows=5)
+
+
+def shards(store: Store) -> list:
+    return sorted(path for path in store.root.rglob("*.json") if path.name != "key.json")
+
+
+def test_a_second_run_encodes_nothing_and_gives_the_same_rows(store):
+    first = store.embed(HashEncoder(), text_side(TEXTS))
+    again = HashEncoder()
+    second = Store(store.root).embed(again, text_side(TEXTS))
+    assert (first.encoded, second.encoded, again.calls) == (23, 0, [])
+    np.testing.assert_array_equal(first.rows, second.rows)
+
+
+def test_rows_come_in_the_order_of_the_side(store):
+    rows = store.embed(HashEncoder(), text_side(TEXTS)).rows
+    backwards = store.embed(HashEncoder(), text_side(TEXTS[::-1])).rows
+    np.testing.assert_array_equal(backwards, rows[::-1])
+
+
+def test_only_new_items_are_encoded_and_repeated_ones_once(store):
+    encoder = HashEncoder()
+    store.embed(encoder, text_side(TEXTS[:10]))
+    result = store.embed(encoder, text_side([*TEXTS[5:12], "new", "new", TEXTS[0]]))
+    assert result.encoded == 3
+    assert encoder.encoded == 13
+    np.testing.assert_array_equal(result.rows[7], result.rows[8])
+
+
+def test_missing_names_first_occurrences(store):
+    store.embed(HashEncoder(), text_side(TEXTS[:3]))
+    assert store.missing(HashEncoder(), text_side(["a", TEXTS[1], "b", "a"])) == [0, 2]
+
+
+@pytest.mark.parametrize("field", ["weights", "text.max_length"])
+def test_whatever_can_change_a_row_is_part_of_the_key(store, field):
+    encoder = HashEncoder()
+    store.embed(encoder, text_side(TEXTS))
+    other = HashEncoder(fingerprint={**encoder.fingerprint, field: "changed"})
+    assert store.embed(other, text_side(TEXTS)).encoded == 23
+
+
+def test_what_concerns_images_only_does_not_part_texts(store):
+    encoder = HashEncoder()
+    store.embed(encoder, text_side(TEXTS))
+    other = HashEncoder(fingerprint={**encoder.fingerprint, "image.preprocess": "changed"})
+    assert store.embed(other, text_side(TEXTS)).encoded == 0
+
+
+def test_the_role_is_part_of_the_key(store):
+    store.embed(HashEncoder(), text_side(TEXTS))
+    assert store.embed(HashEncoder(), text_side(TEXTS, role="query")).encoded == 23
+
+
+def test_the_key_is_written_in_clear(store):
+    store.embed(HashEncoder(), text_side(TEXTS))
+    (key,) = store.root.glob("*/key.json")
+    assert json.loads(key.read_text())["encoder"] == {"weights": "toy", "text.max_length": "64"}
+
+
+def damage_flip(path):
+    data = bytearray(path.with_suffix(".safetensors").read_bytes())
+    data[-3] ^= 1
+    path.with_suffix(".safetensors").write_bytes(data)
+
+
+def damage_truncate(path):
+    data = path.with_suffix(".safetensors").read_bytes()
+    path.with_suffix(".safetensors").write_bytes(data[: len(data) // 2])
+
+
+def damage_remove(path):
+    path.with_suffix(".safetensors").unlink()
+
+
+def damage_sidecar(path):
+    path.write_text(path.read_text()[:40])
+
+
+def damage_items(path):
+    sidecar = json.loads(path.read_text())
+    sidecar["items"][0], sidecar["items"][1] = sidecar["items"][1], sidecar["items"][0]
+    path.write_text(json.dumps(sidecar))
+
+
+def damage_swap(path):
+    other = next(p for p in path.parent.glob("*.safetensors") if p.stem != path.stem)
+    shutil.copy(other, path.with_suffix(".safetensors"))
+
+
+@pytest.mark.parametrize("damage", [damage_flip, damage_truncate, damage_remove, damage_sidecar, damage_items, damage_swap])
+@pytest.mark.parametrize("same_process", [True, False])
+def test_a_damaged_shard_is_set_aside_and_encoded_again(store, damage, same_process, caplog):
+    rows = store.embed(HashEncoder(), text_side(TEXTS)).rows
+    damage(shards(store)[1])
+    reader = store if same_process else Store(store.root, shard_rows=5)
+    result = reader.embed(HashEncoder(), text_side(TEXTS))
+    if damage is damage_items and same_process:
+        assert result.encoded in (0, 5)  # the sidecar was read before it was damaged
+    else:
+        assert 3 <= result.encoded <= 5
+        assert "set aside" in caplog.text
+        assert list(store.root.glob("*/damaged/*"))
+    np.testing.assert_array_equal(result.rows, rows)
+    assert Store(store.root).embed(HashEncoder(), text_side(TEXTS)).encoded == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_or_infinity_stops_the_run_with_the_ids(store, value):
+    class Broken(HashEncoder):
+        def encode(self, side):
+            rows = super().encode(side)
+            rows[[i for i, name in enumerate(side.ids) if name == "t7"]] = value
+            return rows
+
+    with pytest.raises(InvalidError, match="1 of 5 embeddings hold NaN or infinity: t7"):
+        store.embed(Broken(), text_side(TEXTS))
+    assert len(shards(store)) == 1  # what was finished before stays
+
+
+def test_another_shape_than_promised_is_refused(store):
+    encoder = HashEncoder(dim=8)
+    encoder.dim = 9
+    encoder.encode = lambda side: np.zeros((len(side), 8), np.float32)
+    with pytest.raises(InvalidError, match=r"shape \(5, 8\) for 5 items of width 9"):
+        store.embed(encoder, text_side(TEXTS))
+
+
+def test_a_full_disk_is_noticed_before_anything_is_encoded(store, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 10))
+    encoder = HashEncoder()
+    with pytest.raises(MissingError, match="--store"):
+        store.embed(encoder, text_side(TEXTS))
+    assert encoder.calls == []
+
+
+def test_progress_counts_what_has_to_be_encoded(store):
+    reports = []
+    store.embed(HashEncoder(), text_side(TEXTS), progress=lambda done, total: reports.append((done, total)))
+    assert reports == [(0, 23), (5, 23), (10, 23), (15, 23), (20, 23), (23, 23)]
+
+
+def test_no_items_give_no_rows(store):
+    assert store.embed(HashEncoder(), text_side([])).rows.shape == (0, 8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 30), max_size=12), max_size=6), st.integers(1, 7))
+def test_any_history_of_requests_gives_the_encoder_s_rows(tmp_path_factory, requests, shard_rows):
+    store = Store(tmp_path_factory.mktemp("store"), shard_rows=shard_rows)
+    encoder = HashEncoder()
+    for request in requests:
+        side = text_side([f"text {i}" for i in request])
+        np.testing.assert_array_equal(store.embed(encoder, side).rows, HashEncoder().encode(side))
+    assert encoder.encoded == len({i for request in requests for i in request})
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+from evals.store import Store
+from tests.toys import HashEncoder, text_side
+
+class Slow(HashEncoder):
+    def encode(self, side):
+        time.sleep(0.02)
+        return super().encode(side)
+
+encoder = Slow(dim=64)
+store = Store(Path(sys.argv[1]), shard_rows=10)
+print("ready", flush=True)
+rows = store.embed(encoder, text_side([f"text {i}" for i in range(400)])).rows
+print(encoder.encoded, rows.sum(dtype="f8").hex(), flush=True)
+"""
+
+
+def worker(root):
+    return subprocess.Popen([sys.executable, "-c", WORKER, str(root)], stdout=subprocess.PIPE, text=True)
+
+
+def finished(process) -> list[str]:
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return out.split()[1:]
+
+
+def committed(root) -> int:
+    return len([path for path in root.glob("*/*.json") if path.name != "key.json"])
+
+
+def test_kill_9_at_any_moment_loses_less_than_a_shard(tmp_path):
+    undisturbed = finished(worker(tmp_path / "undisturbed"))[1]
+    rng = np.random.default_rng(0)
+    for attempt in range(4):
+        root = tmp_path / f"killed-{attempt}"
+        process = worker(root)
+        while not committed(root):
+            time.sleep(0.01)
+        time.sleep(0.5 * rng.random())
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        kept = 10 * committed(root)
+        (next(root.glob("*/key.json")).parent / "left-over.part").touch()
+        encoded, total = finished(worker(root))
+        assert int(encoded) == 400 - kept > 0
+        assert total == undisturbed
+        assert not list(root.rglob("*.part"))
+
+
+def test_two_processes_share_the_work(tmp_path):
+    first, second = worker(tmp_path), worker(tmp_path)
+    counts = [int(finished(process)[0]) for process in (first, second)]
+    assert sorted(counts) == [0, 400]

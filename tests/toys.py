@@ -1,0 +1,42 @@
+"""Stand-ins for models and data: an encoder that hashes, and images and texts whose match is known."""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from evals.schema import ImageText, Side
+
+
+def text_side(texts: list[str], role=None) -> Side:
+    """Texts with ids t0, t1, …"""
+    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    return Side("text", texts, [f"t{i}" for i in range(len(texts))], hashes, role)
+
+
+def image_text(image_of_text: list[int]) -> ImageText:
+    """Images and texts that are only names; encoded by `HashEncoder` they match by chance."""
+    images = text_side([f"image {i}" for i in range(max(image_of_text) + 1)])
+    images = Side("image", images.items, [f"i{i}" for i in range(len(images))], images.hashes)
+    texts = text_side([f"text {j}" for j in range(len(image_of_text))])
+    return ImageText(images, texts, np.array(image_of_text), {"layout": "toy"})
+
+
+class HashEncoder:
+    """Rows that depend on the item alone, so that any order, batch or resumption gives the same; it counts its work."""
+
+    def __init__(self, dim: int = 8, name: str = "toy", fingerprint: Mapping[str, str] | None = None) -> None:
+        self.name, self.dim = name, dim
+        self.fingerprint = fingerprint or {"weights": "toy", "text.max_length": "64", "image.preprocess": "toy"}
+        self.calls: list[list[str]] = []
+
+    @property
+    def encoded(self) -> int:
+        """Items encoded so far."""
+        return sum(map(len, self.calls))
+
+    def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
+        self.calls.append(list(side.ids))
+        rows = [np.random.default_rng(int(item[:8], 16)).standard_normal(self.dim) for item in side.hashes]
+        return np.array(rows, np.float32).reshape(len(side), self.dim)
