@@ -90,6 +90,12 @@ def test_relevance_runs_both_ways() -> None:
     assert back.indptr.tolist() == [0, 1, 3] and back.docs.tolist() == [1, 0, 2]
 
 
+def test_the_texts_of_an_image_keep_their_order() -> None:
+    image_of_text = np.random.default_rng(0).permutation(np.repeat(np.arange(100), 5))
+    back = Relevant.inverse(image_of_text, 100)
+    assert all(back.docs[5 * i : 5 * i + 5].tolist() == np.flatnonzero(image_of_text == i).tolist() for i in range(100))
+
+
 def test_an_image_without_text_is_named() -> None:
     with pytest.raises(ValueError, match="image 1 has no text"):
         Relevant.inverse(np.array([0, 2, 2]), 4)
@@ -146,9 +152,10 @@ def test_relevant_documents_never_stand_in_each_others_way() -> None:
     assert out.ndcg10[0] == 1.0
 
 
-def test_a_perfect_ranking_scores_exactly_one() -> None:
+@pytest.mark.parametrize("equal", [1, 2, 20])
+def test_a_perfect_ranking_scores_exactly_one(equal: int) -> None:
     for own in range(1, 14):
-        docs = rows(*[[float(2 * own - i)] for i in range(2 * own)])
+        docs = rows(*[[100.0 - i // equal] for i in range(own)], [1], [2])
         out = ranks(rows([1]), docs, Relevant(np.array([0, own]), np.arange(own)))
         assert all(values.tolist() == [1.0] for values in per_query(out).values())
 
@@ -384,9 +391,15 @@ def test_scaling_by_a_power_of_two_changes_nothing(power: int, seed: int) -> Non
     assert np.array_equal(raw.better, scaled.better) and np.array_equal(raw.score * scale, scaled.score)
 
 
-def test_a_process_that_allows_tf32_or_autocast_gets_float32_and_keeps_its_setting() -> None:
-    case = hard_case()
+def test_a_process_that_allows_tf32_or_autocast_gets_float32_and_keeps_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    case, mm = hard_case(), torch.mm
     expected = both_ways(*case)
+
+    def watched(*args: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        assert torch.get_float32_matmul_precision() == "highest"  # few CPUs have anything lower to fall to
+        return mm(*args, out=out)
+
+    monkeypatch.setattr(torch, "mm", watched)
     torch.set_float32_matmul_precision("medium")
     try:
         with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -300,3 +300,18 @@ def test_constant_embeddings_score_chance(tmp_path, monkeypatch):
     assert t2i.values["R@10"].value == pytest.approx(10 / 20)
     assert i2t.values["R@1"].value == pytest.approx(5 / 100)
     assert t2i.tie_rate == i2t.tie_rate == 1.0
+
+
+@pytest.mark.slow
+def test_a_full_size_random_v2_folder_is_evaluated(tmp_path):
+    """865,278,477 values saved in the official layout, read back and run on one photograph: about two minutes and 10 GB."""
+    make = "import sys; from jina_clip import V2, JinaCLIP; from tests.conftest import word_tokenizer; "
+    make += "JinaCLIP(V2, tokenizer=word_tokenizer()).save_pretrained(sys.argv[1])"
+    folder = tmp_path / "random-v2"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", make, str(folder)], check=True, env=environment)
+    data = photographs(tmp_path / "photographs", n=2)
+    done = run("flickr8k", "--model", folder, "--data", data, "--allow-subset", "--limit", 1, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["runs"][0]["encoded"] == {"image": 1, "text": 2}
+    assert {m["dim"] for m in metrics(done.stdout)} == {1024}

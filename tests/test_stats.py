@@ -28,8 +28,8 @@ def test_two_images_have_three_possible_means() -> None:
 def test_a_resample_weighs_images_by_their_captions() -> None:
     # the mean of a resample is (a·0 + b·3) / (a·1 + b·3): 0, 3/4 or 1; never 1/2, the mean of the images' means
     values, groups = np.array([0.0, 1, 1, 1]), np.array([0, 1, 1, 1])
-    ends = cluster_bootstrap({"x": values}, groups, level=0.4)["x"]
-    assert ends == Interval(0.75, 0.75)
+    assert cluster_bootstrap({"x": values}, groups, level=0.4)["x"] == Interval(0.75, 0.75)
+    assert cluster_bootstrap({"x": values}, groups)["x"] == Interval(0.0, 1.0)
 
 
 def test_a_constant_has_an_interval_of_no_width() -> None:
