@@ -1,18 +1,17 @@
 """What a ranking is worth: truncation, ranks in which ties count in expectation, and the metrics of each query.
 
-Shapes: q queries, n documents or rows, d dimensions, pairs of a query and a document relevant to it.
+Shapes: q queries, n documents or rows, d dimensions, pairs of a query and a document relevant to it; c queries and
+b documents of a block.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int, Int64
-
-Tensor = Any  # torch.Tensor: torch is imported where it computes, so that a reader of records never loads it
 
 DEPTH = 10  # of nDCG
 # On a grid of 2^-40 every sum of discounts is exact, so a perfect ranking scores 1.0 and not 0.9999999999999999.
@@ -22,7 +21,7 @@ GAIN = np.concatenate([[0.0], np.cumsum(DISCOUNT)])
 TIE = 1e-12  # float64 scores this close, as a share of the rows' norms, are one score: rounding is 1e-14 at most
 DOC_BLOCK = 2048  # documents scored at once: the block of scores stays in the cache while it is counted
 ROW_BLOCK = 512  # rows widened to float64 at once
-DENSE_SHARE = 1 / 64  # a pair that is gathered costs about as much as 64 pairs of a float64 matmul
+DENSE_SHARE = 1 / 32  # a pair that is gathered costs about as much as 32 pairs of a float64 matmul
 
 
 @dataclass(frozen=True)
@@ -115,23 +114,15 @@ def ranks(
     threshold than the worst-case error of a float32 dot product is a close call, and is decided in float64.
     Raises ValueError for NaN, infinity, a chunk below 1, or relevant documents that do not fit.
     """
-    import torch
-
     if chunk < 1:
         raise ValueError(f"cannot take {chunk} queries at a time")
     if len(relevant.counts) != len(queries) or not np.all((relevant.docs >= 0) & (relevant.docs < len(docs))):
         raise ValueError(f"the relevant documents do not fit {len(queries)} queries and {len(docs)} documents")
-    with torch.inference_mode(), _full_float32():
-        q, d = (torch.from_numpy(np.require(x, requirements=["C", "W"])).to(device) for x in (queries, docs))
-        reach = _norms(q, "query") * _norms(d, "document").max(initial=0.0)
-        levels = _levels(_pair_scores(q, d, relevant.queries, relevant.docs), relevant, TIE * reach)
-        close = (queries.shape[1] + 8) * 2.0**-24 * reach  # d u |q||d| bounds the error, in any order of summation
-        for start in range(0, len(queries), chunk):
-            rows = slice(start, min(start + chunk, len(queries)))
-            pairs = slice(relevant.indptr[rows.start], relevant.indptr[rows.stop])
-            own = np.stack([relevant.queries[pairs] - start, relevant.docs[pairs]])
-            for block in _blocks(q[rows], d, own):
-                _add_counts(block, levels, rows, close[rows], TIE * reach[rows])
+    reach = _norms(queries, "query") * _norms(docs, "document").max(initial=0.0)
+    levels = _levels(_dots(queries, docs, relevant.queries, relevant.docs), relevant, TIE * reach)
+    close = (queries.shape[1] + 8) * 2.0**-24 * reach  # d u |q||d| bounds the error, in any order of summation
+    for block in _blocks(queries, docs, relevant, chunk, device):
+        _add_counts(block, levels, close[block.rows], TIE * reach[block.rows])
     return Ranks(
         better=levels.better[:, 0],
         tied=levels.tied[:, 0],
@@ -145,8 +136,8 @@ def hit_at(ranks: Ranks, k: int) -> Float64[np.ndarray, "q"]:
     """P(a relevant document is among the first k), equal scores in random order: 1 - C(t, k-g) / C(t+r, k-g)."""
     g, t, r = ranks.better, ranks.tied, ranks.tied_relevant
     miss = np.ones(len(ranks))
-    for i in range(k):  # C(t, m) / C(t+r, m) as a product of m shares: nothing overflows
-        miss *= np.where(i < k - g, np.maximum(t - i, 0) / np.maximum(t + r - i, 1), 1.0)
+    for i in range(k):  # C(t, m) / C(t+r, m) as a product of m shares: nothing overflows, and from i = t on it is 0
+        miss *= np.where(i < k - g, (t - i) / np.maximum(t + r - i, 1), 1.0)
     return 1.0 - miss
 
 
@@ -241,98 +232,96 @@ def _expected_reciprocal(g: int, t: int, r: int) -> float:
 
 
 class _Block(NamedTuple):
-    """The scores of some queries against some documents; a query's own relevant documents score minus infinity."""
+    """The float32 scores of some queries against some documents; own relevant documents score minus infinity."""
 
-    queries: Tensor
-    docs: Tensor
-    scores: Tensor
-    peaks: Tensor  # the highest score of each query
-    masks: tuple[Tensor, Tensor]  # memory for two masks of the scores
+    rows: slice  # of the queries
+    queries: Float32[np.ndarray, "c d"]
+    docs: Float32[np.ndarray, "b d"]
+    scores: Float32[np.ndarray, "c b"]
 
 
-def _blocks(queries: Tensor, docs: Tensor, own: Int[np.ndarray, "2 pairs"]) -> Iterator[_Block]:
-    """Score the queries against all documents block by block, in memory that every block uses again."""
+def _blocks(queries: np.ndarray, docs: np.ndarray, relevant: Relevant, chunk: int, device: str) -> Iterator[_Block]:
+    """Score block by block, in memory that every block uses again. The device multiplies; the host compares.
+
+    Each of torch's small operations waits for all threads, and on a busy machine that takes longer than the work.
+    """
     import torch
 
-    size = len(queries) * min(DOC_BLOCK, len(docs))
-    memory = torch.empty(size, device=queries.device)
-    masks = (torch.empty_like(memory, dtype=torch.bool), torch.empty_like(memory, dtype=torch.bool))
-    for start in range(0, len(docs), DOC_BLOCK):
-        part = docs[start : start + DOC_BLOCK]
-        scores = memory[: len(queries) * len(part)].view(len(queries), len(part))
-        torch.mm(queries, part.T, out=scores)
-        inside = (own[1] >= start) & (own[1] < start + len(part))
-        pairs = torch.from_numpy(own[:, inside] - np.array([[0], [start]])).to(queries.device)
-        scores[pairs[0], pairs[1]] = -math.inf
-        yield _Block(queries, part, scores, scores.amax(1), masks)
+    q, d = (torch.from_numpy(np.require(x, requirements=["C", "W"])).to(device) for x in (queries, docs))
+    memory = torch.empty(min(chunk, len(queries)) * min(DOC_BLOCK, len(docs)), device=device)
+    for start in range(0, len(queries), chunk):
+        rows = slice(start, min(start + chunk, len(queries)))
+        pairs = slice(relevant.indptr[rows.start], relevant.indptr[rows.stop])
+        own_query, own_doc = relevant.queries[pairs] - start, relevant.docs[pairs]
+        for first in range(0, len(docs), DOC_BLOCK):
+            cols = slice(first, min(first + DOC_BLOCK, len(docs)))
+            shape = rows.stop - rows.start, cols.stop - cols.start
+            with _full_float32():
+                scores = torch.mm(q[rows], d[cols].T, out=memory[: math.prod(shape)].view(shape)).cpu().numpy()
+            inside = (own_doc >= cols.start) & (own_doc < cols.stop)
+            scores[own_query[inside], own_doc[inside] - first] = -np.inf
+            yield _Block(rows, queries[rows], docs[cols], scores)
 
 
-def _add_counts(block: _Block, levels: _Levels, at: slice, close: np.ndarray, tie: np.ndarray) -> None:
-    """Count this block's documents above and beside the levels of the queries `at`."""
-    head, score, better, tied = levels.head[at], levels.score[at], levels.better[at], levels.tied[at]
-    peaks = block.peaks.cpu().numpy()
+def _add_counts(block: _Block, levels: _Levels, close: Float64[np.ndarray, "c"], tie: Float64[np.ndarray, "c"]) -> None:
+    """Count the block's documents above and beside the levels of its queries."""
+    head, score, better, tied = (x[block.rows] for x in (levels.head, levels.score, levels.better, levels.tied))
+    peaks = block.scores.max(axis=1)  # most queries have nothing near their levels in most blocks
     for place in range(head.shape[1]):
         wanted = head[:, place] & (peaks >= (score[:, place] - close).astype(np.float32))
         if place > 0:  # a level with ten documents above it adds nothing to nDCG@10; counts so far are lower bounds
             wanted &= better[:, : place + 1].max(axis=1) + place < DEPTH
-        rows = np.flatnonzero(wanted)
-        if rows.size:
-            above, beside = _count(block, rows, score[rows, place], close[rows], tie[rows])
-            better[rows, place] += above
-            tied[rows, place] += beside
+        at = np.flatnonzero(wanted)
+        if at.size:
+            counts = _count(block, at, score[at, place], close[at], tie[at])
+            better[at, place] += counts.above
+            tied[at, place] += counts.beside
 
 
-def _count(block: _Block, rows: np.ndarray, score: np.ndarray, close: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """How many documents of the block score above `score`, and how many tie with it, for each of the queries `rows`."""
-    import torch
+class _Counts(NamedTuple):
+    above: Int64[np.ndarray, "c"]
+    beside: Int64[np.ndarray, "c"]
 
-    index, s, c, e = (torch.from_numpy(x).to(block.scores.device) for x in (rows, score, close, tie))
-    scores = block.scores if len(rows) == len(block.scores) else block.scores[index]
-    low, high = (mask[: scores.numel()].view(scores.shape) for mask in block.masks)
-    at_least = _row_sums(torch.ge(scores, (s - c).float()[:, None], out=low))
-    above = _row_sums(torch.gt(scores, (s + c).float()[:, None], out=high))
+
+def _count(block: _Block, at: np.ndarray, score: np.ndarray, close: np.ndarray, tie: np.ndarray) -> _Counts:
+    """How many documents of the block score above `score`, and how many tie with it, for each of its queries `at`."""
+    scores = block.scores[at] if len(at) < len(block.scores) else block.scores
+    low = scores >= (score - close).astype(np.float32)[:, None]
+    high = scores > (score + close).astype(np.float32)[:, None]
+    at_least, above = _row_sums(low), _row_sums(high)
     n_close = int((at_least - above).sum())
-    if n_close > DENSE_SHARE * scores.numel():
-        exact = (block.queries[index].double() @ block.docs.double().T).masked_fill_(scores == -math.inf, -math.inf)
-        at_least = _row_sums(torch.ge(exact, (s - e)[:, None], out=low))
-        above = _row_sums(torch.gt(exact, (s + e)[:, None], out=high))
+    if n_close > DENSE_SHARE * scores.size:
+        exact = block.queries[at].astype(np.float64) @ block.docs.astype(np.float64).T
+        exact[np.isneginf(scores)] = -np.inf
+        at_least, above = _row_sums(exact >= (score - tie)[:, None]), _row_sums(exact > (score + tie)[:, None])
     elif n_close > 0:
-        row, doc = low.logical_xor_(high).nonzero(as_tuple=True)
-        difference = _dots(block.queries, block.docs, index[row], doc) - s[row]
-        at_least = above + torch.bincount(row[difference >= -e[row]], minlength=len(rows))
-        above = above + torch.bincount(row[difference > e[row]], minlength=len(rows))
-    counts: np.ndarray = torch.stack([above, at_least - above]).cpu().numpy()
-    return counts
+        some = np.flatnonzero(at_least != above)
+        row, doc = np.nonzero(low[some] & ~high[some])
+        row = some[row]
+        difference = _dots(block.queries, block.docs, at[row], doc) - score[row]
+        at_least = above + np.bincount(row[difference >= -tie[row]], minlength=len(at))
+        above = above + np.bincount(row[difference > tie[row]], minlength=len(at))
+    return _Counts(above, at_least - above)
 
 
-def _row_sums(mask: Tensor) -> Tensor:
-    """How many of each row are true; bytes are summed ten times faster than bool."""
-    import torch
-
-    return mask.view(torch.uint8).sum(1, dtype=torch.int32).long()
-
-
-def _pair_scores(queries: Tensor, docs: Tensor, rows: np.ndarray, cols: np.ndarray) -> Float64[np.ndarray, "pairs"]:
-    import torch
-
-    index = torch.from_numpy(np.stack([rows, cols]).astype(np.int64)).to(queries.device)
-    scores: np.ndarray = _dots(queries, docs, index[0], index[1]).cpu().numpy()
-    return scores
+def _row_sums(mask: Bool[np.ndarray, "c b"]) -> Int64[np.ndarray, "c"]:
+    """How many of each row are true; bytes are summed faster than bool."""
+    sums: np.ndarray = mask.view(np.uint8).sum(axis=1, dtype=np.int32)
+    return sums.astype(np.int64)
 
 
-def _dots(queries: Tensor, docs: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
+def _dots(queries: np.ndarray, docs: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> Float64[np.ndarray, "pairs"]:
     """Float64 dot products of pairs of float32 rows."""
-    import torch
+    out = np.empty(len(rows))
+    for start in range(0, len(rows), ROW_BLOCK):
+        part = slice(start, start + ROW_BLOCK)
+        out[part] = (queries[rows[part]].astype(np.float64) * docs[cols[part]]).sum(axis=1)
+    return out
 
-    parts = zip(rows.split(ROW_BLOCK), cols.split(ROW_BLOCK), strict=True)
-    return torch.cat([queries[row].double().mul_(docs[col]).sum(1) for row, col in parts])
 
-
-def _norms(rows: Tensor, name: str) -> Float64[np.ndarray, "n"]:
-    import torch
-
-    parts = [torch.linalg.vector_norm(part.double(), dim=1) for part in rows.split(ROW_BLOCK)]
-    norms: np.ndarray = torch.cat(parts).cpu().numpy()
+def _norms(rows: Float32[np.ndarray, "n d"], name: str) -> Float64[np.ndarray, "n"]:
+    every = np.arange(len(rows))
+    norms: np.ndarray = np.sqrt(_dots(rows, rows, every, every))
     if (bad := np.flatnonzero(~np.isfinite(norms))).size:
         raise ValueError(f"{name} {bad[0]} holds NaN or infinity")
     return norms
