@@ -10,15 +10,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from evals.run import Outcome, metric_lines
-from evals.tasks.image_text import Scores, Value
+from evals.tasks.image_text import Value
 
 SHOWN = ("R@1", "R@5", "R@10")
-ARROWS = {"t2i": "text → image", "i2t": "image → text"}
+WIDTH = 84  # what a table needs; a narrower terminal wraps lines rather than lose a column
 
 
 def console() -> Console:
-    """The terminal; a file or a pipe gets lines long enough that no cell is cut."""
-    return Console() if sys.stdout.isatty() else Console(width=160)
+    """The terminal; a file or a pipe gets the same width whatever it is."""
+    found = Console()
+    return Console(width=max(found.width if sys.stdout.isatty() else WIDTH, WIDTH))
 
 
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:
@@ -27,53 +28,46 @@ def print_outcomes(outcomes: Sequence[Outcome]) -> None:
     for outcome in outcomes:
         out.print(_table(outcome))
         encoded = " and ".join(f"{n:,} {kind}s" for kind, n in outcome.encoded.items())
-        out.print(f"encoded now: {encoded}; the rest came from the store", highlight=False)
+        out.print(f"Encoded now: {encoded}; the rest came from the store.", highlight=False)
         out.print(f"record: {escape(str(outcome.path))}\n", soft_wrap=True, highlight=False)
 
 
 def _table(outcome: Outcome) -> Table:
-    part = "  (partial: not the benchmark's number)" if outcome.partial else ""
+    part = " · partial: not the benchmark's number" if outcome.partial else ""
+    several = "" if len(outcome.scores) == 1 else f" mean: plain mean over {' '.join(outcome.scores)}."
     table = Table(
         title=f"{escape(outcome.benchmark.title)} · {escape(outcome.model)}{part}",
-        caption="Recall in per cent with 95% intervals (bootstrap over images); ties count in expectation.",
+        caption="t2i: texts find their image; i2t: images find one of their texts. Recall in per cent, 95% intervals from a "
+        f"bootstrap over images; n: queries/gallery; ties count in expectation.{several}",
         title_justify="left",
         caption_justify="left",
         box=None,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
         header_style="bold",
     )
-    many = len({s.dim for every in outcome.scores.values() for s in every}) > 1
-    table.add_column("", no_wrap=True)
-    for direction in ("dim",) if many else ():
-        table.add_column(direction, justify="right")
-    table.add_column("direction", no_wrap=True)
-    for name in SHOWN:
-        table.add_column(name, justify="left", no_wrap=True)
-    for name in ("queries", "gallery", "ties"):
-        table.add_column(name, justify="right")
+    for name, justify in (("", "left"), ("dim", "right"), ("", "left"), *((name, "left") for name in SHOWN)):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for name in ("n", "ties"):
+        table.add_column(name, justify="right", no_wrap=True)
     for subset, every in outcome.scores.items():
         for s in every:
-            table.add_row(subset, *([str(s.dim)] if many else []), ARROWS[s.direction], *_cells(s))
+            counts = (f"{len(s.ranks)}/{s.n_gallery}", f"{100 * s.tie_rate:.1f}%")
+            table.add_row(subset, str(s.dim), s.direction, *(percent(s.values[name]) for name in SHOWN), *counts)
     if len(outcome.scores) > 1:
         table.add_section()
-        for first in next(iter(outcome.scores.values())):
-            means = [f"{100 * mean_over_subsets(outcome, first.direction, first.dim, name):5.1f}" for name in SHOWN]
-            label = [f"mean of {len(outcome.scores)}", *([str(first.dim)] if many else []), ARROWS[first.direction]]
-            table.add_row(*label, *means)
+        for s in next(iter(outcome.scores.values())):
+            means = [f"{100 * mean_over_subsets(outcome, s.direction, s.dim, name):.1f}" for name in SHOWN]
+            table.add_row("mean", str(s.dim), s.direction, *means)
     return table
 
 
-def _cells(s: Scores) -> list[str]:
-    counts = [f"{len(s.ranks):,}", f"{s.n_gallery:,}", f"{100 * s.tie_rate:.1f}%"]
-    return [*(percent(s.values[name]) for name in SHOWN), *counts]
-
-
 def percent(value: Value) -> str:
-    """`43.2 [39.9, 46.4]`: per cent, with the interval when there is one."""
-    number = f"{100 * value.value:5.1f}"
+    """`43.2 [39.9,46.4]`: per cent, with the interval when there is one."""
+    number = f"{100 * value.value:.1f}"
     if value.interval is None:
         return number
-    return f"{number} [dim]\\[{100 * value.interval.low:.1f}, {100 * value.interval.high:.1f}][/dim]"
+    return f"{number} [dim]\\[{100 * value.interval.low:.1f},{100 * value.interval.high:.1f}][/dim]"
 
 
 def mean_over_subsets(outcome: Outcome, direction: str, dim: int, name: str) -> float:
@@ -92,11 +86,11 @@ def print_kept(outcomes: Sequence[Outcome]) -> None:
         dims = sorted({s.dim for s in every})
         names = " ".join(outcome.scores)
         out.print(f"[bold]Kept of R@1 at {dims[-1]} dimensions[/bold] · {escape(outcome.benchmark.title)} · mean of {names}")
-        for direction, arrow in ARROWS.items():
+        for direction in ("t2i", "i2t"):
             full = mean_over_subsets(outcome, direction, dims[-1], "R@1")
             shares = [mean_over_subsets(outcome, direction, dim, "R@1") / full if full else None for dim in dims]
             cells = [f"{dim}: {'–' if share is None else f'{100 * share:.1f}%'}" for dim, share in zip(dims, shares, strict=True)]
-            out.print(f"  {arrow}  {'   '.join(cells)}", highlight=False)
+            out.print(f"  {direction}  {'   '.join(cells)}", highlight=False)
         out.print()
 
 

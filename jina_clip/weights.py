@@ -113,6 +113,7 @@ def write_weights(path: Path, state: Mapping[str, Tensor], config: ClipConfig, *
     }
     part = path.with_name(path.name + ".part")
     save_file(tensors, part, metadata={"format": "pt"})
+    part.chmod(0o644)  # safetensors makes it readable to the owner alone
     part.replace(path)
 
 

@@ -192,6 +192,7 @@ def test_a_saved_model_is_a_checkpoint_like_any_other(version, tmp_path):
         "preprocessor_config.json",
         "tokenizer.json",
     ]
+    assert (folder / "model.safetensors").stat().st_mode & 0o777 == 0o644
     again = JinaCLIP.from_pretrained(folder, device="cpu")
     assert again.config == model.config
     for name, tensor in model.state_dict().items():

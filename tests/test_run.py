@@ -81,7 +81,7 @@ def test_an_evaluation_writes_what_it_prints(data, checkpoint, tmp_path):
 def test_a_person_gets_a_table_and_the_paths(data, checkpoint, tmp_path):
     done = run("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for piece in ("Flickr8k", "partial", "R@1", "R@10", "text → image", "image → text", "queries", "record: results/runs/"):
+    for piece in ("Flickr8k", "partial", "R@1", "R@10", "t2i", "i2t", "12/24", "record: results/runs/"):
         assert piece in done.stdout
 
 
