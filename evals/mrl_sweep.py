@@ -9,7 +9,7 @@ import typer
 
 from evals.cli import exit_with, new_app, reported
 from evals.options import Options, comma_list, dims_list, takes_options
-from evals.run import Models, evaluate_all
+from evals.run import Models, evaluate_all, finish
 
 DIMS = (64, 128, 256, 512, 768, 1024)
 app = new_app()
@@ -25,19 +25,15 @@ def sweep(
 ) -> None:
     """Score embeddings cut to several dimensions, the full width always among them; nothing is encoded twice."""
     with reported(json=options["json"]) as log:
-        from evals.show import as_json, print_kept, print_outcomes
+        from evals.show import print_kept
 
         asked = dims_list(dims)
 
         def dims_of(width: int) -> list[int]:
             return sorted({*(asked or (dim for dim in DIMS if dim < width)), width})
 
-        outcomes = evaluate_all(comma_list(benchmarks) or (), model, dims_of, Options(**options), log)
-        if options["json"]:
-            log.output(as_json(outcomes))
-        else:
-            print_outcomes(outcomes)
-            print_kept(outcomes)
+        outcomes, failures = evaluate_all(comma_list(benchmarks) or (), model, dims_of, Options(**options), log)
+        finish(outcomes, failures, log, print_kept)
 
 
 if __name__ == "__main__":

@@ -46,37 +46,46 @@ class Costs:
         self.seconds[phase] = round(self.seconds.get(phase, 0.0) + time.monotonic() - since, 3)
 
 
+class Failure(NamedTuple):
+    """One benchmark by one model that could not be evaluated, and why."""
+
+    benchmark: str
+    model: str
+    error: EvalError
+
+
 def evaluate_all(
     names: Sequence[str], models: Sequence[str], dims_of: Callable[[int], Sequence[int]], options: Options, log: Log
-) -> list[Outcome]:
+) -> tuple[list[Outcome], list[Failure]]:
     """Every named benchmark by every named model, at the dimensions that `dims_of` wants of a width.
 
-    All names are checked before anything is loaded.
-
-    When one evaluation fails the others still run; the first failure is raised at the end.
+    All names are checked before anything is loaded (ConfigError). When one evaluation fails the others still run.
     """
-    rows = [benchmark(name) for name in names]
-    refs = [resolve_model(name) for name in models]
-    for row in rows:
-        if unknown := set(options.subset_names or ()) - set(row.subsets):
-            raise ConfigError(f"{row.name} has no subset {', '.join(sorted(unknown))}. It has {', '.join(row.subsets)}.")
+    rows = [benchmark(name) for name in dict.fromkeys(names)]
+    refs = [resolve_model(name) for name in dict.fromkeys(models)]
+    _check_names(rows, refs, options)
     outcomes: list[Outcome] = []
-    failures: list[EvalError] = []
-    encoders: dict[str, Encoder] = {}
+    failures: list[Failure] = []
+    encoders: dict[ModelRef, Encoder] = {}
     for row in rows:
         for ref in refs:
             try:
-                if ref.name not in encoders:
-                    encoders[ref.name] = build_encoder(ref, options)
-                outcomes.append(evaluate(row, encoders[ref.name], dims_of(encoders[ref.name].dim), options, log))
+                if ref not in encoders:
+                    encoders[ref] = build_encoder(ref, options)
+                outcomes.append(evaluate(row, encoders[ref], dims_of(encoders[ref].dim), options, log))
             except EvalError as error:
-                if len(rows) * len(refs) == 1:
-                    raise
-                log.error(f"{row.name} by {ref.name}: {error}")
-                failures.append(error)
-    if failures:
-        raise type(failures[0])(f"{len(failures)} of {len(rows) * len(refs)} evaluations failed; the first: {failures[0]}")
-    return outcomes
+                failures.append(Failure(row.name, ref.name, error))
+                log.error(str(error) if len(rows) * len(refs) == 1 else f"{row.name} by {ref.name}: {error}")
+    return outcomes, failures
+
+
+def _check_names(rows: Sequence[Benchmark], refs: Sequence[ModelRef], options: Options) -> None:
+    for row in rows:
+        if unknown := set(options.subset_names or ()) - set(row.subsets):
+            raise ConfigError(f"{row.name} has no subset {', '.join(sorted(unknown))}. It has {', '.join(row.subsets)}.")
+    names = [ref.name for ref in refs]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(f"Two models would share the name {min(twice)} and the folder of their results. Rename one of them.")
 
 
 def build_encoder(ref: ModelRef, options: Options) -> "Encoder":
@@ -289,14 +298,23 @@ def run(
 ) -> None:
     """Evaluate models on benchmarks: encode what is missing, score both directions, write the record."""
     with reported(json=options["json"]) as log:
-        from evals.show import as_json, print_outcomes
-
         asked = dims_list(dims)
-        outcomes = evaluate_all(benchmarks, model, lambda width: asked or (width,), Options(**options), log)
-        if options["json"]:
-            log.output(as_json(outcomes))
-        else:
-            print_outcomes(outcomes)
+        finish(*evaluate_all(benchmarks, model, lambda width: asked or (width,), Options(**options), log), log)
+
+
+def finish(
+    outcomes: Sequence[Outcome], failures: Sequence[Failure], log: Log, *also: Callable[[Sequence[Outcome]], None]
+) -> None:
+    """Show what was measured (`also`: further views), then end with the exit code of the first failure, if there is one."""
+    from evals.show import as_json, print_outcomes
+
+    if log.json:
+        log.output(as_json(outcomes, failures))
+    else:
+        for view in (print_outcomes, *also):
+            view(outcomes)
+    if failures:
+        raise typer.Exit(failures[0].error.exit_code)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from evals.run import Outcome, metric_lines
+from evals.run import Failure, Outcome, metric_lines
 from evals.tasks.image_text import Value
 
 SHOWN = ("R@1", "R@5", "R@10")
@@ -94,7 +94,7 @@ def print_kept(outcomes: Sequence[Outcome]) -> None:
         out.print()
 
 
-def as_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def as_json(outcomes: Sequence[Outcome], failures: Sequence[Failure] = ()) -> dict[str, Any]:
     """The machine output of an evaluation."""
     return {
         "schema_version": 1,
@@ -108,5 +108,8 @@ def as_json(outcomes: Sequence[Outcome]) -> dict[str, Any]:
                 "metrics": [asdict(line) for line in metric_lines(outcome.scores)],
             }
             for outcome in outcomes
+        ],
+        "failures": [
+            {"benchmark": f.benchmark, "model": f.model, "error": str(f.error), "exit_code": f.error.exit_code} for f in failures
         ],
     }

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
 from evals import metrics
-from evals.metrics import Ranks, Relevant, expected_rank, hit_at, mean, per_query, ranks, reciprocal_rank, truncate
+from evals import ranks as ranks_module
+from evals.metrics import expected_rank, hit_at, mean, per_query, reciprocal_rank, truncate
+from evals.ranks import Ranks, Relevant, ranks
 
 Rows = np.ndarray
 
@@ -42,8 +44,8 @@ def ndcg_of(order: list[bool]) -> float:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(metrics, "DOC_BLOCK", 37)
-    monkeypatch.setattr(metrics, "ROW_BLOCK", 50)
+    monkeypatch.setattr(ranks_module, "DOC_BLOCK", 37)
+    monkeypatch.setattr(ranks_module, "ROW_BLOCK", 50)
     yield
 
 
@@ -311,7 +313,7 @@ def plain(queries: Rows, docs: Rows, relevant: Relevant) -> Ranks:
 def test_ranks_equal_the_definition_however_close_calls_are_decided(
     monkeypatch: pytest.MonkeyPatch, small_blocks: None, share: float
 ) -> None:
-    monkeypatch.setattr(metrics, "DENSE_SHARE", share)
+    monkeypatch.setattr(ranks_module, "DENSE_SHARE", share)
     images, texts, image_of_text = hard_case()
     for q, d, relevant in (
         (texts, images, Relevant.one_of(image_of_text)),
@@ -330,7 +332,7 @@ def test_ranks_equal_the_definition_however_close_calls_are_decided(
 def test_no_block_size_changes_a_bit(monkeypatch: pytest.MonkeyPatch, chunk: int, doc_block: int) -> None:
     case = hard_case()
     expected = both_ways(*case)
-    monkeypatch.setattr(metrics, "DOC_BLOCK", doc_block)
+    monkeypatch.setattr(ranks_module, "DOC_BLOCK", doc_block)
     assert all(map(same, both_ways(*case, chunk=chunk), expected))
 
 
@@ -410,7 +412,7 @@ def test_a_process_that_allows_tf32_or_autocast_gets_float32_and_keeps_its_setti
 
 
 def test_memory_is_that_of_a_block_never_of_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "DOC_BLOCK", 200)
+    monkeypatch.setattr(ranks_module, "DOC_BLOCK", 200)
     shapes: set[tuple[int, ...]] = set()
     mm = torch.mm
 

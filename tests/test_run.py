@@ -276,12 +276,26 @@ def test_an_unknown_key_in_a_yaml_file_is_refused(checkpoint, tmp_path):
 def test_errors_are_machine_readable_too(tmp_path):
     done = run("flikr", "--model", "tiny", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["exit_code"] == done.returncode == 2
+    done = run("flickr", "--model", "jina-clip-v2", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["failures"][0]["exit_code"] == done.returncode == 5
 
 
 def test_one_failing_benchmark_leaves_the_results_of_the_others(data, checkpoint, tmp_path):
-    done = run("flickr8k", "scenes", "--model", checkpoint, "--data", data, "--allow-subset", cwd=tmp_path)
+    arguments = ("scenes", "flickr8k", "--model", checkpoint, "--data", data, "--allow-subset")
+    done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 2  # Scenes takes no --data
+    assert "error: scenes by small-v2:" in done.stderr and "Flickr8k · small-v2" in done.stdout
     assert len(list(tmp_path.glob("results/runs/flickr8k.partial/*/*/manifest.json"))) == 1
+    told = json.loads(run(*arguments, "--json", cwd=tmp_path).stdout)
+    assert [r["benchmark"] for r in told["runs"]] == ["flickr8k"]
+    assert [(f["benchmark"], f["exit_code"]) for f in told["failures"]] == [("scenes", 2)]
+
+
+def test_two_models_of_one_name_are_refused(checkpoint, tmp_path):
+    other = small_model(seed=1).save_pretrained(tmp_path / checkpoint.name)
+    done = run("scenes", "--model", checkpoint, "--model", other, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "share the name small-v2" in done.stderr
 
 
 def test_constant_embeddings_score_chance(tmp_path, monkeypatch):

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from evals.metrics import Ranks, Relevant, mean, mean_rank, median_rank, per_query, ranks, tie_rate, truncate
+from evals.metrics import mean, mean_rank, median_rank, per_query, tie_rate, truncate
+from evals.ranks import Ranks, Relevant, ranks
 from evals.schema import ImageText
 from evals.stats import Interval, cluster_bootstrap
 
