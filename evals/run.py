@@ -64,6 +64,7 @@ def evaluate_all(
     rows = [benchmark(name) for name in dict.fromkeys(names)]
     refs = [resolve_model(name) for name in dict.fromkeys(models)]
     _check_names(rows, refs, options)
+    options.results.mkdir(parents=True, exist_ok=True)  # an OSError now, not after an hour of encoding
     outcomes: list[Outcome] = []
     failures: list[Failure] = []
     encoders: dict[ModelRef, Encoder] = {}

@@ -227,8 +227,8 @@ _VISION_KEYS = (
 )
 
 
-def _text_config(given: Mapping[str, Any]) -> TextConfig:
-    other, where = dict(given), "text_config"
+def _text_config(given: object) -> TextConfig:
+    other, where = _section(given, "text_config"), "text_config"
     backbone = _take(other, "hf_model_name_or_path", where)
     if backbone not in BACKBONES:
         raise CheckpointError(f"{where}.hf_model_name_or_path is {backbone!r}; known are {', '.join(BACKBONES)}")
@@ -260,8 +260,8 @@ def _text_config(given: Mapping[str, Any]) -> TextConfig:
     return config
 
 
-def _vision_config(given: Mapping[str, Any]) -> VisionConfig:
-    other, where = dict(given), "vision_config"
+def _vision_config(given: object) -> VisionConfig:
+    other, where = _section(given, "vision_config"), "vision_config"
     _refuse_other_values(other, FIXED_VISION, where)
     sizes = {name: _take(other, name, where) for name in _VISION_KEYS}
     sizes["mlp_ratio"] = float(sizes["mlp_ratio"])
@@ -276,6 +276,12 @@ def _vision_config(given: Mapping[str, Any]) -> VisionConfig:
             f"but the image has {config.grid}"
         )
     return config
+
+
+def _section(given: object, where: str) -> dict[str, Any]:
+    if not isinstance(given, Mapping):
+        raise CheckpointError(f"config.json: {where} is {given!r}, not an object")
+    return dict(given)
 
 
 def _take(section: dict[str, Any], name: str, where: str) -> Any:

@@ -131,6 +131,7 @@ def test_backbone_sizes_come_through_hf_model_config_kwargs():
     [
         (None, "model_type", "clip", "model_type is 'clip'"),
         (None, "add_projections", True, "add_projections is true"),
+        (None, "text_config", None, "text_config is None, not an object"),
         ("text_config", "hf_model_name_or_path", "bert-base-uncased", "known are jinaai/"),
         ("text_config", "pooler_type", "cls_pooler", "pooler_type is 'cls_pooler'"),
         ("text_config", "embed_dim", 99, "embed_dim is 99, but the backbone is 32 wide"),

@@ -242,6 +242,7 @@ def test_wrong_counts_are_refused_without_allow_subset(data, checkpoint, tmp_pat
         (("scenes", "--model", "tiny", "--device", "cuda:99"), 2, "--device cuda:99"),
         (("scenes", "--model", "tiny", "--no-such-option"), 2, "No such option"),
         (("scenes",), 2, "--model"),
+        (("scenes", "--model", "tiny", "--results", "/dev/null/x"), 5, "/dev/null"),
         (("flickr8k", "--model", "tiny", "--data", "no-such-folder"), 5, "no-such-folder"),
         (("scenes", "--model", "jina-clip-v2"), 5, "three ways"),
         (("flickr", "--model", "tiny"), 5, "three ways"),
