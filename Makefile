@@ -39,7 +39,7 @@ train-tiny: $(VENV)/.core ## train the bundled model again (about 15 minutes on 
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python configs/tiny/train.py
 
 lock: $(VENV)/.venv ## pin the newest allowed versions in requirements.lock
-	@$(UV) pip compile -q --universal --python-version 3.11 --all-extras --generate-hashes --upgrade \
+	@"$(UV)" pip compile -q --universal --python-version 3.11 --all-extras --generate-hashes --upgrade \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml -o requirements.lock
 
 clean: ## remove the environment and the caches; results stay
@@ -55,12 +55,12 @@ $(VENV)/.venv:
 
 $(VENV)/.core: $(VENV)/.venv pyproject.toml requirements.lock
 	@echo "installing the core into $(VENV)" >&2
-	@$(UV) pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e .
+	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.venv pyproject.toml requirements.lock
 	@echo "installing the core and the dev extra into $(VENV)" >&2
-	@$(UV) pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[dev]'
+	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[dev]'
 	@touch $(VENV)/.core $@
 
 .PHONY: help setup demo test test-slow lint check train-tiny lock clean

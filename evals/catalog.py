@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from evals.schema import ConfigError
+from evals.schema import ConfigError, MissingError
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = Path(os.environ.get("EVALS_CONFIGS") or ROOT / "configs")
@@ -127,6 +127,8 @@ def resolve_model(name: str, path: Path | None = None) -> ModelRef:
         return ModelRef(folder.resolve().name, "jina_clip", folder)
     if match := _HUB_ID.fullmatch(name):
         return ModelRef(name.replace("/", "--"), "jina_clip", None, match[1], match[2])
+    if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1:
+        raise MissingError(f"{name}: no such checkpoint folder. Give an existing one, a row of models.yaml, or a Hub id.")
     raise ConfigError(
         f"No model {name!r}.{_nearest(name, rows)} Give a row of models.yaml ({', '.join(rows)}), "
         "an existing folder with weights, or a Hub id of the form org/name or org/name@revision."

@@ -1,6 +1,7 @@
 """What every command shares: messages and progress on stderr, machine output on stdout, errors as exit codes."""
 
 import json as json_module
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -58,14 +59,24 @@ def reported(*, json: bool = False) -> Iterator[Log]:
         yield log
     except EvalError as error:
         problem = error
-    except OSError as error:  # disk full, no permission, a folder that cannot be made
-        problem = MissingError(f"{error.filename or 'the operating system'}: {error.strerror or error}.")
+    except BrokenPipeError:  # the reader of stdout has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    except OSError as error:
+        problem = as_eval_error(error)
     else:
         return
     log.error(str(problem))
     if json:
         log.output({"schema_version": 1, "error": str(problem), "exit_code": problem.exit_code})
     raise typer.Exit(problem.exit_code)
+
+
+def as_eval_error(error: EvalError | OSError) -> EvalError:
+    """Disk full, no permission, a folder that cannot be made: the machine lacks something."""
+    if isinstance(error, EvalError):
+        return error
+    return MissingError(f"{error.filename or 'the operating system'}: {error.strerror or error}.")
 
 
 def new_app() -> typer.Typer:

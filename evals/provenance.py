@@ -19,7 +19,8 @@ PACKAGES = (
 
 def command() -> list[str]:
     """The command line, with credentials in URLs blotted out."""
-    return [re.sub(r"(?<=://)[^/@\s]+@", "***@", word) for word in (Path(sys.argv[0]).name, *sys.argv[1:])]
+    words = ("python", "-m", f"evals.{Path(sys.argv[0]).stem}", *sys.argv[1:])
+    return [re.sub(r"(?<=://)[^/@\s]+@", "***@", word) for word in words]
 
 
 def host() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from evals.catalog import Benchmark, ModelRef, benchmark, resolve_model
-from evals.cli import Log, exit_with, new_app, reported
+from evals.cli import Log, as_eval_error, exit_with, new_app, reported
 from evals.options import Options, dims_list, takes_options
 from evals.schema import ConfigError, EvalError, ImageText, Side, Source
 
@@ -46,6 +46,13 @@ class Costs:
         self.seconds[phase] = round(self.seconds.get(phase, 0.0) + time.monotonic() - since, 3)
 
 
+class Parts(NamedTuple):
+    """The subsets of a benchmark, and why they are not the whole of it (None: they are)."""
+
+    subsets: dict[str, ImageText]
+    partial: dict[str, Any] | None
+
+
 class Failure(NamedTuple):
     """One benchmark by one model that could not be evaluated, and why."""
 
@@ -67,16 +74,19 @@ def evaluate_all(
     options.results.mkdir(parents=True, exist_ok=True)  # an OSError now, not after an hour of encoding
     outcomes: list[Outcome] = []
     failures: list[Failure] = []
-    encoders: dict[ModelRef, Encoder] = {}
-    for row in rows:
-        for ref in refs:
+    loaded: dict[str, Parts] = {}
+    for ref in refs:  # one model at a time in memory
+        encoder: Encoder | None = None
+        for row in rows:
             try:
-                if ref not in encoders:
-                    encoders[ref] = build_encoder(ref, options)
-                outcomes.append(evaluate(row, encoders[ref], dims_of(encoders[ref].dim), options, log))
-            except EvalError as error:
-                failures.append(Failure(row.name, ref.name, error))
-                log.error(str(error) if len(rows) * len(refs) == 1 else f"{row.name} by {ref.name}: {error}")
+                encoder = encoder or build_encoder(ref, options)
+                if row.name not in loaded:
+                    loaded[row.name] = _load(row, options)
+                outcomes.append(evaluate(row, loaded[row.name], encoder, dims_of(encoder.dim), options, log))
+            except (EvalError, OSError) as error:
+                failures.append(Failure(row.name, ref.name, as_eval_error(error)))
+                told = str(failures[-1].error)
+                log.error(told if len(rows) * len(refs) == 1 else f"{row.name} by {ref.name}: {told}")
     return outcomes, failures
 
 
@@ -105,15 +115,15 @@ def build_encoder(ref: ModelRef, options: Options) -> "Encoder":
     )
 
 
-def evaluate(row: Benchmark, encoder: "Encoder", dims: Sequence[int], options: Options, log: Log) -> Outcome:
-    """Load, encode what is missing, score every dimension, and write the record."""
+def evaluate(row: Benchmark, loaded: Parts, encoder: "Encoder", dims: Sequence[int], options: Options, log: Log) -> Outcome:
+    """Encode what is missing, score every dimension, and write the record."""
     from evals.store import Store
     from evals.tasks import TASKS
 
     started, costs = time.time(), Costs()
     dims = _checked_dims(dims, encoder)
     store = Store(options.store)
-    parts, partial = _load(row, options, costs)
+    parts, partial = loaded
     scores: dict[str, list[Scores]] = {}
     zero_rows = 0
     for subset, data in parts.items():
@@ -124,21 +134,23 @@ def evaluate(row: Benchmark, encoder: "Encoder", dims: Sequence[int], options: O
         where = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
         scores[subset] = [s for dim in dims for s in TASKS[row.task](images, texts, data, dim=dim, device=where)]
         costs.add("score", since)
-    path = _write(row, encoder, options, parts, partial, scores, costs, started, zero_rows)
+    path = _write(row, encoder, dims, options, parts, partial, scores, costs, started, zero_rows)
     return Outcome(path, row, encoder.name, partial, dict(costs.encoded), scores)
 
 
-def _load(row: Benchmark, options: Options, costs: Costs) -> tuple[dict[str, ImageText], dict[str, Any] | None]:
+def _load(row: Benchmark, options: Options) -> Parts:
     from evals.data import check_counts, load, subset_of
 
-    since = time.monotonic()
     parts: dict[str, ImageText] = {}
     partial: dict[str, Any] = {}
-    for subset in options.subset_names or row.subsets:
+    names = options.subset_names or row.subsets
+    if set(names) != set(row.subsets):
+        partial["subsets"] = list(names)
+    for subset in names:
         source = Source(
             subset=subset,
             split=row.split,
-            folder=options.data,
+            folder=options.data.expanduser() if options.data else None,
             repo=row.hub.repo if row.hub else None,
             revision=row.hub.revision if row.hub else None,
         )
@@ -149,8 +161,7 @@ def _load(row: Benchmark, options: Options, costs: Costs) -> tuple[dict[str, Ima
             partial |= {"limit": options.limit, "seed": 0}
             data = subset_of(data, options.limit, seed=0)
         parts[subset] = data
-    costs.add("load", since)
-    return parts, partial or None
+    return Parts(parts, partial or None)
 
 
 def _embed(store: "Store", encoder: "Encoder", side: Side, log: Log, costs: Costs) -> Any:
@@ -176,6 +187,7 @@ def _checked_dims(dims: Sequence[int], encoder: "Encoder") -> tuple[int, ...]:
 def _write(
     row: Benchmark,
     encoder: "Encoder",
+    dims: Sequence[int],
     options: Options,
     parts: dict[str, ImageText],
     partial: dict[str, Any] | None,
@@ -194,7 +206,8 @@ def _write(
         "partial": partial,
         "status": "complete",
         "command": command(),
-        "config": {name: _plain(value) for name, value in vars(options).items()} | {"row": row.model_dump(mode="json")},
+        "config": {name: _plain(value) for name, value in vars(options).items()}
+        | {"model": encoder.name, "dims": dims, "subsets": list(parts), "row": row.model_dump(mode="json")},
         "started": utc(started),
         "finished": utc(time.time()),
         "host": host(),

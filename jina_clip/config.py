@@ -64,7 +64,8 @@ _INERT_KWARGS = frozenset(
     """architectures attention_probs_dropout_prob auto_map bos_token_id classifier_dropout eos_token_id fused_bias_fc
     fused_dropout_add_ln fused_mlp hidden_dropout_prob initializer_range load_trained_adapters lora_dropout_p
     lora_main_params_trainable max_position_embeddings model_type num_loras torch_dtype dtype transformers_version
-    truncate_dim use_cache use_flash_attn use_reentrant matryoshka_dimensions""".split()
+    truncate_dim use_cache use_flash_attn use_reentrant matryoshka_dimensions output_attentions output_hidden_states
+    return_dict tie_word_embeddings _name_or_path _attn_implementation""".split()
 )
 # What may stand there only with the value that this code computes.
 _FIXED_KWARGS: dict[str, Any] = {
@@ -74,6 +75,9 @@ _FIXED_KWARGS: dict[str, Any] = {
     "dense_seq_output": False,
     "emb_pooler": None,
     "pad_vocab_size_multiple": 1,
+    "is_decoder": False,
+    "rotary_emb_interleaved": False,
+    "last_layer_subset": False,
 }
 _FIXED_TEXT = {"pooler_type": "mean_pooler", "proj_type": None}
 FIXED_VISION = {
@@ -83,6 +87,16 @@ FIXED_VISION = {
     "post_norm": False,
     "ls_init_value": None,
     "proj_type": None,
+}
+
+# What the official config class assumes where config.json is silent, as far as it matters here.
+_VISION_DEFAULTS = {
+    "qkv_bias": True,
+    "intp_freq": False,
+    "pt_hw_seq_len": 16,
+    "rope_embeddings": False,
+    "subln": False,
+    "naive_swiglu": False,
 }
 
 
@@ -180,7 +194,7 @@ class ClipConfig:
         return cls(
             text=text,
             vision=vision,
-            torch_dtype=other.pop("torch_dtype", None) or "float32",
+            torch_dtype=_stored_dtype(other),
             matryoshka_dimensions=tuple(dims or ()),
             truncate_dim=other.pop("truncate_dim", None),
             logit_scale_init_value=float(other.pop("logit_scale_init_value", 2.6592)),
@@ -229,10 +243,11 @@ _VISION_KEYS = (
 
 def _text_config(given: object) -> TextConfig:
     other, where = _section(given, "text_config"), "text_config"
-    backbone = _take(other, "hf_model_name_or_path", where)
-    if backbone not in BACKBONES:
-        raise CheckpointError(f"{where}.hf_model_name_or_path is {backbone!r}; known are {', '.join(BACKBONES)}")
-    kwargs = dict(_take(other, "hf_model_config_kwargs", where) or {})
+    named = str(_take(other, "hf_model_name_or_path", where))  # a Hub id, or a local copy that ends like one
+    backbone = next((name for name in BACKBONES if named.rstrip("/").endswith(name.rpartition("/")[2])), None)
+    if backbone is None:
+        raise CheckpointError(f"{where}.hf_model_name_or_path is {named!r}; known are {', '.join(BACKBONES)}")
+    kwargs = dict(other.pop("hf_model_config_kwargs", None) or {})
     sizes = {**BACKBONES[backbone], **kwargs}
     for name in kwargs.keys() - BACKBONES[backbone].keys() - _INERT_KWARGS:
         if name not in _FIXED_KWARGS:
@@ -241,10 +256,11 @@ def _text_config(given: object) -> TextConfig:
     _refuse_other_values(sizes, {k: BACKBONES[backbone][k] for k in ("position_embedding_type", "mlp_type")}, where)
     _refuse_other_values(other, _FIXED_TEXT, where)
     known = {name: sizes[name] for name in BACKBONES[backbone] if name in TextConfig.__dataclass_fields__}
+    _refuse_odd_sizes(known, ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"), where)
     known |= {name: float(known[name]) for name in ("lora_alpha", "rotary_emb_base", "layer_norm_eps") if name in known}
     known["lora_adaptations"] = tuple(sizes.get("lora_adaptations") or ())
     config = TextConfig(
-        backbone=backbone,
+        backbone=named,
         kwargs=kwargs,
         default_lora_task=other.pop("default_lora_task", None),
         default_instruction_task=other.pop("default_instruction_task", None),
@@ -262,12 +278,16 @@ def _text_config(given: object) -> TextConfig:
 
 def _vision_config(given: object) -> VisionConfig:
     other, where = _section(given, "vision_config"), "vision_config"
+    other = {**_VISION_DEFAULTS, **other}
     _refuse_other_values(other, FIXED_VISION, where)
     sizes = {name: _take(other, name, where) for name in _VISION_KEYS}
+    _refuse_odd_sizes(sizes, ("width", "layers", "head_width", "image_size", "patch_size", "pt_hw_seq_len"), where)
     sizes["mlp_ratio"] = float(sizes["mlp_ratio"])
     if other.pop("embed_dim", sizes["width"]) != sizes["width"]:
         raise CheckpointError(f"{where}.embed_dim differs from width {sizes['width']}; there is no projection to bridge them")
     config = VisionConfig(**sizes, other=other)
+    if config.head_width % 4:
+        raise CheckpointError(f"{where}.head_width is {config.head_width}; 2-D rotary positions need a multiple of 4")
     if config.width % config.head_width:
         raise CheckpointError(f"{where}: heads of {config.head_width} do not divide width {config.width}")
     if not config.intp_freq and config.pt_hw_seq_len != config.grid:
@@ -276,6 +296,14 @@ def _vision_config(given: object) -> VisionConfig:
             f"but the image has {config.grid}"
         )
     return config
+
+
+def _stored_dtype(other: dict[str, Any]) -> str:
+    newer = other.pop("dtype", None)  # what transformers 4.56 and later write
+    dtype = other.pop("torch_dtype", None) or newer or "float32"
+    if dtype not in ("float32", "bfloat16", "float16"):
+        raise CheckpointError(f"config.json: torch_dtype is {dtype!r}, not float32, bfloat16 or float16")
+    return str(dtype)
 
 
 def _section(given: object, where: str) -> dict[str, Any]:
@@ -291,7 +319,14 @@ def _take(section: dict[str, Any], name: str, where: str) -> Any:
         raise CheckpointError(f"{where}: {name} is missing") from None
 
 
+def _refuse_odd_sizes(sizes: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
+    for name in names:
+        if type(sizes[name]) is not int or sizes[name] < 1:
+            raise CheckpointError(f"{where}.{name} is {sizes[name]!r}, not a whole number of 1 or more")
+
+
 def _refuse_other_values(given: Mapping[str, Any], fixed: Mapping[str, Any], where: str) -> None:
     for name, value in fixed.items():
-        if name in given and given[name] != value:
-            raise CheckpointError(f"{where}.{name} is {given[name]!r}; only {value!r} is a jina-clip model")
+        found = given.get(name, value)
+        if (list(found) if isinstance(found, tuple) else found) != value:
+            raise CheckpointError(f"{where}.{name} is {found!r}; only {value!r} is a jina-clip model")

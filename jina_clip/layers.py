@@ -1,10 +1,8 @@
 """What both towers are built from: rotary tables, ALiBi, attention, and the three kinds of MLP.
 
-Tables are float32 whatever the dtype of the weights, and live outside the modules: a model built on the meta device has none
+Tables are float32 whatever the dtype of the weights, and are made once a forward pass: a model built on the meta device has none
 to lose, and casting the model does not round them. Shapes: see shapes.py.
 """
-
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -16,35 +14,31 @@ from jina_clip.shapes import Heads, Table, TokenMask, Tokens
 BIAS_ELEMENTS = 1 << 26  # an ALiBi bias is built in blocks of queries of at most this many values (256 MiB)
 
 
-@lru_cache(maxsize=32)
 def rope_1d(length: int, head_dim: int, base: float, device: torch.device) -> tuple[Table, Table]:
     """Cosines and sines for positions 0..length-1 in the half layout (GPT-NeoX): channel i pairs with i + head_dim / 2."""
-    with torch.inference_mode(False):
-        frequencies = base ** -(torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
-        angles = torch.outer(torch.arange(length, device=device, dtype=torch.float32), frequencies)
-        angles = torch.cat([angles, angles], dim=1)
-        return angles.cos(), angles.sin()
+    frequencies = base ** -(torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
+    angles = torch.outer(torch.arange(length, device=device, dtype=torch.float32), frequencies)
+    angles = torch.cat([angles, angles], dim=1)
+    return angles.cos(), angles.sin()
 
 
-@lru_cache(maxsize=32)
 def rope_2d(grid: int, trained_grid: int, head_dim: int, interpolate: bool, device: torch.device) -> tuple[Table, Table]:
     """Cosines and sines for a square of grid x grid patches, row by row, in the pair layout: channel 2i pairs with 2i + 1.
 
     The first half of the channels turns with the row, the second with the column. With `interpolate` positions are
-    scaled to the grid of the pre-training (EVA-02's NTK-free interpolation).
+    scaled to the grid of the pre-training.
     """
-    with torch.inference_mode(False):
-        half = head_dim // 2
-        frequencies = 10000.0 ** -(torch.arange(0, half, 2, device=device, dtype=torch.float32) / half)
-        # Upstream builds the positions in the dtype of the weights: in bf16 they are off by up to 0.03. Ours stay exact.
-        positions = torch.arange(grid, device=device, dtype=torch.float32)
-        if interpolate:
-            positions = positions / grid * trained_grid
-        angles = torch.outer(positions, frequencies).repeat_interleave(2, dim=1)
-        rows = angles[:, None, :].expand(grid, grid, half)
-        columns = angles[None, :, :].expand(grid, grid, half)
-        table = torch.cat([rows, columns], dim=2).reshape(grid * grid, head_dim)
-        return table.cos(), table.sin()
+    half = head_dim // 2
+    frequencies = 10000.0 ** -(torch.arange(0, half, 2, device=device, dtype=torch.float32) / half)
+    # Upstream builds the positions in the dtype of the weights: in bf16 they are off by up to 0.03. Ours stay exact.
+    positions = torch.arange(grid, device=device, dtype=torch.float32)
+    if interpolate:
+        positions = positions / grid * trained_grid
+    angles = torch.outer(positions, frequencies).repeat_interleave(2, dim=1)
+    rows = angles[:, None, :].expand(grid, grid, half)
+    columns = angles[None, :, :].expand(grid, grid, half)
+    table = torch.cat([rows, columns], dim=2).reshape(grid * grid, head_dim)
+    return table.cos(), table.sin()
 
 
 def rotate_halves(x: Heads, cos: Table, sin: Table) -> Heads:
@@ -80,7 +74,7 @@ def alibi_attention(q: Heads, k: Heads, v: Heads, keep: TokenMask | None) -> Hea
     """
     dtype, (batch, heads, length, _) = q.dtype, q.shape
     q, k, v = q.float(), k.float(), v.float()
-    slopes = torch.tensor(alibi_slopes(heads), device=q.device)[:, None, None]
+    slopes = torch.tensor(alibi_slopes(heads), device=q.device, dtype=torch.float32)[:, None, None]
     positions = torch.arange(length, device=q.device, dtype=torch.float32)
     rows = batch if keep is not None else 1
     block = max(1, BIAS_ELEMENTS // (rows * heads * length))
@@ -88,7 +82,8 @@ def alibi_attention(q: Heads, k: Heads, v: Heads, keep: TokenMask | None) -> Hea
     for start in range(0, length, block):
         bias = -slopes * (positions[start : start + block, None] - positions).abs()
         bias = bias[None] if keep is None else bias.masked_fill(~keep[:, None, None, :], float("-inf"))
-        out.append(F.scaled_dot_product_attention(q[:, :, start : start + block], k, v, attn_mask=bias))
+        with torch.autocast(q.device.type, enabled=False):
+            out.append(F.scaled_dot_product_attention(q[:, :, start : start + block], k, v, attn_mask=bias))
     return torch.cat(out, dim=2).to(dtype)
 
 

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from jina_clip.config import ClipConfig
+from jina_clip.config import CheckpointError, ClipConfig
 from jina_clip.preprocess import (
     Preprocess,
     batches_by_length,
@@ -60,7 +60,7 @@ class JinaCLIP(nn.Module):
         self.preprocess = preprocess or Preprocess(size=config.vision.image_size)
         self.text_model = TextTower(config.text)
         self.vision_model = VisionTower(config.vision)
-        self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init_value))
+        self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init_value, dtype=torch.float32))
 
     @classmethod
     def from_pretrained(
@@ -79,12 +79,11 @@ class JinaCLIP(nn.Module):
         folder = fetch(path_or_hub_id, revision)
         config = ClipConfig.from_dict(read_json(folder / "config.json"))
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        tokenizer = read_tokenizer(folder / "tokenizer.json")
+        preprocess = Preprocess.from_file(folder / "preprocessor_config.json")
+        _check_fit(folder, config, tokenizer, preprocess)
         with torch.device("meta"):  # no memory, no random numbers: every tensor is replaced below
-            model = cls(
-                config,
-                tokenizer=read_tokenizer(folder / "tokenizer.json"),
-                preprocess=Preprocess.from_file(folder / "preprocessor_config.json"),
-            )
+            model = cls(config, tokenizer=tokenizer, preprocess=preprocess)
         state = read_weights(folder / "model.safetensors", config, device=where, dtype=_dtype(dtype, config, where))
         model.load_state_dict(state, strict=True, assign=True)
         return model.eval()
@@ -116,8 +115,13 @@ class JinaCLIP(nn.Module):
         """Unnormalised float32 features of preprocessed images."""
         return self.vision_model(pixel_values.to(self.device))  # type: ignore[no-any-return]
 
-    def forward(self, input_ids: TokenIds, pixel_values: Pixels, return_loss: bool = False) -> ClipOutput:
-        """Similarities of all texts and images, scaled by exp(logit_scale); the loss is CLIP's, over matching rows."""
+    def forward(
+        self, input_ids: TokenIds, pixel_values: Pixels, return_dict: bool | None = None, return_loss: bool | None = None
+    ) -> ClipOutput:
+        """Similarities of all texts and images, scaled by exp(logit_scale); the loss is CLIP's, over matching rows.
+
+        `return_dict` is taken for the official signature: what comes back has names and is a tuple, either way.
+        """
         texts = F.normalize(self.get_text_features(input_ids), dim=1)
         images = F.normalize(self.get_image_features(pixel_values), dim=1)
         logits = texts @ images.T * self.logit_scale.exp()
@@ -142,7 +146,7 @@ class JinaCLIP(nn.Module):
         """Embed texts: one row each in their order, float32; a single string gives one vector.
 
         `task="retrieval.query"` (v2) puts the query instruction before every text; v1 has no instructions and only warns. Texts
-        are cut to `max_length` tokens, special ones included; v2 was trained to take up to 8192.
+        are cut to `max_length` tokens, special ones included; the models take up to 8192.
         `truncate_dim` keeps the first values, before the normalisation. ValueError for an unknown task or dimension.
         """
         if self.tokenizer is None:
@@ -194,15 +198,20 @@ class JinaCLIP(nn.Module):
         normalize: bool,
         progress: bool | None,
     ) -> Float[Tensor, "n d"]:
-        training = self.training
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        modes = [(module, module.training) for module in self.modules()]
         self.eval()
         shown = progress if progress is not None else log.isEnabledFor(logging.INFO)
-        rows = torch.empty(len(lengths), dim)
-        with torch.inference_mode():
-            for batch in tqdm(batches_by_length(lengths, batch_size), disable=not shown, desc="encoding", unit="batch"):
-                found = features(batch)[:, :dim]
-                rows[batch] = (F.normalize(found, dim=1) if normalize else found).cpu()
-        self.train(training)
+        rows = torch.empty(len(lengths), dim, dtype=torch.float32, device="cpu")
+        try:
+            with torch.inference_mode():
+                for batch in tqdm(batches_by_length(lengths, batch_size), disable=not shown, desc="encoding", unit="batch"):
+                    found = features(batch)[:, :dim]
+                    rows[batch] = (F.normalize(found, dim=1) if normalize else found).cpu()
+        finally:
+            for module, training in modes:
+                module.training = training
         return rows
 
     def _instruction(self, task: str | None) -> str:
@@ -230,15 +239,24 @@ class JinaCLIP(nn.Module):
         return dim
 
 
+def _check_fit(folder: Path, config: ClipConfig, tokenizer: Tokenizer, preprocess: Preprocess) -> None:
+    made, taken = preprocess.size, config.vision.image_size
+    if made != taken:
+        raise CheckpointError(f"{folder}: preprocessor_config.json makes images of {made} pixels, config.json takes {taken}")
+    highest, entries = max(tokenizer.get_vocab().values(), default=0), config.text.vocab_size
+    if highest >= entries:
+        raise CheckpointError(f"{folder}: tokenizer.json has the id {highest}, config.json a vocabulary of {entries}")
+
+
 def _returned(rows: Float[Tensor, "n d"], single: bool, as_tensor: bool) -> Rows:
     values = rows[0] if single else rows
     return values if as_tensor else values.numpy()
 
 
 def _dtype(asked: torch.dtype | str | None, config: ClipConfig, device: torch.device) -> torch.dtype:
-    if asked is None:
+    if asked in (None, "auto"):
         return _torch_dtype(config.torch_dtype) if device.type == "cuda" else torch.float32
-    return _torch_dtype(asked)
+    return _torch_dtype(asked or "float32")
 
 
 def _torch_dtype(name: torch.dtype | str) -> torch.dtype:

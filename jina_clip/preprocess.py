@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,6 +21,7 @@ from jina_clip.shapes import TokenIds
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_TRUNCATING = threading.Lock()
 MAX_DOWNLOAD = 64 << 20  # bytes of an image behind a URL
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR, "random": Image.Resampling.BICUBIC}
 
@@ -44,6 +46,8 @@ class Preprocess:
             raise CheckpointError(f"preprocessor_config.json: resize_mode {self.resize_mode!r} is not known")
         if self.interpolation not in _FILTERS:
             raise CheckpointError(f"preprocessor_config.json: interpolation {self.interpolation!r} is not known")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise CheckpointError(f"preprocessor_config.json: mean {self.mean} and std {self.std} must be three numbers each")
 
     @classmethod
     def from_file(cls, path: Path) -> "Preprocess":
@@ -54,7 +58,7 @@ class Preprocess:
             size = size[0] if len(set(size)) == 1 else None
         if not isinstance(size, int):
             raise CheckpointError(f"{path}: size must be one integer")
-        known: dict[str, Any] = {name: tuple(given.pop(name)) for name in ("mean", "std") if name in given}
+        known: dict[str, Any] = {name: tuple(given.pop(name) or ()) for name in ("mean", "std") if name in given}
         known |= {name: given.pop(name) for name in ("resize_mode", "interpolation", "fill_color") if name in given}
         return cls(size=size, **known, other=given)
 
@@ -73,7 +77,7 @@ class Preprocess:
         image = _centre(_resize(image.convert("RGB"), self), self.size, self.fill_color)
         pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(self.size, self.size, 3)
         scaled = pixels.permute(2, 0, 1).to(torch.float32) / 255
-        mean, std = torch.tensor(self.mean)[:, None, None], torch.tensor(self.std)[:, None, None]
+        mean, std = (torch.tensor(v, dtype=torch.float32, device="cpu")[:, None, None] for v in (self.mean, self.std))
         return (scaled - mean) / std
 
 
@@ -135,16 +139,25 @@ def read_tokenizer(path: Path) -> Tokenizer:
 
 
 def tokenize(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[list[int]]:
-    """Token ids of each text with its special tokens, cut to max_length of them in all."""
-    tokenizer.enable_truncation(max_length)
-    return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+    """Token ids of each text with its special tokens, cut to max_length of them in all.
+
+    The tokenizer is left without truncation, as it was. ValueError when max_length leaves no room for text.
+    """
+    if max_length <= tokenizer.num_special_tokens_to_add(False):
+        raise ValueError(f"max_length {max_length} leaves no room for text beside the special tokens")
+    with _TRUNCATING:  # a setting of the tokenizer, not of the call
+        tokenizer.enable_truncation(max_length)
+        try:
+            return [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+        finally:
+            tokenizer.no_truncation()
 
 
 def token_batch(ids: list[list[int]], pad: int, device: torch.device) -> TokenIds:
     """Token ids padded on the right to the longest."""
-    batch = torch.full((len(ids), max(map(len, ids))), pad, dtype=torch.long)
+    batch = torch.full((len(ids), max(map(len, ids))), pad, dtype=torch.long, device="cpu")
     for row, tokens in zip(batch, ids, strict=True):
-        row[: len(tokens)] = torch.tensor(tokens, dtype=torch.long)
+        row[: len(tokens)] = torch.tensor(tokens, dtype=torch.long, device="cpu")
     return batch.to(device)
 
 

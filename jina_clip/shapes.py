@@ -15,4 +15,4 @@ TokenMask = Bool[Tensor, "b s"]
 Tokens = Float[Tensor, "b t d"]  # image or text tokens, in layers that serve both
 Heads = Float[Tensor, "b h t k"]
 Features = Float[Tensor, "b d"]
-Table = Float[Tensor, "t k"]  # cosines or sines, one row a position
+Table = Float[Tensor, "r k"]  # cosines or sines, one row a rotated token (images: all but CLS)

@@ -19,7 +19,7 @@ from jina_clip.layers import (
     sdpa,
     split_heads,
 )
-from jina_clip.shapes import Features, TextTokens, TokenIds, TokenMask
+from jina_clip.shapes import Features, Table, TextTokens, TokenIds, TokenMask
 
 
 class TextTower(nn.Module):
@@ -62,11 +62,16 @@ class Encoder(nn.Module):
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
+        self.config = config
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
 
     def forward(self, x: TextTokens, keep: TokenMask | None) -> TextTokens:
+        config = self.config
+        rotary = None
+        if config.position_embedding_type == "rotary":
+            rotary = rope_1d(x.shape[1], config.hidden_size // config.num_attention_heads, config.rotary_emb_base, x.device)
         for layer in self.layers:
-            x = layer(x, keep)
+            x = layer(x, keep, rotary)
         return x
 
 
@@ -81,8 +86,8 @@ class Block(nn.Module):
         self.mlp = GluMlp(width, hidden) if config.mlp_type == "glu" else Mlp(width, hidden)
         self.norm2 = nn.LayerNorm(width, eps=eps)
 
-    def forward(self, x: TextTokens, keep: TokenMask | None) -> TextTokens:
-        x = self.norm1(self.mixer(x, keep) + x)
+    def forward(self, x: TextTokens, keep: TokenMask | None, rotary: tuple[Table, Table] | None) -> TextTokens:
+        x = self.norm1(self.mixer(x, keep, rotary) + x)
         return self.norm2(self.mlp(x) + x)  # type: ignore[no-any-return]
 
 
@@ -92,16 +97,13 @@ class Attention(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.heads = config.num_attention_heads
-        self.rotary = config.position_embedding_type == "rotary"
-        self.base = config.rotary_emb_base
         self.Wqkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, x: TextTokens, keep: TokenMask | None) -> TextTokens:
+    def forward(self, x: TextTokens, keep: TokenMask | None, rotary: tuple[Table, Table] | None) -> TextTokens:
         q, k, v = (split_heads(part, self.heads) for part in self.Wqkv(x).chunk(3, dim=-1))
-        if self.rotary:
-            cos, sin = rope_1d(x.shape[1], q.shape[-1], self.base, x.device)
-            mixed = sdpa(rotate_halves(q, cos, sin), rotate_halves(k, cos, sin), v, keep)
+        if rotary is not None:
+            mixed = sdpa(rotate_halves(q, *rotary), rotate_halves(k, *rotary), v, keep)
         else:
             mixed = alibi_attention(q, k, v, keep)
         return self.out_proj(merge_heads(mixed))  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ from torch import nn
 
 from jina_clip.config import VisionConfig
 from jina_clip.layers import SwiGlu, merge_heads, rope_2d, rotate_pairs, sdpa, split_heads
-from jina_clip.shapes import Features, Heads, ImageTokens, Pixels
+from jina_clip.shapes import Features, Heads, ImageTokens, Pixels, Table
 
 EPS = 1e-6
 
@@ -33,8 +33,10 @@ class VisionTower(nn.Module):
             raise ValueError(f"pixel_values are {tuple(pixel_values.shape[-2:])}; this model takes {(size, size)}")
         x = self.patch_embed(pixel_values)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
+        config = self.config
+        rotary = rope_2d(config.grid, config.pt_hw_seq_len, config.head_width, config.intp_freq, x.device)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, rotary)
         return self.norm(x[:, 0]).float()  # type: ignore[no-any-return]
 
 
@@ -59,8 +61,8 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(config.width, eps=EPS)
         self.mlp = SwiGlu(config.width, config.hidden, EPS)
 
-    def forward(self, x: ImageTokens) -> ImageTokens:
-        x = x + self.attn(self.norm1(x))
+    def forward(self, x: ImageTokens, rotary: tuple[Table, Table]) -> ImageTokens:
+        x = x + self.attn(self.norm1(x), rotary)
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
 
@@ -79,15 +81,15 @@ class Attention(nn.Module):
         self.inner_attn_ln = nn.LayerNorm(width, eps=EPS)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: ImageTokens) -> ImageTokens:
+    def forward(self, x: ImageTokens, rotary: tuple[Table, Table]) -> ImageTokens:
         heads = self.config.width // self.config.head_width
         q = split_heads(F.linear(x, self.q_proj.weight, self.q_bias), heads)
         k = split_heads(self.k_proj(x), heads)
         v = split_heads(F.linear(x, self.v_proj.weight, self.v_bias), heads)
-        mixed = sdpa(self._rotate(q), self._rotate(k), v, None)
+        mixed = sdpa(_rotate_patches(q, rotary), _rotate_patches(k, rotary), v, None)
         return self.proj(self.inner_attn_ln(merge_heads(mixed)))  # type: ignore[no-any-return]
 
-    def _rotate(self, x: Heads) -> Heads:
-        config = self.config
-        cos, sin = rope_2d(config.grid, config.pt_hw_seq_len, config.head_width, config.intp_freq, x.device)
-        return torch.cat([x[:, :, :1], rotate_pairs(x[:, :, 1:], cos, sin)], dim=2)
+
+def _rotate_patches(x: Heads, rotary: tuple[Table, Table]) -> Heads:
+    """All tokens but CLS."""
+    return torch.cat([x[:, :, :1], rotate_pairs(x[:, :, 1:], *rotary)], dim=2)

@@ -139,6 +139,9 @@ def test_backbone_sizes_come_through_hf_model_config_kwargs():
         ("vision_config", "width", 48, "the text tower is 32 wide, the image tower 48"),
         ("vision_config", "post_norm", True, "post_norm is True; only False"),
         ("vision_config", "head_width", 20, "heads of 20 do not divide width 32"),
+        ("vision_config", "head_width", 2, "a multiple of 4"),
+        ("vision_config", "layers", "2", "layers is '2', not a whole number"),
+        (None, "torch_dtype", "float8", "torch_dtype is 'float8'"),
         ("kwargs", "hidden_act", "relu", "hidden_act is 'relu'; only 'gelu'"),
         ("kwargs", "position_embedding_type", "absolute", "position_embedding_type is 'absolute'"),
         ("kwargs", "no_such_key", 1, "hf_model_config_kwargs.no_such_key is not known"),
@@ -335,6 +338,52 @@ def test_encoding_keeps_the_training_flag_and_gradients_work_afterwards(model, i
     assert model.vision_model.pos_embed.grad is not None
     model.zero_grad()
     model.eval()
+
+
+def test_a_broken_image_leaves_the_training_flag_alone(model):
+    model.train()
+    model.text_model.eval()
+    with pytest.raises(FileNotFoundError):
+        model.encode_image("absent.jpg")
+    assert (model.training, model.vision_model.training, model.text_model.training) == (True, True, False)
+    model.eval()
+
+
+@pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"batch_size": -1}, {"max_length": 2}])
+def test_sizes_that_leave_nothing_to_encode_are_refused(model, arguments):
+    with pytest.raises(ValueError, match=r"batch_size|max_length"):
+        model.encode_text("a cat", **arguments)
+
+
+def test_encoding_changes_nothing_that_is_saved(model, tmp_path):
+    before = (model.save_pretrained(tmp_path / "a") / "tokenizer.json").read_bytes()
+    model.encode_text("the cat sits on a dog", max_length=4)
+    assert (model.save_pretrained(tmp_path / "b") / "tokenizer.json").read_bytes() == before
+
+
+def test_files_that_do_not_fit_each_other_are_refused(checkpoint, tmp_path):
+    def shrink(config, tensors):
+        config["text_config"]["hf_model_config_kwargs"]["vocab_size"] = 10
+
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json has the id 13, config\.json a vocabulary of 10"):
+        JinaCLIP.from_pretrained(edited(checkpoint, tmp_path, shrink), device="cpu")
+    (tmp_path / "preprocessor_config.json").write_text('{"size": 64}')
+    with pytest.raises(CheckpointError, match=r"images of 64 pixels, config\.json takes 32"):
+        JinaCLIP.from_pretrained(tmp_path, device="cpu")
+
+
+def test_the_second_of_two_adapters_is_merged_when_the_config_says_so(checkpoint, tmp_path):
+    def second(config, tensors):
+        kwargs = config["text_config"]["hf_model_config_kwargs"]
+        kwargs["lora_adaptations"] = ["separation", "retrieval.query"]
+        for name in [name for name in tensors if ".lora_" in name]:
+            first = torch.full_like(tensors[name], 9.0)
+            tensors[name] = torch.cat([first, torch.ones_like(first)])
+
+    state = JinaCLIP.from_pretrained(edited(checkpoint, tmp_path, second), device="cpu").state_dict()
+    plain = JinaCLIP.from_pretrained(checkpoint, device="cpu").state_dict()
+    name = "text_model.encoder.layers.0.mlp.fc1.weight"
+    torch.testing.assert_close(state[name], plain[name] + 4.0)  # rank 4 of ones, alpha / rank 1
 
 
 def test_a_progress_bar_shows_when_asked_or_when_logging(model, capsys, caplog):

@@ -16,7 +16,7 @@ from PIL import Image
 from evals.catalog import Benchmark
 from evals.cli import Log
 from evals.options import Options
-from evals.run import evaluate
+from evals.run import Parts, evaluate
 from tests.conftest import small_model
 from tests.toys import HashEncoder, image_text
 
@@ -99,11 +99,11 @@ def test_several_benchmarks_and_models_at_once(data, checkpoint, checkpoint_v1, 
     runs = json.loads(done.stdout)["runs"]
     assert [(r["benchmark"], r["model"]) for r in runs] == [
         ("flickr8k", "small-v2"),
-        ("flickr8k", "small-v1"),
         ("flickr", "small-v2"),
+        ("flickr8k", "small-v1"),
         ("flickr", "small-v1"),
     ]
-    assert [r["encoded"]["image"] for r in runs] == [12, 12, 0, 0]  # the same photographs under another name
+    assert [r["encoded"]["image"] for r in runs] == [12, 0, 12, 0]  # the same photographs under another name
 
 
 def test_limit_takes_images_with_all_their_captions(data, checkpoint, tmp_path):
@@ -111,6 +111,11 @@ def test_limit_takes_images_with_all_their_captions(data, checkpoint, tmp_path):
     done = run(*limited, cwd=tmp_path)
     assert {(m["direction"], m["n_queries"], m["n_gallery"]) for m in metrics(done.stdout)} == {("t2i", 10, 5), ("i2t", 5, 10)}
     assert json.loads(done.stdout)["runs"][0]["partial"] == {"allow_subset": True, "limit": 5, "seed": 0}
+
+
+def test_some_of_the_languages_are_a_partial_run(checkpoint, tmp_path):
+    done = run("scenes", "--model", checkpoint, "--subsets", "en", "--limit", 20, "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["runs"][0]["partial"] == {"subsets": ["en"], "limit": 20, "seed": 0}
 
 
 def test_a_sweep_scores_every_dimension_from_one_encode(data, checkpoint, tmp_path):
@@ -242,6 +247,8 @@ def test_wrong_counts_are_refused_without_allow_subset(data, checkpoint, tmp_pat
         (("scenes", "--model", "tiny", "--device", "cuda:99"), 2, "--device cuda:99"),
         (("scenes", "--model", "tiny", "--no-such-option"), 2, "No such option"),
         (("scenes",), 2, "--model"),
+        (("scenes", "--model", "/no/such/folder"), 5, "no such checkpoint folder"),
+        (("scenes", "--model", "tiny", "--device", "meta"), 2, "--device meta"),
         (("scenes", "--model", "tiny", "--results", "/dev/null/x"), 5, "/dev/null"),
         (("flickr8k", "--model", "tiny", "--data", "no-such-folder"), 5, "no-such-folder"),
         (("scenes", "--model", "jina-clip-v2"), 5, "three ways"),
@@ -305,11 +312,10 @@ def test_constant_embeddings_score_chance(tmp_path, monkeypatch):
             return np.ones((len(side), self.dim), np.float32)
 
     parts = image_text([i // 5 for i in range(100)])
-    monkeypatch.setattr("evals.data.load", lambda loader, source: parts)
     monkeypatch.setattr("evals.data.images.verify", lambda items, indices: None)
     row = Benchmark(name="toy", title="Toy", task="image_text", data="toy", subsets=("en",), split="test", images=20, texts=100)
     options = Options(results=tmp_path / "runs", store=tmp_path / "store")
-    outcome = evaluate(row, Constant(), [8], options, Log())
+    outcome = evaluate(row, Parts({"en": parts}, None), Constant(), [8], options, Log())
     t2i, i2t = outcome.scores["en"]
     assert t2i.values["R@1"].value == pytest.approx(1 / 20)
     assert t2i.values["R@10"].value == pytest.approx(10 / 20)

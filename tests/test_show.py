@@ -8,7 +8,7 @@ from rich.console import Console
 from evals import show
 from evals.cli import Log
 from evals.options import Options
-from evals.run import Outcome, evaluate
+from evals.run import Outcome, Parts, evaluate
 from tests.toys import HashEncoder, image_text
 
 
@@ -16,13 +16,13 @@ from tests.toys import HashEncoder, image_text
 def outcome(tmp_path, monkeypatch) -> Outcome:
     from evals.catalog import Benchmark
 
-    monkeypatch.setattr("evals.data.load", lambda loader, source: image_text([i // 2 for i in range(24)]))
+    parts = image_text([i // 2 for i in range(24)])
     monkeypatch.setattr("evals.data.images.verify", lambda items, indices: None)
     row = Benchmark(
         name="toy", title="Toy [bold]", task="image_text", data="toy", subsets=("en", "de"), split="test", images=12, texts=24
     )
     options = Options(results=tmp_path / "runs", store=tmp_path / "store")
-    return evaluate(row, HashEncoder(name="a[red]b"), [8, 4], options, Log())
+    return evaluate(row, Parts({"en": parts, "de": parts}, None), HashEncoder(name="a[red]b"), [8, 4], options, Log())
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from tests.conftest import GOLDEN, golden_config, official_config, word_tokenize
 def golden(request, tmp_path):
     """A golden checkpoint read from a folder in the official layout, with its inputs and outputs."""
     version = request.param
-    (tmp_path / "config.json").write_text(json.dumps(golden_config(version)))
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": 32}))
+    config = golden_config(version)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": config["vision_config"]["image_size"]}))
     word_tokenizer().save(str(tmp_path / "tokenizer.json"))
     shutil.copy(GOLDEN / f"{version}_tiny.safetensors", tmp_path / "model.safetensors")
     return JinaCLIP.from_pretrained(tmp_path, device="cpu"), np.load(GOLDEN / f"{version}_tiny_io.npz")
@@ -186,10 +187,13 @@ def test_alibi_attention_is_eager_softmax_with_the_bias_for_every_block(block, m
     torch.testing.assert_close(alibi_attention(q[:1], k[:1], v[:1], None), expected[:1], atol=1e-5, rtol=0)
 
 
-def test_tables_are_float32_and_usable_in_training_after_inference():
-    with torch.inference_mode():
+def test_tables_are_float32_whatever_the_default_dtype():
+    torch.set_default_dtype(torch.bfloat16)
+    try:
         tables = [*rope_1d(3, 4, 10000.0, torch.device("cpu")), *rope_2d(2, 4, 8, True, torch.device("cpu"))]
-    assert all(table.dtype == torch.float32 and not table.is_inference() for table in tables)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(table.dtype == torch.float32 for table in tables)
     assert tables[2].shape == (4, 8)
 
 

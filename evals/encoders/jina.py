@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Float
 
 from evals.schema import ConfigError, InvalidError, MissingError, Side
-from jina_clip import CheckpointError, ClipConfig, JinaCLIP
+from jina_clip import ClipConfig, JinaCLIP
 from jina_clip.weights import fetch
 
 MATHS = "1"  # raise it when jina_clip computes other rows from the same files
@@ -61,18 +62,26 @@ class JinaEncoder:
             "image.preprocess": _sha256(self.folder / "preprocessor_config.json"),
             "image.pillow": importlib.metadata.version("pillow"),
         }
-        self.source = {"folder": str(self.folder), "repo": repo, "revision": self.folder.name if repo else revision}
+        self.source = {"folder": str(self.folder.resolve()), "repo": repo, "revision": self.folder.name if repo else revision}
 
     @cached_property
     def model(self) -> JinaCLIP:
         """The loaded model."""
         try:
             return JinaCLIP.from_pretrained(self.folder, device=self.device, dtype=self.dtype)
-        except CheckpointError as error:
+        except ValueError as error:  # CheckpointError is one
             raise InvalidError(str(error)) from error
 
     def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
         """Full-width L2-normalised rows. Queries get the retrieval instruction of models that have one."""
+        try:
+            return self._encode(side)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise MissingError(
+                f"{self.name}: out of memory on {self.device} with batches of {self.batch_size}; give a smaller --batch-size."
+            ) from error
+
+    def _encode(self, side: Side) -> Float[np.ndarray, "n d"]:
         options: dict[str, Any] = {"batch_size": self.batch_size, "show_progress_bar": False}
         if side.kind == "image":
             return np.asarray(self.model.encode_image(side.items, truncate_dim=self.dim, **options))
@@ -86,11 +95,11 @@ def _fetched(folder: Path | None, repo: str | None, revision: str | None) -> Pat
         return fetch(folder or str(repo), revision)
     except FileNotFoundError as error:
         if folder is not None:
-            raise MissingError(f"{error}.") from error
+            raise MissingError(f"{str(error).rstrip('.')}.") from error
         raise MissingError(
-            f"{error}. Provide the weights in one of three ways: a network connection to the Hub (and HF_TOKEN if the repo is "
-            "gated); MODEL= or --model with a local folder that holds config.json, model.safetensors, tokenizer.json and "
-            "preprocessor_config.json; or a Hub cache filled elsewhere, through HF_HOME."
+            f"{str(error).rstrip('.')}. Provide the weights in one of three ways: a network connection to the Hub (and HF_TOKEN "
+            "if the repo is gated); MODEL= or --model with a local folder that holds config.json, model.safetensors, "
+            "tokenizer.json and preprocessor_config.json; or a Hub cache filled elsewhere, through HF_HOME."
         ) from error
 
 
@@ -99,10 +108,10 @@ def _device(asked: str | None) -> str:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if asked.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"--device {asked}: this machine has no CUDA device that torch can use.")
-    try:
-        torch.device(asked)
-    except RuntimeError as error:
-        raise ConfigError(f"--device {asked}: {str(error).splitlines()[0]}") from None
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", asked):
+        raise ConfigError(f"--device {asked}: give cpu, cuda or cuda:N.")
+    if asked.startswith("cuda:") and int(asked[5:]) >= torch.cuda.device_count():
+        raise ConfigError(f"--device {asked}: this machine has {torch.cuda.device_count()} CUDA devices.")
     return asked
 
 
