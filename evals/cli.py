@@ -1,5 +1,6 @@
 """What every command shares: messages and progress on stderr, machine output on stdout, errors as exit codes."""
 
+import io
 import json as json_module
 import os
 import signal
@@ -86,6 +87,9 @@ def new_app() -> typer.Typer:
 
 def exit_with(app: typer.Typer) -> None:
     """Run the app; an interrupt ends it with 130 or 143. What was finished is kept, and the same command goes on from there."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode shows ? rather than nothing
+            stream.reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, _terminate)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored
     try:

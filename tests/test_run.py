@@ -85,6 +85,13 @@ def test_a_person_gets_a_table_and_the_paths(data, checkpoint, tmp_path):
         assert piece in done.stdout
 
 
+def test_a_terminal_without_unicode_still_gets_its_table(data, checkpoint, tmp_path):
+    options = ("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset")
+    done = run(*options, cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "Flickr8k ? small-v2" in done.stdout and "record: " in done.stdout
+
+
 def test_a_second_run_encodes_nothing_and_gives_the_same(data, checkpoint, tmp_path):
     arguments = ("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--json")
     first, second = run(*arguments, cwd=tmp_path), run(*arguments, cwd=tmp_path)
