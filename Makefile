@@ -40,7 +40,7 @@ train-tiny: $(VENV)/.core ## train the bundled model again (about 15 minutes on 
 
 lock: $(VENV)/.venv ## pin the newest allowed versions in requirements.lock
 	@"$(UV)" pip compile -q --universal --python-version 3.11 --all-extras --generate-hashes --upgrade \
-		--no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml -o requirements.lock
+		--no-annotate --no-header pyproject.toml -o requirements.lock
 
 clean: ## remove the environment and the caches; results stay
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
