@@ -41,9 +41,9 @@ class Options:
 
 
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with a parameter `options: Options` as one that typer gives an option for each of its fields.
+    """A command with a parameter `options`, as one that typer gives an option for each field of `Options`.
 
-    The command gets their values as a dict and builds `Options` from it where errors are reported.
+    The command gets the values as a dict, so that it builds `Options` where errors are reported.
     """
     own = [p for p in inspect.signature(command).parameters.values() if p.name != "options"]
     hints = get_type_hints(command, include_extras=True)
