@@ -28,6 +28,10 @@ test: $(VENV)/.dev ## run the tests
 test-slow: $(VENV)/.dev ## run the exhaustive and full-size tests (minutes, 12 GB of memory)
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
 
+bench: $(VENV)/.bench ## time everything beside its peers, small sizes, into benchmarks/results/ (about 10 minutes)
+	@for name in text_tower vision_tower recall multilingual startup decode; do \
+		$(BIN)/python -m benchmarks.$$name --small $(ARGS) || exit 1; done
+
 lint: $(VENV)/.dev ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -63,4 +67,9 @@ $(VENV)/.dev: $(VENV)/.venv pyproject.toml requirements.lock
 	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[dev]'
 	@touch $(VENV)/.core $@
 
-.PHONY: help setup demo test test-slow lint check train-tiny lock clean
+$(VENV)/.bench: $(VENV)/.venv pyproject.toml requirements.lock
+	@echo "installing the core and the bench extra into $(VENV)" >&2
+	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[bench]'
+	@touch $(VENV)/.core $@
+
+.PHONY: help setup demo test test-slow bench lint check train-tiny lock clean
