@@ -1,4 +1,4 @@
-"""What both towers are built from: rotary tables, ALiBi, attention, and the three kinds of MLP.
+"""What both towers are built from: rotary positions and the three kinds of MLP.
 
 Tables are float32 whatever the dtype of the weights, and are made once a forward pass: a model built on the meta device has none
 to lose, and casting the model does not round them. Shapes: see shapes.py.
@@ -9,24 +9,21 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from jina_clip.shapes import Heads, Table, TokenMask, Tokens
-
-BIAS_ELEMENTS = 1 << 26  # an ALiBi bias is built in blocks of queries of at most this many values (256 MiB)
+from jina_clip.shapes import Table, Tokens
 
 
 def rope_1d(length: int, head_dim: int, base: float, device: torch.device) -> tuple[Table, Table]:
-    """Cosines and sines for positions 0..length-1 in the half layout (GPT-NeoX): channel i pairs with i + head_dim / 2."""
+    """Cosines and sines for positions 0..length-1, a column for each pair of channels."""
     frequencies = base ** -(torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
     angles = torch.outer(torch.arange(length, device=device, dtype=torch.float32), frequencies)
-    angles = torch.cat([angles, angles], dim=1)
     return angles.cos(), angles.sin()
 
 
 def rope_2d(grid: int, trained_grid: int, head_dim: int, interpolate: bool, device: torch.device) -> tuple[Table, Table]:
-    """Cosines and sines for a square of grid x grid patches, row by row, in the pair layout: channel 2i pairs with 2i + 1.
+    """Cosines and sines for CLS, which is not turned, and a square of grid x grid patches, row by row.
 
-    The first half of the channels turns with the row, the second with the column. With `interpolate` positions are
-    scaled to the grid of the pre-training.
+    A column for each pair of channels; the first half of them turns with the row, the second with the column. With
+    `interpolate` positions are scaled to the grid of the pre-training.
     """
     half = head_dim // 2
     frequencies = 10000.0 ** -(torch.arange(0, half, 2, device=device, dtype=torch.float32) / half)
@@ -34,67 +31,38 @@ def rope_2d(grid: int, trained_grid: int, head_dim: int, interpolate: bool, devi
     positions = torch.arange(grid, device=device, dtype=torch.float32)
     if interpolate:
         positions = positions / grid * trained_grid
-    angles = torch.outer(positions, frequencies).repeat_interleave(2, dim=1)
-    rows = angles[:, None, :].expand(grid, grid, half)
-    columns = angles[None, :, :].expand(grid, grid, half)
-    table = torch.cat([rows, columns], dim=2).reshape(grid * grid, head_dim)
+    angles = torch.outer(positions, frequencies)
+    rows = angles[:, None, :].expand(grid, grid, half // 2)
+    columns = angles[None, :, :].expand(grid, grid, half // 2)
+    patches = torch.cat([rows, columns], dim=2).reshape(grid * grid, half)
+    table = torch.cat([patches.new_zeros(1, half), patches])
     return table.cos(), table.sin()
 
 
-def rotate_halves(x: Heads, cos: Table, sin: Table) -> Heads:
-    """Turn channel i against channel i + k/2; computed in float32, returned in x's dtype."""
-    first, second = x.chunk(2, dim=-1)
-    return (x * cos + torch.cat([-second, first], dim=-1) * sin).type_as(x)
+def rotate_halves(x: Float[Tensor, "*places k"], cos: Table, sin: Table) -> None:
+    """Turn channel i against channel i + k/2 (GPT-NeoX), in place; tables broadcast. Computed in float32 whatever x is."""
+    middle = x.shape[-1] // 2
+    _turn(x, x[..., :middle], x[..., middle:], cos, sin)
 
 
-def rotate_pairs(x: Heads, cos: Table, sin: Table) -> Heads:
-    """Turn channel 2i against channel 2i + 1; computed in float32, returned in x's dtype."""
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return (x * cos + torch.stack([-odd, even], dim=-1).flatten(-2) * sin).type_as(x)
+def rotate_pairs(x: Float[Tensor, "*places k"], cos: Table, sin: Table) -> None:
+    """Turn channel 2i against channel 2i + 1, in place; tables broadcast. Computed in float32 whatever x is."""
+    if x.dtype == torch.float32 and not torch.compiler.is_compiling():  # one pass; inductor knows no complex numbers
+        torch.view_as_complex(x.unflatten(-1, (-1, 2))).mul_(torch.complex(cos, sin))
+    else:
+        _turn(x, x[..., 0::2], x[..., 1::2], cos, sin)
 
 
-def alibi_slopes(heads: int) -> list[float]:
-    """One slope a head (Press et al. 2022): 2^(-8i/n) for n heads, and for other n the powers of two below and between."""
-    power = 1 << (heads.bit_length() - 1)
-    slopes = [2.0 ** (-8.0 * (i + 1) / power) for i in range(power)]
-    between = [2.0 ** (-4.0 * (2 * i + 1) / power) for i in range(heads - power)]
-    return slopes + between
-
-
-def sdpa(q: Heads, k: Heads, v: Heads, keep: TokenMask | None) -> Heads:
-    """Softmax attention over the tokens that `keep` marks; None keeps all (and leaves torch its fastest kernels)."""
-    mask = None if keep is None else keep[:, None, None, :]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-
-
-def alibi_attention(q: Heads, k: Heads, v: Heads, keep: TokenMask | None) -> Heads:
-    """Attention with the symmetric ALiBi bias -slope * |i - j|, in blocks of queries so that memory stays bounded.
-
-    Runs in float32: bf16 cannot hold the distances above 256.
-    """
-    dtype, (batch, heads, length, _) = q.dtype, q.shape
-    q, k, v = q.float(), k.float(), v.float()
-    slopes = torch.tensor(alibi_slopes(heads), device=q.device, dtype=torch.float32)[:, None, None]
-    positions = torch.arange(length, device=q.device, dtype=torch.float32)
-    rows = batch if keep is not None else 1
-    block = max(1, BIAS_ELEMENTS // (rows * heads * length))
-    out = []
-    for start in range(0, length, block):
-        bias = -slopes * (positions[start : start + block, None] - positions).abs()
-        bias = bias[None] if keep is None else bias.masked_fill(~keep[:, None, None, :], float("-inf"))
-        with torch.autocast(q.device.type, enabled=False):
-            out.append(F.scaled_dot_product_attention(q[:, :, start : start + block], k, v, attn_mask=bias))
-    return torch.cat(out, dim=2).to(dtype)
-
-
-def split_heads(x: Tokens, heads: int) -> Heads:
-    """(b, t, h * k) to (b, h, t, k)."""
-    return x.view(*x.shape[:2], heads, -1).transpose(1, 2)
-
-
-def merge_heads(x: Heads) -> Tokens:
-    """(b, h, t, k) to (b, t, h * k)."""
-    return x.transpose(1, 2).flatten(-2)
+def _turn(x: Tensor, a: Tensor, b: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """`a` and `b` are views of `x`."""
+    if x.dtype == torch.float32:
+        before = a.clone()
+        a.mul_(cos).addcmul_(b, sin, value=-1)
+        b.mul_(cos).addcmul_(before, sin)
+    else:
+        turned = a * cos - b * sin, b * cos + a * sin  # the tables are float32, and so are these
+        a.copy_(turned[0])
+        b.copy_(turned[1])
 
 
 class Mlp(nn.Module):
@@ -123,20 +91,26 @@ class GluMlp(nn.Module):
 
 
 class SwiGlu(nn.Module):
-    """SiLU-gated linear unit with a LayerNorm before the last layer (EVA-02's sub-LN)."""
+    """SiLU-gated linear unit with a LayerNorm before the last layer (EVA-02's sub-LN).
 
-    def __init__(self, width: int, hidden: int, eps: float) -> None:
+    Both first layers are one, w1 above w2. `align` rounds the hidden width up with zeros, since tensor cores want rows of
+    16 bytes and EVA02-L's 2,730 is no multiple of 8; the LayerNorm runs over the true width. Zeros stay zeros: silu(0) * 0.
+    """
+
+    def __init__(self, width: int, hidden: int, eps: float, align: int = 1) -> None:
         super().__init__()
-        self.w1 = nn.Linear(width, hidden)
-        self.w2 = nn.Linear(width, hidden)
+        self.hidden, self.padding = hidden, -hidden % align
+        self.w12 = nn.Linear(width, 2 * (hidden + self.padding))
         self.ffn_ln = nn.LayerNorm(hidden, eps=eps)
-        self.w3 = nn.Linear(hidden, width)
+        self.w3 = nn.Linear(hidden + self.padding, width)
+        if self.padding and not self.w12.weight.is_meta:
+            with torch.no_grad():
+                for part in (*self.w12.weight.chunk(2), *self.w12.bias.chunk(2), self.w3.weight.T):
+                    part[hidden:] = 0
 
     def forward(self, x: Tokens) -> Tokens:
-        return self.w3(self.ffn_ln(F.silu(self.w1(x)) * self.w2(x)))  # type: ignore[no-any-return]
-
-
-def mean_pool(x: Tokens, keep: TokenMask) -> Float[Tensor, "b d"]:
-    """Mean of the kept tokens, summed in float32 and returned so."""
-    weights = keep[..., None].float()
-    return (x.float() * weights).sum(1) / weights.sum(1)
+        gate, value = self.w12(x).chunk(2, dim=-1)
+        gated = F.silu(gate) * value if torch.is_grad_enabled() else F.silu(gate).mul_(value)
+        if not self.padding:
+            return self.w3(self.ffn_ln(gated))  # type: ignore[no-any-return]
+        return self.w3(F.pad(self.ffn_ln(gated[..., : self.hidden]), (0, self.padding)))  # type: ignore[no-any-return]

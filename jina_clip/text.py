@@ -4,39 +4,62 @@ Both are post-norm encoders with one fused q|k|v projection and a mean over the 
 are those of the official checkpoint. LoRA is merged into the weights when a checkpoint is read, see weights.py.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
+from jina_clip.attention import WINDOW, Attend, alibi_slopes
 from jina_clip.config import TextConfig
-from jina_clip.layers import (
-    GluMlp,
-    Mlp,
-    alibi_attention,
-    mean_pool,
-    merge_heads,
-    rope_1d,
-    rotate_halves,
-    sdpa,
-    split_heads,
-)
-from jina_clip.shapes import Features, Table, TextTokens, TokenIds, TokenMask
+from jina_clip.layers import GluMlp, Mlp, rope_1d, rotate_halves
+from jina_clip.packing import Ids, Packed, by_length, pack_runs, pack_varlen, pack_windows
+from jina_clip.shapes import Features, FlatTokens, Table, TokenIds
 
 
 class TextTower(nn.Module):
-    """Token ids to one unnormalised float32 vector a text."""
+    """Token ids to one unnormalised float32 vector a text. `attention` is "sdpa", "varlen" or "flash_attn"."""
 
-    def __init__(self, config: TextConfig) -> None:
+    def __init__(self, config: TextConfig, attention: str = "sdpa") -> None:
         super().__init__()
-        self.config = config
+        self.config, self.attention = config, attention
+        alibi = config.position_embedding_type == "alibi"
+        self.slopes = alibi_slopes(config.num_attention_heads) if alibi else None
         self.embeddings = Embeddings(config)
         self.emb_ln = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.encoder = Encoder(config)
 
     def forward(self, input_ids: TokenIds) -> Features:
-        keep = input_ids != self.config.pad_token_id
-        x = self.emb_ln(self.embeddings(input_ids))
-        x = self.encoder(x, None if bool(keep.all()) else keep)
-        return mean_pool(x, keep)
+        """Padded texts; the padding is left out before the first layer. ValueError for a text without tokens."""
+        ids = input_ids.cpu().numpy()
+        texts = [row[row != self.config.pad_token_id] for row in ids]
+        order = by_length([len(tokens) for tokens in texts])
+        features = self.features(self.pack([texts[i] for i in order]))
+        return features[torch.tensor(order).argsort().to(features.device)]
+
+    def pack(self, texts: Sequence[Ids]) -> Packed:
+        """Texts of any length, for `features`; sorted ones run fastest."""
+        if self.attention == "sdpa":
+            return pack_runs(texts, self.device, self.slopes)
+        return pack_varlen(texts, self.device, self.slopes, self.attention)
+
+    def pack_windows(self, windows: Sequence[Sequence[Ids]], *, rows: int = 0) -> Packed:
+        """Short texts that share windows, for `features`."""
+        return pack_windows(windows, self.device, self.slopes, pad=self.config.pad_token_id, rows=rows)
+
+    @property
+    def window(self) -> int:
+        """Texts of up to so many tokens go into windows: fixed shapes pay on CUDA, and there only without an ALiBi kernel."""
+        return WINDOW if self.device.type == "cuda" and (self.slopes is None or self.attention == "sdpa") else 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.emb_ln.weight.device
+
+    def features(self, packed: Packed) -> Features:
+        """One row a text, in the order they were packed."""
+        x = self.emb_ln(self.embeddings(packed.ids))
+        return packed.pool(self.encoder(x, packed))
 
 
 class Embeddings(nn.Module):
@@ -47,8 +70,8 @@ class Embeddings(nn.Module):
         self.word_embeddings = _embedding(config.vocab_size, config.hidden_size)
         self.token_type_embeddings = _embedding(config.type_vocab_size, config.hidden_size)
 
-    def forward(self, input_ids: TokenIds) -> TextTokens:
-        return self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0]  # type: ignore[no-any-return]
+    def forward(self, ids: torch.Tensor) -> FlatTokens:
+        return self.word_embeddings(ids) + self.token_type_embeddings.weight[0]  # type: ignore[no-any-return]
 
 
 def _embedding(entries: int, width: int) -> nn.Embedding:
@@ -58,20 +81,21 @@ def _embedding(entries: int, width: int) -> nn.Embedding:
 
 
 class Encoder(nn.Module):
-    """The blocks one after the other; positions are columns, so padding must be on the right."""
+    """The blocks one after the other."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.config = config
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
 
-    def forward(self, x: TextTokens, keep: TokenMask | None) -> TextTokens:
-        config = self.config
-        rotary = None
+    def forward(self, x: FlatTokens, packed: Packed) -> FlatTokens:
+        config, rotary = self.config, None
         if config.position_embedding_type == "rotary":
-            rotary = rope_1d(x.shape[1], config.hidden_size // config.num_attention_heads, config.rotary_emb_base, x.device)
+            head_width = config.hidden_size // config.num_attention_heads
+            tables = rope_1d(max(packed.lengths), head_width, config.rotary_emb_base, x.device)
+            rotary = (tables[0][packed.positions, None, None], tables[1][packed.positions, None, None])
         for layer in self.layers:
-            x = layer(x, keep, rotary)
+            x = layer(x, packed.attend, rotary)
         return x
 
 
@@ -86,13 +110,13 @@ class Block(nn.Module):
         self.mlp = GluMlp(width, hidden) if config.mlp_type == "glu" else Mlp(width, hidden)
         self.norm2 = nn.LayerNorm(width, eps=eps)
 
-    def forward(self, x: TextTokens, keep: TokenMask | None, rotary: tuple[Table, Table] | None) -> TextTokens:
-        x = self.norm1(self.mixer(x, keep, rotary) + x)
+    def forward(self, x: FlatTokens, attend: Attend, rotary: tuple[Table, Table] | None) -> FlatTokens:
+        x = self.norm1(self.mixer(x, attend, rotary) + x)
         return self.norm2(self.mlp(x) + x)  # type: ignore[no-any-return]
 
 
 class Attention(nn.Module):
-    """Self-attention whose positions are rotary (v2) or an ALiBi bias (v1)."""
+    """Self-attention whose positions are rotary (v2) or an ALiBi bias, which `attend` adds (v1)."""
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -100,10 +124,8 @@ class Attention(nn.Module):
         self.Wqkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, x: TextTokens, keep: TokenMask | None, rotary: tuple[Table, Table] | None) -> TextTokens:
-        q, k, v = (split_heads(part, self.heads) for part in self.Wqkv(x).chunk(3, dim=-1))
+    def forward(self, x: FlatTokens, attend: Attend, rotary: tuple[Table, Table] | None) -> FlatTokens:
+        qkv = self.Wqkv(x).unflatten(-1, (3, self.heads, -1))
         if rotary is not None:
-            mixed = sdpa(rotate_halves(q, *rotary), rotate_halves(k, *rotary), v, keep)
-        else:
-            mixed = alibi_attention(q, k, v, keep)
-        return self.out_proj(merge_heads(mixed))  # type: ignore[no-any-return]
+            rotate_halves(qkv[:, :2], *rotary)
+        return self.out_proj(attend(qkv))  # type: ignore[no-any-return]

@@ -1,29 +1,30 @@
 """The image tower of both models: EVA02 with sub-LN, SwiGLU and 2-D rotary positions (arXiv:2303.11331).
 
-Module names are those of the official checkpoint. Pre-norm; the embedding is the CLS token after the last norm.
+Pre-norm; the embedding is the CLS token after the last norm. Module names are those of the official checkpoint, but that q, k
+and v are one layer and the first two of SwiGLU are one: weights.py joins and splits them.
 """
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from jina_clip.config import VisionConfig
-from jina_clip.layers import SwiGlu, merge_heads, rope_2d, rotate_pairs, sdpa, split_heads
-from jina_clip.shapes import Features, Heads, ImageTokens, Pixels, Table
+from jina_clip.layers import SwiGlu, rope_2d, rotate_pairs
+from jina_clip.shapes import Features, FirstTokens, ImageTokens, Pixels, Table
 
 EPS = 1e-6
 
 
 class VisionTower(nn.Module):
-    """Normalised pixels to one unnormalised float32 vector an image."""
+    """Normalised pixels to one unnormalised float32 vector an image. `align`: see SwiGlu; it changes no value."""
 
-    def __init__(self, config: VisionConfig) -> None:
+    def __init__(self, config: VisionConfig, align: int = 1) -> None:
         super().__init__()
         self.config = config
         self.cls_token = nn.Parameter(torch.randn(1, 1, config.width) * 0.02)
         self.pos_embed = nn.Parameter(torch.randn(1, 1 + config.grid**2, config.width) * 0.02)
         self.patch_embed = PatchEmbed(config)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(Block(config, align) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width, eps=EPS)
 
     def forward(self, pixel_values: Pixels) -> Features:
@@ -31,13 +32,15 @@ class VisionTower(nn.Module):
         size = self.config.image_size
         if pixel_values.shape[-2:] != (size, size):
             raise ValueError(f"pixel_values are {tuple(pixel_values.shape[-2:])}; this model takes {(size, size)}")
+        config = self.config
+        cos, sin = rope_2d(config.grid, config.pt_hw_seq_len, config.head_width, config.intp_freq, pixel_values.device)
+        rotary = cos[:, None, None], sin[:, None, None]
         x = self.patch_embed(pixel_values)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
-        config = self.config
-        rotary = rope_2d(config.grid, config.pt_hw_seq_len, config.head_width, config.intp_freq, x.device)
-        for block in self.blocks:
-            x = block(x, rotary)
-        return self.norm(x[:, 0]).float()  # type: ignore[no-any-return]
+        *blocks, last = self.blocks
+        for block in blocks:
+            x = block(x, rotary, x.shape[1])
+        return self.norm(last(x, rotary, 1)[:, 0]).float()  # type: ignore[no-any-return]
 
 
 class PatchEmbed(nn.Module):
@@ -45,24 +48,30 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
+        self.config = config
         self.proj = nn.Conv2d(3, config.width, kernel_size=config.patch_size, stride=config.patch_size)
 
     def forward(self, pixel_values: Pixels) -> ImageTokens:
-        return self.proj(pixel_values.to(self.proj.weight.dtype)).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+        """The convolution as one matmul: its windows do not overlap."""
+        grid, patch = self.config.grid, self.config.patch_size
+        seen = pixel_values[:, :, : grid * patch, : grid * patch].to(self.proj.weight.dtype)
+        patches = seen.unflatten(3, (grid, patch)).unflatten(2, (grid, patch)).permute(0, 2, 4, 1, 3, 5).flatten(3)
+        return F.linear(patches.flatten(1, 2), self.proj.weight.flatten(1), self.proj.bias)
 
 
 class Block(nn.Module):
     """Attention and SwiGLU, each behind a LayerNorm and beside a residual."""
 
-    def __init__(self, config: VisionConfig) -> None:
+    def __init__(self, config: VisionConfig, align: int) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(config.width, eps=EPS)
         self.attn = Attention(config)
         self.norm2 = nn.LayerNorm(config.width, eps=EPS)
-        self.mlp = SwiGlu(config.width, config.hidden, EPS)
+        self.mlp = SwiGlu(config.width, config.hidden, EPS, align)
 
-    def forward(self, x: ImageTokens, rotary: tuple[Table, Table]) -> ImageTokens:
-        x = x + self.attn(self.norm1(x), rotary)
+    def forward(self, x: ImageTokens, rotary: tuple[Table, Table], first: int) -> FirstTokens:
+        """The first tokens only: of the last block nothing but CLS is wanted."""
+        x = x[:, :first] + self.attn(self.norm1(x), rotary, first)
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
 
@@ -71,25 +80,21 @@ class Attention(nn.Module):
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        self.config = config
-        width = config.width
-        self.q_proj = nn.Linear(width, width, bias=False)
-        self.k_proj = nn.Linear(width, width, bias=False)
-        self.v_proj = nn.Linear(width, width, bias=False)
+        self.heads, width = config.width // config.head_width, config.width
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.q_bias = nn.Parameter(torch.zeros(width)) if config.qkv_bias else None
         self.v_bias = nn.Parameter(torch.zeros(width)) if config.qkv_bias else None
         self.inner_attn_ln = nn.LayerNorm(width, eps=EPS)
         self.proj = nn.Linear(width, width)
 
-    def forward(self, x: ImageTokens, rotary: tuple[Table, Table]) -> ImageTokens:
-        heads = self.config.width // self.config.head_width
-        q = split_heads(F.linear(x, self.q_proj.weight, self.q_bias), heads)
-        k = split_heads(self.k_proj(x), heads)
-        v = split_heads(F.linear(x, self.v_proj.weight, self.v_bias), heads)
-        mixed = sdpa(_rotate_patches(q, rotary), _rotate_patches(k, rotary), v, None)
-        return self.proj(self.inner_attn_ln(merge_heads(mixed)))  # type: ignore[no-any-return]
+    def forward(self, x: ImageTokens, rotary: tuple[Table, Table], first: int) -> FirstTokens:
+        qkv = F.linear(x, self.qkv.weight, self._bias()).unflatten(-1, (3, self.heads, -1))
+        rotate_pairs(qkv[:, :, :2], *rotary)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q[:, :, :first], k, v)
+        return self.proj(self.inner_attn_ln(mixed.transpose(1, 2).flatten(2)))  # type: ignore[no-any-return]
 
-
-def _rotate_patches(x: Heads, rotary: tuple[Table, Table]) -> Heads:
-    """All tokens but CLS."""
-    return torch.cat([x[:, :, :1], rotate_pairs(x[:, :, 1:], *rotary)], dim=2)
+    def _bias(self) -> Tensor | None:
+        if self.q_bias is None or self.v_bias is None:
+            return None
+        return torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])

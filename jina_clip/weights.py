@@ -2,6 +2,7 @@
 
 An official checkpoint of v2 holds every weight of the text tower as original + LoRA pair (torch's `parametrizations`); the
 official encoder adds the pair in every forward pass, for queries and documents alike. Here it is added once, in float32.
+Layers of the image tower that take the same input are joined into one.
 """
 
 import re
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -18,6 +20,8 @@ from jina_clip.config import CheckpointError, ClipConfig
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json")
 # Tables that some exports carry although they are computed; everything else left over is refused.
 _COMPUTED = re.compile(r"(rope\.freqs_(cos|sin)|inv_freq|alibi_slopes|linear_biases|position_ids)$")
+# Layers of the image tower that are one in ours: the same input, so one matmul.
+_JOINED = {".attn.qkv.": (".attn.q_proj.", ".attn.k_proj.", ".attn.v_proj."), ".mlp.w12.": (".mlp.w1.", ".mlp.w2.")}
 PROBE_SECONDS = 6
 _SHOWN = 8  # culprits named in one message
 
@@ -70,8 +74,10 @@ def parameter_count(config: ClipConfig) -> int:
     return sum(torch.Size(shape).numel() for shape in expected_shapes(config).values())
 
 
-def read_weights(path: Path, config: ClipConfig, *, device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Our state dict from an official model.safetensors, tensor by tensor.
+def read_weights(
+    path: Path, config: ClipConfig, *, device: torch.device, dtype: torch.dtype, align: int = 1
+) -> dict[str, Tensor]:
+    """Our state dict from an official model.safetensors, tensor by tensor; `align` as in layers.SwiGlu.
 
     CheckpointError when a key is missing, left over or misshapen (all are checked before any is read) or the file is damaged.
     """
@@ -81,7 +87,7 @@ def read_weights(path: Path, config: ClipConfig, *, device: torch.device, dtype:
             _refuse_misfit(path, found, expected_shapes(config))
             return {
                 name: tensor.to(device, torch.float32 if name == "logit_scale" else dtype)
-                for name, tensor in _merged(file.get_tensor, sorted(found), config)
+                for name, tensor in _joined(_merged(file.get_tensor, sorted(found), config), align)
             }
     except SafetensorError as error:
         raise CheckpointError(f"{path}: not a whole safetensors file: {error}") from error
@@ -91,7 +97,7 @@ def official_tensors(state: Mapping[str, Tensor], config: ClipConfig) -> Iterato
     """Our state dict under the official names. What was LoRA is in the weights already, so the pairs written are zero."""
     for name, tensor in state.items():
         if not name.startswith("text_model."):
-            yield name, tensor
+            yield from _split(name, tensor, config.vision.hidden)
             continue
         official = _prefix(config) + name.removeprefix("text_model.")
         if not _adapted(name, config):
@@ -108,13 +114,41 @@ def official_tensors(state: Mapping[str, Tensor], config: ClipConfig) -> Iterato
 def write_weights(path: Path, state: Mapping[str, Tensor], config: ClipConfig, *, dtype: torch.dtype) -> None:
     """Write an official model.safetensors, whole or not at all."""
     tensors = {
-        name: tensor.detach().to("cpu", torch.float32 if name == "logit_scale" else dtype).contiguous()
+        # a copy: pieces of one of our tensors share its memory, which the format does not allow
+        name: tensor.detach().to("cpu", torch.float32 if name == "logit_scale" else dtype, copy=True).contiguous()
         for name, tensor in official_tensors(state, config)
     }
     part = path.with_name(path.name + ".part")
     save_file(tensors, part, metadata={"format": "pt"})
     part.chmod(0o644)  # safetensors makes it readable to the owner alone
     part.replace(path)
+
+
+def _split(name: str, tensor: Tensor, hidden: int) -> Iterator[tuple[str, Tensor]]:
+    """A tensor of our image tower as the official ones: joined layers apart, without the padding of the hidden width."""
+    for joined, parts in _JOINED.items():
+        if joined in name:
+            for part, piece in zip(parts, tensor.chunk(len(parts)), strict=True):
+                yield name.replace(joined, part), piece[:hidden] if ".mlp." in joined else piece
+            return
+    yield name, tensor[:, :hidden] if name.endswith(".mlp.w3.weight") else tensor
+
+
+def _joined(tensors: Iterator[tuple[str, Tensor]], align: int) -> Iterator[tuple[str, Tensor]]:
+    """The inverse: official layers of the image tower joined and padded; everything else as it is."""
+    waiting: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors:
+        joined = next((ours for ours, parts in _JOINED.items() if any(part in name for part in parts)), None)
+        if joined is None:
+            pad = -tensor.shape[-1] % align if name.endswith(".mlp.w3.weight") else 0
+            yield name, F.pad(tensor, (0, pad)) if pad else tensor
+            continue
+        part = next(part for part in _JOINED[joined] if part in name)
+        pieces = waiting.setdefault(name.replace(part, joined), {})
+        pad = -len(tensor) % align if ".mlp." in joined else 0
+        pieces[part] = F.pad(tensor, (0,) * (2 * tensor.ndim - 1) + (pad,)) if pad else tensor
+        if len(pieces) == len(_JOINED[joined]):
+            yield name.replace(part, joined), torch.cat([pieces.pop(part) for part in _JOINED[joined]])
 
 
 def _merged(read: Callable[[str], Tensor], names: list[str], config: ClipConfig) -> Iterator[tuple[str, Tensor]]:

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from jina_clip import V1, V2, ClipConfig, JinaCLIP, TextConfig, VisionConfig
-from jina_clip.layers import alibi_attention, alibi_slopes, rope_1d, rope_2d
+from jina_clip import V1, V2, ClipConfig, JinaCLIP, TextConfig
+from jina_clip.attention import alibi_attention, alibi_slopes
+from jina_clip.layers import rope_1d, rope_2d
 from jina_clip.text import TextTower
 from jina_clip.vision import VisionTower
-from jina_clip.weights import expected_shapes, parameter_count
+from jina_clip.weights import expected_shapes, official_tensors, parameter_count
 from tests.conftest import GOLDEN, golden_config, official_config, word_tokenizer
 
 
@@ -73,9 +74,9 @@ def randomised(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     return module.eval()
 
 
-def vision_config(**sizes) -> VisionConfig:
+def clip_config(**sizes) -> ClipConfig:
     text = {"vocab_size": 8, "hidden_size": sizes["width"], "num_hidden_layers": 1, "num_attention_heads": 1}
-    return ClipConfig.from_dict(official_config("v2", text, sizes)).vision
+    return ClipConfig.from_dict(official_config("v2", text, sizes))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def vision_config(**sizes) -> VisionConfig:
 def test_vision_tower_equals_timm_eva(sizes):
     from timm.models.eva import Eva
 
-    config = vision_config(**sizes)
+    config = clip_config(**sizes).vision
     tower = randomised(VisionTower(config))
     eva = Eva(
         img_size=config.grid * config.patch_size,
@@ -110,8 +111,9 @@ def test_vision_tower_equals_timm_eva(sizes):
     names = {"mlp.w1": "mlp.fc1_g", "mlp.w2": "mlp.fc1_x", "mlp.w3": "mlp.fc2", "mlp.ffn_ln": "mlp.norm"}
     names |= {"attn.inner_attn_ln": "attn.norm", "attn.q_bias": "attn.q_proj.bias", "attn.v_bias": "attn.v_proj.bias"}
     state = {}
-    for name, tensor in tower.state_dict().items():
-        for ours, theirs in names.items():
+    whole = {"vision_model." + name: tensor for name, tensor in tower.state_dict().items()}
+    for name, tensor in official_tensors(whole, clip_config(**sizes)):
+        for ours, theirs in {"vision_model.": "", **names}.items():
             name = name.replace(ours, theirs)
         state[name] = tensor
     left = eva.load_state_dict(state, strict=False)
@@ -178,13 +180,10 @@ def test_alibi_slopes_of_12_heads():
 def test_alibi_attention_is_eager_softmax_with_the_bias_for_every_block(block, monkeypatch):
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(2, 3, 11, 4, generator=generator) for _ in range(3))
-    keep = torch.arange(11) < torch.tensor([[11], [6]])
     distance = (torch.arange(11)[:, None] - torch.arange(11)).abs()
     scores = q @ k.transpose(2, 3) / 2 - torch.tensor(alibi_slopes(3))[:, None, None] * distance
-    expected = scores.masked_fill(~keep[:, None, None, :], -10000.0).softmax(-1) @ v
-    monkeypatch.setattr("jina_clip.layers.BIAS_ELEMENTS", block * 2 * 3 * 11)
-    torch.testing.assert_close(alibi_attention(q, k, v, keep), expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(alibi_attention(q[:1], k[:1], v[:1], None), expected[:1], atol=1e-5, rtol=0)
+    monkeypatch.setattr("jina_clip.attention.BIAS_ELEMENTS", block * 3 * 11)
+    torch.testing.assert_close(alibi_attention(q, k, v, alibi_slopes(3)), scores.softmax(-1) @ v, atol=1e-5, rtol=0)
 
 
 def test_tables_are_float32_whatever_the_default_dtype():
@@ -194,7 +193,7 @@ def test_tables_are_float32_whatever_the_default_dtype():
     finally:
         torch.set_default_dtype(torch.float32)
     assert all(table.dtype == torch.float32 for table in tables)
-    assert tables[2].shape == (4, 8)
+    assert tables[2].shape == (5, 4)  # CLS and four patches, a column for each pair of channels
 
 
 def test_bf16_towers_keep_close_to_float32():

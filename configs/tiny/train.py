@@ -22,7 +22,7 @@ from tqdm import tqdm
 from evals.data.scenes import LANGUAGES, captions, load_scenes, render, train_scene
 from evals.schema import Source
 from jina_clip import ClipConfig, JinaCLIP
-from jina_clip.preprocess import token_batch, tokenize
+from jina_clip.tokens import token_batch, tokenize
 
 # Shapes: n scenes, b pairs of a batch, d dimensions.
 

@@ -1,0 +1,170 @@
+"""Attention over texts that lie end to end: three ways to keep a text's tokens to themselves, and which one a machine can run.
+
+- runs: texts of equal length side by side are one dense batch each; no padding, no mask; any device (`sdpa`);
+- windows: texts of up to 128 tokens share windows of 128, with a block-diagonal mask; fixed shapes for CUDA (`sdpa`);
+- varlen: one kernel call over the ends of the texts; CUDA in half precision (`varlen`, `flash_attn`).
+
+All take q, k and v as one tensor [t, 3, h, k] and give [t, h * k]. ALiBi (v1) is an additive bias, float32 always: bf16 cannot
+hold the distances above 256. Shapes: see shapes.py.
+"""
+
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Int32
+from torch import Tensor
+
+from jina_clip.config import TextConfig
+from jina_clip.shapes import FlatQkv, FlatTokens, Heads
+
+ATTENTION = ("auto", "sdpa", "varlen", "flash_attn")
+WINDOW = 128
+BIAS_ELEMENTS = 1 << 26  # an ALiBi bias is built in blocks of queries of at most this many values (256 MiB)
+Attend = Callable[[FlatQkv], FlatTokens]
+
+
+class Run(NamedTuple):
+    """So many texts of `length` tokens each, one after the other."""
+
+    texts: int
+    length: int
+
+
+def resolve_attention(asked: str, config: TextConfig, device: torch.device, dtype: torch.dtype) -> str:
+    """The backend of the text tower: "sdpa", "varlen" or "flash_attn". ValueError gives the reason when `asked` cannot run here.
+
+    "auto" takes the first that can run: varlen, flash_attn, sdpa. The image tower has no padding and always runs on sdpa.
+    """
+    if asked not in ATTENTION:
+        raise ValueError(f"attention {asked!r} is not one of {', '.join(ATTENTION)}")
+    able = [name for name in ("varlen", "flash_attn") if _obstacle(name, config, device, dtype) is None]
+    if asked == "auto":
+        return [*able, "sdpa"][0]
+    if asked != "sdpa" and asked not in able:
+        raise ValueError(f"attention {asked!r} cannot run: {_obstacle(asked, config, device, dtype)}")
+    return asked
+
+
+def _obstacle(name: str, config: TextConfig, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why a varlen kernel cannot run; None when it can."""
+    if name == "varlen" and config.position_embedding_type == "alibi":
+        return "torch's varlen attention has no ALiBi bias, which this text tower needs (flash_attn and sdpa have)"
+    if name == "varlen" and not hasattr(torch.nn.attention, "varlen") and not _installed("torch.nn.attention.varlen"):
+        return f"torch {torch.__version__} has no torch.nn.attention.varlen; it came with 2.10"
+    if name == "flash_attn" and not _installed("flash_attn"):
+        return "the package flash-attn is not installed (pip install 'jina-clip-evals[flash]')"
+    if device.type != "cuda":
+        return f"it takes a CUDA device, not {device.type}"
+    if dtype not in (torch.bfloat16, torch.float16):
+        return f"it takes bfloat16 or float16, not {str(dtype).removeprefix('torch.')}"
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return f"it takes a GPU of compute capability 8.0 or higher, not {torch.cuda.get_device_name(device)}"
+    return None
+
+
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def attend_runs(runs: Sequence[Run], slopes: Sequence[float] | None) -> Attend:
+    """Each run of equally long texts on its own."""
+
+    def attend(qkv: FlatQkv) -> FlatTokens:
+        mixed, start = [], 0
+        with kernels("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "MATH", device=qkv.device):
+            for run in runs:
+                stop = start + run.texts * run.length
+                q, k, v = qkv[start:stop].unflatten(0, (run.texts, run.length)).permute(2, 0, 3, 1, 4)
+                out = F.scaled_dot_product_attention(q, k, v) if slopes is None else alibi_attention(q, k, v, slopes)
+                mixed.append(out.transpose(1, 2).reshape(stop - start, -1))
+                start = stop
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+
+    return attend
+
+
+def attend_windows(same: Bool[Tensor, "w 128 128"], slopes: Sequence[float] | None) -> Attend:
+    """All windows at once; `same` tells which two places of a window belong to one text."""
+    mask: Tensor = same[:, None]
+    if slopes is not None:  # texts are not torn apart, so the distance within the window is that within the text
+        mask = alibi_bias(slopes, WINDOW, same.device).masked_fill(~mask, float("-inf"))
+
+    def attend(qkv: FlatQkv) -> FlatTokens:
+        dtype = qkv.dtype if slopes is None else torch.float32
+        q, k, v = qkv.to(dtype).unflatten(0, (-1, WINDOW)).permute(2, 0, 3, 1, 4)
+        with kernels("EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "MATH", device=qkv.device):
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return out.transpose(1, 2).reshape(len(qkv), -1).to(qkv.dtype)
+
+    return attend
+
+
+def attend_varlen(ends: Int32[Tensor, "texts_and_1"], longest: int, slopes: Sequence[float] | None, backend: str) -> Attend:
+    """One kernel for all texts; `ends` counts the tokens before each text and in all."""
+    if backend == "varlen":
+        from torch.nn.attention.varlen import varlen_attn
+
+        def attend(qkv: FlatQkv) -> FlatTokens:
+            q, k, v = qkv.unbind(1)
+            # by position, and no more than these seven: what follows them differs from torch 2.10 to 2.15
+            return varlen_attn(q, k, v, ends, ends, longest, longest).flatten(1)  # type: ignore[union-attr]
+
+        return attend
+    from flash_attn import flash_attn_varlen_func
+
+    alibi = None if slopes is None else torch.tensor(slopes, device=ends.device, dtype=torch.float32)
+
+    def attend_flash(qkv: FlatQkv) -> FlatTokens:
+        q, k, v = qkv.unbind(1)
+        out: Tensor = flash_attn_varlen_func(q, k, v, ends, ends, longest, longest, alibi_slopes=alibi)
+        return out.flatten(1)
+
+    return attend_flash
+
+
+def alibi_slopes(heads: int) -> list[float]:
+    """One slope a head (Press et al. 2022): 2^(-8i/n) for n heads, and for other n the powers of two below and between."""
+    power = 1 << (heads.bit_length() - 1)
+    slopes = [2.0 ** (-8.0 * (i + 1) / power) for i in range(power)]
+    between = [2.0 ** (-4.0 * (2 * i + 1) / power) for i in range(heads - power)]
+    return slopes + between
+
+
+def alibi_bias(slopes: Sequence[float], length: int, device: torch.device, queries: slice = slice(None)) -> Tensor:
+    """The symmetric bias -slope * |i - j| in float32, for some of the queries: [h, queries, length]."""
+    positions = torch.arange(length, device=device, dtype=torch.float32)
+    per_head = torch.tensor(slopes, device=device, dtype=torch.float32)[:, None, None]
+    return -per_head * (positions[queries, None] - positions).abs()
+
+
+def alibi_attention(q: Heads, k: Heads, v: Heads, slopes: Sequence[float]) -> Heads:
+    """Softmax attention with the ALiBi bias, in blocks of queries so that memory stays bounded; computed in float32."""
+    dtype, (_, heads, length, _) = q.dtype, q.shape
+    q, k, v = q.float(), k.float(), v.float()
+    block = max(1, BIAS_ELEMENTS // (heads * length))
+    out = []
+    with torch.autocast(q.device.type, enabled=False):
+        for start in range(0, length, block):
+            rows = slice(start, min(start + block, length))
+            bias = alibi_bias(slopes, length, q.device, rows)
+            out.append(F.scaled_dot_product_attention(q[:, :, rows], k, v, attn_mask=bias[None]))
+    return (out[0] if len(out) == 1 else torch.cat(out, dim=2)).to(dtype)
+
+
+@contextmanager
+def kernels(*names: str, device: torch.device) -> Iterator[None]:
+    """Torch's attention kernels in the order of preference, on CUDA; elsewhere torch chooses.
+
+    cuDNN plans anew for every shape (tens of milliseconds of host time), so it is for fixed shapes only.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with sdpa_kernel([getattr(SDPBackend, name) for name in names], set_priority=True):
+        yield

@@ -1,0 +1,136 @@
+"""Texts end to end without padding: how they are grouped into passes of bounded size, and laid out for attention.
+
+A pass takes units: single texts, or windows in which short texts share 128 places. Shapes: see shapes.py.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from jina_clip.attention import WINDOW, Attend, Run, attend_runs, attend_varlen, attend_windows
+from jina_clip.shapes import FlatTokens
+
+Ids = Sequence[int] | Int[np.ndarray, "_"]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Some texts as the text tower takes them.
+
+    `ids` and `positions` (within the text) of all places, `lengths` of the texts in their order, `attend` mixes the tokens of
+    each text. `places` says where the tokens of the texts are; None when they fill all places.
+    """
+
+    ids: Int[Tensor, " t"]
+    positions: Int[Tensor, " t"]
+    lengths: Sequence[int]
+    attend: Attend
+    places: Int[Tensor, " tokens"] | None = None
+
+    def pool(self, x: FlatTokens) -> Float[Tensor, "texts d"]:
+        """The mean of each text's tokens, summed in float32."""
+        if self.places is not None:
+            x = x[self.places]
+        if x.device.type != "cpu":
+            lengths = torch.tensor(self.lengths, device=x.device)
+            return torch.segment_reduce(x.float(), "mean", lengths=lengths, axis=0)
+        means, start = [], 0
+        for run in runs_of(self.lengths):
+            stop = start + run.texts * run.length
+            means.append(x[start:stop].unflatten(0, (run.texts, run.length)).mean(1, dtype=torch.float32))
+            start = stop
+        return means[0] if len(means) == 1 else torch.cat(means)
+
+
+def runs_of(lengths: Sequence[int]) -> list[Run]:
+    """Neighbours of equal length, put together."""
+    return [Run(len(list(same)), length) for length, same in groupby(lengths)]
+
+
+def pack_runs(texts: Sequence[Ids], device: torch.device, slopes: Sequence[float] | None = None) -> Packed:
+    """The texts as they come; attention runs once for each run of equal lengths, so sort them."""
+    lengths = _lengths(texts)
+    ids, positions = _end_to_end(texts, lengths, device)
+    return Packed(ids, positions, lengths, attend_runs(runs_of(lengths), slopes))
+
+
+def pack_varlen(texts: Sequence[Ids], device: torch.device, slopes: Sequence[float] | None, backend: str) -> Packed:
+    """The texts as they come, for one varlen kernel ("varlen" or "flash_attn")."""
+    lengths = _lengths(texts)
+    ids, positions = _end_to_end(texts, lengths, device)
+    ends = torch.tensor(np.concatenate([[0], np.cumsum(lengths)]), dtype=torch.int32).to(device)
+    return Packed(ids, positions, lengths, attend_varlen(ends, max(lengths), slopes, backend))
+
+
+def pack_windows(
+    windows: Sequence[Sequence[Ids]], device: torch.device, slopes: Sequence[float] | None = None, *, pad: int, rows: int = 0
+) -> Packed:
+    """Windows of texts that fit 128 places together; empty windows fill up to `rows`, so that the shape is always the same."""
+    rows = max(rows, len(windows))
+    ids = np.full((rows, WINDOW), pad, dtype=np.int64)
+    positions = np.zeros((rows, WINDOW), dtype=np.int64)
+    text = np.full((rows, WINDOW), -1, dtype=np.int64)
+    lengths: list[int] = []
+    for row, window in enumerate(windows):
+        if (total := sum(map(len, window))) > WINDOW:
+            raise ValueError(f"a window holds {WINDOW} tokens, not {total}")
+        start = 0
+        for tokens in window:
+            part = slice(start, start + len(tokens))
+            ids[row, part], positions[row, part], text[row, part] = tokens, np.arange(len(tokens)), len(lengths)
+            lengths.append(len(tokens))
+            start += len(tokens)
+    of_text = torch.from_numpy(text).to(device)  # what is left over sees itself: a row without anything to see would be NaN
+    places = np.flatnonzero(text >= 0)
+    same = of_text[:, :, None] == of_text[:, None, :]
+    flat = [torch.from_numpy(x.reshape(-1)).to(device) for x in (ids, positions, places)]
+    return Packed(flat[0], flat[1], lengths, attend_windows(same, slopes), flat[2])
+
+
+def into_windows(lengths: Sequence[int]) -> list[list[int]]:
+    """Texts of up to 128 tokens into as few windows as best-fit finds, longest first; gives their indices, window by window."""
+    windows: list[list[int]] = []
+    with_room: list[list[int]] = [[] for _ in range(WINDOW + 1)]  # windows by the places left in them
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        length = lengths[index]
+        room = next((room for room in range(length, WINDOW + 1) if with_room[room]), None)
+        if room is None:
+            windows.append([])
+            room, window = WINDOW, len(windows) - 1
+        else:
+            window = with_room[room].pop()
+        windows[window].append(index)
+        with_room[room - length].append(window)
+    return windows
+
+
+def by_length(lengths: Sequence[int]) -> list[int]:
+    """Indices, longest first: equal lengths become neighbours, and memory peaks at once."""
+    return sorted(range(len(lengths)), key=lambda i: -lengths[i])
+
+
+def fill(costs: Sequence[int], start: int, budget: int) -> int:
+    """Where a pass ends that begins at `start` and costs at most `budget`; it takes one unit whatever that costs."""
+    stop, spent = start + 1, costs[start]
+    while stop < len(costs) and spent + costs[stop] <= budget:
+        spent += costs[stop]
+        stop += 1
+    return stop
+
+
+def _lengths(texts: Sequence[Ids]) -> list[int]:
+    lengths = [len(tokens) for tokens in texts]
+    if 0 in lengths:
+        raise ValueError(f"text {lengths.index(0)} has no tokens")
+    return lengths
+
+
+def _end_to_end(texts: Sequence[Ids], lengths: Sequence[int], device: torch.device) -> Iterator[Tensor]:
+    ids = np.concatenate([np.asarray(tokens, dtype=np.int64) for tokens in texts])
+    positions = np.concatenate([np.arange(length) for length in lengths])
+    return (torch.from_numpy(x).to(device, non_blocking=True) for x in (ids, positions))
