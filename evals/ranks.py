@@ -6,12 +6,17 @@ b documents of a block.
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, Int64
+
+if TYPE_CHECKING:
+    import torch
 
 DEPTH = 10  # of nDCG
 # On a grid of 2^-40 every sum of discounts is exact, so a perfect ranking scores 1.0 and not 0.9999999999999999.
@@ -19,7 +24,10 @@ DISCOUNT = np.round(2.0**40 / np.log2(np.arange(2, DEPTH + 2))) / 2.0**40
 GAIN = np.concatenate([[0.0], np.cumsum(DISCOUNT)])
 
 TIE = 1e-12  # float64 scores this close, as a share of the rows' norms, are one score: rounding is 1e-14 at most
+CHUNK = 512  # queries scored at once, by one thread
 DOC_BLOCK = 2048  # documents scored at once: the block of scores stays in the cache while it is counted
+DEVICE_BLOCK = 2**15  # the same on an accelerator, where starting an operation costs more than doing it
+GROUP = 64  # documents that are counted, or not, together
 ROW_BLOCK = 512  # rows widened to float64 at once
 DENSE_SHARE = 1 / 32  # a pair that is gathered costs about as much as 32 pairs of a float64 matmul
 
@@ -86,12 +94,19 @@ class Ranks:
         return len(self.better)
 
 
+class Both(NamedTuple):
+    """Texts that look for their image, and images that look for their texts."""
+
+    t2i: Ranks
+    i2t: Ranks
+
+
 def ranks(
     queries: Float32[np.ndarray, "q d"],
     docs: Float32[np.ndarray, "n d"],
     relevant: Relevant,
     *,
-    chunk: int = 1024,
+    chunk: int = CHUNK,
     device: str = "cpu",
 ) -> Ranks:
     """Rank the relevant documents of every query by dot product, `chunk` queries at a time; never all scores at once.
@@ -102,22 +117,42 @@ def ranks(
     threshold than the worst-case error of a float32 dot product is a close call, and is decided in float64.
     Raises ValueError for NaN, infinity, a chunk below 1, or relevant documents that do not fit.
     """
+    _check(len(queries), len(docs), relevant, chunk)
+    reach = _norms(queries, "query") * _norms(docs, "document").max(initial=0.0)
+    scores = _dots(queries, docs, relevant.queries, relevant.docs)
+    search = _search(scores, relevant, reach, queries.shape[1])
+    _count_all(queries, docs, relevant, chunk=chunk, device=device, by_row=search)
+    return _found(search, relevant)
+
+
+def cross_ranks(
+    images: Float32[np.ndarray, "n d"],
+    texts: Float32[np.ndarray, "texts d"],
+    image_of_text: Int[np.ndarray, "texts"],
+    *,
+    chunk: int = CHUNK,
+    device: str = "cpu",
+) -> Both:
+    """Both directions between images and texts, bit for bit as two calls of `ranks`, from one pass over the scores.
+
+    `chunk` images are scored at a time. Raises ValueError as `ranks` does, and for an image without text.
+    """
+    t2i, i2t = Relevant.one_of(image_of_text), Relevant.inverse(image_of_text, len(images))
+    _check(len(texts), len(images), t2i, chunk)
+    reach, text_reach = _norms(images, "image"), _norms(texts, "text")
+    scores = _dots(texts, images, t2i.queries, t2i.docs)
+    width = images.shape[1]
+    forth = _search(scores, t2i, text_reach * reach.max(initial=0.0), width)
+    back = _search(scores[i2t.docs], i2t, reach * text_reach.max(initial=0.0), width)
+    _count_all(images, texts, i2t, chunk=chunk, device=device, by_row=back, by_col=forth)
+    return Both(_found(forth, t2i), _found(back, i2t))
+
+
+def _check(n_queries: int, n_docs: int, relevant: Relevant, chunk: int) -> None:
     if chunk < 1:
         raise ValueError(f"cannot take {chunk} queries at a time")
-    if len(relevant.counts) != len(queries) or not np.all((relevant.docs >= 0) & (relevant.docs < len(docs))):
-        raise ValueError(f"the relevant documents do not fit {len(queries)} queries and {len(docs)} documents")
-    reach = _norms(queries, "query") * _norms(docs, "document").max(initial=0.0)
-    levels = _levels(_dots(queries, docs, relevant.queries, relevant.docs), relevant, TIE * reach)
-    close = (queries.shape[1] + 8) * 2.0**-24 * reach  # d u |q||d| bounds the error, in any order of summation
-    for block in _blocks(queries, docs, relevant, chunk, device):
-        _add_counts(block, levels, close[block.rows], TIE * reach[block.rows])
-    return Ranks(
-        better=levels.better[:, 0],
-        tied=levels.tied[:, 0],
-        tied_relevant=levels.relevant[:, 0],
-        score=levels.score[:, 0].astype(np.float32),
-        ndcg10=_ndcg(levels, relevant.counts),
-    )
+    if len(relevant.counts) != n_queries or not np.all((relevant.docs >= 0) & (relevant.docs < n_docs)):
+        raise ValueError(f"the relevant documents do not fit {n_queries} queries and {n_docs} documents")
 
 
 class _Levels(NamedTuple):
@@ -150,6 +185,31 @@ def _levels(scores: Float64[np.ndarray, "pairs"], relevant: Relevant, tie: Float
     return _Levels(head, own[:, :places], size, np.zeros_like(size), np.zeros_like(size))
 
 
+class _Search(NamedTuple):
+    """What a direction asks of the scores of its queries, and has counted so far."""
+
+    levels: _Levels
+    close: Float64[np.ndarray, "q"]  # float32 scores this near to a level are decided in float64
+    tie: Float64[np.ndarray, "q"]  # float64 scores this near to a level are on it
+
+
+def _search(scores: np.ndarray, relevant: Relevant, reach: Float64[np.ndarray, "q"], width: int) -> _Search:
+    """`scores` are those of the relevant pairs; `reach` bounds a query's scores; `width` is that of the rows."""
+    # d u |q||d| bounds the error, in any order of summation
+    return _Search(_levels(scores, relevant, TIE * reach), close=(width + 8) * 2.0**-24 * reach, tie=TIE * reach)
+
+
+def _found(search: _Search, relevant: Relevant) -> Ranks:
+    levels = search.levels
+    return Ranks(
+        better=levels.better[:, 0],
+        tied=levels.tied[:, 0],
+        tied_relevant=levels.relevant[:, 0],
+        score=levels.score[:, 0].astype(np.float32),
+        ndcg10=_ndcg(levels, relevant.counts),
+    )
+
+
 def _ndcg(levels: _Levels, n_relevant: Int64[np.ndarray, "q"]) -> Float64[np.ndarray, "q"]:
     """A relevant document gains the mean discount of the positions that its group of equal scores takes up."""
     # a level that was given up has stale counts, but then one before it has ten documents above
@@ -162,50 +222,85 @@ def _ndcg(levels: _Levels, n_relevant: Int64[np.ndarray, "q"]) -> Float64[np.nda
 
 
 class _Block(NamedTuple):
-    """The float32 scores of some queries against some documents; own relevant documents score minus infinity."""
+    """The float32 scores of some queries against some documents; own relevant documents score minus infinity.
+
+    The documents stand in groups of equal size: few groups hold anything near a level, and only those are counted.
+    """
 
     rows: slice  # of the queries
     queries: Float32[np.ndarray, "c d"]
     docs: Float32[np.ndarray, "b d"]
-    scores: Float32[np.ndarray, "c b"]
+    scores: "torch.Tensor"  # c groups size, on the device
 
 
-def _blocks(queries: np.ndarray, docs: np.ndarray, relevant: Relevant, chunk: int, device: str) -> Iterator[_Block]:
-    """Score block by block, in memory that every block uses again. The device multiplies; the host compares.
+def _blocks(rows: slice, queries: np.ndarray, docs: np.ndarray, scores: "torch.Tensor") -> Iterator[_Block]:
+    """The scores `c b` in groups of documents; those that fill no group are a block of their own."""
+    whole = len(docs) - len(docs) % GROUP
+    for part, size in ((slice(0, whole), GROUP), (slice(whole, len(docs)), len(docs) - whole)):
+        if part.start < part.stop:
+            yield _Block(rows, queries, docs[part], scores[:, part].unflatten(1, (-1, size)))
 
-    Each of torch's small operations waits for all threads, and on a busy machine that takes longer than the work.
+
+def _count_all(
+    queries: np.ndarray,
+    docs: np.ndarray,
+    relevant: Relevant,
+    *,
+    chunk: int,
+    device: str,
+    by_row: _Search,
+    by_col: _Search | None = None,
+) -> None:
+    """Score every query and document once, block by block, and count for the queries and, if asked, for the documents.
+
+    Each thread takes `chunk` queries at a time and does all their work alone: kernels that are split among threads
+    wait for the slowest of them after every block, and on a busy machine that takes longer than the work.
     """
     import torch
 
     q, d = (torch.from_numpy(np.require(x, requirements=["C", "W"])).to(device) for x in (queries, docs))
-    memory = torch.empty(min(chunk, len(queries)) * min(DOC_BLOCK, len(docs)), device=device)
-    for start in range(0, len(queries), chunk):
+    on_host = q.device.type == "cpu"
+    width = DOC_BLOCK if on_host else DEVICE_BLOCK
+    own_queries, lock = relevant.queries, Lock()
+
+    def strip(start: int) -> None:
         rows = slice(start, min(start + chunk, len(queries)))
         pairs = slice(relevant.indptr[rows.start], relevant.indptr[rows.stop])
-        own_query, own_doc = relevant.queries[pairs] - start, relevant.docs[pairs]
-        for first in range(0, len(docs), DOC_BLOCK):
-            cols = slice(first, min(first + DOC_BLOCK, len(docs)))
+        own_query, own_doc = own_queries[pairs] - start, relevant.docs[pairs]
+        memory = torch.empty((rows.stop - rows.start) * min(width, len(docs)), device=device)
+        for first in range(0, len(docs), width):
+            cols = slice(first, min(first + width, len(docs)))
             shape = rows.stop - rows.start, cols.stop - cols.start
-            with _full_float32():
-                scores = torch.mm(q[rows], d[cols].T, out=memory[: math.prod(shape)].view(shape)).cpu().numpy()
+            scores = torch.mm(q[rows], d[cols].T, out=memory[: math.prod(shape)].view(shape))
             inside = (own_doc >= cols.start) & (own_doc < cols.stop)
-            scores[own_query[inside], own_doc[inside] - first] = -np.inf
-            yield _Block(rows, queries[rows], docs[cols], scores)
+            scores[_on(device, own_query[inside]), _on(device, own_doc[inside] - first)] = -math.inf
+            for block in _blocks(rows, queries[rows], docs[cols], scores):
+                _add_counts(block, by_row, lock)
+            if by_col is not None:
+                for block in _blocks(cols, docs[cols], queries[rows], scores.T):
+                    _add_counts(block, by_col, lock)
+
+    with _full_float32(), _one_thread_each() as threads, ThreadPoolExecutor(threads if on_host else 1) as pool:
+        for _ in pool.map(strip, range(0, len(queries), chunk)):  # raises what a thread raised
+            pass
 
 
-def _add_counts(block: _Block, levels: _Levels, close: Float64[np.ndarray, "c"], tie: Float64[np.ndarray, "c"]) -> None:
+def _add_counts(block: _Block, search: _Search, lock: Lock) -> None:
     """Count the block's documents above and beside the levels of its queries."""
+    levels = search.levels
     head, score, better, tied = (x[block.rows] for x in (levels.head, levels.score, levels.better, levels.tied))
-    peaks = block.scores.max(axis=1)  # most queries have nothing near their levels in most blocks
+    close, tie = search.close[block.rows], search.tie[block.rows]
+    peaks = _peaks(block.scores)
     for place in range(head.shape[1]):
-        wanted = head[:, place] & (peaks >= (score[:, place] - close).astype(np.float32))
+        near = np.where(head[:, place], (score[:, place] - close).astype(np.float32), np.inf)
         if place > 0:  # a level with ten documents above it adds nothing to nDCG@10; counts so far are lower bounds
-            wanted &= better[:, : place + 1].max(axis=1) + place < DEPTH
-        at = np.flatnonzero(wanted)
+            near[better[:, : place + 1].max(axis=1) + place >= DEPTH] = np.inf
+        at, group = np.nonzero(peaks >= near[:, None])
         if at.size:
-            counts = _count(block, at, score[at, place], close[at], tie[at])
-            better[at, place] += counts.above
-            tied[at, place] += counts.beside
+            counts = _count(block, at, group, score[at, place], close[at], tie[at])
+            with lock:  # other threads count other documents for the same queries
+                np.add.at(better[:, place], at, counts.above)
+                np.add.at(tied[:, place], at, counts.beside)
 
 
 class _Counts(NamedTuple):
@@ -213,31 +308,51 @@ class _Counts(NamedTuple):
     beside: Int64[np.ndarray, "c"]
 
 
-def _count(block: _Block, at: np.ndarray, score: np.ndarray, close: np.ndarray, tie: np.ndarray) -> _Counts:
-    """How many documents of the block score above `score`, and how many tie with it, for each of its queries `at`."""
-    scores = block.scores[at] if len(at) < len(block.scores) else block.scores
-    low = scores >= (score - close).astype(np.float32)[:, None]
-    high = scores > (score + close).astype(np.float32)[:, None]
+def _count(block: _Block, at: np.ndarray, group: np.ndarray, score: np.ndarray, close: np.ndarray, tie: np.ndarray) -> _Counts:
+    """How many documents of a `group` score above `score`, and how many tie with it, for each of the queries `at`."""
+    device, size = block.scores.device, block.scores.shape[2]
+    scores = block.scores[_on(device, at), _on(device, group)]
+    low = scores >= _on(device, (score - close).astype(np.float32)[:, None])
+    high = scores > _on(device, (score + close).astype(np.float32)[:, None])
     at_least, above = _row_sums(low), _row_sums(high)
     n_close = int((at_least - above).sum())
-    if n_close > DENSE_SHARE * scores.size:
-        exact = block.queries[at].astype(np.float64) @ block.docs.astype(np.float64).T
-        exact[np.isneginf(scores)] = -np.inf
-        at_least, above = _row_sums(exact >= (score - tie)[:, None]), _row_sums(exact > (score + tie)[:, None])
+    if n_close > DENSE_SHARE * scores.numel():
+        exact = np.empty(scores.shape)
+        for g in np.unique(group):
+            own = group == g
+            exact[own] = block.queries[at[own]].astype(np.float64) @ block.docs[g * size :][:size].astype(np.float64).T
+        exact[scores.isneginf().cpu().numpy()] = -np.inf
+        at_least, above = ((exact >= (score - tie)[:, None]).sum(axis=1), (exact > (score + tie)[:, None]).sum(axis=1))
     elif n_close > 0:
         some = np.flatnonzero(at_least != above)
-        row, doc = np.nonzero(low[some] & ~high[some])
+        row, doc = (low & ~high)[_on(device, some)].nonzero().cpu().numpy().T
         row = some[row]
-        difference = _dots(block.queries, block.docs, at[row], doc) - score[row]
+        difference = _dots(block.queries, block.docs, at[row], group[row] * size + doc) - score[row]
         at_least = above + np.bincount(row[difference >= -tie[row]], minlength=len(at))
         above = above + np.bincount(row[difference > tie[row]], minlength=len(at))
     return _Counts(above, at_least - above)
 
 
-def _row_sums(mask: Bool[np.ndarray, "c b"]) -> Int64[np.ndarray, "c"]:
+def _peaks(scores: "torch.Tensor") -> Float32[np.ndarray, "c groups"]:
+    """The best score of each group. Torch is 30 times slower where the innermost dimension of memory is the first."""
+    inner_first = scores.stride(0) == 1
+    peaks = scores.permute(1, 2, 0).amax(dim=1).T if inner_first else scores.amax(dim=2)
+    best: np.ndarray = peaks.cpu().numpy()
+    return best
+
+
+def _row_sums(mask: "torch.Tensor") -> Int64[np.ndarray, "c"]:
     """How many of each row are true; bytes are summed faster than bool."""
-    sums: np.ndarray = mask.view(np.uint8).sum(axis=1, dtype=np.int32)
+    import torch
+
+    sums: np.ndarray = mask.view(torch.uint8).sum(dim=1, dtype=torch.int32).cpu().numpy()
     return sums.astype(np.int64)
+
+
+def _on(device: "str | torch.device", values: np.ndarray) -> "torch.Tensor":
+    import torch
+
+    return torch.from_numpy(values).to(device)
 
 
 def _dots(queries: np.ndarray, docs: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> Float64[np.ndarray, "pairs"]:
@@ -268,3 +383,16 @@ def _full_float32() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[int]:
+    """Torch's operations take one thread each; gives the number of threads that they may take otherwise."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from evals.metrics import mean, mean_rank, median_rank, per_query, tie_rate, truncate
-from evals.ranks import Ranks, Relevant, ranks
+from evals.ranks import Ranks, cross_ranks
 from evals.schema import ImageText
 from evals.stats import Interval, cluster_bootstrap
 
@@ -47,12 +47,10 @@ def score(
     """Both directions at one dimension, from full-width rows."""
     x, y = truncate(images, dim), truncate(texts, dim)
     image_of_text = data.image_of_text
-    every_image = np.arange(len(images))
-    forth = ranks(y, x, Relevant.one_of(image_of_text), device=device)
-    back = ranks(x, y, Relevant.inverse(image_of_text, len(images)), device=device)
+    found = cross_ranks(x, y, image_of_text, device=device)
     return [
-        _scores("t2i", dim, forth, data, data.texts.ids, image_of_text, len(images)),
-        _scores("i2t", dim, back, data, data.images.ids, every_image, len(texts)),
+        _scores("t2i", dim, found.t2i, data, data.texts.ids, image_of_text, len(images)),
+        _scores("i2t", dim, found.i2t, data, data.images.ids, np.arange(len(images)), len(texts)),
     ]
 
 
