@@ -12,6 +12,8 @@ import typer
 from evals.schema import ConfigError
 
 DTYPES = ("float32", "bfloat16", "float16")
+ATTENTION = ("auto", "sdpa", "varlen", "flash_attn")
+PREPROCESS = ("exact", "fast")
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,23 @@ class Options:
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; CUDA when there is one.")] = None
     dtype: Annotated[str | None, typer.Option(help=f"{', '.join(DTYPES)}; float32 on CPU, else the checkpoint's.")] = None
     max_length: Annotated[int, typer.Option(min=3, help="Tokens of a text, special ones included.")] = 512
-    batch_size: Annotated[int, typer.Option(min=1, help="Items a forward pass.")] = 32
+    attention: Annotated[str, typer.Option(help=f"Of the text tower: {', '.join(ATTENTION)}.")] = "auto"
+    preprocess: Annotated[str, typer.Option(help="exact (Pillow, as published) or fast (torch's uint8 resize).")] = "exact"
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the image tower: pays for thousands of images.")] = False
+    batch_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens of texts a pass; finds itself unless given.")] = None
+    batch_images: Annotated[int | None, typer.Option(min=1, help="Images a pass; finds itself unless given.")] = None
     results: Annotated[Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are written.")] = Path("results/runs")
     store: Annotated[Path, typer.Option(envvar="EVALS_STORE", help="Where embeddings are kept.")] = Path("results/store")
     json: Annotated[bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")] = False
 
     def __post_init__(self) -> None:
-        if self.dtype is not None and self.dtype not in DTYPES:
-            raise ConfigError(f"--dtype {self.dtype}: use {', '.join(DTYPES)}.")
+        for name, value, known in (
+            ("dtype", self.dtype or DTYPES[0], DTYPES),
+            ("attention", self.attention, ATTENTION),
+            ("preprocess", self.preprocess, PREPROCESS),
+        ):
+            if value not in known:
+                raise ConfigError(f"--{name} {value}: use {', '.join(known)}.")
 
     @property
     def subset_names(self) -> tuple[str, ...] | None:

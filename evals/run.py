@@ -110,8 +110,12 @@ def build_encoder(ref: ModelRef, options: Options) -> "Encoder":
         revision=ref.revision,
         device=options.device,
         dtype=options.dtype,
+        attention=options.attention,
+        preprocess=options.preprocess,
+        compile=options.compile,
         max_length=options.max_length,
-        batch_size=options.batch_size,
+        batch_tokens=options.batch_tokens,
+        batch_images=options.batch_images,
     )
 
 
@@ -228,7 +232,7 @@ def _write(
             }
             for subset, data in parts.items()
         },
-        "batch_size": options.batch_size,
+        "batches": getattr(encoder, "batches", {}),
         "encoded": costs.encoded,
         "skipped": [],
         "zero_rows": zero_rows,

@@ -3,7 +3,7 @@
 Shapes: n rows, d dimensions, texts, images.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -115,6 +115,15 @@ class Encoder(Protocol):
 
     def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
         """One row per item, float32, full width, in the order of the items."""
+        ...
+
+
+@runtime_checkable
+class StreamingEncoder(Encoder, Protocol):
+    """An encoder that reads ahead: while it computes the rows of one side it decodes or tokenizes the next."""
+
+    def stream(self, sides: Iterable[Side]) -> Iterator[Float[np.ndarray, "n d"]]:
+        """`encode` of each side, in their order; all are of one kind and role."""
         ...
 
 

@@ -12,7 +12,8 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +21,12 @@ import numpy as np
 from jaxtyping import Float
 
 from evals.files import write_atomically
-from evals.schema import Encoder, InvalidError, MissingError, Side
+from evals.schema import Encoder, InvalidError, MissingError, Side, StreamingEncoder
 
 SCHEMA = 1
-SHARD_ROWS = 256
+# The most that a kill can cost: rows of a shard, and characters of its texts (about 32,000 tokens, one pass on a GPU).
+SHARD_ROWS = {"image": 256, "text": 4096}
+SHARD_CHARACTERS = 1 << 17
 log = logging.getLogger(__name__)
 
 
@@ -37,7 +40,7 @@ class Embedded(NamedTuple):
 class Store:
     """The embeddings below one folder. Several processes may share it: whoever comes second waits and then reads."""
 
-    def __init__(self, root: Path, *, shard_rows: int = SHARD_ROWS) -> None:
+    def __init__(self, root: Path, *, shard_rows: int | None = None) -> None:
         self.root = root
         self.shard_rows = shard_rows
         self._found: dict[Path, dict[str, list[str]]] = {}  # per key folder: shard name -> content hashes of its rows
@@ -83,13 +86,34 @@ class Store:
         self._check_space(folder, len(todo) * encoder.dim * 4)
         write_atomically(folder / "key.json", _canonical(_identity(encoder, side)) + b"\n")
         progress(0, len(todo))
-        for start in range(0, len(todo), self.shard_rows):
-            shard = side.select(todo[start : start + self.shard_rows])
-            found = _checked(encoder.encode(shard), encoder, shard)
-            _write_shard(folder, list(shard.hashes), found)
-            rows |= dict(zip(shard.hashes, found, strict=True))
-            progress(start + len(shard), len(todo))
+        shards = [side.select(part) for part in self._shards(side, todo)]
+        done = 0
+        with closing(_streamed(encoder, shards)) as stream:
+            for shard, given in zip(shards, stream, strict=True):
+                found = _checked(given, encoder, shard)
+                _write_shard(folder, list(shard.hashes), found)
+                rows |= dict(zip(shard.hashes, found, strict=True))
+                done += len(shard)
+                progress(done, len(todo))
         return len(todo)
+
+    def _shards(self, side: Side, todo: list[int]) -> Iterator[list[int]]:
+        """Neighbours in about equal amounts of work, so that a kill costs about as much of either kind.
+
+        What is left to do after a kill falls into the same shards: passes are the same, and rows equal bit for bit.
+        """
+        most = self.shard_rows or SHARD_ROWS[side.kind]
+        shard: list[int] = []
+        characters = 0
+        for index in todo:
+            size = len(side.items[index]) if side.kind == "text" else 0  # an image is decoded by looking at it
+            if shard and (len(shard) == most or characters + size > SHARD_CHARACTERS):
+                yield shard
+                shard, characters = [], 0
+            shard.append(index)
+            characters += size
+        if shard:
+            yield shard
 
     def _read(self, folder: Path, wanted: set[str], dim: int) -> dict[str, Float[np.ndarray, " d"]]:
         by_hash = self._rows_by_hash(folder)
@@ -142,6 +166,10 @@ class Store:
                 f"{folder}: the embeddings need {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free. "
                 "Make room or name another folder with --store."
             )
+
+
+def _streamed(encoder: Encoder, shards: Sequence[Side]) -> Generator[Float[np.ndarray, "n d"], None, None]:
+    yield from encoder.stream(shards) if isinstance(encoder, StreamingEncoder) else map(encoder.encode, shards)
 
 
 def _identity(encoder: Encoder, side: Side) -> dict[str, Any]:

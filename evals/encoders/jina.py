@@ -4,20 +4,27 @@ import hashlib
 import importlib.metadata
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
+from itertools import islice, tee
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
+from torch import Tensor
 
 from evals.schema import ConfigError, InvalidError, MissingError, Side
 from jina_clip import ClipConfig, JinaCLIP
+from jina_clip.attention import resolve_attention
+from jina_clip.passes import out_of_memory
+from jina_clip.prefetch import prefetch
 from jina_clip.weights import fetch
 
-MATHS = "1"  # raise it when jina_clip computes other rows from the same files
+MATHS = "2"  # raise it when jina_clip computes other rows from the same files
 
 
 class JinaEncoder:
@@ -35,11 +42,16 @@ class JinaEncoder:
         revision: str | None = None,
         device: str | None = None,
         dtype: str | None = None,
+        attention: str = "auto",
+        preprocess: str = "exact",
+        compile: bool = False,
         max_length: int = 512,
-        batch_size: int = 32,
+        batch_tokens: int | None = None,
+        batch_images: int | None = None,
     ) -> None:
         self.name = name
-        self.batch_size, self.max_length = batch_size, max_length
+        self.max_length, self.preprocess, self.compile = max_length, preprocess, compile
+        self._asked = {"tokens": batch_tokens, "images": batch_images}
         self.folder = _fetched(folder, repo, revision)
         self.device = _device(device)
         try:
@@ -48,18 +60,24 @@ class JinaEncoder:
             raise InvalidError(f"{self.folder}: {error}") from error
         self.dim = config.dim
         self.dtype = dtype or (config.torch_dtype if self.device.startswith("cuda") else "float32")
+        try:
+            self.attention = resolve_attention(attention, config.text, torch.device(self.device), getattr(torch, self.dtype))
+        except ValueError as error:
+            raise ConfigError(f"--attention {attention}: {error}.") from error
         self.fingerprint: Mapping[str, str] = {
             "maths": f"jina_clip-{MATHS}",
             "weights": _sha256(self.folder / "model.safetensors"),
             "config": _sha256(self.folder / "config.json"),
             "dtype": self.dtype,
             "device": self.device.partition(":")[0],
-            "attention": "sdpa",
             "torch": torch.__version__,
+            "text.attention": self.attention,
             "text.tokenizer": _sha256(self.folder / "tokenizer.json"),
             "text.tokenizers": importlib.metadata.version("tokenizers"),
             "text.max_length": str(max_length),
-            "image.preprocess": _sha256(self.folder / "preprocessor_config.json"),
+            "image.preprocess": preprocess,
+            "image.compiled": str(compile).lower(),
+            "image.config": _sha256(self.folder / "preprocessor_config.json"),
             "image.pillow": importlib.metadata.version("pillow"),
         }
         self.source = {"folder": str(self.folder.resolve()), "repo": repo, "revision": self.folder.name if repo else revision}
@@ -68,26 +86,65 @@ class JinaEncoder:
     def model(self) -> JinaCLIP:
         """The loaded model."""
         try:
-            return JinaCLIP.from_pretrained(self.folder, device=self.device, dtype=self.dtype)
+            model = JinaCLIP.from_pretrained(
+                self.folder, device=self.device, dtype=self.dtype, attention=self.attention, compile=self.compile
+            )
         except ValueError as error:  # CheckpointError is one
             raise InvalidError(str(error)) from error
+        for unit, size in self._asked.items():
+            model.set_budget(unit, size)
+        return model
+
+    @property
+    def batches(self) -> dict[str, list[int]]:
+        """The sizes of a pass that were used, in tokens and in images: more than one when memory ran out."""
+        return {unit: budget.used for unit, budget in self.model.budgets.items()} if "model" in vars(self) else {}
 
     def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
         """Full-width L2-normalised rows. Queries get the retrieval instruction of models that have one."""
+        return next(self.stream([side]))
+
+    def stream(self, sides: Iterable[Side]) -> Iterator[Float[np.ndarray, "n d"]]:
+        """`encode` of each side; images are decoded and texts tokenized in threads while the rows before them are computed."""
+        sides, first = tee(sides)
+        kind = next((side.kind for side in first), "text")
+        yield from self._images(sides) if kind == "image" else self._texts(sides)
+
+    def _texts(self, sides: Iterable[Side]) -> Iterator[Float[np.ndarray, "n d"]]:
+        def tokens(side: Side) -> list[Any]:
+            instructed = side.role == "query" and self.model.config.text.lora_adaptations
+            prefix = self.model.instruction("retrieval.query" if instructed else None)
+            return self.model.tokenize(list(side.items), prefix=prefix, max_length=self.max_length)
+
+        with self._enough_memory("tokens"):
+            for ids in prefetch(tokens, sides, workers=1, ahead=2):
+                yield _normalised(self.model.text_rows(ids))
+
+    def _images(self, sides: Iterable[Side]) -> Iterator[Float[np.ndarray, "n d"]]:
+        sides, again = tee(sides)
+        items = ((side.items, index) for side in again for index in range(len(side)))
+        with self._enough_memory("images"):
+            ahead = 2 * self.model.budgets["images"].size
+            pixels = prefetch(lambda at: self.model.preprocess.pixels(at[0][at[1]], self.preprocess), items, ahead=ahead)
+            for side in sides:
+                yield _normalised(self.model.image_rows(islice(pixels, len(side))))
+
+    @contextmanager
+    def _enough_memory(self, unit: str) -> Iterator[None]:
         try:
-            return self._encode(side)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
             raise MissingError(
-                f"{self.name}: out of memory on {self.device} with batches of {self.batch_size}; give a smaller --batch-size."
+                f"{self.name}: out of memory on {self.device} even with a pass of a single item. "
+                f"Free memory, or choose another --device, --dtype or --max-length ({unit})."
             ) from error
 
-    def _encode(self, side: Side) -> Float[np.ndarray, "n d"]:
-        options: dict[str, Any] = {"batch_size": self.batch_size, "show_progress_bar": False}
-        if side.kind == "image":
-            return np.asarray(self.model.encode_image(side.items, truncate_dim=self.dim, **options))
-        task = "retrieval.query" if side.role == "query" and self.model.config.text.lora_adaptations else None
-        texts = list(side.items)
-        return np.asarray(self.model.encode_text(texts, task=task, max_length=self.max_length, truncate_dim=self.dim, **options))
+
+def _normalised(rows: Float[Tensor, "n d"]) -> Float[np.ndarray, "n d"]:
+    found: Float[np.ndarray, "n d"] = F.normalize(rows, dim=1).cpu().numpy()
+    return found
 
 
 def _fetched(folder: Path | None, repo: str | None, revision: str | None) -> Path:
