@@ -1,0 +1,128 @@
+"""The jina-clip encoder reads ahead without changing a row, and its fingerprint tells what can."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from evals.encoders.jina import JinaEncoder
+from evals.run import app
+from evals.schema import ConfigError, MissingError, Side, StreamingEncoder
+from evals.store import SHARD_CHARACTERS, Store
+
+TINY = Path(__file__).parents[1] / "configs" / "tiny"
+
+
+def encoder(**options) -> JinaEncoder:
+    return JinaEncoder(name="tiny", folder=TINY, device="cpu", **options)
+
+
+def texts(items: list[str], role=None) -> Side:
+    return Side("text", items, [f"t{i}" for i in range(len(items))], [f"h{item}" for item in items], role)
+
+
+def pictures(n: int) -> Side:
+    rng = np.random.default_rng(0)
+    images = [Image.fromarray(rng.integers(0, 256, (40, 30, 3), dtype=np.uint8)) for _ in range(n)]
+    return Side("image", images, [f"i{i}" for i in range(n)], [f"h{i}" for i in range(n)])
+
+
+@pytest.mark.parametrize("side", [texts(["a red circle", "two", "stars at the top left"]), pictures(5)], ids=["text", "image"])
+def test_a_stream_gives_the_rows_of_each_side_in_order(side):
+    model = encoder()
+    parts = [side.select([2, 0]), side.select([1]), side.select([2])]
+    assert isinstance(model, StreamingEncoder)
+    streamed = list(model.stream(iter(parts)))
+    for part, rows in zip(parts, streamed, strict=True):
+        np.testing.assert_allclose(rows, model.encode(part), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(streamed[0], axis=1), 1, atol=1e-6)
+
+
+def test_a_stream_that_is_left_early_leaves_no_thread():
+    import threading
+
+    before = threading.active_count()
+    stream = encoder().stream(pictures(3).select([i]) for i in (0, 1, 2))
+    next(stream)
+    stream.close()
+    assert threading.active_count() == before
+
+
+def test_attention_concerns_texts_and_preprocessing_images():
+    plain, fast = encoder().fingerprint, encoder(preprocess="fast").fingerprint
+    assert plain["text.attention"] == "sdpa"  # what auto came to
+    assert {name for name in plain if plain[name] != fast[name]} == {"image.preprocess"}
+    assert encoder(compile=True).fingerprint["image.compiled"] == "true"
+    assert encoder(dtype="bfloat16").fingerprint["dtype"] == "bfloat16"
+
+
+def test_fast_preprocessing_changes_the_rows_a_little():
+    side = pictures(2)
+    exact, fast = encoder().encode(side), encoder(preprocess="fast").encode(side)
+    assert 0 < np.abs(exact - fast).max() < 0.02
+    assert (exact * fast).sum(axis=1).min() > 0.999
+
+
+def test_the_sizes_of_passes_are_kept():
+    model = encoder(batch_tokens=64, batch_images=2)
+    assert model.batches == {}
+    model.encode(texts(["a", "b"]))
+    assert model.batches == {"tokens": [64], "images": [2]}
+
+
+def test_out_of_memory_halves_the_pass_and_the_record_tells(monkeypatch):
+    model = encoder(batch_images=4)
+    features = model.model.get_image_features
+
+    def small(pixels):
+        if len(pixels) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return features(pixels)
+
+    expected = encoder().encode(pictures(7))
+    monkeypatch.setattr(model.model, "get_image_features", small)
+    np.testing.assert_allclose(model.encode(pictures(7)), expected, atol=1e-6)
+    assert model.batches["images"] == [4, 2]
+
+
+def test_memory_that_is_too_small_for_one_item_is_named(monkeypatch):
+    model = encoder()
+
+    def never(pixels):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(model.model, "get_image_features", never)
+    with pytest.raises(MissingError, match="out of memory on cpu even with a pass of a single item"):
+        model.encode(pictures(1))
+
+
+def test_an_attention_that_cannot_run_is_refused_before_anything_is_loaded():
+    with pytest.raises(ConfigError, match=r"--attention varlen: .*CUDA device, not cpu"):
+        encoder(attention="varlen")
+
+
+@pytest.mark.parametrize("option", [("--attention", "eager"), ("--preprocess", "nearest"), ("--dtype", "int8")])
+def test_unknown_choices_are_usage_errors(option):
+    done = CliRunner().invoke(app, ["scenes", "--model", "tiny", *option])
+    assert done.exit_code == 2
+    assert f"{option[0]} {option[1]}: use " in done.output
+
+
+def test_shards_of_texts_hold_about_equal_work(tmp_path):
+    sizes = []
+
+    class Counting:
+        name, dim, fingerprint = "counting", 2, {"a": "b"}
+
+        def encode(self, side: Side) -> np.ndarray:
+            sizes.append(sum(map(len, side.items)))
+            return np.ones((len(side), 2), np.float32)
+
+    items = [chr(97 + i) * (SHARD_CHARACTERS // 3) for i in range(7)] + ["x" * (2 * SHARD_CHARACTERS)]
+    Store(tmp_path).embed(Counting(), texts(items))
+    assert max(sizes[:-1]) <= SHARD_CHARACTERS
+    assert sizes[-1] == 2 * SHARD_CHARACTERS  # one text goes alone whatever its length
+    assert len(sizes) == 4
