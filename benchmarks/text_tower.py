@@ -24,7 +24,7 @@ def main() -> None:
     torch.manual_seed(0)
     cuda = args.device.startswith("cuda")
     dtype = torch.bfloat16 if cuda else torch.float32
-    layers = args.layers or (2 if args.small else None)
+    layers = args.layers or (1 if args.small else None)
     counts = {"captions": 256, "documents": 64} if args.small else {"captions": 2048, "documents": 256}
     counts |= {"mixed to 8k": 256} if cuda else {}
     laps, ratios, differences, figures = {}, {}, {}, {}

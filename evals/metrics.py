@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from evals.ranks import DEPTH, ROW_BLOCK, Ranks
+from evals.ranks import DEPTH, Ranks, over_rows
 
 
 def truncate(rows: Float[np.ndarray, "n d"], dim: int) -> Float32[np.ndarray, "n {dim}"]:
@@ -17,10 +17,13 @@ def truncate(rows: Float[np.ndarray, "n d"], dim: int) -> Float32[np.ndarray, "n
     if not 1 <= dim <= rows.shape[1]:
         raise ValueError(f"cannot keep {dim} of {rows.shape[1]} dimensions")
     out = np.empty((len(rows), dim), dtype=np.float32)
-    for start in range(0, len(rows), ROW_BLOCK):
-        part = rows[start : start + ROW_BLOCK, :dim].astype(np.float64, order="C")
+
+    def fill(some: slice) -> None:
+        part = rows[some, :dim].astype(np.float64, order="C")
         norms = np.sqrt(np.square(part).sum(axis=1, keepdims=True))
-        out[start : start + ROW_BLOCK] = part / np.where(norms == 0, 1, norms)
+        out[some] = part / np.where(norms == 0, 1, norms)
+
+    over_rows(fill, len(rows))
     return out
 
 

@@ -5,7 +5,8 @@ b documents of a block.
 """
 
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ CHUNK = 512  # queries scored at once, by one thread
 DOC_BLOCK = 2048  # documents scored at once: the block of scores stays in the cache while it is counted
 DEVICE_BLOCK = 2**15  # the same on an accelerator, where starting an operation costs more than doing it
 GROUP = 64  # documents that are counted, or not, together
-ROW_BLOCK = 512  # rows widened to float64 at once
+ROW_BLOCK = 128  # rows widened to float64 at once, by one thread
+THREADS = 16  # at most: each holds a block of its own
 DENSE_SHARE = 1 / 32  # a pair that is gathered costs about as much as 32 pairs of a float64 matmul
 
 
@@ -119,7 +121,7 @@ def ranks(
     """
     _check(len(queries), len(docs), relevant, chunk)
     reach = _norms(queries, "query") * _norms(docs, "document").max(initial=0.0)
-    scores = _dots(queries, docs, relevant.queries, relevant.docs)
+    scores = _own_scores(queries, docs, relevant)
     search = _search(scores, relevant, reach, queries.shape[1])
     _count_all(queries, docs, relevant, chunk=chunk, device=device, by_row=search)
     return _found(search, relevant)
@@ -137,10 +139,11 @@ def cross_ranks(
 
     `chunk` images are scored at a time. Raises ValueError as `ranks` does, and for an image without text.
     """
-    t2i, i2t = Relevant.one_of(image_of_text), Relevant.inverse(image_of_text, len(images))
+    t2i = Relevant.one_of(image_of_text)
     _check(len(texts), len(images), t2i, chunk)
+    i2t = Relevant.inverse(image_of_text, len(images))
     reach, text_reach = _norms(images, "image"), _norms(texts, "text")
-    scores = _dots(texts, images, t2i.queries, t2i.docs)
+    scores = _own_scores(texts, images, t2i)
     width = images.shape[1]
     forth = _search(scores, t2i, text_reach * reach.max(initial=0.0), width)
     back = _search(scores[i2t.docs], i2t, reach * text_reach.max(initial=0.0), width)
@@ -213,12 +216,18 @@ def _found(search: _Search, relevant: Relevant) -> Ranks:
 def _ndcg(levels: _Levels, n_relevant: Int64[np.ndarray, "q"]) -> Float64[np.ndarray, "q"]:
     """A relevant document gains the mean discount of the positions that its group of equal scores takes up."""
     # a level that was given up has stale counts, but then one before it has ten documents above
-    above = np.maximum.accumulate(levels.better, axis=1) + np.arange(levels.better.shape[1])
+    above = _above(levels.better)
     group = np.maximum(levels.tied + levels.relevant, 1)
     discounts = GAIN[np.minimum(above + group, DEPTH)] - GAIN[np.minimum(above, DEPTH)]
     dcg = np.where(levels.head, levels.relevant * discounts / group, 0.0).sum(axis=1)
     ndcg: np.ndarray = dcg / GAIN[np.minimum(n_relevant, DEPTH)]
     return ndcg
+
+
+def _above(better: Int64[np.ndarray, "q places"]) -> Int64[np.ndarray, "q places"]:
+    """The documents above each place at least: the irrelevant ones, and the relevant ones of the places before."""
+    above: np.ndarray = np.maximum.accumulate(better, axis=1) + np.arange(better.shape[1])
+    return above
 
 
 class _Block(NamedTuple):
@@ -280,7 +289,7 @@ def _count_all(
                 for block in _blocks(cols, docs[cols], queries[rows], scores.T):
                     _add_counts(block, by_col, lock)
 
-    with _full_float32(), _one_thread_each() as threads, ThreadPoolExecutor(threads if on_host else 1) as pool:
+    with _full_float32(), _one_thread_each() as threads, ThreadPoolExecutor(min(THREADS, threads) if on_host else 1) as pool:
         for _ in pool.map(strip, range(0, len(queries), chunk)):  # raises what a thread raised
             pass
 
@@ -289,18 +298,16 @@ def _add_counts(block: _Block, search: _Search, lock: Lock) -> None:
     """Count the block's documents above and beside the levels of its queries."""
     levels = search.levels
     head, score, better, tied = (x[block.rows] for x in (levels.head, levels.score, levels.better, levels.tied))
-    close, tie = search.close[block.rows], search.tie[block.rows]
-    peaks = _peaks(block.scores)
-    for place in range(head.shape[1]):
-        near = np.where(head[:, place], (score[:, place] - close).astype(np.float32), np.inf)
-        if place > 0:  # a level with ten documents above it adds nothing to nDCG@10; counts so far are lower bounds
-            near[better[:, : place + 1].max(axis=1) + place >= DEPTH] = np.inf
-        at, group = np.nonzero(peaks >= near[:, None])
-        if at.size:
-            counts = _count(block, at, group, score[at, place], close[at], tie[at])
-            with lock:  # other threads count other documents for the same queries
-                np.add.at(better[:, place], at, counts.above)
-                np.add.at(tied[:, place], at, counts.beside)
+    close, tie = search.close[block.rows, None], search.tie[block.rows]
+    near = np.where(head, (score - close).astype(np.float32), np.inf)
+    # a level with ten documents above it adds nothing to nDCG@10; counts so far are lower bounds
+    near[:, 1:][_above(better)[:, 1:] >= DEPTH] = np.inf
+    at, place, group = np.nonzero(_peaks(block.scores)[:, None, :] >= near[:, :, None])
+    if at.size:
+        counts = _count(block, at, group, score[at, place], close[at, 0], tie[at])
+        with lock:  # other threads count other documents for the same queries
+            np.add.at(better, (at, place), counts.above)
+            np.add.at(tied, (at, place), counts.beside)
 
 
 class _Counts(NamedTuple):
@@ -364,12 +371,34 @@ def _dots(queries: np.ndarray, docs: np.ndarray, rows: np.ndarray, cols: np.ndar
     return out
 
 
+def _own_scores(queries: np.ndarray, docs: np.ndarray, relevant: Relevant) -> Float64[np.ndarray, "pairs"]:
+    rows, scores = relevant.queries, np.empty(len(relevant.docs))
+
+    def fill(part: slice) -> None:
+        scores[part] = _dots(queries, docs, rows[part], relevant.docs[part])
+
+    over_rows(fill, len(rows))
+    return scores
+
+
 def _norms(rows: Float32[np.ndarray, "n d"], name: str) -> Float64[np.ndarray, "n"]:
-    every = np.arange(len(rows))
-    norms: np.ndarray = np.sqrt(_dots(rows, rows, every, every))
+    every, norms = np.arange(len(rows)), np.empty(len(rows))
+
+    def fill(part: slice) -> None:
+        norms[part] = np.sqrt(_dots(rows, rows, every[part], every[part]))
+
+    over_rows(fill, len(rows))
     if (bad := np.flatnonzero(~np.isfinite(norms))).size:
         raise ValueError(f"{name} {bad[0]} holds NaN or infinity")
     return norms
+
+
+def over_rows(work: Callable[[slice], None], n: int) -> None:
+    """Do `work` for all of n rows, some at a time, in threads: numpy lets others run while it computes."""
+    parts = [slice(start, min(start + ROW_BLOCK, n)) for start in range(0, n, ROW_BLOCK)]
+    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(work, parts):  # raises what a thread raised
+            pass
 
 
 @contextmanager

@@ -40,7 +40,7 @@ Rows = Float[np.ndarray, "n d"] | Float[np.ndarray, " d"] | Float[Tensor, "n d"]
 
 ALIGN = 64  # values: what tensor cores like the widths of matrices to be multiples of
 # Tokens a pass. On a GPU enough to keep it busy; on a CPU more is not faster and only takes memory.
-PASS_TOKENS = {"cuda": 32_768, "cpu": 2_048}
+PASS_TOKENS = {"cuda": 32_768, "cpu": 1_024}
 TEXTS_AHEAD = 4_096  # texts that are tokenized and sorted at once
 
 

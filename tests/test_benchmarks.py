@@ -14,7 +14,7 @@ from benchmarks.harness import Lap, finish, largest_difference, peak_memory, rac
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in ("__init__", "harness"))
 TOYS = {
-    "multilingual": (["--small", "--images", "12", "--languages", "2", "--width", "80"], ["clip_benchmark"]),
+    "multilingual": (["--small", "--images", "12", "--languages", "2", "--width", "80", "--rounds", "2"], ["clip_benchmark"]),
     "startup": (["--only", "tiny", "--small", "--rounds", "1"], ["transformers"]),
 }
 
@@ -45,7 +45,7 @@ def test_at_toy_size_a_benchmark_agrees_with_its_peer(name, tmp_path):
     assert {"machine", "packages", "date", "conditions", "ratios", "differences"} <= result.keys()
     assert result["ratios"]
     assert result["differences"]
-    assert all(len(lap["seconds"]) == 1 for case in result["cases"].values() for lap in case.values())
+    assert all(lap["seconds"] and min(lap["seconds"]) > 0 for case in result["cases"].values() for lap in case.values())
 
 
 def strict(path: Path) -> dict:

@@ -15,7 +15,7 @@ from jaxtyping import TypeCheckError
 from evals import metrics
 from evals import ranks as ranks_module
 from evals.metrics import expected_rank, hit_at, mean, per_query, reciprocal_rank, truncate
-from evals.ranks import Ranks, Relevant, ranks
+from evals.ranks import Ranks, Relevant, cross_ranks, ranks
 
 Rows = np.ndarray
 
@@ -45,6 +45,7 @@ def ndcg_of(order: list[bool]) -> float:
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(ranks_module, "DOC_BLOCK", 37)
+    monkeypatch.setattr(ranks_module, "GROUP", 5)
     monkeypatch.setattr(ranks_module, "ROW_BLOCK", 50)
     yield
 
@@ -328,12 +329,16 @@ def test_ranks_equal_the_definition_however_close_calls_are_decided(
         assert out.ndcg10 == pytest.approx(expected.ndcg10, abs=1e-9)
 
 
-@pytest.mark.parametrize(("chunk", "doc_block"), [(1, 2048), (2, 64), (13, 31), (1024, 9)])
-def test_no_block_size_changes_a_bit(monkeypatch: pytest.MonkeyPatch, chunk: int, doc_block: int) -> None:
+@pytest.mark.parametrize(
+    ("chunk", "doc_block", "group"), [(1, 2048, 64), (2, 64, 7), (13, 31, 64), (1024, 9, 1), (512, 2**15, 180)]
+)
+def test_no_block_size_changes_a_bit(monkeypatch: pytest.MonkeyPatch, chunk: int, doc_block: int, group: int) -> None:
     case = hard_case()
     expected = both_ways(*case)
     monkeypatch.setattr(ranks_module, "DOC_BLOCK", doc_block)
+    monkeypatch.setattr(ranks_module, "GROUP", group)
     assert all(map(same, both_ways(*case, chunk=chunk), expected))
+    assert all(map(same, cross_ranks(*case, chunk=chunk), expected))
 
 
 def test_no_thread_count_changes_a_bit() -> None:
@@ -342,7 +347,8 @@ def test_no_thread_count_changes_a_bit() -> None:
         results = []
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            results.append(both_ways(*case))
+            results.append((*both_ways(*case), *cross_ranks(*case, chunk=7)))
+            assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
     assert all(same(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
@@ -428,6 +434,80 @@ def test_memory_is_that_of_a_block_never_of_the_matrix(monkeypatch: pytest.Monke
     tracemalloc.stop()
     assert shapes == {(50, 200)}
     assert peak < 500 * 3000 / 4  # bytes: a quarter of one mask of the matrix
+
+
+# both directions at once
+
+
+def test_hand_matrix_of_two_images_and_three_texts_in_both_directions() -> None:
+    images = rows([1, 0], [0, 1])
+    texts = rows([3, 1], [2, 2], [1, 4])  # scores of the images: [3 2 1], [1 2 4]
+    t2i, i2t = cross_ranks(images, texts, np.array([0, 0, 1]))
+    assert astuple(t2i)[0].tolist() == [0, 0, 0] and t2i.tied.tolist() == [0, 1, 0]
+    assert t2i.score.tolist() == [3, 2, 4]
+    assert i2t.better.tolist() == [0, 0] and i2t.score.tolist() == [3, 4]
+    t2i, i2t = cross_ranks(images, texts, np.array([1, 0, 0]))
+    assert t2i.better.tolist() == [1, 0, 1] and t2i.tied.tolist() == [0, 1, 0]
+    assert i2t.better.tolist() == [1, 2] and i2t.score.tolist() == [2, 1]
+    assert i2t.ndcg10 == pytest.approx([(1 / np.log2(3) + 1 / np.log2(4)) / (1 + 1 / np.log2(3)), 1 / np.log2(4)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_both_directions_at_once_are_two_calls_bit_for_bit(data: st.DataObject) -> None:
+    n, d = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 3))
+    more = data.draw(st.lists(st.integers(0, n - 1), max_size=15))
+    image_of_text = np.array(data.draw(st.permutations([*range(n), *more])))
+    values = st.sampled_from([-1.0, 0.0, 0.1, 0.7, 1.0])  # few values: many ties
+    images, texts = (
+        np.array(data.draw(st.lists(values, min_size=m * d, max_size=m * d)), np.float32).reshape(m, d)
+        for m in (n, len(image_of_text))
+    )
+    found = cross_ranks(images, texts, image_of_text, chunk=data.draw(st.integers(1, 9)))
+    assert all(map(same, found, both_ways(images, texts, image_of_text, chunk=data.draw(st.integers(1, 9)))))
+
+
+def test_both_directions_score_every_pair_once(monkeypatch: pytest.MonkeyPatch, small_blocks: None) -> None:
+    pairs, mm = [], torch.mm
+
+    def recorded(a: torch.Tensor, b: torch.Tensor, **kwargs: torch.Tensor) -> torch.Tensor:
+        pairs.append(len(a) * b.shape[1])
+        return mm(a, b, **kwargs)
+
+    monkeypatch.setattr(torch, "mm", recorded)
+    cross_ranks(*hard_case(), chunk=9)
+    assert sum(pairs) == 60 * 180
+
+
+def test_both_directions_refuse_what_one_refuses() -> None:
+    images, texts, image_of_text = hard_case()
+    with pytest.raises(ValueError, match="cannot take 0"):
+        cross_ranks(images, texts, image_of_text, chunk=0)
+    with pytest.raises(ValueError, match="image 59 has no text"):
+        cross_ranks(images, texts, np.arange(180) % 59)
+    with pytest.raises(ValueError, match="do not fit 180 queries and 60 documents"):
+        cross_ranks(images, texts, np.where(np.arange(180) == 3, -1, image_of_text))
+    texts[7, 3] = np.nan
+    with pytest.raises(ValueError, match="text 7 holds NaN or infinity"):
+        cross_ranks(images, texts, image_of_text)
+    images[4, 0] = np.inf
+    with pytest.raises(ValueError, match="image 4 holds NaN or infinity"):
+        cross_ranks(images, texts, image_of_text)
+
+
+def test_an_error_in_a_thread_is_raised_and_the_number_of_threads_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: torch.Tensor, **kwargs: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("out of memory")
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(torch, "mm", broken)
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            cross_ranks(*hard_case())
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 # other people's code
