@@ -30,6 +30,7 @@ DOC_BLOCK = 2048  # documents scored at once: the block of scores stays in the c
 DEVICE_BLOCK = 2**15  # the same on an accelerator, where starting an operation costs more than doing it
 GROUP = 64  # documents that are counted, or not, together
 ROW_BLOCK = 128  # rows widened to float64 at once, by one thread
+FEW_PARTS = 8  # of rows: one thread does them before others have started
 THREADS = 16  # at most: each holds a block of its own
 DENSE_SHARE = 1 / 32  # a pair that is gathered costs about as much as 32 pairs of a float64 matmul
 
@@ -396,6 +397,10 @@ def _norms(rows: Float32[np.ndarray, "n d"], name: str) -> Float64[np.ndarray, "
 def over_rows(work: Callable[[slice], None], n: int) -> None:
     """Do `work` for all of n rows, some at a time, in threads: numpy lets others run while it computes."""
     parts = [slice(start, min(start + ROW_BLOCK, n)) for start in range(0, n, ROW_BLOCK)]
+    if len(parts) <= FEW_PARTS:  # starting threads would take longer
+        for part in parts:
+            work(part)
+        return
     with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
         for _ in pool.map(work, parts):  # raises what a thread raised
             pass

@@ -21,8 +21,8 @@ class VisionTower(nn.Module):
     def __init__(self, config: VisionConfig, align: int = 1) -> None:
         super().__init__()
         self.config = config
-        self.cls_token = nn.Parameter(torch.randn(1, 1, config.width) * 0.02)
-        self.pos_embed = nn.Parameter(torch.randn(1, 1 + config.grid**2, config.width) * 0.02)
+        self.cls_token = _random(1, config.width)
+        self.pos_embed = _random(1 + config.grid**2, config.width)
         self.patch_embed = PatchEmbed(config)
         self.blocks = nn.ModuleList(Block(config, align) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width, eps=EPS)
@@ -41,6 +41,12 @@ class VisionTower(nn.Module):
         for block in blocks:
             x = block(x, rotary, x.shape[1])
         return self.norm(last(x, rotary, 1)[:, 0]).float()  # type: ignore[no-any-return]
+
+
+def _random(tokens: int, width: int) -> nn.Parameter:
+    """None on the meta device: torch would import its compiler for it, which takes seconds."""
+    values = torch.empty(1, tokens, width)
+    return nn.Parameter(values if values.is_meta else nn.init.normal_(values, std=0.02))
 
 
 class PatchEmbed(nn.Module):
