@@ -6,12 +6,12 @@ b documents of a block.
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, Int64
@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float32, Float64, Int, Int64
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
 DEPTH = 10  # of nDCG
 # On a grid of 2^-40 every sum of discounts is exact, so a perfect ranking scores 1.0 and not 0.9999999999999999.
 DISCOUNT = np.round(2.0**40 / np.log2(np.arange(2, DEPTH + 2))) / 2.0**40
@@ -290,9 +291,8 @@ def _count_all(
                 for block in _blocks(cols, docs[cols], queries[rows], scores.T):
                     _add_counts(block, by_col, lock)
 
-    with _full_float32(), _one_thread_each() as threads, ThreadPoolExecutor(min(THREADS, threads) if on_host else 1) as pool:
-        for _ in pool.map(strip, range(0, len(queries), chunk)):  # raises what a thread raised
-            pass
+    with _full_float32(), _one_thread_each() as threads:
+        _in_threads(strip, range(0, len(queries), chunk), min(THREADS, threads) if on_host else 1)
 
 
 def _add_counts(block: _Block, search: _Search, lock: Lock) -> None:
@@ -397,12 +397,18 @@ def _norms(rows: Float32[np.ndarray, "n d"], name: str) -> Float64[np.ndarray, "
 def over_rows(work: Callable[[slice], None], n: int) -> None:
     """Do `work` for all of n rows, some at a time, in threads: numpy lets others run while it computes."""
     parts = [slice(start, min(start + ROW_BLOCK, n)) for start in range(0, n, ROW_BLOCK)]
-    if len(parts) <= FEW_PARTS:  # starting threads would take longer
+    # starting threads would take longer than a few parts
+    _in_threads(work, parts, min(THREADS, os.cpu_count() or 1) if len(parts) > FEW_PARTS else 1)
+
+
+def _in_threads(work: Callable[[T], None], parts: Sequence[T], threads: int) -> None:
+    """Do `work` for every part and raise what it raised; a single thread is the caller's own."""
+    if min(threads, len(parts)) <= 1:
         for part in parts:
             work(part)
         return
-    with ThreadPoolExecutor(min(THREADS, os.cpu_count() or 1)) as pool:
-        for _ in pool.map(work, parts):  # raises what a thread raised
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, parts):
             pass
 
 

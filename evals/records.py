@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -170,8 +170,8 @@ def _json(value: Mapping[str, Any], where: str, indent: int | None = None) -> by
 
 def _metric_json(line: MetricLine) -> bytes:
     at = f" at {line.k}" if line.k is not None else ""
-    floats = {name: float(value) for name, value in asdict(line).items() if name in FLOATS and value is not None}
-    return _json(asdict(line) | floats, f"metric {line.metric}{at} of {line.subset} {line.direction}, dim {line.dim}")
+    floats = {name: float(value) for name in FLOATS if (value := getattr(line, name)) is not None}
+    return _json(vars(line) | floats, f"metric {line.metric}{at} of {line.subset} {line.direction}, dim {line.dim}")
 
 
 def _parquet(queries: Table | Mapping[str, Any]) -> bytes:

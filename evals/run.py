@@ -239,7 +239,7 @@ def _write(
         "seconds": costs.seconds,
         "peak_memory_mb": peak_memory(),
     }
-    return write_run(options.results, manifest=manifest, metrics=metric_lines(scores), queries=_query_rows(scores))
+    return write_run(options.results, manifest=manifest, metrics=metric_lines(scores), queries=query_table(scores))
 
 
 def metric_lines(scores: dict[str, list["Scores"]]) -> list["MetricLine"]:
@@ -270,23 +270,20 @@ def metric_lines(scores: dict[str, list["Scores"]]) -> list["MetricLine"]:
     return lines
 
 
-def _query_rows(scores: dict[str, list["Scores"]]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {}
+def query_table(scores: dict[str, list["Scores"]]) -> Any:
+    """The rows of queries.parquet as an Arrow table; the ids of a subset's queries are there once, whatever the dimensions."""
+    import pyarrow as pa
+
+    ids: dict[tuple[str, str], dict[str, Any]] = {}
+    tables = []
     for subset, every in scores.items():
         for s in every:
-            n = len(s.ranks)
-            block = {
-                "subset": [subset] * n,
-                "direction": [s.direction] * n,
-                "dim": [s.dim] * n,
-                "precision": ["float32"] * n,
-                "query_id": list(s.query_ids),
-                "group_id": list(s.group_ids),
-                **{name: values.tolist() for name, values in vars(s.ranks).items()},
-            }
-            for name, values in block.items():
-                columns.setdefault(name, []).extend(values)
-    return columns
+            if (key := (subset, s.direction)) not in ids:
+                ids[key] = {"query_id": pa.array(s.query_ids, pa.string()), "group_id": pa.array(s.group_ids, pa.string())}
+            same = {"subset": subset, "direction": s.direction, "dim": s.dim, "precision": "float32"}
+            columns = {name: pa.repeat(value, len(s.ranks)) for name, value in same.items()}
+            tables.append(pa.table(columns | ids[key] | vars(s.ranks)))
+    return pa.concat_tables(tables)
 
 
 def content_hash(data: ImageText) -> str:
