@@ -4,6 +4,10 @@ Tables are float32 whatever the dtype of the weights, and are made once a forwar
 to lose, and casting the model does not round them. Shapes: see shapes.py.
 """
 
+from functools import cache
+from importlib.util import find_spec
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -39,18 +43,36 @@ def rope_2d(grid: int, trained_grid: int, head_dim: int, interpolate: bool, devi
     return table.cos(), table.sin()
 
 
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+def fusable(x: Tensor) -> bool:
+    """Whether the kernels of fused.py take over: on CUDA, without gradients, outside of torch.compile, where Triton is."""
+    return x.is_cuda and not torch.is_grad_enabled() and not torch.compiler.is_compiling() and _has_triton()
+
+
 def rotate_halves(x: Float[Tensor, "*places k"], cos: Table, sin: Table) -> None:
     """Turn channel i against channel i + k/2 (GPT-NeoX), in place; tables broadcast. Computed in float32 whatever x is."""
     middle = x.shape[-1] // 2
-    _turn(x, x[..., :middle], x[..., middle:], cos, sin)
+    if fusable(x):
+        from jina_clip import fused
+
+        return fused.turn(x, cos, sin, step=1, offset=middle)
+    return _turn(x, x[..., :middle], x[..., middle:], cos, sin)
 
 
 def rotate_pairs(x: Float[Tensor, "*places k"], cos: Table, sin: Table) -> None:
     """Turn channel 2i against channel 2i + 1, in place; tables broadcast. Computed in float32 whatever x is."""
+    if fusable(x):
+        from jina_clip import fused
+
+        return fused.turn(x, cos, sin, step=2, offset=1)
     if x.dtype == torch.float32 and not torch.compiler.is_compiling():  # one pass; inductor knows no complex numbers
         torch.view_as_complex(x.unflatten(-1, (-1, 2))).mul_(torch.complex(cos, sin))
-    else:
-        _turn(x, x[..., 0::2], x[..., 1::2], cos, sin)
+        return None
+    return _turn(x, x[..., 0::2], x[..., 1::2], cos, sin)
 
 
 def _turn(x: Tensor, a: Tensor, b: Tensor, cos: Tensor, sin: Tensor) -> None:
@@ -65,16 +87,34 @@ def _turn(x: Tensor, a: Tensor, b: Tensor, cos: Tensor, sin: Tensor) -> None:
         b.copy_(turned[1])
 
 
+def linear(
+    x: Tokens, weight: Tensor, bias: Tensor | None, activation: Literal["none", "gelu"] = "none"
+) -> Float[Tensor, "*places out"]:
+    """`F.linear`, and exact GELU if asked. On a CPU torch takes MKL for float32; oneDNN, which its compiler takes, is faster."""
+    on_cpu = x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    if on_cpu and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")  # type: ignore[no-any-return]
+    y = F.linear(x, weight, bias)
+    return F.gelu(y) if activation == "gelu" else y
+
+
+class Linear(nn.Linear):
+    """torch's, computed by `linear`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return linear(input, self.weight, self.bias)
+
+
 class Mlp(nn.Module):
     """fc1, exact GELU, fc2 (v2 text)."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc1 = Linear(width, hidden)
+        self.fc2 = Linear(hidden, width)
 
     def forward(self, x: Tokens) -> Tokens:
-        return self.fc2(F.gelu(self.fc1(x)))  # type: ignore[no-any-return]
+        return self.fc2(linear(x, self.fc1.weight, self.fc1.bias, activation="gelu"))  # type: ignore[no-any-return]
 
 
 class GluMlp(nn.Module):
@@ -82,8 +122,8 @@ class GluMlp(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.gated_layers = nn.Linear(width, 2 * hidden, bias=False)
-        self.wo = nn.Linear(hidden, width)
+        self.gated_layers = Linear(width, 2 * hidden, bias=False)
+        self.wo = Linear(hidden, width)
 
     def forward(self, x: Tokens) -> Tokens:
         gate, value = self.gated_layers(x).chunk(2, dim=-1)
@@ -100,16 +140,21 @@ class SwiGlu(nn.Module):
     def __init__(self, width: int, hidden: int, eps: float, align: int = 1) -> None:
         super().__init__()
         self.hidden, self.padding = hidden, -hidden % align
-        self.w12 = nn.Linear(width, 2 * (hidden + self.padding))
+        self.w12 = Linear(width, 2 * (hidden + self.padding))
         self.ffn_ln = nn.LayerNorm(hidden, eps=eps)
-        self.w3 = nn.Linear(hidden + self.padding, width)
+        self.w3 = Linear(hidden + self.padding, width)
         if self.padding and not self.w12.weight.is_meta:
             with torch.no_grad():
                 for part in (*self.w12.weight.chunk(2), *self.w12.bias.chunk(2), self.w3.weight.T):
                     part[hidden:] = 0
 
     def forward(self, x: Tokens) -> Tokens:
-        gate, value = self.w12(x).chunk(2, dim=-1)
+        both = self.w12(x)
+        if fusable(both):
+            from jina_clip import fused
+
+            return self.w3(fused.swiglu_norm(both, self.ffn_ln))  # type: ignore[no-any-return]
+        gate, value = both.chunk(2, dim=-1)
         gated = F.silu(gate) * value if torch.is_grad_enabled() else F.silu(gate).mul_(value)
         if not self.padding:
             return self.w3(self.ffn_ln(gated))  # type: ignore[no-any-return]

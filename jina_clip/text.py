@@ -11,7 +11,7 @@ from torch import nn
 
 from jina_clip.attention import WINDOW, Attend, alibi_slopes
 from jina_clip.config import TextConfig
-from jina_clip.layers import GluMlp, Mlp, rope_1d, rotate_halves
+from jina_clip.layers import GluMlp, Linear, Mlp, rope_1d, rotate_halves
 from jina_clip.packing import Ids, Packed, by_length, pack_runs, pack_varlen, pack_windows
 from jina_clip.shapes import Features, FlatTokens, Table, TokenIds
 
@@ -121,8 +121,8 @@ class Attention(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.heads = config.num_attention_heads
-        self.Wqkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
-        self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.Wqkv = Linear(config.hidden_size, 3 * config.hidden_size)
+        self.out_proj = Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x: FlatTokens, attend: Attend, rotary: tuple[Table, Table] | None) -> FlatTokens:
         qkv = self.Wqkv(x).unflatten(-1, (3, self.heads, -1))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jina_clip.config import VisionConfig
-from jina_clip.layers import SwiGlu, rope_2d, rotate_pairs
+from jina_clip.layers import Linear, SwiGlu, linear, rope_2d, rotate_pairs
 from jina_clip.shapes import Features, FirstTokens, ImageTokens, Pixels, Table
 
 EPS = 1e-6
@@ -62,7 +62,7 @@ class PatchEmbed(nn.Module):
         grid, patch = self.config.grid, self.config.patch_size
         seen = pixel_values[:, :, : grid * patch, : grid * patch].to(self.proj.weight.dtype)
         patches = seen.unflatten(3, (grid, patch)).unflatten(2, (grid, patch)).permute(0, 2, 4, 1, 3, 5).flatten(3)
-        return F.linear(patches.flatten(1, 2), self.proj.weight.flatten(1), self.proj.bias)
+        return linear(patches.flatten(1, 2), self.proj.weight.flatten(1), self.proj.bias)
 
 
 class Block(nn.Module):
@@ -87,14 +87,14 @@ class Attention(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.heads, width = config.width // config.head_width, config.width
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.qkv = Linear(width, 3 * width, bias=False)
         self.q_bias = nn.Parameter(torch.zeros(width)) if config.qkv_bias else None
         self.v_bias = nn.Parameter(torch.zeros(width)) if config.qkv_bias else None
         self.inner_attn_ln = nn.LayerNorm(width, eps=EPS)
-        self.proj = nn.Linear(width, width)
+        self.proj = Linear(width, width)
 
     def forward(self, x: ImageTokens, rotary: tuple[Table, Table], first: int) -> FirstTokens:
-        qkv = F.linear(x, self.qkv.weight, self._bias()).unflatten(-1, (3, self.heads, -1))
+        qkv = linear(x, self.qkv.weight, self._bias()).unflatten(-1, (3, self.heads, -1))
         rotate_pairs(qkv[:, :, :2], *rotary)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q[:, :, :first], k, v)

@@ -24,7 +24,7 @@ from jina_clip.passes import out_of_memory
 from jina_clip.prefetch import prefetch
 from jina_clip.weights import fetch
 
-MATHS = "2"  # raise it when jina_clip computes other rows from the same files
+MATHS = "3"  # raise it when jina_clip computes other rows from the same files
 
 
 class JinaEncoder:
