@@ -9,7 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
-from evals.ranks import DEPTH, Ranks, over_rows
+from evals.counting import DEPTH
+from evals.ranks import Ranks
+from evals.threads import over_rows
 
 
 def truncate(rows: Float[np.ndarray, "n d"], dim: int) -> Float32[np.ndarray, "n {dim}"]:

@@ -15,8 +15,10 @@ CORE = {"evals.schema"}
 MAY_SEE = {
     "evals.schema": set(),
     "evals.files": set(),
-    "evals.ranks": set(),
-    "evals.metrics": {"evals.ranks"},
+    "evals.threads": set(),
+    "evals.counting": {"evals.threads"},
+    "evals.ranks": {"evals.counting", "evals.threads"},
+    "evals.metrics": {"evals.counting", "evals.ranks", "evals.threads"},
     "evals.records": {"evals.schema", "evals.files"},
     "evals.stats": set(),
     "evals.catalog": CORE,

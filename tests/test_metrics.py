@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
-from evals import metrics
-from evals import ranks as ranks_module
+from evals import counting, metrics, threads
+from evals.counting import Relevant
 from evals.metrics import expected_rank, hit_at, mean, per_query, reciprocal_rank, truncate
-from evals.ranks import Ranks, Relevant, cross_ranks, ranks
+from evals.ranks import Ranks, cross_ranks, ranks
 
 Rows = np.ndarray
 
@@ -44,9 +44,10 @@ def ndcg_of(order: list[bool]) -> float:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(ranks_module, "DOC_BLOCK", 37)
-    monkeypatch.setattr(ranks_module, "GROUP", 5)
-    monkeypatch.setattr(ranks_module, "ROW_BLOCK", 50)
+    monkeypatch.setattr(counting, "DOC_BLOCK", 37)
+    monkeypatch.setattr(counting, "GROUP", 5)
+    for module in (counting, threads):
+        monkeypatch.setattr(module, "ROW_BLOCK", 50)
     yield
 
 
@@ -314,7 +315,7 @@ def plain(queries: Rows, docs: Rows, relevant: Relevant) -> Ranks:
 def test_ranks_equal_the_definition_however_close_calls_are_decided(
     monkeypatch: pytest.MonkeyPatch, small_blocks: None, share: float
 ) -> None:
-    monkeypatch.setattr(ranks_module, "DENSE_SHARE", share)
+    monkeypatch.setattr(counting, "DENSE_SHARE", share)
     images, texts, image_of_text = hard_case()
     for q, d, relevant in (
         (texts, images, Relevant.one_of(image_of_text)),
@@ -335,8 +336,8 @@ def test_ranks_equal_the_definition_however_close_calls_are_decided(
 def test_no_block_size_changes_a_bit(monkeypatch: pytest.MonkeyPatch, chunk: int, doc_block: int, group: int) -> None:
     case = hard_case()
     expected = both_ways(*case)
-    monkeypatch.setattr(ranks_module, "DOC_BLOCK", doc_block)
-    monkeypatch.setattr(ranks_module, "GROUP", group)
+    monkeypatch.setattr(counting, "DOC_BLOCK", doc_block)
+    monkeypatch.setattr(counting, "GROUP", group)
     assert all(map(same, both_ways(*case, chunk=chunk), expected))
     assert all(map(same, cross_ranks(*case, chunk=chunk), expected))
 
@@ -400,14 +401,14 @@ def test_scaling_by_a_power_of_two_changes_nothing(power: int, seed: int) -> Non
 
 
 def test_a_process_that_allows_tf32_or_autocast_gets_float32_and_keeps_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    case, mm = hard_case(), torch.mm
+    case, mm = hard_case(), counting.products
     expected = both_ways(*case)
 
-    def watched(*args: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    def watched(*args: torch.Tensor) -> torch.Tensor:
         assert torch.get_float32_matmul_precision() == "highest"  # few CPUs have anything lower to fall to
-        return mm(*args, out=out)
+        return mm(*args)
 
-    monkeypatch.setattr(torch, "mm", watched)
+    monkeypatch.setattr(counting, "products", watched)
     torch.set_float32_matmul_precision("medium")
     try:
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -418,15 +419,15 @@ def test_a_process_that_allows_tf32_or_autocast_gets_float32_and_keeps_its_setti
 
 
 def test_memory_is_that_of_a_block_never_of_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranks_module, "DOC_BLOCK", 200)
+    monkeypatch.setattr(counting, "DOC_BLOCK", 200)
     shapes: set[tuple[int, ...]] = set()
-    mm = torch.mm
+    mm = counting.products
 
-    def recorded(a: torch.Tensor, b: torch.Tensor, **kwargs: torch.Tensor) -> torch.Tensor:
-        shapes.add((len(a), b.shape[1]))
-        return mm(a, b, **kwargs)
+    def recorded(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        shapes.add((len(a), len(b)))
+        return mm(a, b)
 
-    monkeypatch.setattr(torch, "mm", recorded)
+    monkeypatch.setattr(counting, "products", recorded)
     queries, docs = random_rows(500, 8, 0), random_rows(3000, 8, 1)
     tracemalloc.start()
     ranks(queries, docs, Relevant.one_of(np.arange(500)), chunk=50)
@@ -468,15 +469,21 @@ def test_both_directions_at_once_are_two_calls_bit_for_bit(data: st.DataObject) 
 
 
 def test_both_directions_score_every_pair_once(monkeypatch: pytest.MonkeyPatch, small_blocks: None) -> None:
-    pairs, mm = [], torch.mm
+    pairs, mm = [], counting.products
 
-    def recorded(a: torch.Tensor, b: torch.Tensor, **kwargs: torch.Tensor) -> torch.Tensor:
-        pairs.append(len(a) * b.shape[1])
-        return mm(a, b, **kwargs)
+    def recorded(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        pairs.append(len(a) * len(b))
+        return mm(a, b)
 
-    monkeypatch.setattr(torch, "mm", recorded)
+    monkeypatch.setattr(counting, "products", recorded)
     cross_ranks(*hard_case(), chunk=9)
     assert sum(pairs) == 60 * 180
+
+
+def test_ranks_do_not_depend_on_the_matmul_library(monkeypatch: pytest.MonkeyPatch, small_blocks: None) -> None:
+    expected = cross_ranks(*hard_case())
+    monkeypatch.setattr(counting, "products", lambda a, b: torch.mm(a, b.T))
+    assert all(map(same, cross_ranks(*hard_case()), expected))
 
 
 def test_both_directions_refuse_what_one_refuses() -> None:
@@ -496,11 +503,11 @@ def test_both_directions_refuse_what_one_refuses() -> None:
 
 
 def test_an_error_in_a_thread_is_raised_and_the_number_of_threads_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*args: torch.Tensor, **kwargs: torch.Tensor) -> torch.Tensor:
+    def broken(*args: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("out of memory")
 
     before = torch.get_num_threads()
-    monkeypatch.setattr(torch, "mm", broken)
+    monkeypatch.setattr(counting, "products", broken)
     torch.set_num_threads(2)
     try:
         with pytest.raises(RuntimeError, match="out of memory"):

@@ -1,0 +1,43 @@
+"""Work on the rows of arrays in threads: numpy and torch let others run while they compute."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+THREADS = 16  # at most: each holds a block of its own
+ROW_BLOCK = 128  # rows that one thread takes at once
+FEW_PARTS = 8  # one thread does them before others have started
+
+
+def over_rows(work: Callable[[slice], None], n: int) -> None:
+    """Do `work` for all of n rows, some at a time, in threads."""
+    parts = [slice(start, min(start + ROW_BLOCK, n)) for start in range(0, n, ROW_BLOCK)]
+    # starting threads would take longer than a few parts
+    in_threads(work, parts, min(THREADS, os.cpu_count() or 1) if len(parts) > FEW_PARTS else 1)
+
+
+def in_threads(work: Callable[[T], None], parts: Sequence[T], threads: int) -> None:
+    """Do `work` for every part and raise what it raised; a single thread is the caller's own."""
+    if min(threads, len(parts)) <= 1:
+        for part in parts:
+            work(part)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, parts):
+            pass
+
+
+@contextmanager
+def one_thread_each() -> Iterator[int]:
+    """Torch's operations take one thread each; gives the number of threads that they may take otherwise."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
