@@ -131,7 +131,7 @@ def count_all(
 ) -> None:
     """Score every query and document once, block by block, and count for the queries and, if asked, for the documents.
 
-    Each thread takes `chunk` queries at a time and does all their work alone: kernels that are split among threads
+    Each thread takes at most `chunk` queries at a time and does all their work alone: kernels that are split among threads
     wait for the slowest of them after every block, and on a busy machine that takes longer than the work.
     """
     import torch
@@ -157,7 +157,10 @@ def count_all(
                     _add_counts(block, by_col, lock)
 
     with _full_float32(), one_thread_each() as threads:
-        in_threads(strip, range(0, len(queries), chunk), min(THREADS, threads) if on_host else 1)
+        workers = min(THREADS, threads) if on_host else 1
+        if len(queries) > chunk:  # as many strips for each thread, all about as long
+            chunk = -(-len(queries) // (-(-len(queries) // (chunk * workers)) * workers))
+        in_threads(strip, range(0, len(queries), chunk), workers)
 
 
 def products(queries: "torch.Tensor", docs: "torch.Tensor") -> "torch.Tensor":

@@ -17,7 +17,7 @@ DISCOUNT = np.round(2.0**40 / np.log2(np.arange(2, DEPTH + 2))) / 2.0**40
 GAIN = np.concatenate([[0.0], np.cumsum(DISCOUNT)])
 
 TIE = 1e-12  # float64 scores this close, as a share of the rows' norms, are one score: rounding is 1e-14 at most
-CHUNK = 512  # queries scored at once, by one thread
+CHUNK = 1280  # queries scored at once, by one thread
 
 
 @dataclass(frozen=True)

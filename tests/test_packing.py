@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jina_clip import V1, V2, ClipConfig, JinaCLIP
 from jina_clip.attention import WINDOW, resolve_attention
-from jina_clip.packing import fill, into_windows, pack_windows, runs_of
+from jina_clip.packing import fill, into_windows, pack_runs, pack_windows, runs_of
 from jina_clip.passes import Budget, passes, text_rows
 from jina_clip.text import TextTower
 from jina_clip.weights import expected_shapes, official_tensors, read_weights, write_weights
@@ -88,6 +88,15 @@ def test_an_overfull_window_is_refused():
         pack_windows([some_texts([65, 65])], CPU, pad=1)
 
 
+def test_on_a_cpu_a_filler_makes_round_shapes_and_belongs_to_no_text(tower):
+    for lengths, places in (([5, 4], 16), ([200, 100], 320), ([16], 16)):
+        packed = pack_runs(some_texts(lengths), CPU, tower.slopes)
+        assert (len(packed.ids), len(packed.positions), sum(packed.lengths)) == (places, places, sum(lengths))
+        with torch.inference_mode():
+            alone = torch.cat([tower.features(pack_runs([text], CPU, tower.slopes)) for text in some_texts(lengths)])
+            assert torch.allclose(tower.features(packed), alone, atol=1e-5)
+
+
 def test_equal_neighbours_are_one_run():
     assert [tuple(run) for run in runs_of([5, 5, 3, 5])] == [(2, 5), (1, 3), (1, 5)]
     assert runs_of([]) == []
@@ -101,7 +110,7 @@ def test_a_pass_is_filled_up_to_the_budget_and_takes_one_unit_at_least():
 def test_the_budget_bounds_the_tokens_of_a_pass(tower, monkeypatch):
     seen = []
     features = TextTower.features
-    monkeypatch.setattr(TextTower, "features", lambda self, packed: seen.append(len(packed.ids)) or features(self, packed))
+    monkeypatch.setattr(TextTower, "features", lambda self, packed: seen.append(sum(packed.lengths)) or features(self, packed))
     with torch.inference_mode():
         text_rows(tower, some_texts([10] * 20 + [70]), Budget(64, "tokens"))
         assert max(seen) == 70  # it goes alone
