@@ -16,6 +16,7 @@ from evals.schema import ConfigError, MissingError
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = Path(os.environ.get("EVALS_CONFIGS") or ROOT / "configs")
 
+_SPEC_NAME = re.compile(r"[^A-Za-z0-9._]+")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # a row's key is a make target, a folder and a column
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(\w[\w-]*(?:[./][\w-]+)*))?")
 
@@ -51,6 +52,14 @@ class Hub(_Row):
     revision: Revision | None
 
 
+class Captions(_Row):
+    """The caption protocol of a row, see evals.schema.CaptionProtocol."""
+
+    captions: Literal["all", "first"] | Count = "all"
+    quotes: Literal["csv", "clip_benchmark"] = "csv"
+    duplicates: Literal["own", "merged"] = "own"
+
+
 class Benchmark(_Row):
     """A benchmark: `data` names its loader, `images` and `texts` are the exact counts of every subset."""
 
@@ -61,41 +70,85 @@ class Benchmark(_Row):
     subsets: Annotated[tuple[Subset, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
     split: Text
     images: Count
-    texts: Count
+    texts: Count | None = None
+    texts_of: dict[str, Count] | None = None  # where subsets differ
     hub: Hub | None = None
+    folder: Annotated[str, Field(pattern=_NAME.pattern)] | None = None  # in --data DIR, when another than `name`
+    protocol: Captions = Captions()
     licence: Text | None = None
     about: Text | None = None
 
+    @model_validator(mode="after")
+    def _every_subset_counted(self) -> "Benchmark":
+        if (self.texts is None) == (self.texts_of is None) or (self.texts_of and set(self.texts_of) != set(self.subsets)):
+            raise ValueError("needs either `texts`, or `texts_of` with the count of every subset")
+        return self
+
+    def count_texts(self, subset: str) -> int:
+        """How many texts a subset has."""
+        return self.texts or (self.texts_of or {})[subset]
+
+
+EncoderName = Literal["jina_clip", "open_clip", "sentence_transformers", "api"]
+PREFIXES: dict[str, EncoderName] = {"open_clip": "open_clip", "st": "sentence_transformers", "api": "api"}  # of --model
+
 
 class ModelRow(_Row):
-    """A model: a folder below the repository root, or a Hub repo at a full commit."""
+    """A model: jina-clip in a folder below the repository root or a Hub repo at a full commit, or a rival by its `spec`.
+
+    `spec` is what stands behind `open_clip:`, `st:` or `api:` in `--model`.
+    """
 
     name: str
-    encoder: Literal["jina_clip"]
+    encoder: EncoderName
     path: Annotated[Text, AfterValidator(_inside)] | None = None
     repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
     revision: Revision | None = None
+    spec: Text | None = None
     about: Text | None = None
 
     @model_validator(mode="after")
     def _one_place(self) -> "ModelRow":
-        if (self.path is None) == (self.repo is None) or (self.repo is None) != (self.revision is None):
+        if self.encoder != "jina_clip":
+            if self.spec is None or self.path or self.repo or self.revision:
+                raise ValueError("needs `spec`, and neither `path`, `repo` nor `revision`")
+        elif self.spec or (self.path is None) == (self.repo is None) or (self.repo is None) != (self.revision is None):
             raise ValueError("needs either `path`, or `repo` with `revision`")
         return self
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """Where a model's weights are: a folder, or a Hub repo and its revision (None: the newest).
+    """Where a model's weights are: a folder, a Hub repo and its revision (None: the newest), or what `spec` says.
 
     `name` is the one records carry; it is safe as the name of a folder.
     """
 
     name: str
-    encoder: str
+    encoder: EncoderName
     folder: Path | None = None
     repo: str | None = None
     revision: str | None = None
+    spec: str | None = None
+
+
+class Average(_Row):
+    """A mean over members, `benchmark/subset` each, of `metric` (`R@5`), one value a direction; nothing else enters it."""
+
+    metric: Annotated[str, Field(pattern=r"^(R@\d+|MRR|nDCG@10)$")] = "R@5"
+    of: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*/\w[\w.-]*$")], ...], Field(strict=False, min_length=1)
+    ]
+
+
+class Suite(_Row):
+    """Rows that are run together, and the averages over some of their subsets that are reported."""
+
+    name: str
+    title: Text
+    benchmarks: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
+    averages: dict[str, Average] = {}
+    about: Text | None = None
 
 
 def benchmarks(path: Path | None = None) -> dict[str, Benchmark]:
@@ -108,6 +161,28 @@ def models(path: Path | None = None) -> dict[str, ModelRow]:
     return _rows(path or CONFIGS / "models.yaml", ModelRow)
 
 
+def suites(path: Path | None = None) -> dict[str, Suite]:
+    """All rows of suites.yaml by name; ConfigError also when one names a benchmark or subset that there is not."""
+    file, known = path or CONFIGS / "suites.yaml", benchmarks()
+    found = _rows(file, Suite)
+    for suite in found.values():
+        if absent := [name for name in suite.benchmarks if name not in known]:
+            raise ConfigError(f"{file}, row {suite.name}: no benchmark {absent[0]!r}.{_nearest(absent[0], known)}")
+        for title, average in suite.averages.items():
+            for name, _, subset in (member.partition("/") for member in average.of):
+                if name not in suite.benchmarks or subset not in known[name].subsets:
+                    raise ConfigError(f"{file}, row {suite.name}, average {title!r}: the suite has no {name}/{subset}.")
+    return found
+
+
+def suite(name: str, path: Path | None = None) -> Suite:
+    """The row `name` of suites.yaml; ConfigError with the nearest names when there is none."""
+    rows = suites(path)
+    if name not in rows:
+        raise ConfigError(f"No suite {name!r}.{_nearest(name, rows)} The suites are: {', '.join(rows)}.")
+    return rows[name]
+
+
 def benchmark(name: str, path: Path | None = None) -> Benchmark:
     """The row `name` of benchmarks.yaml; ConfigError with the nearest names when there is none."""
     rows = benchmarks(path)
@@ -117,11 +192,17 @@ def benchmark(name: str, path: Path | None = None) -> Benchmark:
 
 
 def resolve_model(name: str, path: Path | None = None) -> ModelRef:
-    """What `--model NAME` means: a row of models.yaml, else an existing folder, else a Hub id `org/name[@revision]`."""
+    """What `--model NAME` means: a row of models.yaml; `open_clip:`, `st:` or `api:` and what follows; an existing folder; or a
+    Hub id `org/name[@revision]`."""
     rows = models(path)
     if name in rows:
         row = rows[name]
-        return ModelRef(name, row.encoder, ROOT / row.path if row.path else None, row.repo, row.revision)
+        return ModelRef(name, row.encoder, ROOT / row.path if row.path else None, row.repo, row.revision, row.spec)
+    prefix, colon, spec = name.partition(":")
+    if colon and prefix in PREFIXES:
+        if not spec:
+            raise ConfigError(f"--model {name}: nothing behind the colon.")
+        return ModelRef(_SPEC_NAME.sub("-", name).strip("-"), PREFIXES[prefix], spec=spec)
     folder = Path(name).expanduser()
     if name and folder.is_dir():
         return ModelRef(folder.resolve().name, "jina_clip", folder)

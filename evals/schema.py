@@ -4,7 +4,7 @@ Shapes: n rows, d dimensions, texts, images.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -50,7 +50,8 @@ class Side:
     """A list that wants embedding.
 
     `items` holds str, or images that are decoded when indexed; `hashes` the sha256 (hex) of each item's
-    content: the UTF-8 text, or the image file's bytes. `role` picks the instruction of encoders that have one.
+    content: the UTF-8 text, or the image file's bytes. `role` picks the instruction of encoders that have one,
+    `language` (the name of the subset) the tokenizer of those that have one a language.
     """
 
     kind: Kind
@@ -58,6 +59,7 @@ class Side:
     ids: Sequence[str]
     hashes: Sequence[str]
     role: Role | None = None
+    language: str | None = None
 
     def __post_init__(self) -> None:
         if not len(self.items) == len(self.ids) == len(self.hashes):
@@ -95,7 +97,8 @@ class Selection(Sequence[Any]):
 class ImageText:
     """Images and their captions: Flickr30k, COCO, XTD, Crossmodal-3600, Scenes.
 
-    `image_of_text[j]` is the index of the image that text j describes; every image has one text or more.
+    `image_of_text[j]` is the index of the image that text j describes; every image has one text or more. A caption that
+    describes several images has the others in `also`, as pairs of text and image.
     `origin` tells where the data came from (layout, path or repo, revision) and goes into the record.
     """
 
@@ -103,11 +106,15 @@ class ImageText:
     texts: Side
     image_of_text: Int[np.ndarray, "texts"]
     origin: Mapping[str, str]
+    also: Int[np.ndarray, "more 2"] = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """What turns a side into rows. `fingerprint` holds everything that can change a row."""
+    """What turns a side into rows. `fingerprint` holds everything that can change a row.
+
+    An encoder with another tokenizer for each language has the attribute `by_language = True` and heeds `side.language`.
+    """
 
     name: str
     dim: int
@@ -128,11 +135,27 @@ class StreamingEncoder(Encoder, Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where one subset of a benchmark is read from: a local folder when given, else a Hub dataset repo."""
+class CaptionProtocol:
+    """Which captions of a data set are measured, and as what; the defaults are all of them, as they were written.
 
-    subset: str
+    `captions`: "all", "first", or the first so many of each image. `quotes`: "csv" reads Flickr's annotation files as the CSV
+    they are; "clip_benchmark" keeps the quotes around captions with a comma or a quote, and doubles those inside, as the loader
+    of CLIP_benchmark does. `duplicates`: equal captions of several images are "own" queries and documents, each with its image,
+    or "merged" into one with all of them.
+    """
+
+    captions: Literal["all", "first"] | int = "all"
+    quotes: Literal["csv", "clip_benchmark"] = "csv"
+    duplicates: Literal["own", "merged"] = "own"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the subsets of a benchmark are read from: a local folder (or file) when given, else a Hub dataset repo."""
+
+    subsets: tuple[str, ...]
     split: str
     folder: Path | None = None
     repo: str | None = None
     revision: str | None = None
+    protocol: CaptionProtocol = CaptionProtocol()

@@ -5,7 +5,8 @@
     <root>/<key>/<shard>.json         their content hashes and the file's sha256; its presence commits the shard
 
 The key is a hash of the encoder's fingerprint, the kind and the role; an item is found by the hash of its content. So the
-benchmark's name, the order and the language do not matter: what was encoded for one benchmark serves every other.
+benchmark's name, the order and the language do not matter: what was encoded for one benchmark serves every other. Only for
+encoders `by_language` the texts of each language have a key of their own.
 """
 
 import hashlib
@@ -176,7 +177,8 @@ def _identity(encoder: Encoder, side: Side) -> dict[str, Any]:
     """What can change a row of this kind: fingerprint entries `text.…` do not concern images, nor `image.…` texts."""
     other = "image." if side.kind == "text" else "text."
     concerned = {name: value for name, value in encoder.fingerprint.items() if not name.startswith(other)}
-    return {"schema": SCHEMA, "kind": side.kind, "role": side.role, "dim": encoder.dim, "encoder": concerned}
+    identity = {"schema": SCHEMA, "kind": side.kind, "role": side.role, "dim": encoder.dim, "encoder": concerned}
+    return identity | ({"language": side.language} if side.kind == "text" and getattr(encoder, "by_language", False) else {})
 
 
 def _canonical(value: Mapping[str, Any]) -> bytes:

@@ -1,15 +1,53 @@
 """The models behind the Encoder protocol: one small class each, loaded when first used."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
-from evals.schema import Encoder
+from evals.schema import ConfigError, Encoder
 
 
-def _jina_clip(**options: Any) -> Encoder:
+def _jina_clip() -> Callable[..., Encoder]:
     from evals.encoders.jina import JinaEncoder
 
-    return JinaEncoder(**options)
+    return JinaEncoder
 
 
-ENCODERS: dict[str, Callable[..., Encoder]] = {"jina_clip": _jina_clip}
+def _open_clip() -> Callable[..., Encoder]:
+    from evals.encoders.open_clip import OpenClipEncoder
+
+    return OpenClipEncoder
+
+
+def _sentence_transformers() -> Callable[..., Encoder]:
+    from evals.encoders.sentence_transformers import SentenceTransformersEncoder
+
+    return SentenceTransformersEncoder
+
+
+def _api() -> Callable[..., Encoder]:
+    from evals.encoders.api import ApiEncoder
+
+    return ApiEncoder  # type: ignore[return-value] # its `dim` is computed, and may take a request
+
+
+ENCODERS: dict[str, Callable[[], Callable[..., Encoder]]] = {
+    "jina_clip": _jina_clip,
+    "open_clip": _open_clip,
+    "sentence_transformers": _sentence_transformers,
+    "api": _api,
+}
+
+
+def build(kind: str, place: dict[str, Any], options: dict[str, Any], defaults: dict[str, Any]) -> Encoder:
+    """The encoder `kind`: `place` says what it is, of `options` it gets those it has.
+
+    ConfigError for an option that the user set (it differs from `defaults`) and the encoder does not have.
+    """
+    make = ENCODERS[kind]()
+    known = inspect.signature(make).parameters
+    for name, value in options.items():
+        if name not in known and value != defaults[name]:
+            raise ConfigError(f"--{name.replace('_', '-')} means nothing to {place['name']}, which is {kind}. Leave it out.")
+    given = place | options
+    return make(**{name: value for name, value in given.items() if name in known})

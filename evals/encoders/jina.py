@@ -3,7 +3,6 @@
 import hashlib
 import importlib.metadata
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from evals.encoders.devices import choose_device
 from evals.schema import ConfigError, InvalidError, MissingError, Side
 from jina_clip import ClipConfig, JinaCLIP
 from jina_clip.attention import resolve_attention
@@ -53,7 +53,7 @@ class JinaEncoder:
         self.max_length, self.preprocess, self.compile = max_length, preprocess, compile
         self._asked = {"tokens": batch_tokens, "images": batch_images}
         self.folder = _fetched(folder, repo, revision)
-        self.device = _device(device)
+        self.device = choose_device(device)
         try:
             config = ClipConfig.from_dict(json.loads((self.folder / "config.json").read_text(encoding="utf-8")))
         except ValueError as error:  # CheckpointError, JSON and UTF-8 errors
@@ -158,18 +158,6 @@ def _fetched(folder: Path | None, repo: str | None, revision: str | None) -> Pat
             "if the repo is gated); MODEL= or --model with a local folder that holds config.json, model.safetensors, "
             "tokenizer.json and preprocessor_config.json; or a Hub cache filled elsewhere, through HF_HOME."
         ) from error
-
-
-def _device(asked: str | None) -> str:
-    if asked is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"--device {asked}: this machine has no CUDA device that torch can use.")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", asked):
-        raise ConfigError(f"--device {asked}: give cpu, cuda or cuda:N.")
-    if asked.startswith("cuda:") and int(asked[5:]) >= torch.cuda.device_count():
-        raise ConfigError(f"--device {asked}: this machine has {torch.cuda.device_count()} CUDA devices.")
-    return asked
 
 
 def _sha256(path: Path) -> str:
