@@ -61,14 +61,19 @@ class Relevant:
         return Relevant(np.arange(len(image_of_text) + 1), image_of_text)
 
     @staticmethod
-    def inverse(image_of_text: Int[np.ndarray, "texts"], n_images: int) -> "Relevant":
-        """Images are the queries: each has all of its texts. Raises ValueError for an image without text."""
-        counts = np.bincount(image_of_text, minlength=n_images)
-        if len(counts) > n_images:
-            raise ValueError(f"a text describes image {len(counts) - 1}, but there are {n_images} images")
+    def of_pairs(pairs: Int[np.ndarray, "pairs 2"], n_queries: int) -> "Relevant":
+        """From pairs of a query and a document, in any order. Raises ValueError for a query without any."""
+        counts = np.bincount(pairs[:, 0], minlength=n_queries)
+        return Relevant(np.concatenate([[0], np.cumsum(counts)]), pairs[np.argsort(pairs[:, 0], kind="stable"), 1])
+
+    def inverse(self, n_docs: int) -> "Relevant":
+        """From texts that look for images to images that look for texts. Raises ValueError for an image without any."""
+        counts = np.bincount(self.docs, minlength=n_docs)
+        if len(counts) > n_docs:
+            raise ValueError(f"a text describes image {len(counts) - 1}, but there are {n_docs} images")
         if (empty := np.flatnonzero(counts == 0)).size:
             raise ValueError(f"image {empty[0]} has no text")
-        return Relevant(np.concatenate([[0], np.cumsum(counts)]), np.argsort(image_of_text, kind="stable"))
+        return Relevant(np.concatenate([[0], np.cumsum(counts)]), self.queries[np.argsort(self.docs, kind="stable")])
 
 
 class Levels(NamedTuple):

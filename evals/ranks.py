@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int, Int64
+from jaxtyping import Float32, Float64, Int64
 
 from evals.counting import DEPTH, Levels, Relevant, Search, count_all, dots, places_above
 from evals.threads import over_rows
@@ -73,7 +73,7 @@ def ranks(
 def cross_ranks(
     images: Float32[np.ndarray, "n d"],
     texts: Float32[np.ndarray, "texts d"],
-    image_of_text: Int[np.ndarray, "texts"],
+    images_of_texts: Relevant,
     *,
     chunk: int = CHUNK,
     device: str = "cpu",
@@ -82,14 +82,14 @@ def cross_ranks(
 
     `chunk` images are scored at a time. Raises ValueError as `ranks` does, and for an image without text.
     """
-    t2i = Relevant.one_of(image_of_text)
+    t2i = images_of_texts
     _check(len(texts), len(images), t2i, chunk)
-    i2t = Relevant.inverse(image_of_text, len(images))
+    i2t = t2i.inverse(len(images))
     reach, text_reach = _norms(images, "image"), _norms(texts, "text")
     scores = _own_scores(texts, images, t2i)
     width = images.shape[1]
     forth = _search(scores, t2i, text_reach * reach.max(initial=0.0), width)
-    back = _search(scores[i2t.docs], i2t, reach * text_reach.max(initial=0.0), width)
+    back = _search(scores[np.argsort(t2i.docs, kind="stable")], i2t, reach * text_reach.max(initial=0.0), width)
     count_all(images, texts, i2t, chunk=chunk, device=device, by_row=back, by_col=forth)
     return Both(_found(forth, t2i), _found(back, i2t))
 

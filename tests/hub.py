@@ -71,7 +71,7 @@ class Hub:
         for key, value in {**headers, "Content-Length": str(len(data))}.items():
             request.send_header(key, value)
         request.end_headers()
-        if body and self.cut and path.endswith((".parquet", ".safetensors")):
+        if body and self.cut and path.endswith((".parquet", ".safetensors", ".tar")):
             self.cut -= 1
             request.wfile.write(data[: len(data) // 2])
             request.close_connection = True

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image, features
 
 from evals.data import check_counts, load, subset_of
-from evals.data.captions import load_captions
 from evals.data.images import Images, decode, image_files, verify
+from evals.data.local import load_local
 from evals.schema import ConfigError, ImageText, InvalidError, MissingError, Side, Source
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -46,7 +46,7 @@ def entry(image: str = "a.jpg", *captions: str, **more: object) -> dict[str, obj
 
 
 def load_folder(folder: Path, split: str = "test") -> ImageText:
-    return load_captions(Source("en", split, folder))
+    return load_local(Source(("en",), split, folder))["en"]
 
 
 # What is read
@@ -129,7 +129,9 @@ def test_the_annotation_file_itself_can_be_named(tmp_path: Path) -> None:
     file = jsonl(tmp_path, entry(), name="captions_dev300.jsonl")
     assert load_folder(file).origin["path"] == load_folder(tmp_path).origin["path"] == str(file)
     (tmp_path / "x.token").write_text("a.jpg#0\tone\n")
-    with pytest.raises(ConfigError, match=r"holds captions_dev300.jsonl and x.token.*Point at the file itself"):
+    with pytest.raises(
+        ConfigError, match=r"holds x.token \(token\) and captions_dev300.jsonl \(jsonl\).*Point at the file itself"
+    ):
         load_folder(tmp_path)
     assert load_folder(tmp_path / "x.token").texts.items == ["one"]
 
@@ -138,7 +140,7 @@ def test_captions_jsonl_goes_before_other_lines_but_two_others_are_ambiguous(tmp
     put(tmp_path, "a.jpg")
     jsonl(tmp_path, entry(), name="x.jsonl")
     jsonl(tmp_path, entry(), name="y.jsonl")
-    with pytest.raises(ConfigError, match=r"x\.jsonl and y\.jsonl"):
+    with pytest.raises(ConfigError, match=r"x\.jsonl \(jsonl\) and y\.jsonl"):
         load_folder(tmp_path)
     assert load_folder(jsonl(tmp_path, entry()).parent).origin["path"].endswith("captions.jsonl")
 
@@ -146,7 +148,7 @@ def test_captions_jsonl_goes_before_other_lines_but_two_others_are_ambiguous(tmp
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data")
 @pytest.mark.parametrize(("folder", "images", "texts"), [("flickr8k", 300, 1500), ("coco", 60, 300)])
 def test_real_folders_load_and_every_image_decodes(folder: str, images: int, texts: int) -> None:
-    data = load("captions", Source("en", "test", SHARED / folder))
+    data = load("captions", Source(("en",), "test", SHARED / folder))["en"]
     assert (len(data.images), len(data.texts)) == (images, texts)
     verify(data.images.items, range(images))
 
@@ -241,7 +243,7 @@ def test_absent_and_unknown_places_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"a.jpg: not an annotation file"):
         load_folder(tmp_path / "a.jpg")
     with pytest.raises(ConfigError, match=r"No loader 'webdataset'.*captions, hub_captions"):
-        load("webdataset", Source("en", "test"))
+        load("webdataset", Source(("en",), "test"))
 
 
 # Images
@@ -371,7 +373,7 @@ def test_counts_must_be_the_declared_ones_unless_a_part_is_allowed() -> None:
 
 
 def test_importing_the_loaders_stays_light() -> None:
-    modules = "evals.data, evals.data.captions, evals.data.hub, evals.data.images, evals.catalog"
+    modules = "evals.data, evals.data.local, evals.data.hub, evals.data.images, evals.catalog"
     heavy = "torch transformers datasets PIL pandas pyarrow huggingface_hub".split()
     program = f"import sys, {modules}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,9 +17,9 @@ import pytest
 from huggingface_hub import constants
 from PIL import Image
 
-from evals.data import LOAD, load
-from evals.data import hub as hub_module
-from evals.schema import ConfigError, ImageText, InvalidError, MissingError, Source
+from evals.data import LOAD, repos
+from evals.data import load as load_subsets
+from evals.schema import CaptionProtocol, ConfigError, ImageText, InvalidError, MissingError, Source
 from tests.hub import COMMIT, OLDER, Hub, use
 
 
@@ -66,8 +67,14 @@ RETRIEVAL = {
 }
 
 
+def load(loader: str, source: Source) -> ImageText:
+    """The one subset of the source."""
+    [data] = load_subsets(loader, source).values()
+    return data
+
+
 def hub_source(revision: str | None = COMMIT, split: str = "test", subset: str = "en") -> Source:
-    return Source(subset, split, repo="org/set", revision=revision)
+    return Source((subset,), split, repo="org/set", revision=revision)
 
 
 def pairs(data: ImageText) -> list[tuple[str, str]]:
@@ -121,7 +128,6 @@ def test_retrieval_reads_the_mbeir_names_and_language_prefixes(hub: Hub) -> None
 @pytest.mark.parametrize(
     ("query", "corpus", "says"),
     [
-        (["q0", "q0"], ["i0", "i1"], "text q0 is paired with several images"),
         (["q0", "q1"], ["i0", "i9"], "image i9 of text q1 is not in the corpus"),
         (["q0", "q9"], ["i0", "i1"], "text q9 is not among the queries"),
         (["q0", "q1"], ["i0", "i0"], "image 'i1' has no captions"),
@@ -133,6 +139,14 @@ def test_qrels_that_do_not_fit_are_refused(hub: Hub, query: list[str], corpus: l
     }
     with pytest.raises(InvalidError, match=says):
         load("hub_retrieval", hub_source())
+
+
+def test_a_query_of_several_images_is_a_caption_of_each_or_merged_into_one(hub: Hub) -> None:
+    columns = {"query-id": ["q0", "q0", "q1"], "corpus-id": ["i0", "i1", "i1"], "score": [1, 1, 1]}
+    hub.files = RETRIEVAL | {"data/test-00000-of-00001.parquet": parquet(**columns)}
+    assert pairs(load("hub_retrieval", hub_source())) == [("i0", "two"), ("i1", "two"), ("i1", "one")]
+    merged = load("hub_retrieval", replace(hub_source(), protocol=CaptionProtocol(duplicates="merged")))
+    assert (pairs(merged), merged.also.tolist()) == ([("i0", "two"), ("i1", "one")], [[0, 1]])
 
 
 @pytest.mark.parametrize("part", ["corpus", "queries"])
@@ -180,7 +194,7 @@ def test_no_server_is_told_within_seconds(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_credentials_in_a_url_stay_out_of_the_message() -> None:
-    assert hub_module._reason(OSError("no https://user:secret@host/x\nmore")) == "the Hub cannot be reached (no https://host/x)"
+    assert repos._reason(OSError("no https://user:secret@host/x\nmore")) == "the Hub cannot be reached (no https://host/x)"
 
 
 def test_an_answer_that_is_not_the_hubs_is_missing_data(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,22 +278,22 @@ def test_a_repo_without_the_split_is_told(hub: Hub) -> None:
 def test_a_folder_goes_before_the_hub(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(jpeg(9))
     (tmp_path / "captions.jsonl").write_text('{"image": "a.jpg", "captions": ["nine"]}\n')
-    source = Source("en", "test", folder=tmp_path, repo="org/set", revision=COMMIT)
-    for loader in ("captions", "hub_captions", "hub_retrieval"):
-        assert LOAD[loader](source).texts.items == ["nine"]
+    source = Source(("en",), "test", folder=tmp_path, repo="org/set", revision=COMMIT)
+    for loader in LOAD.keys() - {"scenes"}:
+        assert load(loader, source).texts.items == ["nine"]
     assert hub.asked == []
 
 
 def test_neither_folder_nor_repo_names_the_three_ways() -> None:
     with pytest.raises(MissingError, match=r"\(1\).*\(2\).*\(3\)"):
-        load("captions", Source("en", "test"))
+        load("captions", Source(("en",), "test"))
 
 
 def test_the_environment_variables_people_set_are_enough(hub: Hub, tmp_path: Path) -> None:
     hub.files = CAPTIONS
     program = (
         "import sys\nfrom evals.data import load\nfrom evals.schema import Source\n"
-        f"print(load('captions', Source('en', 'test', repo='org/set', revision={COMMIT!r})).texts.items)\n"
+        f"print(load('captions', Source(('en',), 'test', repo='org/set', revision={COMMIT!r}))['en'].texts.items)\n"
         "print([m for m in ('torch', 'datasets', 'PIL', 'pandas') if m in sys.modules])"
     )
     for extra in ({"HF_ENDPOINT": hub.url}, {"HF_HUB_OFFLINE": "1"}):

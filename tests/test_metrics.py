@@ -13,11 +13,16 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
 from evals import counting, metrics, threads
+from evals import ranks as ranks_module
 from evals.counting import Relevant
 from evals.metrics import expected_rank, hit_at, mean, per_query, reciprocal_rank, truncate
-from evals.ranks import Ranks, cross_ranks, ranks
+from evals.ranks import Both, Ranks, ranks
 
 Rows = np.ndarray
+
+
+def cross_ranks(images: Rows, texts: Rows, image_of_text: Rows, **options: int) -> Both:
+    return ranks_module.cross_ranks(images, texts, Relevant.one_of(image_of_text), **options)
 
 
 def rows(*values: list[float]) -> Rows:
@@ -89,25 +94,25 @@ def test_tiny_and_huge_rows_are_normalised_like_others() -> None:
 
 def test_relevance_runs_both_ways() -> None:
     image_of_text = np.array([1, 0, 1])
-    forward, back = Relevant.one_of(image_of_text), Relevant.inverse(image_of_text, 2)
+    forward, back = Relevant.one_of(image_of_text), Relevant.one_of(image_of_text).inverse(2)
     assert forward.indptr.tolist() == [0, 1, 2, 3] and forward.docs.tolist() == [1, 0, 1]
     assert back.indptr.tolist() == [0, 1, 3] and back.docs.tolist() == [1, 0, 2]
 
 
 def test_the_texts_of_an_image_keep_their_order() -> None:
     image_of_text = np.random.default_rng(0).permutation(np.repeat(np.arange(100), 5))
-    back = Relevant.inverse(image_of_text, 100)
+    back = Relevant.one_of(image_of_text).inverse(100)
     assert all(back.docs[5 * i : 5 * i + 5].tolist() == np.flatnonzero(image_of_text == i).tolist() for i in range(100))
 
 
 def test_an_image_without_text_is_named() -> None:
     with pytest.raises(ValueError, match="image 1 has no text"):
-        Relevant.inverse(np.array([0, 2, 2]), 4)
+        Relevant.one_of(np.array([0, 2, 2])).inverse(4)
 
 
 def test_a_text_of_an_image_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match="describes image 5, but there are 2"):
-        Relevant.inverse(np.array([0, 5, 1]), 2)
+        Relevant.one_of(np.array([0, 5, 1])).inverse(2)
     with pytest.raises(ValueError, match="do not fit 2 queries and 2 documents"):
         ranks(rows([1], [1]), rows([1], [1]), Relevant.one_of(np.array([0, 2])))
     with pytest.raises(ValueError, match="do not fit 2 queries and 2 documents"):
@@ -177,7 +182,7 @@ def test_constant_embeddings_score_chance_in_both_directions() -> None:
     image_of_text = np.repeat(np.arange(n), captions)
     images, texts = np.full((n, 48), 0.1443, np.float32), np.full((n * captions, 48), 0.1443, np.float32)
     t2i = per_query(ranks(texts, images, Relevant.one_of(image_of_text)))
-    i2t = per_query(ranks(images, texts, Relevant.inverse(image_of_text, n)))
+    i2t = per_query(ranks(images, texts, Relevant.one_of(image_of_text).inverse(n)))
     for k in (1, 5, 10):
         assert mean(t2i[f"R@{k}"]) == pytest.approx(k / n, abs=1e-12)
         missed = np.prod([(n * captions - captions - i) / (n * captions - i) for i in range(k)])
@@ -289,7 +294,7 @@ def hard_case() -> tuple[Rows, Rows, np.ndarray]:
 
 def both_ways(images: Rows, texts: Rows, image_of_text: np.ndarray, chunk: int = 1024) -> tuple[Ranks, Ranks]:
     t2i = ranks(texts, images, Relevant.one_of(image_of_text), chunk=chunk)
-    return t2i, ranks(images, texts, Relevant.inverse(image_of_text, len(images)), chunk=chunk)
+    return t2i, ranks(images, texts, Relevant.one_of(image_of_text).inverse(len(images)), chunk=chunk)
 
 
 def plain(queries: Rows, docs: Rows, relevant: Relevant) -> Ranks:
@@ -319,7 +324,7 @@ def test_ranks_equal_the_definition_however_close_calls_are_decided(
     images, texts, image_of_text = hard_case()
     for q, d, relevant in (
         (texts, images, Relevant.one_of(image_of_text)),
-        (images, texts, Relevant.inverse(image_of_text, len(images))),
+        (images, texts, Relevant.one_of(image_of_text).inverse(len(images))),
     ):
         out, expected = ranks(q, d, relevant, chunk=13), plain(q, d, relevant)
         assert (out.tied > 0).mean() > 0.1
@@ -546,7 +551,7 @@ def test_success_ndcg_and_mrr_are_those_of_trec_eval() -> None:
     image_of_text[:40] = np.arange(40)
     images = random_rows(n, d, 9)
     texts = truncate(images[image_of_text] + 0.3 * rng.standard_normal((600, d)).astype(np.float32), d)
-    relevant = Relevant.inverse(image_of_text, n)
+    relevant = Relevant.one_of(image_of_text).inverse(n)
     assert relevant.counts.max() > 10 > relevant.counts.min()
     scores = images.astype(np.float64) @ texts.T
     run = {f"q{i}": {f"d{j}": float(s) for j, s in enumerate(row)} for i, row in enumerate(scores)}

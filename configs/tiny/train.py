@@ -204,10 +204,12 @@ def matryoshka_loss(texts: Float[Tensor, "b d"], images: Float[Tensor, "b d"], s
 
 def print_recall(model: JinaCLIP) -> None:
     """Recall on the test split per language and width, both directions; for information, without ties in expectation."""
-    images = torch.as_tensor(model.encode_image(list(load_scenes(Source("en", "test")).images.items), normalize_embeddings=False))
+    images = torch.as_tensor(
+        model.encode_image(list(load_scenes(Source(("en",), "test"))["en"].images.items), normalize_embeddings=False)
+    )
     print("language  dim  t2i R@1     R@5    R@10 i2t R@1     R@5    R@10")
     for language in LANGUAGES:
-        data = load_scenes(Source(language, "test"))
+        data = load_scenes(Source((language,), "test"))[language]
         texts = torch.as_tensor(model.encode_text(list(data.texts.items), normalize_embeddings=False))
         gold = torch.from_numpy(data.image_of_text)
         for dim in DIMS:

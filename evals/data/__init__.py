@@ -9,44 +9,48 @@ import numpy as np
 from evals.schema import ConfigError, ImageText, InvalidError, Source
 
 
-def _captions(source: Source) -> ImageText:
-    from evals.data.captions import load_captions
-
-    return load_captions(source) if source.folder is not None else _hub_captions(source)
-
-
-def _hub_captions(source: Source) -> ImageText:
-    from evals.data.captions import load_captions
+def _hub_captions(source: Source) -> dict[str, ImageText]:
     from evals.data.hub import load_hub_captions
 
-    return (load_hub_captions if source.folder is None else load_captions)(source)
+    return load_hub_captions(source)
 
 
-def _hub_retrieval(source: Source) -> ImageText:
-    from evals.data.captions import load_captions
+def _hub_retrieval(source: Source) -> dict[str, ImageText]:
     from evals.data.hub import load_hub_retrieval
 
-    return (load_hub_retrieval if source.folder is None else load_captions)(source)
+    return load_hub_retrieval(source)
 
 
-def _scenes(source: Source) -> ImageText:
+def _hub_webdataset(source: Source) -> dict[str, ImageText]:
+    from evals.data.webdataset import load_hub_webdataset
+
+    return load_hub_webdataset(source)
+
+
+def _scenes(source: Source) -> dict[str, ImageText]:
     from evals.data.scenes import load_scenes
 
     return load_scenes(source)
 
 
-LOAD: dict[str, Callable[[Source], ImageText]] = {
-    "captions": _captions,
+Load = Callable[[Source], dict[str, ImageText]]
+LOAD: dict[str, Load] = {
+    "captions": _hub_captions,
     "hub_captions": _hub_captions,
     "hub_retrieval": _hub_retrieval,
+    "hub_webdataset": _hub_webdataset,
     "scenes": _scenes,
 }
 
 
-def load(loader: str, source: Source) -> ImageText:
-    """The subset that `source` names, read by LOAD[loader]; a local folder goes before the Hub."""
+def load(loader: str, source: Source) -> dict[str, ImageText]:
+    """The subsets that `source` names: from its folder, in whatever layout, when it has one, else by LOAD[loader]."""
     if loader not in LOAD:
         raise ConfigError(f"No loader {loader!r} (`data` of a benchmark's row). Use one of {', '.join(LOAD)}.")
+    if source.folder is not None and loader != "scenes":
+        from evals.data.local import load_local
+
+        return load_local(source)
     return LOAD[loader](source)
 
 
@@ -62,12 +66,16 @@ def subset_of(data: ImageText, limit: int, seed: int = 0) -> ImageText:
         return data
     by_chance = sorted(range(len(data.images)), key=lambda i: sha256(f"{seed}:{data.images.ids[i]}".encode()).digest())
     images = sorted(by_chance[:limit])
-    texts = np.flatnonzero(np.isin(data.image_of_text, images)).tolist()
+    pairs = np.concatenate([np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1), data.also])
+    pairs = pairs[np.isin(pairs[:, 1], images)]
+    texts, first = np.unique(pairs[:, 0], return_index=True)
+    pairs = np.stack([np.searchsorted(texts, pairs[:, 0]), np.searchsorted(images, pairs[:, 1])], axis=1)
     return replace(
         data,
         images=data.images.select(images),
-        texts=data.texts.select(texts),
-        image_of_text=np.searchsorted(images, data.image_of_text[texts]),
+        texts=data.texts.select(texts.tolist()),
+        image_of_text=pairs[first, 1],
+        also=np.delete(pairs, first, axis=0),
         origin={**data.origin, "limit": str(limit), "seed": str(seed)},
     )
 

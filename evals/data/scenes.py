@@ -110,29 +110,30 @@ class Pictures(Sequence[Any]):
         return Pictures(self.scenes[index]) if isinstance(index, slice) else render(self.scenes[index])
 
 
-def load_scenes(source: Source) -> ImageText:
-    """The test split in the language `source.subset`: 500 images, two captions each, the same images in each language.
+def load_scenes(source: Source) -> dict[str, ImageText]:
+    """The test split in the languages `source.subsets`: 500 images, two captions each, the same images in each language.
 
     An image's hash is over its size and its RGB bytes. Raises ConfigError for another language or split, and for a folder.
     """
-    if source.subset not in LANGUAGES:
-        raise ConfigError(f"scenes has no language {source.subset!r}; it has {', '.join(LANGUAGES)}")
+    if unknown := [name for name in source.subsets if name not in LANGUAGES]:
+        raise ConfigError(f"scenes has no language {unknown[0]!r}; it has {', '.join(LANGUAGES)}")
     if source.split != "test":
         raise ConfigError(f"scenes has no split {source.split!r} to measure; it has test")
     if source.folder is not None:
         raise ConfigError(f"scenes is generated, not read from {source.folder}; leave the folder out")
     scenes = test_scenes()
     ids = [f"scene-{i:04}" for i in range(len(scenes))]
-    texts = [captions(scene, source.subset) for scene in scenes]
+    images = Side("image", Pictures(scenes), ids, _image_hashes())
+    return {language: _in_language(language, scenes, images) for language in source.subsets}
+
+
+def _in_language(language: str, scenes: Sequence[Scene], images: Side) -> ImageText:
+    texts = [captions(scene, language) for scene in scenes]
     flat = [text for pair in texts for text in pair]
+    ids = [f"{images.ids[i]}-{language}-{j}" for i, pair in enumerate(texts) for j in range(len(pair))]
     return ImageText(
-        images=Side("image", Pictures(scenes), ids, _image_hashes()),
-        texts=Side(
-            "text",
-            flat,
-            [f"{ids[i]}-{source.subset}-{j}" for i, pair in enumerate(texts) for j in range(len(pair))],
-            [sha256(text.encode()).hexdigest() for text in flat],
-        ),
+        images=images,
+        texts=Side("text", flat, ids, [sha256(text.encode()).hexdigest() for text in flat], language=language),
         image_of_text=np.repeat(np.arange(len(scenes)), [len(pair) for pair in texts]),
         origin={"layout": "scenes", "generator": GENERATOR},
     )

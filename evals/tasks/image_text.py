@@ -1,7 +1,8 @@
 """Retrieval between images and their captions, in both directions.
 
 `t2i/R@k` is the share of captions whose image is among the k most similar images; `i2t/R@k` the share of images with one of
-their captions or more among the k most similar captions. Intervals resample images with all that belongs to them.
+their captions or more among the k most similar captions. Intervals resample images with all that belongs to them; a caption of
+several images goes with the first of them.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from evals.counting import Relevant
 from evals.metrics import mean, mean_rank, median_rank, per_query, tie_rate, truncate
 from evals.ranks import Ranks, cross_ranks
 from evals.schema import ImageText
@@ -47,7 +49,8 @@ def score(
     """Both directions at one dimension, from full-width rows."""
     x, y = truncate(images, dim), truncate(texts, dim)
     image_of_text = data.image_of_text
-    found = cross_ranks(x, y, image_of_text, device=device)
+    pairs = np.concatenate([np.stack([np.arange(len(texts)), image_of_text], axis=1), data.also])
+    found = cross_ranks(x, y, Relevant.of_pairs(pairs, len(texts)), device=device)
     return [
         _scores("t2i", dim, found.t2i, data, data.texts.ids, image_of_text, len(images)),
         _scores("i2t", dim, found.i2t, data, data.images.ids, np.arange(len(images)), len(texts)),

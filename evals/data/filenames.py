@@ -1,0 +1,46 @@
+"""Where the image of an id is stored, such that the id leads the loader of JSON lines there and nowhere else."""
+
+import re
+from hashlib import sha256
+from io import BytesIO
+
+SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
+FOLDER = "images"
+
+_PLAIN = re.compile(r"[\w@+=,():~-]([\w .@+=,():~-]{0,150}[\w@+=,():~-])?", re.ASCII)
+_TAKEN = ("captions", "captions.jsonl", "manifest.json")  # the loader would find these before the image
+
+
+def place_for(name: str, data: bytes, used: set[str]) -> tuple[str, str]:
+    """The file for the image of that id, and the name that its line of captions has for it: the id, if any file can have it.
+
+    `used` holds what former calls have taken; this call adds its own.
+    """
+    file, line = _plain_file(name), name
+    path, *above = _steps(file) if file else ("",)
+    if not file or path in used or f"{path}/" in used or any(folder.rstrip("/") in used for folder in above):
+        line = sha256(name.encode()).hexdigest()[:20] + _suffix(data)
+        file = f"{FOLDER}/{line}"
+    used.update(_steps(file))
+    return file, line
+
+
+def _plain_file(name: str) -> str | None:
+    parts = name.split("/")
+    if parts[0] in _TAKEN or not all(_PLAIN.fullmatch(part) for part in parts):
+        return None
+    return name if parts[0] == FOLDER and len(parts) > 1 else f"{FOLDER}/{name}"
+
+
+def _steps(file: str) -> list[str]:
+    """The file and, with a slash, the folders above it; some file systems take large and small letters for the same."""
+    parts = file.casefold().split("/")
+    return ["/".join(parts), *("/".join(parts[:n]) + "/" for n in range(1, len(parts)))]
+
+
+def _suffix(data: bytes) -> str:
+    """The usual ending of its format; `data` can be decoded."""
+    from PIL import Image
+
+    with Image.open(BytesIO(data)) as image:
+        return SUFFIXES[image.format or ""]
