@@ -14,6 +14,7 @@ from evals.schema import ConfigError
 DTYPES = ("float32", "bfloat16", "float16")
 ATTENTION = ("auto", "sdpa", "varlen", "flash_attn")
 PREPROCESS = ("exact", "fast")
+ENCODER_OPTIONS = ("device", "dtype", "attention", "preprocess", "compile", "max_length", "batch_tokens", "batch_images")
 
 
 @dataclass(frozen=True)

@@ -1,56 +1,25 @@
 """Evaluate models on benchmarks: the composition root, and
 
 python -m evals.run flickr8k --model PATH --data DIR [--limit N] [--dims 256,64] [--json]
+python -m evals.run --suite paper-v2 --model jina-clip-v2
+python -m evals.run --list
 """
 
-import hashlib
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from evals.catalog import Benchmark, ModelRef, benchmark, resolve_model
+from evals.catalog import Benchmark, ModelRef, Suite, benchmark, resolve_model
+from evals.catalog import suite as find_suite
 from evals.cli import Log, as_eval_error, exit_with, new_app, reported
-from evals.options import Options, dims_list, takes_options
-from evals.schema import ConfigError, EvalError, ImageText, Side, Source
+from evals.evaluate import Outcome, Parts, evaluate
+from evals.options import ENCODER_OPTIONS, Options, dims_list, takes_options
+from evals.schema import ConfigError, EvalError
 
-if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
-    from evals.records import MetricLine
+if TYPE_CHECKING:
     from evals.schema import Encoder
-    from evals.store import Store
-    from evals.tasks.image_text import Scores
-
-
-class Outcome(NamedTuple):
-    """One benchmark by one model: the record's folder, what it says, and how much had to be encoded for it."""
-
-    path: Path
-    benchmark: Benchmark
-    model: str
-    partial: dict[str, Any] | None
-    encoded: dict[str, int]
-    scores: dict[str, list["Scores"]]
-
-
-@dataclass
-class Costs:
-    """What a run has cost so far: seconds a phase, and items encoded."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    encoded: dict[str, int] = field(default_factory=lambda: {"image": 0, "text": 0})
-
-    def add(self, phase: str, since: float) -> None:
-        self.seconds[phase] = round(self.seconds.get(phase, 0.0) + time.monotonic() - since, 3)
-
-
-class Parts(NamedTuple):
-    """The subsets of a benchmark, and why they are not the whole of it (None: they are)."""
-
-    subsets: dict[str, ImageText]
-    partial: dict[str, Any] | None
 
 
 class Failure(NamedTuple):
@@ -81,7 +50,7 @@ def evaluate_all(
             try:
                 encoder = encoder or build_encoder(ref, options)
                 if row.name not in loaded:
-                    loaded[row.name] = _load(row, options)
+                    loaded[row.name] = load_parts(row, options)
                 outcomes.append(evaluate(row, loaded[row.name], encoder, dims_of(encoder.dim), options, log))
             except (EvalError, OSError) as error:
                 failures.append(Failure(row.name, ref.name, as_eval_error(error)))
@@ -101,233 +70,105 @@ def _check_names(rows: Sequence[Benchmark], refs: Sequence[ModelRef], options: O
 
 def build_encoder(ref: ModelRef, options: Options) -> "Encoder":
     """The encoder of a model, fingerprinted but not loaded yet."""
-    from evals.encoders import ENCODERS
+    from evals.encoders import build
 
-    return ENCODERS[ref.encoder](
-        name=ref.name,
-        folder=ref.folder,
-        repo=ref.repo,
-        revision=ref.revision,
-        device=options.device,
-        dtype=options.dtype,
-        attention=options.attention,
-        preprocess=options.preprocess,
-        compile=options.compile,
-        max_length=options.max_length,
-        batch_tokens=options.batch_tokens,
-        batch_images=options.batch_images,
+    place = {"name": ref.name, "folder": ref.folder, "repo": ref.repo, "revision": ref.revision, "spec": ref.spec}
+    return build(
+        ref.encoder,
+        place,
+        {name: getattr(options, name) for name in ENCODER_OPTIONS},
+        {name: getattr(Options(), name) for name in ENCODER_OPTIONS},
     )
 
 
-def evaluate(row: Benchmark, loaded: Parts, encoder: "Encoder", dims: Sequence[int], options: Options, log: Log) -> Outcome:
-    """Encode what is missing, score every dimension, and write the record."""
-    from evals.store import Store
-    from evals.tasks import TASKS
-
-    started, costs = time.time(), Costs()
-    dims = _checked_dims(dims, encoder)
-    store = Store(options.store)
-    parts, partial = loaded
-    scores: dict[str, list[Scores]] = {}
-    zero_rows = 0
-    for subset, data in parts.items():
-        log.info(f"{row.name} {subset}: {len(data.images):,} images, {len(data.texts):,} texts, by {encoder.name}")
-        images, texts = (_embed(store, encoder, side, log, costs) for side in (data.images, data.texts))
-        zero_rows += int((~images.any(axis=1)).sum() + (~texts.any(axis=1)).sum())
-        since = time.monotonic()
-        where = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
-        scores[subset] = [s for dim in dims for s in TASKS[row.task](images, texts, data, dim=dim, device=where)]
-        costs.add("score", since)
-    path = _write(row, encoder, dims, options, parts, partial, scores, costs, started, zero_rows)
-    return Outcome(path, row, encoder.name, partial, dict(costs.encoded), scores)
-
-
-def _load(row: Benchmark, options: Options) -> Parts:
+def load_parts(row: Benchmark, options: Options) -> Parts:
+    """The data of a benchmark, counted."""
     from evals.data import check_counts, load, subset_of
+    from evals.schema import CaptionProtocol, Source
 
-    parts: dict[str, ImageText] = {}
     partial: dict[str, Any] = {}
     names = options.subset_names or row.subsets
     if set(names) != set(row.subsets):
         partial["subsets"] = list(names)
-    for subset in names:
-        source = Source(
-            subset=subset,
-            split=row.split,
-            folder=options.data.expanduser() if options.data else None,
-            repo=row.hub.repo if row.hub else None,
-            revision=row.hub.revision if row.hub else None,
-        )
-        data = load(row.data, source)
-        if check_counts(data, images=row.images, texts=row.texts, allow_subset=options.allow_subset, name=f"{row.name} {subset}"):
+    source = Source(
+        subsets=tuple(names),
+        split=row.split,
+        folder=_folder(row, options.data) if options.data else None,
+        repo=row.hub.repo if row.hub else None,
+        revision=row.hub.revision if row.hub else None,
+        protocol=CaptionProtocol(**row.protocol.model_dump()),
+    )
+    parts = load(row.data, source)
+    for subset, data in parts.items():
+        texts = row.count_texts(subset)
+        if check_counts(data, images=row.images, texts=texts, allow_subset=options.allow_subset, name=f"{row.name} {subset}"):
             partial["allow_subset"] = True
         if options.limit is not None and options.limit < len(data.images):
             partial |= {"limit": options.limit, "seed": 0}
-            data = subset_of(data, options.limit, seed=0)
-        parts[subset] = data
+            parts[subset] = subset_of(data, options.limit, seed=0)
     return Parts(parts, partial or None)
 
 
-def _embed(store: "Store", encoder: "Encoder", side: Side, log: Log, costs: Costs) -> Any:
-    missing = store.missing(encoder, side)
-    since = time.monotonic()
-    if side.kind == "image" and missing:  # a broken file is found now, not after an hour of encoding
-        from evals.data.images import verify
-
-        verify(side.items, missing)
-    with log.progress(f"{encoder.name}: encoding {side.kind}s") as progress:
-        rows, encoded = store.embed(encoder, side, progress=progress)
-    costs.encoded[side.kind] += encoded
-    costs.add(f"encode_{side.kind}", since)
-    return rows
-
-
-def _checked_dims(dims: Sequence[int], encoder: "Encoder") -> tuple[int, ...]:
-    if wrong := [dim for dim in dims if not 1 <= dim <= encoder.dim]:
-        raise ConfigError(f"--dims {','.join(map(str, wrong))}: {encoder.name} has {encoder.dim} dimensions.")
-    return tuple(sorted(set(dims), reverse=True))
-
-
-def _write(
-    row: Benchmark,
-    encoder: "Encoder",
-    dims: Sequence[int],
-    options: Options,
-    parts: dict[str, ImageText],
-    partial: dict[str, Any] | None,
-    scores: dict[str, list["Scores"]],
-    costs: Costs,
-    started: float,
-    zero_rows: int,
-) -> Path:
-    from evals.provenance import command, host, packages, peak_memory, source_state, utc
-    from evals.records import write_run
-
-    manifest = {
-        # A part of a benchmark has a key of its own, so that no table or baseline can take it for the whole.
-        "benchmark": f"{row.name}.partial" if partial else row.name,
-        "model": encoder.name,
-        "partial": partial,
-        "status": "complete",
-        "command": command(),
-        "config": {name: _plain(value) for name, value in vars(options).items()}
-        | {"model": encoder.name, "dims": dims, "subsets": list(parts), "row": row.model_dump(mode="json")},
-        "started": utc(started),
-        "finished": utc(time.time()),
-        "host": host(),
-        "packages": packages(),
-        "source": source_state(),
-        "encoder": {
-            "name": encoder.name,
-            "dim": encoder.dim,
-            "fingerprint": dict(encoder.fingerprint),
-            "source": getattr(encoder, "source", {}),
-        },
-        "data": {
-            subset: {
-                "origin": dict(data.origin),
-                "content": content_hash(data),
-                "images": len(data.images),
-                "texts": len(data.texts),
-            }
-            for subset, data in parts.items()
-        },
-        "batches": getattr(encoder, "batches", {}),
-        "encoded": costs.encoded,
-        "skipped": [],
-        "zero_rows": zero_rows,
-        "seconds": costs.seconds,
-        "peak_memory_mb": peak_memory(),
-    }
-    return write_run(options.results, manifest=manifest, metrics=metric_lines(scores), queries=query_table(scores))
-
-
-def metric_lines(scores: dict[str, list["Scores"]]) -> list["MetricLine"]:
-    """The lines of metrics.jsonl, in the order of the table."""
-    from evals.records import MetricLine
-
-    lines = []
-    for subset, every in scores.items():
-        for s in every:
-            for name, (value, interval) in s.values.items():
-                metric, _, k = name.partition("@")
-                lines.append(
-                    MetricLine(
-                        subset=subset,
-                        direction=s.direction,
-                        dim=s.dim,
-                        precision="float32",
-                        metric=metric,
-                        k=int(k) if k else None,
-                        value=value,
-                        ci_low=interval.low if interval else None,
-                        ci_high=interval.high if interval else None,
-                        n_queries=len(s.ranks),
-                        n_gallery=s.n_gallery,
-                        tie_rate=s.tie_rate,
-                    )
-                )
-    return lines
-
-
-def query_table(scores: dict[str, list["Scores"]]) -> Any:
-    """The rows of queries.parquet as an Arrow table; the ids of a subset's queries are there once, whatever the dimensions."""
-    import pyarrow as pa
-
-    ids: dict[tuple[str, str], dict[str, Any]] = {}
-    tables = []
-    for subset, every in scores.items():
-        for s in every:
-            if (key := (subset, s.direction)) not in ids:
-                ids[key] = {"query_id": pa.array(s.query_ids, pa.string()), "group_id": pa.array(s.group_ids, pa.string())}
-            same = {"subset": subset, "direction": s.direction, "dim": s.dim, "precision": "float32"}
-            columns = {name: pa.repeat(value, len(s.ranks)) for name, value in same.items()}
-            tables.append(pa.table(columns | ids[key] | vars(s.ranks)))
-    return pa.concat_tables(tables)
-
-
-def content_hash(data: ImageText) -> str:
-    """One hash over what is measured: every image, every text, and which belong together; not the ids."""
-    digest = hashlib.sha256()
-    for part in (*data.images.hashes, *data.texts.hashes):
-        digest.update(part.encode())
-    digest.update(data.image_of_text.astype("<i8").tobytes())
-    return digest.hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+def _folder(row: Benchmark, data: Path) -> Path:
+    """`--data DIR` is the benchmark's folder, or holds one for each benchmark, as `evals.data prepare` makes them."""
+    own = data.expanduser() / (row.folder or row.name)
+    return own if own.is_dir() else data.expanduser()
 
 
 app = new_app()
-Models = Annotated[list[str], typer.Option("--model", "-m", help="Row of configs/models.yaml, folder, or Hub id. Repeatable.")]
+Models = Annotated[
+    list[str],
+    typer.Option(
+        "--model", "-m", help="Row of configs/models.yaml, folder, Hub id, open_clip:ARCH/TAG, st:PATH, api:URL. Repeatable."
+    ),
+]
 
 
 @app.command()
 @takes_options
 def run(
-    benchmarks: Annotated[list[str], typer.Argument(metavar="BENCHMARK...", help="Rows of configs/benchmarks.yaml.")],
-    model: Models,
     options: dict[str, Any],
+    benchmarks: Annotated[
+        list[str] | None, typer.Argument(metavar="BENCHMARK...", help="Rows of configs/benchmarks.yaml.")
+    ] = None,
+    model: Models = [],  # noqa: B006 - typer copies it
+    suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help="Row of configs/suites.yaml. Repeatable.")] = None,
     dims: Annotated[str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Show all benchmarks and suites, and leave.")] = False,
 ) -> None:
     """Evaluate models on benchmarks: encode what is missing, score both directions, write the record."""
     with reported(json=options["json"]) as log:
+        if listed:
+            from evals.listing import as_json, print_list
+
+            log.output(as_json(Options(**options).data)) if log.json else print_list(Options(**options).data)
+            return
+        chosen = [find_suite(name) for name in suite or ()]
+        names = [*(benchmarks or ()), *(name for one in chosen for name in one.benchmarks)]
+        if not names or not model:
+            raise ConfigError("Name one benchmark or --suite at least, and a --model. --list shows what there is.")
         asked = dims_list(dims)
-        finish(*evaluate_all(benchmarks, model, lambda width: asked or (width,), Options(**options), log), log)
+        finish(*evaluate_all(names, model, lambda width: asked or (width,), Options(**options), log), log, suites=chosen)
 
 
 def finish(
-    outcomes: Sequence[Outcome], failures: Sequence[Failure], log: Log, *also: Callable[[Sequence[Outcome]], None]
+    outcomes: Sequence[Outcome],
+    failures: Sequence[Failure],
+    log: Log,
+    *also: Callable[[Sequence[Outcome]], None],
+    suites: Sequence[Suite] = (),
 ) -> None:
     """Show what was measured (`also`: further views), then end with the exit code of the first failure, if there is one."""
-    from evals.show import as_json, print_outcomes
+    from evals.averages import averages
+    from evals.show import as_json, print_averages, print_outcomes
 
+    means = [mean for suite in suites for mean in averages(suite, outcomes)]
     if log.json:
-        log.output(as_json(outcomes, failures))
+        log.output(as_json(outcomes, failures, means))
     else:
         for view in (print_outcomes, *also):
             view(outcomes)
+        print_averages(means)
     if failures:
         raise typer.Exit(failures[0].error.exit_code)
 

@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from evals.run import Failure, Outcome, metric_lines
+from evals.averages import Mean
+from evals.evaluate import Outcome, metric_lines
+from evals.run import Failure
 from evals.tasks.image_text import Value
 
 SHOWN = ("R@1", "R@5", "R@10")
@@ -94,7 +96,19 @@ def print_kept(outcomes: Sequence[Outcome]) -> None:
         out.print()
 
 
-def as_json(outcomes: Sequence[Outcome], failures: Sequence[Failure] = ()) -> dict[str, Any]:
+def print_averages(means: Sequence[Mean]) -> None:
+    """A line for each average of a suite: the value in per cent, or which members it lacks."""
+    out = console()
+    for mean in means:
+        head = f"{mean.suite}: {mean.title} · {mean.model} · {mean.direction} {mean.metric}, dim {mean.dim}"
+        if mean.value is not None:
+            out.print(f"{escape(head)}: [bold]{100 * mean.value:.2f}[/bold] ({mean.members} of {mean.members})", highlight=False)
+        else:
+            have = mean.members - len(mean.missing)
+            out.print(f"{escape(head)}: none, {have} of {mean.members}; {mean.missing[0]} … missing", highlight=False)
+
+
+def as_json(outcomes: Sequence[Outcome], failures: Sequence[Failure] = (), means: Sequence[Mean] = ()) -> dict[str, Any]:
     """The machine output of an evaluation."""
     return {
         "schema_version": 1,
@@ -109,6 +123,7 @@ def as_json(outcomes: Sequence[Outcome], failures: Sequence[Failure] = ()) -> di
             }
             for outcome in outcomes
         ],
+        "averages": [mean._asdict() for mean in means],
         "failures": [
             {"benchmark": f.benchmark, "model": f.model, "error": str(f.error), "exit_code": f.error.exit_code} for f in failures
         ],

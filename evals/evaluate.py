@@ -1,0 +1,208 @@
+"""One benchmark by one model: encode what is missing, score every dimension, write the record."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from evals.catalog import Benchmark
+from evals.cli import Log
+from evals.options import Options
+from evals.schema import ConfigError, ImageText, Side
+
+if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
+    from evals.records import MetricLine
+    from evals.schema import Encoder
+    from evals.store import Store
+    from evals.tasks.image_text import Scores
+
+
+class Outcome(NamedTuple):
+    """One benchmark by one model: the record's folder, what it says, and how much had to be encoded for it."""
+
+    path: Path
+    benchmark: Benchmark
+    model: str
+    partial: dict[str, Any] | None
+    encoded: dict[str, int]
+    scores: dict[str, list["Scores"]]
+
+
+@dataclass
+class Costs:
+    """What a run has cost so far: seconds a phase, and items encoded."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    encoded: dict[str, int] = field(default_factory=lambda: {"image": 0, "text": 0})
+
+    def add(self, phase: str, since: float) -> None:
+        self.seconds[phase] = round(self.seconds.get(phase, 0.0) + time.monotonic() - since, 3)
+
+
+class Parts(NamedTuple):
+    """The subsets of a benchmark, and why they are not the whole of it (None: they are)."""
+
+    subsets: dict[str, ImageText]
+    partial: dict[str, Any] | None
+
+
+def evaluate(row: Benchmark, loaded: Parts, encoder: "Encoder", dims: Sequence[int], options: Options, log: Log) -> Outcome:
+    """Encode what is missing, score every dimension, and write the record."""
+    from evals.store import Store
+    from evals.tasks import TASKS
+
+    started, costs = time.time(), Costs()
+    dims = _checked_dims(dims, encoder)
+    store = Store(options.store)
+    parts, partial = loaded
+    scores: dict[str, list[Scores]] = {}
+    zero_rows = 0
+    images, of = None, None
+    for subset, data in parts.items():
+        log.info(f"{row.name} {subset}: {len(data.images):,} images, {len(data.texts):,} texts, by {encoder.name}")
+        if images is None or data.images.hashes != of:  # languages share their images
+            images, of = _embed(store, encoder, data.images, log, costs), data.images.hashes
+            zero_rows += int((~images.any(axis=1)).sum())
+        texts = _embed(store, encoder, data.texts, log, costs)
+        zero_rows += int((~texts.any(axis=1)).sum())
+        since = time.monotonic()
+        where = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
+        scores[subset] = [s for dim in dims for s in TASKS[row.task](images, texts, data, dim=dim, device=where)]
+        costs.add("score", since)
+    path = _write(row, encoder, dims, options, parts, partial, scores, costs, started, zero_rows)
+    return Outcome(path, row, encoder.name, partial, dict(costs.encoded), scores)
+
+
+def _embed(store: "Store", encoder: "Encoder", side: Side, log: Log, costs: Costs) -> Any:
+    missing = store.missing(encoder, side)
+    since = time.monotonic()
+    if side.kind == "image" and missing:  # a broken file is found now, not after an hour of encoding
+        from evals.data.images import verify
+
+        verify(side.items, missing)
+    with log.progress(f"{encoder.name}: encoding {side.kind}s") as progress:
+        rows, encoded = store.embed(encoder, side, progress=progress)
+    costs.encoded[side.kind] += encoded
+    costs.add(f"encode_{side.kind}", since)
+    return rows
+
+
+def _checked_dims(dims: Sequence[int], encoder: "Encoder") -> tuple[int, ...]:
+    if wrong := [dim for dim in dims if not 1 <= dim <= encoder.dim]:
+        raise ConfigError(f"--dims {','.join(map(str, wrong))}: {encoder.name} has {encoder.dim} dimensions.")
+    return tuple(sorted(set(dims), reverse=True))
+
+
+def _write(
+    row: Benchmark,
+    encoder: "Encoder",
+    dims: Sequence[int],
+    options: Options,
+    parts: dict[str, ImageText],
+    partial: dict[str, Any] | None,
+    scores: dict[str, list["Scores"]],
+    costs: Costs,
+    started: float,
+    zero_rows: int,
+) -> Path:
+    from evals.provenance import command, host, packages, peak_memory, source_state, utc
+    from evals.records import write_run
+
+    manifest = {
+        # A part of a benchmark has a key of its own, so that no table or baseline can take it for the whole.
+        "benchmark": f"{row.name}.partial" if partial else row.name,
+        "model": encoder.name,
+        "partial": partial,
+        "status": "complete",
+        "command": command(),
+        "config": {name: _plain(value) for name, value in vars(options).items()}
+        | {"model": encoder.name, "dims": dims, "subsets": list(parts), "row": row.model_dump(mode="json")},
+        "started": utc(started),
+        "finished": utc(time.time()),
+        "host": host(),
+        "packages": packages(),
+        "source": source_state(),
+        "encoder": {
+            "name": encoder.name,
+            "dim": encoder.dim,
+            "fingerprint": dict(encoder.fingerprint),
+            "source": getattr(encoder, "source", {}),
+        },
+        "data": {
+            subset: {
+                "origin": dict(data.origin),
+                "content": content_hash(data),
+                "images": len(data.images),
+                "texts": len(data.texts),
+            }
+            for subset, data in parts.items()
+        },
+        "batches": getattr(encoder, "batches", {}),
+        "usage": dict(getattr(encoder, "usage", {})),  # requests and tokens of an API, since the command started
+        "encoded": costs.encoded,
+        "skipped": [],
+        "zero_rows": zero_rows,
+        "seconds": costs.seconds,
+        "peak_memory_mb": peak_memory(),
+    }
+    return write_run(options.results, manifest=manifest, metrics=metric_lines(scores), queries=query_table(scores))
+
+
+def metric_lines(scores: dict[str, list["Scores"]]) -> list["MetricLine"]:
+    """The lines of metrics.jsonl, in the order of the table."""
+    from evals.records import MetricLine
+
+    lines = []
+    for subset, every in scores.items():
+        for s in every:
+            for name, (value, interval) in s.values.items():
+                metric, _, k = name.partition("@")
+                lines.append(
+                    MetricLine(
+                        subset=subset,
+                        direction=s.direction,
+                        dim=s.dim,
+                        precision="float32",
+                        metric=metric,
+                        k=int(k) if k else None,
+                        value=value,
+                        ci_low=interval.low if interval else None,
+                        ci_high=interval.high if interval else None,
+                        n_queries=len(s.ranks),
+                        n_gallery=s.n_gallery,
+                        tie_rate=s.tie_rate,
+                    )
+                )
+    return lines
+
+
+def query_table(scores: dict[str, list["Scores"]]) -> Any:
+    """The rows of queries.parquet as an Arrow table; the ids of a subset's queries are there once, whatever the dimensions."""
+    import pyarrow as pa
+
+    ids: dict[tuple[str, str], dict[str, Any]] = {}
+    tables = []
+    for subset, every in scores.items():
+        for s in every:
+            if (key := (subset, s.direction)) not in ids:
+                ids[key] = {"query_id": pa.array(s.query_ids, pa.string()), "group_id": pa.array(s.group_ids, pa.string())}
+            same = {"subset": subset, "direction": s.direction, "dim": s.dim, "precision": "float32"}
+            columns = {name: pa.repeat(value, len(s.ranks)) for name, value in same.items()}
+            tables.append(pa.table(columns | ids[key] | vars(s.ranks)))
+    return pa.concat_tables(tables)
+
+
+def content_hash(data: ImageText) -> str:
+    """One hash over what is measured: every image, every text, and which belong together; not the ids."""
+    digest = hashlib.sha256()
+    for part in (*data.images.hashes, *data.texts.hashes):
+        digest.update(part.encode())
+    digest.update(data.image_of_text.astype("<i8").tobytes())
+    digest.update(data.also.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,59 @@
+"""What can be evaluated: `python -m evals.run --list`."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from evals.catalog import Benchmark, benchmarks, suites
+
+METRIC = "t2i and i2t R@1, R@5, R@10"
+
+
+def as_json(data: Path | None) -> dict[str, Any]:
+    """Benchmarks and suites as rows of a table; `here` tells whether the data is on this machine, `data` being `--data`."""
+    rows = [row.model_dump(mode="json") | {"metric": METRIC, "here": here(row, data)} for row in benchmarks().values()]
+    return {"schema_version": 1, "benchmarks": rows, "suites": [suite.model_dump(mode="json") for suite in suites().values()]}
+
+
+def print_list(data: Path | None) -> None:
+    """The same for a person."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from evals.show import console
+
+    out = console()
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("benchmark", no_wrap=True)
+    for name in ("images", "texts", "languages"):
+        table.add_column(name, justify="right")
+    table.add_column("data", overflow="fold")
+    table.add_column("here", no_wrap=True)
+    for row in benchmarks().values():
+        counts = sorted({row.count_texts(subset) for subset in row.subsets})
+        texts = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,}-{counts[-1]:,}"
+        languages = row.subsets[0] if len(row.subsets) == 1 else str(len(row.subsets))
+        table.add_row(row.name, f"{row.images:,}", texts, languages, source(row), "yes" if here(row, data) else "no")
+    out.print(table)
+    out.print(f"\nImages and texts are those of each language. Measured: {METRIC}.\n", highlight=False)
+    for suite in suites().values():
+        out.print(f"[bold]{suite.name}[/bold]  {escape(suite.title)}: {' '.join(suite.benchmarks)}", highlight=False)
+
+
+def source(row: Benchmark) -> str:
+    """Where the data comes from, in a word."""
+    if row.hub:
+        return f"{row.hub.repo}@{row.hub.revision[:7] if row.hub.revision else 'newest'}"
+    return "bundled" if row.data == "scenes" else "--data only"
+
+
+def here(row: Benchmark, data: Path | None = None) -> bool:
+    """Whether the data is on this machine: bundled, below `--data`, or with at least one file of data in the Hub's cache."""
+    if row.data == "scenes" or (data and (data.expanduser() / (row.folder or row.name)).is_dir()):
+        return True
+    if row.hub is None:
+        return False
+    cache = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser() / "hub")
+    snapshots = cache / f"datasets--{row.hub.repo.replace('/', '--')}" / "snapshots"
+    files = (snapshots.glob(f"{row.hub.revision or '*'}/**/*{kind}") for kind in (".parquet", ".tar"))
+    return any(next(found, None) is not None for found in files)

@@ -1,0 +1,166 @@
+"""Suites, their averages, the list of what there is, and options that a model does not have."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evals.averages import averages
+from evals.catalog import Average, ModelRef, Suite, benchmark, benchmarks, resolve_model, suite, suites
+from evals.encoders import ENCODERS, build
+from evals.evaluate import Outcome
+from evals.listing import as_json
+from evals.ranks import Ranks
+from evals.schema import ConfigError
+from evals.tasks.image_text import Scores, Value
+from tests.toys import HashEncoder
+
+TOY = Suite(
+    name="toy", title="Toy", benchmarks=("scenes",), averages={"two": Average(metric="R@1", of=("scenes/en", "scenes/de"))}
+)
+
+
+NONE = np.zeros(0, np.int64)
+RANKS = Ranks(NONE, NONE, NONE, np.zeros(0, np.float32), np.zeros(0))
+
+
+def result(partial: dict[str, Any] | None = None, **recalls: float) -> Outcome:
+    """An outcome of Scenes with this R@1 in each language."""
+    scores = {
+        language: [Scores("t2i", 8, {"R@1": Value(recall, None)}, RANKS, [], [], 0, 0.0)] for language, recall in recalls.items()
+    }
+    return Outcome(Path("run"), benchmark("scenes"), "m", partial, {}, scores)
+
+
+def test_an_average_is_over_its_members_and_nothing_else() -> None:
+    [mean] = averages(TOY, [result(en=0.5, de=0.25, fr=1.0)])
+    assert (mean.value, mean.members, mean.missing, mean.direction, mean.dim) == (0.375, 2, [], "t2i", 8)
+
+
+def test_an_average_without_all_members_has_no_value() -> None:
+    [mean] = averages(TOY, [result(en=0.5)])
+    assert (mean.value, mean.missing) == (None, ["scenes/de"])
+
+
+def test_whole_languages_are_members_and_parts_of_one_are_not() -> None:
+    some = {"subsets": ["en", "de"]}
+    assert averages(TOY, [result(some, en=0.5, de=0.25)])[0].value == 0.375
+    assert averages(TOY, [result(some | {"limit": 5}, en=0.5, de=0.25)]) == []
+
+
+def test_members_may_come_from_several_benchmarks() -> None:
+    both = Suite(
+        name="b", title="B", benchmarks=("scenes", "xtd"), averages={"x": Average(metric="R@1", of=("scenes/en", "xtd/jp"))}
+    )
+    xtd = result(jp=1.0)._replace(benchmark=benchmark("xtd"))
+    assert averages(both, [result(en=0.5), xtd])[0].value == 0.75
+
+
+def test_the_papers_averages_have_the_papers_members() -> None:
+    paper = suite("paper-v2").averages
+    counts = {title: len(average.of) for title, average in paper.items()}
+    assert list(counts.values()) == [2, 26, 10, 27]
+    crossmodal = paper["Crossmodal-3600 (26 languages)"].of
+    assert "xm3600-first/no" in crossmodal
+    assert "xm3600-first/fil" not in crossmodal
+    assert "xtd/jp" not in paper["Multilingual MS COCO (10 languages)"].of
+
+
+def test_crossmodal_has_all_its_captions_and_norwegian_is_a_language() -> None:
+    row = benchmark("xm3600")
+    assert sum(map(row.count_texts, row.subsets)) == 261_375
+    assert "no" in row.subsets
+    assert benchmark("xm3600-first").protocol.captions == "first"
+    assert len(benchmark("xtd200").subsets) == 27
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('"s": {title: "S", benchmarks: ["scnes"]}', "no benchmark 'scnes'. Did you mean scenes"),
+        ('"s": {title: "S", benchmarks: ["scenes"], averages: {"a": {of: ["scenes/xx"]}}}', "the suite has no scenes/xx"),
+        ('"s": {title: "S", benchmarks: ["scenes"], averages: {"a": {of: ["xtd/en"]}}}', "the suite has no xtd/en"),
+        ('"s": {title: "S", benchmarks: ["scenes"], averages: {"a": {metric: "R@x", of: ["scenes/en"]}}}', "averages.a.metric"),
+    ],
+)
+def test_a_suite_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "suites.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        suites(tmp_path / "suites.yaml")
+
+
+def test_the_list_tells_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    rows = {row["name"]: row["here"] for row in as_json(None)["benchmarks"]}
+    assert rows.keys() == benchmarks().keys()
+    assert [name for name, there in rows.items() if there] == ["scenes"]
+    (tmp_path / "data" / "xm3600").mkdir(parents=True)
+    commit = benchmark("flickr").hub.revision  # type: ignore[union-attr]
+    shard = tmp_path / "hub" / "datasets--mteb--flickr30kt2i" / "snapshots" / str(commit) / "data" / "x.parquet"
+    shard.parent.mkdir(parents=True)
+    shard.touch()
+    here = {row["name"] for row in as_json(tmp_path / "data")["benchmarks"] if row["here"]}
+    assert here == {"scenes", "flickr", "flickr-quoted", "xm3600", "xm3600-first"}
+
+
+def test_the_command_lists_and_runs_a_suite(tmp_path: Path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "evals.run", *arguments, "--json"]
+        return subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=120)
+
+    listed = json.loads(run("--list").stdout)
+    assert {"smoke", "ci", "paper-v1", "paper-v2", "multilingual"} == {row["name"] for row in listed["suites"]}
+    done = run("--suite", "smoke", "--model", "tiny", "--results", str(tmp_path / "runs"), "--store", str(tmp_path / "store"))
+    assert done.returncode == 0, done.stderr
+    t2i, i2t = json.loads(done.stdout)["averages"]
+    assert 0.5 < t2i["value"] < i2t["value"] < 1
+    assert (t2i["members"], t2i["missing"]) == (6, [])
+    assert run("--model", "tiny").returncode == 2
+    assert "No suite 'smok'. Did you mean smoke?" in run("--suite", "smok", "--model", "tiny").stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "spec"),
+    [
+        ("open_clip:ViT-B-32/openai", "open_clip", "ViT-B-32/openai"),
+        ("st:sentence-transformers/all-MiniLM-L6-v2", "sentence_transformers", "sentence-transformers/all-MiniLM-L6-v2"),
+        ("api:https://api.jina.ai/v1/embeddings#jina-clip-v2", "api", "https://api.jina.ai/v1/embeddings#jina-clip-v2"),
+    ],
+)
+def test_a_rival_is_named_by_its_kind_and_what_follows(name: str, encoder: str, spec: str) -> None:
+    ref = resolve_model(name)
+    assert (ref.encoder, ref.spec) == (encoder, spec)
+    assert "/" not in ref.name and ":" not in ref.name
+
+
+def test_every_rival_in_the_configuration_is_known_to_open_clip() -> None:
+    open_clip = pytest.importorskip("open_clip")
+    from evals.catalog import models
+
+    specs = [row.spec for row in models().values() if row.encoder == "open_clip"]
+    assert len(specs) == 5
+    assert {tuple(str(spec).split("/")) for spec in specs} <= set(open_clip.list_pretrained())
+
+
+def test_an_option_that_a_model_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plain(HashEncoder):
+        def __init__(self, *, name: str, device: str | None = None) -> None:
+            super().__init__(name=name)
+            self.device = device
+
+    monkeypatch.setitem(ENCODERS, "api", lambda: Plain)  # type: ignore[arg-type]
+    defaults = {"device": None, "compile": False}
+    built: Any = build("api", {"name": "m", "spec": "x"}, {"device": "cpu", "compile": False}, defaults)
+    assert (built.name, built.device) == ("m", "cpu")
+    with pytest.raises(ConfigError, match="--compile means nothing to m, which is api"):
+        build("api", {"name": "m", "spec": "x"}, {"device": "cpu", "compile": True}, defaults)
+
+
+def test_a_prefix_without_anything_is_refused() -> None:
+    with pytest.raises(ConfigError, match="nothing behind the colon"):
+        resolve_model("st:")
+    assert resolve_model("tiny") == ModelRef("tiny", "jina_clip", resolve_model("tiny").folder)
