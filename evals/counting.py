@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DEPTH = 10  # of nDCG: places after the tenth add nothing to it
 DOC_BLOCK = 2048  # documents scored at once: the block of scores stays in the cache while it is counted
 DEVICE_BLOCK = 2**15  # the same on an accelerator, where starting an operation costs more than doing it
+FILLED = 256  # documents of a block: a multiple of it on a CPU
+FEW = 128  # queries that are not worth a thread
 GROUP = 64  # documents that are counted, or not, together
 DENSE_SHARE = 1 / 32  # a pair that is gathered costs about as much as 32 pairs of a float64 matmul
 
@@ -163,18 +165,23 @@ def count_all(
 
     with _full_float32(), one_thread_each() as threads:
         workers = min(THREADS, threads) if on_host else 1
-        if len(queries) > chunk:  # as many strips for each thread, all about as long
+        if len(queries) > min(chunk, FEW * workers):  # as many strips for each thread, all about as long
             chunk = -(-len(queries) // (-(-len(queries) // (chunk * workers)) * workers))
         in_threads(strip, range(0, len(queries), chunk), workers)
 
 
 def products(queries: "torch.Tensor", docs: "torch.Tensor") -> "torch.Tensor":
-    """Float32 dot products `c b`: on a CPU by oneDNN, where torch.mm would take MKL, which is slower."""
+    """Float32 dot products `c b`: on a CPU by oneDNN, where torch.mm would take MKL, which is slower.
+
+    oneDNN compiles and keeps a kernel for every shape that it meets, so documents are filled up to a multiple of FILLED.
+    """
     import torch
 
-    if queries.device.type == "cpu" and torch.backends.mkldnn.is_available():
-        return torch.ops.mkldnn._linear_pointwise(queries, docs, None, "none", [], "none")  # type: ignore[no-any-return]
-    return torch.mm(queries, docs.T)
+    if queries.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return torch.mm(queries, docs.T)
+    rows = torch.nn.functional.pad(docs, (0, 0, 0, -len(docs) % FILLED))
+    scores: torch.Tensor = torch.ops.mkldnn._linear_pointwise(queries, rows, None, "none", [], "none")
+    return scores[:, : len(docs)]
 
 
 def _add_counts(block: _Block, search: Search, lock: Lock) -> None:

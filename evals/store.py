@@ -38,13 +38,20 @@ class Embedded(NamedTuple):
     encoded: int
 
 
+class _Index(NamedTuple):
+    """What lies in a key folder: its shards, and the shard and row of each content hash."""
+
+    shards: set[str]
+    places: dict[str, tuple[str, int]]
+
+
 class Store:
     """The embeddings below one folder. Several processes may share it: whoever comes second waits and then reads."""
 
     def __init__(self, root: Path, *, shard_rows: int | None = None) -> None:
         self.root = root
         self.shard_rows = shard_rows
-        self._found: dict[Path, dict[str, list[str]]] = {}  # per key folder: shard name -> content hashes of its rows
+        self._found: dict[Path, _Index] = {}  # of each key folder
 
     def missing(self, encoder: Encoder, side: Side) -> list[int]:
         """Indices of the first occurrence of every item that is not stored yet."""
@@ -128,23 +135,25 @@ class Store:
                 shard = _read_shard(folder, name, dim)
             except _DamagedError as error:
                 _set_aside(folder, name, str(error))
-                del self._found[folder][name]
                 continue
             rows |= {item: shard[row] for item, row in items}
         return rows
 
     def _rows_by_hash(self, folder: Path) -> dict[str, tuple[str, int]]:
         """Where each stored item lies. Sidecars already read are not read again; they never change."""
-        known = self._found.setdefault(folder, {})
+        found = self._found.setdefault(folder, _Index(set(), {}))
         present = {path.stem for path in folder.glob("*.json") if path.name != "key.json"}
-        for name in known.keys() - present:
-            del known[name]
-        for name in sorted(present - known.keys()):
+        if found.shards - present:  # some were set aside, by us or by another process
+            found = self._found[folder] = _Index(set(), {})
+        for name in sorted(present - found.shards):
             try:
-                known[name] = [str(item) for item in _read_sidecar(folder, name)["items"]]
+                items = _read_sidecar(folder, name)["items"]
             except _DamagedError as error:
                 _set_aside(folder, name, str(error))
-        return {item: (name, row) for name, items in known.items() for row, item in enumerate(items)}
+                continue
+            found.shards.add(name)
+            found.places.update((str(item), (name, row)) for row, item in enumerate(items))
+        return found.places
 
     def _folder(self, encoder: Encoder, side: Side) -> Path:
         return self.root / hashlib.sha256(_canonical(_identity(encoder, side))).hexdigest()[:32]
