@@ -11,7 +11,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,18 @@ class Lap(NamedTuple):
     def best(self) -> float:
         """The fastest round: what the machine can do when nothing disturbs it."""
         return min(self.seconds)
+
+
+class Silent:
+    """A log, as evals.cli.Log, that shows nothing."""
+
+    json = False
+
+    def info(self, message: str) -> None: ...
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        yield lambda done, total: None
 
 
 def parse(about: str, extra: Callable[[argparse.ArgumentParser], Any] = lambda parser: None) -> argparse.Namespace:

@@ -14,14 +14,13 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.harness import finish, parse, race
+from benchmarks.harness import Silent, finish, parse, race
 
 if TYPE_CHECKING:  # the model and the peer are imported where they are used, so that --help answers at once
     from evals.encoders.jina import JinaEncoder
@@ -146,7 +145,7 @@ def ours(encoder: "JinaEncoder", data: Data, dims: Sequence[int], folder: Path) 
     )  # fmt: skip
     with tempfile.TemporaryDirectory(dir=folder) as fresh:
         options = Options(results=Path(fresh) / "runs", store=Path(fresh) / "store", device=encoder.device)
-        outcome = evaluate(row, Parts(_subsets(data), None), encoder, dims, options, _Silent())
+        outcome = evaluate(row, Parts(_subsets(data), None), encoder, dims, options, Silent())
     found: Recalls = {}
     for language, every in outcome.scores.items():
         for scores in every:
@@ -290,18 +289,6 @@ def _full_size(folder: Path) -> Path:
 
     torch.manual_seed(0)
     return JinaCLIP(V2, tokenizer=JinaCLIP.from_pretrained(TINY, device="cpu").tokenizer).save_pretrained(folder)
-
-
-class _Silent:
-    """A log that shows nothing."""
-
-    json = False
-
-    def info(self, message: str) -> None: ...
-
-    @contextmanager
-    def progress(self, title: str) -> Any:
-        yield lambda done, total: None
 
 
 def _spread(every: Sequence[tuple[str, int]], limit: int | None) -> list[tuple[str, int]]:
