@@ -22,6 +22,11 @@ demo: $(VENV)/.core ## evaluate the bundled model on the bundled benchmark: six 
 eval-%: $(VENV)/.core ## evaluate MODEL on a benchmark, e.g. make eval-flickr MODEL=tiny DATA=folder ARGS=--allow-subset
 	@$(BIN)/python -m evals.run $* --model "$(MODEL)" $(if $(DATA),--data "$(DATA)") $(ARGS)
 
+# Suites of mteb tasks take the extra mteb.
+MTEB_SUITES := mteb-eng-retrieval mteb-eng-sts mteb-multilingual-sts vidore mieb-lite
+$(MTEB_SUITES:%=eval-%): eval-%: $(VENV)/.mteb
+	@$(BIN)/python -m evals.run --suite $* --model "$(MODEL)" $(if $(DATA),--data "$(DATA)") $(ARGS)
+
 test: $(VENV)/.dev ## run the tests
 	@$(BIN)/python -m pytest -q $(ARGS)
 
@@ -29,7 +34,7 @@ test-slow: $(VENV)/.dev ## run the exhaustive and full-size tests (minutes, 12 G
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
 
 bench: $(VENV)/.bench ## time everything beside its peers, small sizes, into benchmarks/results/ (about 10 minutes)
-	@for name in text_tower vision_tower recall multilingual crossmodal startup decode; do \
+	@for name in text_tower vision_tower recall search multilingual crossmodal startup decode; do \
 		$(BIN)/python -m benchmarks.$$name --small $(ARGS) || exit 1; done
 
 lint: $(VENV)/.dev ## check style and types
@@ -65,6 +70,11 @@ $(VENV)/.core: $(VENV)/.venv pyproject.toml requirements.lock
 $(VENV)/.dev: $(VENV)/.venv pyproject.toml requirements.lock
 	@echo "installing the core and the dev extra into $(VENV)" >&2
 	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[dev]'
+	@touch $(VENV)/.core $@
+
+$(VENV)/.mteb: $(VENV)/.venv pyproject.toml requirements.lock
+	@echo "installing the core and the mteb extra into $(VENV)" >&2
+	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[mteb]'
 	@touch $(VENV)/.core $@
 
 $(VENV)/.bench: $(VENV)/.venv pyproject.toml requirements.lock

@@ -1,4 +1,4 @@
-"""The rows of configs/*.yaml, validated: every benchmark and model that can be named on a command line."""
+"""The rows of configs/*.yaml, validated: every benchmark and model that can be named on a command line (suites: evals.suites)."""
 
 import difflib
 import os
@@ -21,7 +21,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # a row's key is a make target, a f
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(\w[\w-]*(?:[./][\w-]+)*))?")
 
 
-class _Row(BaseModel):
+class Row(BaseModel):
+    """What every row of configs/*.yaml has: unknown keys are refused, nothing is converted, nothing changes later."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
@@ -45,14 +47,14 @@ def _inside(path: str) -> str:
     return path
 
 
-class Hub(_Row):
+class Hub(Row):
     """A dataset repo on the Hub; `revision` is a full commit, or null for the newest, which is then recorded."""
 
     repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
     revision: Revision | None
 
 
-class Captions(_Row):
+class Captions(Row):
     """The caption protocol of a row, see evals.schema.CaptionProtocol."""
 
     captions: Literal["all", "first"] | Count = "all"
@@ -60,7 +62,7 @@ class Captions(_Row):
     duplicates: Literal["own", "merged"] = "own"
 
 
-class Benchmark(_Row):
+class Benchmark(Row):
     """A benchmark: `data` names its loader, `images` and `texts` are the exact counts of every subset."""
 
     name: str
@@ -93,7 +95,7 @@ EncoderName = Literal["jina_clip", "open_clip", "sentence_transformers", "api"]
 PREFIXES: dict[str, EncoderName] = {"open_clip": "open_clip", "st": "sentence_transformers", "api": "api"}  # of --model
 
 
-class ModelRow(_Row):
+class ModelRow(Row):
     """A model: jina-clip in a folder below the repository root or a Hub repo at a full commit, or a rival by its `spec`.
 
     `spec` is what stands behind `open_clip:`, `st:` or `api:` in `--model`.
@@ -132,62 +134,21 @@ class ModelRef:
     spec: str | None = None
 
 
-class Average(_Row):
-    """A mean over members, `benchmark/subset` each, of `metric` (`R@5`), one value a direction; nothing else enters it."""
-
-    metric: Annotated[str, Field(pattern=r"^(R@\d+|MRR|nDCG@10)$")] = "R@5"
-    of: Annotated[
-        tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*/\w[\w.-]*$")], ...], Field(strict=False, min_length=1)
-    ]
-
-
-class Suite(_Row):
-    """Rows that are run together, and the averages over some of their subsets that are reported."""
-
-    name: str
-    title: Text
-    benchmarks: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
-    averages: dict[str, Average] = {}
-    about: Text | None = None
-
-
 def benchmarks(path: Path | None = None) -> dict[str, Benchmark]:
-    """All rows of benchmarks.yaml by name, in the order of the file; ConfigError names file, row, field and problem."""
-    return _rows(path or CONFIGS / "benchmarks.yaml", Benchmark)
+    """All rows of benchmarks.yaml by name, in the order of the file."""
+    return read_rows(path or CONFIGS / "benchmarks.yaml", Benchmark)
 
 
 def models(path: Path | None = None) -> dict[str, ModelRow]:
     """All rows of models.yaml by name, in the order of the file."""
-    return _rows(path or CONFIGS / "models.yaml", ModelRow)
-
-
-def suites(path: Path | None = None) -> dict[str, Suite]:
-    """All rows of suites.yaml by name; ConfigError also when one names a benchmark or subset that there is not."""
-    file, known = path or CONFIGS / "suites.yaml", benchmarks()
-    found = _rows(file, Suite)
-    for suite in found.values():
-        if absent := [name for name in suite.benchmarks if name not in known]:
-            raise ConfigError(f"{file}, row {suite.name}: no benchmark {absent[0]!r}.{_nearest(absent[0], known)}")
-        for title, average in suite.averages.items():
-            for name, _, subset in (member.partition("/") for member in average.of):
-                if name not in suite.benchmarks or subset not in known[name].subsets:
-                    raise ConfigError(f"{file}, row {suite.name}, average {title!r}: the suite has no {name}/{subset}.")
-    return found
-
-
-def suite(name: str, path: Path | None = None) -> Suite:
-    """The row `name` of suites.yaml; ConfigError with the nearest names when there is none."""
-    rows = suites(path)
-    if name not in rows:
-        raise ConfigError(f"No suite {name!r}.{_nearest(name, rows)} The suites are: {', '.join(rows)}.")
-    return rows[name]
+    return read_rows(path or CONFIGS / "models.yaml", ModelRow)
 
 
 def benchmark(name: str, path: Path | None = None) -> Benchmark:
     """The row `name` of benchmarks.yaml; ConfigError with the nearest names when there is none."""
     rows = benchmarks(path)
     if name not in rows:
-        raise ConfigError(f"No benchmark {name!r}.{_nearest(name, rows)} The rows are: {', '.join(rows)}.")
+        raise ConfigError(f"No benchmark {name!r}.{nearest(name, rows)} The rows are: {', '.join(rows)}.")
     return rows[name]
 
 
@@ -211,12 +172,13 @@ def resolve_model(name: str, path: Path | None = None) -> ModelRef:
     if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1:
         raise MissingError(f"{name}: no such checkpoint folder. Give an existing one, a row of models.yaml, or a Hub id.")
     raise ConfigError(
-        f"No model {name!r}.{_nearest(name, rows)} Give a row of models.yaml ({', '.join(rows)}), "
+        f"No model {name!r}.{nearest(name, rows)} Give a row of models.yaml ({', '.join(rows)}), "
         "an existing folder with weights, or a Hub id of the form org/name or org/name@revision."
     )
 
 
-def _nearest(name: str, rows: Mapping[str, object]) -> str:
+def nearest(name: str, rows: Mapping[str, object]) -> str:
+    """` Did you mean …?` with the names most like `name`; nothing when none is."""
     near = difflib.get_close_matches(name, rows)
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
@@ -233,10 +195,11 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-R = TypeVar("R", bound=_Row)
+R = TypeVar("R", bound=Row)
 
 
-def _rows(file: Path, kind: type[R]) -> dict[str, R]:
+def read_rows(file: Path, kind: type[R]) -> dict[str, R]:
+    """All rows of a file by name, validated; ConfigError names file, row, field and problem."""
     try:
         loaded = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 a SafeLoader
     except (OSError, UnicodeDecodeError) as error:

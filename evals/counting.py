@@ -163,7 +163,7 @@ def count_all(
                 for block in _blocks(cols, docs[cols], queries[rows], scores.T):
                     _add_counts(block, by_col, lock)
 
-    with _full_float32(), one_thread_each() as threads:
+    with full_float32(), one_thread_each() as threads:
         workers = min(THREADS, threads) if on_host else 1
         if len(queries) > min(chunk, FEW * workers):  # as many strips for each thread, all about as long
             chunk = -(-len(queries) // (-(-len(queries) // (chunk * workers)) * workers))
@@ -262,8 +262,8 @@ def dots(queries: np.ndarray, docs: np.ndarray, rows: np.ndarray, cols: np.ndarr
 
 
 @contextmanager
-def _full_float32() -> Iterator[None]:
-    """Matmuls without TF32 or bfloat16, whatever the process has set: the bound on close calls assumes float32."""
+def full_float32() -> Iterator[None]:
+    """Matmuls without TF32 or bfloat16, whatever the process has set: scores are float32 wherever they are compared."""
     import torch
 
     before = torch.get_float32_matmul_precision()

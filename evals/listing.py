@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from evals.catalog import Benchmark, benchmarks, suites
+from evals.catalog import Benchmark, benchmarks
+from evals.suites import MTEB, Suite, suites
 
 METRIC = "t2i and i2t R@1, R@5, R@10"
 
@@ -37,7 +38,15 @@ def print_list(data: Path | None) -> None:
     out.print(table)
     out.print(f"\nImages and texts are those of each language. Measured: {METRIC}.\n", highlight=False)
     for suite in suites().values():
-        out.print(f"[bold]{suite.name}[/bold]  {escape(suite.title)}: {' '.join(suite.benchmarks)}", highlight=False)
+        out.print(f"[bold]{suite.name}[/bold]  {escape(suite.title)}: {_parts(suite)}", highlight=False)
+    out.print("\nAny task of mteb can be named too, as mteb:TASK or mteb:TASK/SPLIT.", highlight=False)
+
+
+def _parts(suite: Suite) -> str:
+    """The rows of a suite, and how many tasks of mteb it has: their names would fill the page."""
+    tasks = len(suite.tasks)
+    rows = [name for name in suite.benchmarks if not name.startswith(MTEB)]
+    return " ".join([*rows, f"{tasks} task{'s' * (tasks != 1)} of mteb"] if tasks else rows)
 
 
 def source(row: Benchmark) -> str:

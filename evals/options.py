@@ -28,6 +28,9 @@ class Options:
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 …; CUDA when there is one.")] = None
     dtype: Annotated[str | None, typer.Option(help=f"{', '.join(DTYPES)}; float32 on CPU, else the checkpoint's.")] = None
     max_length: Annotated[int, typer.Option(min=3, help="Tokens of a text, special ones included.")] = 512
+    instruction: Annotated[
+        bool, typer.Option("--instruction/--no-instruction", help="Give queries the model's retrieval instruction (mteb tasks).")
+    ] = False
     attention: Annotated[str, typer.Option(help=f"Of the text tower: {', '.join(ATTENTION)}.")] = "auto"
     preprocess: Annotated[str, typer.Option(help="exact (Pillow, as published) or fast (torch's uint8 resize).")] = "exact"
     compile: Annotated[bool, typer.Option("--compile", help="Compile the image tower: pays for thousands of images.")] = False

@@ -68,15 +68,20 @@ class Run:
 
 
 def write_run(
-    root: Path, *, manifest: Mapping[str, Any], metrics: Sequence[MetricLine], queries: Table | Mapping[str, Any]
+    root: Path,
+    *,
+    manifest: Mapping[str, Any],
+    metrics: Sequence[MetricLine],
+    queries: Table | Mapping[str, Any],
+    columns: Mapping[str, str] = QUERY_COLUMNS,
 ) -> Path:
     """Write a record below `root` and return its folder; nothing that is there is ever overwritten.
 
     `manifest` names its `benchmark` and `model`; the schema version, the time of writing (UTC), the sha256 of the other
-    files and its own checksum are added. `queries` is an Arrow table or a dict with the columns of QUERY_COLUMNS.
+    files and its own checksum are added. `queries` is an Arrow table or a dict with these `columns` (Arrow types by name).
     Raises InvalidError, before anything is written, for NaN, infinity and what JSON cannot hold.
     """
-    files = {METRICS: b"".join(map(_metric_json, metrics)), QUERIES: _parquet(queries)}
+    files = {METRICS: b"".join(map(_metric_json, metrics)), QUERIES: _parquet(queries, columns)}
     now = datetime.now(UTC)
     content = {
         **_parse(_json(manifest, MANIFEST), MANIFEST),  # as it will be read: tuples are lists, keys are strings
@@ -128,7 +133,7 @@ def read_run(path: Path) -> Run:
 
 
 def read_queries(run: Run) -> Table:
-    """The per-query table of a record, an Arrow table with QUERY_COLUMNS. Raises InvalidError when it was changed."""
+    """The per-query table of a record as an Arrow table. Raises InvalidError when it was changed."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -174,29 +179,28 @@ def _metric_json(line: MetricLine) -> bytes:
     return _json(vars(line) | floats, f"metric {line.metric}{at} of {line.subset} {line.direction}, dim {line.dim}")
 
 
-def _parquet(queries: Table | Mapping[str, Any]) -> bytes:
+def _parquet(queries: Table | Mapping[str, Any], columns: Mapping[str, str]) -> bytes:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    schema = _query_schema()
-    columns = dict(queries) if isinstance(queries, Mapping) else dict(zip(queries.column_names, queries.columns, strict=True))
-    if columns.keys() != QUERY_COLUMNS.keys():
-        raise InvalidError(f"{QUERIES}: columns {sorted(columns)}, not {sorted(QUERY_COLUMNS)}")
-    table = pa.table({name: columns[name] for name in QUERY_COLUMNS}).cast(schema)
-    for name in ("score", "ndcg10"):
+    given = dict(queries) if isinstance(queries, Mapping) else dict(zip(queries.column_names, queries.columns, strict=True))
+    if given.keys() != columns.keys():
+        raise InvalidError(f"{QUERIES}: columns {sorted(given)}, not {sorted(columns)}")
+    table = pa.table({name: given[name] for name in columns}).cast(_query_schema(columns))
+    for name in (name for name, kind in columns.items() if kind.startswith("float")):
         if not pc.all(pc.is_finite(table[name]), min_count=0).as_py():
             raise InvalidError(f"{QUERIES}: {name} holds NaN or infinity")
     sink = BytesIO()
-    strings = [name for name, kind in QUERY_COLUMNS.items() if kind == "string"]
+    strings = [name for name, kind in columns.items() if kind == "string"]
     pq.write_table(table, sink, compression="zstd", use_dictionary=strings, write_page_checksum=True)
     return sink.getvalue()
 
 
-def _query_schema() -> Any:
+def _query_schema(columns: Mapping[str, str]) -> Any:
     import pyarrow as pa
 
-    return pa.schema([pa.field(name, pa.type_for_alias(kind), nullable=False) for name, kind in QUERY_COLUMNS.items()])
+    return pa.schema([pa.field(name, pa.type_for_alias(kind), nullable=False) for name, kind in columns.items()])
 
 
 def _read(path: Path) -> bytes:

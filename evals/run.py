@@ -1,29 +1,33 @@
 """Evaluate models on benchmarks: the composition root, and
 
 python -m evals.run flickr8k --model PATH --data DIR [--limit N] [--dims 256,64] [--json]
+python -m evals.run mteb:STSBenchmark mteb:MSMARCO/dev --model st:PATH [--subsets en] [--instruction]
 python -m evals.run --suite paper-v2 --model jina-clip-v2
 python -m evals.run --list
 """
 
+import importlib.util
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from evals.catalog import Benchmark, ModelRef, Suite, benchmark, resolve_model
-from evals.catalog import suite as find_suite
+from evals.catalog import Benchmark, ModelRef, resolve_model
 from evals.cli import Log, as_eval_error, exit_with, new_app, reported
-from evals.evaluate import Outcome, Parts, evaluate
+from evals.evaluate import Parts, evaluate
 from evals.options import ENCODER_OPTIONS, Options, dims_list, takes_options
-from evals.schema import ConfigError, EvalError
+from evals.schema import ConfigError, EvalError, MissingError
+from evals.suites import Suite, TaskRef, choose
+from evals.task_outcome import Result, TaskOutcome
 
 if TYPE_CHECKING:
     from evals.schema import Encoder
 
 
 class Failure(NamedTuple):
-    """One benchmark by one model that could not be evaluated, and why."""
+    """One benchmark or mteb task by one model that could not be evaluated, and why."""
 
     benchmark: str
     model: str
@@ -31,41 +35,71 @@ class Failure(NamedTuple):
 
 
 def evaluate_all(
-    names: Sequence[str], models: Sequence[str], dims_of: Callable[[int], Sequence[int]], options: Options, log: Log
-) -> tuple[list[Outcome], list[Failure]]:
-    """Every named benchmark by every named model, at the dimensions that `dims_of` wants of a width.
+    work: Sequence[Benchmark | TaskRef],
+    models: Sequence[str],
+    dims_of: Callable[[int], Sequence[int]],
+    options: Options,
+    log: Log,
+) -> tuple[list[Result], list[Failure]]:
+    """All work by every named model, in this order, at the dimensions that `dims_of` wants of a width.
 
     All names are checked before anything is loaded (ConfigError). When one evaluation fails the others still run.
     """
-    rows = [benchmark(name) for name in dict.fromkeys(names)]
     refs = [resolve_model(name) for name in dict.fromkeys(models)]
-    _check_names(rows, refs, options)
+    _check(work, refs, options)
     options.results.mkdir(parents=True, exist_ok=True)  # an OSError now, not after an hour of encoding
-    outcomes: list[Outcome] = []
+    outcomes: list[Result] = []
     failures: list[Failure] = []
     loaded: dict[str, Parts] = {}
     for ref in refs:  # one model at a time in memory
         encoder: Encoder | None = None
-        for row in rows:
+        for item in work:
             try:
                 encoder = encoder or build_encoder(ref, options)
-                if row.name not in loaded:
-                    loaded[row.name] = load_parts(row, options)
-                outcomes.append(evaluate(row, loaded[row.name], encoder, dims_of(encoder.dim), options, log))
+                dims = dims_of(encoder.dim)
+                if isinstance(item, TaskRef):
+                    outcomes.append(_evaluate_task(item, encoder, dims, options, log))
+                else:
+                    if item.name not in loaded:
+                        loaded[item.name] = load_parts(item, options)
+                    outcomes.append(evaluate(item, loaded[item.name], encoder, dims, options, log))
             except (EvalError, OSError) as error:
-                failures.append(Failure(row.name, ref.name, as_eval_error(error)))
+                failures.append(Failure(item.name, ref.name, as_eval_error(error)))
                 told = str(failures[-1].error)
-                log.error(told if len(rows) * len(refs) == 1 else f"{row.name} by {ref.name}: {told}")
+                alone = len(work) * len(refs) == 1
+                log.error(told if alone else f"{item.name} by {ref.name}: {told.removeprefix(f'{item.name}: ')}")
     return outcomes, failures
 
 
-def _check_names(rows: Sequence[Benchmark], refs: Sequence[ModelRef], options: Options) -> None:
-    for row in rows:
-        if unknown := set(options.subset_names or ()) - set(row.subsets):
-            raise ConfigError(f"{row.name} has no subset {', '.join(sorted(unknown))}. It has {', '.join(row.subsets)}.")
+def _evaluate_task(task: TaskRef, encoder: "Encoder", dims: Sequence[int], options: Options, log: Log) -> TaskOutcome:
+    from evals.mteb_bridge import evaluate_task
+
+    if wrong := [dim for dim in dims if not 1 <= dim <= encoder.dim]:
+        raise ConfigError(f"--dims {','.join(map(str, wrong))}: {encoder.name} has {encoder.dim} dimensions.")
+    if task.subsets:
+        options = replace(options, subsets=",".join(task.subsets))
+    name, dims = task.name.removeprefix("mteb:"), sorted(set(dims), reverse=True)
+    return evaluate_task(name, encoder, dims, options, log, instruction=options.instruction)
+
+
+def _check(work: Sequence[Benchmark | TaskRef], refs: Sequence[ModelRef], options: Options) -> None:
+    for item in work:
+        if isinstance(item, Benchmark) and (unknown := set(options.subset_names or ()) - set(item.subsets)):
+            raise ConfigError(f"{item.name} has no subset {', '.join(sorted(unknown))}. It has {', '.join(item.subsets)}.")
+    _check_tasks([item for item in work if isinstance(item, TaskRef)], options)
     names = [ref.name for ref in refs]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"Two models would share the name {min(twice)} and the folder of their results. Rename one of them.")
+
+
+def _check_tasks(tasks: Sequence[TaskRef], options: Options) -> None:
+    if options.instruction and not tasks:
+        raise ConfigError("--instruction means nothing without a task of mteb. Leave it out.")
+    if tasks and importlib.util.find_spec("mteb") is None:
+        raise MissingError(f"{tasks[0].name} needs mteb. Run: pip install 'jina-clip-evals[mteb]'.")
+    for name, given in (("--limit", options.limit is not None), ("--allow-subset", options.allow_subset)):
+        if tasks and given:
+            raise ConfigError(f"{name} means nothing to {tasks[0].name}: tasks of mteb are measured whole. Leave it out.")
 
 
 def build_encoder(ref: ModelRef, options: Options) -> "Encoder":
@@ -129,7 +163,8 @@ Models = Annotated[
 def run(
     options: dict[str, Any],
     benchmarks: Annotated[
-        list[str] | None, typer.Argument(metavar="BENCHMARK...", help="Rows of configs/benchmarks.yaml.")
+        list[str] | None,
+        typer.Argument(metavar="BENCHMARK...", help="Rows of configs/benchmarks.yaml, mteb:TASK[/SPLIT], or suites."),
     ] = None,
     model: Models = [],  # noqa: B006 - typer copies it
     suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help="Row of configs/suites.yaml. Repeatable.")] = None,
@@ -143,19 +178,19 @@ def run(
 
             log.output(as_json(Options(**options).data)) if log.json else print_list(Options(**options).data)
             return
-        chosen = [find_suite(name) for name in suite or ()]
-        names = [*(benchmarks or ()), *(name for one in chosen for name in one.benchmarks)]
-        if not names or not model:
+        if not (benchmarks or suite) or not model:
             raise ConfigError("Name one benchmark or --suite at least, and a --model. --list shows what there is.")
+        given = Options(**options)
+        work, suites = choose(benchmarks or (), suite or (), subsets=given.subsets)
         asked = dims_list(dims)
-        finish(*evaluate_all(names, model, lambda width: asked or (width,), Options(**options), log), log, suites=chosen)
+        finish(*evaluate_all(work, model, lambda width: asked or (width,), given, log), log, suites=suites)
 
 
 def finish(
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[Result],
     failures: Sequence[Failure],
     log: Log,
-    *also: Callable[[Sequence[Outcome]], None],
+    *also: Callable[[Sequence[Result]], None],
     suites: Sequence[Suite] = (),
 ) -> None:
     """Show what was measured (`also`: further views), then end with the exit code of the first failure, if there is one."""
@@ -164,11 +199,11 @@ def finish(
 
     means = [mean for suite in suites for mean in averages(suite, outcomes)]
     if log.json:
-        log.output(as_json(outcomes, failures, means))
+        log.output(as_json(outcomes, failures, means, suites))
     else:
         for view in (print_outcomes, *also):
             view(outcomes)
-        print_averages(means)
+        print_averages(means, suites)
     if failures:
         raise typer.Exit(failures[0].error.exit_code)
 

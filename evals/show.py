@@ -1,8 +1,10 @@
 """Results as people and programs read them: a table a benchmark and model, or one JSON object."""
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +14,8 @@ from rich.table import Table
 from evals.averages import Mean
 from evals.evaluate import Outcome, metric_lines
 from evals.run import Failure
+from evals.suites import Suite
+from evals.task_outcome import Result, TaskOutcome, TaskScore
 from evals.tasks.image_text import Value
 
 SHOWN = ("R@1", "R@5", "R@10")
@@ -24,29 +28,23 @@ def console() -> Console:
     return Console(width=max(found.width if sys.stdout.isatty() else WIDTH, WIDTH))
 
 
-def print_outcomes(outcomes: Sequence[Outcome]) -> None:
+def print_outcomes(outcomes: Sequence[Result]) -> None:
     """A table for each, in per cent with 95% intervals, and the path of its record."""
     out = console()
     for outcome in outcomes:
-        out.print(_table(outcome))
+        out.print(_task_table(outcome) if isinstance(outcome, TaskOutcome) else _table(outcome))
         encoded = " and ".join(f"{n:,} {kind}s" for kind, n in outcome.encoded.items())
         out.print(f"Encoded now: {encoded}; the rest came from the store.", highlight=False)
         out.print(f"record: {escape(str(outcome.path))}\n", soft_wrap=True, highlight=False)
 
 
 def _table(outcome: Outcome) -> Table:
-    part = " · partial: not the benchmark's number" if outcome.partial else ""
     several = "" if len(outcome.scores) == 1 else f" mean: plain mean over {' '.join(outcome.scores)}."
-    table = Table(
-        title=f"{escape(outcome.benchmark.title)} · {escape(outcome.model)}{part}",
-        caption="t2i: texts find their image; i2t: images find one of their texts. Recall in per cent, 95% intervals from a "
+    part = " · partial: not the benchmark's number" if outcome.partial else ""
+    table = _empty_table(
+        f"{outcome.benchmark.title} · {outcome.model}{part}",
+        "t2i: texts find their image; i2t: images find one of their texts. Recall in per cent, 95% intervals from a "
         f"bootstrap over images; n: queries/gallery; ties count in expectation.{several}",
-        title_justify="left",
-        caption_justify="left",
-        box=None,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        header_style="bold",
     )
     for name, justify in (("", "left"), ("dim", "right"), ("", "left"), *((name, "left") for name in SHOWN)):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
@@ -64,12 +62,51 @@ def _table(outcome: Outcome) -> Table:
     return table
 
 
-def percent(value: Value) -> str:
+def _task_table(outcome: TaskOutcome) -> Table:
+    several = {key: every for key, every in _by_split(outcome).items() if len(every) > 1}
+    table = _empty_table(
+        f"{outcome.task} · {outcome.model}{' · partial: not all of the task' if outcome.partial else ''}",
+        "The task's main score in per cent, with its 95% interval where there is one; n: queries, or pairs of texts."
+        + (" mean: plain mean over the subsets." if several else ""),
+    )
+    for name in ("subset", "split"):
+        table.add_column(name, overflow="fold")
+    table.add_column("dim", justify="right", no_wrap=True)
+    table.add_column(outcome.metric, no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    for s in outcome.scores:
+        table.add_row(escape(s.subset), escape(s.split), str(s.dim), percent(Value(s.value, s.interval), digits=2), f"{s.n:,}")
+    for (split, dim), every in several.items():
+        table.add_row("mean", escape(split), str(dim), f"{100 * fmean(s.value for s in every):.2f}")
+    return table
+
+
+def _by_split(outcome: TaskOutcome) -> dict[tuple[str, int], list[TaskScore]]:
+    found: dict[tuple[str, int], list[TaskScore]] = {}
+    for s in outcome.scores:
+        found.setdefault((s.split, s.dim), []).append(s)
+    return found
+
+
+def _empty_table(title: str, caption: str) -> Table:
+    return Table(
+        title=escape(title),
+        caption=caption,
+        title_justify="left",
+        caption_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="bold",
+    )
+
+
+def percent(value: Value, digits: int = 1) -> str:
     """`43.2 [39.9,46.4]`: per cent, with the interval when there is one."""
-    number = f"{100 * value.value:.1f}"
+    number = f"{100 * value.value:.{digits}f}"
     if value.interval is None:
         return number
-    return f"{number} [dim]\\[{100 * value.interval.low:.1f},{100 * value.interval.high:.1f}][/dim]"
+    return f"{number} [dim]\\[{100 * value.interval.low:.{digits}f},{100 * value.interval.high:.{digits}f}][/dim]"
 
 
 def mean_over_subsets(outcome: Outcome, direction: str, dim: int, name: str) -> float:
@@ -80,51 +117,88 @@ def mean_over_subsets(outcome: Outcome, direction: str, dim: int, name: str) -> 
     return sum(values) / len(values)
 
 
-def print_kept(outcomes: Sequence[Outcome]) -> None:
-    """A line a direction: what each dimension keeps of the full width's R@1, as mean over the subsets that were run."""
+def print_kept(outcomes: Sequence[Result]) -> None:
+    """What each dimension keeps of the full width's R@1 or main score, as mean over the subsets that were run."""
     out = console()
     for outcome in outcomes:
-        every = next(iter(outcome.scores.values()))
-        dims = sorted({s.dim for s in every})
-        names = " ".join(outcome.scores)
-        out.print(f"[bold]Kept of R@1 at {dims[-1]} dimensions[/bold] · {escape(outcome.benchmark.title)} · mean of {names}")
-        for direction in ("t2i", "i2t"):
-            full = mean_over_subsets(outcome, direction, dims[-1], "R@1")
-            shares = [mean_over_subsets(outcome, direction, dim, "R@1") / full if full else None for dim in dims]
-            cells = [f"{dim}: {'–' if share is None else f'{100 * share:.1f}%'}" for dim, share in zip(dims, shares, strict=True)]
-            out.print(f"  {direction}  {'   '.join(cells)}", highlight=False)
+        if isinstance(outcome, TaskOutcome):
+            means = {(split, dim): fmean(s.value for s in every) for (split, dim), every in _by_split(outcome).items()}
+            title, metric, names = outcome.task, outcome.metric, dict.fromkeys(s.subset for s in outcome.scores)
+        else:
+            every = next(iter(outcome.scores.values()))
+            means = {(s.direction, s.dim): mean_over_subsets(outcome, s.direction, s.dim, "R@1") for s in every}
+            title, metric, names = outcome.benchmark.title, "R@1", dict.fromkeys(outcome.scores)
+        dims = sorted({dim for _, dim in means})
+        head = f"[bold]Kept of {metric} at {dims[-1]} dimensions[/bold]"
+        out.print(f"{head} · {escape(title)} · mean of {escape(' '.join(names))}")
+        for group in dict.fromkeys(group for group, _ in means):
+            full = means[group, dims[-1]]
+            shares = [f"{100 * means[group, dim] / full:.1f}%" if full else "–" for dim in dims]
+            cells = [f"{dim}: {share}" for dim, share in zip(dims, shares, strict=True)]
+            out.print(f"  {group}  {'   '.join(cells)}", highlight=False)
         out.print()
 
 
-def print_averages(means: Sequence[Mean]) -> None:
-    """A line for each average of a suite: the value in per cent, or which members it lacks."""
+def print_averages(means: Sequence[Mean], suites: Sequence[Suite] = ()) -> None:
+    """A line for each average of a suite: the value in per cent, or which members it lacks; then what the suite says of it."""
     out = console()
     for mean in means:
-        head = f"{mean.suite}: {mean.title} · {mean.model} · {mean.direction} {mean.metric}, dim {mean.dim}"
+        what = f"{mean.direction} {mean.metric}".strip()
+        head = f"{mean.suite}: {mean.title} · {mean.model} · {what}, dim {mean.dim}"
         if mean.value is not None:
             out.print(f"{escape(head)}: [bold]{100 * mean.value:.2f}[/bold] ({mean.members} of {mean.members})", highlight=False)
         else:
             have = mean.members - len(mean.missing)
             out.print(f"{escape(head)}: none, {have} of {mean.members}; {mean.missing[0]} … missing", highlight=False)
+    for suite in suites:
+        if suite.about:
+            out.print(f"{suite.name}: {escape(suite.about)}", highlight=False)
 
 
-def as_json(outcomes: Sequence[Outcome], failures: Sequence[Failure] = (), means: Sequence[Mean] = ()) -> dict[str, Any]:
+def as_json(
+    outcomes: Sequence[Result], failures: Sequence[Failure] = (), means: Sequence[Mean] = (), suites: Sequence[Suite] = ()
+) -> dict[str, Any]:
     """The machine output of an evaluation."""
     return {
         "schema_version": 1,
-        "runs": [
-            {
-                "path": str(outcome.path),
-                "benchmark": outcome.benchmark.name,
-                "model": outcome.model,
-                "partial": outcome.partial,
-                "encoded": outcome.encoded,
-                "metrics": [asdict(line) for line in metric_lines(outcome.scores)],
-            }
-            for outcome in outcomes
-        ],
+        "runs": [_task_run(outcome) if isinstance(outcome, TaskOutcome) else _run(outcome) for outcome in outcomes],
         "averages": [mean._asdict() for mean in means],
+        "suites": [{"name": suite.name, "title": suite.title, "about": suite.about} for suite in suites],
         "failures": [
             {"benchmark": f.benchmark, "model": f.model, "error": str(f.error), "exit_code": f.error.exit_code} for f in failures
         ],
+    }
+
+
+def _run(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "path": str(outcome.path),
+        "benchmark": outcome.benchmark.name,
+        "model": outcome.model,
+        "partial": outcome.partial,
+        "encoded": outcome.encoded,
+        "metrics": [asdict(line) for line in metric_lines(outcome.scores)],
+    }
+
+
+def _task_run(outcome: TaskOutcome) -> dict[str, Any]:
+    """A line for each metric of each subset, the main score first; null where mteb's metric is not a number."""
+    lines = []
+    for s in outcome.scores:
+        for metric, value in {outcome.metric: s.value, **s.values}.items():
+            main = metric == outcome.metric
+            ends = s.interval if main else None
+            lines.append(
+                {"subset": s.subset, "split": s.split, "dim": s.dim, "metric": metric, "main": main}
+                | {"value": value if math.isfinite(value) else None, "n_queries": s.n}
+                | {"ci_low": ends.low if ends else None, "ci_high": ends.high if ends else None}
+            )
+    return {
+        "path": str(outcome.path),
+        "benchmark": f"mteb:{outcome.task}",
+        "task": outcome.task,
+        "model": outcome.model,
+        "partial": outcome.partial,
+        "encoded": outcome.encoded,
+        "metrics": lines,
     }

@@ -7,8 +7,9 @@ from rich.console import Console
 
 from evals import show
 from evals.cli import Log
+from evals.evaluate import Outcome
 from evals.options import Options
-from evals.run import Outcome, Parts, evaluate
+from evals.run import Parts, evaluate
 from tests.toys import HashEncoder, image_text
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from evals.averages import averages
-from evals.catalog import Average, ModelRef, Suite, benchmark, benchmarks, resolve_model, suite, suites
+from evals.catalog import ModelRef, benchmark, benchmarks, resolve_model
 from evals.encoders import ENCODERS, build
 from evals.evaluate import Outcome
 from evals.listing import as_json
 from evals.ranks import Ranks
 from evals.schema import ConfigError
+from evals.suites import Average, Suite, find_suite, suites
 from evals.tasks.image_text import Scores, Value
 from tests.toys import HashEncoder
 
@@ -61,7 +62,7 @@ def test_members_may_come_from_several_benchmarks() -> None:
 
 
 def test_the_papers_averages_have_the_papers_members() -> None:
-    paper = suite("paper-v2").averages
+    paper = find_suite("paper-v2").averages
     counts = {title: len(average.of) for title, average in paper.items()}
     assert list(counts.values()) == [2, 26, 10, 27]
     crossmodal = paper["Crossmodal-3600 (26 languages)"].of
@@ -85,6 +86,23 @@ def test_crossmodal_has_all_its_captions_and_norwegian_is_a_language() -> None:
         ('"s": {title: "S", benchmarks: ["scenes"], averages: {"a": {of: ["scenes/xx"]}}}', "the suite has no scenes/xx"),
         ('"s": {title: "S", benchmarks: ["scenes"], averages: {"a": {of: ["xtd/en"]}}}', "the suite has no xtd/en"),
         ('"s": {title: "S", benchmarks: ["scenes"], averages: {"a": {metric: "R@x", of: ["scenes/en"]}}}', "averages.a.metric"),
+        ('"s": {title: "S", benchmarks: ["mteb:A"]}', "row s: 'mteb:A' is no exact task of mteb. Write mteb:TASK/SPLIT"),
+        ('"s": {title: "S", benchmarks: ["mteb:A/b/c"]}', "row s: 'mteb:A/b/c' is no exact task of mteb"),
+        (
+            '"s": {title: "S", benchmarks: ["mteb:A/test"], subsets: {"mteb:B": ["en"]}}',
+            "limits the subsets of mteb:B",
+        ),
+        ('"s": {title: "S", benchmarks: ["mteb:A/test"], averages: {"a": {of: ["mteb:B"]}}}', "the suite has no mteb:B"),
+        (
+            '"s": {title: "S", benchmarks: ["mteb:A/test", "mteb:A/dev"], averages: {"a": {of: ["mteb:A"]}}}',
+            "the suite has no mteb:A",
+        ),
+        ('"s": {title: "S", benchmarks: ["mteb:A/test"], averages: {"a": {of: ["mteb:A", "scenes/en"]}}}', "not over both"),
+        ('"s": {title: "S", benchmarks: ["mteb:A/test"], averages: {"a": {of: ["mteb:A", "mteb:A"]}}}', "listed twice"),
+        (
+            '"s": {title: "S", benchmarks: ["mteb:A/test"], averages: {"a": {metric: "R@1", of: ["mteb:A"]}}}',
+            "leave out `metric`",
+        ),
     ],
 )
 def test_a_suite_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, says: str) -> None:
@@ -113,7 +131,7 @@ def test_the_command_lists_and_runs_a_suite(tmp_path: Path) -> None:
         return subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=120)
 
     listed = json.loads(run("--list").stdout)
-    assert {"smoke", "ci", "paper-v1", "paper-v2", "multilingual"} == {row["name"] for row in listed["suites"]}
+    assert {"smoke", "ci", "paper-v1", "paper-v2", "multilingual"} < {row["name"] for row in listed["suites"]}
     done = run("--suite", "smoke", "--model", "tiny", "--results", str(tmp_path / "runs"), "--store", str(tmp_path / "store"))
     assert done.returncode == 0, done.stderr
     t2i, i2t = json.loads(done.stdout)["averages"]
@@ -164,3 +182,36 @@ def test_a_prefix_without_anything_is_refused() -> None:
     with pytest.raises(ConfigError, match="nothing behind the colon"):
         resolve_model("st:")
     assert resolve_model("tiny") == ModelRef("tiny", "jina_clip", resolve_model("tiny").folder)
+
+
+def test_the_shipped_suites_have_the_published_members() -> None:
+    sizes = {"mteb-eng-retrieval": 15, "mteb-eng-sts": 10, "mteb-multilingual-sts": 13, "vidore": 10, "mieb-lite": 51}
+    for name, size in sizes.items():
+        suite = find_suite(name)
+        assert len(set(suite.tasks)) == len(suite.benchmarks) == size
+        assert len(next(iter(suite.averages.values())).of) == size
+    splits = {task.task: task.split for name in sizes for task in find_suite(name).tasks}
+    assert {task: split for task, split in splits.items() if split != "test"} == {
+        "MSMARCO": "dev",
+        "AFQMC": "validation",
+        "TinyImageNetClustering": "valid",
+        "Food101ZeroShot": "validation",
+    }
+    assert {task.task: task.subsets for task in find_suite("mteb-eng-sts").tasks if task.subsets} == {
+        "STS17": ("en-en",),
+        "STS22": ("en",),
+    }
+    assert "believed, not published" in str(find_suite("mteb-multilingual-sts").about)
+    by_type = list(find_suite("mieb-lite").averages.values())[1:]
+    assert sum(len(average.of) for average in by_type) == 51
+
+
+def test_the_list_shows_suites_of_tasks_and_how_many_they_have(capsys: pytest.CaptureFixture[str]) -> None:
+    from evals.listing import print_list
+
+    assert len({row["name"]: row for row in as_json(None)["suites"]}["mieb-lite"]["benchmarks"]) == 51
+    print_list(None)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "51 tasks of mteb" in text
+    assert "mteb:TASK/SPLIT" in text
+    assert "mteb:SciFact" not in text
