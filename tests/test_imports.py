@@ -18,6 +18,7 @@ MAY_SEE = {
     "evals.threads": set(),
     "evals.counting": {"evals.threads"},
     "evals.ranks": {"evals.counting", "evals.threads"},
+    "evals.search": {"evals.counting", "evals.threads"},
     "evals.metrics": {"evals.counting", "evals.ranks", "evals.threads"},
     "evals.records": {"evals.schema", "evals.files"},
     "evals.stats": set(),
@@ -51,6 +52,11 @@ def imported(path: Path) -> set[str]:
 
 def rule(module: str) -> set[str] | None:
     return next((MAY_SEE[name] for name in sorted(MAY_SEE, key=len, reverse=True) if (module + ".").startswith(name + ".")), None)
+
+
+def test_one_file_imports_mteb() -> None:
+    found = {module for module, path in modules().items() if any(name.split(".")[0] == "mteb" for name in imported(path))}
+    assert found == {"evals.mteb_bridge"}
 
 
 @pytest.mark.parametrize("module", sorted(modules()))
