@@ -107,18 +107,37 @@ def _write(
     started: float,
     zero_rows: int,
 ) -> Path:
-    from evals.provenance import command, host, packages, peak_memory, source_state, utc
     from evals.records import write_run
 
-    manifest = {
+    manifest = circumstances(encoder, options, costs, started)
+    manifest |= {
         # A part of a benchmark has a key of its own, so that no table or baseline can take it for the whole.
         "benchmark": f"{row.name}.partial" if partial else row.name,
-        "model": encoder.name,
         "partial": partial,
+        "config": manifest["config"] | {"dims": dims, "subsets": list(parts), "row": row.model_dump(mode="json")},
+        "data": {
+            subset: {
+                "origin": dict(data.origin),
+                "content": content_hash(data),
+                "images": len(data.images),
+                "texts": len(data.texts),
+            }
+            for subset, data in parts.items()
+        },
+        "zero_rows": zero_rows,
+    }
+    return write_run(options.results, manifest=manifest, metrics=metric_lines(scores), queries=query_table(scores))
+
+
+def circumstances(encoder: "Encoder", options: Options, costs: Costs, started: float) -> dict[str, Any]:
+    """What every manifest tells of how a run came about: command, options, times, machine, packages, encoder and cost."""
+    from evals.provenance import command, host, packages, peak_memory, source_state, utc
+
+    return {
+        "model": encoder.name,
         "status": "complete",
         "command": command(),
-        "config": {name: _plain(value) for name, value in vars(options).items()}
-        | {"model": encoder.name, "dims": dims, "subsets": list(parts), "row": row.model_dump(mode="json")},
+        "config": {name: _plain(value) for name, value in vars(options).items()} | {"model": encoder.name},
         "started": utc(started),
         "finished": utc(time.time()),
         "host": host(),
@@ -130,24 +149,13 @@ def _write(
             "fingerprint": dict(encoder.fingerprint),
             "source": getattr(encoder, "source", {}),
         },
-        "data": {
-            subset: {
-                "origin": dict(data.origin),
-                "content": content_hash(data),
-                "images": len(data.images),
-                "texts": len(data.texts),
-            }
-            for subset, data in parts.items()
-        },
         "batches": getattr(encoder, "batches", {}),
         "usage": dict(getattr(encoder, "usage", {})),  # requests and tokens of an API, since the command started
         "encoded": costs.encoded,
         "skipped": [],
-        "zero_rows": zero_rows,
         "seconds": costs.seconds,
         "peak_memory_mb": peak_memory(),
     }
-    return write_run(options.results, manifest=manifest, metrics=metric_lines(scores), queries=query_table(scores))
 
 
 def metric_lines(scores: dict[str, list["Scores"]]) -> list["MetricLine"]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from evals.evaluate import Costs
+from evals.evaluate import Costs, circumstances
 from evals.files import write_atomically
 from evals.options import Options
 from evals.schema import InvalidError
@@ -200,36 +200,11 @@ def _query_table(measured: Sequence[Measured], columns: Mapping[str, str]) -> An
 
 
 def _manifest(task: Task, encoder: "Encoder", dims: Sequence[int], options: Options) -> dict[str, Any]:
-    from evals.provenance import command, host, packages, peak_memory, source_state, utc
-
-    return {
+    manifest = circumstances(encoder, options, task.costs, task.started)
+    return manifest | {
         "benchmark": task.benchmark,
-        "model": encoder.name,
         "partial": task.partial,
-        "status": "complete",
-        "command": command(),
-        "config": {name: _plain(value) for name, value in vars(options).items()} | {"model": encoder.name, "dims": list(dims)},
-        "started": utc(task.started),
-        "finished": utc(time.time()),
-        "host": host(),
-        "packages": packages(),
-        "source": source_state(),
-        "encoder": {
-            "name": encoder.name,
-            "dim": encoder.dim,
-            "fingerprint": dict(encoder.fingerprint),
-            "source": getattr(encoder, "source", {}),
-        },
+        "config": manifest["config"] | {"dims": list(dims)},
         "data": {name: {"origin": task.origin[name], "content": content} for name, content in task.content.items()},
         "mteb": task.mteb | {"query_metric": task.query_metric},
-        "batches": getattr(encoder, "batches", {}),
-        "usage": dict(getattr(encoder, "usage", {})),
-        "encoded": task.costs.encoded,
-        "skipped": [],
-        "seconds": task.costs.seconds,
-        "peak_memory_mb": peak_memory(),
     }
-
-
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
