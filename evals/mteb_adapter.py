@@ -57,6 +57,7 @@ class Adapter:
         self.dim = encoder.dim
         self.content: dict[str, Any] | None = {}
         self.corpus: Any = None
+        self.lengths = {"texts": 0, "truncated": 0}  # of what was embedded, while the content is collected
         self.where = ("", "")  # the subset and split that was encoded last
 
     def encode(
@@ -135,6 +136,9 @@ class Adapter:
         self.costs.encoded[side.kind] += encoded
         self.costs.add(f"encode_{side.kind}", since)
         self.note(hf_subset, side.kind, *side.hashes)
+        if self.content is not None and side.kind == "text" and (truncated := getattr(self.encoder, "truncated", None)):
+            self.lengths["texts"] += len(side)
+            self.lengths["truncated"] += truncated(side)
         return rows
 
     def note(self, hf_subset: str, *parts: str) -> None:

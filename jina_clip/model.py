@@ -30,7 +30,7 @@ from jina_clip.prefetch import WORKERS, batches, prefetch
 from jina_clip.preprocess import Preprocess, read_image, read_json
 from jina_clip.shapes import Bytes, Features, Pixels, TokenIds
 from jina_clip.text import TextTower
-from jina_clip.tokens import read_tokenizer, tokenize
+from jina_clip.tokens import instruction, read_tokenizer, tokenize
 from jina_clip.vision import VisionTower
 from jina_clip.weights import fetch, read_weights, write_weights
 
@@ -297,18 +297,7 @@ class JinaCLIP(nn.Module):
 
     def instruction(self, task: str | None) -> str:
         """What `task` puts before a text; ValueError names the known tasks."""
-        text = self.config.text
-        known = {name: text.task_instructions[name] for name in text.lora_adaptations if name in text.task_instructions}
-        if not known:
-            if task is not None:
-                warnings.warn(f"this model has no instructions; task={task!r} changes nothing", stacklevel=3)
-            return ""
-        task = task or text.default_instruction_task
-        if task is None:
-            return ""
-        if task not in known:
-            raise ValueError(f"task {task!r} is not known; this model has {', '.join(known)}")
-        return known[task]
+        return instruction(self.config.text, task)
 
     def _checked_dim(self, truncate_dim: int | None) -> int:
         config = self.config

@@ -1,13 +1,14 @@
 """Texts to token ids with the checkpoint's own tokenizer.json."""
 
 import threading
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 
-from jina_clip.config import CheckpointError
+from jina_clip.config import CheckpointError, TextConfig
 from jina_clip.packing import Ids
 from jina_clip.shapes import TokenIds
 
@@ -25,6 +26,21 @@ def read_tokenizer(path: Path) -> Tokenizer:
     return tokenizer
 
 
+def instruction(text: TextConfig, task: str | None) -> str:
+    """What `task` puts before a text; ValueError names the known tasks."""
+    known = {name: text.task_instructions[name] for name in text.lora_adaptations if name in text.task_instructions}
+    if not known:
+        if task is not None:
+            warnings.warn(f"this model has no instructions; task={task!r} changes nothing", stacklevel=4)
+        return ""
+    task = task or text.default_instruction_task
+    if task is None:
+        return ""
+    if task not in known:
+        raise ValueError(f"task {task!r} is not known; this model has {', '.join(known)}")
+    return known[task]
+
+
 def tokenize(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[Ids]:
     """Token ids of each text with its special tokens, cut to max_length of them in all; on all cores.
 
@@ -38,6 +54,12 @@ def tokenize(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[Id
             return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
         finally:
             tokenizer.no_truncation()
+
+
+def count_longer(tokenizer: Tokenizer, texts: list[str], max_length: int) -> int:
+    """How many texts have more than max_length tokens, special ones included: those that `tokenize` would cut."""
+    with _TRUNCATING:
+        return sum(len(encoding.ids) > max_length for encoding in tokenizer.encode_batch_fast(texts))
 
 
 def token_batch(ids: Sequence[Ids], pad: int, device: torch.device) -> TokenIds:

@@ -126,3 +126,10 @@ def test_shards_of_texts_hold_about_equal_work(tmp_path):
     assert max(sizes[:-1]) <= SHARD_CHARACTERS
     assert sizes[-1] == 2 * SHARD_CHARACTERS  # one text goes alone whatever its length
     assert len(sizes) == 4
+
+
+def test_an_encoder_counts_the_texts_that_it_cuts() -> None:
+    short = encoder(max_length=9)
+    side = texts(["two red circles", "two red circles and a blue star at the top left of a small picture", "a"])
+    lengths = [len(ids) for ids in short.model.tokenize(list(side.items))]
+    assert short.truncated(side) == sum(length > 9 for length in lengths) == 1

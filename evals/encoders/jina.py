@@ -20,8 +20,10 @@ from evals.encoders.devices import choose_device
 from evals.schema import ConfigError, InvalidError, MissingError, Side
 from jina_clip import ClipConfig, JinaCLIP
 from jina_clip.attention import resolve_attention
+from jina_clip.model import TEXTS_AHEAD
 from jina_clip.passes import out_of_memory
 from jina_clip.prefetch import prefetch
+from jina_clip.tokens import count_longer, instruction, read_tokenizer
 from jina_clip.weights import fetch
 
 MATHS = "3"  # raise it when jina_clip computes other rows from the same files
@@ -55,7 +57,7 @@ class JinaEncoder:
         self.folder = _fetched(folder, repo, revision)
         self.device = choose_device(device)
         try:
-            config = ClipConfig.from_dict(json.loads((self.folder / "config.json").read_text(encoding="utf-8")))
+            self.config = config = ClipConfig.from_dict(json.loads((self.folder / "config.json").read_text(encoding="utf-8")))
         except ValueError as error:  # CheckpointError, JSON and UTF-8 errors
             raise InvalidError(f"{self.folder}: {error}") from error
         self.dim = config.dim
@@ -100,6 +102,19 @@ class JinaEncoder:
         """The sizes of a pass that were used, in tokens and in images: more than one when memory ran out."""
         return {unit: budget.used for unit, budget in self.model.budgets.items()} if "model" in vars(self) else {}
 
+    def truncated(self, side: Side) -> int:
+        """How many texts of the side are cut to `max_length` tokens; the weights are not loaded for it."""
+        tokenizer = read_tokenizer(self.folder / "tokenizer.json")
+        prefix = instruction(self.config.text, self._task(side))
+        starts = range(0, len(side), TEXTS_AHEAD)
+        return sum(
+            count_longer(tokenizer, [prefix + text for text in side.items[start : start + TEXTS_AHEAD]], self.max_length)
+            for start in starts
+        )
+
+    def _task(self, side: Side) -> str | None:
+        return "retrieval.query" if side.role == "query" and self.config.text.lora_adaptations else None
+
     def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
         """Full-width L2-normalised rows. Queries get the retrieval instruction of models that have one."""
         return next(self.stream([side]))
@@ -112,8 +127,7 @@ class JinaEncoder:
 
     def _texts(self, sides: Iterable[Side]) -> Iterator[Float[np.ndarray, "n d"]]:
         def tokens(side: Side) -> list[Any]:
-            instructed = side.role == "query" and self.model.config.text.lora_adaptations
-            prefix = self.model.instruction("retrieval.query" if instructed else None)
+            prefix = self.model.instruction(self._task(side))
             return self.model.tokenize(list(side.items), prefix=prefix, max_length=self.max_length)
 
         with self._enough_memory("tokens"):
