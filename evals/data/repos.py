@@ -31,18 +31,25 @@ class Repo:
     configs: Mapping[str, Mapping[str, tuple[str, ...]]]
 
 
-def repo_of(source: Source) -> Repo:
-    """The repo at the commit asked for, or at the newest; from the cache when the Hub does not answer."""
+def probe(repo: str, revision: str | None) -> str | None:
+    """Why the Hub does not give the repo at that revision; None when it does, or is only busy: downloads are retried then.
+
+    The one call that does not itself retry for 23 seconds.
+    """
     from huggingface_hub import HfApi
 
+    try:
+        HfApi().dataset_info(repo, revision=revision, timeout=PROBE_SECONDS)
+    except _unreachable() as error:
+        return None if _status(error) in BUSY else _reason(error)
+    return None
+
+
+def repo_of(source: Source) -> Repo:
+    """The repo at the commit asked for, or at the newest; from the cache when the Hub does not answer."""
     if source.repo is None:
         raise MissingError(f"No data for split {source.split!r}: neither a folder nor a repo. {THREE_WAYS}")
-    repo = Repo(source.repo, source.revision or "main", None, {})
-    try:  # the one call that does not retry for 23 s; a busy Hub (429, 5xx) gets those retries below
-        HfApi().dataset_info(repo.name, revision=source.revision, timeout=PROBE_SECONDS)
-    except _unreachable() as error:
-        if _status(error) not in BUSY:
-            repo = replace(repo, offline=_reason(error))
+    repo = Repo(source.repo, source.revision or "main", probe(source.repo, source.revision), {})
     folder = snapshot(repo, ["README.md"])
     return replace(repo, commit=folder.name, configs=_configs(folder, source.split))
 
