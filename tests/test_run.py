@@ -150,11 +150,12 @@ def test_shuffled_data_gives_the_same_metrics(data, checkpoint, tmp_path):
 SLOW = """
 import sys, time
 import evals.encoders.jina as jina
-encode = jina.JinaEncoder.encode
-def slow(self, side):
-    time.sleep(0.3)
-    return encode(self, side)
-jina.JinaEncoder.encode = slow
+stream = jina.JinaEncoder.stream
+def slow(self, sides):
+    for rows in stream(self, sides):
+        time.sleep(0.3)
+        yield rows
+jina.JinaEncoder.stream = slow
 import evals.store
 evals.store.Store.__init__.__kwdefaults__["shard_rows"] = 4
 sys.argv = ["evals.run", *sys.argv[1:]]
