@@ -244,9 +244,9 @@ def test_cached_files_give_one_caption_an_image_and_share_the_images_of_all_lang
 @pytest.mark.parametrize(
     ("there", "written"),
     [
-        ("own/a.jpg", "root/own/a.jpg"),
+        ("own/a.jpg", "data/own/a.jpg"),
         ("own/a.jpg", "C:\\data\\own\\a.jpg"),
-        ("own/a.jpg", "../root/own/a.jpg"),
+        ("own/a.jpg", "../data/own/a.jpg"),
         ("a.jpg", "xtd10/images/a.jpg"),
         ("xtd10/images/a.jpg", "old/name/a.jpg"),
         ("flickr30k-200/images/a.jpg", "a.jpg"),
