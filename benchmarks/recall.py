@@ -92,7 +92,7 @@ def _ours(images: np.ndarray, texts: np.ndarray, data: Any, device: str) -> list
     from evals.tasks.image_text import score
 
     stats._kept.cache_clear()  # a run of one benchmark draws its resamples once; so does every round
-    t2i, i2t = score(images, texts, data, dim=images.shape[1], device=device)
+    t2i, i2t = score([images, texts], data, dims=[images.shape[1]], device=device)
     return [direction.values[f"R@{k}"].value for direction in (t2i, i2t) for k in KS]
 
 

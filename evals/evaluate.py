@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answe
     from evals.records import MetricLine
     from evals.schema import Encoder
     from evals.store import Store
-    from evals.tasks.image_text import Scores
+    from evals.tasks.scores import Scores
 
 
 class Outcome(NamedTuple):
@@ -48,28 +48,42 @@ class Parts(NamedTuple):
     partial: dict[str, Any] | None
 
 
-def evaluate(row: Benchmark, loaded: Parts, encoder: "Encoder", dims: Sequence[int], options: Options, log: Log) -> Outcome:
+def evaluate(
+    row: Benchmark,
+    loaded: Parts,
+    encoder: "Encoder",
+    dims: Sequence[int],
+    options: Options,
+    log: Log,
+    *,
+    precisions: Sequence[str] = ("float32",),
+) -> Outcome:
     """Encode what is missing, score every dimension, and write the record."""
     from evals.store import Store
-    from evals.tasks import TASKS
+    from evals.tasks import task_of
 
     started, costs = time.time(), Costs()
     dims = _checked_dims(dims, encoder)
-    store = Store(options.store)
+    store, task = Store(options.store), task_of(row.task)
     parts, partial = loaded
     scores: dict[str, list[Scores]] = {}
     zero_rows = 0
-    images, of = None, None
+    kept: tuple[Sequence[str], Any] = ((), None)
     for subset, data in parts.items():
-        log.info(f"{row.name} {subset}: {len(data.images):,} images, {len(data.texts):,} texts, by {encoder.name}")
-        if images is None or data.images.hashes != of:  # languages share their images
-            images, of = _embed(store, encoder, data.images, log, costs), data.images.hashes
-            zero_rows += int((~images.any(axis=1)).sum())
-        texts = _embed(store, encoder, data.texts, log, costs)
-        zero_rows += int((~texts.any(axis=1)).sum())
+        sides = task.sides(data)
+        log.info(f"{row.name} {subset}: {' and '.join(f'{len(s):,} {s.kind}s' for s in sides)}, by {encoder.name}")
+        every = []
+        for side in sides:
+            shared = side.kind == "image" and side.hashes == kept[0]  # languages share their images
+            rows = kept[1] if shared else _embed(store, encoder, side, log, costs)
+            if not shared:
+                zero_rows += int((~rows.any(axis=1)).sum())
+            if side.kind == "image":
+                kept = (side.hashes, rows)
+            every.append(rows)
         since = time.monotonic()
         where = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
-        scores[subset] = [s for dim in dims for s in TASKS[row.task](images, texts, data, dim=dim, device=where)]
+        scores[subset] = task.score(every, data, dims=dims, precisions=precisions, device=where)
         costs.add("score", since)
     path = _write(row, encoder, dims, options, parts, partial, scores, costs, started, zero_rows)
     return Outcome(path, row, encoder.name, partial, dict(costs.encoded), scores)
@@ -172,13 +186,13 @@ def metric_lines(scores: dict[str, list["Scores"]]) -> list["MetricLine"]:
                         subset=subset,
                         direction=s.direction,
                         dim=s.dim,
-                        precision="float32",
+                        precision=s.precision,
                         metric=metric,
                         k=int(k) if k else None,
                         value=value,
                         ci_low=interval.low if interval else None,
                         ci_high=interval.high if interval else None,
-                        n_queries=len(s.ranks),
+                        n_queries=len(s.query_ids),
                         n_gallery=s.n_gallery,
                         tie_rate=s.tie_rate,
                     )
@@ -196,9 +210,9 @@ def query_table(scores: dict[str, list["Scores"]]) -> Any:
         for s in every:
             if (key := (subset, s.direction)) not in ids:
                 ids[key] = {"query_id": pa.array(s.query_ids, pa.string()), "group_id": pa.array(s.group_ids, pa.string())}
-            same = {"subset": subset, "direction": s.direction, "dim": s.dim, "precision": "float32"}
-            columns = {name: pa.repeat(value, len(s.ranks)) for name, value in same.items()}
-            tables.append(pa.table(columns | ids[key] | vars(s.ranks)))
+            same = {"subset": subset, "direction": s.direction, "dim": s.dim, "precision": s.precision}
+            columns = {name: pa.repeat(value, len(s.query_ids)) for name, value in same.items()}
+            tables.append(pa.table(columns | ids[key] | dict(s.columns)))
     return pa.concat_tables(tables)
 
 

@@ -16,7 +16,7 @@ from evals.evaluate import Outcome, metric_lines
 from evals.run import Failure
 from evals.suites import Suite
 from evals.task_outcome import Result, TaskOutcome, TaskScore
-from evals.tasks.image_text import Value
+from evals.tasks.scores import Value
 
 SHOWN = ("R@1", "R@5", "R@10")
 WIDTH = 84  # what a table needs; a narrower terminal wraps lines rather than lose a column
@@ -52,7 +52,7 @@ def _table(outcome: Outcome) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for subset, every in outcome.scores.items():
         for s in every:
-            counts = (f"{len(s.ranks)}/{s.n_gallery}", f"{100 * s.tie_rate:.1f}%")
+            counts = (f"{len(s.query_ids)}/{s.n_gallery}", f"{100 * s.tie_rate:.1f}%")
             table.add_row(subset, str(s.dim), s.direction, *(percent(s.values[name]) for name in SHOWN), *counts)
     if len(outcome.scores) > 1:
         table.add_section()

@@ -365,7 +365,7 @@ def our_recall(data: ImageText, weights: Path) -> dict[str, float]:
     with torch.no_grad():
         images = model.eval().encode_image(torch.stack([transform(image) for image in data.images.items]))
         texts = model.encode_text(open_clip.get_tokenizer("tiny-of-test")(list(data.texts.items)))
-    both = score(images.numpy(), texts.numpy(), data, dim=16)
+    both = score([images.numpy(), texts.numpy()], data, dims=[16])
     names = {"t2i": "image_retrieval_recall", "i2t": "text_retrieval_recall"}
     return {f"{names[side.direction]}@{k}": side.values[f"R@{k}"].value for side in both for k in (1, 5, 10)}
 

@@ -136,7 +136,7 @@ def test_recall_is_that_of_clip_benchmark(spec, reference):
     theirs = evaluate(model, batches, tokenizer, "cpu", amp=False, recall_k_list=[1, 5, 10])
     toy = encoder(spec)
     data = ImageText(images, texts, pairs, {"layout": "toy"})
-    for ours in score(toy.encode(images), toy.encode(texts), data, dim=32):
+    for ours in score([toy.encode(images), toy.encode(texts)], data, dims=[32]):
         name = {"t2i": "image", "i2t": "text"}[ours.direction]
         for k in (1, 5, 10):
             assert ours.values[f"R@{k}"].value == pytest.approx(theirs[f"{name}_retrieval_recall@{k}"], abs=1e-6)

@@ -70,11 +70,11 @@ def test_a_merged_caption_finds_any_of_its_images() -> None:
     merged = read(release(en={"a": ["same"], "b": ["same"], "c": ["y"]}), duplicates="merged")["en"]
     images = np.array([[0, 1], [1, 0], [0.6, 0.8]], dtype=np.float32)
     texts = np.array([[1, 0], [0.6, 0.8]], dtype=np.float32)  # "same" is nearest to b, y is c
-    t2i, i2t = score(images, texts, merged, dim=2)
+    t2i, i2t = score([images, texts], merged, dims=[2])
     assert t2i.values["R@1"].value == 1.0
     assert i2t.values["R@1"].value == pytest.approx(2 / 3)  # a is nearest to y
     alone = score(
-        images, np.repeat(texts, [2, 1], axis=0), read(release(en={"a": ["same"], "b": ["same"], "c": ["y"]}))["en"], dim=2
+        [images, np.repeat(texts, [2, 1], axis=0)], read(release(en={"a": ["same"], "b": ["same"], "c": ["y"]}))["en"], dims=[2]
     )
     assert alone[0].values["R@1"].value == pytest.approx(2 / 3)  # its copy for a has b before it
 

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from evals.averages import averages
@@ -14,10 +13,9 @@ from evals.catalog import ModelRef, benchmark, benchmarks, resolve_model
 from evals.encoders import ENCODERS, build
 from evals.evaluate import Outcome
 from evals.listing import as_json
-from evals.ranks import Ranks
 from evals.schema import ConfigError
 from evals.suites import Average, Suite, find_suite, suites
-from evals.tasks.image_text import Scores, Value
+from evals.tasks.scores import Scores, Value
 from tests.toys import HashEncoder
 
 TOY = Suite(
@@ -25,14 +23,10 @@ TOY = Suite(
 )
 
 
-NONE = np.zeros(0, np.int64)
-RANKS = Ranks(NONE, NONE, NONE, np.zeros(0, np.float32), np.zeros(0))
-
-
 def result(partial: dict[str, Any] | None = None, **recalls: float) -> Outcome:
     """An outcome of Scenes with this R@1 in each language."""
     scores = {
-        language: [Scores("t2i", 8, {"R@1": Value(recall, None)}, RANKS, [], [], 0, 0.0)] for language, recall in recalls.items()
+        language: [Scores("t2i", 8, {"R@1": Value(recall, None)}, {}, [], [], 0, 0.0)] for language, recall in recalls.items()
     }
     return Outcome(Path("run"), benchmark("scenes"), "m", partial, {}, scores)
 

@@ -1,13 +1,15 @@
-"""What is measured from embeddings: one file with `score` a kind of task."""
+"""What is measured from embeddings: one module a kind of task, with `sides` and `score` as in evals.tasks.scores.Task."""
 
-from collections.abc import Callable
-from typing import Any
+from importlib import import_module
+from typing import cast
 
+from evals.tasks.scores import Task
 
-def _image_text(*args: Any, **options: Any) -> Any:
-    from evals.tasks.image_text import score
-
-    return score(*args, **options)
+TASKS = ("image_text",)  # each is the name of its module
 
 
-TASKS: dict[str, Callable[..., Any]] = {"image_text": _image_text}
+def task_of(name: str) -> Task:
+    """The task of that name."""
+    if name not in TASKS:
+        raise KeyError(name)
+    return cast(Task, import_module(f"evals.tasks.{name}"))

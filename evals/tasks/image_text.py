@@ -6,7 +6,6 @@ several images goes with the first of them.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,39 +13,34 @@ from jaxtyping import Float, Int
 from evals.counting import Relevant
 from evals.metrics import mean, mean_rank, median_rank, per_query, tie_rate, truncate
 from evals.ranks import Ranks, cross_ranks
-from evals.schema import ImageText
-from evals.stats import Interval, cluster_bootstrap
+from evals.schema import ImageText, Side
+from evals.stats import cluster_bootstrap
+from evals.tasks.scores import Scores, Value
 
 
-class Value(NamedTuple):
-    """A metric over all queries; rank summaries have no interval."""
-
-    value: float
-    interval: Interval | None
-
-
-class Scores(NamedTuple):
-    """One direction at one dimension: the metrics, and what each query contributed."""
-
-    direction: str
-    dim: int
-    values: dict[str, Value]
-    ranks: Ranks
-    query_ids: Sequence[str]
-    group_ids: Sequence[str]
-    n_gallery: int
-    tie_rate: float
+def sides(data: ImageText) -> list[Side]:
+    """The images, then the texts."""
+    return [data.images, data.texts]
 
 
 def score(
-    images: Float[np.ndarray, "images d"],
-    texts: Float[np.ndarray, "texts d"],
+    rows: Sequence[Float[np.ndarray, "_ d"]],
     data: ImageText,
     *,
-    dim: int,
+    dims: Sequence[int],
+    precisions: Sequence[str] = ("float32",),
     device: str = "cpu",
 ) -> list[Scores]:
-    """Both directions at one dimension, from full-width rows."""
+    """Both directions at each dimension, from the full-width rows of images and texts."""
+    if tuple(precisions) != ("float32",):
+        raise NotImplementedError
+    images, texts = rows
+    return [scores for dim in dims for scores in _both(images, texts, data, dim=dim, device=device)]
+
+
+def _both(
+    images: Float[np.ndarray, "images d"], texts: Float[np.ndarray, "texts d"], data: ImageText, *, dim: int, device: str
+) -> list[Scores]:
     x, y = truncate(images, dim), truncate(texts, dim)
     image_of_text = data.image_of_text
     pairs = np.concatenate([np.stack([np.arange(len(texts)), image_of_text], axis=1), data.also])
@@ -71,4 +65,4 @@ def _scores(
     values = {name: Value(mean(column), intervals[name]) for name, column in columns.items()}
     values |= {"median_rank": Value(median_rank(found), None), "mean_rank": Value(mean_rank(found), None)}
     groups = [data.images.ids[i] for i in image_of_query]
-    return Scores(direction, dim, values, found, query_ids, groups, n_gallery, tie_rate(found))
+    return Scores(direction, dim, values, vars(found), query_ids, groups, n_gallery, tie_rate(found))
