@@ -28,6 +28,8 @@ MAY_SEE = {
     "evals.comparison": {*CORE, "evals.correlation", "evals.queries", "evals.selection", "evals.stats"},
     "evals.escape": set(),
     "evals.catalog": CORE,
+    "evals.report": {*CORE, "evals.catalog", "evals.escape", "evals.records", "evals.report"},
+    "evals.report.__main__": {*CORE, "evals.catalog", "evals.cli", "evals.files", "evals.options", "evals.report", "evals.show"},
     "evals.data": {*CORE, "evals.data"},
     "evals.data.__main__": {"evals"},
     "evals.data.prepare": {*CORE, "evals.data", "evals.catalog", "evals.files"},
@@ -90,6 +92,7 @@ def test_imports_run_downhill(module):
         "evals.comparison",
         "evals.compare",
         "evals.compare_views",
+        "evals.report.__main__",
     ],
 )
 def test_heavy_packages_are_imported_where_they_are_used(module):
@@ -98,7 +101,7 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare"])
+@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare", "evals.report"])
 def test_help_answers_in_under_a_second(module):
     """Best of three: the machine may be busy, the import may not be slow."""
     times = []
