@@ -62,6 +62,8 @@ def test_what_is_preferred_is_what_scores_above(scenes_run: Path, direction: str
         row = np.where(own[mistake.query.place], -np.inf, scores[mistake.query.place])
         assert [shown.score for shown in mistake.preferred] == pytest.approx(np.sort(row)[::-1][:5], abs=1e-5)
         assert own[mistake.query.place, mistake.gold.place]
+        assert mistake.gold.score == pytest.approx(best[mistake.query.place, 0], abs=1e-6)
+        assert scores[mistake.query.place, mistake.gold.place] == pytest.approx(mistake.gold.score)
         assert all(shown.score >= (mistake.gold.score or 0) - 1e-5 for shown in mistake.preferred if shown.score is not None)
 
 
