@@ -29,8 +29,16 @@ class Title(NamedTuple):
     @classmethod
     def of(cls, pairs: Sequence[tuple[Measured, Measured]]) -> "Title":
         labels = [", ".join(dict.fromkeys(side.label for side in sides)) for sides in zip(*pairs, strict=True)]
-        notes = [f"{name}: {measured.run.path}" for pair in pairs for name, measured in zip("AB", pair, strict=True)]
+        notes = [f"{name}: {side.run.path}" for pair in pairs for name, side in zip("AB", pair, strict=True)]
+        if labels[0] == labels[1]:
+            notes += [f"They differ in {', '.join(_settings_apart(*pair)) or 'no setting of the encoder'}." for pair in pairs]
         return cls(labels[0], labels[1], notes)
+
+
+def _settings_apart(a: Measured, b: Measured) -> list[str]:
+    """What tells the encoders of two records apart: weights, dtype …"""
+    sides = [m.run.manifest.get("encoder", {}).get("fingerprint", {}) for m in (a, b)]
+    return sorted(name for name in sides[0].keys() | sides[1].keys() if sides[0].get(name) != sides[1].get(name))
 
 
 def print_tables(title: Title, changes: Sequence[Change]) -> None:

@@ -38,7 +38,7 @@ MAY_SEE = {
     "evals.encoders.jina": {*CORE, "evals.encoders", "jina_clip"},
     "evals.store": {*CORE, "evals.files"},
 }
-HEAVY = {"torch", "transformers", "datasets", "mteb", "pandas", "matplotlib", "open_clip", "huggingface_hub"}
+HEAVY = {"torch", "transformers", "datasets", "mteb", "pandas", "matplotlib", "open_clip", "huggingface_hub", "jinja2"}
 
 
 def modules() -> dict[str, Path]:
@@ -93,6 +93,7 @@ def test_imports_run_downhill(module):
         "evals.compare",
         "evals.compare_views",
         "evals.report.__main__",
+        "evals.mistakes",
     ],
 )
 def test_heavy_packages_are_imported_where_they_are_used(module):
@@ -102,6 +103,7 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
 
 
 @pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare", "evals.report"])
+@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare", "evals.mistakes"])
 def test_help_answers_in_under_a_second(module):
     """Best of three: the machine may be busy, the import may not be slow."""
     times = []
