@@ -94,7 +94,8 @@ def paired_means(parts: Sequence[Pair], *, seed: int = 0, resamples: int = 2000)
     """As `paired_bootstrap`, of the plain mean over parts, such as languages, in which a group is drawn as a whole.
 
     Groups of the same number are the same image: a resample has it equally often in every part, and a permutation swaps the
-    runs in all parts at once. Wins, losses and ties are counted over all parts. Resamples that leave a part empty are left out.
+    runs in all parts at once. Wins, losses and ties are counted over all parts. Resamples that leave a part empty are left out;
+    when these are more than half, there is no interval and no p.
     """
     names = list(parts[0].a)
     if any(part.a.keys() != set(names) or part.b.keys() != set(names) for part in parts):
@@ -107,6 +108,8 @@ def paired_means(parts: Sequence[Pair], *, seed: int = 0, resamples: int = 2000)
         return plain
     means = np.mean([_resampled_means(*part, len(labels), seed, resamples) for part in zip(changes, groups, strict=True)], axis=0)
     means = means[np.isfinite(means).all(axis=1)]
+    if len(means) < resamples / 2:
+        return plain
     p = _sign_flips(_shares(changes, groups, len(labels)), seed, resamples)
     return {
         name: plain[name]._replace(**spread(column), p=float(chance))
@@ -137,15 +140,15 @@ def holm(p: Mapping[K, float]) -> dict[K, float]:
 
 def _unvaried(parts: Sequence[Pair], name: str) -> Difference:
     """The value and the counts. It is summed exactly: the difference of the runs' means, whatever the order of the queries."""
-    value, counts = 0.0, dict.fromkeys((1, -1, 0), 0)
+    values, counts = [], dict.fromkeys((1, -1, 0), 0)
     for part in parts:
         a, b = part.a[name], part.b[name]
         if len(a) == 0:
             raise ValueError("the change over no queries")
-        value += math.fsum([*b.tolist(), *(-a).tolist()]) / len(a) / len(parts)
+        values.append(math.fsum([*b.tolist(), *(-a).tolist()]) / len(a))
         for sign in counts:
             counts[sign] += int((np.sign(b - a) == sign).sum())
-    return Difference(value, None, None, None, None, counts[1], counts[-1], counts[0], None)
+    return Difference(math.fsum(values) / len(values), None, None, None, None, counts[1], counts[-1], counts[0], None)
 
 
 def _resampled_means(
