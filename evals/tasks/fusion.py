@@ -75,8 +75,8 @@ def roles(data: ImageText) -> Roles:
     queries = np.setdiff1d(np.arange(len(data.texts)), doc_texts)
     if len(data.images) < 2 or not queries.size:
         raise ConfigError(
-            f"{len(data.images):,} images with {len(data.texts):,} captions leave nothing to merge for: one caption of each image is "
-            "its document's text and the others are queries. Choose a benchmark with two images and two captions each at least."
+            f"{len(data.images):,} images with {len(data.texts):,} captions leave nothing to merge for: one caption of each "
+            "image is its document's text, the others are queries. Choose a benchmark with several captions of each image."
         )
     pairs = pairs[np.isin(pairs[:, 0], queries)]
     pairs[:, 0] = np.searchsorted(queries, pairs[:, 0])
