@@ -14,7 +14,7 @@ from evals.catalog import Benchmark, ModelRef, benchmark, resolve_model
 from evals.cli import Log, exit_with, new_app, reported
 from evals.evaluate import Outcome, evaluate
 from evals.options import Options, dims_list, takes_options
-from evals.run import Models, build_encoder, load_parts
+from evals.run import Models, build_encoder, check, load_parts
 
 if TYPE_CHECKING:
     from evals.modality_gap import Gap
@@ -63,6 +63,7 @@ def fusion(
         given, asked = Options(**options), dims_list(dims)
         rows = [as_fusion(benchmark(name)) for name in dict.fromkeys(benchmarks or ["scenes"])]
         refs = [resolve_model(name) for name in dict.fromkeys(model)]
+        check(rows, refs, given)
         done = []
         for fused in _measured(rows, refs, asked, given, log):
             done.append(fused)

@@ -53,12 +53,13 @@ def plot_gap(path: Path, gap: Gap, title: str) -> Path:
     """Densities of the cosines of matched and of random pairs, text-text above text-image on one scale; dotted: the means."""
     figure, panels = _figure(title, rows=2)
     for axes, kind, colour in zip(panels, ("text_text", "text_image"), (BLUE, ORANGE), strict=True):
-        pairs = sorted(("matched", "random"), key=lambda pair, kind=kind: float(gap.cosines[kind, pair].mean()))
-        for pair, side in zip(pairs, ("right", "left"), strict=True):  # labels lean away from each other
+        means = {pair: float(gap.cosines[kind, pair].mean()) for pair in ("matched", "random")}
+        for pair, mean in means.items():
+            side = "left" if mean == max(means.values()) else "right"  # labels lean away from each other
             cosines = gap.cosines[kind, pair]
             density, filled = np.histogram(cosines.clip(-1, 1), BINS, density=True)[0], pair == "matched"
             axes.stairs(density, BINS, color=colour, fill=filled, alpha=0.35 if filled else 1, linewidth=1.5)
-            mean, top = float(cosines.mean()), float(density.max())
+            top = float(density.max())
             axes.plot([mean, mean], [0, top], color=colour, linestyle=":", linewidth=1.5)
             label = f"{pair} {kind.replace('_', '-')}\nmean {mean:.2f}, n {len(cosines):,}"
             axes.annotate(label, (mean, top), (0, 4), textcoords="offset points", ha=side, va="bottom", color=colour)

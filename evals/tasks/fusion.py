@@ -94,8 +94,8 @@ def score(
     """Every direction at each dimension, from the full-width rows of images and texts."""
     if tuple(precisions) != ("float32",):
         raise NotImplementedError
-    found = roles(data)
-    return [scores for dim in dims for scores in _directions(*rows, data, found, dim=dim, device=device)]
+    (images, texts), found = rows, roles(data)
+    return [scores for dim in dims for scores in _directions(images, texts, data, found, dim=dim, device=device)]
 
 
 def _directions(images: np.ndarray, texts: np.ndarray, data: ImageText, found: Roles, *, dim: int, device: str) -> list[Scores]:
@@ -127,7 +127,7 @@ def spread(queries: Float32[np.ndarray, "q d"], docs: Float32[np.ndarray, "n d"]
     A deviation that is rounding, by the measure of `ranks`, is 0.
     """
     wide, centre = queries.astype(np.float64), docs.mean(axis=0, dtype=np.float64)
-    triangle = np.linalg.qr(docs - centre, mode="r")
+    triangle: np.ndarray = np.linalg.qr(docs - centre, mode="r")  # type: ignore[assignment] # numpy's stub knows no mode
     std = np.linalg.norm(wide @ triangle.T, axis=1) / np.sqrt(len(docs))
     reach = np.linalg.norm(wide, axis=1) * np.linalg.norm(docs.astype(np.float64), axis=1).max()
     return Spread(wide @ centre, np.where(std <= TIE * reach, 0.0, std))
