@@ -23,11 +23,11 @@ ROOT = Path(__file__).parents[1]
 PAIRS = [("text_text", "matched"), ("text_text", "random"), ("text_image", "matched"), ("text_image", "random")]
 
 
-def clouds(n: int = 30, d: int = 16, apart: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
+def clouds(n: int = 30, d: int = 16, apart: float = 2.0, noise: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
     """Images, and two texts of each near it but pushed away along the first axis."""
     rng = np.random.default_rng(0)
     images = rng.standard_normal((n, d)).astype(np.float32)
-    texts = np.repeat(images, 2, axis=0) + 0.3 * rng.standard_normal((2 * n, d)).astype(np.float32)
+    texts = np.repeat(images, 2, axis=0) + noise * rng.standard_normal((2 * n, d)).astype(np.float32)
     texts[:, 0] += apart
     return images, texts
 
@@ -80,7 +80,7 @@ def test_the_figures_show_what_was_measured(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure) or path)
     data = image_text([i for i in range(30) for _ in range(2)])
-    images, texts = clouds()
+    images, texts = clouds(noise=1.5)
     scores = score([images, texts], data, dims=[16])
     plot_alpha(tmp_path / "a.png", scores, "toy")
     plot_gap(tmp_path / "g.png", modality_gap(images, texts, roles(data), dim=16), "toy")
@@ -89,6 +89,7 @@ def test_the_figures_show_what_was_measured(tmp_path, monkeypatch):
     line = axes.lines[0]
     assert line.get_xdata() == pytest.approx(np.linspace(0, 1, 11))
     by_name = {s.direction: 100 * s.values["R@1"].value for s in scores}
+    assert by_name["ti"] != by_name["tt"]
     assert (line.get_ydata()[0], line.get_ydata()[6], line.get_ydata()[10]) == tuple(
         by_name[name] for name in ("ti", "weighted@0.6", "tt")
     )
