@@ -55,14 +55,14 @@ def plot_gap(path: Path, gap: Gap, title: str) -> Path:
     for axes, kind, colour in zip(panels, ("text_text", "text_image"), (BLUE, ORANGE), strict=True):
         means = {pair: float(gap.cosines[kind, pair].mean()) for pair in ("matched", "random")}
         for pair, mean in means.items():
-            side = "left" if mean == max(means.values()) else "right"  # labels lean away from each other
+            side, lean = ("left", 3) if mean == max(means.values()) else ("right", -3)  # labels lean away from each other
             cosines = gap.cosines[kind, pair]
             density, filled = np.histogram(cosines.clip(-1, 1), BINS, density=True)[0], pair == "matched"
             axes.stairs(density, BINS, color=colour, fill=filled, alpha=0.35 if filled else 1, linewidth=1.5)
             top = float(density.max())
             axes.plot([mean, mean], [0, top], color=colour, linestyle=":", linewidth=1.5)
             label = f"{pair} {kind.replace('_', '-')}\nmean {mean:.2f}, n {len(cosines):,}"
-            axes.annotate(label, (mean, top), (0, 4), textcoords="offset points", ha=side, va="bottom", color=colour)
+            axes.annotate(label, (mean, top), (lean, 4), textcoords="offset points", ha=side, va="bottom", color=colour)
         axes.set_ylabel("density")
     lowest = min(float(cosines.min()) for cosines in gap.cosines.values())
     panels[0].set_xlim(np.floor(10 * lowest) / 10 - 0.3, 1.4)  # room for labels; no cosine is above 1
