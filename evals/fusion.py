@@ -19,7 +19,7 @@ from evals.run import Models, build_encoder, check, load_parts
 if TYPE_CHECKING:
     from evals.modality_gap import Gap
     from evals.schema import Encoder
-    from evals.stats import Interval
+    from evals.stats import Difference
     from evals.tasks.scores import Scores
 
 EXPORT = "fusion.json"
@@ -27,14 +27,13 @@ app = new_app()
 
 
 class Gain(NamedTuple):
-    """What a merge adds to a metric of the text alone: the mean over the same queries, with its paired 95% interval."""
+    """What a direction adds to a metric of the text alone, over the same queries."""
 
     subset: str
     dim: int
     direction: str
     metric: str
-    value: float
-    interval: "Interval | None"
+    change: "Difference"
 
 
 class Fused(NamedTuple):
@@ -112,20 +111,18 @@ def _one(row: Benchmark, encoder: "Encoder", dims: Sequence[int], options: Optio
 
 
 def _gains(subset: str, scores: Sequence["Scores"]) -> Iterable[Gain]:
-    """Every metric of every merge against the text alone at the same dimension, query by query; whole images are resampled."""
+    """Every metric of every direction against the text alone at the same dimension, paired by query, clustered by image."""
     import numpy as np
 
-    from evals.metrics import mean, per_query
+    from evals.metrics import per_query
     from evals.ranks import Ranks
-    from evals.stats import cluster_bootstrap
+    from evals.stats import paired_bootstrap
 
     alone = {s.dim: per_query(Ranks(**s.columns)) for s in scores if s.direction == "tt"}
     groups = np.unique(np.array(scores[0].group_ids), return_inverse=True)[1]
     for s in (s for s in scores if s.direction != "tt"):
-        changes = {name: values - alone[s.dim][name] for name, values in per_query(Ranks(**s.columns)).items()}
-        intervals = cluster_bootstrap(changes, groups)
-        for name, change in changes.items():
-            yield Gain(subset, s.dim, s.direction, name, mean(change), intervals[name])
+        changes = paired_bootstrap(alone[s.dim], per_query(Ranks(**s.columns)), groups)
+        yield from (Gain(subset, s.dim, s.direction, name, change) for name, change in changes.items())
 
 
 def _export(fused: Fused) -> None:

@@ -75,15 +75,16 @@ def _sweep(fused: Fused) -> Table:
 def _signed(gain: Gain | None) -> str:
     if gain is None:
         return ""
-    ends = f" [dim]\\[{100 * gain.interval.low:+.1f},{100 * gain.interval.high:+.1f}][/dim]" if gain.interval else ""
-    return f"{100 * gain.value:+.1f}{ends}"
+    value, ends = gain.change.value, gain.change.interval
+    return f"{100 * value:+.1f}" + (f" [dim]\\[{100 * ends.low:+.1f},{100 * ends.high:+.1f}][/dim]" if ends else "")
 
 
 def findings(fused: Fused) -> dict[str, Any]:
     """What fusion.json says beside the record: gains over the text alone, and the modality gap of each subset."""
     gains = [
-        {name: getattr(gain, name) for name in ("subset", "dim", "direction", "metric", "value")}
-        | {"ci_low": gain.interval.low if gain.interval else None, "ci_high": gain.interval.high if gain.interval else None}
+        {"subset": gain.subset, "dim": gain.dim, "direction": gain.direction, "metric": gain.metric, "value": gain.change.value}
+        | {"ci_low": ends.low if (ends := gain.change.interval) else None, "ci_high": ends.high if ends else None}
+        | {"p": gain.change.p, "wins": gain.change.wins, "losses": gain.change.losses}
         for gain in fused.gains
     ]
     return {"schema_version": 1, "gains": gains, "gap": {subset: gap.as_json() for subset, gap in fused.gaps.items()}}

@@ -149,7 +149,8 @@ def test_the_command_encodes_nothing_that_a_plain_run_has_encoded(checkpoint, tm
     assert len(gains) == 12 * 2
     for (dim, direction), gain in gains.items():
         assert gain["value"] == pytest.approx(value[dim, direction] - value[dim, "tt"])
-        assert gain["ci_low"] <= gain["value"] <= gain["ci_high"]
+        assert gain["ci_low"] <= gain["value"] <= gain["ci_high"] and 0 < gain["p"] <= 1
+        assert (gain["value"] != 0) <= (gain["wins"] + gain["losses"] > 0) and gain["wins"] + gain["losses"] <= 40
     assert {Path(path).name for path in only["files"]} == {"fusion.json", "alpha-en.png", "gap-en.png"}
     assert all((tmp_path / path).is_file() for path in only["files"])
     told = json.loads((tmp_path / only["path"] / "fusion.json").read_text())
