@@ -32,6 +32,7 @@ MAY_SEE = {
     "evals.data.__main__": {"evals"},
     "evals.data.prepare": {*CORE, "evals.data", "evals.catalog", "evals.files"},
     "evals.tasks": {*CORE, "evals.counting", "evals.metrics", "evals.ranks", "evals.stats", "evals.tasks"},
+    "evals.modality_gap": {"evals.counting", "evals.metrics", "evals.tasks.fusion"},
     "evals.encoders": {*CORE, "evals.encoders"},
     "evals.encoders.jina": {*CORE, "evals.encoders", "jina_clip"},
     "evals.store": {*CORE, "evals.files"},
@@ -80,6 +81,8 @@ def test_imports_run_downhill(module):
     [
         "evals.run",
         "evals.mrl_sweep",
+        "evals.fusion",
+        "evals.cost",
         "evals.records",
         "evals.catalog",
         "evals.stats",
@@ -100,6 +103,7 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
 
 
 @pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare", "evals.mistakes"])
+@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.fusion", "evals.cost", "evals.compare"])
 def test_help_answers_in_under_a_second(module):
     """Best of three: the machine may be busy, the import may not be slow."""
     times = []
