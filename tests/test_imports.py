@@ -102,8 +102,7 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare", "evals.mistakes"])
-@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.fusion", "evals.cost", "evals.compare"])
+@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.fusion", "evals.cost", "evals.compare", "evals.mistakes"])
 def test_help_answers_in_under_a_second(module):
     """Best of three: the machine may be busy, the import may not be slow."""
     times = []
