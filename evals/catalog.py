@@ -67,7 +67,7 @@ class Benchmark(Row):
 
     name: str
     title: Text
-    task: Literal["image_text"]
+    task: Literal["image_text", "fusion"]
     data: Text
     subsets: Annotated[tuple[Subset, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
     split: Text

@@ -46,7 +46,7 @@ def evaluate_all(
     All names are checked before anything is loaded (ConfigError). When one evaluation fails the others still run.
     """
     refs = [resolve_model(name) for name in dict.fromkeys(models)]
-    _check(work, refs, options)
+    check(work, refs, options)
     options.results.mkdir(parents=True, exist_ok=True)  # an OSError now, not after an hour of encoding
     outcomes: list[Result] = []
     failures: list[Failure] = []
@@ -82,7 +82,8 @@ def _evaluate_task(task: TaskRef, encoder: "Encoder", dims: Sequence[int], optio
     return evaluate_task(name, encoder, dims, options, log, instruction=options.instruction)
 
 
-def _check(work: Sequence[Benchmark | TaskRef], refs: Sequence[ModelRef], options: Options) -> None:
+def check(work: Sequence[Benchmark | TaskRef], refs: Sequence[ModelRef], options: Options) -> None:
+    """ConfigError for what can be seen to be wrong before anything is loaded; MissingError when mteb is needed and not there."""
     for item in work:
         if isinstance(item, Benchmark) and (unknown := set(options.subset_names or ()) - set(item.subsets)):
             raise ConfigError(f"{item.name} has no subset {', '.join(sorted(unknown))}. It has {', '.join(item.subsets)}.")

@@ -41,7 +41,7 @@ def print_outcomes(outcomes: Sequence[Result]) -> None:
 def _table(outcome: Outcome) -> Table:
     several = "" if len(outcome.scores) == 1 else f" mean: plain mean over {' '.join(outcome.scores)}."
     part = " · partial: not the benchmark's number" if outcome.partial else ""
-    table = _empty_table(
+    table = empty_table(
         f"{outcome.benchmark.title} · {outcome.model}{part}",
         "t2i: texts find their image; i2t: images find one of their texts. Recall in per cent, 95% intervals from a "
         f"bootstrap over images; n: queries/gallery; ties count in expectation.{several}",
@@ -64,7 +64,7 @@ def _table(outcome: Outcome) -> Table:
 
 def _task_table(outcome: TaskOutcome) -> Table:
     several = {key: every for key, every in _by_split(outcome).items() if len(every) > 1}
-    table = _empty_table(
+    table = empty_table(
         f"{outcome.task} · {outcome.model}{' · partial: not all of the task' if outcome.partial else ''}",
         "The task's main score in per cent, with its 95% interval where there is one; n: queries, or pairs of texts."
         + (" mean: plain mean over the subsets." if several else ""),
@@ -88,7 +88,8 @@ def _by_split(outcome: TaskOutcome) -> dict[tuple[str, int], list[TaskScore]]:
     return found
 
 
-def _empty_table(title: str, caption: str) -> Table:
+def empty_table(title: str, caption: str) -> Table:
+    """A plain table without columns: title above, what it shows below."""
     return Table(
         title=escape(title),
         caption=caption,

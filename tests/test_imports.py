@@ -34,6 +34,7 @@ MAY_SEE = {
     "evals.data.__main__": {"evals"},
     "evals.data.prepare": {*CORE, "evals.data", "evals.catalog", "evals.files"},
     "evals.tasks": {*CORE, "evals.counting", "evals.metrics", "evals.ranks", "evals.stats", "evals.tasks"},
+    "evals.modality_gap": {"evals.counting", "evals.metrics", "evals.tasks.fusion"},
     "evals.encoders": {*CORE, "evals.encoders"},
     "evals.encoders.jina": {*CORE, "evals.encoders", "jina_clip"},
     "evals.store": {*CORE, "evals.files"},
@@ -82,6 +83,8 @@ def test_imports_run_downhill(module):
     [
         "evals.run",
         "evals.mrl_sweep",
+        "evals.fusion",
+        "evals.cost",
         "evals.records",
         "evals.catalog",
         "evals.stats",
@@ -102,8 +105,9 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare", "evals.report"])
-@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare", "evals.mistakes"])
+@pytest.mark.parametrize(
+    "module", ["evals.run", "evals.mrl_sweep", "evals.fusion", "evals.cost", "evals.compare", "evals.mistakes", "evals.report"]
+)
 def test_help_answers_in_under_a_second(module):
     """Best of three: the machine may be busy, the import may not be slow."""
     times = []
