@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from evals.catalog import Benchmark
 from evals.cli import Log
 from evals.options import Options
-from evals.schema import ConfigError, ImageText, Side
+from evals.schema import ConfigError, Data, Side
 
 if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
     from evals.records import MetricLine
     from evals.schema import Encoder
     from evals.store import Store
     from evals.tasks.scores import Scores
+
+
+ALSO = {"label": "int32", "average_precision": "float64"}  # what some tasks tell of a query beside its ranks; Arrow types
 
 
 class Outcome(NamedTuple):
@@ -44,7 +47,7 @@ class Costs:
 class Parts(NamedTuple):
     """The subsets of a benchmark, and why they are not the whole of it (None: they are)."""
 
-    subsets: dict[str, ImageText]
+    subsets: Mapping[str, Data]
     partial: dict[str, Any] | None
 
 
@@ -114,14 +117,14 @@ def _write(
     encoder: "Encoder",
     dims: Sequence[int],
     options: Options,
-    parts: dict[str, ImageText],
+    parts: Mapping[str, Data],
     partial: dict[str, Any] | None,
     scores: dict[str, list["Scores"]],
     costs: Costs,
     started: float,
     zero_rows: int,
 ) -> Path:
-    from evals.records import write_run
+    from evals.records import QUERY_COLUMNS, write_run
 
     manifest = circumstances(encoder, options, costs, started)
     manifest |= {
@@ -133,14 +136,17 @@ def _write(
             subset: {
                 "origin": dict(data.origin),
                 "content": content_hash(data),
-                "images": len(data.images),
-                "texts": len(data.texts),
+                **data.counts,
             }
             for subset, data in parts.items()
         },
         "zero_rows": zero_rows,
     }
-    return write_run(options.results, manifest=manifest, metrics=metric_lines(scores), queries=query_table(scores))
+    queries = query_table(scores)
+    also = {name: kind for name, kind in ALSO.items() if name in queries.column_names}
+    return write_run(
+        options.results, manifest=manifest, metrics=metric_lines(scores), queries=queries, columns=QUERY_COLUMNS | also
+    )
 
 
 def circumstances(encoder: "Encoder", options: Options, costs: Costs, started: float) -> dict[str, Any]:
@@ -216,13 +222,13 @@ def query_table(scores: dict[str, list["Scores"]]) -> Any:
     return pa.concat_tables(tables)
 
 
-def content_hash(data: ImageText) -> str:
+def content_hash(data: Data) -> str:
     """One hash over what is measured: every image, every text, and which belong together; not the ids."""
     digest = hashlib.sha256()
     for part in (*data.images.hashes, *data.texts.hashes):
         digest.update(part.encode())
-    digest.update(data.image_of_text.astype("<i8").tobytes())
-    digest.update(data.also.astype("<i8").tobytes())
+    for indices in data.truth:
+        digest.update(indices.astype("<i8").tobytes())
     return digest.hexdigest()
 
 

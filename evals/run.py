@@ -18,7 +18,7 @@ from evals.catalog import Benchmark, ModelRef, resolve_model
 from evals.cli import Log, as_eval_error, exit_with, new_app, reported
 from evals.evaluate import Parts, evaluate
 from evals.options import ENCODER_OPTIONS, Options, dims_list, takes_options
-from evals.schema import ConfigError, EvalError, MissingError
+from evals.schema import ClassPrompts, ConfigError, EvalError, MissingError
 from evals.suites import Suite, TaskRef, choose
 from evals.task_outcome import Result, TaskOutcome
 
@@ -131,16 +131,24 @@ def load_parts(row: Benchmark, options: Options) -> Parts:
         repo=row.hub.repo if row.hub else None,
         revision=row.hub.revision if row.hub else None,
         protocol=CaptionProtocol(**row.protocol.model_dump()),
+        prompts=_class_prompts(row),
     )
     parts = load(row.data, source)
     for subset, data in parts.items():
-        texts = row.count_texts(subset)
-        if check_counts(data, images=row.images, texts=texts, allow_subset=options.allow_subset, name=f"{row.name} {subset}"):
+        name = f"{row.name} {subset}"
+        if check_counts(data, **row.counts(subset), allow_subset=options.allow_subset, name=name):
             partial["allow_subset"] = True
         if options.limit is not None and options.limit < len(data.images):
             partial |= {"limit": options.limit, "seed": 0}
             parts[subset] = subset_of(data, options.limit, seed=0)
     return Parts(parts, partial or None)
+
+
+def _class_prompts(row: Benchmark) -> ClassPrompts | None:
+    if row.classes is None:
+        return None
+    own = row.classes
+    return ClassPrompts(own.count, own.names, own.templates, own.wordnet, multilabel=row.metric == "mAP")
 
 
 def _folder(row: Benchmark, data: Path) -> Path:
@@ -171,7 +179,7 @@ def run(
     dims: Annotated[str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="Show all benchmarks and suites, and leave.")] = False,
 ) -> None:
-    """Evaluate models on benchmarks: encode what is missing, score both directions, write the record."""
+    """Evaluate models on benchmarks: encode what is missing, score it, write the record."""
     with reported(json=options["json"]) as log:
         if listed:
             from evals.listing import as_json, print_list

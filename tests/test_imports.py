@@ -31,7 +31,7 @@ MAY_SEE = {
     "evals.encoders.jina": {*CORE, "evals.encoders", "jina_clip"},
     "evals.store": {*CORE, "evals.files"},
 }
-HEAVY = {"torch", "transformers", "datasets", "mteb", "pandas", "matplotlib", "open_clip", "huggingface_hub"}
+HEAVY = set("torch transformers datasets mteb pandas matplotlib open_clip huggingface_hub sklearn clip_benchmark".split())
 
 
 def modules() -> dict[str, Path]:
