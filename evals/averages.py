@@ -38,7 +38,7 @@ def averages(suite: Suite, outcomes: Sequence[Result]) -> list[Mean]:
             known = {m: s for m, s in values.items() if average.of_tasks or average.metric in s}
             missing = [member for member in members if member not in known]
             scores = [known[member] for member in members if member in known]
-            if not scores:  # what was run beside the suite, or has another direction
+            if not values.keys() & set(members):  # what was run beside the suite, or has another direction
                 continue
             metric = _metric(scores) if average.of_tasks else average.metric
             value = None if missing else fmean(next(iter(s.values())) if average.of_tasks else s[metric] for s in scores)

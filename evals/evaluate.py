@@ -66,7 +66,7 @@ def evaluate(
     from evals.tasks import task_of
 
     started, costs = time.time(), Costs()
-    dims = _checked_dims(dims, encoder)
+    dims = checked_dims(dims, encoder)
     store, task = Store(options.store), task_of(row.task)
     parts, partial = loaded
     scores: dict[str, list[Scores]] = {}
@@ -78,7 +78,7 @@ def evaluate(
         every = []
         for side in sides:
             shared = side.kind == "image" and side.hashes == kept[0]  # languages share their images
-            rows = kept[1] if shared else _embed(store, encoder, side, log, costs)
+            rows = kept[1] if shared else embed(store, encoder, side, log, costs)
             if not shared:
                 zero_rows += int((~rows.any(axis=1)).sum())
             if side.kind == "image":
@@ -88,11 +88,12 @@ def evaluate(
         where = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
         scores[subset] = task.score(every, data, dims=dims, precisions=precisions, device=where)
         costs.add("score", since)
-    path = _write(row, encoder, dims, options, parts, partial, scores, costs, started, zero_rows)
+    path = write_record(row, encoder, dims, options, parts, partial, scores, costs, started, zero_rows)
     return Outcome(path, row, encoder.name, partial, dict(costs.encoded), scores)
 
 
-def _embed(store: "Store", encoder: "Encoder", side: Side, log: Log, costs: Costs) -> Any:
+def embed(store: "Store", encoder: "Encoder", side: Side, log: Log, costs: Costs) -> Any:
+    """The full-width rows of a side; what is not stored yet is encoded, and counted in `costs`."""
     missing = store.missing(encoder, side)
     since = time.monotonic()
     if side.kind == "image" and missing:  # a broken file is found now, not after an hour of encoding
@@ -106,13 +107,14 @@ def _embed(store: "Store", encoder: "Encoder", side: Side, log: Log, costs: Cost
     return rows
 
 
-def _checked_dims(dims: Sequence[int], encoder: "Encoder") -> tuple[int, ...]:
+def checked_dims(dims: Sequence[int], encoder: "Encoder") -> tuple[int, ...]:
+    """Each dimension once, the largest first; ConfigError for one that the encoder does not have."""
     if wrong := [dim for dim in dims if not 1 <= dim <= encoder.dim]:
         raise ConfigError(f"--dims {','.join(map(str, wrong))}: {encoder.name} has {encoder.dim} dimensions.")
     return tuple(sorted(set(dims), reverse=True))
 
 
-def _write(
+def write_record(
     row: Benchmark,
     encoder: "Encoder",
     dims: Sequence[int],
@@ -123,7 +125,9 @@ def _write(
     costs: Costs,
     started: float,
     zero_rows: int,
+    **more: Any,
 ) -> Path:
+    """The record of a row, with `more` in its manifest."""
     from evals.records import QUERY_COLUMNS, write_run
 
     manifest = circumstances(encoder, options, costs, started)
@@ -141,6 +145,7 @@ def _write(
             for subset, data in parts.items()
         },
         "zero_rows": zero_rows,
+        **more,
     }
     queries = query_table(scores)
     also = {name: kind for name, kind in ALSO.items() if name in queries.column_names}

@@ -73,17 +73,18 @@ def _class_table(outcome: Outcome) -> Table:
     queries, gallery = ("classes", "images") if outcome.benchmark.metric == "mAP" else ("images", "classes")
     table = _empty_table(
         f"{outcome.benchmark.title} · {outcome.model}{_part(outcome)}",
-        "Zero-shot classification in per cent, 95% intervals from a bootstrap over images; "
+        "Classification in per cent, 95% intervals from a bootstrap over images; "
         f"n: {queries}/{gallery}; ties count in expectation.",
     )
-    table.add_column("dim", justify="right", no_wrap=True)
+    for name in ("", "dim"):
+        table.add_column(name, justify="right", no_wrap=True)
     for name in every[0].values:
         table.add_column(name.replace("_", " "), no_wrap=True)
     for name in ("n", "ties"):
         table.add_column(name, justify="right", no_wrap=True)
     for s in every:
         counts = (f"{len(s.query_ids)}/{s.n_gallery}", f"{100 * s.tie_rate:.1f}%")
-        table.add_row(str(s.dim), *map(percent, s.values.values()), *counts)
+        table.add_row(s.direction, str(s.dim), *map(percent, s.values.values()), *counts)
     return table
 
 

@@ -27,6 +27,7 @@ MAY_SEE = {
     "evals.data.__main__": {"evals"},
     "evals.data.prepare": {*CORE, "evals.data", "evals.catalog", "evals.files"},
     "evals.tasks": {*CORE, "evals.counting", "evals.metrics", "evals.ranks", "evals.stats", "evals.tasks"},
+    "evals.tasks.probes": {*CORE, "evals.ranks", "evals.search"},
     "evals.encoders": {*CORE, "evals.encoders"},
     "evals.encoders.jina": {*CORE, "evals.encoders", "jina_clip"},
     "evals.store": {*CORE, "evals.files"},
@@ -71,7 +72,17 @@ def test_imports_run_downhill(module):
 
 
 @pytest.mark.parametrize(
-    "module", ["evals.run", "evals.mrl_sweep", "evals.records", "evals.catalog", "evals.stats", "evals.metrics", "evals.data"]
+    "module",
+    [
+        "evals.run",
+        "evals.mrl_sweep",
+        "evals.probe",
+        "evals.records",
+        "evals.catalog",
+        "evals.stats",
+        "evals.metrics",
+        "evals.data",
+    ],
 )
 def test_heavy_packages_are_imported_where_they_are_used(module):
     code = f"import sys, {module}; print(sorted({HEAVY!r} & set(sys.modules)))"
@@ -79,7 +90,7 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep"])
+@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.probe"])
 def test_help_answers_in_under_a_second(module):
     """Best of three: the machine may be busy, the import may not be slow."""
     times = []

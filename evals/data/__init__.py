@@ -119,9 +119,10 @@ def check_counts(data: Data, *, allow_subset: bool, name: str, **declared: int) 
     found = data.counts
     if all(found[kind] == count for kind, count in declared.items()):
         return False
-    there, wanted = (" and ".join(f"{counts[kind]:,} {kind}" for kind in declared) for counts in (found, declared))
+    there = " and ".join(f"{found[kind]:,} {kind}" for kind in declared)
+    wanted = " and ".join(f"{count:,}" for count in declared.values())
     what = f"{name}: {there}, where the row declares {wanted}"
-    if found.get("classes") != declared.get("classes"):
+    if "classes" in found and found["classes"] != declared.get("classes"):
         raise InvalidError(f"{what}. Another number of classes is another benchmark: check the folder and its class names.")
     if any(found[kind] > count for kind, count in declared.items()):
         raise InvalidError(f"{what}. That is more than the benchmark has: check the split and the folder.")
