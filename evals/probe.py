@@ -44,7 +44,7 @@ def probe(
     """Probe stored embeddings of images: records BENCHMARK.knn and BENCHMARK.linear, measured on the row's own split."""
     with reported(json=options["json"]) as log:
         given = Options(**options)
-        row, ks = benchmark(name), () if knn.strip() == "0" else dims_list(knn) or ()
+        row, ks = benchmark(name), () if knn.strip() == "0" else dims_list(knn, "--knn") or ()
         if row.metric != "acc@1":
             raise ConfigError(f"{name}: probes need a row of images with one class each, such as vtab-pets.")
         if not ks and not linear:

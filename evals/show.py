@@ -76,7 +76,8 @@ def _class_table(outcome: Outcome) -> Table:
         "Classification in per cent, 95% intervals from a bootstrap over images; "
         f"n: {queries}/{gallery}; ties count in expectation.",
     )
-    for name in ("", "dim"):
+    labels = ("", "dim") if every[0].direction else ("dim",)
+    for name in labels:
         table.add_column(name, justify="right", no_wrap=True)
     for name in every[0].values:
         table.add_column(name.replace("_", " "), no_wrap=True)
@@ -84,7 +85,7 @@ def _class_table(outcome: Outcome) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for s in every:
         counts = (f"{len(s.query_ids)}/{s.n_gallery}", f"{100 * s.tie_rate:.1f}%")
-        table.add_row(s.direction, str(s.dim), *map(percent, s.values.values()), *counts)
+        table.add_row(*(s.direction, str(s.dim))[-len(labels) :], *map(percent, s.values.values()), *counts)
     return table
 
 

@@ -228,6 +228,8 @@ def test_parts_of_imagenet_have_the_names_that_clip_benchmark_gives_them() -> No
     positions = [whole.index(name) for name in names]
     assert positions == sorted(positions)
     assert names[:2] == ["goldfish", "great white shark"]
+    wnids = wordnet_ids(ClassPrompts(200, "imagenet1k", wordnet="imagenet_r_wnids"))
+    assert (wnids, len(wnids)) == (sorted(wnids), 200)
 
 
 def test_templates_may_be_a_list_for_each_class() -> None:
