@@ -35,8 +35,11 @@ def averages(suite: Suite, outcomes: Sequence[Result]) -> list[Mean]:
     for title, average in suite.averages.items():
         members = _members(suite, average)
         for (model, direction, dim), values in (tasks if average.of_tasks else rows).items():
-            missing = [member for member in members if member not in values]
-            scores = [values[member] for member in members if member in values]
+            known = {m: s for m, s in values.items() if average.of_tasks or average.metric in s}
+            missing = [member for member in members if member not in known]
+            scores = [known[member] for member in members if member in known]
+            if not values.keys() & set(members):  # what was run beside the suite, or has another direction
+                continue
             metric = _metric(scores) if average.of_tasks else average.metric
             value = None if missing else fmean(next(iter(s.values())) if average.of_tasks else s[metric] for s in scores)
             means.append(Mean(suite.name, title, model, direction, dim, metric, len(members), missing, value))

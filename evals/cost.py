@@ -15,7 +15,7 @@ from evals.encoders.pricing import TILE_SIDE, Version, image_tokens, tiles
 from evals.mrl_sweep import DIMS
 from evals.options import Options, dims_list
 from evals.run import check, load_parts
-from evals.schema import ConfigError, ImageText, InvalidError, MissingError, Side
+from evals.schema import ConfigError, Data, InvalidError, MissingError, Side
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -130,7 +130,7 @@ def _image_cost(rule: str, every: Sequence[tuple[int, int]], version: Version) -
     )
 
 
-def text_costs(parts: dict[str, ImageText], tokenizer: "Tokenizer | None") -> list[TextCost]:
+def text_costs(parts: Mapping[str, Data], tokenizer: "Tokenizer | None") -> list[TextCost]:
     """The distinct texts of each subset, uncut and without instruction; words are what whitespace separates."""
     costs = []
     for subset, data in parts.items():

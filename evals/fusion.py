@@ -73,7 +73,9 @@ def fusion(
 
 
 def as_fusion(row: Benchmark) -> Benchmark:
-    """The same data measured as documents with a text and an image, under a key of its own."""
+    """The same data measured as documents with a text and an image, under a key of its own; ConfigError for other data."""
+    if row.task != "image_text":
+        raise ConfigError(f"{row.name} has classes and no captions. Name a benchmark of captioned images.")
     about = {"name": f"{row.name}.fusion", "title": f"{row.title}, fusion", "task": "fusion", "folder": row.folder or row.name}
     return row.model_copy(update=about)
 
@@ -99,6 +101,7 @@ def _one(row: Benchmark, encoder: "Encoder", dims: Sequence[int], options: Optio
     gains = [gain for subset, scores in outcome.scores.items() for gain in _gains(subset, scores)]
     gaps, plots = {}, []
     for subset, data in parts.subsets.items():
+        assert isinstance(data, ImageText)  # as_fusion saw to it
         images, texts = (store.embed(encoder, side).rows for side in sides(data))  # evaluate has stored them all
         gaps[subset] = modality_gap(images, texts, roles(data), dim=widest)
         title = f"{row.title} · {subset} · {encoder.name} · {widest} dimensions"

@@ -18,7 +18,7 @@ from evals.catalog import Benchmark, ModelRef, resolve_model
 from evals.cli import Log, as_eval_error, exit_with, new_app, reported
 from evals.evaluate import Parts, evaluate
 from evals.options import ENCODER_OPTIONS, Options, dims_list, takes_options
-from evals.schema import ConfigError, EvalError, MissingError
+from evals.schema import CaptionProtocol, ClassPrompts, ConfigError, EvalError, MissingError, Source
 from evals.suites import Suite, TaskRef, choose
 from evals.task_outcome import Result, TaskOutcome
 
@@ -119,29 +119,40 @@ def build_encoder(ref: ModelRef, options: Options) -> "Encoder":
 def load_parts(row: Benchmark, options: Options) -> Parts:
     """The data of a benchmark, counted."""
     from evals.data import check_counts, load, subset_of
-    from evals.schema import CaptionProtocol, Source
 
     partial: dict[str, Any] = {}
     names = options.subset_names or row.subsets
     if set(names) != set(row.subsets):
         partial["subsets"] = list(names)
-    source = Source(
-        subsets=tuple(names),
-        split=row.split,
-        folder=_folder(row, options.data) if options.data else None,
-        repo=row.hub.repo if row.hub else None,
-        revision=row.hub.revision if row.hub else None,
-        protocol=CaptionProtocol(**row.protocol.model_dump()),
-    )
-    parts = load(row.data, source)
+    parts = load(row.data, source_of(row, names, options.data))
     for subset, data in parts.items():
-        texts = row.count_texts(subset)
-        if check_counts(data, images=row.images, texts=texts, allow_subset=options.allow_subset, name=f"{row.name} {subset}"):
+        name = f"{row.name} {subset}"
+        if check_counts(data, **row.counts(subset), allow_subset=options.allow_subset, name=name):
             partial["allow_subset"] = True
         if options.limit is not None and options.limit < len(data.images):
             partial |= {"limit": options.limit, "seed": 0}
             parts[subset] = subset_of(data, options.limit, seed=0)
     return Parts(parts, partial or None)
+
+
+def source_of(row: Benchmark, subsets: Sequence[str], data: Path | None) -> Source:
+    """Where a row's subsets are read from: the Hub, or the folder of `--data`."""
+    return Source(
+        subsets=tuple(subsets),
+        split=row.split,
+        folder=_folder(row, data) if data else None,
+        repo=row.hub.repo if row.hub else None,
+        revision=row.hub.revision if row.hub else None,
+        protocol=CaptionProtocol(**row.protocol.model_dump()),
+        prompts=_class_prompts(row),
+    )
+
+
+def _class_prompts(row: Benchmark) -> ClassPrompts | None:
+    if row.classes is None:
+        return None
+    own = row.classes
+    return ClassPrompts(own.count, own.names, own.templates, own.wordnet, multilabel=row.metric == "mAP")
 
 
 def _folder(row: Benchmark, data: Path) -> Path:
@@ -172,7 +183,7 @@ def run(
     dims: Annotated[str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="Show all benchmarks and suites, and leave.")] = False,
 ) -> None:
-    """Evaluate models on benchmarks: encode what is missing, score both directions, write the record."""
+    """Evaluate models on benchmarks: encode what is missing, score it, write the record."""
     with reported(json=options["json"]) as log:
         if listed:
             from evals.listing import as_json, print_list

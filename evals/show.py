@@ -32,7 +32,10 @@ def print_outcomes(outcomes: Sequence[Result]) -> None:
     """A table for each, in per cent with 95% intervals, and the path of its record."""
     out = console()
     for outcome in outcomes:
-        out.print(_task_table(outcome) if isinstance(outcome, TaskOutcome) else _table(outcome))
+        if isinstance(outcome, TaskOutcome):
+            out.print(_task_table(outcome))
+        else:
+            out.print(_class_table(outcome) if outcome.benchmark.classes else _table(outcome))
         encoded = " and ".join(f"{n:,} {kind}s" for kind, n in outcome.encoded.items())
         out.print(f"Encoded now: {encoded}; the rest came from the store.", highlight=False)
         out.print(f"record: {escape(str(outcome.path))}\n", soft_wrap=True, highlight=False)
@@ -40,9 +43,8 @@ def print_outcomes(outcomes: Sequence[Result]) -> None:
 
 def _table(outcome: Outcome) -> Table:
     several = "" if len(outcome.scores) == 1 else f" mean: plain mean over {' '.join(outcome.scores)}."
-    part = " · partial: not the benchmark's number" if outcome.partial else ""
     table = empty_table(
-        f"{outcome.benchmark.title} · {outcome.model}{part}",
+        f"{outcome.benchmark.title} · {outcome.model}{_part(outcome)}",
         "t2i: texts find their image; i2t: images find one of their texts. Recall in per cent, 95% intervals from a "
         f"bootstrap over images; n: queries/gallery; ties count in expectation.{several}",
     )
@@ -59,6 +61,31 @@ def _table(outcome: Outcome) -> Table:
         for s in next(iter(outcome.scores.values())):
             means = [f"{100 * mean_over_subsets(outcome, s.direction, s.dim, name):.1f}" for name in SHOWN]
             table.add_row("mean", str(s.dim), s.direction, *means)
+    return table
+
+
+def _part(outcome: Outcome) -> str:
+    return " · partial: not the benchmark's number" if outcome.partial else ""
+
+
+def _class_table(outcome: Outcome) -> Table:
+    [every] = outcome.scores.values()
+    queries, gallery = ("classes", "images") if outcome.benchmark.metric == "mAP" else ("images", "classes")
+    table = empty_table(
+        f"{outcome.benchmark.title} · {outcome.model}{_part(outcome)}",
+        "Classification in per cent, 95% intervals from a bootstrap over images; "
+        f"n: {queries}/{gallery}; ties count in expectation.",
+    )
+    labels = ("", "dim") if every[0].direction else ("dim",)
+    for name in labels:
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in every[0].values:
+        table.add_column(name.replace("_", " "), no_wrap=True)
+    for name in ("n", "ties"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for s in every:
+        counts = (f"{len(s.query_ids)}/{s.n_gallery}", f"{100 * s.tie_rate:.1f}%")
+        table.add_row(*(s.direction, str(s.dim))[-len(labels) :], *map(percent, s.values.values()), *counts)
     return table
 
 
@@ -119,7 +146,7 @@ def mean_over_subsets(outcome: Outcome, direction: str, dim: int, name: str) -> 
 
 
 def print_kept(outcomes: Sequence[Result]) -> None:
-    """What each dimension keeps of the full width's R@1 or main score, as mean over the subsets that were run."""
+    """What each dimension keeps of the full width's first metric or main score, as mean over the subsets that were run."""
     out = console()
     for outcome in outcomes:
         if isinstance(outcome, TaskOutcome):
@@ -127,8 +154,9 @@ def print_kept(outcomes: Sequence[Result]) -> None:
             title, metric, names = outcome.task, outcome.metric, dict.fromkeys(s.subset for s in outcome.scores)
         else:
             every = next(iter(outcome.scores.values()))
-            means = {(s.direction, s.dim): mean_over_subsets(outcome, s.direction, s.dim, "R@1") for s in every}
-            title, metric, names = outcome.benchmark.title, "R@1", dict.fromkeys(outcome.scores)
+            metric = next(iter(every[0].values))
+            means = {(s.direction, s.dim): mean_over_subsets(outcome, s.direction, s.dim, metric) for s in every}
+            title, names = outcome.benchmark.title, dict.fromkeys(outcome.scores)
         dims = sorted({dim for _, dim in means})
         head = f"[bold]Kept of {metric} at {dims[-1]} dimensions[/bold]"
         out.print(f"{head} · {escape(title)} · mean of {escape(' '.join(names))}")

@@ -187,6 +187,30 @@ def _sign_flips(shares: Float64[np.ndarray, "g m"], seed: int, flips: int) -> Fl
     return p
 
 
+def stratified_bootstrap(
+    values: Float[np.ndarray, "q"],
+    strata: Int[np.ndarray, "q"],
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+    level: float = 0.95,
+) -> Interval | None:
+    """Percentile interval of the mean over strata of their means, each stratum resampled within itself.
+
+    A stratum of one query does not vary; where none has more there is no interval (None).
+    """
+    if np.bincount(strata).max(initial=0) < 2:
+        return None
+    rng = np.random.Generator(np.random.PCG64(seed))
+    labels, sizes = np.unique(strata, return_counts=True)
+    total = np.zeros(resamples)
+    for label, size in zip(labels, sizes, strict=True):
+        distinct, counts = np.unique(values[strata == label], return_counts=True)  # draws differ by how often each value comes
+        total += rng.multinomial(size, counts / size, size=resamples) @ distinct / size
+    low, high = np.quantile(total / len(labels), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
 def resamples_of(n_groups: int, seed: int, resamples: int) -> Iterator[UInt8[np.ndarray, "s g"]]:
     """How often each resample has each group, some resamples at a time: the draws that all of the same size share."""
     if n_groups * resamples <= KEEP:

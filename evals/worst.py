@@ -144,6 +144,7 @@ def _data(run: Run, subset: str, folder: Path | None) -> ImageText:
     given = folder or (Path(config["data"]) if config["data"] else None)
     options = Options(data=given, subsets=subset, limit=config["limit"], allow_subset=config["allow_subset"])
     data = load_parts(Benchmark(**config["row"]), options).subsets[subset]
+    assert isinstance(data, ImageText)  # as its task says
     if content_hash(data) != run.manifest["data"][subset]["content"]:
         raise NotComparableError(
             f"{run.path}: the data of {run.manifest['benchmark']} {subset} at hand is not what was measured. "
