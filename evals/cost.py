@@ -3,7 +3,7 @@
 python -m evals.cost [BENCHMARK...] [--model PATH] [--data DIR] [--dims 1024,256] [--json]
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 

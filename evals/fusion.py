@@ -15,6 +15,7 @@ from evals.cli import Log, exit_with, new_app, reported
 from evals.evaluate import Outcome, evaluate
 from evals.options import Options, dims_list, takes_options
 from evals.run import Models, build_encoder, check, load_parts
+from evals.schema import ConfigError, ImageText
 
 if TYPE_CHECKING:
     from evals.modality_gap import Gap

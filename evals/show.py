@@ -70,12 +70,11 @@ def _part(outcome: Outcome) -> str:
 
 def _class_table(outcome: Outcome) -> Table:
     [every] = outcome.scores.values()
-    queries, gallery = ("classes", "images") if outcome.benchmark.metric == "mAP" else ("images", "classes")
-    table = empty_table(
-        f"{outcome.benchmark.title} · {outcome.model}{_part(outcome)}",
-        "Classification in per cent, 95% intervals from a bootstrap over images; "
-        f"n: {queries}/{gallery}; ties count in expectation.",
-    )
+    if outcome.benchmark.metric == "mAP":
+        caption = "Mean average precision in per cent; n: classes/images; ties count in expectation."
+    else:
+        caption = "In per cent, 95% intervals from a bootstrap over images; n: images/classes; ties count in expectation."
+    table = empty_table(f"{outcome.benchmark.title} · {outcome.model}{_part(outcome)}", caption)
     labels = ("", "dim") if every[0].direction else ("dim",)
     for name in labels:
         table.add_column(name, justify="right", no_wrap=True)
