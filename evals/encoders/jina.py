@@ -26,6 +26,7 @@ from jina_clip.prefetch import prefetch
 from jina_clip.tokens import count_longer, instruction, read_tokenizer
 from jina_clip.weights import fetch
 
+ROOT = Path(__file__).resolve().parents[2]
 MATHS = "3"  # raise it when jina_clip computes other rows from the same files
 
 
@@ -82,7 +83,7 @@ class JinaEncoder:
             "image.config": _sha256(self.folder / "preprocessor_config.json"),
             "image.pillow": importlib.metadata.version("pillow"),
         }
-        self.source = {"folder": str(self.folder.resolve()), "repo": repo, "revision": self.folder.name if repo else revision}
+        self.source = {"folder": _told(self.folder), "repo": repo, "revision": self.folder.name if repo else revision}
 
     @cached_property
     def model(self) -> JinaCLIP:
@@ -172,6 +173,12 @@ def _fetched(folder: Path | None, repo: str | None, revision: str | None) -> Pat
             "if the repo is gated); MODEL= or --model with a local folder that holds config.json, model.safetensors, "
             "tokenizer.json and preprocessor_config.json; or a Hub cache filled elsewhere, through HF_HOME."
         ) from error
+
+
+def _told(folder: Path) -> str:
+    """Where a checkpoint is, as the record says it: a bundled one is in the same place in every checkout."""
+    folder = folder.resolve()
+    return str(folder.relative_to(ROOT)) if folder.is_relative_to(ROOT) else str(folder)
 
 
 def _sha256(path: Path) -> str:
