@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from evals.regress.escape import markdown, plain
 from evals.regress.verdict import Change, Outcome, Verdict
 
-LIMIT = 60  # rows of a Markdown table: a comment on GitHub holds 65,536 characters
+LIMIT = 60  # lines of each part in Markdown: a comment on GitHub holds 65,536 characters
 COLORS: dict[Outcome, str] = {"passed": "brightgreen", "regressed": "red", "invalid": "lightgrey", "not comparable": "orange"}
 MARKS = {"regressed": "🔴", "suspicious": "🟡", "improved": "🟢"}
 
@@ -43,27 +43,23 @@ def as_markdown(verdict: Verdict) -> str:
     """The verdict as a comment: a sentence, what has no verdict, old/new/difference, and what changed around the runs."""
     parts = [f"### Retrieval against the baseline {markdown(verdict.baseline)}: {verdict.outcome}", ""]
     if verdict.problems:
-        parts += [
-            f"- **{p.kind}** · {markdown(p.benchmark)} · {markdown(p.model)} · {markdown(p.message)}" for p in verdict.problems
-        ]
-        parts += ["", "A missing, unreadable or incomplete result is never a pass.", ""]
+        told = [f"- **{p.kind}** · {' · '.join(map(markdown, (p.benchmark, p.model, p.message)))}" for p in verdict.problems]
+        parts += [*_first(told), "", "A missing, unreadable or incomplete result is never a pass.", ""]
     if rows := verdict.worst_first():
-        parts += [
-            "| benchmark | model | where | metric | old | new | difference [95%] | verdict |",
-            "|---|---|---|---|--:|--:|--:|---|",
-        ]
-        parts += [_row(change) for change in rows[:LIMIT]]
-        parts += [f"\n… and {len(rows) - LIMIT} more in the JSON verdict."] if len(rows) > LIMIT else []
-        parts += ["", f"{markdown(verdict.told())}. In per cent; intervals: paired bootstrap over images.", ""]
-    for each in verdict.compared:
-        if each.environment:
-            title = f"{markdown(each.benchmark)} · {markdown(each.model)}: environment changed ({len(each.environment)})"
-            rows_of = [
-                f"| {markdown(what)} | {markdown(before)} | {markdown(after)} |" for what, before, after in each.environment
-            ]
-            parts += [f"<details><summary>{title}</summary>", "", "| | before | after |", "|---|---|---|", *rows_of]
-            parts += ["", "</details>", ""]
+        parts += ["| benchmark | model | where | metric | old | new | difference [95%] | verdict |"]
+        parts += ["|---|---|---|---|--:|--:|--:|---|"]
+        parts += [*_first([_row(change) for change in rows]), ""]
+        parts += [f"{markdown(verdict.told())}. In per cent; intervals: paired bootstrap over images.", ""]
+    moved = [(each, row) for each in verdict.compared for row in each.environment]
+    if moved:
+        told = [f"| {' | '.join(map(markdown, (each.benchmark, each.model, *row)))} |" for each, row in moved]
+        parts += [f"<details><summary>environment changed ({len(moved)})</summary>", ""]
+        parts += ["| benchmark | model | | before | after |", "|---|---|---|---|---|", *_first(told), "", "</details>", ""]
     return "\n".join(parts)
+
+
+def _first(lines: list[str]) -> list[str]:
+    return lines if len(lines) <= LIMIT else [*lines[:LIMIT], "", f"… and {len(lines) - LIMIT} more in the JSON verdict."]
 
 
 def _row(change: Change) -> str:
