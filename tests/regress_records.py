@@ -57,7 +57,7 @@ def record(root: Path, cells: Mapping[str, list[Scores]], **manifest: Any) -> Pa
 
 
 def again(path: Path, root: Path, *, drop: Sequence[str] = (), miss: Mapping[tuple[str, str], int] = {}, **manifest: Any) -> Path:
-    """A real record once more, without some subsets, and with the first so many first places of some cells lost beyond rank 10."""
+    """A real record once more, without some subsets, and with so many first places of some cells lost beyond rank 10."""
     run = read_run(path)
     table = read_queries(run)
     columns = {name: table[name].to_numpy(zero_copy_only=False).copy() for name in QUERY_COLUMNS}

@@ -6,9 +6,12 @@ python -m evals.regress baseline show NAME
 python -m evals.regress --noise 3 --model tiny --benchmark scenes [--out FILE]
 """
 
+import functools
+import inspect
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,9 +27,26 @@ Runs = Annotated[list[Path] | None, typer.Option(help="A record's folder, instea
 Output = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdict there too.")]
 
 
+def unless_subcommand(command: Callable[..., None]) -> Callable[..., None]:
+    """A callback that does nothing where a subcommand follows; `command` sees no context, whose class is typer's own."""
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        if given.pop("context").invoked_subcommand is None:
+            command(**given)
+
+    own = inspect.signature(command).parameters.values()
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    named = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+    wrapped.__signature__ = inspect.Signature([context, *named])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {**command.__annotations__, "context": typer.Context}
+    del wrapped.__wrapped__
+    return wrapped
+
+
 @app.callback(invoke_without_command=True)
+@unless_subcommand
 def regress(
-    context: typer.Context,
     baseline: Annotated[str | None, typer.Option(help="Name below results/baselines, a record, or a folder of records.")] = None,
     runs: Runs = None,
     results: Results = Path("results/runs"),
@@ -42,8 +62,6 @@ def regress(
     json: Json = False,
 ) -> None:
     """Compare the newest runs with a baseline, metric by metric: exit code 1 when one regressed."""
-    if context.invoked_subcommand:
-        return
     code = 0
     with reported(json=json) as log:
         if noise is not None:

@@ -19,12 +19,12 @@ BASELINES = ROOT / "results" / "baselines"
 HISTORY = "history.jsonl"
 
 
-def read_baseline(name: str, root: Path = BASELINES) -> list[Run]:
-    """The records of a baseline: a name below `root`, a folder of records, or one record; the newest of each benchmark and model.
+def read_baseline(name: str) -> list[Run]:
+    """The records of a baseline: a name below results/baselines, a folder of records, or one record.
 
     ConfigError when there is no such place, InvalidError when it holds no record or a broken one.
     """
-    folder = locate(name, root)
+    folder = locate(name)
     if (folder / MANIFEST).exists():
         return [read_run(folder)]
     if broken := list_incomplete(folder):
@@ -35,20 +35,20 @@ def read_baseline(name: str, root: Path = BASELINES) -> list[Run]:
     return [read_run(path) for path in newest.values()]
 
 
-def locate(name: str, root: Path = BASELINES) -> Path:
+def locate(name: str) -> Path:
     """The folder that `--baseline` means."""
-    if (root / name).is_dir() and path_component(name) == name:
-        return root / name
+    if (BASELINES / name).is_dir() and path_component(name) == name:
+        return BASELINES / name
     if (path := Path(name).expanduser()).is_dir():
         return path
-    there = sorted(path.name for path in root.glob("*/")) if root.is_dir() else []
+    there = sorted(path.name for path in BASELINES.glob("*/")) if BASELINES.is_dir() else []
     raise ConfigError(
-        f"No baseline {name!r}.{nearest(name, dict.fromkeys(there))} There is {', '.join(there) or 'none yet'} in {root}; "
+        f"No baseline {name!r}.{nearest(name, dict.fromkeys(there))} There is {', '.join(there) or 'none yet'} in {BASELINES}; "
         "a path to a record or a folder of records serves too."
     )
 
 
-def set_baseline(name: str, runs: Sequence[Run], why: str, root: Path = BASELINES) -> list[dict[str, Any]]:
+def set_baseline(name: str, runs: Sequence[Run], why: str) -> list[dict[str, Any]]:
     """Make these records the baseline: each is copied whole, then takes the place of the one it replaces; the history grows.
 
     Refuses partial and unsound records (InvalidError) before anything is copied. Returns the new lines of the history.
@@ -60,7 +60,7 @@ def set_baseline(name: str, runs: Sequence[Run], why: str, root: Path = BASELINE
     for run in runs:
         if reasons := faults(run):
             raise InvalidError(f"{run.path}: {reasons[0]}")
-    return [_replace(root / name, run, why.strip()) for run in runs]
+    return [_replace(BASELINES / name, run, why.strip()) for run in runs]
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

@@ -182,7 +182,7 @@ def _judged(measured: Sequence[tuple[Run, Gate, Measured]]) -> list[Change]:
     primary = [is_primary(gate, record, each) for record, gate, each in measured]
     resamples = max(2000, 40 * sum(primary))  # the least p there is must survive Holm
     tested = [_difference(each, resamples) for _, _, each in measured]
-    p = [_one_sided(difference) for difference in tested]
+    p = [1.0 if each.same else _one_sided(found) for (_, _, each), found in zip(measured, tested, strict=True)]
     family = {
         i: chance for i, chance in enumerate(p) if primary[i] and measured[i][1].correction == "holm" and chance is not None
     }
