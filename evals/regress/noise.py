@@ -56,7 +56,8 @@ def measure(times: int, case: Case, log: Log) -> dict[str, Any]:
     repeats = []
     with tempfile.TemporaryDirectory(prefix="noise-") as folder:
         for i, condition in enumerate(conditions):
-            log.info(f"repeat {i + 1} of {times}: {condition}")
+            told = ", ".join(f"{name} {value or 'as usual'}" for name, value in condition._asdict().items())
+            log.info(f"repeat {i + 1} of {times}: {told}")
             repeats.append(per_query(read_run(_evaluate(case, condition, Path(folder) / str(i)))))
     rows = [
         {**cell._asdict(), "metric": name} | compare([repeat[cell] for repeat in repeats], name)
@@ -122,7 +123,7 @@ def print_noise(found: dict[str, Any]) -> None:
         cells = row["subset"], row["direction"], str(row["dim"]), row["metric"]
         table.add_row(*map(escape, cells), f"{100 * row['spread']:.3f}", f"{100 * row['flip_rate']:.3f}%")
     out.print(table)
-    out.print("spread: largest less smallest value, in points; flips: share of queries whose value differs between two repeats.")
+    out.print("spread: largest less smallest value, in points; flips: queries whose value differs between two repeats.")
     out.print(f"suggested floor: {found['suggested_floor']:.4f} (twice the largest spread of a recall)", highlight=False)
 
 
