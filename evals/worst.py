@@ -170,7 +170,7 @@ def _sides(data: ImageText, direction: str) -> tuple[Side, Side, list[np.ndarray
 def _stored(store: Store, encoder: Recorded, side: Side) -> np.ndarray:
     if missing := store.missing(encoder, side):
         raise MissingError(
-            f"{store.root}: {len(missing):,} of {len(side):,} {side.kind}s by {encoder.name} are not stored. "
+            f"{store.root}: {len(missing):,} of {len(set(side.hashes)):,} {side.kind}s by {encoder.name} are not stored. "
             f"Run the evaluation again with --store {store.root}, or name the store that has them."
         )
     return store.embed(encoder, side).rows

@@ -49,7 +49,7 @@ MAY_SEE = {
         "evals.suites",
     },
 }
-HEAVY = {"torch", "transformers", "datasets", "mteb", "pandas", "matplotlib", "open_clip", "huggingface_hub"}
+HEAVY = {"torch", "transformers", "datasets", "mteb", "pandas", "matplotlib", "open_clip", "huggingface_hub", "jinja2"}
 
 
 def modules() -> dict[str, Path]:
@@ -103,6 +103,7 @@ def test_imports_run_downhill(module):
         "evals.comparison",
         "evals.compare",
         "evals.compare_views",
+        "evals.mistakes",
     ],
 )
 def test_heavy_packages_are_imported_where_they_are_used(module):
@@ -111,7 +112,7 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare"])
+@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare", "evals.mistakes"])
 def test_help_answers_in_under_a_second(module):
     """Best of three: the machine may be busy, the import may not be slow."""
     times = []
