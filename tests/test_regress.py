@@ -18,6 +18,7 @@ from evals.regress.__main__ import app
 from evals.regress.baselines import BASELINES
 from evals.regress.gate import judge
 from evals.regress.gates import Gate, gate_of, read_gates
+from evals.regress.sanity import faults
 from evals.regress.verdict import Change, Verdict
 from evals.schema import ConfigError
 from evals.stats import holm
@@ -183,7 +184,7 @@ def test_a_correlation_over_pairs_is_judged_by_the_floor_alone(tmp_path):
     [
         ({"data": {"en": {"content": "other"}}}, 4, "the data of en is not that of"),
         ({"partial": {"limit": 10}}, 3, "a partial run"),
-        ({"status": "running"}, 3, "a partial run"),
+        ({"status": "running"}, 3, "its status is"),
     ],
 )
 def test_other_data_and_partial_runs_are_refused(tmp_path, manifest, code, message):
@@ -230,9 +231,43 @@ def test_a_metric_that_its_queries_do_not_make_is_found(tmp_path, metric):
 
 
 def test_ranks_below_chance_are_found(tmp_path):
-    """A flipped sign: the document is always last. Among 100, chance would find it at R@10 for every tenth query."""
+    """A flipped sign: the document is always last. In a random order its mean rank would be 50.5."""
     path = record(tmp_path / "a", {"en": [scores(np.full(1000, 99))]})
-    assert "below chance" in compare(path, path).problems[0].message
+    assert "worse than chance" in compare(path, path).problems[0].message
+
+
+def test_a_model_at_chance_is_sound(tmp_path):
+    """Not one of 1,000 queries is first, and that is no fault: one was to be expected."""
+    better = np.random.default_rng(0).integers(1, 100, 1000)
+    path = record(tmp_path / "a", {"en": [scores(better)]})
+    assert compare(path, path).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"value": 1.5}, "outside of [0, 1]"),
+        ({"value": 0.99}, "outside of its interval"),
+        ({"n_queries": 999}, "scenes 1000/500"),
+        ({"n_gallery": 499}, "scenes 1000/500"),
+        ({"k": 5}, "stands twice"),
+        ({"subset": "xx"}, "no subset of scenes"),
+    ],
+)
+def test_impossible_numbers_and_counts_are_found(tmp_path, change, told):
+    path = again(CI, tmp_path)
+    lines = [json.loads(line) for line in (path / METRICS).read_text().splitlines()]
+    lines[0] |= change  # R@1 of en t2i
+    rewrite_metrics(path, "".join(json.dumps(line) + "\n" for line in lines))
+    assert any(told in fault for fault in faults(read_run(path)))
+
+
+def test_recall_that_falls_with_k_is_found(tmp_path):
+    path = again(CI, tmp_path)
+    lines = [json.loads(line) for line in (path / METRICS).read_text().splitlines()]
+    lines[1] |= {"value": 0.5, "ci_low": 0.4}
+    rewrite_metrics(path, "".join(json.dumps(line) + "\n" for line in lines))
+    assert any("R@5 is below R@1" in fault for fault in faults(read_run(path)))
 
 
 def test_a_sweep_that_disagrees_with_its_plain_run_is_found(tmp_path):

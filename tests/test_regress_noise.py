@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from evals.queries import PerQuery
 from evals.regress import noise
 from evals.regress.__main__ import app
-from evals.schema import InvalidError
+from evals.schema import EvalError, InvalidError
 from tests.regress_records import record, scores
 
 
@@ -50,14 +50,8 @@ def test_the_floor_is_twice_the_spread_rounded_up(tmp_path, monkeypatch):
     assert len({condition for _, condition in seen}) == 2  # passes of other sizes
 
 
-@pytest.mark.parametrize("exit_code", [3, 5])
-def test_a_failing_evaluation_ends_with_its_reason(tmp_path, exit_code):
-    from evals.schema import EvalError
-
-    name, model = ("scenes", tmp_path) if exit_code == 3 else ("flickr8k", "tiny")
-    (tmp_path / "config.json").write_text("{")
+@pytest.mark.parametrize(("benchmark", "exit_code"), [("no-such-row", 2), ("flickr8k", 5)])
+def test_a_failing_evaluation_ends_with_its_reason(tmp_path, benchmark, exit_code):
     with pytest.raises(EvalError, match="failed with") as error:
-        noise._evaluate(
-            noise.Case(name, str(model), tmp_path / "none" if exit_code == 5 else None), noise.CONDITIONS[0], tmp_path
-        )
+        noise._evaluate(noise.Case(benchmark, "tiny", tmp_path / "none"), noise.CONDITIONS[0], tmp_path)
     assert error.value.exit_code == exit_code

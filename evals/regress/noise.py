@@ -19,7 +19,7 @@ from evals.files import write_atomically
 from evals.provenance import host, packages, source_state
 from evals.queries import PerQuery, per_query
 from evals.records import path_component, read_run
-from evals.schema import InvalidError, MissingError
+from evals.schema import ConfigError, InvalidError, MissingError
 
 STEP = 0.0005  # a suggested floor is a multiple of it
 
@@ -48,7 +48,7 @@ def measure(times: int, case: Case, log: Log) -> dict[str, Any]:
 
     `flip_rate` is the share of queries whose value differs, the mean over all pairs of repeats; `spread` the largest value
     minus the smallest. The suggested floor is twice the largest spread of a recall, rounded up to 0.05 points and never 0.
-    Raises MissingError or InvalidError when an evaluation fails.
+    Raises the EvalError of an evaluation that fails.
     """
     conditions = [CONDITIONS[i % len(CONDITIONS)] for i in range(times)]
     if resolve_model(case.model).encoder != "jina_clip":
@@ -139,5 +139,6 @@ def _evaluate(case: Case, condition: Condition, folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **threads}, check=False)  # noqa: S603
     if done.returncode:
         told = done.stderr.strip().split("\n")[-1].removeprefix("error: ")
-        raise (MissingError if done.returncode == 5 else InvalidError)(f"The evaluation failed with {done.returncode}: {told}")
+        kind = {2: ConfigError, 5: MissingError}.get(done.returncode, InvalidError)
+        raise kind(f"The evaluation failed with {done.returncode}: {told}")
     return Path(json.loads(done.stdout)["runs"][0]["path"])
