@@ -48,6 +48,7 @@ MAY_SEE = {
         "evals.stats",
         "evals.suites",
     },
+    "evals.regress.shuffled": {*CORE, "evals.catalog", "evals.options", "evals.run", "evals.store", "evals.tasks"},
 }
 HEAVY = {"torch", "transformers", "datasets", "mteb", "pandas", "matplotlib", "open_clip", "huggingface_hub", "jinja2"}
 

@@ -19,6 +19,7 @@ from evals.files import write_atomically
 from evals.provenance import host, packages, source_state
 from evals.queries import PerQuery, per_query
 from evals.records import path_component, read_run
+from evals.regress.shuffled import shuffled_ranks
 from evals.schema import ConfigError, InvalidError, MissingError
 
 STEP = 0.0005  # a suggested floor is a multiple of it
@@ -59,6 +60,11 @@ def measure(times: int, case: Case, log: Log) -> dict[str, Any]:
             told = ", ".join(f"{name} {value or 'as usual'}" for name, value in condition._asdict().items())
             log.info(f"repeat {i + 1} of {times}: {told}")
             repeats.append(per_query(read_run(_evaluate(case, condition, Path(folder) / str(i)))))
+        shuffled = shuffled_ranks(case.benchmark, resolve_model(case.model), case.data, Path(folder) / "0" / "store")
+    if wrong := [each["subset"] for each in shuffled if not each["chance"]]:
+        raise InvalidError(
+            f"{case.benchmark} {', '.join(wrong)}: texts with another's image do not rank by chance. Check the data."
+        )
     rows = [
         {**cell._asdict(), "metric": name} | compare([repeat[cell] for repeat in repeats], name)
         for cell, queries in repeats[0].items()
@@ -75,6 +81,7 @@ def measure(times: int, case: Case, log: Log) -> dict[str, Any]:
         "suggested_floor": max(1, math.ceil(2 * spread / STEP - 1e-9)) * STEP,
         "largest_spread": spread,
         "largest_flip_rate": max(row["flip_rate"] for row in rows),
+        "shuffled": shuffled,
         "metrics": rows,
         "source": source_state(),
         "host": host(),
@@ -124,6 +131,9 @@ def print_noise(found: dict[str, Any]) -> None:
         table.add_row(*map(escape, cells), f"{100 * row['spread']:.3f}", f"{100 * row['flip_rate']:.3f}%")
     out.print(table)
     out.print("spread: largest less smallest value, in points; flips: queries whose value differs between two repeats.")
+    if found["shuffled"]:
+        shares = " ".join(f"{each['subset']} {100 * each['mean_rank_share']:.1f}%" for each in found["shuffled"])
+        out.print(f"pairs mixed up: mean rank at {shares} of the gallery; chance is 50%", highlight=False)
     out.print(f"suggested floor: {found['suggested_floor']:.4f} (twice the largest spread of a recall)", highlight=False)
 
 
