@@ -105,6 +105,8 @@ def test_imports_run_downhill(module):
         "evals.compare",
         "evals.compare_views",
         "evals.mistakes",
+        "evals.regress.__main__",
+        "evals.regress.runs",
     ],
 )
 def test_heavy_packages_are_imported_where_they_are_used(module):
@@ -113,7 +115,7 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare", "evals.mistakes"])
+@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare", "evals.mistakes", "evals.regress"])
 def test_help_answers_in_under_a_second(module):
     """Best of three: the machine may be busy, the import may not be slow."""
     times = []
