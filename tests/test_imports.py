@@ -37,8 +37,31 @@ MAY_SEE = {
     "evals.encoders": {*CORE, "evals.encoders"},
     "evals.encoders.jina": {*CORE, "evals.encoders", "jina_clip"},
     "evals.store": {*CORE, "evals.files"},
+    "evals.regress": {
+        *CORE,
+        "evals.regress",
+        "evals.catalog",
+        "evals.cli",
+        "evals.files",
+        "evals.provenance",
+        "evals.queries",
+        "evals.records",
+        "evals.show",
+        "evals.stats",
+        "evals.suites",
+    },
+    "evals.regress.shuffled": {*CORE, "evals.catalog", "evals.options", "evals.run", "evals.store", "evals.tasks"},
 }
-LIGHT = ("evals.records", "evals.catalog", "evals.stats", "evals.metrics", "evals.queries", "evals.selection", "evals.comparison")
+LIGHT = (
+    "evals.records",
+    "evals.catalog",
+    "evals.stats",
+    "evals.metrics",
+    "evals.queries",
+    "evals.selection",
+    "evals.comparison",
+    "evals.regress.runs",
+)
 HEAVY = {"torch", "transformers", "datasets", "mteb", "pandas", "matplotlib", "open_clip", "huggingface_hub", "jinja2"}
 HEAVY = set("torch transformers datasets mteb pandas matplotlib open_clip huggingface_hub sklearn clip_benchmark".split())
 
@@ -96,11 +119,11 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
 
 @pytest.mark.parametrize("module", commands())
 def test_help_answers_in_under_a_second(module):
-    """Best of three: the machine may be busy, the import may not be slow."""
+    """In one of five tries: the machine may be busy, the import may not be slow."""
     times = []
-    for _ in range(3):
+    while len(times) < 5 and min(times, default=9.0) >= 1:
         start = time.perf_counter()
         done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True, cwd=ROOT)
         times.append(time.perf_counter() - start)
-    assert "--help" in done.stdout
+        assert "--help" in done.stdout
     assert min(times) < 1, times
