@@ -281,7 +281,8 @@ def _row_sums(mask: "torch.Tensor") -> Int64[np.ndarray, "c"]:
     if mask.device.type == "cpu" and mask.stride(0) == 1:
         columns = mask.numpy().view(np.uint8).T
         parts = [np.add.reduce(columns[i : i + 255], axis=0, dtype=np.uint8) for i in range(0, len(columns), 255)]
-        return np.add.reduce(parts, axis=0, dtype=np.int64)
+        total: np.ndarray = np.add.reduce(parts, axis=0, dtype=np.int64)
+        return total
     sums: np.ndarray = mask.view(torch.uint8).sum(dim=1, dtype=torch.int32).cpu().numpy()
     return sums.astype(np.int64)
 

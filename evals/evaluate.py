@@ -85,7 +85,7 @@ def evaluate(
         where = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
         scores[subset] = task.score(every, data, dims=dims, precisions=precisions, device=where)
         costs.add("score", since)
-    path = _write(row, encoder, dims, options, parts, partial, scores, costs, started, zero_rows)
+    path = _write(row, encoder, dims, options, parts, partial, scores, costs, started, zero_rows, precisions)
     return Outcome(path, row, encoder.name, partial, dict(costs.encoded), scores)
 
 
@@ -120,15 +120,18 @@ def _write(
     costs: Costs,
     started: float,
     zero_rows: int,
+    precisions: Sequence[str],
 ) -> Path:
+    from evals.precision import calibration
     from evals.records import write_run
 
     manifest = circumstances(encoder, options, costs, started)
+    scored = {"dims": dims, "precisions": list(precisions), "calibration": calibration(tuple(precisions))}
     manifest |= {
         # A part of a benchmark has a key of its own, so that no table or baseline can take it for the whole.
         "benchmark": f"{row.name}.partial" if partial else row.name,
         "partial": partial,
-        "config": manifest["config"] | {"dims": dims, "subsets": list(parts), "row": row.model_dump(mode="json")},
+        "config": manifest["config"] | scored | {"subsets": list(parts), "row": row.model_dump(mode="json")},
         "data": {
             subset: {
                 "origin": dict(data.origin),

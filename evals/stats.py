@@ -3,13 +3,15 @@
 Shapes: q queries, g groups (clusters), m metrics, s resamples.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+K = TypeVar("K", bound=Hashable)
+GRID = 2.0**32  # sums are whole multiples of 1 / GRID: their totals are exact up to 2^21, however a matmul adds them
 CHUNK = 64  # resamples drawn, and widened to float64, at once
 KEEP = 2**27  # bytes of resamples worth keeping for the next call; more are drawn again by every call
 
@@ -22,25 +24,26 @@ class Interval(NamedTuple):
 
 
 def cluster_bootstrap(
-    values: Mapping[str, Float[np.ndarray, "q"]],
+    values: Mapping[K, Float[np.ndarray, "q"]],
     groups: Int[np.ndarray, "q"],
     *,
     seed: int = 0,
     resamples: int = 2000,
     level: float = 0.95,
-) -> dict[str, Interval | None]:
+) -> dict[K, Interval | None]:
     """Percentile intervals of the mean of each metric, whole groups resampled with replacement.
 
     A resample of groups has as many groups as the data but not as many queries, so its mean is the ratio of its sum
     to its count. The groups drawn depend on (number of groups, seed, resamples) only: all metrics, dimensions and
     languages with as many images share them. With fewer than two groups there is nothing to vary: no interval (None)
-    rather than one of width zero. The result is equal bit for bit in every call.
+    rather than one of width zero. The result is equal bit for bit in every call, whatever else is asked in it.
     """
     labels, group = np.unique(groups, return_inverse=True)
     if len(labels) < 2:
         return dict.fromkeys(values)
     columns = [np.ones(len(groups)), *values.values()]
-    sums = np.stack([np.bincount(group, weights=column, minlength=len(labels)) for column in columns], axis=1)
+    per_group = np.stack([np.bincount(group, weights=column, minlength=len(labels)) for column in columns], axis=1)
+    sums: np.ndarray = np.round(per_group * GRID) / GRID
     totals = np.concatenate([times.astype(np.float64) @ sums for times in _resamples(len(labels), seed, resamples)])
     means = totals[:, 1:] / totals[:, :1]
     ends = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)

@@ -9,16 +9,51 @@ Shapes: q queries, n documents, d dimensions of the rows.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float, Float32
 
 from evals.counting import Relevant, Step, count_all
 from evals.metrics import truncate
-from evals.ranks import CHUNK, Both, Ranks, both_ways, check, cross_ranks, found, found_both, one_way, ranks
+from evals.precision import parse_precision, quantise
+from evals.ranks import Both, Ranks, both_ways, check, cross_ranks, found, found_both, one_way, ranks
+from evals.rescore import rescored
 from evals.threads import over_rows
 
+CHUNK = 320  # queries scored at once, by one thread: their sums and scores stay in the cache from one dimension to the next
 SMALL = 2.0**-30  # a prefix this small beside its row would lose bits of its own in the common products
 
-Rows = Float[np.ndarray, "_ d"]
+Key = tuple[int, str]  # a dimension and the name of a precision
+
+
+def ranks_at(
+    images: Float[np.ndarray, "n d"],
+    texts: Float[np.ndarray, "texts d"],
+    images_of_texts: Relevant,
+    dims: Sequence[int],
+    precisions: Sequence[str],
+    *,
+    device: str = "cpu",
+) -> dict[Key, Both]:
+    """Both directions at every dimension and precision (evals.precision).
+
+    float32 is one pass for all dimensions; each other precision is a pass for each, from rows cut and normalised before.
+    """
+    t2i = images_of_texts
+    out: dict[Key, Both] = {}
+    kinds = {name: parse_precision(name) for name in precisions}
+    if "float32" in kinds:
+        out |= {(dim, "float32"): both for dim, both in sweep_cross_ranks(images, texts, t2i, dims, device=device).items()}
+    for dim in dims if set(kinds) - {"float32"} else ():
+        i2t, exact = t2i.inverse(len(images)), (truncate(images, dim), truncate(texts, dim))
+        for kind in dict.fromkeys(kind for kind, _ in kinds.values() if kind != "float32"):
+            x, y = (quantise(rows, kind) for rows in exact)
+            coarse = cross_ranks(x, y, t2i, device=device)
+            for name, candidates in ((name, some.rescore) for name, some in kinds.items() if some.kind == kind):
+                if candidates is None:
+                    out[dim, name] = coarse
+                else:
+                    forth = rescored(coarse.t2i, (y, x), exact[::-1], t2i, candidates)
+                    out[dim, name] = Both(forth, rescored(coarse.i2t, (x, y), exact, i2t, candidates))
+    return out
 
 
 def sweep_cross_ranks(
@@ -78,18 +113,18 @@ def _cumulative(steps: Sequence[Step]) -> list[Step] | None:
         return list(steps)
     for step in steps:
         end = step.queries.shape[1]
-        scales = tuple(_scale(wide, end) for wide in (widest.queries, widest.docs))
-        if any(scale is None for scale in scales):
+        of_queries, of_docs = _scale(widest.queries, end), _scale(widest.docs, end)
+        if of_queries is None or of_docs is None:
             return None
         left, right = (np.ascontiguousarray(rows[:, start:end]) for rows in (widest.queries, widest.docs))
-        shared.append(step._replace(left=left, right=right, scales=scales))
+        shared.append(step._replace(left=left, right=right, scales=(of_queries, of_docs)))
         start = end
     return shared
 
 
 def _scale(rows: Float32[np.ndarray, "n d"], dim: int) -> Float32[np.ndarray, "n"] | None:
     """What makes the first `dim` values of unit rows unit rows; zero rows stay zero."""
-    norms: Float64[np.ndarray, "n"] = np.empty(len(rows))
+    norms = np.empty(len(rows))
 
     def fill(some: slice) -> None:
         norms[some] = np.sqrt(np.square(rows[some, :dim], dtype=np.float64).sum(axis=1))
