@@ -35,7 +35,7 @@ test-slow: $(VENV)/.dev ## run the exhaustive and full-size tests (minutes, 12 G
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
 
 bench: $(VENV)/.bench ## time everything beside its peers, small sizes, into benchmarks/results/ (about 10 minutes)
-	@for name in text_tower vision_tower recall search multilingual crossmodal startup decode; do \
+	@for name in text_tower vision_tower recall sweep search multilingual crossmodal startup decode; do \
 		$(BIN)/python -m benchmarks.$$name --small $(ARGS) || exit 1; done
 
 lint: $(VENV)/.dev ## check style and types
