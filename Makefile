@@ -15,6 +15,7 @@ help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.dev ## create .venv with everything that tests and checks need
+core: $(VENV)/.core ## create .venv with what the commands need
 demo: $(VENV)/.core ## evaluate the bundled model on the bundled benchmark: six languages, then six dimensions
 	@$(BIN)/python -m evals.run scenes --model tiny $(ARGS)
 	@$(BIN)/python -m evals.mrl_sweep --dims 8,16,32,64,128,256 --subsets en
@@ -47,7 +48,7 @@ test-slow: $(VENV)/.dev ## run the exhaustive and full-size tests (minutes, 12 G
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
 
 bench: $(VENV)/.bench ## time everything beside its peers, small sizes, into benchmarks/results/ (about 10 minutes)
-	@for name in text_tower vision_tower recall search multilingual crossmodal startup decode; do \
+	@for name in text_tower vision_tower recall sweep search multilingual crossmodal startup decode; do \
 		$(BIN)/python -m benchmarks.$$name --small $(ARGS) || exit 1; done
 
 lint: $(VENV)/.dev ## check style and types
@@ -95,4 +96,4 @@ $(VENV)/.bench: $(VENV)/.venv pyproject.toml requirements.lock
 	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[bench]'
 	@touch $(VENV)/.core $@
 
-.PHONY: help setup demo report test test-slow bench lint check train-tiny lock clean
+.PHONY: help setup core demo report test test-slow bench lint check train-tiny lock clean

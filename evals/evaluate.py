@@ -88,7 +88,7 @@ def evaluate(
         where = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
         scores[subset] = task.score(every, data, dims=dims, precisions=precisions, device=where)
         costs.add("score", since)
-    path = write_record(row, encoder, dims, options, parts, partial, scores, costs, started, zero_rows)
+    path = write_record(row, encoder, dims, options, parts, partial, scores, costs, started, zero_rows, precisions)
     return Outcome(path, row, encoder.name, partial, dict(costs.encoded), scores)
 
 
@@ -125,17 +125,20 @@ def write_record(
     costs: Costs,
     started: float,
     zero_rows: int,
+    precisions: Sequence[str] = ("float32",),
     **more: Any,
 ) -> Path:
     """The record of a row, with `more` in its manifest."""
+    from evals.precision import calibration
     from evals.records import QUERY_COLUMNS, write_run
 
     manifest = circumstances(encoder, options, costs, started)
+    scored = {"dims": dims, "precisions": list(precisions), "calibration": calibration(tuple(precisions))}
     manifest |= {
         # A part of a benchmark has a key of its own, so that no table or baseline can take it for the whole.
         "benchmark": f"{row.name}.partial" if partial else row.name,
         "partial": partial,
-        "config": manifest["config"] | {"dims": dims, "subsets": list(parts), "row": row.model_dump(mode="json")},
+        "config": manifest["config"] | scored | {"subsets": list(parts), "row": row.model_dump(mode="json")},
         "data": {
             subset: {
                 "origin": dict(data.origin),

@@ -7,7 +7,7 @@ python -m evals.run --list
 """
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -40,13 +40,15 @@ def evaluate_all(
     dims_of: Callable[[int], Sequence[int]],
     options: Options,
     log: Log,
+    *,
+    precisions: Sequence[str] = ("float32",),
 ) -> tuple[list[Result], list[Failure]]:
     """All work by every named model, in this order, at the dimensions that `dims_of` wants of a width.
 
     All names are checked before anything is loaded (ConfigError). When one evaluation fails the others still run.
     """
     refs = [resolve_model(name) for name in dict.fromkeys(models)]
-    check(work, refs, options)
+    check(work, refs, options, precisions)
     options.results.mkdir(parents=True, exist_ok=True)  # an OSError now, not after an hour of encoding
     outcomes: list[Result] = []
     failures: list[Failure] = []
@@ -62,7 +64,7 @@ def evaluate_all(
                 else:
                     if item.name not in loaded:
                         loaded[item.name] = load_parts(item, options)
-                    outcomes.append(evaluate(item, loaded[item.name], encoder, dims, options, log))
+                    outcomes.append(evaluate(item, loaded[item.name], encoder, dims, options, log, precisions=precisions))
             except (EvalError, OSError) as error:
                 failures.append(Failure(item.name, ref.name, as_eval_error(error)))
                 told = str(failures[-1].error)
@@ -82,12 +84,17 @@ def _evaluate_task(task: TaskRef, encoder: "Encoder", dims: Sequence[int], optio
     return evaluate_task(name, encoder, dims, options, log, instruction=options.instruction)
 
 
-def check(work: Sequence[Benchmark | TaskRef], refs: Sequence[ModelRef], options: Options) -> None:
+def check(
+    work: Sequence[Benchmark | TaskRef], refs: Sequence[ModelRef], options: Options, precisions: Sequence[str] = ("float32",)
+) -> None:
     """ConfigError for what can be seen to be wrong before anything is loaded; MissingError when mteb is needed and not there."""
     for item in work:
         if isinstance(item, Benchmark) and (unknown := set(options.subset_names or ()) - set(item.subsets)):
             raise ConfigError(f"{item.name} has no subset {', '.join(sorted(unknown))}. It has {', '.join(item.subsets)}.")
-    _check_tasks([item for item in work if isinstance(item, TaskRef)], options)
+    tasks = [item for item in work if isinstance(item, TaskRef)]
+    _check_tasks(tasks, options)
+    if tasks and tuple(precisions) != ("float32",):
+        raise ConfigError(f"{tasks[0].name} is measured in float32 only. Leave out --precisions, or name benchmarks alone.")
     names = [ref.name for ref in refs]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"Two models would share the name {min(twice)} and the folder of their results. Rename one of them.")
@@ -202,18 +209,19 @@ def finish(
     outcomes: Sequence[Result],
     failures: Sequence[Failure],
     log: Log,
-    *also: Callable[[Sequence[Result]], None],
+    *views: Callable[[Sequence[Result]], None],
     suites: Sequence[Suite] = (),
+    extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Show what was measured (`also`: further views), then end with the exit code of the first failure, if there is one."""
+    """Show what was measured by `views`, or the plain table, or with `extra` as JSON; end with the first failure's code."""
     from evals.averages import averages
     from evals.show import as_json, print_averages, print_outcomes
 
     means = [mean for suite in suites for mean in averages(suite, outcomes)]
     if log.json:
-        log.output(as_json(outcomes, failures, means, suites))
+        log.output(as_json(outcomes, failures, means, suites) | dict(extra or {}))
     else:
-        for view in (print_outcomes, *also):
+        for view in views or (print_outcomes,):
             view(outcomes)
         print_averages(means, suites)
     if failures:

@@ -36,9 +36,14 @@ def print_outcomes(outcomes: Sequence[Result]) -> None:
             out.print(_task_table(outcome))
         else:
             out.print(_class_table(outcome) if outcome.benchmark.classes else _table(outcome))
-        encoded = " and ".join(f"{n:,} {kind}s" for kind, n in outcome.encoded.items())
-        out.print(f"Encoded now: {encoded}; the rest came from the store.", highlight=False)
-        out.print(f"record: {escape(str(outcome.path))}\n", soft_wrap=True, highlight=False)
+        print_origin(out, outcome)
+
+
+def print_origin(out: Console, outcome: Result) -> None:
+    """What had to be encoded, and the path of the record."""
+    encoded = " and ".join(f"{n:,} {kind}s" for kind, n in outcome.encoded.items())
+    out.print(f"Encoded now: {encoded}; the rest came from the store.", highlight=False)
+    out.print(f"record: {escape(str(outcome.path))}\n", soft_wrap=True, highlight=False)
 
 
 def _table(outcome: Outcome) -> Table:
@@ -137,34 +142,12 @@ def percent(value: Value, digits: int = 1) -> str:
 
 
 def mean_over_subsets(outcome: Outcome, direction: str, dim: int, name: str) -> float:
-    """The plain mean of a metric over the subsets that were run."""
+    """The plain mean of a metric over the subsets that were run, in float32."""
+    asked = (direction, dim, "float32")
     values = [
-        s.values[name].value for every in outcome.scores.values() for s in every if (s.direction, s.dim) == (direction, dim)
+        s.values[name].value for every in outcome.scores.values() for s in every if (s.direction, s.dim, s.precision) == asked
     ]
     return sum(values) / len(values)
-
-
-def print_kept(outcomes: Sequence[Result]) -> None:
-    """What each dimension keeps of the full width's first metric or main score, as mean over the subsets that were run."""
-    out = console()
-    for outcome in outcomes:
-        if isinstance(outcome, TaskOutcome):
-            means = {(split, dim): fmean(s.value for s in every) for (split, dim), every in _by_split(outcome).items()}
-            title, metric, names = outcome.task, outcome.metric, dict.fromkeys(s.subset for s in outcome.scores)
-        else:
-            every = next(iter(outcome.scores.values()))
-            metric = next(iter(every[0].values))
-            means = {(s.direction, s.dim): mean_over_subsets(outcome, s.direction, s.dim, metric) for s in every}
-            title, names = outcome.benchmark.title, dict.fromkeys(outcome.scores)
-        dims = sorted({dim for _, dim in means})
-        head = f"[bold]Kept of {metric} at {dims[-1]} dimensions[/bold]"
-        out.print(f"{head} · {escape(title)} · mean of {escape(' '.join(names))}")
-        for group in dict.fromkeys(group for group, _ in means):
-            full = means[group, dims[-1]]
-            shares = [f"{100 * means[group, dim] / full:.1f}%" if full else "–" for dim in dims]
-            cells = [f"{dim}: {share}" for dim, share in zip(dims, shares, strict=True)]
-            out.print(f"  {group}  {'   '.join(cells)}", highlight=False)
-        out.print()
 
 
 def print_averages(means: Sequence[Mean], suites: Sequence[Suite] = ()) -> None:

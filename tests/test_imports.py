@@ -18,6 +18,9 @@ MAY_SEE = {
     "evals.threads": set(),
     "evals.counting": {"evals.threads"},
     "evals.ranks": {"evals.counting", "evals.threads"},
+    "evals.precision": CORE,
+    "evals.rescore": {"evals.counting", "evals.ranks"},
+    "evals.sweep": {"evals.counting", "evals.metrics", "evals.precision", "evals.ranks", "evals.rescore", "evals.threads"},
     "evals.search": {"evals.counting", "evals.threads"},
     "evals.metrics": {"evals.counting", "evals.ranks", "evals.threads"},
     "evals.records": {"evals.schema", "evals.files"},
@@ -33,16 +36,39 @@ MAY_SEE = {
     "evals.data": {*CORE, "evals.data"},
     "evals.data.__main__": {"evals"},
     "evals.data.prepare": {*CORE, "evals.data", "evals.catalog", "evals.files"},
-    "evals.tasks": {*CORE, "evals.counting", "evals.metrics", "evals.ranks", "evals.stats", "evals.tasks"},
     "evals.modality_gap": {"evals.counting", "evals.metrics", "evals.tasks.fusion"},
     "evals.tasks.probes": {*CORE, "evals.ranks", "evals.search"},
+    "evals.tasks": {*CORE, "evals.counting", "evals.metrics", "evals.ranks", "evals.stats", "evals.sweep", "evals.tasks"},
     "evals.encoders": {*CORE, "evals.encoders"},
     "evals.encoders.jina": {*CORE, "evals.encoders", "jina_clip"},
     "evals.store": {*CORE, "evals.files"},
+    "evals.regress": {
+        *CORE,
+        "evals.regress",
+        "evals.catalog",
+        "evals.cli",
+        "evals.files",
+        "evals.provenance",
+        "evals.queries",
+        "evals.records",
+        "evals.show",
+        "evals.stats",
+        "evals.suites",
+    },
+    "evals.regress.shuffled": {*CORE, "evals.catalog", "evals.options", "evals.run", "evals.store", "evals.tasks"},
 }
-LIGHT = ("evals.records", "evals.catalog", "evals.stats", "evals.metrics", "evals.queries", "evals.selection", "evals.comparison")
-HEAVY = {"torch", "transformers", "datasets", "mteb", "pandas", "matplotlib", "open_clip", "huggingface_hub", "jinja2"}
-HEAVY = set("torch transformers datasets mteb pandas matplotlib open_clip huggingface_hub sklearn clip_benchmark".split())
+LIGHT = (
+    "evals.records",
+    "evals.catalog",
+    "evals.stats",
+    "evals.metrics",
+    "evals.queries",
+    "evals.selection",
+    "evals.comparison",
+    "evals.regress.runs",
+    "evals.report.__main__",
+)
+HEAVY = set("torch transformers datasets mteb pandas matplotlib open_clip huggingface_hub sklearn clip_benchmark jinja2".split())
 
 
 def modules() -> dict[str, Path]:
@@ -81,27 +107,6 @@ def test_imports_run_downhill(module):
     assert not stray, f"{module} may not import {', '.join(sorted(stray))}"
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "evals.run",
-        "evals.mrl_sweep",
-        "evals.fusion",
-        "evals.cost",
-        "evals.records",
-        "evals.catalog",
-        "evals.stats",
-        "evals.metrics",
-        "evals.data",
-        "evals.queries",
-        "evals.selection",
-        "evals.comparison",
-        "evals.compare",
-        "evals.compare_views",
-        "evals.report.__main__",
-        "evals.mistakes",
-    ],
-)
 def commands() -> list[str]:
     """Everything that `python -m` runs."""
     found = (
@@ -117,16 +122,13 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(
-    "module", ["evals.run", "evals.mrl_sweep", "evals.fusion", "evals.cost", "evals.compare", "evals.mistakes", "evals.report"]
-)
 @pytest.mark.parametrize("module", commands())
 def test_help_answers_in_under_a_second(module):
-    """Best of three: the machine may be busy, the import may not be slow."""
+    """In one of five tries: the machine may be busy, the import may not be slow."""
     times = []
-    for _ in range(3):
+    while len(times) < 5 and min(times, default=9.0) >= 1:
         start = time.perf_counter()
         done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True, cwd=ROOT)
         times.append(time.perf_counter() - start)
-    assert "--help" in done.stdout
+        assert "--help" in done.stdout
     assert min(times) < 1, times
