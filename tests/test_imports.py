@@ -66,7 +66,6 @@ LIGHT = (
     "evals.selection",
     "evals.comparison",
     "evals.regress.runs",
-    "evals.report.__main__",
 )
 HEAVY = set("torch transformers datasets mteb pandas matplotlib open_clip huggingface_hub sklearn clip_benchmark jinja2".split())
 
