@@ -85,3 +85,19 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkpoint_v1(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random v1-like checkpoint folder of 32 dimensions."""
     return small_model("v1").save_pretrained(tmp_path_factory.mktemp("checkpoints") / "small-v1")
+
+
+@pytest.fixture(scope="session")
+def scenes_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The record of `tiny` on Scenes in English and German at 256 and 64 dimensions, ROOT/runs beside ROOT/store."""
+    from evals.cli import Log
+    from evals.options import Options
+    from evals.run import evaluate_all
+    from evals.suites import choose
+
+    root = tmp_path_factory.mktemp("scenes")
+    options = Options(subsets="en,de", results=root / "runs", store=root / "store")
+    work, _ = choose(["scenes"], [], subsets="en,de")
+    (outcome,), failures = evaluate_all(work, ["tiny"], lambda width: (width, 64), options, Log())
+    assert not failures
+    return outcome.path

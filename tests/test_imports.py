@@ -22,6 +22,8 @@ MAY_SEE = {
     "evals.metrics": {"evals.counting", "evals.ranks", "evals.threads"},
     "evals.records": {"evals.schema", "evals.files"},
     "evals.stats": set(),
+    "evals.queries": {*CORE, "evals.metrics", "evals.ranks", "evals.records"},
+    "evals.selection": {*CORE, "evals.records"},
     "evals.catalog": CORE,
     "evals.data": {*CORE, "evals.data"},
     "evals.data.__main__": {"evals"},
@@ -71,7 +73,18 @@ def test_imports_run_downhill(module):
 
 
 @pytest.mark.parametrize(
-    "module", ["evals.run", "evals.mrl_sweep", "evals.records", "evals.catalog", "evals.stats", "evals.metrics", "evals.data"]
+    "module",
+    [
+        "evals.run",
+        "evals.mrl_sweep",
+        "evals.records",
+        "evals.catalog",
+        "evals.stats",
+        "evals.metrics",
+        "evals.data",
+        "evals.queries",
+        "evals.selection",
+    ],
 )
 def test_heavy_packages_are_imported_where_they_are_used(module):
     code = f"import sys, {module}; print(sorted({HEAVY!r} & set(sys.modules)))"

@@ -1,10 +1,10 @@
-"""The cluster bootstrap: checked by hand, by simulation, and against the naive interval it replaces."""
+"""The cluster bootstrap and paired comparisons: checked by hand, by simulation, and against scipy."""
 
 import numpy as np
 import pytest
 
 from evals import stats
-from evals.stats import Interval, cluster_bootstrap
+from evals.stats import Difference, Interval, Pair, cluster_bootstrap, holm, paired_bootstrap, paired_means
 
 
 def width(interval: Interval | None) -> float:
@@ -98,3 +98,114 @@ def test_every_resample_draws_as_many_groups_as_there_are() -> None:
     assert (drawn.sum(axis=1) == 500).all()
     assert abs(np.mean(drawn == 0) - np.exp(-1)) < 0.01
     assert len(np.unique(drawn, axis=0)) == 130
+
+
+def change(a: np.ndarray, b: np.ndarray, groups: np.ndarray, **more: int) -> Difference:
+    return paired_bootstrap({"x": a}, {"x": b}, groups, **more)["x"]
+
+
+def test_a_change_is_counted_query_by_query() -> None:
+    a, b = np.array([1.0, 0, 0, 0, 1, 1]), np.array([0.0, 1, 0.5, 0, 1, 1])
+    found = change(a, b, np.arange(6) // 2)
+    assert found.value == pytest.approx(0.5 / 6)
+    assert (found.wins, found.losses, found.ties) == (2, 1, 3)
+
+
+def test_a_change_has_the_interval_that_the_mean_of_differences_has() -> None:
+    (a, groups), (b, _) = captions(80, 0), captions(80, 1)
+    found = change(a, b, groups)
+    assert found.interval == pytest.approx(cluster_bootstrap({"x": b - a}, groups)["x"], abs=1e-15)
+    one_sided = cluster_bootstrap({"x": b - a}, groups, level=0.9)["x"]
+    assert (found.lower, found.upper) == pytest.approx(one_sided, abs=1e-15)
+
+
+def test_the_other_way_round_is_the_same_comparison() -> None:
+    (a, groups), (b, _) = captions(80, 2), captions(80, 3)
+    forth, back = change(a, b, groups), change(b, a, groups)
+    assert (forth.value, forth.wins, forth.losses) == (-back.value, back.losses, back.wins)
+    assert (forth.p, forth.detectable) == pytest.approx((back.p, back.detectable))
+    assert forth.upper == pytest.approx(-(back.lower or 0))
+
+
+def test_equal_runs_do_not_differ_and_say_nothing_of_what_they_would_have_seen() -> None:
+    hits, groups = captions(40, 0)
+    found = change(hits, hits, groups)
+    assert found == Difference(0.0, Interval(0.0, 0.0), 0.0, 0.0, 1.0, 0, 0, 200, None)
+
+
+def test_one_image_has_no_spread() -> None:
+    found = change(np.zeros(5), np.ones(5), np.zeros(5, dtype=np.int64))
+    assert found == Difference(1.0, None, None, None, None, 5, 0, 0, None)
+    with pytest.raises(ValueError, match="no queries"):
+        change(np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
+
+
+def test_metrics_that_only_one_run_has_are_refused() -> None:
+    with pytest.raises(ValueError, match="metrics x"):
+        paired_bootstrap({"x": np.ones(2)}, {"y": np.ones(2)}, np.arange(2))
+
+
+def test_p_is_that_of_all_swaps_counted() -> None:
+    # four images, all better by one: of 16 swaps two are as far from 0, so p is 1/8
+    found = change(np.zeros(8), np.ones(8), np.arange(8) // 2, resamples=20_000)
+    assert found.p == pytest.approx(1 / 8, abs=0.01)
+
+
+def test_p_is_that_of_scipys_permutation_test() -> None:
+    from scipy.stats import permutation_test
+
+    rng = np.random.default_rng(5)
+    a, b = rng.random(12), rng.random(12) + 0.2
+    theirs = permutation_test((a, b), lambda x, y: np.mean(y - x), permutation_type="samples", n_resamples=np.inf)
+    ours = change(a, b, np.arange(12), resamples=50_000)
+    assert ours.p == pytest.approx(theirs.pvalue, abs=0.01)
+
+
+def test_p_is_never_zero() -> None:
+    found = change(np.zeros(1000), np.ones(1000), np.arange(1000), resamples=99)
+    assert found.p == 0.01
+
+
+def test_captions_that_change_together_are_no_more_than_one_observation() -> None:
+    a = np.zeros(50)
+    b = np.repeat([1.0] * 7 + [-1.0] * 3, 5)
+    by_image, by_caption = change(a, b, np.repeat(np.arange(10), 5)), change(a, b, np.arange(50))
+    assert by_image.p is not None and by_caption.p is not None
+    assert by_image.p > 0.1 > 0.01 > by_caption.p
+
+
+def test_the_detectable_change_is_seen_four_times_in_five() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.arange(400)
+    size = change(np.zeros(400), rng.standard_normal(400), groups).detectable
+    assert size == pytest.approx((1.6449 + 0.8416) / 20, rel=0.1)
+    drops = [change(np.zeros(400), rng.standard_normal(400) - size, groups, resamples=200) for _ in range(200)]
+    assert 0.72 <= np.mean([drop.upper is not None and drop.upper < 0 for drop in drops]) <= 0.88
+
+
+def test_the_mean_of_one_part_is_the_part() -> None:
+    (a, groups), (b, _) = captions(60, 0), captions(60, 1)
+    assert paired_means([Pair({"x": a}, {"x": b}, groups)]) == paired_bootstrap({"x": a}, {"x": b}, groups)
+
+
+def test_languages_that_share_their_images_vary_together() -> None:
+    (a, groups), (b, _) = captions(100, 0), captions(100, 1)
+    once = Pair({"x": a}, {"x": b}, groups)
+    other = once._replace(groups=groups + 1000)
+    alone, same = (paired_means(parts)["x"] for parts in ([once], [once, once]))
+    apart = paired_means([once, other])["x"]
+    assert same.interval == pytest.approx(alone.interval) and same.p == alone.p
+    assert same.wins == 2 * alone.wins
+    assert width(apart.interval) == pytest.approx(width(alone.interval) / 2**0.5, rel=0.15)
+
+
+def test_a_language_weighs_as_much_as_another_whatever_its_size() -> None:
+    few = Pair({"x": np.zeros(2)}, {"x": np.ones(2)}, np.arange(2))
+    many = Pair({"x": np.zeros(98)}, {"x": np.zeros(98)}, np.arange(98))
+    assert paired_means([few, many])["x"].value == 0.5
+
+
+def test_holm_by_hand() -> None:
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    assert holm({"a": 0.6, "b": 0.9}) == {"a": 1.0, "b": 1.0}
+    assert holm({}) == {}
