@@ -71,7 +71,9 @@ def quality(history: History) -> Page:
                 [{"path": str(path), "message": "No manifest: interrupted, or still writing."} for path in history.incomplete],
                 "None.",
             ),
-            Table("quality", "What runs tell of their data", (DATE, *WHAT, *told, RUN), [*map(_told, history.runs[::-1])], MAKE_ONE),
+            Table(
+                "quality", "What runs tell of their data", (DATE, *WHAT, *told, RUN), [*map(_told, history.runs[::-1])], MAKE_ONE
+            ),
             Table(
                 "counts",
                 "Counts of the newest runs",

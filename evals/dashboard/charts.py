@@ -8,7 +8,7 @@ SHARE = {"format": ".1%", "title": None}
 
 def trend(points: str, changes: str) -> dict[str, Any]:
     """A metric over time, a line a model, intervals as bands, and a rule where the environment changed."""
-    when = {"field": "date", "type": "temporal", "title": None, "axis": {"format": "%Y-%m-%d", "labelOverlap": True}}
+    when = {"field": "date", "type": "temporal", "title": None, "axis": {"labelOverlap": True, "tickCount": 8, "grid": False}}
     value = {"field": "value", "type": "quantitative", "axis": SHARE, "scale": {"zero": False}}
     band = {"y": {**value, "field": "low"}, "y2": {"field": "high"}}
     return _spec(
@@ -37,8 +37,8 @@ def trend(points: str, changes: str) -> dict[str, Any]:
 
 def curve(points: str) -> dict[str, Any]:
     """A metric against the dimension, a line a model and precision, intervals as bars."""
-    x = {"field": "dim", "type": "quantitative", "title": "dimension", "scale": {"type": "log", "base": 2, "nice": False}}
-    x["axis"] = {"format": "d", "labelOverlap": True, "grid": False}
+    x = {"field": "dim", "type": "ordinal", "title": "dimension", "axis": {"labelAngle": 0, "labelOverlap": True}}
+    x |= {"scale": {"type": "point", "padding": 0.3}}
     value = {"field": "value", "type": "quantitative", "axis": SHARE, "scale": {"zero": False}}
     lines = {"x": x, "color": _model(), "strokeDash": {"field": "precision", "type": "nominal", "title": "precision"}}
     return _spec(
@@ -84,7 +84,13 @@ def heat_map(points: str) -> dict[str, Any]:
 def forest(differences: str) -> dict[str, Any]:
     """Differences with their intervals, a row a cell, and a line at no difference."""
     y = {"field": "cell", "type": "nominal", "title": None, "sort": None, "axis": {"labelLimit": 150}}
-    value = {"field": "difference", "type": "quantitative", "title": "difference, B − A", "axis": {"format": "+.1%"}}
+    value = {
+        "field": "difference",
+        "type": "quantitative",
+        "title": "difference, B − A",
+        "axis": {"format": "+.1%"},
+        "scale": {"padding": 12},
+    }
     return _spec(
         [
             {"mark": {"type": "rule", "strokeDash": [4, 4], "color": "gray"}, "encoding": {"x": {"datum": 0}}},
@@ -104,7 +110,8 @@ def forest(differences: str) -> dict[str, Any]:
 
 
 def _spec(layer: list[dict[str, Any]], name: str, height: Any) -> dict[str, Any]:
-    return {"$schema": SCHEMA, "width": "container", "height": height, "data": {"name": name}, "layer": layer}
+    size = {"width": "container", "height": height, "autosize": {"type": "fit-x", "contains": "padding"}}
+    return {"$schema": SCHEMA, **size, "data": {"name": name}, "layer": layer}
 
 
 def _model() -> dict[str, Any]:

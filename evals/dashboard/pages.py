@@ -1,6 +1,8 @@
 """The pages that tell what was measured: overview, trends, dimensions, languages, runs and the quality of the data."""
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
 from evals.dashboard import charts
 from evals.dashboard.model import MEAN, Change, History, Point, changes, headlines, leading, of_environment, points
 from evals.dashboard.parts import Chart, Column, Page, Row, Table
@@ -10,14 +12,13 @@ from evals.records import Run
 UNJUDGED = "no baseline"
 
 
-
 def overview(history: History, verdicts: Mapping[tuple[str, str], str]) -> Page:
     """The newest value of each benchmark, model and direction, its past and its verdict."""
     columns = (
         *WHAT,
-        Column("over", "Languages"),
-        *WHERE[1:],
         VALUE,
+        *WHERE[1:],
+        Column("over", "Languages"),
         Column("past", "History", "spark"),
         Column("change", "Change, points", "points"),
         Column("verdict", "Verdict", "chip"),
@@ -26,7 +27,12 @@ def overview(history: History, verdicts: Mapping[tuple[str, str], str]) -> Page:
         RUN,
     )
     rows = [
-        {**point_row(runs[-1], point), **_past(runs, point), "over": _over(runs[-1], point), "verdict": verdicts.get(name, UNJUDGED)}
+        {
+            **point_row(runs[-1], point),
+            **_past(runs, point),
+            "over": _over(runs[-1], point),
+            "verdict": verdicts.get(name, UNJUDGED),
+        }
         for name, runs in history.series().items()
         for point in leading(runs[-1])
     ]
@@ -48,16 +54,18 @@ def trends(history: History) -> Page:
     changed = [
         {**run_row(after), "change": brief(found)}
         for runs in history.series().values()
-        for before, after in zip(runs, runs[1:], strict=False)
+        for before, after in pairwise(runs)
         if (found := of_environment(changes(before, after)))
     ]
-    about = "A line a model; bands are 95% intervals; a dashed rule marks a run whose commit, packages, machine or encoder changed."
+    about = (
+        "A line a model; bands are 95% intervals; a dashed rule marks a run whose commit, packages, machine or encoder changed."
+    )
     return Page(
         "trends",
         "Trends",
         "How results moved from run to run, at each model's full width.",
         [
-            Table("points", "Results over time", (DATE, *WHAT, *WHERE, DIM, VALUE, RUN), measured, MAKE_ONE),
+            Table("points", "Values", (DATE, *WHAT, *WHERE, DIM, VALUE, RUN), measured, MAKE_ONE),
             Table(
                 "changes",
                 "Changes of the environment",
@@ -74,13 +82,13 @@ def trends(history: History) -> Page:
 def matryoshka(history: History) -> Page:
     """What shorter and coarser embeddings keep, for the newest run of each model that has several."""
     rows = [row for run in history.newest() for row in _kept(run)]
-    about = "A line a model and precision; bars are 95% intervals. The dimension is on a logarithmic scale."
+    about = "A line a model and precision; bars are 95% intervals. The dimensions are evenly spaced."
     columns = (*WHAT, *WHERE, DIM, Column("precision", "Precision"), VALUE, Column("kept", "Kept, %", "percent"), DATE, RUN)
     return Page(
         "matryoshka",
         "Matryoshka",
         "How much of the full width's result an embedding keeps when it is cut to fewer dimensions, or stored in fewer bits.",
-        [Table("dims", "By dimension and precision", columns, rows, "No sweep yet: python -m evals.mrl_sweep makes one.")],
+        [Table("dims", "By dimension and precision", columns, rows, "No sweep yet: `python -m evals.mrl_sweep` makes one.")],
         [Chart("curve", "Result by dimension", about, charts.curve("dims"))] if rows else [],
         ("benchmark", "subset", "direction", "metric"),
     )
@@ -99,7 +107,11 @@ def languages(history: History) -> Page:
         "languages",
         "Languages",
         "The newest results language by language, at each model's full width.",
-        [Table("languages", "By language", (*WHAT, *WHERE, DIM, VALUE, DATE, RUN), rows, "No run has more than one language yet.")],
+        [
+            Table(
+                "languages", "By language", (*WHAT, *WHERE, DIM, VALUE, DATE, RUN), rows, "No run has more than one language yet."
+            )
+        ],
         [Chart("heat", "Language by model", about, charts.heat_map("languages"))] if rows else [],
         ("benchmark", "direction", "metric"),
     )

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["text", "number", "percent", "points", "date", "chip", "spark", "link"]
+Kind = Literal["text", "number", "decimal", "percent", "points", "date", "chip", "spark", "link"]
 Row = Mapping[str, Any]
 FILTERS = {
+    "table": "Table",
+    "baseline": "Baseline",
     "benchmark": "Benchmark",
     "model": "Model",
     "subset": "Language",
@@ -65,8 +67,7 @@ class Table:
         return list(dict.fromkeys([*(column.key for column in self.columns), *ends, *address, *self.more]))
 
 
-@dataclass(frozen=True)
-class Chart:
+class Chart(NamedTuple):
     """A Vega-Lite spec over the rows of tables, named as its data sets; `about` says in words what it shows."""
 
     id: str
@@ -77,7 +78,10 @@ class Chart:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the site. `single` are the filters that always have one value; the others offer `all`."""
+    """A page of the site. `single` are the filters that always have one value, so need no column; the others offer `all`.
+
+    What stands between backticks in notes is set as code; `command` is shown as it is.
+    """
 
     name: str
     title: str
@@ -86,6 +90,7 @@ class Page:
     charts: Sequence[Chart] = ()
     single: Sequence[str] = ()
     notes: Sequence[str] = ()
+    command: str = ""
 
     @property
     def filters(self) -> list[Filter]:

@@ -103,7 +103,7 @@
 
   function cell(row, column) {
     const value = row[column.key];
-    const made = element("td", undefined, column.kind);
+    const made = element("td", undefined, `is-${column.kind}`);
     made.dir = "auto";
     if (value === null || value === undefined) {
       made.append(element("span", "–", "none"));
@@ -112,11 +112,12 @@
     const shown = {
       percent: () => percent(value),
       points: () => points(value),
-      number: () => (Number.isInteger(value) ? value.toLocaleString("en") : value.toFixed(4)),
+      number: () => value.toLocaleString("en"),
+      decimal: () => value.toFixed(4),
       date: () => value.replace("T", " ").slice(0, 16),
       chip: () => element("span", value, "chip " + value.replace(/[^a-z]+/g, "-")),
       spark: () => spark(value),
-      link: () => Object.assign(element("a", value), { href: row.href }),
+      link: () => Object.assign(element("a", value.split("-").pop()), { href: row.href, title: value }),
       text: () => String(value),
     }[column.kind]();
     made.append(shown);
@@ -154,12 +155,14 @@
     const shown = table.all ? rows : rows.slice(0, SHOWN);
     body.replaceChildren(...shown.map((row) => {
       const line = element("tr");
-      line.append(...table.columns.map((column) => cell(row, column)));
+      line.append(...table.columns.filter((column) => !page.single.includes(column.key)).map((column) => cell(row, column)));
       return line;
     }));
     const left = rows.length - shown.length;
-    const status = `${rows.length.toLocaleString("en")} of ${table.rows.length.toLocaleString("en")} rows`;
-    document.getElementById(`${table.id}-status`).textContent = left ? `${status}, the first ${SHOWN} shown` : status;
+    const count = `${rows.length.toLocaleString("en")} of ${table.rows.length.toLocaleString("en")} rows`;
+    const fixed = page.single.filter((key) => table.keys.includes(key)).map((key) => chosen[key]);
+    const status = [count, ...(left ? [`the first ${SHOWN} shown`] : []), ...fixed].join(" · ");
+    document.getElementById(`${table.id}-status`).textContent = status;
     document.querySelector(`[data-more=${table.id}]`).hidden = !left;
   }
 
@@ -191,16 +194,18 @@
   function theme() {
     const style = getComputedStyle(document.documentElement);
     const [ink, quiet, rule] = ["--ink", "--quiet", "--rule"].map((name) => style.getPropertyValue(name).trim());
-    const axis = { labelColor: quiet, titleColor: quiet, gridColor: rule, domainColor: rule, tickColor: rule };
+    const aria = false; // a chart is one picture with a name; the table below tells its parts
+    const axis = { aria, labelColor: quiet, titleColor: quiet, gridColor: rule, domainColor: rule, tickColor: rule };
     const series = style.getPropertyValue("--series").trim().split(/\s+/);
     return {
       background: "transparent",
       font: getComputedStyle(document.body).fontFamily,
       view: { stroke: "transparent" },
       axis,
-      legend: { labelColor: ink, titleColor: quiet, orient: "bottom", labelLimit: 240, columns: 2 },
+      legend: { aria, labelColor: ink, titleColor: quiet, orient: "bottom", labelLimit: 240, columns: 2, symbolOpacity: 1 },
+      rule: { color: ink },
       range: { category: series },
-      mark: { color: series[0] },
+      mark: { aria, color: series[0] },
     };
   }
 
@@ -211,9 +216,10 @@
       const place = document.getElementById(`chart-${chart.id}`);
       const options = {
         mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false,
+        logLevel: vega.Error, // a layer without rows, as intervals of means are, is no fault
         tooltip: { disableDefaultStyle: true, theme: "custom" }, config: theme(),
       };
-      const spec = { ...chart.spec, description: `${chart.title}. ${chart.about}`, datasets };
+      const spec = { ...chart.spec, datasets };
       const result = await vegaEmbed(place, spec, options);
       if (mine !== drawing) return result.finalize();
       views.get(chart.id)?.finalize();
