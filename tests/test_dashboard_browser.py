@@ -210,14 +210,14 @@ def test_without_script_the_page_says_so(browser, site):
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
-def test_axe_finds_no_serious_fault_and_a_phone_scrolls_no_page_sideways(browser, site, scheme, width):
+def test_axe_finds_no_fault_and_a_phone_scrolls_no_page_sideways(browser, site, scheme, width):
     axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
     visit = Visit(browser, site, viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True)
-    for name in [*PAGES, f"runs/{sorted((site / 'runs').iterdir())[0].stem}"]:
+    for name in [*PAGES, f"runs/{min((site / 'runs').iterdir()).stem}"]:
         visit.open(name)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, name
         visit.page.evaluate(axe)
-        found = visit.page.evaluate("axe.run()")["violations"]
-        serious = [(fault["id"], fault["nodes"][0]["html"]) for fault in found if fault["impact"] in ("serious", "critical")]
-        assert not serious, name
+        found = visit.page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        faults = [(fault["id"], fault["impact"], fault["nodes"][0]["html"]) for fault in found]
+        assert not faults, name
     visit.context.close()
