@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evals.cli import Log
+from evals.correlation import spearman_interval
 from evals.evaluate import Costs
 from evals.mteb_adapter import Adapter, Tools
 from evals.mteb_records import Details, Measured, Task, about, export, task_scores, write
-from evals.mteb_scoring import Qrels, score_hits, spearman_interval
+from evals.mteb_scoring import Qrels, score_hits
 from evals.mteb_tasks import benchmark_key, choose, loaded, named_errors, partial_of, replaced, split_name
 from evals.options import Options
 from evals.schema import ConfigError, Encoder, InvalidError

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
-from evals.stats import Interval
-
 Qrels = Mapping[str, Mapping[str, int]]
 
 
@@ -67,36 +65,6 @@ def score_hits(
         for name, values in _confidences(ranked).items():
             confidence.setdefault(name, []).append(values)
     return QueryScores(*({name: np.concatenate(parts) for name, parts in found.items()} for found in (metrics, confidence)))
-
-
-def spearman_interval(
-    x: Float64[np.ndarray, "n"], y: Float64[np.ndarray, "n"], *, seed: int = 0, resamples: int = 1000, level: float = 0.95
-) -> Interval | None:
-    """Percentile interval of Spearman's correlation, pairs resampled with replacement; equal values share their mean rank.
-
-    A resample is a count for each pair, so that its ranks follow from sums over the sorted values, without sorting again.
-    None where a resample cannot vary: fewer than three pairs, or one side constant.
-    """
-    (_, group_x), (_, group_y) = (np.unique(values, return_inverse=True) for values in (x, y))
-    if len(x) < 3 or group_x.max() == 0 or group_y.max() == 0:
-        return None
-    rng = np.random.Generator(np.random.PCG64(seed))
-    found = []
-    for _ in range(resamples):
-        times = np.bincount(rng.integers(len(x), size=len(x)), minlength=len(x)).astype(np.float64)
-        a, b = (_centred_ranks(group, times) for group in (group_x, group_y))
-        spread = np.sqrt((times * a * a).sum() * (times * b * b).sum())
-        if spread > 0:  # a resample of one value only has no correlation
-            found.append((times * a * b).sum() / spread)
-    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high))
-
-
-def _centred_ranks(group: Int[np.ndarray, "n"], times: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
-    sizes = np.bincount(group, weights=times)
-    ranks = np.cumsum(sizes) - (sizes - 1) / 2
-    centred: np.ndarray = (ranks - (times.sum() + 1) / 2)[group]
-    return centred
 
 
 def _positions(doc_ids: Sequence[str], wanted: Qrels) -> dict[str, int]:

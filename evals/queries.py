@@ -61,6 +61,16 @@ def per_query(run: Run) -> dict[Cell, PerQuery]:
     return found
 
 
+def table_of(run: Run, cell: Cell) -> Any:
+    """The rows of a cell as an Arrow table, in the record's order."""
+    import pyarrow.compute as pc
+
+    table = read_queries(run)
+    for name, value in zip(CELL, cell, strict=True):
+        table = table.filter(pc.equal(table[name], value))
+    return table
+
+
 def told(cell: Cell) -> str:
     """A cell in words: `en t2i, dim 256`, with the precision unless it is float32."""
     where = " ".join(name for name in (cell.subset, cell.direction) if name)

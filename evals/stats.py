@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int, UInt8
 
 K = TypeVar("K")
+FLOOR = 0.003  # drops of 0.3 points and less are nobody's regression
 CHUNK = 64  # resamples drawn, and widened to float64, at once
 KEEP = 2**27  # bytes of resamples worth keeping for the next call; more are drawn again by every call
 
@@ -120,6 +121,11 @@ def spread(changes: Float64[np.ndarray, "s"]) -> dict[str, Any]:
     return {"interval": Interval(low, high), "upper": upper, "lower": lower, "detectable": seen or None}
 
 
+def fell(change: Difference, floor: float = FLOOR) -> bool:
+    """Whether a drop is both seen (the one-sided 95% upper bound of the change is below 0) and worth it (above the floor)."""
+    return change.upper is not None and change.upper < 0 and -change.value > floor
+
+
 def holm(p: Mapping[K, float]) -> dict[K, float]:
     """Holm's adjusted p values (Holm 1979): those at most alpha hold one false one or more with chance alpha."""
     adjusted: dict[K, float] = {}
@@ -147,7 +153,7 @@ def _resampled_means(
 ) -> Float64[np.ndarray, "s m"]:
     columns = [np.ones(len(group)), *values.T]
     sums = np.stack([np.bincount(group, weights=column, minlength=n_groups) for column in columns], axis=1)
-    totals = np.concatenate([times.astype(np.float64) @ sums for times in _resamples(n_groups, seed, resamples)])
+    totals = np.concatenate([times.astype(np.float64) @ sums for times in resamples_of(n_groups, seed, resamples)])
     with np.errstate(invalid="ignore"):  # NaN where none of these groups was drawn
         means: np.ndarray = totals[:, 1:] / totals[:, :1]
     return means
@@ -178,8 +184,8 @@ def _sign_flips(shares: Float64[np.ndarray, "g m"], seed: int, flips: int) -> Fl
     return p
 
 
-def _resamples(n_groups: int, seed: int, resamples: int) -> Iterator[UInt8[np.ndarray, "s g"]]:
-    """How often each resample has each group, some resamples at a time."""
+def resamples_of(n_groups: int, seed: int, resamples: int) -> Iterator[UInt8[np.ndarray, "s g"]]:
+    """How often each resample has each group, some resamples at a time: the draws that all of the same size share."""
     if n_groups * resamples <= KEEP:
         yield from _kept(n_groups, seed, resamples)
     else:

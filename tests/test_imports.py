@@ -23,7 +23,10 @@ MAY_SEE = {
     "evals.records": {"evals.schema", "evals.files"},
     "evals.stats": set(),
     "evals.queries": {*CORE, "evals.metrics", "evals.ranks", "evals.records"},
+    "evals.correlation": {"evals.stats"},
     "evals.selection": {*CORE, "evals.records"},
+    "evals.comparison": {*CORE, "evals.correlation", "evals.queries", "evals.selection", "evals.stats"},
+    "evals.escape": set(),
     "evals.catalog": CORE,
     "evals.data": {*CORE, "evals.data"},
     "evals.data.__main__": {"evals"},
@@ -84,6 +87,9 @@ def test_imports_run_downhill(module):
         "evals.data",
         "evals.queries",
         "evals.selection",
+        "evals.comparison",
+        "evals.compare",
+        "evals.compare_views",
     ],
 )
 def test_heavy_packages_are_imported_where_they_are_used(module):
@@ -92,7 +98,7 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep"])
+@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare"])
 def test_help_answers_in_under_a_second(module):
     """Best of three: the machine may be busy, the import may not be slow."""
     times = []
@@ -100,5 +106,5 @@ def test_help_answers_in_under_a_second(module):
         start = time.perf_counter()
         done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True, cwd=ROOT)
         times.append(time.perf_counter() - start)
-    assert "--model" in done.stdout
+    assert "--json" in done.stdout
     assert min(times) < 1, times

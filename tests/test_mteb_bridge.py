@@ -24,11 +24,11 @@ from PIL import Image
 
 from evals import mteb_adapter
 from evals.cli import Log
+from evals.correlation import spearman_interval
 from evals.evaluate import Costs
 from evals.metrics import truncate
 from evals.mteb_adapter import Hits, search_blocks
 from evals.mteb_bridge import adapter, evaluate_task, retrieval_scores, run_task
-from evals.mteb_scoring import spearman_interval
 from evals.options import Options
 from evals.records import read_queries, read_run
 from evals.schema import ConfigError, InvalidError, MissingError, Side

@@ -1,0 +1,57 @@
+"""Two models, or one model at two dimensions, precisions or revisions, compared query by query:
+
+python -m evals.compare jina-clip-v1 jina-clip-v2 [--benchmarks flickr8k,scenes] [--plot forest.png]
+python -m evals.compare tiny tiny@64 [--markdown PATH] [--json]
+python -m evals.compare results/runs/scenes/tiny/RECORD results/runs/scenes/tiny/RECORD@64:int8
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evals.cli import exit_with, new_app, reported
+from evals.options import comma_list
+
+app = new_app()
+OPERAND = "MODEL or folder of a record, with @DIM and :PRECISION if not the widest and float32."
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help=OPERAND)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The same; changes are B less A.")],
+    benchmarks: Annotated[str | None, typer.Option(help="Benchmarks, e.g. scenes,flickr; all whole ones of both.")] = None,
+    subsets: Annotated[str | None, typer.Option(help="Languages, e.g. en,de; all unless given.")] = None,
+    metric: Annotated[str | None, typer.Option(help="E.g. R@10,MRR; R@1 and R@5, acc@1 or the main metric.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the changes and their intervals into this PNG.")] = None,
+    results: Annotated[Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")] = Path("results/runs"),
+    json: Annotated[bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")] = False,
+) -> None:
+    """Compare two runs of the same benchmarks, paired by query and clustered by image: B less A."""
+    with reported(json=json) as log:
+        from evals import compare_views, comparison
+        from evals.files import write_atomically
+        from evals.selection import matched, operand
+
+        pairs = matched(operand(a), operand(b), results, comma_list(benchmarks))
+        changes = comparison.compare(pairs, subsets=comma_list(subsets) or (), metrics=comma_list(metric) or ())
+        title = compare_views.Title.of(pairs)
+        written: dict[str, Path] = {}
+        if markdown:
+            written["markdown"] = markdown
+            write_atomically(markdown, compare_views.as_markdown(title, changes).encode())
+        if plot:
+            written["plot"] = plot
+            write_atomically(plot, compare_views.forest_png(title, changes))
+        if log.json:
+            log.output(compare_views.as_json(pairs, changes) | {"written": {k: str(path) for k, path in written.items()}})
+            return
+        compare_views.print_tables(title, changes)
+        for kind, path in written.items():
+            compare_views.print_path(kind, path)
+
+
+if __name__ == "__main__":
+    exit_with(app)
