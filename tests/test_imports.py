@@ -27,6 +27,16 @@ MAY_SEE = {
     "evals.selection": {*CORE, "evals.records"},
     "evals.comparison": {*CORE, "evals.correlation", "evals.queries", "evals.selection", "evals.stats"},
     "evals.escape": set(),
+    "evals.dashboard": {
+        *CORE,
+        "evals.cli",
+        "evals.comparison",
+        "evals.dashboard",
+        "evals.metrics",
+        "evals.queries",
+        "evals.records",
+        "evals.selection",
+    },
     "evals.catalog": CORE,
     "evals.data": {*CORE, "evals.data"},
     "evals.data.__main__": {"evals"},
@@ -90,6 +100,8 @@ def test_imports_run_downhill(module):
         "evals.comparison",
         "evals.compare",
         "evals.compare_views",
+        "evals.dashboard.__main__",
+        "evals.dashboard.site",
     ],
 )
 def test_heavy_packages_are_imported_where_they_are_used(module):
@@ -98,7 +110,7 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare"])
+@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare", "evals.dashboard"])
 def test_help_answers_in_under_a_second(module):
     """Best of three: the machine may be busy, the import may not be slow."""
     times = []

@@ -8,10 +8,11 @@ import numpy as np
 from evals.dashboard.model import History, points
 from evals.dashboard.parts import Column, Page, Table
 from evals.dashboard.rows import DATE, DIM, MAKE_ONE, RUN, WHAT, WHERE, run_row
+from evals.metrics import expected_rank
+from evals.queries import RANKS, ranks_of
 from evals.records import Run, read_queries
 
 WORST = 20  # queries shown of each language and direction
-RANKS = {"better", "tied", "tied_relevant"}
 
 
 def mistakes(history: History) -> Page:
@@ -33,7 +34,7 @@ def mistakes(history: History) -> Page:
         [Table("mistakes", "Worst queries", columns, rows, "No record of queries yet. " + MAKE_ONE)],
         notes=[
             "The rank is where the first relevant document is expected, from 1, with equal scores in random order. "
-            "Tasks of mteb keep a value for each query instead.",
+            "Tasks of mteb keep a value for each query instead, and those of text similarity none.",
             "Records hold ids, not captions or images: `python -m evals.mistakes` shows those where the data is.",
         ],
         single=("benchmark",),
@@ -98,14 +99,14 @@ def _worst(run: Run) -> Iterator[dict[str, Any]]:
     dim, precision = points(run)[0][3:5]
     columns = {name: table[name].to_numpy() for name in table.column_names}
     full = (columns["dim"] == dim) & (columns["precision"] == precision)
-    if there >= RANKS:
-        badness = columns["better"] + 1 + columns["tied"] / (columns["tied_relevant"] + 1)
-        name, sign = "rank", 1.0
+    if there >= set(RANKS):
+        badness, right, name, sign = expected_rank(ranks_of(table)), 1.0, "rank", 1.0
     else:
-        badness, name, sign = -columns["value"], "score", -1.0
+        badness, right, name, sign = -columns["value"], -1.0, "score", -1.0
     for subset, direction in dict.fromkeys((line.subset, line.direction) for line in run.metrics):
         own = np.flatnonzero(full & (columns["subset"] == subset) & (columns["direction"] == direction))
-        for i in own[np.argsort(-badness[own], kind="stable")][:WORST]:
+        wrong = own[badness[own] > right]
+        for i in wrong[np.argsort(-badness[wrong], kind="stable")][:WORST]:
             where = {"subset": subset, "direction": direction, "dim": dim, "query": columns["query_id"][i]}
             yield {**run_row(run), **where, name: sign * float(badness[i])}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from evals.queries import metric_name
 from evals.records import MetricLine, Run, list_incomplete, list_runs, path_component, read_run
 from evals.schema import InvalidError
 
@@ -85,11 +86,6 @@ def key(run: Run) -> tuple[str, str]:
 def page_of(run: Run) -> str:
     """The file name of a run's page: benchmark, model and folder name, safe in a URL."""
     return "__".join(path_component(part) for part in run.path.parts[-3:]) + ".html"
-
-
-def metric_name(line: MetricLine) -> str:
-    """The public name of a line's metric: `R@5`, `MRR`."""
-    return line.metric if line.k is None else f"{line.metric}@{line.k}"
 
 
 def headlines(run: Run) -> list[str]:

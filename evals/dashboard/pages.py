@@ -50,7 +50,7 @@ def overview(history: History, verdicts: Mapping[tuple[str, str], str]) -> Page:
 
 def trends(history: History) -> Page:
     """Every run's headline metrics over time, and what changed between runs."""
-    measured = [point_row(run, point) for run in history.runs for point in points(run)]
+    measured = [point_row(run, point) for runs in history.series().values() for run in runs for point in points(run)]
     changed = [
         {**run_row(after), "change": brief(found)}
         for runs in history.series().values()
