@@ -73,7 +73,7 @@ def example(root: Path) -> Path:
     """What the tests of the site read: 11 whole records, one in part, one broken, one incomplete."""
     for day in (2, 5, 9):
         write(root, "alpha", day, skill=0.8 + day / 20, manifest={"packages": {"torch": f"2.{day}.0"}})
-    write(root, "beta", 10, skill=3.0, precisions=("float32", "int8"))
+    write(root, "beta", 10, skill=3.0, precisions=("float32", "int8", "binary"))
     for day, name in enumerate(HOSTILE, 11):
         write(root, name, day, benchmark="hostile", languages=("en", SCRIPT))
     write(root, "alpha", 15, benchmark="single", languages=("en",), dims=(64,))

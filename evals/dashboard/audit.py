@@ -21,10 +21,10 @@ def mistakes(history: History) -> Page:
     columns = (
         *WHAT,
         *WHERE[:2],
-        DIM,
         Column("query", "Query"),
         Column("rank", "Expected rank", "number"),
         Column("score", "Value, %", "percent"),
+        DIM,
         RUN,
     )
     return Page(
@@ -37,7 +37,7 @@ def mistakes(history: History) -> Page:
             "Tasks of mteb keep a value for each query instead, and those of text similarity none.",
             "Records hold ids, not captions or images: `python -m evals.mistakes` shows those where the data is.",
         ],
-        single=("benchmark",),
+        single=("benchmark", "model", "subset", "direction"),
     )
 
 

@@ -40,7 +40,11 @@ def curve(points: str) -> dict[str, Any]:
     x = {"field": "dim", "type": "ordinal", "title": "dimension", "axis": {"labelAngle": 0, "labelOverlap": True}}
     x |= {"scale": {"type": "point", "padding": 0.3}}
     value = {"field": "value", "type": "quantitative", "axis": SHARE, "scale": {"zero": False}}
-    lines = {"x": x, "color": _model(), "strokeDash": {"field": "precision", "type": "nominal", "title": "precision"}}
+    lines = {
+        "x": x,
+        "color": _model(),
+        "strokeDash": {"field": "precision", "type": "nominal", "title": "precision", "legend": {"symbolType": "stroke"}},
+    }
     return _spec(
         [
             {
@@ -63,7 +67,7 @@ def heat_map(points: str) -> dict[str, Any]:
     }
     scale = {"scheme": "blues", "domain": [0, 1]}
     colour = {"field": "value", "type": "quantitative", "scale": scale, "legend": None}
-    dark = {"test": "datum.value > 0.6", "value": "white"}
+    dark = {"test": "datum.value > 0.72", "value": "white"}
     return _spec(
         [
             {"mark": {"type": "rect"}, "encoding": {**axes, "color": colour, **_tip("subset")}},

@@ -65,7 +65,7 @@ def trends(history: History) -> Page:
         "Trends",
         "How results moved from run to run, at each model's full width.",
         [
-            Table("points", "Values", (DATE, *WHAT, *WHERE, DIM, VALUE, RUN), measured, MAKE_ONE),
+            Table("points", "Values", (DATE, *WHAT, *WHERE, VALUE, DIM, RUN), measured, MAKE_ONE),
             Table(
                 "changes",
                 "Changes of the environment",
@@ -109,7 +109,7 @@ def languages(history: History) -> Page:
         "The newest results language by language, at each model's full width.",
         [
             Table(
-                "languages", "By language", (*WHAT, *WHERE, DIM, VALUE, DATE, RUN), rows, "No run has more than one language yet."
+                "languages", "By language", (*WHAT, *WHERE, VALUE, DIM, DATE, RUN), rows, "No run has more than one language yet."
             )
         ],
         [Chart("heat", "Language by model", about, charts.heat_map("languages"))] if rows else [],

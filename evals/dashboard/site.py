@@ -93,7 +93,8 @@ def _data(page: Page) -> dict[str, Any]:
 def _about(history: History) -> str:
     if not history.runs:
         return "No records."
-    return f"{len(history.runs)} records, the newest of {history.runs[-1].manifest['written']}."
+    count = len(history.runs)
+    return f"{count} record{'s' if count > 1 else ''}, the newest of {history.runs[-1].manifest['written']}."
 
 
 def _save(path: Path, text: str) -> None:
