@@ -15,6 +15,7 @@ help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z%-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.dev ## create .venv with everything that tests and checks need
+core: $(VENV)/.core ## create .venv with what the commands need
 demo: $(VENV)/.core ## evaluate the bundled model on the bundled benchmark: six languages, then six dimensions
 	@$(BIN)/python -m evals.run scenes --model tiny $(ARGS)
 	@$(BIN)/python -m evals.mrl_sweep --dims 8,16,32,64,128,256 --subsets en
@@ -85,4 +86,4 @@ $(VENV)/.bench: $(VENV)/.venv pyproject.toml requirements.lock
 	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[bench]'
 	@touch $(VENV)/.core $@
 
-.PHONY: help setup demo dashboard test test-slow bench lint check train-tiny lock clean
+.PHONY: help setup core demo dashboard test test-slow bench lint check train-tiny lock clean

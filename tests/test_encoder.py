@@ -1,5 +1,6 @@
 """The jina-clip encoder reads ahead without changing a row, and its fingerprint tells what can."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from evals.encoders import jina
 from evals.encoders.jina import JinaEncoder
 from evals.run import app
 from evals.schema import ConfigError, MissingError, Side, StreamingEncoder
@@ -133,3 +135,14 @@ def test_an_encoder_counts_the_texts_that_it_cuts() -> None:
     side = texts(["two red circles", "two red circles and a blue star at the top left of a small picture", "a"])
     lengths = [len(ids) for ids in short.model.tokenize(list(side.items))]
     assert short.truncated(side) == sum(length > 9 for length in lengths) == 1
+
+
+def test_the_fingerprint_follows_the_code_of_the_model_but_not_its_comments(tmp_path, monkeypatch):
+    shutil.copytree(jina.ROOT / "jina_clip", tmp_path / "jina_clip", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(jina, "ROOT", tmp_path)
+    file, before = tmp_path / "jina_clip" / "packing.py", jina._code()
+    text = file.read_text()
+    file.write_text("# a remark\n" + text.replace("summed in float32", "in full"))
+    assert jina._code() == before
+    file.write_text(text.replace(".mean(1, dtype=", ".sum(1, dtype="))
+    assert file.read_text() != text and jina._code() != before

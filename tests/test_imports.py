@@ -45,6 +45,19 @@ MAY_SEE = {
     "evals.encoders": {*CORE, "evals.encoders"},
     "evals.encoders.jina": {*CORE, "evals.encoders", "jina_clip"},
     "evals.store": {*CORE, "evals.files"},
+    "evals.regress": {
+        *CORE,
+        "evals.regress",
+        "evals.catalog",
+        "evals.cli",
+        "evals.files",
+        "evals.provenance",
+        "evals.queries",
+        "evals.records",
+        "evals.show",
+        "evals.stats",
+        "evals.suites",
+    },
 }
 HEAVY = {"torch", "transformers", "datasets", "mteb", "pandas", "matplotlib", "open_clip", "huggingface_hub"}
 

@@ -1,5 +1,6 @@
 """jina-clip v1 and v2 as an Encoder: fingerprinted from its files at once, loaded when the first row is wanted."""
 
+import ast
 import hashlib
 import importlib.metadata
 import json
@@ -26,7 +27,7 @@ from jina_clip.prefetch import prefetch
 from jina_clip.tokens import count_longer, instruction, read_tokenizer
 from jina_clip.weights import fetch
 
-MATHS = "3"  # raise it when jina_clip computes other rows from the same files
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class JinaEncoder:
@@ -67,7 +68,7 @@ class JinaEncoder:
         except ValueError as error:
             raise ConfigError(f"--attention {attention}: {error}.") from error
         self.fingerprint: Mapping[str, str] = {
-            "maths": f"jina_clip-{MATHS}",
+            "code": _code(),
             "weights": _sha256(self.folder / "model.safetensors"),
             "config": _sha256(self.folder / "config.json"),
             "dtype": self.dtype,
@@ -82,7 +83,7 @@ class JinaEncoder:
             "image.config": _sha256(self.folder / "preprocessor_config.json"),
             "image.pillow": importlib.metadata.version("pillow"),
         }
-        self.source = {"folder": str(self.folder.resolve()), "repo": repo, "revision": self.folder.name if repo else revision}
+        self.source = {"folder": _told(self.folder), "repo": repo, "revision": self.folder.name if repo else revision}
 
     @cached_property
     def model(self) -> JinaCLIP:
@@ -172,6 +173,27 @@ def _fetched(folder: Path | None, repo: str | None, revision: str | None) -> Pat
             "if the repo is gated); MODEL= or --model with a local folder that holds config.json, model.safetensors, "
             "tokenizer.json and preprocessor_config.json; or a Hub cache filled elsewhere, through HF_HOME."
         ) from error
+
+
+def _told(folder: Path) -> str:
+    """Where a checkpoint is, as the record says it: a bundled one is in the same place in every checkout."""
+    folder = folder.resolve()
+    return str(folder.relative_to(ROOT)) if folder.is_relative_to(ROOT) else str(folder)
+
+
+def _code() -> str:
+    """A hash of what computes the rows: the syntax of jina_clip and of this file, without comments and docstrings.
+
+    A change of the model's code must not be answered with rows that the code before it made.
+    """
+    digest = hashlib.sha256()
+    for path in (*sorted((ROOT / "jina_clip").glob("*.py")), Path(__file__)):
+        tree = ast.parse(path.read_bytes())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()
 
 
 def _sha256(path: Path) -> str:

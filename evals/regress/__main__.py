@@ -1,0 +1,165 @@
+"""Did retrieval get worse? Exit code 0 passed, 1 regressed, 2 usage, 3 missing or unsound results, 4 not comparable.
+
+python -m evals.regress --baseline NAME_OR_PATH [--runs DIR]... [--markdown FILE] [--junit FILE] [--badge FILE] [--json]
+python -m evals.regress baseline set NAME --why "…" [--runs DIR]... [--suite ci]
+python -m evals.regress baseline show NAME
+python -m evals.regress --noise 3 --model tiny --benchmark scenes [--out FILE]
+"""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evals.cli import Log, exit_with, new_app, reported
+from evals.schema import ConfigError
+
+app, baseline_app = new_app(), new_app()
+app.add_typer(baseline_app, name="baseline", help="Set a baseline, or show it and its history.")
+
+Json = Annotated[bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")]
+Results = Annotated[Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")]
+Runs = Annotated[list[Path] | None, typer.Option(help="A record's folder, instead of the newest below --results. Repeatable.")]
+Output = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdict there too.")]
+
+
+def unless_subcommand(command: Callable[..., None]) -> Callable[..., None]:
+    """A callback that does nothing where a subcommand follows; `command` sees no context, whose class is typer's own."""
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        if given.pop("context").invoked_subcommand is None:
+            command(**given)
+
+    own = inspect.signature(command).parameters.values()
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    named = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+    wrapped.__signature__ = inspect.Signature([context, *named])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {**command.__annotations__, "context": typer.Context}
+    del wrapped.__wrapped__
+    return wrapped
+
+
+@app.callback(invoke_without_command=True)
+@unless_subcommand
+def regress(
+    baseline: Annotated[str | None, typer.Option(help="Name below results/baselines, a record, or a folder of records.")] = None,
+    runs: Runs = None,
+    results: Results = Path("results/runs"),
+    gates: Annotated[Path | None, typer.Option(help="Another file than configs/gates.yaml.")] = None,
+    markdown: Output = None,
+    junit: Output = None,
+    badge: Output = None,
+    noise: Annotated[int | None, typer.Option(min=2, help="Instead: repeat an evaluation so often, and say what flips.")] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="What --noise evaluates.")] = "tiny",
+    benchmark: Annotated[str, typer.Option(help="Where --noise evaluates it.")] = "scenes",
+    data: Annotated[Path | None, typer.Option(help="Of --noise: local folder instead of the Hub.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where --noise writes its JSON.")] = None,
+    json: Json = False,
+) -> None:
+    """Compare the newest runs with a baseline, metric by metric: exit code 1 when one regressed."""
+    code = 0
+    with reported(json=json) as log:
+        if noise is not None:
+            _noise(noise, (benchmark, model, data), out, log)
+        elif baseline is not None:
+            code = _gate(baseline, runs, results, gates, {"markdown": markdown, "junit": junit, "badge": badge}, log)
+        else:
+            raise ConfigError("Name a --baseline, or say --noise N, or set a baseline: python -m evals.regress baseline set.")
+    raise typer.Exit(code)
+
+
+def _gate(
+    baseline: str, runs: list[Path] | None, results: Path, gates: Path | None, files: dict[str, Path | None], log: Log
+) -> int:
+    from evals.files import write_atomically
+    from evals.regress import outputs
+    from evals.regress.gates import read_gates
+    from evals.regress.runs import against
+
+    verdict = against(baseline, runs, results, read_gates(gates))
+    made = {"markdown": lambda: outputs.as_markdown(verdict).encode(), "junit": lambda: outputs.as_junit(verdict)}
+    made["badge"] = lambda: outputs.as_badge(verdict)
+    written = []
+    for name, path in files.items():
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, made[name]())
+            written.append(str(path))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:  # other steps write there too
+            file.write(outputs.as_markdown(verdict) + "\n")
+        written.append(summary)
+    if log.json:
+        log.output(outputs.as_json(verdict, written))
+    else:
+        from evals.regress.table import print_verdict
+        from evals.show import console
+
+        print_verdict(verdict, console())
+    for path_written in written:
+        log.info(f"written: {path_written}")
+    return verdict.exit_code
+
+
+def _noise(times: int, case: tuple[str, str, Path | None], out: Path | None, log: Log) -> None:
+    from evals.regress.noise import Case, measure, print_noise, write
+
+    found = measure(times, Case(*case), log)
+    path = write(found, out)
+    if log.json:
+        log.output(found)
+    else:
+        print_noise(found)
+    log.info(f"written: {path}")
+
+
+@baseline_app.command("set")
+def set_(
+    name: Annotated[str, typer.Argument(help="Folder below results/baselines.")],
+    why: Annotated[str, typer.Option(help="Why it moves; kept in history.jsonl.")],
+    runs: Runs = None,
+    suite: Annotated[str | None, typer.Option("--suite", "-s", help="Only benchmarks of this suite.")] = None,
+    results: Results = Path("results/runs"),
+    json: Json = False,
+) -> None:
+    """Copy the newest whole records, or those given, and put why into the history."""
+    with reported(json=json) as log:
+        from evals.regress.baselines import BASELINES, set_baseline
+        from evals.regress.runs import chosen
+
+        records = chosen(runs, suite, results)
+        for run in records:
+            if (run.manifest.get("source") or {"dirty": True})["dirty"]:
+                log.info(f"warning: {run.path} comes from source that is not committed; the history says so.")
+        lines = set_baseline(name, records, why)
+        folders = [str(BASELINES / name / run.path.relative_to(run.path.parents[2])) for run in records]
+        if log.json:
+            log.output({"schema_version": 1, "baseline": name, "records": folders, "history": lines})
+        for folder in folders:
+            log.info(f"written: {folder}")
+
+
+@baseline_app.command()
+def show(name: Annotated[str, typer.Argument(help="Name or path of a baseline.")], json: Json = False) -> None:
+    """The records of a baseline, and when, why and by whom it was moved."""
+    with reported(json=json) as log:
+        from evals.regress.baselines import history, locate, read_baseline
+
+        records, lines = read_baseline(name), history(locate(name))
+        if log.json:
+            paths = [str(run.path) for run in records]
+            log.output({"schema_version": 1, "baseline": name, "records": paths, "history": lines})
+            return
+        from evals.regress.table import print_baseline
+        from evals.show import console
+
+        print_baseline(records, lines, console())
+
+
+if __name__ == "__main__":
+    exit_with(app)

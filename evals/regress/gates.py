@@ -1,0 +1,34 @@
+"""The rows of configs/gates.yaml: which metrics of a benchmark can block, and from which drop on."""
+
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from evals.catalog import CONFIGS, Row, Text, read_rows
+from evals.schema import ConfigError
+
+
+class Gate(Row):
+    """How benchmarks whose name fits the pattern `match` are judged; see the head of gates.yaml."""
+
+    name: str
+    match: Text
+    floor: Annotated[float, Field(ge=0, lt=1)]
+    primary: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
+    correction: Literal["holm", "none"] = "holm"
+    about: Text | None = None
+
+
+def read_gates(file: Path | None = None) -> list[Gate]:
+    """All gates in the order of the file; ConfigError as for every file of configs/."""
+    return list(read_rows(file or CONFIGS / "gates.yaml", Gate).values())
+
+
+def gate_of(benchmark: str, gates: list[Gate]) -> Gate:
+    """The first gate that fits; ConfigError when none does."""
+    for gate in gates:
+        if fnmatchcase(benchmark, gate.match):
+            return gate
+    raise ConfigError(f'No gate fits {benchmark}. Give gates.yaml a last row with match: "*".')

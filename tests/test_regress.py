@@ -1,0 +1,374 @@
+"""The gate: what regressed fails, what held passes, and what is incomplete is never a pass."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from evals.records import MANIFEST, METRICS, MetricLine, read_run
+from evals.regress import runs as regress_runs
+from evals.regress.__main__ import app
+from evals.regress.baselines import BASELINES
+from evals.regress.gate import judge
+from evals.regress.gates import Gate, gate_of, read_gates
+from evals.regress.verdict import Change, Verdict
+from evals.schema import ConfigError
+from evals.stats import holm
+from tests.regress_records import again, record, scores
+from tests.test_records import rewrite_manifest, rewrite_metrics
+
+CI = next((BASELINES / "ci").glob("scenes/tiny/*"))
+RULES = [Gate(name="toy", match="*", floor=0.003, primary=("R@1",), correction="none")]
+HOLM = [Gate(name="toy", match="*", floor=0.003, primary=("R@1",), correction="holm")]
+
+
+def compare(old: Path, new: Path, gates: list[Gate] = RULES) -> Verdict:
+    return judge("test", [read_run(old)], lambda benchmark, model: read_run(new), gates)
+
+
+def only(verdict: Verdict, metric: str = "R@1", subset: str = "en", dim: int = 8) -> Change:
+    (found,) = [c for c in verdict.changes if (c.metric, c.subset, c.dim) == (metric, subset, dim)]
+    return found
+
+
+def gate(*arguments: object, **environment: str) -> tuple[int, dict[str, Any]]:
+    """The command on `ci`, in this process: exit code and JSON."""
+    done = CliRunner().invoke(app, ["--json", *map(str, arguments)], env={"GITHUB_STEP_SUMMARY": None, **environment})
+    return done.exit_code, json.loads(done.stdout)
+
+
+def lost(n: int, of: int = 1000) -> np.ndarray:
+    """All found at the first place but n, each of another image."""
+    better = np.zeros(of, dtype=np.int64)
+    better[: 2 * n : 2] = 50
+    return better
+
+
+# --- judgements
+
+
+def test_the_same_numbers_are_unchanged(tmp_path):
+    old, new = (record(tmp_path / name, {"en": [scores(lost(3))]}) for name in "ab")
+    verdict = compare(old, new)
+    assert {change.judgement for change in verdict.changes} == {"unchanged"} and verdict.outcome == "passed"
+    assert (verdict.exit_code, len(verdict.changes)) == (0, 7)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "judgement"),
+    [
+        (0, 20, "regressed"),  # sure and far
+        (0, 3, "passed"),  # 0.3 points are not more than the floor of 0.3: bootstrap misses all three with a chance of 5.0%
+        (0, 4, "regressed"),  # e^-4 = 1.8%
+        (20, 0, "improved"),
+        (3, 1, "passed"),
+    ],
+)
+def test_a_drop_must_be_sure_and_exceed_the_floor(tmp_path, before, after, judgement):
+    old, new = (record(tmp_path / str(i), {"en": [scores(lost(n))]}) for i, n in enumerate((before, after)))
+    verdict = compare(old, new)
+    assert only(verdict).judgement == judgement
+    assert verdict.exit_code == (1 if judgement == "regressed" else 0)
+    assert only(verdict).difference.value == pytest.approx((before - after) / 1000)
+
+
+def test_only_one_of_the_two_conditions_is_suspicious_and_passes(tmp_path):
+    """20 lost and 12 won of 1,000: 0.8 points that chance makes too. And 5 of 10,000 lost: sure, and below the floor."""
+    swapped = lost(20)
+    won = np.zeros(1000, dtype=np.int64)
+    won[500:524:2] = 50
+    unsure = compare(record(tmp_path / "a", {"en": [scores(won)]}), record(tmp_path / "b", {"en": [scores(swapped)]}))
+    small = compare(
+        record(tmp_path / "c", {"en": [scores(lost(0, 10_000))]}), record(tmp_path / "d", {"en": [scores(lost(5, 10_000))]})
+    )
+    for verdict in (unsure, small):
+        assert only(verdict).judgement == "suspicious" and verdict.exit_code == 0
+    assert only(unsure).difference.upper > 0 and only(small).difference.upper < 0
+
+
+def test_what_is_not_primary_never_blocks(tmp_path):
+    old, new = (record(tmp_path / str(n), {"en": [scores(lost(n))]}) for n in (0, 20))
+    verdict = compare(old, new, [Gate(name="x", match="*", floor=0.003, primary=("R@1",))])
+    assert only(verdict, "R@5").judgement == "suspicious" and only(verdict, "R@1").judgement == "regressed"
+    assert only(verdict, "median_rank").judgement == "unchanged" and only(verdict, "mean_rank").judgement == "untested"
+
+
+def test_holm_asks_more_of_one_language_among_many(tmp_path):
+    """Seven captions of one language in 20: by itself a regression, among 20 languages and their mean one that chance makes."""
+    names = [f"l{i:02}" for i in range(20)]
+    old = record(tmp_path / "a", {name: [scores(lost(0))] for name in names})
+    one = record(tmp_path / "b", {name: [scores(lost(7 if name == "l00" else 0))] for name in names})
+    alone, among = compare(old, one, RULES), compare(old, one, HOLM)
+    assert only(alone, subset="l00").judgement == "regressed" and alone.exit_code == 1
+    assert only(among, subset="l00").judgement == "suspicious" and among.exit_code == 0
+    changes = {c.subset: c for c in among.changes if c.p_holm is not None}
+    assert {k: c.p_holm for k, c in changes.items()} == pytest.approx(holm({k: c.p for k, c in changes.items()}))
+    assert only(among, subset="l00").p == pytest.approx(0.5**7, rel=0.5)  # the sign of seven losses
+
+
+def test_half_a_point_in_every_language_shows_in_the_mean_even_under_holm(tmp_path):
+    names = [f"l{i:02}" for i in range(36)]
+    old = record(tmp_path / "a", {name: [scores(lost(0))] for name in names})
+    cells = {}
+    for i, name in enumerate(names):  # other captions in each
+        cells[name] = [scores(np.roll(lost(5), 10 * i))]
+    verdict = compare(old, record(tmp_path / "b", cells), HOLM)
+    assert only(verdict, subset="mean").judgement == "regressed"
+    assert only(verdict, subset="mean").difference.value == pytest.approx(-0.005)
+
+
+def test_every_dimension_is_judged(tmp_path):
+    old = record(tmp_path / "a", {"en": [scores(lost(0), dim=8), scores(lost(0), dim=4)]})
+    new = record(tmp_path / "b", {"en": [scores(lost(0), dim=8), scores(lost(20), dim=4)]})
+    verdict = compare(old, new)
+    assert (only(verdict, dim=8).judgement, only(verdict, dim=4).judgement) == ("unchanged", "regressed")
+
+
+def test_queries_are_paired_by_id_whatever_their_order(tmp_path):
+    forward = scores(lost(20))
+    order = np.random.default_rng(0).permutation(1000)
+    shuffled = forward._replace(
+        columns={name: column[order] for name, column in forward.columns.items()},
+        query_ids=[forward.query_ids[i] for i in order],
+        group_ids=[forward.group_ids[i] for i in order],
+    )
+    verdict = compare(record(tmp_path / "a", {"en": [forward]}), record(tmp_path / "b", {"en": [shuffled]}))
+    assert {change.judgement for change in verdict.changes} == {"unchanged"}
+
+
+def test_what_changed_around_the_runs_is_listed(tmp_path):
+    old = record(tmp_path / "a", {"en": [scores(lost(0))]})
+    encoder = {"name": "m", "fingerprint": {"weights": "other"}}
+    new = record(tmp_path / "b", {"en": [scores(lost(0))]}, packages={"torch": "3", "mteb": "1"}, encoder=encoder)
+    (compared,) = compare(old, new).compared
+    assert compared.environment == [
+        ("packages.mteb", "none", "1"),
+        ("packages.torch", "2", "3"),
+        ("encoder.fingerprint.weights", "w", "other"),
+    ]
+
+
+def test_a_correlation_over_pairs_is_judged_by_the_floor_alone(tmp_path):
+    from evals.records import write_run
+    from tests.regress_records import MANIFEST as TOLD
+
+    columns = {"subset": "string", "direction": "string", "dim": "int32", "precision": "string"}
+    columns |= {"query_id": "string", "group_id": "string", "score": "float64", "gold": "float64"}
+    ids = ["a", "b", "c"]
+    table = {"subset": ["en"] * 3, "direction": ["test"] * 3, "dim": [8] * 3, "precision": ["float32"] * 3}
+    table |= {"query_id": ids, "group_id": ids, "score": [0.1, 0.2, 0.3], "gold": [0.0, 0.5, 1.0]}
+
+    def sts(name: str, value: float) -> Path:
+        line = MetricLine("en", "test", 8, "float32", "cosine_spearman", None, value, None, None, 3, 0, 0.0)
+        told = TOLD | {"benchmark": "mteb:STS", "data": {"en": {"content": "1"}}, "mteb": {"query_metric": None}}
+        return write_run(tmp_path / name, manifest=told, metrics=[line], queries=table, columns=columns)
+
+    rules = read_gates()
+    assert compare(sts("a", 0.80), sts("b", 0.79), rules).exit_code == 1
+    assert compare(sts("c", 0.80), sts("d", 0.798), rules).exit_code == 0
+
+
+# --- never a pass
+
+
+@pytest.mark.parametrize(
+    ("manifest", "code", "message"),
+    [
+        ({"data": {"en": {"content": "other"}}}, 4, "the data of en is not that of"),
+        ({"partial": {"limit": 10}}, 3, "a partial run"),
+        ({"status": "running"}, 3, "a partial run"),
+    ],
+)
+def test_other_data_and_partial_runs_are_refused(tmp_path, manifest, code, message):
+    old = record(tmp_path / "a", {"en": [scores(lost(0))]})
+    new = record(tmp_path / "b", {"en": [scores(lost(0))]}, **manifest)
+    verdict = compare(old, new)
+    assert (verdict.exit_code, verdict.changes) == (code, []) and message in verdict.problems[0].message
+
+
+def test_other_queries_are_not_comparable(tmp_path):
+    old = record(tmp_path / "a", {"en": [scores(lost(0))]})
+    new = record(tmp_path / "b", {"en": [scores(lost(0), prefix="other")]})
+    assert compare(old, new).exit_code == 4
+
+
+def test_a_missing_language_dimension_or_metric_is_no_pass(tmp_path):
+    both = {"en": [scores(lost(0)), scores(lost(0), dim=4)], "de": [scores(lost(0))]}
+    old = record(tmp_path / "a", both)
+    for name, cells in {"b": {"en": both["en"]}, "c": {"en": both["en"][:1], "de": both["de"]}}.items():
+        verdict = compare(old, record(tmp_path / name, cells))
+        assert verdict.exit_code == 3 and verdict.problems[0].kind == "missing"
+    fewer = both["de"][0]
+    fewer = fewer._replace(values={k: v for k, v in fewer.values.items() if k != "R@10"})
+    assert compare(old, record(tmp_path / "d", both | {"de": [fewer]})).exit_code == 3
+
+
+def test_a_gate_without_a_primary_metric_is_no_pass(tmp_path):
+    path = record(tmp_path / "a", {"en": [scores(lost(0))]})
+    rules = [Gate(name="x", match="*", floor=0.003, primary=("acc@1",))]
+    assert compare(path, path, rules).exit_code == 3
+
+
+@pytest.mark.parametrize("metric", ["R@1", "MRR"])
+def test_a_metric_that_its_queries_do_not_make_is_found(tmp_path, metric):
+    path = record(tmp_path / "a", {"en": [scores(lost(20))]})
+    new = shutil.copytree(path, tmp_path / "b" / "toy" / "m" / path.name)
+    lines = [json.loads(line) for line in (new / METRICS).read_text().splitlines()]
+    for line in lines:
+        if metric.startswith(line["metric"]) and line["k"] in (None, 1):
+            line["value"], line["ci_high"] = 1.0, 1.0
+    rewrite_metrics(new, "".join(json.dumps(line) + "\n" for line in lines))
+    verdict = compare(path, new)
+    assert verdict.exit_code == 3 and "queries make" in verdict.problems[0].message
+
+
+def test_ranks_below_chance_are_found(tmp_path):
+    """A flipped sign: the document is always last. Among 100, chance would find it at R@10 for every tenth query."""
+    path = record(tmp_path / "a", {"en": [scores(np.full(1000, 99))]})
+    assert "below chance" in compare(path, path).problems[0].message
+
+
+def test_a_sweep_that_disagrees_with_its_plain_run_is_found(tmp_path):
+    record(tmp_path, {"en": [scores(lost(20)), scores(lost(30), dim=4)]}, config={"dims": [8, 4]})
+    plain = record(tmp_path, {"en": [scores(lost(0))]})
+    assert "in " + str(tmp_path) in compare(plain, plain).problems[0].message
+    agreed = record(tmp_path / "b", {"en": [scores(lost(20))]})
+    record(tmp_path / "b", {"en": [scores(lost(20)), scores(lost(30), dim=4)]}, config={"dims": [8, 4]})
+    assert compare(agreed, agreed).exit_code == 0
+
+
+# --- the baseline of this repository
+
+
+def test_an_equal_record_passes_ci(tmp_path):
+    again(CI, tmp_path)
+    code, verdict = gate("--baseline", "ci", "--results", tmp_path)
+    assert (code, verdict["verdict"], verdict["problems"]) == (0, "passed", [])
+
+
+def test_half_a_point_in_one_language_fails_ci(tmp_path):
+    again(CI, tmp_path, miss={("de", "t2i"): 5})
+    code, verdict = gate("--baseline", "ci", "--results", tmp_path)
+    regressed = {(m["subset"], m["direction"], m["metric"]) for m in verdict["metrics"] if m["judgement"] == "regressed"}
+    assert code == 1 and ("de", "t2i", "R@1") in regressed and not any(subset == "fr" for subset, _, _ in regressed)
+
+
+def test_half_a_point_in_every_language_fails_ci(tmp_path):
+    languages = ("en", "de", "fr", "es", "zh", "ar")
+    again(CI, tmp_path, miss={(language, "t2i"): 5 for language in languages} | {(language, "i2t"): 3 for language in languages})
+    code, verdict = gate("--baseline", "ci", "--results", tmp_path)
+    regressed = {(m["subset"], m["direction"], m["metric"]) for m in verdict["metrics"] if m["judgement"] == "regressed"}
+    assert code == 1 and {("mean", "t2i", "R@1"), ("mean", "i2t", "R@1")} <= regressed
+
+
+def test_a_missing_language_fails_ci(tmp_path):
+    again(CI, tmp_path, drop=["zh"])
+    code, verdict = gate("--baseline", "ci", "--results", tmp_path)
+    assert code == 3 and "zh missing" in verdict["problems"][0]["message"]
+
+
+def test_no_run_at_all_and_a_partial_one_fail_ci(tmp_path):
+    assert gate("--baseline", "ci", "--results", tmp_path)[0] == 3
+    partial = again(CI, tmp_path, benchmark="scenes.partial", partial={"limit": 3})
+    code, verdict = gate("--baseline", "ci", "--results", tmp_path)
+    assert code == 3 and "partial runs only" in verdict["problems"][0]["message"]
+    assert gate("--baseline", "ci", "--runs", partial)[0] == 3
+
+
+def test_nan_and_unreadable_runs_fail_ci(tmp_path):
+    nan = again(CI, tmp_path / "nan")
+    text = (nan / METRICS).read_text()
+    value = json.loads(text.split("\n")[0])["value"]
+    rewrite_metrics(nan, text.replace(f'"value": {value}', '"value": NaN', 1))
+    assert gate("--baseline", "ci", "--results", tmp_path / "nan")[0] == 3
+    cut = again(CI, tmp_path / "cut")
+    (cut / "queries.parquet").write_bytes((cut / "queries.parquet").read_bytes()[:-9])
+    assert gate("--baseline", "ci", "--runs", cut)[0] == 3
+    again(CI, tmp_path / "late")
+    interrupted = again(CI, tmp_path / "late")
+    (interrupted / MANIFEST).unlink()
+    later = interrupted.rename(interrupted.with_name("29990101T000000Z-00000000"))
+    code, verdict = gate("--baseline", "ci", "--results", tmp_path / "late")
+    assert code == 3 and str(later) in verdict["problems"][0]["message"]
+
+
+def test_a_broken_baseline_and_runs_it_does_not_know_are_no_pass(tmp_path):
+    broken = shutil.copytree(CI, tmp_path / "base" / "scenes" / "tiny" / CI.name)
+    rewrite_manifest(broken, checksum="0")
+    badge = tmp_path / "badge.json"
+    assert gate("--baseline", tmp_path / "base", "--runs", CI, "--badge", badge)[0] == 3
+    assert json.loads(badge.read_text())["message"] == "invalid"
+    other = record(tmp_path / "x", {"en": [scores(lost(0))]})
+    assert gate("--baseline", "ci", "--runs", CI, "--runs", other)[0] == 4
+
+
+def test_names_that_mean_nothing_are_usage_errors(tmp_path):
+    assert gate("--baseline", "cj")[0] == 2
+    assert gate()[0] == 2
+    file = tmp_path / "gates.yaml"
+    file.write_text('"x": {match: "flickr", floor: 0.1, primary: ["R@1"]}')
+    assert gate("--baseline", "ci", "--runs", CI, "--gates", file)[0] == 2
+    with pytest.raises(ConfigError, match="Give one of them"):
+        regress_runs.read_given([CI, CI])
+
+
+def test_the_first_gate_that_fits_judges():
+    assert gate_of("scenes", read_gates()).name == "scenes" and gate_of("mteb:STS", read_gates()).name == "default"
+
+
+# --- baselines
+
+
+def test_setting_a_baseline_replaces_the_record_and_keeps_the_history(tmp_path, monkeypatch):
+    monkeypatch.setattr("evals.regress.baselines.BASELINES", tmp_path / "baselines")
+    results = tmp_path / "runs"
+    for i in range(2):
+        path = record(results, {"en": [scores(lost(i))]}, model="org/m|x")
+        done = CliRunner().invoke(app, ["baseline", "set", "mine", "--why", f"reason {i}", "--results", str(results)])
+        assert done.exit_code == 0, done.output
+        path.rename(path.with_name(f"2000010{i}T000000Z-00000000"))  # older than what follows
+    place = tmp_path / "baselines" / "mine"
+    (kept,) = place.glob("toy/*/*")
+    lines = [json.loads(line) for line in (place / "history.jsonl").read_text().splitlines()]
+    assert read_run(kept).manifest["model"] == "org/m|x" and kept.name == lines[1]["new"]
+    assert [line["why"] for line in lines] == ["reason 0", "reason 1"]
+    assert (lines[0]["old"], lines[1]["old"]) == (None, lines[0]["new"]) and lines[0]["who"]
+    shown = CliRunner().invoke(app, ["baseline", "show", str(place), "--json"])
+    assert json.loads(shown.stdout)["history"] == lines
+
+
+def test_a_partial_or_unsound_record_does_not_become_a_baseline(tmp_path):
+    record(tmp_path / "a", {"en": [scores(lost(0))]}, partial={"limit": 3})
+    reversed_ranks = record(tmp_path / "b", {"en": [scores(np.full(100, 99))]})
+    for arguments in (["--results", tmp_path / "a"], ["--runs", reversed_ranks], ["--results", tmp_path / "none"]):
+        done = CliRunner().invoke(app, ["baseline", "set", "never", "--why", "x", *map(str, arguments)])
+        assert done.exit_code == 3, done.output
+    assert not (BASELINES / "never").exists()
+
+
+# --- speed
+
+
+def test_the_gate_answers_in_two_seconds_on_500_runs_without_torch(tmp_path):
+    path = again(CI, tmp_path, miss={("en", "t2i"): 20})
+    for i in range(499):
+        shutil.copytree(path, path.with_name(f"2001{i:04}T000000Z-00000000"))
+    code = (
+        "import sys; from evals.regress.__main__ import app\n"
+        "try: app(sys.argv[1:])\n"
+        "finally: print(sorted({'torch', 'transformers', 'mteb'} & set(sys.modules)))"
+    )
+    before = os.times()
+    command = [sys.executable, "-c", code, "--baseline", "ci", "--results", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    after = os.times()
+    assert done.returncode == 1 and done.stdout.strip().endswith("[]"), done.stderr
+    # of the processor, not of the clock: the machine may be busy
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 2

@@ -1,0 +1,123 @@
+"""What a verdict looks like to people and machines, and that no name or message in it is ever more than text."""
+
+import io
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from evals.records import read_run
+from evals.regress.escape import markdown, plain
+from evals.regress.gate import judge
+from evals.regress.gates import Gate
+from evals.regress.outputs import as_badge, as_json, as_junit, as_markdown
+from evals.regress.table import print_verdict
+from evals.regress.verdict import Problem, Verdict
+from tests.regress_records import record, scores
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "a|b|c",
+    "=HYPERLINK(1)",
+    "[x](http://evil)",
+    "`code` **bold** @everyone #1",
+    "עברית عربية",
+    "a\u202eb\x00c\x1b[31md\ud800e\nf",
+    "]]>&amp;",
+    "![i](//x)",
+]
+GATES = [Gate(name="toy", match="*", floor=0.003, primary=("R@1",), correction="none")]
+
+
+def verdict_of(tmp_path: Path, subset: str = "en", model: str = "m", lost: int = 20, **manifest: object) -> Verdict:
+    paths = [
+        record(tmp_path / str(i), {subset: [scores([50] * n + [0] * (1000 - n))]}, model=model, **told)
+        for i, (n, told) in enumerate(((0, {}), (lost, manifest)))
+    ]
+    return judge("b", [read_run(paths[0])], lambda benchmark, name: read_run(paths[1]), GATES)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_is_text_everywhere(tmp_path, name):
+    safe = name.replace("\ud800", "")  # no UTF-8 file can hold it; messages may
+    verdict = verdict_of(tmp_path, subset=safe, model=safe, packages={safe: safe})
+    verdict.problems.append(Problem("invalid", name, name, name))
+    page = as_markdown(verdict)
+    assert "<script" not in page and "](" not in page and "@everyone" not in page and "`" not in page
+    rows = [line for line in page.split("\n") if line.startswith("| toy")]
+    assert {len(re.findall(r"\|", row)) for row in rows if "R@1" in row or "R&#64;1" in row} == {9}
+    assert not re.search("[\x00-\x09\x0b-\x1f\u202e\ud800]", page)
+
+    root = ElementTree.fromstring(as_junit(verdict))  # noqa: S314 - our own
+    assert {case.get("classname") for case in root.iter("testcase")} == {plain(f"toy.{safe}"), plain(f"{name}.{name}")}
+    told = json.loads(json.dumps(as_json(verdict), allow_nan=False))
+    assert told["metrics"][0]["subset"] == safe and told["problems"][0]["message"] == name
+
+    out = io.StringIO()
+    print_verdict(verdict, Console(file=out, width=300))
+    assert plain(name) in out.getvalue() and "\x1b" not in out.getvalue() and "\u202e" not in out.getvalue()
+
+
+def test_right_to_left_names_stay_readable_and_overrides_are_named():
+    assert markdown("עברית عربية") == "עברית عربية"
+    assert plain("a\u202eb") == "aU+202Eb" and plain("a\x00\nb") == "a  b"
+    assert markdown("<b>|") == "&#60;b&#62;&#124;"
+
+
+def test_the_table_says_old_new_difference_and_verdict(tmp_path):
+    verdict = verdict_of(tmp_path)
+    (row,) = [line for line in as_markdown(verdict).split("\n") if line.startswith("| toy") and "regressed" in line]
+    change = next(c for c in verdict.changes if c.metric == "R@1")
+    low, high = change.difference.interval or (0, 0)
+    assert row == (
+        f"| toy | m | en t2i, dim 8 | R&#64;1 | 100.00 | 98.00 | -2.00 [{100 * low:+.2f},{100 * high:+.2f}] | 🔴 regressed |"
+    )
+
+
+def test_a_comment_stays_within_what_github_takes(tmp_path):
+    verdict = verdict_of(tmp_path, packages={f"p{i}": "x" * 100 for i in range(2000)})
+    verdict.changes.extend(verdict.changes * 500)
+    verdict.problems.extend(Problem("missing", "b", "m", "x" * 300) for _ in range(2000))
+    assert len(as_markdown(verdict)) < 65_536
+
+
+def test_junit_counts_failures_and_errors(tmp_path):
+    verdict = verdict_of(tmp_path)
+    verdict.problems.append(Problem("missing", "flickr", "m", "nothing there"))
+    root = ElementTree.fromstring(as_junit(verdict))  # noqa: S314 - our own
+    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("8", "1", "1")
+    assert len(list(root.iter("testcase"))) == 8
+    assert [e.get("type") for e in root.iter("error")] == ["missing"] and len(list(root.iter("failure"))) == 1
+
+
+@pytest.mark.parametrize(("lost", "problem", "message"), [(0, False, "passed"), (20, False, "regressed"), (20, True, "invalid")])
+def test_the_badge_is_an_endpoint_of_shields(tmp_path, lost, problem, message):
+    verdict = verdict_of(tmp_path, lost=lost)
+    if problem:
+        verdict.problems.append(Problem("missing", "b", "m", "x"))
+    badge = json.loads(as_badge(verdict))
+    assert (
+        badge["message"] == message
+        and badge["schemaVersion"] == 1
+        and set(badge) == {"schemaVersion", "label", "message", "color"}
+    )
+
+
+def test_an_incomplete_result_outranks_an_incomparable_one_and_that_a_regression(tmp_path):
+    verdict = verdict_of(tmp_path)
+    codes = [verdict.exit_code]
+    for kind in ("not comparable", "missing"):
+        verdict.problems.append(Problem(kind, "b", "m", "x"))
+        codes.append(verdict.exit_code)
+    assert codes == [1, 4, 3]
+
+
+def test_ranks_are_no_percentages(tmp_path):
+    from evals.regress.outputs import number
+
+    verdict = verdict_of(tmp_path)
+    change = next(c for c in verdict.changes if c.metric == "mean_rank")
+    assert number(change, change.new) == "2.00"
