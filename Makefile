@@ -31,6 +31,17 @@ MTEB_SUITES := mteb-eng-retrieval mteb-eng-sts mteb-multilingual-sts vidore mieb
 $(MTEB_SUITES:%=eval-%): eval-%: $(VENV)/.mteb
 	@$(BIN)/python -m evals.run --suite $* --model "$(MODEL)" $(if $(DATA),--data "$(DATA)") $(ARGS)
 
+report: $(VENV)/.core ## the published tables beside what was measured, into results/report/
+	@$(BIN)/python -m evals.report --all $(ARGS)
+
+# Each line of --needs is one call; a failing call does not keep the others from running, and is what make ends with.
+reproduce-v1 reproduce-v2: reproduce-%: $(VENV)/.mteb ## evaluate all that the tables need of jina-clip-%, then the report
+	@$(BIN)/python -m evals.report --needs jina-clip-$* > .needs-$*.part && status=0; \
+	while read -r call; do \
+		$(BIN)/python -m evals.run $$call --model jina-clip-$* $(if $(DATA),--data "$(DATA)") $(ARGS) </dev/null || status=$$?; \
+	done < .needs-$*.part; \
+	rm -f .needs-$*.part; $(BIN)/python -m evals.report --all || exit $$?; exit $$status
+
 test: $(VENV)/.dev ## run the tests
 	@$(BIN)/python -m pytest -q $(ARGS)
 
@@ -86,4 +97,4 @@ $(VENV)/.bench: $(VENV)/.venv pyproject.toml requirements.lock
 	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[bench]'
 	@touch $(VENV)/.core $@
 
-.PHONY: help setup core demo dashboard test test-slow bench lint check train-tiny lock clean
+.PHONY: help setup core demo report reproduce-v1 reproduce-v2 dashboard test test-slow bench lint check train-tiny lock clean

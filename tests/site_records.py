@@ -131,6 +131,7 @@ def _manifest(benchmark: str, model: str, languages: Sequence[str]) -> dict[str,
         "zero_rows": 0,
         "skipped": [],
         "partial": None,
+        "status": "complete",
     }
 
 

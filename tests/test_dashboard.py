@@ -1,6 +1,7 @@
 """The site as files: what its pages hold, hostile text, broken records, and what may be overwritten."""
 
 import json
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -9,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from evals.dashboard import audit, pages, pairs
+from evals.dashboard.judged import worst
 from evals.dashboard.model import MEAN, changes, read_history
 from evals.dashboard.site import Verdicts, build
-from evals.records import list_runs, read_run
+from evals.dashboard.verdicts import gate_rows, reproduction_rows
+from evals.records import QUERY_COLUMNS, MetricLine, list_runs, read_queries, read_run, write_run
+from evals.report.tables import table, table_names
 from evals.schema import ConfigError
 from tests.site_records import HOSTILE, SCRIPT, example, write, write_task
 
@@ -129,8 +133,6 @@ def test_matryoshka_keeps_all_of_the_full_width(history):
 
 def test_mistakes_are_the_worst_by_expected_rank(tmp_path):
     path = write(tmp_path, "m", 1, languages=("en",), dims=(64, 32))
-    from evals.records import read_queries
-
     table = [row for row in read_queries(read_run(path)).to_pylist() if (row["direction"], row["dim"]) == ("t2i", 64)]
     expected = sorted((r["better"] + 1 + r["tied"] / (r["tied_relevant"] + 1) for r in table), reverse=True)[:20]
     rows = [row for row in audit.mistakes(read_history(tmp_path)).tables[0].rows if row["direction"] == "t2i"]
@@ -158,6 +160,39 @@ def test_other_data_is_not_compared(tmp_path):
     assert not page.tables[0].rows
     (refused,) = page.tables[1].rows
     assert refused["message"]
+
+
+def test_gates_judge_the_newest_run_by_every_baseline(tmp_path):
+    same = write(tmp_path / "baselines" / "ci", "m", 1, skill=3.0)
+    shutil.copytree(same, tmp_path / "runs" / "multi" / "m" / same.name)
+    rows = gate_rows(tmp_path / "runs", tmp_path / "baselines")
+    assert {(row["baseline"], row["verdict"]) for row in rows} == {("ci", "unchanged")}
+    write(tmp_path / "runs", "m", 1, skill=0.3)
+    rows = gate_rows(tmp_path / "runs", tmp_path / "baselines")
+    assert worst(rows) == {("multi", "m"): "regressed"}
+    assert next(row["difference"] for row in rows if row["verdict"] == "regressed") < 0
+    shutil.rmtree(tmp_path / "runs")
+    (missing,) = gate_rows(tmp_path / "runs", tmp_path / "baselines")
+    assert (missing["verdict"], missing["benchmark"], missing.get("value")) == ("missing", "multi", None)
+
+
+def test_a_published_number_is_never_shown_as_measured(tmp_path):
+    cell = next(cell for name in table_names() for _, cell in table(name).cells if cell.published.model == "jina-clip-v1")
+    ((place,),) = cell.selector.groups
+    name, _, k = place.metric.partition("@")
+    where = {"subset": place.subset, "direction": place.direction, "metric": name, "k": int(k)}
+    line = MetricLine(**where, dim=768, precision="float32", value=cell.published.value / 100, ci_low=None, ci_high=None,
+                      n_queries=1, n_gallery=1, tie_rate=0.0)  # fmt: skip
+    none = {column: [] for column in QUERY_COLUMNS}
+    manifest = {"benchmark": place.benchmark, "model": cell.records[0], "encoder": {"dim": 768}}
+    path = write_run(tmp_path, manifest=manifest, metrics=[line], queries=none)
+    rows = reproduction_rows(tmp_path)
+    measured = [row for row in rows if row["verdict"] != "not run"]
+    assert measured and {row["value"] for row in measured} == {pytest.approx(line.value)}
+    assert {row["value"] for row in rows if row["verdict"] == "not run"} == {None}
+    (path / "metrics.jsonl").write_text("{}\n")
+    broken = [row for row in reproduction_rows(tmp_path) if row["verdict"] == "invalid"]
+    assert broken and all("checksum mismatch" in row["message"] for row in broken)
 
 
 def test_broken_and_incomplete_folders_are_shown(site):

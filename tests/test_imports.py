@@ -35,9 +35,13 @@ MAY_SEE = {
         "evals.metrics",
         "evals.queries",
         "evals.records",
+        "evals.regress",
+        "evals.report",
         "evals.selection",
     },
     "evals.catalog": CORE,
+    "evals.report": {*CORE, "evals.catalog", "evals.escape", "evals.records", "evals.report"},
+    "evals.report.__main__": {*CORE, "evals.catalog", "evals.cli", "evals.files", "evals.options", "evals.report", "evals.show"},
     "evals.data": {*CORE, "evals.data"},
     "evals.data.__main__": {"evals"},
     "evals.data.prepare": {*CORE, "evals.data", "evals.catalog", "evals.files"},
@@ -115,6 +119,7 @@ def test_imports_run_downhill(module):
         "evals.compare_views",
         "evals.dashboard.__main__",
         "evals.dashboard.site",
+        "evals.report.__main__",
     ],
 )
 def test_heavy_packages_are_imported_where_they_are_used(module):
@@ -123,7 +128,7 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare", "evals.dashboard"])
+@pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare", "evals.report", "evals.dashboard"])
 def test_help_answers_in_under_a_second(module):
     """Best of three: the machine may be busy, the import may not be slow."""
     times = []

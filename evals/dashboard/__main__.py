@@ -16,6 +16,7 @@ app = new_app()
 @app.command()
 def dashboard(
     results: Annotated[Path, typer.Option(help="Folder of records.")] = Path("results/runs"),
+    baselines: Annotated[Path, typer.Option(help="Folder of baselines.")] = Path("results/baselines"),
     out: Annotated[Path, typer.Option(help="Folder of the site; an earlier site there is replaced.")] = Path("site"),
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
@@ -23,9 +24,10 @@ def dashboard(
     with reported(json=json) as log:
         from evals.dashboard.model import read_history
         from evals.dashboard.site import Verdicts, build
+        from evals.dashboard.verdicts import gate_rows, reproduction_rows
 
         history = read_history(results)
-        pages = build(history, Verdicts(), out)
+        pages = build(history, Verdicts(gate_rows(results, baselines), reproduction_rows(results)), out)
         for problem in history.broken:
             log.info(f"broken, shown under Data quality: {problem.message}")
         log.info(

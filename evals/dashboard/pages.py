@@ -20,7 +20,7 @@ def overview(history: History, verdicts: Mapping[tuple[str, str], str]) -> Page:
         *WHERE[1:],
         Column("over", "Languages"),
         Column("past", "History", "spark"),
-        Column("change", "Change, points", "points"),
+        Column("change", "Change", "points"),
         Column("verdict", "Verdict", "chip"),
         DIM,
         DATE,
@@ -39,7 +39,7 @@ def overview(history: History, verdicts: Mapping[tuple[str, str], str]) -> Page:
     return Page(
         "index",
         "Overview",
-        "The newest result of each model on each benchmark, with 95% intervals. The change is from the run before it.",
+        "The newest result of each model on each benchmark, with 95% intervals. Changes are in points, from the run before.",
         [Table("newest", "Newest results", columns, rows, MAKE_ONE)],
         notes=[
             "“mean of” is the plain mean over the languages of a run. A benchmark ending in .partial was measured in part.",

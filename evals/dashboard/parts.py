@@ -28,15 +28,16 @@ class Filter(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column. `percent` holds a fraction and shows per cent, `points` a difference of fractions; `ends` name its interval.
+    """A column. `percent` holds a fraction and shows per cent with so many `digits`, `points` a difference of fractions.
 
-    `spark` holds a list of fractions; `link` a text whose address is the row's `href`.
+    `ends` name the fields of its interval. `spark` holds a list of fractions; `link` a text whose address is the row's `href`.
     """
 
     key: str
     label: str
     kind: Kind = "text"
     ends: tuple[str, str] | None = None
+    digits: int = 1
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@
     return made;
   };
 
-  const percent = (value) => (100 * value).toFixed(1);
+  const percent = (value, digits = 1) => (100 * value).toFixed(digits);
   const points = (value) => (value < 0 ? "−" : "+") + Math.abs(100 * value).toFixed(2);
 
   function cell(row, column) {
@@ -110,7 +110,7 @@
       return made;
     }
     const shown = {
-      percent: () => percent(value),
+      percent: () => percent(value, column.digits),
       points: () => points(value),
       number: () => value.toLocaleString("en"),
       decimal: () => value.toFixed(4),
@@ -123,7 +123,7 @@
     made.append(shown);
     if (column.ends && row[column.ends[0]] !== null) {
       const format = column.kind === "points" ? points : percent;
-      made.append(" ", element("span", `[${column.ends.map((end) => format(row[end])).join(", ")}]`, "interval"));
+      made.append(" ", element("span", `[${column.ends.map((end) => format(row[end], column.digits)).join(", ")}]`, "interval"));
     }
     return made;
   }
