@@ -53,7 +53,13 @@ def write(
                         ranks[name].append(getattr(found, name))
     queries = {**columns, **{name: np.concatenate(parts) for name, parts in ranks.items()}}
     queries |= {"score": np.zeros(len(columns["dim"])), "ndcg10": np.zeros(len(columns["dim"]))}
-    return _write(root, day, _manifest(benchmark, model, languages) | dict(manifest or {}), lines, queries)
+    return _write(
+        root,
+        day,
+        _manifest(benchmark, model, languages) | {"config": {"dims": list(dims)}} | dict(manifest or {}),
+        lines,
+        queries,
+    )
 
 
 def write_task(root: Path, model: str, day: int, benchmark: str = "mteb:Toy") -> Path:
