@@ -1,6 +1,8 @@
 """The site as files: what its pages hold, hostile text, broken records, and what may be overwritten."""
 
+import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -299,3 +301,9 @@ def test_the_same_records_make_the_same_site(history, tmp_path):
 def _dashboard(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "evals.dashboard", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+
+
+def test_vendored_files_are_those_that_are_named():
+    vendor = ROOT / "evals" / "dashboard" / "static" / "vendor"
+    named = dict(re.findall(r"\| `(\S+\.js)` \|.*\| `([0-9a-f]{64})` \|", (vendor / "README.md").read_text()))
+    assert named == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in vendor.glob("*.js")}
