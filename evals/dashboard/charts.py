@@ -3,6 +3,7 @@
 from typing import Any
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name: nothing is fetched
+LINE = {"symbolType": "stroke", "symbolStrokeColor": "gray", "symbolStrokeWidth": 2, "symbolSize": 400}  # a dash is seen
 SHARE = {"format": ".1%", "title": None}
 
 
@@ -43,7 +44,7 @@ def curve(points: str) -> dict[str, Any]:
     lines = {
         "x": x,
         "color": _model(),
-        "strokeDash": {"field": "precision", "type": "nominal", "title": "precision", "legend": {"symbolType": "stroke"}},
+        "strokeDash": {"field": "precision", "type": "nominal", "title": "precision", "sort": None, "legend": LINE},
     }
     return _spec(
         [
@@ -52,7 +53,11 @@ def curve(points: str) -> dict[str, Any]:
                 "mark": {"type": "rule", "opacity": 0.6},
                 "encoding": {"x": x, "y": {**value, "field": "low"}, "y2": {"field": "high"}, "color": _model()},
             },
-            {"mark": {"type": "line", "point": True}, "encoding": {**lines, "y": value, **_tip("dim", "precision")}},
+            {"mark": {"type": "line"}, "encoding": {**lines, "y": value}},
+            {
+                "mark": {"type": "point", "filled": True, "size": 40, "opacity": 1},
+                "encoding": {"x": x, "y": value, "color": _model(), **_tip("dim", "precision")},
+            },
         ],
         points,
         height=300,

@@ -98,4 +98,4 @@ def _about(history: History) -> str:
 
 
 def _save(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+    path.write_text(text, encoding="utf-8", errors="replace")

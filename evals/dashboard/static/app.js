@@ -202,7 +202,7 @@
       font: getComputedStyle(document.body).fontFamily,
       view: { stroke: "transparent" },
       axis,
-      legend: { aria, labelColor: ink, titleColor: quiet, orient: "bottom", labelLimit: 240, columns: 2, symbolOpacity: 1, symbolBaseStrokeColor: quiet },
+      legend: { aria, labelColor: ink, titleColor: quiet, orient: "bottom", labelLimit: 240, columns: 2, symbolOpacity: 1 },
       rule: { color: ink },
       range: { category: series },
       mark: { aria, color: series[0] },
