@@ -35,12 +35,14 @@ report: $(VENV)/.core ## the published tables beside what was measured, into res
 	@$(BIN)/python -m evals.report --all $(ARGS)
 
 # Each line of --needs is one call; a failing call does not keep the others from running, and is what make ends with.
-reproduce-v1 reproduce-v2: reproduce-%: $(VENV)/.mteb ## evaluate all that the tables need of jina-clip-%, then the report
-	@$(BIN)/python -m evals.report --needs jina-clip-$* > .needs-$*.part && status=0; \
-	while read -r call; do \
-		$(BIN)/python -m evals.run $$call --model jina-clip-$* $(if $(DATA),--data "$(DATA)") $(ARGS) </dev/null || status=$$?; \
-	done < .needs-$*.part; \
-	rm -f .needs-$*.part; $(BIN)/python -m evals.report --all || exit $$?; exit $$status
+# MODEL=path/to/checkpoint, when given, stands in for the published model.
+AS = $(if $(filter command line,$(origin MODEL)),--as "jina-clip-$*=$(if $(wildcard $(MODEL)),$(MODEL),$(subst /,--,$(MODEL)))")
+reproduce-%: $(VENV)/.mteb ## evaluate all that the published tables need of jina-clip-%, then the report, e.g. make reproduce-v2
+	@calls=$$($(BIN)/python -m evals.report --needs jina-clip-$* $(AS)) || exit $$?; \
+	status=$$(printf '%s\n' "$$calls" | { status=0; while read -r call; do \
+		test -z "$$call" || $(BIN)/python -m evals.run $$call --model "$(if $(AS),$(MODEL),jina-clip-$*)" \
+			$(if $(DATA),--data "$(DATA)") $(ARGS) </dev/null >&2 || status=$$?; done; echo $$status; }); \
+	$(BIN)/python -m evals.report --all $(AS) || exit $$?; exit $$status
 
 test: $(VENV)/.dev ## run the tests
 	@$(BIN)/python -m pytest -q $(ARGS)
@@ -49,7 +51,7 @@ test-slow: $(VENV)/.dev ## run the exhaustive and full-size tests (minutes, 12 G
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
 
 bench: $(VENV)/.bench ## time everything beside its peers, small sizes, into benchmarks/results/ (about 10 minutes)
-	@for name in text_tower vision_tower recall search multilingual crossmodal startup decode; do \
+	@for name in text_tower vision_tower recall sweep search multilingual crossmodal startup decode; do \
 		$(BIN)/python -m benchmarks.$$name --small $(ARGS) || exit 1; done
 
 lint: $(VENV)/.dev ## check style and types
@@ -97,4 +99,4 @@ $(VENV)/.bench: $(VENV)/.venv pyproject.toml requirements.lock
 	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[bench]'
 	@touch $(VENV)/.core $@
 
-.PHONY: help setup core demo report reproduce-v1 reproduce-v2 dashboard test test-slow bench lint check train-tiny lock clean
+.PHONY: help setup core demo report dashboard test test-slow bench lint check train-tiny lock clean

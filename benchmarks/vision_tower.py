@@ -85,8 +85,8 @@ def _tower(version: str, layers: int | None, device: str, dtype: Any) -> tuple[A
     return config, tower.to(device, dtype).eval()
 
 
-def _peers(version: str, config: Any, tower: Any, *, whole: bool) -> dict[str, Any]:
-    import torch
+def timm_eva(config: Any, tower: Any) -> Any:
+    """timm's Eva of the same sizes, with the tower's weights under timm's names; every name must fit."""
     from timm.models.eva import Eva
 
     from jina_clip.weights import official_tensors
@@ -116,13 +116,20 @@ def _peers(version: str, config: Any, tower: Any, *, whole: bool) -> dict[str, A
             name = name.replace(ours, theirs)
         state[name] = tensor
     eva.load_state_dict(state)
+    return eva.eval()
+
+
+def _peers(version: str, config: Any, tower: Any, *, whole: bool) -> dict[str, Any]:
+    import torch
+
+    eva, vision = timm_eva(config, tower), config.vision
     device, dtype = tower.norm.weight.device, tower.norm.weight.dtype
-    peers: dict[str, Any] = {"timm": eva.to(device, dtype).eval()}
+    peers: dict[str, Any] = {"timm": eva.to(device, dtype)}
     if version == "v1" and whole and _installed("open_clip"):
         from open_clip.timm_model import TimmModel
 
         theirs = TimmModel("eva02_base_patch16_clip_224", embed_dim=vision.width, pool="token", proj="none")
-        theirs.trunk.load_state_dict(state)
+        theirs.trunk.load_state_dict(eva.state_dict())
         theirs.trunk.rope = eva.rope  # its own is scaled to another grid
         peers["open_clip"] = theirs.to(device, dtype).eval()
     torch.compiler.reset()

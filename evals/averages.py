@@ -30,13 +30,16 @@ class Mean(NamedTuple):
 
 def averages(suite: Suite, outcomes: Sequence[Result]) -> list[Mean]:
     """Every average of the suite for every model that was run, from whole benchmarks only: a partial run gives no member."""
-    rows, tasks = _of_rows(outcomes), _of_tasks(suite, outcomes)
+    rows, tasks = values_of_rows(outcomes), _of_tasks(suite, outcomes)
     means = []
     for title, average in suite.averages.items():
         members = _members(suite, average)
         for (model, direction, dim), values in (tasks if average.of_tasks else rows).items():
-            missing = [member for member in members if member not in values]
-            scores = [values[member] for member in members if member in values]
+            known = {m: s for m, s in values.items() if average.of_tasks or average.metric in s}
+            missing = [member for member in members if member not in known]
+            scores = [known[member] for member in members if member in known]
+            if not values.keys() & set(members):  # what was run beside the suite, or has another direction
+                continue
             metric = _metric(scores) if average.of_tasks else average.metric
             value = None if missing else fmean(next(iter(s.values())) if average.of_tasks else s[metric] for s in scores)
             means.append(Mean(suite.name, title, model, direction, dim, metric, len(members), missing, value))
@@ -52,13 +55,14 @@ def _metric(scores: Sequence[dict[str, float]]) -> str:
     return names.pop() if len(names) == 1 else "main score"
 
 
-def _of_rows(outcomes: Sequence[Result]) -> Found:
+def values_of_rows(outcomes: Sequence[Result]) -> Found:
+    """The metrics of every subset that was measured whole, in float32."""
     found: Found = {}
     for outcome in outcomes:
         if not isinstance(outcome, Outcome) or set(outcome.partial or ()) - {"subsets"}:  # languages that were measured are whole
             continue
         for subset, every in outcome.scores.items():
-            for s in every:
+            for s in (s for s in every if s.precision == "float32"):
                 values = found.setdefault((outcome.model, s.direction, s.dim), {})
                 values[f"{outcome.benchmark.name}/{subset}"] = {name: value.value for name, value in s.values.items()}
     return found

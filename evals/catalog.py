@@ -62,18 +62,37 @@ class Captions(Row):
     duplicates: Literal["own", "merged"] = "own"
 
 
+class Classes(Row):
+    """The classes of a classification row: how many, and their names and templates, see evals.schema.ClassPrompts.
+
+    `dataset` is CLIP_benchmark's name of the set.
+    """
+
+    count: Count
+    dataset: Text
+    names: Text | None = None
+    templates: Text = "imagenet1k"
+    wordnet: Text | None = None
+
+
 class Benchmark(Row):
-    """A benchmark: `data` names its loader, `images` and `texts` are the exact counts of every subset."""
+    """A benchmark: `data` names its loader; `images` and `texts`, or the classes, are the exact counts of every subset.
+
+    Captioned images have texts; a classification has `classes`, and the `metric` that papers report of it (mAP: images have
+    several classes each).
+    """
 
     name: str
     title: Text
-    task: Literal["image_text"]
+    task: Literal["image_text", "classification", "fusion"]
     data: Text
     subsets: Annotated[tuple[Subset, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
     split: Text
     images: Count
     texts: Count | None = None
     texts_of: dict[str, Count] | None = None  # where subsets differ
+    classes: Classes | None = None
+    metric: Literal["acc@1", "mAP"] | None = None
     hub: Hub | None = None
     folder: Annotated[str, Field(pattern=_NAME.pattern)] | None = None  # in --data DIR, when another than `name`
     protocol: Captions = Captions()
@@ -82,13 +101,27 @@ class Benchmark(Row):
 
     @model_validator(mode="after")
     def _every_subset_counted(self) -> "Benchmark":
+        if self.task == "classification":
+            if self.classes is None or self.metric is None or len(self.subsets) > 1:
+                raise ValueError("a classification needs `classes`, a `metric` and one subset")
+            if self.texts or self.texts_of or self.protocol != Captions():
+                raise ValueError("a classification has neither texts nor a protocol")
+            return self
+        if self.classes or self.metric:
+            raise ValueError("captioned images have neither `classes` nor a `metric`")
         if (self.texts is None) == (self.texts_of is None) or (self.texts_of and set(self.texts_of) != set(self.subsets)):
             raise ValueError("needs either `texts`, or `texts_of` with the count of every subset")
         return self
 
     def count_texts(self, subset: str) -> int:
-        """How many texts a subset has."""
+        """How many texts a subset of captioned images has."""
         return self.texts or (self.texts_of or {})[subset]
+
+    def counts(self, subset: str) -> dict[str, int]:
+        """How much a subset has, by the names that data counts itself under."""
+        if self.classes:
+            return {"images": self.images, "classes": self.classes.count}
+        return {"images": self.images, "texts": self.count_texts(subset)}
 
 
 EncoderName = Literal["jina_clip", "open_clip", "sentence_transformers", "api"]
@@ -134,9 +167,22 @@ class ModelRef:
     spec: str | None = None
 
 
+BENCHMARKS = ("benchmarks.yaml", "classification.yaml")
+
+
 def benchmarks(path: Path | None = None) -> dict[str, Benchmark]:
-    """All rows of benchmarks.yaml by name, in the order of the file."""
-    return read_rows(path or CONFIGS / "benchmarks.yaml", Benchmark)
+    """All rows of one file, or of the files of configs/ that hold benchmarks, by name and in their order.
+
+    ConfigError when a name comes twice. A folder of configs without classification.yaml has no such rows.
+    """
+    files = [path] if path else [CONFIGS / name for name in BENCHMARKS if name == BENCHMARKS[0] or (CONFIGS / name).is_file()]
+    found: dict[str, Benchmark] = {}
+    for file in files:
+        rows = read_rows(file, Benchmark)
+        if twice := found.keys() & rows.keys():
+            raise ConfigError(f"{file}, row {min(twice)}: there is one of that name in {files[0].name}. Rename one of them.")
+        found |= rows
+    return found
 
 
 def models(path: Path | None = None) -> dict[str, ModelRow]:
@@ -145,7 +191,7 @@ def models(path: Path | None = None) -> dict[str, ModelRow]:
 
 
 def benchmark(name: str, path: Path | None = None) -> Benchmark:
-    """The row `name` of benchmarks.yaml; ConfigError with the nearest names when there is none."""
+    """The row `name` of the benchmarks; ConfigError with the nearest names when there is none."""
     rows = benchmarks(path)
     if name not in rows:
         raise ConfigError(f"No benchmark {name!r}.{nearest(name, rows)} The rows are: {', '.join(rows)}.")
@@ -231,7 +277,8 @@ def _problem(error: dict[str, Any], allowed: list[str]) -> str:
     field = ".".join(str(part) for part in error["loc"])
     value = error["input"]
     if error["type"] == "extra_forbidden":
-        known = allowed if len(error["loc"]) == 1 else list(Hub.model_fields)
+        inside: dict[Any, type[Row]] = {"hub": Hub, "classes": Classes, "protocol": Captions}
+        known = allowed if len(error["loc"]) == 1 else list(inside[error["loc"][0]].model_fields)
         return f"unknown key `{field}`; the keys allowed are {', '.join(known)}"
     if error["type"] == "missing":
         return f"the key `{field}` is missing"

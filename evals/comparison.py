@@ -129,7 +129,7 @@ def _metrics(benchmark: str, parts: Mapping[str, _Part], asked: Sequence[str]) -
     if asked:
         if unknown := [name for name in asked if name not in both]:
             raise ConfigError(f"--metric {','.join(unknown)}: the runs of {benchmark} both have {', '.join(both)}.")
-        return list(asked)
+        return list(dict.fromkeys(asked))
     if any(set(names) != set(both) for names in sides):
         alone = ", ".join(sorted({name for names in sides for name in names} - set(both)))
         raise NotComparableError(

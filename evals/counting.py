@@ -7,7 +7,7 @@ Shapes: q queries, d dimensions, pairs of a query and a document relevant to it,
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -28,6 +28,7 @@ FILLED = 256  # documents of a block: a multiple of it on a CPU
 FEW = 128  # queries that are not worth a thread
 GROUP = 64  # documents that are counted, or not, together
 DENSE_SHARE = 1 / 32  # a pair that is gathered costs about as much as 32 pairs of a float64 matmul
+WHOLE_SHARE = 1 / 8  # of a block's groups: to gather them costs more than to compare the whole block
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,22 @@ class Search(NamedTuple):
     tie: Float64[np.ndarray, "q"]  # float64 scores this near to a level are on it
 
 
+class Step(NamedTuple):
+    """Rows whose scores are counted, and what is asked of them: `by_row` for the queries, `by_col` for the documents.
+
+    `left` and `right` are multiplied, and added to the products of the steps before. With `scales` (of the queries, of the
+    documents) the sums become the scores of `queries` and `docs`, to within what each search counts as close.
+    """
+
+    queries: Float32[np.ndarray, "q d"]
+    docs: Float32[np.ndarray, "n d"]
+    by_row: Search
+    by_col: Search | None
+    left: Float32[np.ndarray, "q e"]
+    right: Float32[np.ndarray, "n e"]
+    scales: tuple[Float32[np.ndarray, "q"], Float32[np.ndarray, "n"]] | None = None
+
+
 def places_above(better: Int64[np.ndarray, "q places"]) -> Int64[np.ndarray, "q places"]:
     """The documents above each place at least: the irrelevant ones, and the relevant ones of the places before."""
     above: np.ndarray = np.maximum.accumulate(better, axis=1) + np.arange(better.shape[1])
@@ -126,48 +143,49 @@ def _blocks(rows: slice, queries: np.ndarray, docs: np.ndarray, scores: "torch.T
             yield _Block(rows, queries, docs[part], scores[:, part].unflatten(1, (-1, size)))
 
 
-def count_all(
-    queries: np.ndarray,
-    docs: np.ndarray,
-    relevant: Relevant,
-    *,
-    chunk: int,
-    device: str,
-    by_row: Search,
-    by_col: Search | None = None,
-) -> None:
-    """Score every query and document once, block by block, and count for the queries and, if asked, for the documents.
+def count_all(steps: Sequence[Step], relevant: Relevant, *, chunk: int, device: str) -> None:
+    """Score every query and document once, block by block, and count at each step for what it asks.
 
     Each thread takes at most `chunk` queries at a time and does all their work alone: kernels that are split among threads
     wait for the slowest of them after every block, and on a busy machine that takes longer than the work.
     """
-    import torch
-
-    q, d = (torch.from_numpy(np.require(x, requirements=["C", "W"])).to(device) for x in (queries, docs))
-    on_host = q.device.type == "cpu"
+    n_queries, n_docs = len(steps[0].queries), len(steps[0].docs)
+    parts = [(_on(device, _own(step.left)), _on(device, _own(step.right))) for step in steps]
+    scales = [step.scales and tuple(_on(device, scale) for scale in step.scales) for step in steps]
+    on_host = parts[0][0].device.type == "cpu"
     width = DOC_BLOCK if on_host else DEVICE_BLOCK
     own_queries, lock = relevant.queries, Lock()
 
     def strip(start: int) -> None:
-        rows = slice(start, min(start + chunk, len(queries)))
+        rows = slice(start, min(start + chunk, n_queries))
         pairs = slice(relevant.indptr[rows.start], relevant.indptr[rows.stop])
         own_query, own_doc = own_queries[pairs] - start, relevant.docs[pairs]
-        for first in range(0, len(docs), width):
-            cols = slice(first, min(first + width, len(docs)))
-            scores = products(q[rows], d[cols])
+        for first in range(0, n_docs, width):
+            cols = slice(first, min(first + width, n_docs))
             inside = (own_doc >= cols.start) & (own_doc < cols.stop)
-            scores[_on(device, own_query[inside]), _on(device, own_doc[inside] - first)] = -math.inf
-            for block in _blocks(rows, queries[rows], docs[cols], scores):
-                _add_counts(block, by_row, lock)
-            if by_col is not None:
-                for block in _blocks(cols, docs[cols], queries[rows], scores.T):
-                    _add_counts(block, by_col, lock)
+            own = _on(device, own_query[inside]), _on(device, own_doc[inside] - first)
+            sums = None
+            for step, (left, right), scale in zip(steps, parts, scales, strict=True):
+                part = products(left[rows], right[cols])
+                sums = part if sums is None else sums.add_(part)
+                scores = sums if scale is None else (sums * scale[1][cols]).mul_(scale[0][rows, None])
+                scores[own] = -math.inf
+                _count_step(step, scores, rows, cols, lock)
 
     with full_float32(), one_thread_each() as threads:
         workers = min(THREADS, threads) if on_host else 1
-        if len(queries) > min(chunk, FEW * workers):  # as many strips for each thread, all about as long
-            chunk = -(-len(queries) // (-(-len(queries) // (chunk * workers)) * workers))
-        in_threads(strip, range(0, len(queries), chunk), workers)
+        if n_queries > min(chunk, FEW * workers):  # as many strips for each thread, all about as long
+            chunk = -(-n_queries // (-(-n_queries // (chunk * workers)) * workers))
+        in_threads(strip, range(0, n_queries, chunk), workers)
+
+
+def _count_step(step: Step, scores: "torch.Tensor", rows: slice, cols: slice, lock: Lock) -> None:
+    queries, docs = step.queries[rows], step.docs[cols]
+    for block in _blocks(rows, queries, docs, scores):
+        _add_counts(block, step.by_row, lock)
+    if step.by_col is not None:
+        for block in _blocks(cols, docs, queries, scores.T):
+            _add_counts(block, step.by_col, lock)
 
 
 def products(queries: "torch.Tensor", docs: "torch.Tensor") -> "torch.Tensor":
@@ -192,12 +210,19 @@ def _add_counts(block: _Block, search: Search, lock: Lock) -> None:
     near = np.where(head, (score - close).astype(np.float32), np.inf)
     # a level with ten documents above it adds nothing to nDCG@10; counts so far are lower bounds
     near[:, 1:][places_above(better)[:, 1:] >= DEPTH] = np.inf
-    at, place, group = np.nonzero(_peaks(block.scores)[:, None, :] >= near[:, :, None])
-    if at.size:
-        counts = _count(block, at, group, score[at, place], close[at, 0], tie[at])
-        with lock:  # other threads count other documents for the same queries
-            np.add.at(better, (at, place), counts.above)
-            np.add.at(tied, (at, place), counts.beside)
+    reached = _peaks(block.scores)[:, None, :] >= near[:, :, None]
+    if reached.sum() <= WHOLE_SHARE * reached[:, 0].size:
+        parts = [np.nonzero(reached)]
+    else:  # as one group, a place at a time
+        block = block._replace(scores=block.scores.flatten(1)[:, None])
+        asked = [np.flatnonzero(column < np.inf) for column in near.T]
+        parts = [(at, np.full_like(at, place), np.zeros_like(at)) for place, at in enumerate(asked)]
+    for at, place, group in parts:
+        if at.size:
+            counts = _count(block, at, group, score[at, place], close[at, 0], tie[at])
+            with lock:  # other threads count other documents for the same queries
+                np.add.at(better, (at, place), counts.above)
+                np.add.at(tied, (at, place), counts.beside)
 
 
 class _Counts(NamedTuple):
@@ -208,9 +233,10 @@ class _Counts(NamedTuple):
 def _count(block: _Block, at: np.ndarray, group: np.ndarray, score: np.ndarray, close: np.ndarray, tie: np.ndarray) -> _Counts:
     """How many documents of a `group` score above `score`, and how many tie with it, for each of the queries `at`."""
     device, size = block.scores.device, block.scores.shape[2]
-    scores = block.scores[_on(device, at), _on(device, group)]
-    low = scores >= _on(device, (score - close).astype(np.float32)[:, None])
-    high = scores > _on(device, (score + close).astype(np.float32)[:, None])
+    whole = len(at) == len(block.scores) and block.scores.shape[1] == 1  # `at` is every query, in order
+    scores = block.scores[:, 0] if whole else block.scores[_on(device, at), _on(device, group)]
+    low = _compare(np.greater_equal, scores, (score - close).astype(np.float32))
+    high = _compare(np.greater, scores, (score + close).astype(np.float32))
     at_least, above = _row_sums(low), _row_sums(high)
     n_close = int((at_least - above).sum())
     if n_close > DENSE_SHARE * scores.numel():
@@ -238,12 +264,32 @@ def _peaks(scores: "torch.Tensor") -> Float32[np.ndarray, "c groups"]:
     return best
 
 
-def _row_sums(mask: "torch.Tensor") -> Int64[np.ndarray, "c"]:
-    """How many of each row are true; bytes are summed faster than bool."""
+def _compare(ask: np.ufunc, scores: "torch.Tensor", level: Float32[np.ndarray, "c"]) -> "torch.Tensor":
+    """A mask of the scores' shape: each row beside its level. Torch's comparisons on a CPU take three times as long."""
     import torch
 
+    if scores.device.type == "cpu":
+        return torch.from_numpy(ask(scores.numpy(), level[:, None]))
+    levels = _on(scores.device, level)[:, None]
+    return scores >= levels if ask is np.greater_equal else scores > levels
+
+
+def _row_sums(mask: "torch.Tensor") -> Int64[np.ndarray, "c"]:
+    """How many of each row are true; bytes are summed faster than bool, and 255 of them fit into a byte."""
+    import torch
+
+    if mask.device.type == "cpu" and mask.stride(0) == 1:
+        columns = mask.numpy().view(np.uint8).T
+        parts = [np.add.reduce(columns[i : i + 255], axis=0, dtype=np.uint8) for i in range(0, len(columns), 255)]
+        total: np.ndarray = np.add.reduce(parts, axis=0, dtype=np.int64)
+        return total
     sums: np.ndarray = mask.view(torch.uint8).sum(dim=1, dtype=torch.int32).cpu().numpy()
     return sums.astype(np.int64)
+
+
+def _own(rows: np.ndarray) -> np.ndarray:
+    """Memory that torch takes as it is."""
+    return np.require(rows, requirements=["C", "W"])
 
 
 def _on(device: "str | torch.device", values: np.ndarray) -> "torch.Tensor":

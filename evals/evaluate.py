@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from evals.catalog import Benchmark
 from evals.cli import Log
 from evals.options import Options
-from evals.schema import ConfigError, ImageText, Side
+from evals.schema import ConfigError, Data, Side
 
 if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
     from evals.records import MetricLine
     from evals.schema import Encoder
     from evals.store import Store
     from evals.tasks.scores import Scores
+
+
+ALSO = {"label": "int32", "average_precision": "float64"}  # what some tasks tell of a query beside its ranks; Arrow types
 
 
 class Outcome(NamedTuple):
@@ -44,7 +47,7 @@ class Costs:
 class Parts(NamedTuple):
     """The subsets of a benchmark, and why they are not the whole of it (None: they are)."""
 
-    subsets: dict[str, ImageText]
+    subsets: Mapping[str, Data]
     partial: dict[str, Any] | None
 
 
@@ -63,7 +66,7 @@ def evaluate(
     from evals.tasks import task_of
 
     started, costs = time.time(), Costs()
-    dims = _checked_dims(dims, encoder)
+    dims = checked_dims(dims, encoder)
     store, task = Store(options.store), task_of(row.task)
     parts, partial = loaded
     scores: dict[str, list[Scores]] = {}
@@ -75,7 +78,7 @@ def evaluate(
         every = []
         for side in sides:
             shared = side.kind == "image" and side.hashes == kept[0]  # languages share their images
-            rows = kept[1] if shared else _embed(store, encoder, side, log, costs)
+            rows = kept[1] if shared else embed(store, encoder, side, log, costs)
             if not shared:
                 zero_rows += int((~rows.any(axis=1)).sum())
             if side.kind == "image":
@@ -85,11 +88,12 @@ def evaluate(
         where = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
         scores[subset] = task.score(every, data, dims=dims, precisions=precisions, device=where)
         costs.add("score", since)
-    path = _write(row, encoder, dims, options, parts, partial, scores, costs, started, zero_rows)
+    path = write_record(row, encoder, dims, options, parts, partial, scores, costs, started, zero_rows, precisions)
     return Outcome(path, row, encoder.name, partial, dict(costs.encoded), scores)
 
 
-def _embed(store: "Store", encoder: "Encoder", side: Side, log: Log, costs: Costs) -> Any:
+def embed(store: "Store", encoder: "Encoder", side: Side, log: Log, costs: Costs) -> Any:
+    """The full-width rows of a side; what is not stored yet is encoded, and counted in `costs`."""
     missing = store.missing(encoder, side)
     since = time.monotonic()
     if side.kind == "image" and missing:  # a broken file is found now, not after an hour of encoding
@@ -103,44 +107,54 @@ def _embed(store: "Store", encoder: "Encoder", side: Side, log: Log, costs: Cost
     return rows
 
 
-def _checked_dims(dims: Sequence[int], encoder: "Encoder") -> tuple[int, ...]:
+def checked_dims(dims: Sequence[int], encoder: "Encoder") -> tuple[int, ...]:
+    """Each dimension once, the largest first; ConfigError for one that the encoder does not have."""
     if wrong := [dim for dim in dims if not 1 <= dim <= encoder.dim]:
         raise ConfigError(f"--dims {','.join(map(str, wrong))}: {encoder.name} has {encoder.dim} dimensions.")
     return tuple(sorted(set(dims), reverse=True))
 
 
-def _write(
+def write_record(
     row: Benchmark,
     encoder: "Encoder",
     dims: Sequence[int],
     options: Options,
-    parts: dict[str, ImageText],
+    parts: Mapping[str, Data],
     partial: dict[str, Any] | None,
     scores: dict[str, list["Scores"]],
     costs: Costs,
     started: float,
     zero_rows: int,
+    precisions: Sequence[str] = ("float32",),
+    **more: Any,
 ) -> Path:
-    from evals.records import write_run
+    """The record of a row, with `more` in its manifest."""
+    from evals.precision import calibration
+    from evals.records import QUERY_COLUMNS, write_run
 
     manifest = circumstances(encoder, options, costs, started)
+    scored = {"dims": dims, "precisions": list(precisions), "calibration": calibration(tuple(precisions))}
     manifest |= {
         # A part of a benchmark has a key of its own, so that no table or baseline can take it for the whole.
         "benchmark": f"{row.name}.partial" if partial else row.name,
         "partial": partial,
-        "config": manifest["config"] | {"dims": dims, "subsets": list(parts), "row": row.model_dump(mode="json")},
+        "config": manifest["config"] | scored | {"subsets": list(parts), "row": row.model_dump(mode="json")},
         "data": {
             subset: {
                 "origin": dict(data.origin),
                 "content": content_hash(data),
-                "images": len(data.images),
-                "texts": len(data.texts),
+                **data.counts,
             }
             for subset, data in parts.items()
         },
         "zero_rows": zero_rows,
+        **more,
     }
-    return write_run(options.results, manifest=manifest, metrics=metric_lines(scores), queries=query_table(scores))
+    queries = query_table(scores)
+    also = {name: kind for name, kind in ALSO.items() if name in queries.column_names}
+    return write_run(
+        options.results, manifest=manifest, metrics=metric_lines(scores), queries=queries, columns=QUERY_COLUMNS | also
+    )
 
 
 def circumstances(encoder: "Encoder", options: Options, costs: Costs, started: float) -> dict[str, Any]:
@@ -216,13 +230,13 @@ def query_table(scores: dict[str, list["Scores"]]) -> Any:
     return pa.concat_tables(tables)
 
 
-def content_hash(data: ImageText) -> str:
+def content_hash(data: Data) -> str:
     """One hash over what is measured: every image, every text, and which belong together; not the ids."""
     digest = hashlib.sha256()
     for part in (*data.images.hashes, *data.texts.hashes):
         digest.update(part.encode())
-    digest.update(data.image_of_text.astype("<i8").tobytes())
-    digest.update(data.also.astype("<i8").tobytes())
+    for indices in data.truth:
+        digest.update(indices.astype("<i8").tobytes())
     return digest.hexdigest()
 
 

@@ -40,7 +40,9 @@ def mistakes(
         from evals.selection import FULL, measured, operand
         from evals.worst import chosen_cell, worst
 
-        which = operand(target)._replace(precision=FULL)
+        which = operand(target)
+        if which.precision != FULL:
+            raise ConfigError(f"{target}: mistakes are shown of float32 only. Leave :{which.precision} out.")
         if (which.path is None) == (benchmark is None):
             raise ConfigError("Name the folder of a record, or a model and its --benchmark.")
         if thumbnails and not html:

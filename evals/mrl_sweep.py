@@ -1,14 +1,17 @@
 """How much a shorter embedding keeps: every dimension scored from one encode.
 
 python -m evals.mrl_sweep --dims 64,128,256 [--benchmarks scenes,mteb:STSBenchmark] [--suite NAME] [--model PATH]
+python -m evals.mrl_sweep --benchmarks flickr --model jina-clip-v2 --precisions float32,int8,binary --rescore 100
 """
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from evals.cli import exit_with, new_app, reported
 from evals.options import Options, comma_list, dims_list, takes_options
+from evals.precision import BITS, FEWEST, with_rescoring
 from evals.run import Models, evaluate_all, finish
 from evals.suites import choose
 
@@ -26,10 +29,18 @@ def sweep(
     ] = None,
     model: Models = ["tiny"],  # noqa: B006 - typer copies it
     suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help="Row of configs/suites.yaml. Repeatable.")] = None,
+    precisions: Annotated[str, typer.Option(help=f"Of {', '.join(BITS)}; float32 is always among them.")] = "float32",
+    rescore: Annotated[
+        int | None, typer.Option(min=FEWEST, help="Score int8 and binary also with so many candidates ranked again in float32.")
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for figures (PNG); none are drawn unless given.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="File for the table's numbers.")] = None,
 ) -> None:
     """Score embeddings cut to several dimensions, the full width always among them; nothing is encoded twice."""
     with reported(json=options["json"]) as log:
-        from evals.show import print_kept
+        from evals.claims import as_json, check_claims, print_claims
+        from evals.points import points
+        from evals.sweep_table import print_sweep
 
         asked = dims_list(dims)
 
@@ -37,9 +48,34 @@ def sweep(
             return sorted({*(asked or (dim for dim in DIMS if dim < width)), width})
 
         given = Options(**options)
+        kinds = with_rescoring(("float32", *(comma_list(precisions) or ())), rescore)
         names = comma_list(benchmarks) or (() if suite else ("scenes",))
         work, suites = choose(names, suite or (), subsets=given.subsets)
-        finish(*evaluate_all(work, model, dims_of, given, log), log, print_kept, suites=suites)
+        outcomes, failures = evaluate_all(work, model, dims_of, given, log, precisions=kinds)
+        found = [point for outcome in outcomes for point in points(outcome)]
+        verdicts = check_claims(outcomes)
+        written = _write(found, figures, csv)
+        extra = {"sweep": [point._asdict() for point in found], "claims": as_json(verdicts), "written": list(map(str, written))}
+        for path in written:
+            log.info(f"wrote {path}")
+        finish(outcomes, failures, log, print_sweep, lambda _: print_claims(verdicts), suites=suites, extra=extra)
+
+
+def _write(found: list[Any], figures: Path | None, csv: Path | None) -> list[Path]:
+    """The CSV and the figures that were asked for."""
+    written = []
+    if csv is not None:
+        from evals.files import write_atomically
+        from evals.points import as_csv
+
+        csv.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(csv, as_csv(found))
+        written.append(csv)
+    if figures is not None:
+        from evals.figures import draw
+
+        written += draw(found, figures)
+    return written
 
 
 if __name__ == "__main__":

@@ -91,11 +91,11 @@ def comma_list(value: str | None) -> tuple[str, ...] | None:
     return parts
 
 
-def dims_list(value: str | None) -> tuple[int, ...] | None:
-    """`64,128` as a tuple of whole numbers of 1 or more."""
+def dims_list(value: str | None, option: str = "--dims") -> tuple[int, ...] | None:
+    """`64,128` as a tuple of whole numbers of 1 or more; `option` is what messages call it."""
     parts = comma_list(value)
     if parts is None:
         return None
     if wrong := [part for part in parts if not part.isdecimal() or int(part) < 1]:
-        raise ConfigError(f"--dims: {', '.join(wrong)} is not a whole number of 1 or more.")
+        raise ConfigError(f"{option}: {', '.join(wrong)} is not a whole number of 1 or more.")
     return tuple(int(part) for part in parts)

@@ -13,7 +13,7 @@ from typing import Any
 
 PACKAGES = (
     "jina-clip-evals torch transformers tokenizers safetensors numpy pillow datasets huggingface-hub pandas pyarrow "
-    "open-clip-torch sentence-transformers mteb clip-benchmark timm triton flash-attn"
+    "open-clip-torch sentence-transformers mteb clip-benchmark scikit-learn timm triton flash-attn"
 ).split()
 
 

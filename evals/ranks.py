@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from evals.counting import DEPTH, Levels, Relevant, Search, count_all, dots, places_above
+from evals.counting import DEPTH, Levels, Relevant, Search, Step, count_all, dots, places_above
 from evals.threads import over_rows
 
 # On a grid of 2^-40 every sum of discounts is exact, so a perfect ranking scores 1.0 and not 0.9999999999999999.
@@ -62,12 +62,10 @@ def ranks(
     threshold than the worst-case error of a float32 dot product is a close call, and is decided in float64.
     Raises ValueError for NaN, infinity, a chunk below 1, or relevant documents that do not fit.
     """
-    _check(len(queries), len(docs), relevant, chunk)
-    reach = _norms(queries, "query") * _norms(docs, "document").max(initial=0.0)
-    scores = _own_scores(queries, docs, relevant)
-    search = _search(scores, relevant, reach, queries.shape[1])
-    count_all(queries, docs, relevant, chunk=chunk, device=device, by_row=search)
-    return _found(search, relevant)
+    check(len(queries), len(docs), relevant, chunk)
+    step = one_way(queries, docs, relevant)
+    count_all([step], relevant, chunk=chunk, device=device)
+    return found(step.by_row, relevant)
 
 
 def cross_ranks(
@@ -83,22 +81,42 @@ def cross_ranks(
     `chunk` images are scored at a time. Raises ValueError as `ranks` does, and for an image without text.
     """
     t2i = images_of_texts
-    _check(len(texts), len(images), t2i, chunk)
+    check(len(texts), len(images), t2i, chunk)
     i2t = t2i.inverse(len(images))
+    step = both_ways(images, texts, t2i, i2t)
+    count_all([step], i2t, chunk=chunk, device=device)
+    return found_both(step, t2i, i2t)
+
+
+def check(n_queries: int, n_docs: int, relevant: Relevant, chunk: int) -> None:
+    """Raises ValueError for a chunk below 1 and for relevant documents that do not fit."""
+    if chunk < 1:
+        raise ValueError(f"cannot take {chunk} queries at a time")
+    if len(relevant.counts) != n_queries or not np.all((relevant.docs >= 0) & (relevant.docs < n_docs)):
+        raise ValueError(f"the relevant documents do not fit {n_queries} queries and {n_docs} documents")
+
+
+def one_way(queries: Float32[np.ndarray, "q d"], docs: Float32[np.ndarray, "n d"], relevant: Relevant) -> Step:
+    """What the queries ask of the scores. Raises ValueError for rows that are not finite."""
+    reach = _norms(queries, "query") * _norms(docs, "document").max(initial=0.0)
+    search = _search(_own_scores(queries, docs, relevant), relevant, reach, queries.shape[1])
+    return Step(queries, docs, search, None, queries, docs)
+
+
+def both_ways(images: Float32[np.ndarray, "n d"], texts: Float32[np.ndarray, "texts d"], t2i: Relevant, i2t: Relevant) -> Step:
+    """What images (the rows of the scores) and texts ask of each other. Raises ValueError for rows that are not finite."""
     reach, text_reach = _norms(images, "image"), _norms(texts, "text")
     scores = _own_scores(texts, images, t2i)
     width = images.shape[1]
     forth = _search(scores, t2i, text_reach * reach.max(initial=0.0), width)
     back = _search(scores[np.argsort(t2i.docs, kind="stable")], i2t, reach * text_reach.max(initial=0.0), width)
-    count_all(images, texts, i2t, chunk=chunk, device=device, by_row=back, by_col=forth)
-    return Both(_found(forth, t2i), _found(back, i2t))
+    return Step(images, texts, back, forth, images, texts)
 
 
-def _check(n_queries: int, n_docs: int, relevant: Relevant, chunk: int) -> None:
-    if chunk < 1:
-        raise ValueError(f"cannot take {chunk} queries at a time")
-    if len(relevant.counts) != n_queries or not np.all((relevant.docs >= 0) & (relevant.docs < n_docs)):
-        raise ValueError(f"the relevant documents do not fit {n_queries} queries and {n_docs} documents")
+def found_both(step: Step, t2i: Relevant, i2t: Relevant) -> Both:
+    """The ranks of both directions, when all is counted."""
+    assert step.by_col is not None
+    return Both(found(step.by_col, t2i), found(step.by_row, i2t))
 
 
 def _levels(scores: Float64[np.ndarray, "pairs"], relevant: Relevant, tie: Float64[np.ndarray, "q"]) -> Levels:
@@ -119,11 +137,12 @@ def _levels(scores: Float64[np.ndarray, "pairs"], relevant: Relevant, tie: Float
 
 def _search(scores: np.ndarray, relevant: Relevant, reach: Float64[np.ndarray, "q"], width: int) -> Search:
     """`scores` are those of the relevant pairs; `reach` bounds a query's scores; `width` is that of the rows."""
-    # d u |q||d| bounds the error, in any order of summation
-    return Search(_levels(scores, relevant, TIE * reach), close=(width + 8) * 2.0**-24 * reach, tie=TIE * reach)
+    # d u |q||d| bounds the error, in any order of summation; a sweep's scaling adds 8 u, the rounding of levels 2 u
+    return Search(_levels(scores, relevant, TIE * reach), close=(width + 16) * 2.0**-24 * reach, tie=TIE * reach)
 
 
-def _found(search: Search, relevant: Relevant) -> Ranks:
+def found(search: Search, relevant: Relevant) -> Ranks:
+    """The ranks of a direction, when all is counted."""
     levels = search.levels
     return Ranks(
         better=levels.better[:, 0],

@@ -7,7 +7,7 @@ python -m evals.run --list
 """
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -18,7 +18,7 @@ from evals.catalog import Benchmark, ModelRef, resolve_model
 from evals.cli import Log, as_eval_error, exit_with, new_app, reported
 from evals.evaluate import Parts, evaluate
 from evals.options import ENCODER_OPTIONS, Options, dims_list, takes_options
-from evals.schema import ConfigError, EvalError, MissingError
+from evals.schema import CaptionProtocol, ClassPrompts, ConfigError, EvalError, MissingError, Source
 from evals.suites import Suite, TaskRef, choose
 from evals.task_outcome import Result, TaskOutcome
 
@@ -40,13 +40,15 @@ def evaluate_all(
     dims_of: Callable[[int], Sequence[int]],
     options: Options,
     log: Log,
+    *,
+    precisions: Sequence[str] = ("float32",),
 ) -> tuple[list[Result], list[Failure]]:
     """All work by every named model, in this order, at the dimensions that `dims_of` wants of a width.
 
     All names are checked before anything is loaded (ConfigError). When one evaluation fails the others still run.
     """
     refs = [resolve_model(name) for name in dict.fromkeys(models)]
-    _check(work, refs, options)
+    check(work, refs, options, precisions)
     options.results.mkdir(parents=True, exist_ok=True)  # an OSError now, not after an hour of encoding
     outcomes: list[Result] = []
     failures: list[Failure] = []
@@ -62,7 +64,7 @@ def evaluate_all(
                 else:
                     if item.name not in loaded:
                         loaded[item.name] = load_parts(item, options)
-                    outcomes.append(evaluate(item, loaded[item.name], encoder, dims, options, log))
+                    outcomes.append(evaluate(item, loaded[item.name], encoder, dims, options, log, precisions=precisions))
             except (EvalError, OSError) as error:
                 failures.append(Failure(item.name, ref.name, as_eval_error(error)))
                 told = str(failures[-1].error)
@@ -82,11 +84,17 @@ def _evaluate_task(task: TaskRef, encoder: "Encoder", dims: Sequence[int], optio
     return evaluate_task(name, encoder, dims, options, log, instruction=options.instruction)
 
 
-def _check(work: Sequence[Benchmark | TaskRef], refs: Sequence[ModelRef], options: Options) -> None:
+def check(
+    work: Sequence[Benchmark | TaskRef], refs: Sequence[ModelRef], options: Options, precisions: Sequence[str] = ("float32",)
+) -> None:
+    """ConfigError for what can be seen to be wrong before anything is loaded; MissingError when mteb is needed and not there."""
     for item in work:
         if isinstance(item, Benchmark) and (unknown := set(options.subset_names or ()) - set(item.subsets)):
             raise ConfigError(f"{item.name} has no subset {', '.join(sorted(unknown))}. It has {', '.join(item.subsets)}.")
-    _check_tasks([item for item in work if isinstance(item, TaskRef)], options)
+    tasks = [item for item in work if isinstance(item, TaskRef)]
+    _check_tasks(tasks, options)
+    if tasks and tuple(precisions) != ("float32",):
+        raise ConfigError(f"{tasks[0].name} is measured in float32 only. Leave out --precisions, or name benchmarks alone.")
     names = [ref.name for ref in refs]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"Two models would share the name {min(twice)} and the folder of their results. Rename one of them.")
@@ -118,29 +126,40 @@ def build_encoder(ref: ModelRef, options: Options) -> "Encoder":
 def load_parts(row: Benchmark, options: Options) -> Parts:
     """The data of a benchmark, counted."""
     from evals.data import check_counts, load, subset_of
-    from evals.schema import CaptionProtocol, Source
 
     partial: dict[str, Any] = {}
     names = options.subset_names or row.subsets
     if set(names) != set(row.subsets):
         partial["subsets"] = list(names)
-    source = Source(
-        subsets=tuple(names),
-        split=row.split,
-        folder=_folder(row, options.data) if options.data else None,
-        repo=row.hub.repo if row.hub else None,
-        revision=row.hub.revision if row.hub else None,
-        protocol=CaptionProtocol(**row.protocol.model_dump()),
-    )
-    parts = load(row.data, source)
+    parts = load(row.data, source_of(row, names, options.data))
     for subset, data in parts.items():
-        texts = row.count_texts(subset)
-        if check_counts(data, images=row.images, texts=texts, allow_subset=options.allow_subset, name=f"{row.name} {subset}"):
+        name = f"{row.name} {subset}"
+        if check_counts(data, **row.counts(subset), allow_subset=options.allow_subset, name=name):
             partial["allow_subset"] = True
         if options.limit is not None and options.limit < len(data.images):
             partial |= {"limit": options.limit, "seed": 0}
             parts[subset] = subset_of(data, options.limit, seed=0)
     return Parts(parts, partial or None)
+
+
+def source_of(row: Benchmark, subsets: Sequence[str], data: Path | None) -> Source:
+    """Where a row's subsets are read from: the Hub, or the folder of `--data`."""
+    return Source(
+        subsets=tuple(subsets),
+        split=row.split,
+        folder=_folder(row, data) if data else None,
+        repo=row.hub.repo if row.hub else None,
+        revision=row.hub.revision if row.hub else None,
+        protocol=CaptionProtocol(**row.protocol.model_dump()),
+        prompts=_class_prompts(row),
+    )
+
+
+def _class_prompts(row: Benchmark) -> ClassPrompts | None:
+    if row.classes is None:
+        return None
+    own = row.classes
+    return ClassPrompts(own.count, own.names, own.templates, own.wordnet, multilabel=row.metric == "mAP")
 
 
 def _folder(row: Benchmark, data: Path) -> Path:
@@ -171,7 +190,7 @@ def run(
     dims: Annotated[str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")] = None,
     listed: Annotated[bool, typer.Option("--list", help="Show all benchmarks and suites, and leave.")] = False,
 ) -> None:
-    """Evaluate models on benchmarks: encode what is missing, score both directions, write the record."""
+    """Evaluate models on benchmarks: encode what is missing, score it, write the record."""
     with reported(json=options["json"]) as log:
         if listed:
             from evals.listing import as_json, print_list
@@ -190,18 +209,19 @@ def finish(
     outcomes: Sequence[Result],
     failures: Sequence[Failure],
     log: Log,
-    *also: Callable[[Sequence[Result]], None],
+    *views: Callable[[Sequence[Result]], None],
     suites: Sequence[Suite] = (),
+    extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Show what was measured (`also`: further views), then end with the exit code of the first failure, if there is one."""
+    """Show what was measured by `views`, or the plain table, or with `extra` as JSON; end with the first failure's code."""
     from evals.averages import averages
     from evals.show import as_json, print_averages, print_outcomes
 
     means = [mean for suite in suites for mean in averages(suite, outcomes)]
     if log.json:
-        log.output(as_json(outcomes, failures, means, suites))
+        log.output(as_json(outcomes, failures, means, suites) | dict(extra or {}))
     else:
-        for view in (print_outcomes, *also):
+        for view in views or (print_outcomes,):
             view(outcomes)
         print_averages(means, suites)
     if failures:

@@ -6,10 +6,10 @@ Shapes: n rows, d dimensions, texts, images.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, final, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 Kind = Literal["text", "image"]
 Role = Literal["query", "document"]
@@ -108,6 +108,52 @@ class ImageText:
     origin: Mapping[str, str]
     also: Int[np.ndarray, "more 2"] = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """How much there is, by the names that rows declare it under."""
+        return {"images": len(self.images), "texts": len(self.texts)}
+
+    @property
+    def truth(self) -> tuple[np.ndarray, ...]:
+        """What belongs together, as indices."""
+        return self.image_of_text, self.also
+
+
+@final
+@dataclass(frozen=True)
+class LabeledImages:
+    """Images and the classes they belong to; a class is described by its prompts: templates with its name put in.
+
+    `labels` holds the class of each image, or for images of several classes a row of truths. `texts` are all prompts, class by
+    class, and `class_of_text[j]` is the class that prompt j describes; every class has one or more, unless there are none at all
+    (a training split needs no prompts). Two classes may have one name, as in ImageNet.
+    """
+
+    images: Side
+    labels: Int[np.ndarray, "images"] | Bool[np.ndarray, "images classes"]
+    classnames: tuple[str, ...]
+    texts: Side
+    class_of_text: Int[np.ndarray, "texts"]
+    origin: Mapping[str, str]
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether an image may belong to several classes, or to none."""
+        return self.labels.ndim == 2
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How much there is, by the names that rows declare it under."""
+        return {"images": len(self.images), "classes": len(self.classnames)}
+
+    @property
+    def truth(self) -> tuple[np.ndarray, ...]:
+        """What belongs together, as indices."""
+        return self.labels, self.class_of_text
+
+
+Data = ImageText | LabeledImages
+
 
 @runtime_checkable
 class Encoder(Protocol):
@@ -150,6 +196,21 @@ class CaptionProtocol:
 
 
 @dataclass(frozen=True)
+class ClassPrompts:
+    """What a row of labelled images says of its classes: how many there are, and where their names and templates are found.
+
+    `names` and `templates` are keys of clip-benchmark's files (names None: it has none, the data must bring them); `wordnet` is
+    its list of the WordNet ids that a part of ImageNet is made of. `multilabel`: images have several classes.
+    """
+
+    classes: int
+    names: str | None = None
+    templates: str = "imagenet1k"
+    wordnet: str | None = None
+    multilabel: bool = False
+
+
+@dataclass(frozen=True)
 class Source:
     """Where the subsets of a benchmark are read from: a local folder (or file) when given, else a Hub dataset repo."""
 
@@ -159,3 +220,4 @@ class Source:
     repo: str | None = None
     revision: str | None = None
     protocol: CaptionProtocol = CaptionProtocol()
+    prompts: ClassPrompts | None = None

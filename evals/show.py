@@ -32,17 +32,24 @@ def print_outcomes(outcomes: Sequence[Result]) -> None:
     """A table for each, in per cent with 95% intervals, and the path of its record."""
     out = console()
     for outcome in outcomes:
-        out.print(_task_table(outcome) if isinstance(outcome, TaskOutcome) else _table(outcome))
-        encoded = " and ".join(f"{n:,} {kind}s" for kind, n in outcome.encoded.items())
-        out.print(f"Encoded now: {encoded}; the rest came from the store.", highlight=False)
-        out.print(f"record: {escape(str(outcome.path))}\n", soft_wrap=True, highlight=False)
+        if isinstance(outcome, TaskOutcome):
+            out.print(_task_table(outcome))
+        else:
+            out.print(_class_table(outcome) if outcome.benchmark.classes else _table(outcome))
+        print_origin(out, outcome)
+
+
+def print_origin(out: Console, outcome: Result) -> None:
+    """What had to be encoded, and the path of the record."""
+    encoded = " and ".join(f"{n:,} {kind}s" for kind, n in outcome.encoded.items())
+    out.print(f"Encoded now: {encoded}; the rest came from the store.", highlight=False)
+    out.print(f"record: {escape(str(outcome.path))}\n", soft_wrap=True, highlight=False)
 
 
 def _table(outcome: Outcome) -> Table:
     several = "" if len(outcome.scores) == 1 else f" mean: plain mean over {' '.join(outcome.scores)}."
-    part = " · partial: not the benchmark's number" if outcome.partial else ""
-    table = _empty_table(
-        f"{outcome.benchmark.title} · {outcome.model}{part}",
+    table = empty_table(
+        f"{outcome.benchmark.title} · {outcome.model}{_part(outcome)}",
         "t2i: texts find their image; i2t: images find one of their texts. Recall in per cent, 95% intervals from a "
         f"bootstrap over images; n: queries/gallery; ties count in expectation.{several}",
     )
@@ -62,9 +69,33 @@ def _table(outcome: Outcome) -> Table:
     return table
 
 
+def _part(outcome: Outcome) -> str:
+    return " · partial: not the benchmark's number" if outcome.partial else ""
+
+
+def _class_table(outcome: Outcome) -> Table:
+    [every] = outcome.scores.values()
+    if outcome.benchmark.metric == "mAP":
+        caption = "Mean average precision in per cent; n: classes/images; ties count in expectation."
+    else:
+        caption = "In per cent, 95% intervals from a bootstrap over images; n: images/classes; ties count in expectation."
+    table = empty_table(f"{outcome.benchmark.title} · {outcome.model}{_part(outcome)}", caption)
+    labels = ("", "dim") if every[0].direction else ("dim",)
+    for name in labels:
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in every[0].values:
+        table.add_column(name.replace("_", " "), no_wrap=True)
+    for name in ("n", "ties"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for s in every:
+        counts = (f"{len(s.query_ids)}/{s.n_gallery}", f"{100 * s.tie_rate:.1f}%")
+        table.add_row(*(s.direction, str(s.dim))[-len(labels) :], *map(percent, s.values.values()), *counts)
+    return table
+
+
 def _task_table(outcome: TaskOutcome) -> Table:
     several = {key: every for key, every in _by_split(outcome).items() if len(every) > 1}
-    table = _empty_table(
+    table = empty_table(
         f"{outcome.task} · {outcome.model}{' · partial: not all of the task' if outcome.partial else ''}",
         "The task's main score in per cent, with its 95% interval where there is one; n: queries, or pairs of texts."
         + (" mean: plain mean over the subsets." if several else ""),
@@ -88,7 +119,8 @@ def _by_split(outcome: TaskOutcome) -> dict[tuple[str, int], list[TaskScore]]:
     return found
 
 
-def _empty_table(title: str, caption: str) -> Table:
+def empty_table(title: str, caption: str) -> Table:
+    """A plain table without columns: title above, what it shows below."""
     return Table(
         title=escape(title),
         caption=caption,
@@ -110,33 +142,12 @@ def percent(value: Value, digits: int = 1) -> str:
 
 
 def mean_over_subsets(outcome: Outcome, direction: str, dim: int, name: str) -> float:
-    """The plain mean of a metric over the subsets that were run."""
+    """The plain mean of a metric over the subsets that were run, in float32."""
+    asked = (direction, dim, "float32")
     values = [
-        s.values[name].value for every in outcome.scores.values() for s in every if (s.direction, s.dim) == (direction, dim)
+        s.values[name].value for every in outcome.scores.values() for s in every if (s.direction, s.dim, s.precision) == asked
     ]
     return sum(values) / len(values)
-
-
-def print_kept(outcomes: Sequence[Result]) -> None:
-    """What each dimension keeps of the full width's R@1 or main score, as mean over the subsets that were run."""
-    out = console()
-    for outcome in outcomes:
-        if isinstance(outcome, TaskOutcome):
-            means = {(split, dim): fmean(s.value for s in every) for (split, dim), every in _by_split(outcome).items()}
-            title, metric, names = outcome.task, outcome.metric, dict.fromkeys(s.subset for s in outcome.scores)
-        else:
-            every = next(iter(outcome.scores.values()))
-            means = {(s.direction, s.dim): mean_over_subsets(outcome, s.direction, s.dim, "R@1") for s in every}
-            title, metric, names = outcome.benchmark.title, "R@1", dict.fromkeys(outcome.scores)
-        dims = sorted({dim for _, dim in means})
-        head = f"[bold]Kept of {metric} at {dims[-1]} dimensions[/bold]"
-        out.print(f"{head} · {escape(title)} · mean of {escape(' '.join(names))}")
-        for group in dict.fromkeys(group for group, _ in means):
-            full = means[group, dims[-1]]
-            shares = [f"{100 * means[group, dim] / full:.1f}%" if full else "–" for dim in dims]
-            cells = [f"{dim}: {share}" for dim, share in zip(dims, shares, strict=True)]
-            out.print(f"  {group}  {'   '.join(cells)}", highlight=False)
-        out.print()
 
 
 def print_averages(means: Sequence[Mean], suites: Sequence[Suite] = ()) -> None:

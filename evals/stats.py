@@ -4,7 +4,7 @@ Shapes: q queries, g groups (clusters), m metrics, s resamples.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from statistics import NormalDist
 from typing import Any, NamedTuple, TypeVar
@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float, Float64, Int, UInt8
 
-K = TypeVar("K")
+K = TypeVar("K", bound=Hashable)
 FLOOR = 0.003  # drops of 0.3 points and less are nobody's regression
+GRID = 2.0**32  # sums are whole multiples of 1 / GRID: their totals are exact up to 2^21, however a matmul adds them
 CHUNK = 64  # resamples drawn, and widened to float64, at once
 KEEP = 2**27  # bytes of resamples worth keeping for the next call; more are drawn again by every call
 
@@ -48,19 +49,19 @@ class Pair(NamedTuple):
 
 
 def cluster_bootstrap(
-    values: Mapping[str, Float[np.ndarray, "q"]],
+    values: Mapping[K, Float[np.ndarray, "q"]],
     groups: Int[np.ndarray, "q"],
     *,
     seed: int = 0,
     resamples: int = 2000,
     level: float = 0.95,
-) -> dict[str, Interval | None]:
+) -> dict[K, Interval | None]:
     """Percentile intervals of the mean of each metric, whole groups resampled with replacement.
 
     A resample of groups has as many groups as the data but not as many queries, so its mean is the ratio of its sum
     to its count. The groups drawn depend on (number of groups, seed, resamples) only: all metrics, dimensions and
     languages with as many images share them. With fewer than two groups there is nothing to vary: no interval (None)
-    rather than one of width zero. The result is equal bit for bit in every call.
+    rather than one of width zero. The result is equal bit for bit in every call, whatever else is asked in it.
     """
     labels, group = np.unique(groups, return_inverse=True)
     if len(labels) < 2:
@@ -94,7 +95,8 @@ def paired_means(parts: Sequence[Pair], *, seed: int = 0, resamples: int = 2000)
     """As `paired_bootstrap`, of the plain mean over parts, such as languages, in which a group is drawn as a whole.
 
     Groups of the same number are the same image: a resample has it equally often in every part, and a permutation swaps the
-    runs in all parts at once. Wins, losses and ties are counted over all parts. Resamples that leave a part empty are left out.
+    runs in all parts at once. Wins, losses and ties are counted over all parts. Resamples that leave a part empty are left out;
+    when these are more than half, there is no interval and no p.
     """
     names = list(parts[0].a)
     if any(part.a.keys() != set(names) or part.b.keys() != set(names) for part in parts):
@@ -107,6 +109,8 @@ def paired_means(parts: Sequence[Pair], *, seed: int = 0, resamples: int = 2000)
         return plain
     means = np.mean([_resampled_means(*part, len(labels), seed, resamples) for part in zip(changes, groups, strict=True)], axis=0)
     means = means[np.isfinite(means).all(axis=1)]
+    if len(means) < resamples / 2:
+        return plain
     p = _sign_flips(_shares(changes, groups, len(labels)), seed, resamples)
     return {
         name: plain[name]._replace(**spread(column), p=float(chance))
@@ -137,22 +141,23 @@ def holm(p: Mapping[K, float]) -> dict[K, float]:
 
 def _unvaried(parts: Sequence[Pair], name: str) -> Difference:
     """The value and the counts. It is summed exactly: the difference of the runs' means, whatever the order of the queries."""
-    value, counts = 0.0, dict.fromkeys((1, -1, 0), 0)
+    values, counts = [], dict.fromkeys((1, -1, 0), 0)
     for part in parts:
         a, b = part.a[name], part.b[name]
         if len(a) == 0:
             raise ValueError("the change over no queries")
-        value += math.fsum([*b.tolist(), *(-a).tolist()]) / len(a) / len(parts)
+        values.append(math.fsum([*b.tolist(), *(-a).tolist()]) / len(a))
         for sign in counts:
             counts[sign] += int((np.sign(b - a) == sign).sum())
-    return Difference(value, None, None, None, None, counts[1], counts[-1], counts[0], None)
+    return Difference(math.fsum(values) / len(values), None, None, None, None, counts[1], counts[-1], counts[0], None)
 
 
 def _resampled_means(
     values: Float[np.ndarray, "q m"], group: Int[np.ndarray, "q"], n_groups: int, seed: int, resamples: int
 ) -> Float64[np.ndarray, "s m"]:
     columns = [np.ones(len(group)), *values.T]
-    sums = np.stack([np.bincount(group, weights=column, minlength=n_groups) for column in columns], axis=1)
+    per_group = np.stack([np.bincount(group, weights=column, minlength=n_groups) for column in columns], axis=1)
+    sums: np.ndarray = np.round(per_group * GRID) / GRID
     totals = np.concatenate([times.astype(np.float64) @ sums for times in resamples_of(n_groups, seed, resamples)])
     with np.errstate(invalid="ignore"):  # NaN where none of these groups was drawn
         means: np.ndarray = totals[:, 1:] / totals[:, :1]
@@ -182,6 +187,30 @@ def _sign_flips(shares: Float64[np.ndarray, "g m"], seed: int, flips: int) -> Fl
         beyond += (np.abs((2.0 * signs - 1.0) @ shares) >= reached).sum(axis=0)
     p: np.ndarray = (beyond + 1) / (flips + 1)
     return p
+
+
+def stratified_bootstrap(
+    values: Float[np.ndarray, "q"],
+    strata: Int[np.ndarray, "q"],
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+    level: float = 0.95,
+) -> Interval | None:
+    """Percentile interval of the mean over strata of their means, each stratum resampled within itself.
+
+    A stratum of one query does not vary; where none has more there is no interval (None).
+    """
+    if np.bincount(strata).max(initial=0) < 2:
+        return None
+    rng = np.random.Generator(np.random.PCG64(seed))
+    labels, sizes = np.unique(strata, return_counts=True)
+    total = np.zeros(resamples)
+    for label, size in zip(labels, sizes, strict=True):
+        distinct, counts = np.unique(values[strata == label], return_counts=True)  # draws differ by how often each value comes
+        total += rng.multinomial(size, counts / size, size=resamples) @ distinct / size
+    low, high = np.quantile(total / len(labels), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
 
 
 def resamples_of(n_groups: int, seed: int, resamples: int) -> Iterator[UInt8[np.ndarray, "s g"]]:

@@ -35,7 +35,7 @@ class Average(Row):
     score, the plain mean over its subsets.
     """
 
-    metric: Annotated[str, Field(pattern=r"^(R@\d+|MRR|nDCG@10)$")] = "R@5"
+    metric: Annotated[str, Field(pattern=r"^(R@\d+|MRR|nDCG@10|acc@[15]|mean_per_class_recall|mAP)$")] = "R@5"
     of: Annotated[tuple[Annotated[str, Field(pattern=_MEMBER)], ...], Field(strict=False, min_length=1)]
 
     @property

@@ -144,6 +144,7 @@ def _data(run: Run, subset: str, folder: Path | None) -> ImageText:
     given = folder or (Path(config["data"]) if config["data"] else None)
     options = Options(data=given, subsets=subset, limit=config["limit"], allow_subset=config["allow_subset"])
     data = load_parts(Benchmark(**config["row"]), options).subsets[subset]
+    assert isinstance(data, ImageText)  # as its task says
     if content_hash(data) != run.manifest["data"][subset]["content"]:
         raise NotComparableError(
             f"{run.path}: the data of {run.manifest['benchmark']} {subset} at hand is not what was measured. "
@@ -170,7 +171,7 @@ def _sides(data: ImageText, direction: str) -> tuple[Side, Side, list[np.ndarray
 def _stored(store: Store, encoder: Recorded, side: Side) -> np.ndarray:
     if missing := store.missing(encoder, side):
         raise MissingError(
-            f"{store.root}: {len(missing):,} of {len(side):,} {side.kind}s by {encoder.name} are not stored. "
+            f"{store.root}: {len(missing):,} of {len(set(side.hashes)):,} {side.kind}s by {encoder.name} are not stored. "
             f"Run the evaluation again with --store {store.root}, or name the store that has them."
         )
     return store.embed(encoder, side).rows

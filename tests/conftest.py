@@ -9,6 +9,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from jina_clip import ClipConfig, JinaCLIP
+from tests.api_service import service, waits  # noqa: F401 - fixtures for every file
 from tests.hub import hub  # noqa: F401 - a fixture for every file
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -49,6 +49,13 @@ def scores(better: Sequence[int] | np.ndarray, *, direction: str = "t2i", dim: i
     return Scores(direction, dim, values, vars(ranks), ids, [f"i{g}" for g in groups], GALLERY, 0.0)
 
 
+def lost(n: int, of: int = 1000) -> np.ndarray:
+    """All found at the first place but n, each of another image."""
+    better = np.zeros(of, dtype=np.int64)
+    better[: 2 * n : 2] = 50
+    return better
+
+
 def record(root: Path, cells: Mapping[str, list[Scores]], **manifest: Any) -> Path:
     """Write a record of these subsets."""
     data = {subset: {"content": subset} for subset in cells}

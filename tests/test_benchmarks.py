@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in ("__init__", "harness"))
 TOYS = {
     "crossmodal": (["--small", "--languages", "1"], []),
+    "sweep": (["--small", "--rounds", "1"], []),
     "multilingual": (["--small", "--images", "12", "--languages", "2", "--width", "80", "--rounds", "2"], ["clip_benchmark"]),
     "startup": (["--only", "tiny", "--small", "--rounds", "1"], ["transformers"]),
 }

@@ -92,6 +92,7 @@ def test_queries_are_paired_by_id_and_not_by_place(tmp_path: Path) -> None:
 
 def test_a_name_means_the_newest_whole_record_that_was_scored_so(tmp_path: Path) -> None:
     old = record(tmp_path, [1, 0, 0, 1], dim=[4] * 4)
+    old = old.rename(old.with_name("20260101T000000Z-00000000"))  # not in the second of the next one
     new = record(tmp_path, [1, 0, 0, 1])
     record(tmp_path, [1, 0, 0, 1], benchmark="toy.partial", partial={"limit": 2})
     ((a, b),) = matched(operand("m@4"), operand("m"), tmp_path)
@@ -194,14 +195,16 @@ def test_names_are_text_in_every_view(tmp_path: Path) -> None:
     assert r"x\|y&lt;b&gt;\[red\]@8" in (tmp_path / "c.md").read_text()
 
 
-def scored(root: Path, score: np.ndarray, gold: np.ndarray) -> Path:
-    n = len(score)
+def of_mteb(root: Path, **own: np.ndarray) -> Path:
+    """A record of one subset of an mteb task, with its own columns: `value`, or `score` and `gold`."""
+    n = len(next(iter(own.values())))
     table = {"subset": ["s"] * n, "direction": ["test"] * n, "dim": [8] * n, "precision": ["float32"] * n}
     ids = [str(i) for i in range(n)]
-    table |= {"query_id": ids, "group_id": ids, "score": score, "gold": gold}
-    kinds = {k: "float64" if k in ("score", "gold") else "int32" if k == "dim" else "string" for k in table}
-    line = MetricLine("s", "test", 8, "float32", "cosine_spearman", None, 0.5, None, None, n, 0, 0.0)
-    manifest = {"benchmark": "mteb.STS", "model": "m", "partial": None, "data": {"s": {"content": "c"}}}
+    table |= {"query_id": ids, "group_id": ids, **own}
+    kinds = {k: "float64" if k in own else "int32" if k == "dim" else "string" for k in table}
+    line = MetricLine("s", "test", 8, "float32", "main", None, 0.5, None, None, n, 0, 0.0)
+    manifest = {"benchmark": "mteb.T", "model": "m", "partial": None, "data": {"s": {"content": "c"}}}
+    manifest |= {"mteb": {"query_metric": "ndcg_at_10"}}
     return write_run(root, manifest=manifest, metrics=[line], queries=table, columns=kinds)
 
 
@@ -209,7 +212,7 @@ def test_pairs_compare_by_spearman(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     gold = rng.integers(0, 6, 300) / 5
     a, b = gold + rng.standard_normal(300), gold + 0.5 * rng.standard_normal(300)
-    records = scored(tmp_path, a, gold), scored(tmp_path, b, gold)
+    records = of_mteb(tmp_path, score=a, gold=gold), of_mteb(tmp_path, score=b, gold=gold)
     (change,) = compare(matched(*(operand(str(path)) for path in records), tmp_path))
     assert (change.metric, change.primary) == ("spearman", True)
     assert (change.a, change.b) == pytest.approx((spearmanr(a, gold).statistic, spearmanr(b, gold).statistic))
@@ -217,7 +220,7 @@ def test_pairs_compare_by_spearman(tmp_path: Path) -> None:
     assert change.difference.lower is not None and change.difference.lower > 0
     assert change.difference.p == pytest.approx(1 / 2001)
     assert change.difference.wins > change.difference.losses
-    other = scored(tmp_path, b, gold[::-1].copy())
+    other = of_mteb(tmp_path, score=b, gold=gold[::-1].copy())
     assert "gold scores" in refusal(records[0], other)
 
 
@@ -235,6 +238,15 @@ def test_the_interval_of_a_spearman_change_is_that_of_resampled_pairs() -> None:
     assert constant.interval is None and constant.p is None
 
 
+def test_queries_of_an_mteb_task_compare_by_their_one_metric(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random((2, 50))
+    records = [of_mteb(tmp_path, value=value) for value in values]
+    (change,) = compare(matched(*(operand(str(path)) for path in records), tmp_path))
+    assert (change.metric, change.direction, change.primary) == ("ndcg_at_10", "test", True)
+    assert change.difference.value == pytest.approx(values[1].mean() - values[0].mean())
+    assert change.p_holm == change.difference.p
+
+
 def test_a_record_without_queries_cannot_be_paired(tmp_path: Path) -> None:
-    paths = [scored(tmp_path, np.zeros(0), np.zeros(0)) for _ in range(2)]
+    paths = [of_mteb(tmp_path, score=np.zeros(0), gold=np.zeros(0)) for _ in range(2)]
     assert "no queries of m@8 were kept" in refusal(*paths)

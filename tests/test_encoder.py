@@ -1,5 +1,6 @@
 """The jina-clip encoder reads ahead without changing a row, and its fingerprint tells what can."""
 
+import importlib.metadata
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from evals.encoders import jina
-from evals.encoders.jina import JinaEncoder
+from evals.encoders.jina import JinaEncoder, _kernels
 from evals.run import app
 from evals.schema import ConfigError, MissingError, Side, StreamingEncoder
 from evals.store import SHARD_CHARACTERS, Store
@@ -135,6 +136,18 @@ def test_an_encoder_counts_the_texts_that_it_cuts() -> None:
     side = texts(["two red circles", "two red circles and a blue star at the top left of a small picture", "a"])
     lengths = [len(ids) for ids in short.model.tokenize(list(side.items))]
     assert short.truncated(side) == sum(length > 9 for length in lengths) == 1
+
+
+def test_the_fingerprint_tells_torch_s_work_from_that_of_the_triton_kernels(monkeypatch) -> None:
+    assert encoder().fingerprint["kernels"] == "torch"
+    monkeypatch.setattr(importlib.metadata, "version", lambda package: "3.9" if package == "triton" else "")
+    assert (_kernels("cpu"), _kernels("cuda:1")) == ("torch", "triton-3.9")
+
+    def gone(package: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", gone)
+    assert _kernels("cuda") == "torch"
 
 
 def test_the_fingerprint_follows_the_code_of_the_model_but_not_its_comments(tmp_path, monkeypatch):

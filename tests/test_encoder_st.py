@@ -105,6 +105,27 @@ def test_text_rows_are_the_library_s_in_order(text_model):
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
 
 
+def lighter(folder: Path, dropped: str) -> None:
+    """Save the model's weights without those whose name holds `dropped`."""
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "model.safetensors"
+    weights = {name: value for name, value in load_file(file).items() if dropped not in name}
+    save_file(weights, file, metadata={"format": "pt"})
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused_and_not_filled_up_at_random(copied):
+    lighter(copied, "layer.0.intermediate")
+    with pytest.raises(InvalidError, match=r"lacks encoder.layer.0.intermediate.dense.bias \(2 weights are missing\)"):
+        encoder(copied).encode(text_side(WORDS))
+
+
+def test_a_checkpoint_without_a_pooler_is_whole(copied):
+    whole = encoder(copied).encode(text_side(WORDS))
+    lighter(copied, "pooler")
+    np.testing.assert_array_equal(encoder(copied).encode(text_side(WORDS)), whole)
+
+
 def test_a_role_picks_the_prompt(text_model):
     model = encoder(text_model)
     plain, query = model.encode(text_side(WORDS)), model.encode(text_side(WORDS, "query"))

@@ -18,6 +18,9 @@ MAY_SEE = {
     "evals.threads": set(),
     "evals.counting": {"evals.threads"},
     "evals.ranks": {"evals.counting", "evals.threads"},
+    "evals.precision": CORE,
+    "evals.rescore": {"evals.counting", "evals.ranks"},
+    "evals.sweep": {"evals.counting", "evals.metrics", "evals.precision", "evals.ranks", "evals.rescore", "evals.threads"},
     "evals.search": {"evals.counting", "evals.threads"},
     "evals.metrics": {"evals.counting", "evals.ranks", "evals.threads"},
     "evals.records": {"evals.schema", "evals.files"},
@@ -45,7 +48,9 @@ MAY_SEE = {
     "evals.data": {*CORE, "evals.data"},
     "evals.data.__main__": {"evals"},
     "evals.data.prepare": {*CORE, "evals.data", "evals.catalog", "evals.files"},
-    "evals.tasks": {*CORE, "evals.counting", "evals.metrics", "evals.ranks", "evals.stats", "evals.tasks"},
+    "evals.modality_gap": {"evals.counting", "evals.metrics", "evals.tasks.fusion"},
+    "evals.tasks.probes": {*CORE, "evals.ranks", "evals.search"},
+    "evals.tasks": {*CORE, "evals.counting", "evals.metrics", "evals.ranks", "evals.stats", "evals.sweep", "evals.tasks"},
     "evals.encoders": {*CORE, "evals.encoders"},
     "evals.encoders.jina": {*CORE, "evals.encoders", "jina_clip"},
     "evals.store": {*CORE, "evals.files"},
@@ -62,8 +67,20 @@ MAY_SEE = {
         "evals.stats",
         "evals.suites",
     },
+    "evals.regress.shuffled": {*CORE, "evals.catalog", "evals.options", "evals.run", "evals.store", "evals.tasks"},
 }
-HEAVY = {"torch", "transformers", "datasets", "mteb", "pandas", "matplotlib", "open_clip", "huggingface_hub"}
+LIGHT = (
+    "evals.records",
+    "evals.catalog",
+    "evals.stats",
+    "evals.metrics",
+    "evals.queries",
+    "evals.selection",
+    "evals.comparison",
+    "evals.regress.runs",
+    "evals.report.__main__",
+)
+HEAVY = set("torch transformers datasets mteb pandas matplotlib open_clip huggingface_hub sklearn clip_benchmark jinja2".split())
 
 
 def modules() -> dict[str, Path]:
@@ -122,6 +139,15 @@ def test_imports_run_downhill(module):
         "evals.report.__main__",
     ],
 )
+def commands() -> list[str]:
+    """Everything that `python -m` runs."""
+    found = (
+        name for name, path in modules().items() if name.startswith("evals.") and "exit_with(app)" in path.read_text("utf-8")
+    )
+    return sorted(name.removesuffix(".__main__") for name in found if name != "evals.cli")
+
+
+@pytest.mark.parametrize("module", [*commands(), *LIGHT])
 def test_heavy_packages_are_imported_where_they_are_used(module):
     code = f"import sys, {module}; print(sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -129,12 +155,13 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
 
 
 @pytest.mark.parametrize("module", ["evals.run", "evals.mrl_sweep", "evals.compare", "evals.report", "evals.dashboard"])
+@pytest.mark.parametrize("module", commands())
 def test_help_answers_in_under_a_second(module):
-    """Best of three: the machine may be busy, the import may not be slow."""
+    """In one of five tries: the machine may be busy, the import may not be slow."""
     times = []
-    for _ in range(3):
+    while len(times) < 5 and min(times, default=9.0) >= 1:
         start = time.perf_counter()
         done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True, cwd=ROOT)
         times.append(time.perf_counter() - start)
-    assert "--json" in done.stdout
+        assert "--help" in done.stdout
     assert min(times) < 1, times

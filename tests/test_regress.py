@@ -1,30 +1,20 @@
 """The gate: what regressed fails, what held passes, and what is incomplete is never a pass."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from evals.records import MANIFEST, METRICS, MetricLine, read_run
-from evals.regress import runs as regress_runs
-from evals.regress.__main__ import app
-from evals.regress.baselines import BASELINES
+from evals.records import METRICS, MetricLine, read_run
 from evals.regress.gate import judge
-from evals.regress.gates import Gate, gate_of, read_gates
+from evals.regress.gates import Gate, read_gates
 from evals.regress.verdict import Change, Verdict
-from evals.schema import ConfigError
 from evals.stats import holm
-from tests.regress_records import again, record, scores
-from tests.test_records import rewrite_manifest, rewrite_metrics
+from tests.regress_records import lost, record, scores
+from tests.test_records import rewrite_metrics
 
-CI = next((BASELINES / "ci").glob("scenes/tiny/*"))
 RULES = [Gate(name="toy", match="*", floor=0.003, primary=("R@1",), correction="none")]
 HOLM = [Gate(name="toy", match="*", floor=0.003, primary=("R@1",), correction="holm")]
 
@@ -36,19 +26,6 @@ def compare(old: Path, new: Path, gates: list[Gate] = RULES) -> Verdict:
 def only(verdict: Verdict, metric: str = "R@1", subset: str = "en", dim: int = 8) -> Change:
     (found,) = [c for c in verdict.changes if (c.metric, c.subset, c.dim) == (metric, subset, dim)]
     return found
-
-
-def gate(*arguments: object, **environment: str) -> tuple[int, dict[str, Any]]:
-    """The command on `ci`, in this process: exit code and JSON."""
-    done = CliRunner().invoke(app, ["--json", *map(str, arguments)], env={"GITHUB_STEP_SUMMARY": None, **environment})
-    return done.exit_code, json.loads(done.stdout)
-
-
-def lost(n: int, of: int = 1000) -> np.ndarray:
-    """All found at the first place but n, each of another image."""
-    better = np.zeros(of, dtype=np.int64)
-    better[: 2 * n : 2] = 50
-    return better
 
 
 # --- judgements
@@ -183,7 +160,7 @@ def test_a_correlation_over_pairs_is_judged_by_the_floor_alone(tmp_path):
     [
         ({"data": {"en": {"content": "other"}}}, 4, "the data of en is not that of"),
         ({"partial": {"limit": 10}}, 3, "a partial run"),
-        ({"status": "running"}, 3, "a partial run"),
+        ({"status": "running"}, 3, "its status is"),
     ],
 )
 def test_other_data_and_partial_runs_are_refused(tmp_path, manifest, code, message):
@@ -230,9 +207,16 @@ def test_a_metric_that_its_queries_do_not_make_is_found(tmp_path, metric):
 
 
 def test_ranks_below_chance_are_found(tmp_path):
-    """A flipped sign: the document is always last. Among 100, chance would find it at R@10 for every tenth query."""
+    """A flipped sign: the document is always last. In a random order its mean rank would be 50.5."""
     path = record(tmp_path / "a", {"en": [scores(np.full(1000, 99))]})
-    assert "below chance" in compare(path, path).problems[0].message
+    assert "worse than chance" in compare(path, path).problems[0].message
+
+
+def test_a_model_at_chance_is_sound(tmp_path):
+    """Not one of 1,000 queries is first, and that is no fault: one was to be expected."""
+    better = np.random.default_rng(0).integers(1, 100, 1000)
+    path = record(tmp_path / "a", {"en": [scores(better)]})
+    assert compare(path, path).exit_code == 0
 
 
 def test_a_sweep_that_disagrees_with_its_plain_run_is_found(tmp_path):
@@ -242,133 +226,3 @@ def test_a_sweep_that_disagrees_with_its_plain_run_is_found(tmp_path):
     agreed = record(tmp_path / "b", {"en": [scores(lost(20))]})
     record(tmp_path / "b", {"en": [scores(lost(20)), scores(lost(30), dim=4)]}, config={"dims": [8, 4]})
     assert compare(agreed, agreed).exit_code == 0
-
-
-# --- the baseline of this repository
-
-
-def test_an_equal_record_passes_ci(tmp_path):
-    again(CI, tmp_path)
-    code, verdict = gate("--baseline", "ci", "--results", tmp_path)
-    assert (code, verdict["verdict"], verdict["problems"]) == (0, "passed", [])
-
-
-def test_half_a_point_in_one_language_fails_ci(tmp_path):
-    again(CI, tmp_path, miss={("de", "t2i"): 5})
-    code, verdict = gate("--baseline", "ci", "--results", tmp_path)
-    regressed = {(m["subset"], m["direction"], m["metric"]) for m in verdict["metrics"] if m["judgement"] == "regressed"}
-    assert code == 1 and ("de", "t2i", "R@1") in regressed and not any(subset == "fr" for subset, _, _ in regressed)
-
-
-def test_half_a_point_in_every_language_fails_ci(tmp_path):
-    languages = ("en", "de", "fr", "es", "zh", "ar")
-    again(CI, tmp_path, miss={(language, "t2i"): 5 for language in languages} | {(language, "i2t"): 3 for language in languages})
-    code, verdict = gate("--baseline", "ci", "--results", tmp_path)
-    regressed = {(m["subset"], m["direction"], m["metric"]) for m in verdict["metrics"] if m["judgement"] == "regressed"}
-    assert code == 1 and {("mean", "t2i", "R@1"), ("mean", "i2t", "R@1")} <= regressed
-
-
-def test_a_missing_language_fails_ci(tmp_path):
-    again(CI, tmp_path, drop=["zh"])
-    code, verdict = gate("--baseline", "ci", "--results", tmp_path)
-    assert code == 3 and "zh missing" in verdict["problems"][0]["message"]
-
-
-def test_no_run_at_all_and_a_partial_one_fail_ci(tmp_path):
-    assert gate("--baseline", "ci", "--results", tmp_path)[0] == 3
-    partial = again(CI, tmp_path, benchmark="scenes.partial", partial={"limit": 3})
-    code, verdict = gate("--baseline", "ci", "--results", tmp_path)
-    assert code == 3 and "partial runs only" in verdict["problems"][0]["message"]
-    assert gate("--baseline", "ci", "--runs", partial)[0] == 3
-
-
-def test_nan_and_unreadable_runs_fail_ci(tmp_path):
-    nan = again(CI, tmp_path / "nan")
-    text = (nan / METRICS).read_text()
-    value = json.loads(text.split("\n")[0])["value"]
-    rewrite_metrics(nan, text.replace(f'"value": {value}', '"value": NaN', 1))
-    assert gate("--baseline", "ci", "--results", tmp_path / "nan")[0] == 3
-    cut = again(CI, tmp_path / "cut")
-    (cut / "queries.parquet").write_bytes((cut / "queries.parquet").read_bytes()[:-9])
-    assert gate("--baseline", "ci", "--runs", cut)[0] == 3
-    again(CI, tmp_path / "late")
-    interrupted = again(CI, tmp_path / "late")
-    (interrupted / MANIFEST).unlink()
-    later = interrupted.rename(interrupted.with_name("29990101T000000Z-00000000"))
-    code, verdict = gate("--baseline", "ci", "--results", tmp_path / "late")
-    assert code == 3 and str(later) in verdict["problems"][0]["message"]
-
-
-def test_a_broken_baseline_and_runs_it_does_not_know_are_no_pass(tmp_path):
-    broken = shutil.copytree(CI, tmp_path / "base" / "scenes" / "tiny" / CI.name)
-    rewrite_manifest(broken, checksum="0")
-    badge = tmp_path / "badge.json"
-    assert gate("--baseline", tmp_path / "base", "--runs", CI, "--badge", badge)[0] == 3
-    assert json.loads(badge.read_text())["message"] == "invalid"
-    other = record(tmp_path / "x", {"en": [scores(lost(0))]})
-    assert gate("--baseline", "ci", "--runs", CI, "--runs", other)[0] == 4
-
-
-def test_names_that_mean_nothing_are_usage_errors(tmp_path):
-    assert gate("--baseline", "cj")[0] == 2
-    assert gate()[0] == 2
-    file = tmp_path / "gates.yaml"
-    file.write_text('"x": {match: "flickr", floor: 0.1, primary: ["R@1"]}')
-    assert gate("--baseline", "ci", "--runs", CI, "--gates", file)[0] == 2
-    with pytest.raises(ConfigError, match="Give one of them"):
-        regress_runs.read_given([CI, CI])
-
-
-def test_the_first_gate_that_fits_judges():
-    assert gate_of("scenes", read_gates()).name == "scenes" and gate_of("mteb:STS", read_gates()).name == "default"
-
-
-# --- baselines
-
-
-def test_setting_a_baseline_replaces_the_record_and_keeps_the_history(tmp_path, monkeypatch):
-    monkeypatch.setattr("evals.regress.baselines.BASELINES", tmp_path / "baselines")
-    results = tmp_path / "runs"
-    for i in range(2):
-        path = record(results, {"en": [scores(lost(i))]}, model="org/m|x")
-        done = CliRunner().invoke(app, ["baseline", "set", "mine", "--why", f"reason {i}", "--results", str(results)])
-        assert done.exit_code == 0, done.output
-        path.rename(path.with_name(f"2000010{i}T000000Z-00000000"))  # older than what follows
-    place = tmp_path / "baselines" / "mine"
-    (kept,) = place.glob("toy/*/*")
-    lines = [json.loads(line) for line in (place / "history.jsonl").read_text().splitlines()]
-    assert read_run(kept).manifest["model"] == "org/m|x" and kept.name == lines[1]["new"]
-    assert [line["why"] for line in lines] == ["reason 0", "reason 1"]
-    assert (lines[0]["old"], lines[1]["old"]) == (None, lines[0]["new"]) and lines[0]["who"]
-    shown = CliRunner().invoke(app, ["baseline", "show", str(place), "--json"])
-    assert json.loads(shown.stdout)["history"] == lines
-
-
-def test_a_partial_or_unsound_record_does_not_become_a_baseline(tmp_path):
-    record(tmp_path / "a", {"en": [scores(lost(0))]}, partial={"limit": 3})
-    reversed_ranks = record(tmp_path / "b", {"en": [scores(np.full(100, 99))]})
-    for arguments in (["--results", tmp_path / "a"], ["--runs", reversed_ranks], ["--results", tmp_path / "none"]):
-        done = CliRunner().invoke(app, ["baseline", "set", "never", "--why", "x", *map(str, arguments)])
-        assert done.exit_code == 3, done.output
-    assert not (BASELINES / "never").exists()
-
-
-# --- speed
-
-
-def test_the_gate_answers_in_two_seconds_on_500_runs_without_torch(tmp_path):
-    path = again(CI, tmp_path, miss={("en", "t2i"): 20})
-    for i in range(499):
-        shutil.copytree(path, path.with_name(f"2001{i:04}T000000Z-00000000"))
-    code = (
-        "import sys; from evals.regress.__main__ import app\n"
-        "try: app(sys.argv[1:])\n"
-        "finally: print(sorted({'torch', 'transformers', 'mteb'} & set(sys.modules)))"
-    )
-    before = os.times()
-    command = [sys.executable, "-c", code, "--baseline", "ci", "--results", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    after = os.times()
-    assert done.returncode == 1 and done.stdout.strip().endswith("[]"), done.stderr
-    # of the processor, not of the clock: the machine may be busy
-    assert after.children_user + after.children_system - before.children_user - before.children_system < 2

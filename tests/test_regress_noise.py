@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from evals.catalog import ModelRef, benchmarks
+from evals.evaluate import Parts
 from evals.queries import PerQuery
-from evals.regress import noise
+from evals.regress import noise, shuffled
 from evals.regress.__main__ import app
-from evals.schema import InvalidError
+from evals.schema import EvalError, InvalidError
 from tests.regress_records import record, scores
+from tests.toys import HashEncoder, image_text
 
 
 def repeat(values: list[float]) -> PerQuery:
@@ -43,6 +46,7 @@ def test_the_floor_is_twice_the_spread_rounded_up(tmp_path, monkeypatch):
         return next(made)
 
     monkeypatch.setattr(noise, "_evaluate", evaluated)
+    monkeypatch.setattr(noise, "shuffled_ranks", lambda *_: [])
     done = CliRunner().invoke(app, ["--noise", "2", "--model", "tiny", "--json", "--out", str(tmp_path / "noise.json")])
     found = json.loads(done.stdout)
     assert done.exit_code == 0 and json.loads((tmp_path / "noise.json").read_text()) == found
@@ -50,14 +54,29 @@ def test_the_floor_is_twice_the_spread_rounded_up(tmp_path, monkeypatch):
     assert len({condition for _, condition in seen}) == 2  # passes of other sizes
 
 
-@pytest.mark.parametrize("exit_code", [3, 5])
-def test_a_failing_evaluation_ends_with_its_reason(tmp_path, exit_code):
-    from evals.schema import EvalError
-
-    name, model = ("scenes", tmp_path) if exit_code == 3 else ("flickr8k", "tiny")
-    (tmp_path / "config.json").write_text("{")
+@pytest.mark.parametrize(("benchmark", "exit_code"), [("no-such-row", 2), ("flickr8k", 5)])
+def test_a_failing_evaluation_ends_with_its_reason(tmp_path, benchmark, exit_code):
     with pytest.raises(EvalError, match="failed with") as error:
-        noise._evaluate(
-            noise.Case(name, str(model), tmp_path / "none" if exit_code == 5 else None), noise.CONDITIONS[0], tmp_path
-        )
+        noise._evaluate(noise.Case(benchmark, "tiny", tmp_path / "none"), noise.CONDITIONS[0], tmp_path)
     assert error.value.exit_code == exit_code
+
+
+def test_mixed_up_pairs_rank_by_chance_and_right_pairs_do_not(tmp_path, monkeypatch):
+    """An encoder that knows the answer: captions of an image have the row of the image."""
+    data = image_text([i // 2 for i in range(400)])
+    row = benchmarks()["flickr8k"]
+    rows = np.random.default_rng(0).standard_normal((200, 16)).astype(np.float32)
+
+    class Knowing(HashEncoder):
+        def encode(self, side):
+            return rows if side.kind == "image" else rows[data.image_of_text]
+
+    monkeypatch.setattr(shuffled, "benchmarks", lambda: {"toy": row})
+    monkeypatch.setattr("evals.run.build_encoder", lambda ref, options: Knowing(16))
+    monkeypatch.setattr("evals.run.load_parts", lambda row, options: Parts({"en": data}, None))
+    ref = ModelRef("toy", "jina_clip", tmp_path)
+    (found,) = shuffled.shuffled_ranks("toy", ref, None, tmp_path / "a")
+    assert found["chance"] and 0.4 < found["mean_rank_share"] < 0.6
+    monkeypatch.setattr(shuffled, "mixed_up", lambda data: data)
+    (found,) = shuffled.shuffled_ranks("toy", ref, None, tmp_path / "b")
+    assert not found["chance"] and found["mean_rank_share"] == pytest.approx(1 / 201)

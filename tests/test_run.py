@@ -133,8 +133,36 @@ def test_a_sweep_scores_every_dimension_from_one_encode(data, checkpoint, tmp_pa
     assert json.loads(swept.stdout)["runs"][0]["encoded"] == {"image": 0, "text": 0}
     assert [m for m in metrics(swept.stdout) if m["dim"] == 32] == metrics(plain.stdout)
     assert {m["dim"] for m in metrics(swept.stdout)} == {8, 16, 32}
-    table = run(*options, cwd=tmp_path, module="evals.mrl_sweep")
-    assert "Kept of R@1 at 32 dimensions" in table.stdout
+    told = json.loads(swept.stdout)["sweep"]
+    full = next(p for p in told if (p["dim"], p["direction"], p["metric"]) == (32, "t2i", "R@5"))
+    short = next(p for p in told if (p["dim"], p["direction"], p["metric"]) == (8, "t2i", "R@5"))
+    assert short["kept"] == short["value"] / full["value"] and short["bytes"] == 32
+    quantised = ("--precisions", "int8,binary", "--rescore", "10", "--figures", "figures", "--csv", "out/sweep.csv")
+    table = run(*options, *quantised, cwd=tmp_path, module="evals.mrl_sweep")
+    assert table.returncode == 0, table.stderr
+    for piece in ("R@1", "kept", "bytes", "binary+rescore10", "record: results/runs/", "not run (0 of 6 parts)"):
+        assert piece in table.stdout
+    assert len((tmp_path / "out" / "sweep.csv").read_text().splitlines()) == 1 + 3 * 5 * 2 * 2
+    drawn = sorted(tmp_path.glob("figures/*.png"))
+    assert len(drawn) == 6 and all(f"wrote figures/{path.name}" in table.stderr for path in drawn)
+    manifests = [json.loads(path.read_text()) for path in tmp_path.glob("results/runs/*/*/*/manifest.json")]
+    config = next(m["config"] for m in manifests if len(m["config"]["precisions"]) == 5)
+    assert "127" in config["calibration"]["int8"] and config["dims"] == [32, 16, 8]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--precisions", "int4"), "--precisions int4"),
+        (("--rescore", "100"), "--rescore: only int8 and binary"),
+        (("--precisions", "int8", "--benchmarks", "mteb:STSBenchmark"), "float32 only"),
+        (("--dims", "0"), "--dims: 0"),
+    ],
+)
+def test_a_sweep_that_cannot_be_meant_ends_with_2(arguments, message, tmp_path):
+    done = run(*arguments, cwd=tmp_path, module="evals.mrl_sweep")
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_shuffled_data_gives_the_same_metrics(data, checkpoint, tmp_path):

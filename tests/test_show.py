@@ -46,14 +46,6 @@ def test_the_table_has_a_row_a_subset_dimension_and_direction_with_intervals(out
     assert str(outcome.path) in text.replace("\n", "")
 
 
-def test_kept_is_the_ratio_of_means_over_subsets(outcome, page):
-    show.print_kept([outcome])
-    full = show.mean_over_subsets(outcome, "t2i", 8, "R@1")
-    share = show.mean_over_subsets(outcome, "t2i", 4, "R@1") / full
-    assert f"4: {100 * share:.1f}%   8: 100.0%" in page.getvalue()
-    assert "mean of en de" in page.getvalue()
-
-
 def test_the_json_holds_every_line_of_the_record(outcome):
     (run,) = show.as_json([outcome])["runs"]
     assert len(run["metrics"]) == 2 * 2 * 2 * 7

@@ -205,6 +205,11 @@ def test_a_language_weighs_as_much_as_another_whatever_its_size() -> None:
     assert paired_means([few, many])["x"].value == 0.5
 
 
+def test_parts_of_an_image_each_have_no_spread() -> None:
+    parts = [Pair({"x": np.zeros(2)}, {"x": np.ones(2)}, np.full(2, i)) for i in range(9)]
+    assert paired_means(parts)["x"] == Difference(1.0, None, None, None, None, 18, 0, 0, None)
+
+
 def test_holm_by_hand() -> None:
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
     assert holm({"a": 0.6, "b": 0.9}) == {"a": 1.0, "b": 1.0}

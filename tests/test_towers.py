@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.vision_tower import timm_eva
 from jina_clip import V1, V2, ClipConfig, JinaCLIP, TextConfig
 from jina_clip.attention import alibi_attention, alibi_slopes
 from jina_clip.layers import rope_1d, rope_2d
 from jina_clip.text import TextTower
 from jina_clip.vision import VisionTower
-from jina_clip.weights import expected_shapes, official_tensors, parameter_count
+from jina_clip.weights import expected_shapes, parameter_count
 from tests.conftest import GOLDEN, golden_config, official_config, word_tokenizer
 
 
@@ -88,37 +89,10 @@ def clip_config(**sizes) -> ClipConfig:
     ],
 )
 def test_vision_tower_equals_timm_eva(sizes):
-    from timm.models.eva import Eva
-
-    config = clip_config(**sizes).vision
+    whole = clip_config(**sizes)
+    config = whole.vision
     tower = randomised(VisionTower(config))
-    eva = Eva(
-        img_size=config.grid * config.patch_size,
-        patch_size=config.patch_size,
-        embed_dim=config.width,
-        depth=config.layers,
-        num_heads=config.width // config.head_width,
-        mlp_ratio=config.mlp_ratio,
-        num_classes=0,
-        global_pool="token",
-        qkv_fused=False,
-        swiglu_mlp=True,
-        scale_mlp=True,
-        scale_attn_inner=True,
-        use_rot_pos_emb=True,
-        ref_feat_shape=(config.pt_hw_seq_len,) * 2 if config.intp_freq else None,
-    ).eval()
-    names = {"mlp.w1": "mlp.fc1_g", "mlp.w2": "mlp.fc1_x", "mlp.w3": "mlp.fc2", "mlp.ffn_ln": "mlp.norm"}
-    names |= {"attn.inner_attn_ln": "attn.norm", "attn.q_bias": "attn.q_proj.bias", "attn.v_bias": "attn.v_proj.bias"}
-    state = {}
-    whole = {"vision_model." + name: tensor for name, tensor in tower.state_dict().items()}
-    for name, tensor in official_tensors(whole, clip_config(**sizes)):
-        for ours, theirs in {"vision_model.": "", **names}.items():
-            name = name.replace(ours, theirs)
-        state[name] = tensor
-    left = eva.load_state_dict(state, strict=False)
-    assert not left.unexpected_keys
-    assert not left.missing_keys
+    eva = timm_eva(whole, tower)
     pixels = torch.randn(2, 3, config.image_size, config.image_size, generator=torch.Generator().manual_seed(1))
     inside = config.grid * config.patch_size  # the rest is not seen
     with torch.inference_mode():

@@ -1,12 +1,13 @@
 """Where data comes from: LOAD maps the `data` key of a benchmark's row to the function that reads a subset."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any, TypeVar
 
 import numpy as np
 
-from evals.schema import ConfigError, ImageText, InvalidError, Source
+from evals.schema import ConfigError, Data, ImageText, InvalidError, LabeledImages, Source
 
 
 def _hub_captions(source: Source) -> dict[str, ImageText]:
@@ -33,31 +34,50 @@ def _scenes(source: Source) -> dict[str, ImageText]:
     return load_scenes(source)
 
 
-Load = Callable[[Source], dict[str, ImageText]]
+def _labeled_webdataset(source: Source) -> dict[str, LabeledImages]:
+    from evals.data.labeled_webdataset import load_labeled_webdataset
+
+    return load_labeled_webdataset(source)
+
+
+def _labeled_parquet(source: Source) -> dict[str, LabeledImages]:
+    from evals.data.labeled_parquet import load_labeled_parquet
+
+    return load_labeled_parquet(source)
+
+
+D = TypeVar("D", ImageText, LabeledImages)
+Load = Callable[[Source], Mapping[str, Data]]
 LOAD: dict[str, Load] = {
     "captions": _hub_captions,
     "hub_captions": _hub_captions,
     "hub_retrieval": _hub_retrieval,
     "hub_webdataset": _hub_webdataset,
+    "labeled_webdataset": _labeled_webdataset,
+    "labeled_parquet": _labeled_parquet,
     "scenes": _scenes,
 }
 
 
-def load(loader: str, source: Source) -> dict[str, ImageText]:
+def load(loader: str, source: Source) -> dict[str, Any]:
     """The subsets that `source` names: from its folder, in whatever layout, when it has one, else by LOAD[loader]."""
     if loader not in LOAD:
         raise ConfigError(f"No loader {loader!r} (`data` of a benchmark's row). Use one of {', '.join(LOAD)}.")
+    if source.folder is not None and source.prompts is not None:
+        from evals.data.class_folders import load_labeled
+
+        return load_labeled(source)
     if source.folder is not None and loader != "scenes":
         from evals.data.local import load_local
 
         return load_local(source)
-    return LOAD[loader](source)
+    return dict(LOAD[loader](source))
 
 
-def subset_of(data: ImageText, limit: int, seed: int = 0) -> ImageText:
-    """`limit` images with all their captions, chosen by seed and image id alone and kept in their order.
+def subset_of(data: D, limit: int, seed: int = 0) -> D:
+    """`limit` images with all their captions or their labels, chosen by seed and image id alone and kept in their order.
 
-    The choice does not depend on the order of the data, and a larger limit only adds images.
+    The choice does not depend on the order of the data, and a larger limit only adds images. Classes and prompts stay.
     All of `data` comes back unchanged when it has no more than `limit` images.
     """
     if limit < 1:
@@ -66,6 +86,17 @@ def subset_of(data: ImageText, limit: int, seed: int = 0) -> ImageText:
         return data
     by_chance = sorted(range(len(data.images)), key=lambda i: sha256(f"{seed}:{data.images.ids[i]}".encode()).digest())
     images = sorted(by_chance[:limit])
+    origin = {**data.origin, "limit": str(limit), "seed": str(seed)}
+    if isinstance(data, LabeledImages):
+        return _labelled(data, images, origin)
+    return _captioned(data, images, origin)
+
+
+def _labelled(data: LabeledImages, images: list[int], origin: dict[str, str]) -> LabeledImages:
+    return replace(data, images=data.images.select(images), labels=data.labels[images], origin=origin)
+
+
+def _captioned(data: ImageText, images: list[int], origin: dict[str, str]) -> ImageText:
     pairs = np.concatenate([np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1), data.also])
     pairs = pairs[np.isin(pairs[:, 1], images)]
     texts, first = np.unique(pairs[:, 0], return_index=True)
@@ -76,17 +107,24 @@ def subset_of(data: ImageText, limit: int, seed: int = 0) -> ImageText:
         texts=data.texts.select(texts.tolist()),
         image_of_text=pairs[first, 1],
         also=np.delete(pairs, first, axis=0),
-        origin={**data.origin, "limit": str(limit), "seed": str(seed)},
+        origin=origin,
     )
 
 
-def check_counts(data: ImageText, *, images: int, texts: int, allow_subset: bool, name: str) -> bool:
-    """Whether `data` is a part of what the row declares; InvalidError when it differs and `allow_subset` does not permit it."""
-    found = (len(data.images), len(data.texts))
-    if found == (images, texts):
+def check_counts(data: Data, *, allow_subset: bool, name: str, **declared: int) -> bool:
+    """Whether `data` is a part of what the row declares; InvalidError when it differs and `allow_subset` does not permit it.
+
+    `declared` has the names of `data.counts`. Classes are never a part.
+    """
+    found = data.counts
+    if all(found[kind] == count for kind, count in declared.items()):
         return False
-    what = f"{name}: {found[0]:,} images and {found[1]:,} texts, where the row declares {images:,} and {texts:,}"
-    if found[0] > images or found[1] > texts:
+    there = " and ".join(f"{found[kind]:,} {kind}" for kind in declared)
+    wanted = " and ".join(f"{count:,}" for count in declared.values())
+    what = f"{name}: {there}, where the row declares {wanted}"
+    if "classes" in found and found["classes"] != declared.get("classes"):
+        raise InvalidError(f"{what}. Another number of classes is another benchmark: check the folder and its class names.")
+    if any(found[kind] > count for kind, count in declared.items()):
         raise InvalidError(f"{what}. That is more than the benchmark has: check the split and the folder.")
     if not allow_subset:
         raise InvalidError(f"{what}. Complete the data, or pass --allow-subset to measure this part under its own key.")

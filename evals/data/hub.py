@@ -30,7 +30,7 @@ def load_hub_captions(source: Source) -> dict[str, ImageText]:
     places: dict[str, _Cell] = {}
     for subset in source.subsets:
         config = next((name for name in (subset, "default") if name in repo.configs), None) or only_config(repo)
-        table = _table(repo, config, source, subset)
+        table = table_of(repo, config, source, subset)
         if "split" in table.column_names:  # nlphuji/flickr30k keeps the Karpathy split in a column
             table = table.filter([value == source.split for value in table["split"].to_pylist()])
         ids = [
@@ -41,7 +41,7 @@ def load_hub_captions(source: Source) -> dict[str, ImageText]:
             for n, (image, captions) in enumerate(zip(ids, _captions(table, repo), strict=True))
         ]
         if not places.keys() >= set(ids):
-            column = _image_column(table, ids, repo)
+            column = image_column(table, ids, repo)
             for n, image in enumerate(ids):
                 places.setdefault(image, _Cell(column, n))
     return _measured("hub_captions", rows, places, repo, source)
@@ -59,9 +59,9 @@ def load_hub_retrieval(source: Source) -> dict[str, ImageText]:
     for subset in source.subsets:
         prefix = f"{subset}-" if f"{subset}-corpus" in repo.configs else ""
         qrels_config = f"{prefix}qrels" if prefix or "default" not in repo.configs else "default"
-        qrels = _table(repo, qrels_config, source, subset)
-        corpus = _table(repo, f"{prefix}corpus", source, subset)
-        queries = _table(repo, "query" if "query" in repo.configs else f"{prefix}queries", source, subset)
+        qrels = table_of(repo, qrels_config, source, subset)
+        corpus = table_of(repo, f"{prefix}corpus", source, subset)
+        queries = table_of(repo, "query" if "query" in repo.configs else f"{prefix}queries", source, subset)
 
         images_of: dict[str, dict[str, None]] = {}
         for query, image, score in zip(*(_column(qrels, name, repo) for name in ("query-id", "corpus-id", "score")), strict=True):
@@ -77,7 +77,7 @@ def load_hub_retrieval(source: Source) -> dict[str, ImageText]:
         if images_of:
             raise InvalidError(f"{repo.name}, qrels: text {next(iter(images_of))} is not among the queries. {CHECK_COMMIT}")
         rows[subset] = [Captioned(image, tuple(captions), f"{repo.name}, corpus") for image, captions in texts.items()]
-        column = _image_column(corpus, ids, repo)
+        column = image_column(corpus, ids, repo)
         for n, image in enumerate(ids):
             places.setdefault(image, _Cell(column, n))
     return _measured("hub_retrieval", rows, places, repo, source)
@@ -124,16 +124,17 @@ def _strings(value: Any, where: str) -> tuple[str, ...]:
     return captions
 
 
-def _image_column(table: Any, ids: Sequence[str], repo: Repo) -> Any:
-    """The stored bytes of the `image` column, undecoded."""
+def image_column(table: Any, ids: Sequence[str], repo: Repo, names: Sequence[str] = ("image",)) -> Any:
+    """The stored bytes of the first of the columns `names` that there is, undecoded."""
     import pyarrow.compute as pc
     import pyarrow.types as types
 
-    column = table["image"] if "image" in table.column_names else None
+    found = next((name for name in names if name in table.column_names), None)
+    column = table[found] if found else None
     if column is not None and types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
         column = pc.struct_field(column, "bytes")
     if column is None or not (types.is_binary(column.type) or types.is_large_binary(column.type)):
-        raise InvalidError(f"{repo.name}: no column `image` of encoded images among {', '.join(table.column_names)}.")
+        raise InvalidError(f"{repo.name}: no column `{names[0]}` of encoded images among {', '.join(table.column_names)}.")
     if column.null_count:
         first = column.is_null().to_pylist().index(True)
         raise InvalidError(f"{repo.name}: image {ids[first]!r} is empty. {CHECK_COMMIT}")
@@ -157,7 +158,7 @@ def _ids(table: Any, repo: Repo) -> list[str]:
     return ids
 
 
-def _table(repo: Repo, config: str, source: Source, subset: str) -> Any:
+def table_of(repo: Repo, config: str, source: Source, subset: str) -> Any:
     """All rows of a config, from the split asked for, or the one named like the subset, or the only one."""
     import pyarrow as pa
 

@@ -8,8 +8,9 @@ import os
 import struct
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -46,15 +47,41 @@ class Images(Sequence[Any]):
 
 def decode(data: bytes, name: str) -> Any:
     """The whole image in its stored mode; InvalidError when broken, too large or of another format."""
+    with _named(data, name):
+        image = _open(data)
+        image.load()
+    return image
+
+
+def pixel_size(images: Sequence[Any], index: int) -> tuple[int, int]:
+    """Width and height of an image as its header says; what is stored is not decoded for it. InvalidError as `decode`."""
+    if isinstance(images, Selection):
+        return pixel_size(images.items, images.indices[index])
+    if not isinstance(images, Images):
+        return images[index].size  # type: ignore[no-any-return] # rendered, not stored
+    data, name = images.read(index), images.names[index]
+    with _named(data, name):
+        return _open(data).size  # type: ignore[no-any-return]
+
+
+def _open(data: bytes) -> Any:
+    from PIL import Image
+
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        image = Image.open(BytesIO(data), formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    return image
+
+
+@contextmanager
+def _named(data: bytes, name: str) -> Iterator[None]:
+    """What Pillow says of bytes that are no image, as a message that names them."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with _OPENING, warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise Image.DecompressionBombError
-        image.load()
+        yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InvalidError(f"{name}: the image has more than {MAX_PIXELS:,} pixels. Replace it by a smaller copy.") from None
     except UnidentifiedImageError:
@@ -62,7 +89,6 @@ def decode(data: bytes, name: str) -> Any:
         raise InvalidError(f"{name}: {what}. Replace the file, or remove its captions.") from None
     except _BROKEN as error:
         raise InvalidError(f"{name}: the image is broken ({error}). Replace the file, or remove its captions.") from None
-    return image
 
 
 def verify(images: Sequence[Any], indices: Sequence[int]) -> None:

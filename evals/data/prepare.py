@@ -62,6 +62,11 @@ def prepare(row: Benchmark, source: Source, folder: Path, *, allow_subset: bool,
     """
     if row.data == "scenes":
         raise ConfigError(f"{row.name} is bundled and needs no preparing. Leave it out.")
+    if row.task == "classification":
+        raise ConfigError(
+            f"{row.name}: only captioned images are packed. Copy the files of its webdataset, or its class folders, as they are: "
+            "--data takes both."
+        )
     with _alone(folder):
         known = _known(folder, source)
         for left_over in folder.rglob(".*.part"):  # of a killed process
@@ -155,8 +160,8 @@ def _commit(parts: Mapping[str, ImageText], source: Source) -> dict[str, str]:
 
 def _is_partial(row: Benchmark, subset: str, data: ImageText, allow_subset: bool) -> bool:
     """All captions are packed, so their number is the row's where its protocol takes all of them."""
-    texts = row.count_texts(subset) if row.protocol == Captions() else len(data.texts)
-    return check_counts(data, images=row.images, texts=texts, allow_subset=allow_subset, name=f"{row.name} {subset}")
+    counts = row.counts(subset) if row.protocol == Captions() else {"images": row.images}
+    return check_counts(data, **counts, allow_subset=allow_subset, name=f"{row.name} {subset}")
 
 
 def _every(parts: Mapping[str, ImageText]) -> Images:

@@ -10,7 +10,7 @@ and n, which neither CLIP_benchmark nor this loader undoes. CLIP_benchmark also 
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,12 +20,37 @@ from evals.data.images import Images
 from evals.data.releases import only
 from evals.schema import ConfigError, ImageText, InvalidError, MissingError, Source
 
+TYPE = "dataset_type.txt"
 IMAGES = ("webp", "png", "jpg", "jpeg")  # where a sample has several, CLIP_benchmark takes the first of these
 
 
-class _Member(NamedTuple):
+class Member(NamedTuple):
+    """A file in a shard."""
+
     archive: Archive
     name: str
+
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+        return f"{self.archive.path}, {self.name}"
+
+
+class Sample(NamedTuple):
+    """An image and what is said of it: captions, or a label."""
+
+    key: str
+    image: Member
+    said: Member
+    where: str
+
+
+class Place(NamedTuple):
+    """The folder of a webdataset, its name in messages, and what the record says of where it is."""
+
+    folder: Path
+    name: str
+    origin: Mapping[str, str]
 
 
 def find_webdataset(path: Path, split: str) -> list[Path]:
@@ -45,18 +70,23 @@ def load_hub_webdataset(source: Source) -> dict[str, ImageText]:
 
     ConfigError: a classification set. MissingError: the repo, split or a shard cannot be had. InvalidError: it is broken.
     """
+    place = fetched(source)
+    return measured(_read("hub_webdataset", place.folder, place.name, source), source, place.origin)
+
+
+def fetched(source: Source, *also: str) -> Place:
+    """The shards of the split in the Hub's cache, with the files of these names `also`, where the repo has them."""
     from evals.data.repos import refuse_damaged, refuse_missing, repo_of, snapshot
 
     repo, split = repo_of(source), source.split
-    folder = snapshot(repo, ["dataset_type.txt", f"{split}/nshards.txt", f"{split}/*.tar"])
+    folder = snapshot(repo, [TYPE, *also, f"{split}/nshards.txt", f"{split}/*.tar"])
     if not (folder / split / "nshards.txt").is_file():
         refuse_missing(repo, f"no {split}/nshards.txt in it, so no split {split!r} of a webdataset")
     if missing := _missing_shards(folder / split):
         refuse_missing(repo, missing)
     for shard in sorted((folder / split).glob("*.tar")):
         refuse_damaged(shard)
-    origin = {"repo": repo.name, "revision": repo.commit, "split": split}
-    return measured(_read("hub_webdataset", folder, repo.name, source), source, origin)
+    return Place(folder, repo.name, {"repo": repo.name, "revision": repo.commit, "split": split})
 
 
 def csv_quoted(captions: Iterable[str]) -> bool:
@@ -72,30 +102,44 @@ def csv_quoted(captions: Iterable[str]) -> bool:
 
 def _read(layout: str, root: Path, name: str, source: Source) -> Release:
     subset = only(source, root)
-    _refuse_classification(root)
-    folder = root / source.split
-    if missing := _missing_shards(folder):
-        raise MissingError(f"{folder}: {missing}. Complete the folder.")
+    if (kind := kind_of(root) or "retrieval") != "retrieval":
+        raise ConfigError(
+            f"{root / TYPE}: says {kind[:40]!r}, a classification set; captions need 'retrieval'. Point at another set."
+        )
     rows: list[Captioned] = []
-    members: dict[str, _Member] = {}
-    for n in range(_count(folder)):
-        for row, member in _samples(folder / f"{n}.tar"):
-            rows.append(row)
-            members.setdefault(row.image, member)
+    members: dict[str, Member] = {}
+    for sample in samples(root / source.split, "txt", "captions"):
+        captions = _captions(sample.said.archive.read(sample.said.name), sample.said.where)
+        rows.append(Captioned(sample.key, captions, sample.where))
+        members.setdefault(sample.key, sample.image)
 
     def images(wanted: Sequence[Captioned]) -> Images:
-        found = [members[row.image] for row in wanted]
-        return Images([f"{at.archive.path}, {at.name}" for at in found], lambda i: found[i].archive.read(found[i].name))
+        return images_of([members[row.image] for row in wanted])
 
     quoted = csv_quoted(caption for row in rows for caption in row.captions)
     return Release(layout, name, {subset: rows}, images, quoted)
 
 
-def _refuse_classification(root: Path) -> None:
-    file = root / "dataset_type.txt"
-    kind = read_text(file).strip().lower() if file.is_file() else "retrieval"
-    if kind != "retrieval":
-        raise ConfigError(f"{file}: says {kind[:40]!r}, a classification set; captions need 'retrieval'. Point at another set.")
+def kind_of(root: Path) -> str | None:
+    """What the set says it is: `retrieval`, `multilabel` or something else; None when it says nothing."""
+    file = root / TYPE
+    return read_text(file).strip().lower() if file.is_file() else None
+
+
+def images_of(members: Sequence[Member]) -> Images:
+    """The images in their shards."""
+    return Images([at.where for at in members], lambda i: members[i].archive.read(members[i].name))
+
+
+def samples(folder: Path, ending: str, what: str) -> Iterator[Sample]:
+    """The samples of all shards of a split, in the order of their first files: each an image and a file with this ending.
+
+    MissingError: a shard is not there. InvalidError: a shard is broken, or a sample has no image or no such file (`what`).
+    """
+    if missing := _missing_shards(folder):
+        raise MissingError(f"{folder}: {missing}. Complete the folder.")
+    for n in range(_count(folder)):
+        yield from _samples(folder / f"{n}.tar", ending, what)
 
 
 def _count(folder: Path) -> int:
@@ -124,25 +168,21 @@ def _numbers(folder: Path) -> set[int]:
     return {int(path.stem) for path in folder.glob("*.tar") if re.fullmatch(r"0|[1-9][0-9]{0,5}", path.stem)}
 
 
-def _samples(shard: Path) -> list[tuple[Captioned, _Member]]:
-    """The samples of a shard in the order of their first files."""
+def _samples(shard: Path, ending: str, what: str) -> Iterator[Sample]:
     archive = open_tar(shard)
     parts: dict[str, dict[str, str]] = {}
     for name in archive.names:
         if match := re.fullmatch(r"((?:.*/)?[^./]+)\.([^/]*)", name, re.DOTALL):
             files = parts.setdefault(match[1], {})
-            if (ending := match[2].lower()) in files:
-                raise InvalidError(f"{shard}: sample {match[1]!r} has {files[ending]!r} and {name!r}. Remove one of them.")
-            files[ending] = name
-    samples = []
+            if (own := match[2].lower()) in files:
+                raise InvalidError(f"{shard}: sample {match[1]!r} has {files[own]!r} and {name!r}. Remove one of them.")
+            files[own] = name
     for key, files in parts.items():
-        image = next((files[ending] for ending in IMAGES if ending in files), None)
-        if image is None or "txt" not in files:
-            what = f"no image ({', '.join(IMAGES)})" if image is None else "no captions (txt)"
-            raise InvalidError(f"{shard}: sample {key!r} has {what} among its {', '.join(files)}. Complete or remove it.")
-        row = Captioned(key, _captions(archive.read(files["txt"]), f"{shard}, {files['txt']}"), f"{shard}, sample {key!r}")
-        samples.append((row, _Member(archive, image)))
-    return samples
+        image = next((files[own] for own in IMAGES if own in files), None)
+        if image is None or ending not in files:
+            lacking = f"no image ({', '.join(IMAGES)})" if image is None else f"no {what} ({ending})"
+            raise InvalidError(f"{shard}: sample {key!r} has {lacking} among its {', '.join(files)}. Complete or remove it.")
+        yield Sample(key, Member(archive, image), Member(archive, files[ending]), f"{shard}, sample {key!r}")
 
 
 def _captions(data: bytes, where: str) -> tuple[str, ...]:

@@ -73,6 +73,7 @@ class JinaEncoder:
             "config": _sha256(self.folder / "config.json"),
             "dtype": self.dtype,
             "device": self.device.partition(":")[0],
+            "kernels": _kernels(self.device),
             "torch": torch.__version__,
             "text.attention": self.attention,
             "text.tokenizer": _sha256(self.folder / "tokenizer.json"),
@@ -173,6 +174,16 @@ def _fetched(folder: Path | None, repo: str | None, revision: str | None) -> Pat
             "if the repo is gated); MODEL= or --model with a local folder that holds config.json, model.safetensors, "
             "tokenizer.json and preprocessor_config.json; or a Hub cache filled elsewhere, through HF_HOME."
         ) from error
+
+
+def _kernels(device: str) -> str:
+    """What does the element-wise work: on CUDA the Triton kernels where Triton is, which round otherwise than torch in bf16."""
+    if not device.startswith("cuda"):
+        return "torch"
+    try:
+        return f"triton-{importlib.metadata.version('triton')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "torch"
 
 
 def _told(folder: Path) -> str:

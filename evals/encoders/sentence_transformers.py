@@ -4,9 +4,11 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import logging
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
@@ -84,7 +86,8 @@ class SentenceTransformersEncoder:
         try:
             # transformers 5 takes the checkpoint's dtype unless told: half precision on a CPU, too
             told = {"dtype": wanted}
-            model = SentenceTransformer(str(self.folder), device=self.device, local_files_only=True, model_kwargs=told)
+            with _missing_weights() as missing:
+                model = SentenceTransformer(str(self.folder), device=self.device, local_files_only=True, model_kwargs=told)
         except torch.OutOfMemoryError:
             raise
         except ImportError as error:
@@ -93,6 +96,8 @@ class SentenceTransformersEncoder:
             if "trust_remote_code" in str(error):
                 raise ConfigError(f"{self.folder}: its architecture {_OWN_CODE}") from error
             raise InvalidError(f"{self.folder}: sentence-transformers cannot load it: {_first_line(error)}. {_AGAIN}") from error
+        if missing:
+            raise InvalidError(f"{self.folder}: the checkpoint lacks {missing[0]} ({len(missing)} weights are missing). {_AGAIN}")
         if model.dtype not in (None, wanted):  # models without a transformer do not heed model_kwargs
             model = model.to(wanted)
         model.truncate_dim = None
@@ -141,6 +146,30 @@ class SentenceTransformersEncoder:
         encode = {None: self.model.encode, "query": self.model.encode_query, "document": self.model.encode_document}[side.role]
         rows: Tensor = encode(items, batch_size=self._batch[side.kind], convert_to_tensor=True, show_progress_bar=False)
         return rows.float()
+
+
+@contextmanager
+def _missing_weights() -> Iterator[list[str]]:
+    """The weights that transformers finds missing while it loads: it makes them up at random, and only logs a table of them.
+
+    A pooler does not count: sentence-transformers has its own way of pooling, and many checkpoints come without one.
+    """
+    found: list[str] = []
+
+    def note(record: logging.LogRecord) -> bool:
+        names = re.findall(r"^(\S+) *\| MISSING", record.getMessage(), re.MULTILINE)
+        found.extend(name for name in names if "pooler." not in name)
+        return True
+
+    log = logging.getLogger("transformers.modeling_utils")
+    level = log.level
+    log.setLevel(logging.WARNING)  # whatever the user has silenced
+    log.addFilter(note)
+    try:
+        yield found
+    finally:
+        log.removeFilter(note)
+        log.setLevel(level)
 
 
 def _version(package: str) -> str:

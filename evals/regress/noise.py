@@ -19,7 +19,8 @@ from evals.files import write_atomically
 from evals.provenance import host, packages, source_state
 from evals.queries import PerQuery, per_query
 from evals.records import path_component, read_run
-from evals.schema import InvalidError, MissingError
+from evals.regress.shuffled import shuffled_ranks
+from evals.schema import ConfigError, InvalidError, MissingError
 
 STEP = 0.0005  # a suggested floor is a multiple of it
 
@@ -48,7 +49,7 @@ def measure(times: int, case: Case, log: Log) -> dict[str, Any]:
 
     `flip_rate` is the share of queries whose value differs, the mean over all pairs of repeats; `spread` the largest value
     minus the smallest. The suggested floor is twice the largest spread of a recall, rounded up to 0.05 points and never 0.
-    Raises MissingError or InvalidError when an evaluation fails.
+    Raises the EvalError of an evaluation that fails.
     """
     conditions = [CONDITIONS[i % len(CONDITIONS)] for i in range(times)]
     if resolve_model(case.model).encoder != "jina_clip":
@@ -59,6 +60,11 @@ def measure(times: int, case: Case, log: Log) -> dict[str, Any]:
             told = ", ".join(f"{name} {value or 'as usual'}" for name, value in condition._asdict().items())
             log.info(f"repeat {i + 1} of {times}: {told}")
             repeats.append(per_query(read_run(_evaluate(case, condition, Path(folder) / str(i)))))
+        shuffled = shuffled_ranks(case.benchmark, resolve_model(case.model), case.data, Path(folder) / "0" / "store")
+    if wrong := [each["subset"] for each in shuffled if not each["chance"]]:
+        raise InvalidError(
+            f"{case.benchmark} {', '.join(wrong)}: texts with another's image do not rank by chance. Check the data."
+        )
     rows = [
         {**cell._asdict(), "metric": name} | compare([repeat[cell] for repeat in repeats], name)
         for cell, queries in repeats[0].items()
@@ -75,6 +81,7 @@ def measure(times: int, case: Case, log: Log) -> dict[str, Any]:
         "suggested_floor": max(1, math.ceil(2 * spread / STEP - 1e-9)) * STEP,
         "largest_spread": spread,
         "largest_flip_rate": max(row["flip_rate"] for row in rows),
+        "shuffled": shuffled,
         "metrics": rows,
         "source": source_state(),
         "host": host(),
@@ -124,6 +131,9 @@ def print_noise(found: dict[str, Any]) -> None:
         table.add_row(*map(escape, cells), f"{100 * row['spread']:.3f}", f"{100 * row['flip_rate']:.3f}%")
     out.print(table)
     out.print("spread: largest less smallest value, in points; flips: queries whose value differs between two repeats.")
+    if found["shuffled"]:
+        shares = " ".join(f"{each['subset']} {100 * each['mean_rank_share']:.1f}%" for each in found["shuffled"])
+        out.print(f"pairs mixed up: mean rank at {shares} of the gallery; chance is 50%", highlight=False)
     out.print(f"suggested floor: {found['suggested_floor']:.4f} (twice the largest spread of a recall)", highlight=False)
 
 
@@ -139,5 +149,6 @@ def _evaluate(case: Case, condition: Condition, folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **threads}, check=False)  # noqa: S603
     if done.returncode:
         told = done.stderr.strip().split("\n")[-1].removeprefix("error: ")
-        raise (MissingError if done.returncode == 5 else InvalidError)(f"The evaluation failed with {done.returncode}: {told}")
+        kind = {2: ConfigError, 5: MissingError}.get(done.returncode, InvalidError)
+        raise kind(f"The evaluation failed with {done.returncode}: {told}")
     return Path(json.loads(done.stdout)["runs"][0]["path"])

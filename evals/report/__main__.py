@@ -33,7 +33,10 @@ def report(
     out: Annotated[Path, typer.Option(help="Where files are written.")] = Path("results/report"),
     results: Annotated[Path, typer.Option(envvar="EVALS_RESULTS", help="Where records lie.")] = Path("results/runs"),
     stand_in: Annotated[
-        list[str] | None, typer.Option("--as", help="MODEL=RECORDS: take the records of RECORDS for MODEL's. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--as", help="MODEL=RECORDS: take for MODEL's the records of this name, or of this checkpoint folder. Repeatable."
+        ),
     ] = None,
     needs: Annotated[str | None, typer.Option(help="What is left to evaluate for the cells of this model.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a cell deviates.")] = False,
@@ -73,7 +76,7 @@ def _stand_ins(given: Sequence[str]) -> dict[str, str]:
     pairs = [item.partition("=") for item in given]
     if wrong := [item for item, (model, _, name) in zip(given, pairs, strict=True) if not (model and name)]:
         raise ConfigError(f"--as {wrong[0]}: write MODEL=RECORDS, as in jina-clip-v2=my-checkpoint.")
-    return {model: name for model, _, name in pairs}
+    return {model: Path(name).resolve().name if Path(name).is_dir() else name for model, _, name in pairs}
 
 
 def _head(records: Records, results: Path, others: dict[str, str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""A table as a PNG, in its own layout; needs matplotlib."""
+"""A table as a PNG, in its own layout."""
 
 import textwrap
 import warnings
@@ -6,7 +6,6 @@ from io import BytesIO
 
 from evals.report.verdicts import Judged, Result
 from evals.report.words import marks, notes, summary, tolerance, visible, words
-from evals.schema import MissingError
 
 COLOURS = {"exact": "#d9f0dd", "reproduced": "#eef6d8", "deviates": "#f9d9d3", "not run": "#f4f4f4"}
 LINE = 0.22  # inches a line of text
@@ -14,13 +13,10 @@ LABEL, COLUMN = 2.6, 1.7  # inches a column
 
 
 def png(judged: Judged, dpi: int = 120) -> bytes:
-    """The picture as the bytes of a PNG file. MissingError without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.transforms import Bbox
-    except ImportError:
-        raise MissingError("--format png needs matplotlib. Run: pip install 'jina-clip-evals[plots]'.") from None
+    """The picture as the bytes of a PNG file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
     cells, colours, heights = _grid(judged)
     width = LABEL + COLUMN * len(judged.table.row.columns)

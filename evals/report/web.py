@@ -19,7 +19,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: start; vertical-align: top; border-bottom: 1px solid #8884; }
 th[dir], td { unicode-bidi: isolate; }
 .section { padding-top: .8rem; }
-.published, .coverage { color: GrayText; }
+.published, .coverage { color: light-dark(#595959, #b4b4b4); }
 .verdict { font-weight: 600; }
 .exact .verdict, .reproduced .verdict { color: light-dark(#17692c, #7fd694); }
 .deviates .verdict { color: light-dark(#a11b1b, #ff9a8f); }

@@ -5,7 +5,7 @@ from typing import cast
 
 from evals.tasks.scores import Task
 
-TASKS = ("image_text",)  # each is the name of its module
+TASKS = ("image_text", "classification", "fusion")  # each is the name of its module
 
 
 def task_of(name: str) -> Task:

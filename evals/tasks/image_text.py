@@ -5,16 +5,17 @@ their captions or more among the k most similar captions. Intervals resample ima
 several images goes with the first of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from evals.counting import Relevant
-from evals.metrics import mean, mean_rank, median_rank, per_query, tie_rate, truncate
-from evals.ranks import Ranks, cross_ranks
+from evals.metrics import mean, mean_rank, median_rank, per_query, tie_rate
+from evals.ranks import Ranks
 from evals.schema import ImageText, Side
 from evals.stats import cluster_bootstrap
+from evals.sweep import Key, ranks_at
 from evals.tasks.scores import Scores, Value
 
 
@@ -31,38 +32,33 @@ def score(
     precisions: Sequence[str] = ("float32",),
     device: str = "cpu",
 ) -> list[Scores]:
-    """Both directions at each dimension, from the full-width rows of images and texts."""
-    if tuple(precisions) != ("float32",):
-        raise NotImplementedError
+    """Both directions at each dimension and precision, from the full-width rows of images and texts."""
     images, texts = rows
-    return [scores for dim in dims for scores in _both(images, texts, data, dim=dim, device=device)]
-
-
-def _both(
-    images: Float[np.ndarray, "images d"], texts: Float[np.ndarray, "texts d"], data: ImageText, *, dim: int, device: str
-) -> list[Scores]:
-    x, y = truncate(images, dim), truncate(texts, dim)
-    image_of_text = data.image_of_text
-    pairs = np.concatenate([np.stack([np.arange(len(texts)), image_of_text], axis=1), data.also])
-    found = cross_ranks(x, y, Relevant.of_pairs(pairs, len(texts)), device=device)
-    return [
-        _scores("t2i", dim, found.t2i, data, data.texts.ids, image_of_text, len(images)),
-        _scores("i2t", dim, found.i2t, data, data.images.ids, np.arange(len(images)), len(texts)),
-    ]
+    pairs = np.concatenate([np.stack([np.arange(len(texts)), data.image_of_text], axis=1), data.also])
+    every = ranks_at(images, texts, Relevant.of_pairs(pairs, len(texts)), dims, precisions, device=device)
+    order = [(dim, name) for dim in dims for name in precisions]
+    t2i = _scores("t2i", {key: every[key].t2i for key in order}, data, data.texts.ids, data.image_of_text, len(images))
+    i2t = _scores("i2t", {key: every[key].i2t for key in order}, data, data.images.ids, np.arange(len(images)), len(texts))
+    return [scores for both in zip(t2i, i2t, strict=True) for scores in both]
 
 
 def _scores(
     direction: str,
-    dim: int,
-    found: Ranks,
+    every: Mapping[Key, Ranks],
     data: ImageText,
     query_ids: Sequence[str],
     image_of_query: Int[np.ndarray, "q"],
     n_gallery: int,
-) -> Scores:
-    columns = per_query(found)
-    intervals = cluster_bootstrap(columns, image_of_query)
-    values = {name: Value(mean(column), intervals[name]) for name, column in columns.items()}
-    values |= {"median_rank": Value(median_rank(found), None), "mean_rank": Value(mean_rank(found), None)}
+) -> list[Scores]:
+    """The metrics of one direction; all intervals come from one product of the resamples."""
+    columns = {key: per_query(found) for key, found in every.items()}
+    flat = {(*key, name): column for key, some in columns.items() for name, column in some.items()}
+    intervals = cluster_bootstrap(flat, image_of_query)
     groups = [data.images.ids[i] for i in image_of_query]
-    return Scores(direction, dim, values, vars(found), query_ids, groups, n_gallery, tie_rate(found))
+    out = []
+    for (dim, precision), found in every.items():
+        some = columns[dim, precision]
+        values = {name: Value(mean(column), intervals[dim, precision, name]) for name, column in some.items()}
+        values |= {"median_rank": Value(median_rank(found), None), "mean_rank": Value(mean_rank(found), None)}
+        out.append(Scores(direction, dim, values, vars(found), query_ids, groups, n_gallery, tie_rate(found), precision))
+    return out

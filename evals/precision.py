@@ -1,0 +1,85 @@
+"""Embeddings of fewer bits: what int8, binary and float16 make of unit rows, how many bytes they take, and how they are named.
+
+A name is `float32`, `float16`, `int8` or `binary`; with `+rescoreN` the N best candidates of int8 or binary are ranked again by
+the float32 rows.
+"""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from evals.schema import ConfigError
+
+CALIBRATION = {
+    "float32": "none",
+    "float16": "none: values rounded to the nearest float16, rows not normalised again",
+    "int8": "symmetric, one scale for all values of a side (images or texts) at a dimension: the largest absolute value among "
+    "the rows that are scored becomes 127, so nothing is clipped; scores are exact dot products of the integers",
+    "binary": "none: a value above 0 is a 1; scores are the number of equal bits, exact, with ties in expectation",
+}
+RESCORE = "float32 rows rank the best candidates again; of candidates equal at the cut the earlier in the gallery are taken"
+FEWEST = 10  # candidates: R@10 and nDCG@10 look no further
+BITS = {"float32": 32, "float16": 16, "int8": 8, "binary": 1}
+_NAME = re.compile(r"(float32|float16|int8|binary)(?:\+rescore(\d+))?")
+
+
+class Precision(NamedTuple):
+    """How rows are kept, and how many candidates the float32 rows rank again (None: none)."""
+
+    kind: str
+    rescore: int | None = None
+
+
+def parse_precision(name: str) -> Precision:
+    """What a name means. Raises ConfigError for one that means nothing."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise ConfigError(f"--precisions {name}: use {', '.join(BITS)}.")
+    if match[2] is None:
+        return Precision(match[1])
+    if BITS[match[1]] > 8 or int(match[2]) < FEWEST:
+        raise ConfigError(f"{name}: rescoring takes int8 or binary, and {FEWEST} candidates at least.")
+    return Precision(match[1], int(match[2]))
+
+
+def with_rescoring(kinds: tuple[str, ...], candidates: int | None) -> tuple[str, ...]:
+    """The names to score: each of `kinds` once, and with `candidates` also the rescored int8 and binary.
+
+    Raises ConfigError for an unknown name, and when there is nothing to rescore.
+    """
+    names = list(dict.fromkeys(kinds))
+    quantised = [name for name in names if BITS[parse_precision(name).kind] <= 8]
+    if candidates is None:
+        return tuple(names)
+    if not quantised:
+        raise ConfigError("--rescore: only int8 and binary have candidates to rescore. Name one in --precisions.")
+    return tuple(part for name in names for part in ([name, f"{name}+rescore{candidates}"] if name in quantised else [name]))
+
+
+def calibration(names: tuple[str, ...]) -> dict[str, str]:
+    """What a manifest states of each precision."""
+    parsed = {name: parse_precision(name) for name in names}
+    return {name: CALIBRATION[kind] + (f"; {RESCORE}" if rescore else "") for name, (kind, rescore) in parsed.items()}
+
+
+def bytes_per_vector(name: str, dim: int) -> int:
+    """Bytes that a vector takes; a rescored precision keeps the float32 row too."""
+    kind, rescore = parse_precision(name)
+    return -(-BITS[kind] * dim // 8) + (4 * dim if rescore else 0)
+
+
+def quantise(rows: Float32[np.ndarray, "n d"], kind: str) -> Float32[np.ndarray, "n d"]:
+    """Rows whose dot products are the scores of a kind of precision, from truncated unit rows; see CALIBRATION.
+
+    int8 gives whole numbers in [-127, 127]; binary gives 1 and -1, whose dot product is d minus twice the differing bits.
+    """
+    if kind == "float16":
+        return rows.astype(np.float16).astype(np.float32)
+    if kind == "int8":
+        largest = float(np.abs(rows).max(initial=0.0))
+        return np.rint(rows.astype(np.float64) * (127 / largest if largest else 0.0)).astype(np.float32)
+    if kind == "binary":
+        return np.where(rows > 0, np.float32(1), np.float32(-1))
+    return rows
