@@ -20,6 +20,9 @@ demo: $(VENV)/.core ## evaluate the bundled model on the bundled benchmark: six 
 	@$(BIN)/python -m evals.run scenes --model tiny $(ARGS)
 	@$(BIN)/python -m evals.mrl_sweep --dims 8,16,32,64,128,256 --subsets en
 
+dashboard: $(VENV)/.core ## write a static site of all records to site/
+	@$(BIN)/python -m evals.dashboard --results results/runs --out site $(ARGS)
+
 eval-%: $(VENV)/.core ## evaluate MODEL on a benchmark, e.g. make eval-flickr MODEL=tiny DATA=folder ARGS=--allow-subset
 	@$(BIN)/python -m evals.run $* --model "$(MODEL)" $(if $(DATA),--data "$(DATA)") $(ARGS)
 
@@ -96,4 +99,4 @@ $(VENV)/.bench: $(VENV)/.venv pyproject.toml requirements.lock
 	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[bench]'
 	@touch $(VENV)/.core $@
 
-.PHONY: help setup core demo report test test-slow bench lint check train-tiny lock clean
+.PHONY: help setup core demo report dashboard test test-slow bench lint check train-tiny lock clean

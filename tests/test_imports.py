@@ -30,6 +30,18 @@ MAY_SEE = {
     "evals.selection": {*CORE, "evals.records"},
     "evals.comparison": {*CORE, "evals.correlation", "evals.queries", "evals.selection", "evals.stats"},
     "evals.escape": set(),
+    "evals.dashboard": {
+        *CORE,
+        "evals.cli",
+        "evals.comparison",
+        "evals.dashboard",
+        "evals.metrics",
+        "evals.queries",
+        "evals.records",
+        "evals.regress",
+        "evals.report",
+        "evals.selection",
+    },
     "evals.catalog": CORE,
     "evals.report": {*CORE, "evals.catalog", "evals.escape", "evals.records", "evals.report"},
     "evals.report.__main__": {*CORE, "evals.catalog", "evals.cli", "evals.files", "evals.options", "evals.report", "evals.show"},
@@ -66,6 +78,8 @@ LIGHT = (
     "evals.selection",
     "evals.comparison",
     "evals.regress.runs",
+    "evals.report.__main__",
+    "evals.dashboard.site",
 )
 HEAVY = set("torch transformers datasets mteb pandas matplotlib open_clip huggingface_hub sklearn clip_benchmark jinja2".split())
 

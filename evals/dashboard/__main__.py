@@ -1,0 +1,45 @@
+"""The records as a static, offline site.
+
+python -m evals.dashboard --results results/runs --out site
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evals.cli import exit_with, new_app, reported
+
+app = new_app()
+
+
+@app.command()
+def dashboard(
+    results: Annotated[Path, typer.Option(help="Folder of records.")] = Path("results/runs"),
+    baselines: Annotated[Path, typer.Option(help="Folder of baselines.")] = Path("results/baselines"),
+    out: Annotated[Path, typer.Option(help="Folder of the site; an earlier site there is replaced.")] = Path("site"),
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Write a site of all records: it opens from the disk as from a server, and fetches nothing."""
+    with reported(json=json) as log:
+        from evals.dashboard.model import read_history
+        from evals.dashboard.site import Verdicts, build
+        from evals.dashboard.verdicts import gate_rows, reproduction_rows
+
+        history = read_history(results)
+        pages = build(history, Verdicts(gate_rows(results, baselines), reproduction_rows(results)), out)
+        for problem in history.broken:
+            log.info(f"broken, shown under Data quality: {problem.message}")
+        log.info(
+            f"{len(history.runs)} records, {len(history.broken)} broken, {len(history.incomplete)} incomplete, {pages} pages"
+        )
+        index = out / "index.html"
+        if json:
+            counts = {name: len(getattr(history, name)) for name in ("runs", "broken", "incomplete")}
+            log.output({"schema_version": 1, "index": str(index), "pages": pages, **counts})
+        else:
+            print(index)  # noqa: T201
+
+
+if __name__ == "__main__":
+    exit_with(app)

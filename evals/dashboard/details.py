@@ -1,0 +1,59 @@
+"""A page for each run: its metrics, what changed since the run before it, and all that its manifest tells."""
+
+from collections.abc import Iterator
+
+from evals.dashboard.model import History, changes, key, page_of, told
+from evals.dashboard.parts import Column, Page, Table
+from evals.dashboard.rows import WHERE
+from evals.queries import metric_name
+from evals.records import Run
+
+METRICS = (
+    *WHERE,
+    Column("dim", "Dimension", "number"),
+    Column("precision", "Precision"),
+    Column("value", "Value", "decimal"),
+    Column("ci_low", "95% from", "decimal"),
+    Column("ci_high", "to", "decimal"),
+    Column("n_queries", "Queries", "number"),
+    Column("n_gallery", "Gallery", "number"),
+    Column("tie_rate", "Tie rate", "decimal"),
+)
+
+
+def of_runs(history: History) -> Iterator[tuple[str, Page]]:
+    """The file name and the page of every run."""
+    for runs in history.series().values():
+        for before, run in zip([None, *runs], runs, strict=False):
+            yield page_of(run), _page(run, before)
+
+
+def _page(run: Run, before: Run | None) -> Page:
+    benchmark, model = key(run)
+    metrics = [{**vars(line), "metric": metric_name(line)} for line in run.metrics]
+    changed = [change._asdict() for change in changes(before, run)] if before else []
+    since = f"the run of {before.manifest['written']}" if before else "an earlier run"
+    name = Column("name", "Name")
+    return Page(
+        "run",
+        f"{benchmark} · {model}",
+        f"{run.manifest['written']}, record {'/'.join(run.path.parts[-3:])}",
+        [
+            Table("metrics", "Metrics", METRICS, metrics, "The record holds no metric."),
+            Table(
+                "changes",
+                f"Changes since {since}",
+                (name, Column("before", "Before"), Column("after", "After")),
+                changed,
+                "Nothing differs." if before else "There is no earlier run of this benchmark and model.",
+            ),
+            Table(
+                "manifest",
+                "How it was made",
+                (name, Column("value", "Value")),
+                [{"name": key, "value": value} for key, value in told(run).items()],
+                "The manifest tells nothing.",
+            ),
+        ],
+        command=" ".join(run.manifest.get("command", ())),
+    )

@@ -1,0 +1,105 @@
+"""What a page is made of: filters, tables and charts as plain data. The rows of a table are what its charts draw."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+Kind = Literal["text", "number", "decimal", "percent", "points", "date", "chip", "spark", "link"]
+Row = Mapping[str, Any]
+FILTERS = {
+    "table": "Table",
+    "baseline": "Baseline",
+    "benchmark": "Benchmark",
+    "model": "Model",
+    "subset": "Language",
+    "direction": "Direction",
+    "metric": "Metric",
+    "dim": "Dimension",
+    "precision": "Precision",
+}
+
+
+class Filter(NamedTuple):
+    """A choice among the values of a field."""
+
+    key: str
+    label: str
+    single: bool
+
+
+class Column(NamedTuple):
+    """A column. `percent` holds a fraction and shows per cent with so many `digits`, `points` a difference of fractions.
+
+    `ends` name the fields of its interval. `spark` holds a list of fractions; `link` a text whose address is the row's `href`.
+    """
+
+    key: str
+    label: str
+    kind: Kind = "text"
+    ends: tuple[str, str] | None = None
+    digits: int = 1
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that sorts and downloads; `empty` is said when it has no rows, `more` are keys for filters and charts only."""
+
+    id: str
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    empty: str
+    more: Sequence[str] = ()
+
+    def data(self) -> dict[str, Any]:
+        """What the script needs: columns, names of the fields, and rows as lists in their order. A link has its `href`."""
+        return {
+            "id": self.id,
+            "columns": [column._asdict() for column in self.columns],
+            "keys": self.keys,
+            "rows": [[row.get(name) for name in self.keys] for row in self.rows],
+        }
+
+    @property
+    def keys(self) -> list[str]:
+        """The fields of a row that the page needs."""
+        ends = [end for column in self.columns for end in column.ends or ()]
+        address = ["href"] if any(column.kind == "link" for column in self.columns) else []
+        return list(dict.fromkeys([*(column.key for column in self.columns), *ends, *address, *self.more]))
+
+
+class Chart(NamedTuple):
+    """A Vega-Lite spec over the rows of tables, named as its data sets; `about` says in words what it shows."""
+
+    id: str
+    title: str
+    about: str
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the site. `single` are the filters that always have one value, so need no column; the others offer `all`.
+
+    What stands between backticks in notes is set as code; `command` is shown as it is.
+    """
+
+    name: str
+    title: str
+    lead: str
+    tables: Sequence[Table]
+    charts: Sequence[Chart] = ()
+    single: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    command: str = ""
+
+    @property
+    def filters(self) -> list[Filter]:
+        """A filter for each field of the tables that has one."""
+        there = {name for table in self.tables for name in table.keys}
+        return [Filter(name, label, name in self.single) for name, label in FILTERS.items() if name in there]
+
+    @property
+    def dated(self) -> bool:
+        """Whether the rows can be limited to dates."""
+        return any(column.key == "date" for table in self.tables for column in table.columns)

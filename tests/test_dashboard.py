@@ -1,0 +1,309 @@
+"""The site as files: what its pages hold, hostile text, broken records, and what may be overwritten."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from evals.dashboard import audit, pages, pairs
+from evals.dashboard.judged import worst
+from evals.dashboard.model import MEAN, changes, read_history
+from evals.dashboard.site import Verdicts, build
+from evals.dashboard.verdicts import gate_rows, reproduction_rows
+from evals.records import QUERY_COLUMNS, MetricLine, list_runs, read_queries, read_run, write_run
+from evals.report.tables import table, table_names
+from evals.schema import ConfigError
+from tests.site_records import HOSTILE, SCRIPT, example, write, write_task
+
+ROOT = Path(__file__).parents[1]
+PAGES = "index reproduction trends compare matryoshka languages mistakes runs gates quality".split()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return example(tmp_path_factory.mktemp("records") / "runs")
+
+
+@pytest.fixture(scope="module")
+def history(root):
+    return read_history(root)
+
+
+@pytest.fixture(scope="module")
+def site(history, tmp_path_factory):
+    out = tmp_path_factory.mktemp("site") / "site"
+    build(history, Verdicts(), out)
+    return out
+
+
+class Page(HTMLParser):
+    """The tags of a page, its text, and the data that its script reads."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags, self.text, self._data = [], [], ""
+        self.feed(path.read_text(encoding="utf-8"))
+        self.data = json.loads(self._data)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1][0] == "script":
+            self._data += data
+        else:
+            self.text.append(data)
+
+    def rows(self, table: str) -> list[dict]:
+        (found,) = (each for each in self.data["tables"] if each["id"] == table)
+        return [dict(zip(found["keys"], row, strict=True)) for row in found["rows"]]
+
+
+def test_every_page_and_every_run_has_a_file(site, history):
+    assert {path.stem for path in site.glob("*.html")} == set(PAGES)
+    linked = {row["href"] for row in Page(site / "runs.html").rows("runs")}
+    assert len(linked) == len(history.runs)
+    assert all((site / address).is_file() for address in linked)
+
+
+def test_the_overview_shows_the_newest_value_its_past_and_its_change(site, root):
+    rows = Page(site / "index.html").rows("newest")
+    (row,) = (r for r in rows if (r["benchmark"], r["model"], r["direction"]) == ("multi", "alpha", "t2i"))
+    past = []
+    for path in list_runs(root, "multi", "alpha"):
+        cell = [o.value for o in read_run(path).metrics if (o.direction, o.dim, o.k) == ("t2i", 64, 1)]
+        past.append(sum(cell) / 3)
+    assert row["past"] == pytest.approx(past)
+    assert row["value"] == pytest.approx(past[-1])
+    assert row["change"] == pytest.approx(past[-1] - past[-2])
+    assert (row["over"], row["low"], row["verdict"]) == ("mean of 3", None, "no baseline")
+
+
+def test_a_single_language_keeps_its_interval(site, root):
+    (row,) = (r for r in Page(site / "index.html").rows("newest") if (r["benchmark"], r["direction"]) == ("single", "t2i"))
+    line = read_run(list_runs(root, "single", "alpha")[0]).metrics[0]
+    assert (row["value"], row["low"], row["high"], row["over"]) == (line.value, line.ci_low, line.ci_high, "en")
+
+
+def test_a_mean_is_over_all_subsets_or_there_is_none(tmp_path):
+    path = write(tmp_path, "m", 1, languages=("en", "de"), dims=(64,))
+    whole = read_history(tmp_path)
+    assert {row["subset"] for row in pages.trends(whole).tables[0].rows} == {MEAN, "en", "de"}
+    run = read_run(path)
+    lacking = tuple(line for line in run.metrics if (line.subset, line.direction) != ("de", "i2t"))
+    part = type(whole)((type(run)(run.path, run.manifest, lacking),), (), ())
+    assert {row["direction"] for row in pages.trends(part).tables[0].rows if row["subset"] == MEAN} == {"t2i"}
+    assert [row["over"] for row in pages.overview(part, {}).tables[0].rows] == ["mean of 2"]
+
+
+def test_trends_tell_what_changed_between_runs(history):
+    changed = pages.trends(history).tables[1].rows
+    assert [(row["model"], row["date"][:10], row["change"]) for row in changed] == [
+        ("alpha", "2026-01-05", "torch 2.2.0 → 2.5.0"),
+        ("alpha", "2026-01-09", "torch 2.5.0 → 2.9.0"),
+    ]
+
+
+def test_changes_name_what_only_one_run_has_and_skip_where_it_was_written(tmp_path):
+    config = {"results": "here", "limit": None, "dims": [64]}
+    one = write(tmp_path, "m", 1, manifest={"config": config, "host": {"python": "3.11"}})
+    two = write(tmp_path, "m", 2, manifest={"config": {**config, "results": "there", "limit": 5}, "host": {}})
+    found = changes(read_run(one), read_run(two))
+    assert [tuple(change) for change in found] == [("config.limit", None, "5"), ("host.python", "3.11", None)]
+
+
+def test_matryoshka_keeps_all_of_the_full_width(history):
+    rows = [row for row in pages.matryoshka(history).tables[0].rows if row["model"] == "beta"]
+    assert {(row["dim"], row["precision"]) for row in rows} == {
+        (dim, precision) for dim in (64, 32) for precision in ("float32", "int8", "binary")
+    }
+    for row in rows:
+        (full,) = (
+            other["value"]
+            for other in rows
+            if (other["dim"], other["precision"]) == (64, "float32")
+            and all(other[name] == row[name] for name in ("subset", "direction", "metric"))
+        )
+        assert row["kept"] == pytest.approx(row["value"] / full)
+
+
+def test_mistakes_are_the_worst_by_expected_rank(tmp_path):
+    path = write(tmp_path, "m", 1, languages=("en",), dims=(64, 32))
+    table = [row for row in read_queries(read_run(path)).to_pylist() if (row["direction"], row["dim"]) == ("t2i", 64)]
+    expected = sorted((r["better"] + 1 + r["tied"] / (r["tied_relevant"] + 1) for r in table), reverse=True)[:20]
+    rows = [row for row in audit.mistakes(read_history(tmp_path)).tables[0].rows if row["direction"] == "t2i"]
+    assert [row["rank"] for row in rows] == expected
+    assert rows[0]["query"] in {row["query_id"] for row in table}
+
+
+def test_mistakes_of_mteb_are_the_lowest_values(tmp_path):
+    write_task(tmp_path, "m", 1)
+    values = [row["score"] for row in audit.mistakes(read_history(tmp_path)).tables[0].rows]
+    assert values == sorted(values) and len(values) == 12
+
+
+def test_a_clearly_better_model_is_called_better(history):
+    rows = [row for row in pairs.compare(history).tables[0].rows if row["benchmark"] == "multi"]
+    (mean,) = (row for row in rows if (row["subset"], row["direction"], row["metric"]) == (MEAN, "t2i", "R@1"))
+    assert (mean["a"], mean["b"], mean["verdict"]) == ("alpha", "beta", "better")
+    assert mean["low"] > 0
+
+
+def test_other_data_is_not_compared(tmp_path):
+    write(tmp_path, "a", 1)
+    write(tmp_path, "b", 2, manifest={"data": {"en": {"content": "1" * 64}}})
+    page = pairs.compare(read_history(tmp_path))
+    assert not page.tables[0].rows
+    (refused,) = page.tables[1].rows
+    assert refused["message"]
+
+
+def test_gates_judge_the_newest_run_by_every_baseline(tmp_path):
+    same = write(tmp_path / "baselines" / "ci", "m", 1, skill=6.0)
+    shutil.copytree(same, tmp_path / "runs" / "multi" / "m" / same.name)
+    rows = gate_rows(tmp_path / "runs", tmp_path / "baselines")
+    assert {(row["baseline"], row["verdict"]) for row in rows} == {("ci", "unchanged")}
+    write(tmp_path / "runs", "m", 2)
+    rows = gate_rows(tmp_path / "runs", tmp_path / "baselines")
+    assert worst(rows) == {("multi", "m"): "regressed"}
+    assert next(row["difference"] for row in rows if row["verdict"] == "regressed") < 0
+    shutil.rmtree(tmp_path / "runs")
+    (missing,) = gate_rows(tmp_path / "runs", tmp_path / "baselines")
+    assert (missing["verdict"], missing["benchmark"], missing.get("value")) == ("missing", "multi", None)
+
+
+def test_a_published_number_is_never_shown_as_measured(tmp_path):
+    cell = next(cell for name in table_names() for _, cell in table(name).cells if cell.published.model == "jina-clip-v1")
+    ((place,),) = cell.selector.groups
+    name, _, k = place.metric.partition("@")
+    where = {"subset": place.subset, "direction": place.direction, "metric": name, "k": int(k)}
+    line = MetricLine(**where, dim=768, precision="float32", value=cell.published.value / 100, ci_low=None, ci_high=None,
+                      n_queries=1, n_gallery=1, tie_rate=0.0)  # fmt: skip
+    none = {column: [] for column in QUERY_COLUMNS}
+    manifest = {"benchmark": place.benchmark, "model": cell.records[0], "encoder": {"dim": 768}}
+    path = write_run(tmp_path, manifest=manifest, metrics=[line], queries=none)
+    rows = reproduction_rows(tmp_path)
+    measured = [row for row in rows if row["verdict"] != "not run"]
+    assert measured and [row["value"] for row in measured] == [pytest.approx(line.value)] * len(measured)
+    assert {row["value"] for row in rows if row["verdict"] == "not run"} == {None}
+    (path / "metrics.jsonl").write_text("{}\n")
+    broken = [row for row in reproduction_rows(tmp_path) if row["verdict"] == "invalid"]
+    assert broken and all("checksum mismatch" in row["message"] for row in broken)
+
+
+def test_broken_and_incomplete_folders_are_shown(site):
+    page = Page(site / "quality.html")
+    (broken,) = page.rows("broken")
+    assert "metrics.jsonl: checksum mismatch" in broken["message"]
+    (incomplete,) = page.rows("incomplete")
+    assert incomplete["path"].endswith("20260120T000000Z-00000000")
+
+
+def test_quality_tells_parts_and_truncation(site):
+    rows = Page(site / "quality.html").rows("quality")
+    assert {row["partial"] for row in rows if row["benchmark"] == "multi.partial"} == {"limit: 5, seed: 0"}
+    assert {row["cut"] for row in rows if row["benchmark"].startswith("mteb:")} == {3}
+
+
+def test_hostile_names_are_data_and_never_markup(site):
+    for path in site.rglob("*.html"):
+        page = Page(path)
+        scripts = [attrs for tag, attrs in page.tags if tag == "script"]
+        assert all("src" in attrs or attrs.get("type") == "application/json" for attrs in scripts), path
+        assert not [attrs for _, attrs in page.tags if any(name.startswith("on") or name == "style" for name in attrs)]
+    models = {row["model"] for row in Page(site / "index.html").rows("newest")}
+    assert models >= set(HOSTILE)
+    titles = "".join(text for path in (site / "runs").glob("*.html") for text in Page(path).text)
+    assert f"hostile · {SCRIPT}" in titles
+
+
+def test_pages_name_nothing_outside_the_site(site):
+    for path in site.rglob("*.html"):
+        for tag, attrs in Page(path).tags:
+            for address in (attrs.get(name) for name in ("src", "href")):
+                assert address is None or address.startswith("#") or (path.parent / address).is_file(), (path, tag, address)
+
+
+def test_the_policy_allows_own_files_only(site):
+    for path in site.rglob("*.html"):
+        (policy,) = (a["content"] for tag, a in Page(path).tags if tag == "meta" and "http-equiv" in a)
+        parts = dict(part.split(" ", 1) for part in policy.split("; "))
+        assert parts["default-src"] == "'none'"
+        assert {value for name, value in parts.items() if name != "default-src"} <= {"'self'", "'none'"}
+
+
+def test_no_records_say_how_to_make_some(tmp_path):
+    build(read_history(tmp_path / "none"), Verdicts(), tmp_path / "site")
+    for name in PAGES:
+        page = Page(tmp_path / "site" / f"{name}.html")
+        assert not any(table["rows"] for table in page.data["tables"])
+        assert not page.data["charts"]
+    assert "make demo" in "".join(Page(tmp_path / "site" / "index.html").text)
+
+
+def test_an_old_site_is_replaced_and_nothing_else_ever(root, tmp_path):
+    done = _dashboard("--results", root, "--out", tmp_path / "site")
+    assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "site" / "index.html"))
+    (tmp_path / "site" / "runs" / "stale.html").touch()
+    assert _dashboard("--results", root, "--out", tmp_path / "site").returncode == 0
+    assert not (tmp_path / "site" / "runs" / "stale.html").exists()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "letter.txt").write_text("dear")
+    done = _dashboard("--results", root, "--out", tmp_path / "home")
+    assert (done.returncode, (tmp_path / "home" / "letter.txt").read_text()) == (2, "dear")
+    assert "is no site" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"site", "home"}
+
+
+def test_a_site_is_never_half_written(history, tmp_path, monkeypatch):
+    build(history, Verdicts(), tmp_path / "site")
+    before = (tmp_path / "site" / "index.html").read_bytes()
+    monkeypatch.setattr("evals.dashboard.details.of_runs", lambda history: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        build(history, Verdicts(), tmp_path / "site")
+    assert (tmp_path / "site" / "index.html").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_a_file_is_no_place_for_a_site(history, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="no site"):
+        build(history, Verdicts(), tmp_path / "file")
+
+
+def test_json_tells_counts_and_loads_no_torch(root, tmp_path):
+    done = _dashboard("--results", root, "--out", tmp_path / "site", "--json")
+    told = json.loads(done.stdout)
+    assert (told["runs"], told["broken"], told["incomplete"]) == (12, 1, 1)
+    assert "checksum mismatch" in done.stderr
+    code = (
+        f"import sys; sys.argv = ['x', '--results', {str(root)!r}, '--out', {str(tmp_path / 'site')!r}]\n"
+        "from evals.dashboard.__main__ import app\napp(standalone_mode=False)\n"
+        "assert not {'torch', 'transformers', 'matplotlib', 'mteb'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_same_records_make_the_same_site(history, tmp_path):
+    for name in ("one", "two"):
+        build(history, Verdicts(), tmp_path / name)
+    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
+    assert all((tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes() for file in files)
+
+
+def _dashboard(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "evals.dashboard", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+
+
+def test_vendored_files_are_those_that_are_named():
+    vendor = ROOT / "evals" / "dashboard" / "static" / "vendor"
+    named = dict(re.findall(r"\| `(\S+\.js)` \|.*\| `([0-9a-f]{64})` \|", (vendor / "README.md").read_text()))
+    assert named == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in vendor.glob("*.js")}

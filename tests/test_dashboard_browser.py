@@ -1,0 +1,220 @@
+"""The site in headless Chromium, opened from the disk: every page, filters, sorting, downloads, links, and axe's checks."""
+
+import csv
+import json
+import shutil
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from evals.dashboard.model import read_history
+from evals.dashboard.site import Verdicts, build
+from tests.site_records import ARABIC, FORMULA, HOSTILE, PIPE, SCRIPT, example
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the extra `dev` has it")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
+PAGES = "index reproduction trends compare matryoshka languages mistakes runs gates quality".split()
+ARGUMENTS = (
+    "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
+).split()
+GATES = [
+    {"baseline": "ci", "benchmark": "multi", "model": "alpha", "verdict": "regressed", "difference": -0.01, "low": -0.02,
+     "high": -0.001, "before": 0.4, "value": 0.39, "subset": "mean", "direction": "t2i", "metric": "R@1", "dim": 64},
+    {"baseline": "ci", "benchmark": "single", "model": "alpha", "verdict": "missing", "message": SCRIPT},
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browser")
+    build(read_history(example(folder / "runs")), Verdicts(gates=GATES), folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+class Visit:
+    """A page of the site in a window of its own; what it asks for and complains of is kept."""
+
+    def __init__(self, browser, site: Path, **window) -> None:
+        self.site, self.context = site, browser.new_context(**window)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(10_000)
+        self.asked, self.complaints = [], []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def open(self, name: str, fragment: str = "") -> "Visit":
+        self.page.goto("about:blank")  # an address that differs in its fragment only would not load again
+        self.page.goto((self.site / f"{name}.html").as_uri() + fragment)
+        self.page.wait_for_selector("html[data-ready]")
+        return self
+
+    def column(self, table: str, key: str) -> list[str]:
+        heads = self.page.locator(f"#table-{table} th").evaluate_all("all => all.map(one => one.dataset.key)")
+        return self.page.locator(f"#table-{table} tbody tr td:nth-child({heads.index(key) + 1})").all_inner_texts()
+
+    def choose(self, name: str, value: str) -> None:
+        self.page.locator(f"[name={name}]").select_option(value)
+
+    def download(self, table: str, kind: str) -> str:
+        with self.page.expect_download() as found:
+            self.page.locator(f"[data-table={table}][data-download={kind}]").click()
+        return Path(found.value.path()).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def visit(browser, site):
+    found = Visit(browser, site)
+    yield found
+    found.context.close()
+    assert not found.complaints
+    assert all(address.startswith(("file://", "about:", "blob:")) for address in found.asked), found.asked
+
+
+def test_every_page_opens_from_the_disk_without_complaint(visit, site):
+    for name in [*PAGES, *(f"runs/{path.stem}" for path in sorted((site / "runs").iterdir()))]:
+        visit.open(name)
+        assert visit.page.locator("h1").count() == 1
+        drawn = visit.page.locator(".chart svg.marks").count()
+        assert drawn == visit.page.locator(".chart").count(), name
+    assert {Path(address).suffix for address in visit.asked if address.startswith("file:")} == {".html", ".js", ".css", ".svg"}
+
+
+def test_hostile_names_are_shown_as_text(visit):
+    visit.open("index", "#benchmark=hostile")
+    assert set(visit.column("newest", "model")) == set(HOSTILE)
+    visit.open("gates")
+    assert SCRIPT in visit.column("gates", "message")
+    visit.open("languages", "#benchmark=hostile")
+    assert {SCRIPT, PIPE, FORMULA, ARABIC} <= set(visit.page.locator(".chart svg text").all_text_contents())
+
+
+def test_a_filter_narrows_rows_chart_and_address(visit):
+    visit.open("trends", "#benchmark=multi")
+    assert set(visit.column("points", "model")) == {"alpha", "beta"}
+    visit.choose("model", "beta")
+    assert set(visit.column("points", "model")) == {"beta"}
+    assert visit.page.evaluate("location.hash") == "#benchmark=multi&model=beta"
+    visit.page.wait_for_function("document.querySelectorAll('.chart .mark-symbol.role-mark path').length === 1")
+    assert "1 of" in visit.page.locator("#points-status").inner_text()
+    visit.page.get_by_role("button", name="Clear filters").click()
+    assert set(visit.column("points", "model")) == set(HOSTILE)  # of the first benchmark
+    assert visit.page.evaluate("location.hash") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "page", "table"),
+    [
+        ("benchmark", "benchmark", "single", "quality", "quality"),
+        ("model", "model", "a|b", "quality", "quality"),
+        ("subset", "subset", "de", "quality", "counts"),
+        ("dim", "dim", "32", "matryoshka", "dims"),
+        ("from", "date", "2026-01-16", "quality", "quality"),
+        ("to", "date", "2026-01-05", "quality", "quality"),
+    ],
+)
+def test_a_link_opens_with_its_filters(visit, name, field, value, page, table):
+    whole = visit.open(page).column(table, field)
+    visit.open(page, f"#{name}={value.replace('|', '%7C')}")
+    assert visit.page.locator(f"[name={name}]").input_value() == value
+    passes = {"from": lambda day: day[:10] >= value, "to": lambda day: day[:10] <= value}.get(name, lambda shown: shown == value)
+    assert 0 < len(list(filter(passes, whole))) < len(whole)
+    assert visit.column(table, field) == list(filter(passes, whole))
+
+
+def test_a_date_can_be_typed_and_the_back_button_keeps_the_site(visit):
+    visit.open("runs")
+    visit.page.locator("[name=from]").fill("2026-01-15")
+    assert min(visit.column("runs", "date"))[:10] == "2026-01-15"
+    visit.page.locator("nav a", has_text="Data quality").click()
+    visit.page.wait_for_selector("html[data-ready]")
+    assert visit.page.locator("[name=from]").input_value() == "2026-01-15"
+    assert min(visit.column("quality", "date"))[:10] == "2026-01-15"
+
+
+def test_tables_sort_by_the_keyboard_both_ways(visit):
+    visit.open("index", "#benchmark=multi")
+    button = visit.page.locator("#table-newest th[data-key=value] button")
+    button.focus()
+    for way, backwards in (("ascending", False), ("descending", True)):
+        visit.page.keyboard.press("Enter")
+        values = [float(text.split()[0]) for text in visit.column("newest", "value")]
+        assert values == sorted(values, reverse=backwards)
+        assert visit.page.locator("#table-newest th[data-key=value]").get_attribute("aria-sort") == way
+    assert "sort=newest.value.desc" in visit.page.evaluate("location.hash")
+    visit.open("index", "#sort=newest.change.desc")
+    assert visit.column("newest", "change")[-1] == "–"  # what is missing comes last whichever way
+
+
+def test_downloads_hold_what_is_shown_as_fractions(visit):
+    visit.open("index", "#benchmark=single&sort=newest.value.asc")
+    rows = json.loads(visit.download("newest", "json"))
+    assert [f"{100 * row['value']:.1f}" for row in rows] == [text.split()[0] for text in visit.column("newest", "value")]
+    assert all(0 <= row["low"] <= row["value"] <= row["high"] <= 1 for row in rows)
+    lines = list(csv.DictReader(visit.download("newest", "csv").splitlines()))
+    assert [float(line["value"]) for line in lines] == [row["value"] for row in rows]
+
+
+def test_formulas_in_a_csv_are_text_and_numbers_stay_numbers(visit):
+    visit.open("index", "#benchmark=hostile")
+    lines = list(csv.DictReader(visit.download("newest", "csv").splitlines()))
+    assert {line["model"] for line in lines} == {SCRIPT, PIPE, "'" + FORMULA, ARABIC}
+    visit.open("compare", "#benchmark=hostile")
+    signs = {line["difference"][0] for line in csv.DictReader(visit.download("differences", "csv").splitlines())}
+    assert "-" in signs and "'" not in signs
+
+
+def test_a_long_table_shows_its_first_rows_and_downloads_all(visit, site):
+    (run,) = (site / "runs").glob("multi__beta__*.html")
+    visit.open(f"runs/{run.stem}")
+    rows = visit.page.locator("#table-metrics tbody tr")
+    assert rows.count() == 100
+    assert len(json.loads(visit.download("metrics", "json"))) == 108
+    visit.page.locator("[data-more=metrics]").click()
+    assert rows.count() == 108
+
+
+def test_gates_show_in_the_overview(visit):
+    visit.open("index", "#benchmark=multi&model=alpha")
+    assert set(visit.column("newest", "verdict")) == {"regressed"}
+    visit.open("gates")
+    assert visit.column("gates", "verdict") == ["missing", "regressed"]
+
+
+def test_the_skip_link_moves_the_focus_and_keeps_the_filters(visit):
+    visit.open("index", "#benchmark=multi")
+    visit.page.keyboard.press("Tab")
+    visit.page.keyboard.press("Enter")
+    assert visit.page.evaluate("document.activeElement.id") == "main"
+    assert visit.page.evaluate("location.hash") == "#benchmark=multi"
+
+
+def test_without_script_the_page_says_so(browser, site):
+    visit = Visit(browser, site, java_script_enabled=False)
+    visit.page.goto((site / "index.html").as_uri())
+    assert "switched off" in visit.page.locator("main").inner_text()
+    visit.context.close()
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
+def test_axe_finds_no_fault_and_a_phone_scrolls_no_page_sideways(browser, site, scheme, width):
+    axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    visit = Visit(browser, site, viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True)
+    for name in [*PAGES, f"runs/{min((site / 'runs').iterdir()).stem}"]:
+        visit.open(name)
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, name
+        visit.page.evaluate(axe)
+        found = visit.page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        faults = [(fault["id"], fault["impact"], fault["nodes"][0]["html"]) for fault in found]
+        assert not faults, name
+    visit.context.close()
