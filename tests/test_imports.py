@@ -78,7 +78,6 @@ LIGHT = (
     "evals.selection",
     "evals.comparison",
     "evals.regress.runs",
-    "evals.report.__main__",
     "evals.dashboard.site",
 )
 HEAVY = set("torch transformers datasets mteb pandas matplotlib open_clip huggingface_hub sklearn clip_benchmark jinja2".split())
