@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from evals.counting import dots
+from evals.levels import dots
 from evals.metrics import truncate
 from evals.tasks.fusion import Roles
 

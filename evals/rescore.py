@@ -6,7 +6,8 @@ Shapes: q queries, n documents, d dimensions, c queries of a chunk, k candidates
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from evals.counting import DEPTH, Relevant, dots
+from evals.counting import Relevant
+from evals.levels import DEPTH, dots
 from evals.ranks import GAIN, TIE, Ranks
 
 ROWS = 256  # queries scored at once

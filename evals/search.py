@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float32, Int, Int64
 
-from evals.counting import dots, full_float32, products
+from evals.counting import full_float32, products
+from evals.levels import dots
 from evals.threads import THREADS, in_threads, one_thread_each, over_rows
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _refuse_infinite(rows: np.ndarray, name: str) -> None:
         if (bad := np.flatnonzero(~np.isfinite(squares))).size:
             raise ValueError(f"{name} {part.start + bad[0]} has NaN, infinity or a length that float32 cannot hold")
 
-    over_rows(check, len(rows))
+    over_rows(check, *rows.shape)
 
 
 def _search(queries: np.ndarray, docs: np.ndarray, k: int, *, chunk: int, block: int, device: str) -> Iterator[Hits]:

@@ -9,16 +9,15 @@ Shapes: q queries, n documents, d dimensions of the rows.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 
-from evals.counting import Relevant, Step, count_all
-from evals.metrics import truncate
+from evals.counting import Relevant, count_all
+from evals.levels import Step
+from evals.metrics import Cut, truncate, truncations
 from evals.precision import parse_precision, quantise
-from evals.ranks import Both, Ranks, both_ways, check, cross_ranks, found, found_both, one_way, ranks
+from evals.ranks import CHUNK, Both, Ranks, both_ways, check, cross_ranks, found, found_both, one_way, ranks
 from evals.rescore import rescored
-from evals.threads import over_rows
 
-CHUNK = 320  # queries scored at once, by one thread: their sums and scores stay in the cache from one dimension to the next
 SMALL = 2.0**-30  # a prefix this small beside its row would lose bits of its own in the common products
 
 Key = tuple[int, str]  # a dimension and the name of a precision
@@ -72,12 +71,12 @@ def sweep_cross_ranks(
     t2i = images_of_texts
     check(len(texts), len(images), t2i, chunk)
     i2t = t2i.inverse(len(images))
-    cut = {dim: (truncate(images, dim), truncate(texts, dim)) for dim in sorted(set(dims))}
-    steps = [both_ways(x, y, t2i, i2t) for x, y in cut.values()]
-    if (shared := _cumulative(steps)) is None:
-        return {dim: cross_ranks(x, y, t2i, chunk=chunk, device=device) for dim, (x, y) in cut.items()}
+    x, y = truncations(images, dims), truncations(texts, dims)
+    steps = [both_ways(x[dim].rows, y[dim].rows, t2i, i2t) for dim in x]
+    if (shared := _cumulative(steps, x, y)) is None:
+        return {dim: cross_ranks(x[dim].rows, y[dim].rows, t2i, chunk=chunk, device=device) for dim in x}
     count_all(shared, i2t, chunk=chunk, device=device)
-    return {dim: found_both(step, t2i, i2t) for dim, step in zip(cut, shared, strict=True)}
+    return {dim: found_both(step, t2i, i2t) for dim, step in zip(x, shared, strict=True)}
 
 
 def sweep_ranks(
@@ -98,39 +97,34 @@ def sweep_ranks(
     if isinstance(docs, Mapping):
         return {dim: ranks(truncate(queries, dim), docs[dim], relevant, chunk=chunk, device=device) for dim in widths}
     check(len(queries), len(docs), relevant, chunk)
-    cut = {dim: (truncate(queries, dim), truncate(docs, dim)) for dim in widths}
-    steps = [one_way(x, y, relevant) for x, y in cut.values()]
-    if (shared := _cumulative(steps)) is None:
-        return {dim: ranks(x, y, relevant, chunk=chunk, device=device) for dim, (x, y) in cut.items()}
+    x, y = truncations(queries, widths), truncations(docs, widths)
+    steps = [one_way(x[dim].rows, y[dim].rows, relevant) for dim in widths]
+    if (shared := _cumulative(steps, x, y)) is None:
+        return {dim: ranks(x[dim].rows, y[dim].rows, relevant, chunk=chunk, device=device) for dim in widths}
     count_all(shared, relevant, chunk=chunk, device=device)
-    return {dim: found(step.by_row, relevant) for dim, step in zip(cut, shared, strict=True)}
+    return {dim: found(step.by_row, relevant) for dim, step in zip(widths, shared, strict=True)}
 
 
-def _cumulative(steps: Sequence[Step]) -> list[Step] | None:
+def _cumulative(steps: Sequence[Step], x: Mapping[int, Cut], y: Mapping[int, Cut]) -> list[Step] | None:
     """The steps as parts of the widest rows; None where a row begins too small for that."""
-    widest, start, shared = steps[-1], 0, []
     if len(steps) == 1:
         return list(steps)
-    for step in steps:
-        end = step.queries.shape[1]
-        of_queries, of_docs = _scale(widest.queries, end), _scale(widest.docs, end)
+    widest, start, shared = max(x), 0, []
+    for dim, step in zip(x, steps, strict=True):
+        of_queries, of_docs = (_scale(cuts[widest].norms, cuts[dim].norms) for cuts in (x, y))
         if of_queries is None or of_docs is None:
             return None
-        left, right = (np.ascontiguousarray(rows[:, start:end]) for rows in (widest.queries, widest.docs))
-        shared.append(step._replace(left=left, right=right, scales=(of_queries, of_docs)))
-        start = end
+        left, right = (np.ascontiguousarray(cuts[widest].rows[:, start:dim]) for cuts in (x, y))
+        scales = (of_queries, of_docs) if dim < widest else None
+        shared.append(step._replace(left=left, right=right, scales=scales))
+        start = dim
     return shared
 
 
-def _scale(rows: Float32[np.ndarray, "n d"], dim: int) -> Float32[np.ndarray, "n"] | None:
-    """What makes the first `dim` values of unit rows unit rows; zero rows stay zero."""
-    norms = np.empty(len(rows))
-
-    def fill(some: slice) -> None:
-        norms[some] = np.sqrt(np.square(rows[some, :dim], dtype=np.float64).sum(axis=1))
-
-    over_rows(fill, len(rows))
-    small = norms < SMALL
-    if (small & rows.any(axis=1)).any():
+def _scale(whole: Float64[np.ndarray, "n"], begun: Float64[np.ndarray, "n"]) -> Float32[np.ndarray, "n"] | None:
+    """What makes the beginnings of unit rows unit rows, from the norms of both; rows of zeros stay zero."""
+    small = begun < SMALL * whole
+    if (small & (whole > 0)).any():
         return None
-    return (1 / np.where(small, 1, norms)).astype(np.float32)
+    scale: np.ndarray = np.where(whole > 0, whole, 1) / np.where(whole > 0, begun, 1)
+    return scale.astype(np.float32)

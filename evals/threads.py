@@ -8,13 +8,19 @@ from typing import TypeVar
 
 T = TypeVar("T")
 THREADS = 16  # at most: each holds a block of its own
-ROW_BLOCK = 128  # rows that one thread takes at once
+ROW_BLOCK = 128  # rows of 1,024 values that one thread takes at once; of narrower ones it takes more
 FEW_PARTS = 8  # one thread does them before others have started
 
 
-def over_rows(work: Callable[[slice], None], n: int) -> None:
-    """Do `work` for all of n rows, some at a time, in threads."""
-    parts = [slice(start, min(start + ROW_BLOCK, n)) for start in range(0, n, ROW_BLOCK)]
+def row_blocks(n: int, width: int) -> list[slice]:
+    """Slices of n rows with so many values each, that fit into the cache."""
+    size = ROW_BLOCK * max(1, 1024 // max(width, 1))
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def over_rows(work: Callable[[slice], None], n: int, width: int) -> None:
+    """Do `work` for all of n rows of so many values, some at a time, in threads."""
+    parts = row_blocks(n, width)
     # starting threads would take longer than a few parts
     in_threads(work, parts, min(THREADS, os.cpu_count() or 1) if len(parts) > FEW_PARTS else 1)
 

@@ -16,13 +16,23 @@ MAY_SEE = {
     "evals.schema": set(),
     "evals.files": set(),
     "evals.threads": set(),
-    "evals.counting": {"evals.threads"},
-    "evals.ranks": {"evals.counting", "evals.threads"},
+    "evals.levels": {"evals.threads"},
+    "evals.kernel": {"evals.levels"},
+    "evals.counting": {"evals.kernel", "evals.levels", "evals.threads"},
+    "evals.ranks": {"evals.counting", "evals.levels", "evals.threads"},
     "evals.precision": CORE,
-    "evals.rescore": {"evals.counting", "evals.ranks"},
-    "evals.sweep": {"evals.counting", "evals.metrics", "evals.precision", "evals.ranks", "evals.rescore", "evals.threads"},
-    "evals.search": {"evals.counting", "evals.threads"},
-    "evals.metrics": {"evals.counting", "evals.ranks", "evals.threads"},
+    "evals.rescore": {"evals.counting", "evals.levels", "evals.ranks"},
+    "evals.sweep": {
+        "evals.counting",
+        "evals.levels",
+        "evals.metrics",
+        "evals.precision",
+        "evals.ranks",
+        "evals.rescore",
+        "evals.threads",
+    },
+    "evals.search": {"evals.counting", "evals.levels", "evals.threads"},
+    "evals.metrics": {"evals.levels", "evals.ranks", "evals.threads"},
     "evals.records": {"evals.schema", "evals.files"},
     "evals.stats": set(),
     "evals.queries": {*CORE, "evals.metrics", "evals.ranks", "evals.records"},
@@ -48,7 +58,7 @@ MAY_SEE = {
     "evals.data": {*CORE, "evals.data"},
     "evals.data.__main__": {"evals"},
     "evals.data.prepare": {*CORE, "evals.data", "evals.catalog", "evals.files"},
-    "evals.modality_gap": {"evals.counting", "evals.metrics", "evals.tasks.fusion"},
+    "evals.modality_gap": {"evals.levels", "evals.metrics", "evals.tasks.fusion"},
     "evals.tasks.probes": {*CORE, "evals.ranks", "evals.search"},
     "evals.tasks": {*CORE, "evals.counting", "evals.metrics", "evals.ranks", "evals.stats", "evals.sweep", "evals.tasks"},
     "evals.encoders": {*CORE, "evals.encoders"},
@@ -80,7 +90,9 @@ LIGHT = (
     "evals.regress.runs",
     "evals.dashboard.site",
 )
-HEAVY = set("torch transformers datasets mteb pandas matplotlib open_clip huggingface_hub sklearn clip_benchmark jinja2".split())
+HEAVY = set(
+    "torch numba transformers datasets mteb pandas matplotlib open_clip huggingface_hub sklearn clip_benchmark jinja2".split()
+)
 
 
 def modules() -> dict[str, Path]:

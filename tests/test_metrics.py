@@ -2,7 +2,6 @@
 
 import itertools
 import tracemalloc
-from collections.abc import Iterator
 from dataclasses import astuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
-from evals import counting, metrics, threads
+from evals import counting, levels, metrics, threads
 from evals import ranks as ranks_module
 from evals.counting import Relevant
 from evals.metrics import expected_rank, hit_at, mean, per_query, reciprocal_rank, truncate
@@ -47,13 +46,14 @@ def ndcg_of(order: list[bool]) -> float:
     return sum(gains) / sum(1 / np.log2(i + 2) for i in range(min(sum(order), 10)))
 
 
-@pytest.fixture
-def small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+@pytest.fixture(params=["kernel", "groups"])
+def small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of a few rows, counted as on a CPU and as on an accelerator."""
     monkeypatch.setattr(counting, "DOC_BLOCK", 37)
-    monkeypatch.setattr(counting, "GROUP", 5)
-    for module in (counting, threads):
-        monkeypatch.setattr(module, "ROW_BLOCK", 50)
-    yield
+    monkeypatch.setattr(levels, "GROUP", 5)
+    monkeypatch.setattr(threads, "ROW_BLOCK", 1)
+    if request.param == "groups":
+        monkeypatch.setattr(counting, "_kernel", lambda: levels.add_groups)
 
 
 # truncate
@@ -320,7 +320,7 @@ def plain(queries: Rows, docs: Rows, relevant: Relevant) -> Ranks:
 def test_ranks_equal_the_definition_however_close_calls_are_decided(
     monkeypatch: pytest.MonkeyPatch, small_blocks: None, share: float
 ) -> None:
-    monkeypatch.setattr(counting, "DENSE_SHARE", share)
+    monkeypatch.setattr(levels, "DENSE_SHARE", share)
     images, texts, image_of_text = hard_case()
     for q, d, relevant in (
         (texts, images, Relevant.one_of(image_of_text)),
@@ -342,7 +342,7 @@ def test_no_block_size_changes_a_bit(monkeypatch: pytest.MonkeyPatch, chunk: int
     case = hard_case()
     expected = both_ways(*case)
     monkeypatch.setattr(counting, "DOC_BLOCK", doc_block)
-    monkeypatch.setattr(counting, "GROUP", group)
+    monkeypatch.setattr(levels, "GROUP", group)
     assert all(map(same, both_ways(*case, chunk=chunk), expected))
     assert all(map(same, cross_ranks(*case, chunk=chunk), expected))
 
@@ -425,6 +425,7 @@ def test_a_process_that_allows_tf32_or_autocast_gets_float32_and_keeps_its_setti
 
 def test_memory_is_that_of_a_block_never_of_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counting, "DOC_BLOCK", 200)
+    monkeypatch.setattr(counting, "FILLED", 1)
     shapes: set[tuple[int, ...]] = set()
     mm = counting.products
 
@@ -475,6 +476,7 @@ def test_both_directions_at_once_are_two_calls_bit_for_bit(data: st.DataObject) 
 
 def test_both_directions_score_every_pair_once(monkeypatch: pytest.MonkeyPatch, small_blocks: None) -> None:
     pairs, mm = [], counting.products
+    monkeypatch.setattr(counting, "FILLED", 1)  # no rows of zeros
 
     def recorded(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         pairs.append(len(a) * len(b))

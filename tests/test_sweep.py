@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals import counting, ranks, sweep
+from evals import counting, levels, ranks, sweep
 from evals.counting import Relevant
 from evals.metrics import hit_at, mean, per_query, truncate
 from evals.precision import bytes_per_vector, calibration, parse_precision, quantise, with_rescoring
@@ -65,13 +65,12 @@ def test_a_sweep_equals_a_run_of_each_dimension_bit_for_bit(seed: int, kind: str
     assert all(same(one[dim], found[dim].t2i) for dim in dims)
 
 
-@pytest.mark.parametrize("share", [0.0, 2.0])
-def test_whole_blocks_and_single_groups_count_the_same(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+def test_an_accelerator_s_groups_and_the_compiled_pass_count_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counting, "DOC_BLOCK", 128)
     rng = np.random.default_rng(0)
     images, texts, t2i = hard_rows(1, 150, 24, "plain"), hard_rows(2, 420, 24, "plain"), pairs_of(150, 420, rng)
     before = sweep_cross_ranks(images, texts, t2i, [4, 24])
-    monkeypatch.setattr(counting, "WHOLE_SHARE", share)
+    monkeypatch.setattr(counting, "_kernel", lambda: levels.add_groups)
     after = sweep_cross_ranks(images, texts, t2i, [4, 24])
     assert all(same(x, y) for dim in (4, 24) for x, y in zip(before[dim], after[dim], strict=True))
 
