@@ -99,13 +99,10 @@ def count_all(steps: Sequence[Step], relevant: Relevant, *, chunk: int, device: 
             inside = (own_doc >= cols.start) & (own_doc < cols.stop)
             sums: torch.Tensor | None = None
             for step, left, right in zip(steps, lefts, filled, strict=True):
-                part = products(left[rows], right[i])
+                more = products(left[rows], right[i])
                 if sums is None:
-                    sums = part
-                    sums[on(device, own_query[inside]), on(device, own_doc[inside] - cols.start)] = -math.inf
-                else:
-                    sums.add_(part)
-                add(step, sums[:, : cols.stop - cols.start], rows, cols, lock)
+                    more[on(device, own_query[inside]), on(device, own_doc[inside] - cols.start)] = -math.inf
+                sums = add(step, sums, more, rows, cols, lock)
 
     with full_float32(), one_thread_each() as threads:
         workers = min(THREADS, threads) if on_host else 1

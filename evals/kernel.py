@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 TILE = 512  # documents whose levels and counts stay in the fastest cache
 
 
-def add_levels(step: Step, sums: "torch.Tensor", rows: slice, cols: slice, lock: Lock) -> None:
+def add_levels(
+    step: Step, sums: "torch.Tensor | None", more: "torch.Tensor", rows: slice, cols: slice, lock: Lock
+) -> "torch.Tensor":
     """Count at a step: all levels in one pass, and again, exactly, for those that have a close call."""
-    shape = sums.shape
+    shape = len(more), cols.stop - cols.start
     ones = [np.ones(n, dtype=np.float32) for n in shape]
     scales = [scale[part] for scale, part in zip(step.scales, (rows, cols), strict=True)] if step.scales else ones
     sides = [(step.by_row, rows), (step.by_col, cols)]
@@ -31,11 +33,13 @@ def add_levels(step: Step, sums: "torch.Tensor", rows: slice, cols: slice, lock:
     ]
     bounds = [_bounds(search, part, ask) for (search, part), ask in zip(sides, asks, strict=True)]
     counts = [np.zeros((2, ask.shape[1], len(ask)), dtype=np.int32) for ask in asks]
-    count_levels(sums.numpy(), *scales, *bounds[0], *bounds[1], *counts)
-    queries, docs = step.queries[rows], step.docs[cols]
-    _add(step.by_row, rows, asks[0], counts[0], lock, _Scored(sums, scales[0], scales[1], queries, docs))
+    total, added = (more, more[:0]) if sums is None else (sums, more)
+    count_levels(total.numpy(), added.numpy(), *scales, *bounds[0], *bounds[1], *counts)
+    scores, queries, docs = total[:, : shape[1]], step.queries[rows], step.docs[cols]
+    _add(step.by_row, rows, asks[0], counts[0], lock, _Scored(scores, scales[0], scales[1], queries, docs))
     if step.by_col is not None:
-        _add(step.by_col, cols, asks[1], counts[1], lock, _Scored(sums.T, scales[1], scales[0], docs, queries))
+        _add(step.by_col, cols, asks[1], counts[1], lock, _Scored(scores.T, scales[1], scales[0], docs, queries))
+    return total
 
 
 class _Scored(NamedTuple):
@@ -84,7 +88,8 @@ def _add(
 
 
 def _count_levels(
-    sums: Float32[np.ndarray, "c b"],
+    sums: Float32[np.ndarray, "c filled"],
+    more: Float32[np.ndarray, "_ filled"],
     row_scale: Float32[np.ndarray, "c"],
     col_scale: Float32[np.ndarray, "b"],
     row_low: Float32[np.ndarray, "p c"],
@@ -94,11 +99,10 @@ def _count_levels(
     row_counts: Int32[np.ndarray, "2 p c"],
     col_counts: Int32[np.ndarray, "2 r b"],
 ) -> None:
-    """Add up how many scores (`sums` times both scales) are at least `low` and how many are above `high`, of rows and columns.
-
-    A level of infinity is not asked for: its counts stay.
+    """Add `more`, if it has rows, to the sums. Then add up how many scores, the sums times both scales, are at least `low`, and
+    how many are above `high`, of rows and columns. A level of infinity is not asked for: its counts stay.
     """
-    n_rows, n_cols = sums.shape
+    n_rows, n_cols = len(row_scale), len(col_scale)
     scores = np.empty(TILE, np.float32)
     for first in range(0, n_cols, TILE):
         last = min(first + TILE, n_cols)
@@ -106,6 +110,10 @@ def _count_levels(
         scale = col_scale[first:last]
         for i in range(n_rows):
             part, own = sums[i, first:last], row_scale[i]
+            if len(more):
+                new = more[i, first:last]
+                for j in range(n):
+                    part[j] += new[j]
             for j in range(n):
                 scores[j] = part[j] * scale[j] * own
             for place in range(len(row_low)):

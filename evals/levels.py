@@ -58,8 +58,9 @@ class Step(NamedTuple):
     scales: tuple[Float32[np.ndarray, "q"], Float32[np.ndarray, "n"]] | None = None
 
 
-# adds the counts of a block of sums (queries from, to; documents from, to) to those of a step
-Add: TypeAlias = 'Callable[[Step, "torch.Tensor", slice, slice, Lock], None]'
+# Adds more products to the sums of a block (queries from, to; documents from, to) and its counts to those of a step; the sums
+# are None at first, and may have columns beyond the documents.
+Add: TypeAlias = 'Callable[[Step, "torch.Tensor | None", "torch.Tensor", slice, slice, Lock], torch.Tensor]'
 
 
 def places_above(better: Int64[np.ndarray, "q places"]) -> Int64[np.ndarray, "q places"]:
@@ -94,15 +95,19 @@ def asked(search: Search, rows: slice) -> Bool[np.ndarray, "c places"]:
     return head
 
 
-def add_groups(step: Step, sums: "torch.Tensor", rows: slice, cols: slice, lock: Lock) -> None:
+def add_groups(
+    step: Step, sums: "torch.Tensor | None", more: "torch.Tensor", rows: slice, cols: slice, lock: Lock
+) -> "torch.Tensor":
     """Count at a step, of the few groups of documents that hold anything near a level: what suits an accelerator."""
-    scores, queries, docs = scaled(step, sums, rows, cols), step.queries[rows], step.docs[cols]
+    sums = more if sums is None else sums.add_(more)
+    scores, queries, docs = _scaled(step, sums[:, : cols.stop - cols.start], rows, cols), step.queries[rows], step.docs[cols]
     _add_groups(Block(rows, queries, docs, scores), step.by_row, lock)
     if step.by_col is not None:
         _add_groups(Block(cols, docs, queries, scores.T), step.by_col, lock)
+    return sums
 
 
-def scaled(step: Step, sums: "torch.Tensor", rows: slice, cols: slice) -> "torch.Tensor":
+def _scaled(step: Step, sums: "torch.Tensor", rows: slice, cols: slice) -> "torch.Tensor":
     """The sums of a block as scores."""
     if step.scales is None:
         return sums
@@ -183,5 +188,7 @@ def dots(queries: np.ndarray, docs: np.ndarray, rows: np.ndarray, cols: np.ndarr
     """Float64 dot products of pairs of float32 rows."""
     out = np.empty(len(rows))
     for part in row_blocks(len(rows), queries.shape[1]):
-        out[part] = (queries[rows[part]].astype(np.float64) * docs[cols[part]]).sum(axis=1)
+        products = queries[rows[part]].astype(np.float64)
+        products *= docs[cols[part]]
+        out[part] = products.sum(axis=1)
     return out

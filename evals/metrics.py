@@ -78,7 +78,7 @@ def mean(values: Float[np.ndarray, "q"]) -> float:
     """The mean, summed exactly: the order of the queries changes no bit. Raises ValueError when there are none."""
     if len(values) == 0:
         raise ValueError("the mean of no queries")
-    return math.fsum(values) / len(values)
+    return math.fsum(values.tolist()) / len(values)
 
 
 def mean_rank(ranks: Ranks) -> float:
