@@ -85,7 +85,7 @@ def cross_ranks(
     t2i = images_of_texts
     check(len(texts), len(images), t2i, chunk)
     i2t = t2i.inverse(len(images))
-    step = both_ways(images, texts, t2i, i2t)
+    step = both_ways(images, texts, t2i, i2t, Lengths(norms(images, "image"), norms(texts, "text")))
     count_all([step], i2t, chunk=chunk, device=device)
     return found_both(step, t2i, i2t)
 
@@ -100,14 +100,23 @@ def check(n_queries: int, n_docs: int, relevant: Relevant, chunk: int) -> None:
 
 def one_way(queries: Float32[np.ndarray, "q d"], docs: Float32[np.ndarray, "n d"], relevant: Relevant) -> Step:
     """What the queries ask of the scores. Raises ValueError for rows that are not finite."""
-    reach = _norms(queries, "query") * _norms(docs, "document").max(initial=0.0)
+    reach = norms(queries, "query") * norms(docs, "document").max(initial=0.0)
     search = _search(_own_scores(queries, docs, relevant), relevant, reach, queries.shape[1])
     return Step(queries, docs, search, None, queries, docs)
 
 
-def both_ways(images: Float32[np.ndarray, "n d"], texts: Float32[np.ndarray, "texts d"], t2i: Relevant, i2t: Relevant) -> Step:
-    """What images (the rows of the scores) and texts ask of each other. Raises ValueError for rows that are not finite."""
-    reach, text_reach = _norms(images, "image"), _norms(texts, "text")
+class Lengths(NamedTuple):
+    """The norms of the rows of images and texts, as `norms` gives them."""
+
+    images: Float64[np.ndarray, "n"]
+    texts: Float64[np.ndarray, "texts"]
+
+
+def both_ways(
+    images: Float32[np.ndarray, "n d"], texts: Float32[np.ndarray, "texts d"], t2i: Relevant, i2t: Relevant, lengths: Lengths
+) -> Step:
+    """What images (the rows of the scores) and texts ask of each other."""
+    reach, text_reach = lengths
     scores = _own_scores(texts, images, t2i)
     width = images.shape[1]
     forth = _search(scores, t2i, text_reach * reach.max(initial=0.0), width)
@@ -176,11 +185,19 @@ def _own_scores(queries: np.ndarray, docs: np.ndarray, relevant: Relevant) -> Fl
     return scores
 
 
-def _norms(rows: Float32[np.ndarray, "n d"], name: str) -> Float64[np.ndarray, "n"]:
-    """At least the norm of each row, to within UNIT; of unit rows, which almost all are, exactly 1."""
+def norms(rows: Float32[np.ndarray, "n d"], name: str) -> Float64[np.ndarray, "n"]:
+    """At least the norm of each row, to within UNIT; of unit rows, which almost all are, exactly 1.
+
+    Raises ValueError for rows that are not finite.
+    """
     import torch
 
-    norms: np.ndarray = torch.linalg.vector_norm(on("cpu", rows), dim=1).double().numpy()
-    if (bad := np.flatnonzero(~np.isfinite(norms))).size:
+    found: np.ndarray = torch.linalg.vector_norm(on("cpu", rows), dim=1).double().numpy()
+    refuse_infinite(found, name)
+    return np.where(np.abs(found - 1) < UNIT, 1.0, found * (1 + UNIT))
+
+
+def refuse_infinite(lengths: Float64[np.ndarray, "n"], name: str) -> None:
+    """Raises ValueError for the first row whose norm is not finite."""
+    if (bad := np.flatnonzero(~np.isfinite(lengths))).size:
         raise ValueError(f"{name} {bad[0]} holds NaN or infinity")
-    return np.where(np.abs(norms - 1) < UNIT, 1.0, norms * (1 + UNIT))

@@ -15,7 +15,20 @@ from evals.counting import Relevant, count_all
 from evals.levels import Step
 from evals.metrics import Cut, truncate, truncations
 from evals.precision import parse_precision, quantise
-from evals.ranks import CHUNK, Both, Ranks, both_ways, check, cross_ranks, found, found_both, one_way, ranks
+from evals.ranks import (
+    CHUNK,
+    Both,
+    Lengths,
+    Ranks,
+    both_ways,
+    check,
+    cross_ranks,
+    found,
+    found_both,
+    one_way,
+    ranks,
+    refuse_infinite,
+)
 from evals.rescore import rescored
 
 SMALL = 2.0**-30  # a prefix this small beside its row would lose bits of its own in the common products
@@ -72,7 +85,11 @@ def sweep_cross_ranks(
     check(len(texts), len(images), t2i, chunk)
     i2t = t2i.inverse(len(images))
     x, y = truncations(images, dims), truncations(texts, dims)
-    steps = [both_ways(x[dim].rows, y[dim].rows, t2i, i2t) for dim in x]
+    for cuts, name in ((x, "image"), (y, "text")):
+        refuse_infinite(cuts[max(cuts)].norms, name)
+    # cut rows have norm 1, or 0
+    lengths = [Lengths(*((cuts[dim].norms > 0).astype(np.float64) for cuts in (x, y))) for dim in x]
+    steps = [both_ways(x[dim].rows, y[dim].rows, t2i, i2t, some) for dim, some in zip(x, lengths, strict=True)]
     if (shared := _cumulative(steps, x, y)) is None:
         return {dim: cross_ranks(x[dim].rows, y[dim].rows, t2i, chunk=chunk, device=device) for dim in x}
     count_all(shared, i2t, chunk=chunk, device=device)
