@@ -15,10 +15,15 @@ from evals.cli import Log
 from evals.evaluate import Outcome
 from evals.figures import FIGURES, draw, kept_by_dimension, pareto, score_by_bytes, score_by_dimension
 from evals.options import Options
-from evals.points import Point, as_csv, points
+from evals.points import Point, as_csv, points, points_of
+from evals.records import MetricLine, read_run, write_run
 from evals.run import Parts, evaluate
+from evals.schema import ConfigError
+from evals.stats import Interval
 from evals.suites import find_suite
+from evals.task_outcome import TaskOutcome, TaskScore
 from evals.tasks.scores import Scores, Value
+from tests.published_toys import QUERY
 from tests.toys import HashEncoder, image_text
 
 NAMES = ("float32", "binary", "binary+rescore10")
@@ -72,6 +77,41 @@ def test_a_share_of_nothing_is_no_share(outcome):
     none = {name: [s._replace(values={"R@1": Value(0.0, None)}) for s in every] for name, every in outcome.scores.items()}
     single = outcome._replace(scores={"en": none["en"]})
     assert {p.kept for p in points(single)} == {None}
+
+
+def test_the_points_of_a_record_are_those_of_its_sweep(outcome):
+    found = points(outcome)
+    assert {p.ci_low is None for p in found} == {False}
+    assert points_of(read_run(outcome.path)) == found  # intervals of means over subsets too, bit for bit
+
+
+def test_the_points_of_an_mteb_record_are_those_of_its_task(tmp_path):
+    scores = [
+        TaskScore(subset, split, dim, value / dim, Interval(0.1, 0.9), 5, {"ndcg": value / dim, "map": 0.3})
+        for split, value in (("test", 2.0), ("dev", 4.0))
+        for dim in (4, 8)
+        for subset in ("x", "y")[: 1 + (split == "dev")]
+    ]
+    lines = [
+        MetricLine(s.subset, s.split, s.dim, "float32", name, None, value, *(s.interval if name == "ndcg" else (None, None)),
+            s.n, 9, 0.0)
+        for s in scores for name, value in s.values.items()
+    ]  # fmt: skip
+    manifest = {"benchmark": "mteb.Toy", "model": "m", "partial": {"subsets": ["x"]}, "mteb": {"task": "Toy"}}
+    path = write_run(tmp_path, manifest=manifest, metrics=lines, queries=QUERY)
+    found = points(TaskOutcome(path, "Toy", "m", manifest["partial"], {}, "ndcg", scores))
+    assert points_of(read_run(path)) == found
+    assert [(p.benchmark, p.dim, p.kept) for p in found] == [
+        ("mteb:Toy/dev.partial", 8, 1.0), ("mteb:Toy/dev.partial", 4, 2.0),
+        ("mteb:Toy/test.partial", 8, 1.0), ("mteb:Toy/test.partial", 4, 2.0),
+    ]  # fmt: skip
+
+
+def test_a_record_without_a_metric_of_sweeps_is_refused(tmp_path):
+    manifest = {"benchmark": "toy", "model": "m", "config": {"row": {"title": "Toy"}}}
+    line = MetricLine("en", "t2i", 8, "float32", "MRR", None, 0.5, None, None, 1, 1, 0.0)
+    with pytest.raises(ConfigError, match=r"none of its metrics is one of a sweep: R@1"):
+        points_of(read_run(write_run(tmp_path, manifest=manifest, metrics=[line], queries=QUERY)))
 
 
 # the table
