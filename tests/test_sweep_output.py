@@ -66,6 +66,12 @@ def test_the_interval_of_one_subset_is_that_of_the_record(outcome):
         assert (p.ci_low, p.ci_high) == tuple(s.values[p.metric].interval)
 
 
+def test_a_mean_over_the_same_subset_twice_is_as_sure_as_the_subset(outcome):
+    en = outcome.scores["en"]
+    once, twice = (points(outcome._replace(scores=scores)) for scores in ({"en": en}, {"en": en, "again": en}))
+    np.testing.assert_allclose([(p.ci_low, p.ci_high) for p in twice], [(p.ci_low, p.ci_high) for p in once], atol=1e-8)
+
+
 def test_the_csv_holds_every_point_exactly(outcome):
     found = points(outcome)
     lines = list(csv.DictReader(io.StringIO(as_csv(found).decode())))
@@ -88,9 +94,9 @@ def test_the_points_of_a_record_are_those_of_its_sweep(outcome):
 def test_the_points_of_an_mteb_record_are_those_of_its_task(tmp_path):
     scores = [
         TaskScore(subset, split, dim, value / dim, Interval(0.1, 0.9), 5, {"ndcg": value / dim, "map": 0.3})
-        for split, value in (("test", 2.0), ("dev", 4.0))
+        for split, value, subsets in (("test", 2.0, "x"), ("dev", 4.0, "x"), ("train", 1.0, "xy"))
         for dim in (4, 8)
-        for subset in ("x", "y")[: 1 + (split == "dev")]
+        for subset in subsets
     ]
     lines = [
         MetricLine(s.subset, s.split, s.dim, "float32", name, None, value, *(s.interval if name == "ndcg" else (None, None)),
@@ -101,10 +107,13 @@ def test_the_points_of_an_mteb_record_are_those_of_its_task(tmp_path):
     path = write_run(tmp_path, manifest=manifest, metrics=lines, queries=QUERY)
     found = points(TaskOutcome(path, "Toy", "m", manifest["partial"], {}, "ndcg", scores))
     assert points_of(read_run(path)) == found
-    assert [(p.benchmark, p.dim, p.kept) for p in found] == [
-        ("mteb:Toy/dev.partial", 8, 1.0), ("mteb:Toy/dev.partial", 4, 2.0),
-        ("mteb:Toy/test.partial", 8, 1.0), ("mteb:Toy/test.partial", 4, 2.0),
-    ]  # fmt: skip
+    of = {(p.benchmark, p.subsets, p.dim): p for p in found}
+    assert {place: p.kept for place, p in of.items()} == {
+        (f"mteb:Toy/{split}.partial", " ".join(subsets), dim): 8 / dim
+        for split, subsets in (("dev", "x"), ("test", "x"), ("train", "xy"))
+        for dim in (4, 8)
+    }
+    assert of["mteb:Toy/dev.partial", "x", 8].ci_high == 0.9 and of["mteb:Toy/train.partial", "x y", 8].ci_high is None
 
 
 def test_a_record_without_a_metric_of_sweeps_is_refused(tmp_path):
@@ -163,6 +172,21 @@ def test_the_front_is_what_nothing_smaller_beats():
     ax = score_by_bytes(some).axes[0]
     assert "bytes" in ax.get_xlabel() and ax.get_xscale() == "log"
     assert "Pareto front" in [line.get_label() for line in ax.get_lines()]
+
+
+def test_numbers_that_would_cover_each_other_are_left_out():
+    sizes = {64: 256, 128: 512, 256: 528, 768: 3072, 1024: 4096}
+    some = [point(dim, "float32", dim / 2000, size) for dim, size in sizes.items()]
+    assert [text.get_text() for text in score_by_bytes(some).axes[0].texts] == ["64", "128", "768"]
+    wide = [*some, point(1, "float32", 0.0, 4)]
+    ticks = [tick.get_text() for tick in score_by_dimension(wide).axes[0].get_xticklabels()]
+    assert ticks == ["1", "64", "128", "256", "", "1,024"]
+
+
+def test_a_long_title_is_broken_into_lines():
+    some = [point(8, "float32", 0.9, 32)._replace(model="sentence-transformers/paraphrase-multilingual-mpnet-base-v2")]
+    figure = kept_by_dimension(some)
+    assert max(map(len, figure.get_suptitle().split("\n"))) <= 13 * figure.get_figwidth() < len(figure.get_suptitle())
 
 
 def test_figures_are_written_for_every_metric(outcome, tmp_path):
