@@ -80,6 +80,14 @@ def test_notebooks_define_no_functions(name):
     assert not [node.lineno for node in ast.walk(tree) if isinstance(node, kinds)]
 
 
+def test_notebooks_load_neither_model_nor_benchmark():
+    every = [node for name in NAMES for node in ast.parse((ROOT / "notebooks" / f"{name}.py").read_text(encoding="utf-8")).body]
+    imports = "\n".join(ast.unparse(node) for node in every if isinstance(node, ast.Import | ast.ImportFrom))
+    code = f"import sys\n{imports}\nprint(sorted({{'torch', 'transformers', 'mteb', 'jina_clip'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "evals.selection" in imports and done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_committed_outputs_are_whole_small_and_of_no_machine(name):
     made = notebook(name)
