@@ -44,6 +44,11 @@ reproduce-%: $(VENV)/.mteb ## evaluate all that the published tables need of jin
 			$(if $(DATA),--data "$(DATA)") $(ARGS) </dev/null >&2 || status=$$?; done; echo $$status; }); \
 	$(BIN)/python -m evals.report --all $(AS) || exit $$?; exit $$status
 
+notebooks: $(VENV)/.notebooks ## run the notebooks on new records of the bundled model, and keep their outputs
+	@$(BIN)/python -m evals.run scenes --model tiny >/dev/null
+	@$(BIN)/python -m evals.mrl_sweep --dims 8,16,32,64,128 --subsets en --precisions float32,float16,int8,binary --rescore 20 >/dev/null
+	@$(BIN)/python -m notebooks
+
 test: $(VENV)/.dev ## run the tests
 	@$(BIN)/python -m pytest -q $(ARGS)
 
@@ -65,7 +70,7 @@ train-tiny: $(VENV)/.core ## train the bundled model again (about 15 minutes on 
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python configs/tiny/train.py
 
 lock: $(VENV)/.venv ## pin the newest allowed versions in requirements.lock
-	@"$(UV)" pip compile -q --universal --python-version 3.11 $(foreach e,mteb rivals cluster bench dev,--extra $(e)) --generate-hashes --upgrade \
+	@"$(UV)" pip compile -q --universal --python-version 3.11 $(foreach e,mteb rivals classification notebooks cluster bench dev,--extra $(e)) --generate-hashes --upgrade \
 		--no-annotate --no-header pyproject.toml -o requirements.lock
 
 clean: ## remove the environment and the caches; results stay
@@ -94,9 +99,14 @@ $(VENV)/.mteb: $(VENV)/.venv pyproject.toml requirements.lock
 	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[mteb]'
 	@touch $(VENV)/.core $@
 
+$(VENV)/.notebooks: $(VENV)/.venv pyproject.toml requirements.lock
+	@echo "installing the core and the notebooks extra into $(VENV)" >&2
+	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[notebooks]'
+	@touch $(VENV)/.core $@
+
 $(VENV)/.bench: $(VENV)/.venv pyproject.toml requirements.lock
 	@echo "installing the core and the bench extra into $(VENV)" >&2
 	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[bench]'
 	@touch $(VENV)/.core $@
 
-.PHONY: help setup core demo report dashboard test test-slow bench lint check train-tiny lock clean
+.PHONY: help setup core demo report dashboard notebooks test test-slow bench lint check train-tiny lock clean

@@ -1,5 +1,7 @@
 """Figures of a sweep: score against dimension, per cent kept, and bytes against score with its Pareto front."""
 
+import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +13,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by people who see fewer; markers say the same again
+# Okabe and Ito's colours, told apart by people who see fewer; markers say the same again. Equal values are all seen: the first
+# marker is the largest, and those of rescored precisions are rings around them
 LOOKS: dict[str, dict[str, Any]] = {
-    "float32": {"color": "#0072B2", "marker": "o", "markersize": 10},  # the first is the largest: where all agree, each is seen
+    "float32": {"color": "#0072B2", "marker": "o", "markersize": 10},
     "float16": {"color": "#009E73", "marker": "s", "markersize": 7},
     "int8": {"color": "#E69F00", "marker": "^", "markersize": 5},
-    "binary": {"color": "#CC79A7", "marker": "D", "markersize": 5},
+    "binary": {"color": "#CC79A7", "marker": "D", "markersize": 4},
 }
+RING = {"int8": 11, "binary": 9}
 DIRECTIONS = {"t2i": "text finds image (t2i)", "i2t": "image finds text (i2t)", "": "main score"}
 
 
@@ -54,10 +58,11 @@ def score_by_dimension(found: Sequence[Point]) -> "Figure":
 
 
 def kept_by_dimension(found: Sequence[Point]) -> "Figure":
-    """Per cent of the full width's float32 score, with the line of 100%; the axis does not begin at 0, and says so."""
-    figure, panels = _panels(found, "share of the full width in float32")
+    """Per cent of the full width's float32 score, with the line of 100%; an axis that does not begin at 0 says so."""
+    figure, panels = _panels(found, "as a share of the full width in float32")
     shares = [100 * p.kept for p in found if p.kept is not None]
-    floor = max(0.0, 10 * (min(shares, default=0.0) // 10) - 5) if min(shares, default=0.0) >= 10 else 0.0
+    least = min(shares, default=0.0)
+    floor = 10 * (least // 10) - 5 if least >= 50 else 0.0
     for ax, some in panels:
         for name, line in _lines([p for p in some if p.kept is not None]).items():
             ax.plot([p.dim for p in line], [100 * (p.kept or 0.0) for p in line], label=name, **_look(name))
@@ -79,12 +84,12 @@ def score_by_bytes(found: Sequence[Point]) -> "Figure":
         front = pareto(some)
         x, y = [p.bytes for p in front], [100 * p.value for p in front]
         ax.step(x, y, where="post", color="0.3", linewidth=1, zorder=1, label="Pareto front")
-        for p in front:
+        for p in _told_apart(front):
             at = (p.bytes, 100 * p.value)
-            ax.annotate(str(p.dim), at, xytext=(-3, 5), textcoords="offset points", fontsize=7, ha="right")
+            ax.annotate(str(p.dim), at, xytext=(-5, 6), textcoords="offset points", fontsize=7, ha="right")
         sizes = [p.bytes for p in some]
         _log_axis(ax, [4**i for i in range(12) if min(sizes) <= 4**i <= max(sizes)], sizes)
-        ax.set_xlabel("bytes a vector (log scale); dimension beside the front")
+        ax.set_xlabel("bytes of a vector (log scale); numbers: dimensions on the front")
         ax.set_ylim(0, 106)
     panels[0][0].set_ylabel(f"{found[0].metric} (%)")
     return _finished(figure, panels)
@@ -102,6 +107,15 @@ def pareto(found: Sequence[Point]) -> list[Point]:
     return front
 
 
+def _told_apart(front: Sequence[Point]) -> list[Point]:
+    """Those of the front whose numbers have room: of points within half a doubling of bytes, the smallest."""
+    told: list[Point] = []
+    for point in front:
+        if not told or point.bytes > 1.5 * told[-1].bytes:
+            told.append(point)
+    return told
+
+
 def _panels(found: Sequence[Point], what: str) -> tuple["Figure", list[tuple["Axes", list[Point]]]]:
     """A figure with an axis for each direction, titled with the data and its size."""
     from matplotlib.figure import Figure
@@ -110,9 +124,10 @@ def _panels(found: Sequence[Point], what: str) -> tuple["Figure", list[tuple["Ax
     figure = Figure(figsize=(4.2 * len(directions) + 1.6, 4.2), layout="constrained")
     axes = figure.subplots(1, len(directions), sharey=True, squeeze=False)[0]
     one, several = found[0], len(found[0].subsets.split())
-    of = f", mean over {several} subsets" if several > 1 else ""
+    of = f"mean over {several} subsets" if several > 1 else one.subsets
     part = " (partial run)" if one.benchmark.endswith(".partial") else ""
-    figure.suptitle(f"{one.title} by {one.model}: {one.metric} {what}{of}{part}", fontsize=10)
+    title = f"{one.title} by {one.model}: {one.metric} {what}, {of}{part}"
+    figure.suptitle(textwrap.fill(title, int(13 * figure.get_figwidth()), break_on_hyphens=False), fontsize=10)
     panels = []
     for ax, direction in zip(axes, directions, strict=True):
         some = [p for p in found if p.direction == direction]
@@ -127,9 +142,10 @@ def _lines(found: Sequence[Point]) -> dict[str, list[Point]]:
 
 
 def _look(precision: str) -> dict[str, Any]:
-    """A rescored precision has a dashed line and hollow markers."""
+    """A rescored precision has a dashed line and rings for markers."""
     kind, _, rescored = precision.partition("+")
-    return LOOKS[kind] | ({"linestyle": "--", "markerfacecolor": "white"} if rescored else {"linestyle": "-"})
+    ring = {"linestyle": "--", "markerfacecolor": "none", "markersize": RING.get(kind)}
+    return LOOKS[kind] | (ring if rescored else {"linestyle": "-"})
 
 
 def _dimension_axis(ax: "Axes", found: Sequence[Point]) -> None:
@@ -139,11 +155,13 @@ def _dimension_axis(ax: "Axes", found: Sequence[Point]) -> None:
 
 
 def _log_axis(ax: "Axes", ticks: Sequence[int], values: Sequence[int]) -> None:
-    """Base 2, with plain numbers at the ticks."""
+    """Base 2, with plain numbers at the ticks; of ticks too near to each other the larger has its number."""
     from matplotlib.ticker import NullLocator
 
+    room = (max(values) / min(values)) ** 0.08  # the width of a number, as a ratio
+    numbers = [f"{tick:,}" if higher / tick > room else "" for tick, higher in zip(ticks, [*ticks[1:], math.inf], strict=True)]
     ax.set_xscale("log", base=2)
-    ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks], fontsize=8)
+    ax.set_xticks(ticks, numbers, fontsize=8)
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(min(values) / 1.3, max(values) * 1.3)
     ax.grid(alpha=0.25, linewidth=0.6)
@@ -151,5 +169,6 @@ def _log_axis(ax: "Axes", ticks: Sequence[int], values: Sequence[int]) -> None:
 
 def _finished(figure: "Figure", panels: Sequence[tuple["Axes", Any]]) -> "Figure":
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4), fontsize=8, frameon=False)
+    lines = -(-len(labels) // (3 * len(panels)))
+    figure.legend(handles, labels, loc="outside lower center", ncols=-(-len(labels) // lines), fontsize=8, frameon=False)
     return figure

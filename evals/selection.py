@@ -118,4 +118,6 @@ def _benchmarks(a: Operand, b: Operand, root: Path, asked: Sequence[str] | None)
 
 def _there(root: Path) -> str:
     names = [f"{benchmark} by {model}" for benchmark, model in sorted(newest(root))]
-    return f"There is {', '.join(names[:20]) or 'none at all'}{' …' if len(names) > 20 else ''}."
+    if not names:
+        return "There is none at all: make demo leaves some of the bundled model, python -m evals.run those of another."
+    return f"There is {', '.join(names[:20])}{' …' if len(names) > 20 else ''}."

@@ -15,10 +15,15 @@ from evals.cli import Log
 from evals.evaluate import Outcome
 from evals.figures import FIGURES, draw, kept_by_dimension, pareto, score_by_bytes, score_by_dimension
 from evals.options import Options
-from evals.points import Point, as_csv, points
+from evals.points import Point, as_csv, points, points_of
+from evals.records import MetricLine, read_run, write_run
 from evals.run import Parts, evaluate
+from evals.schema import ConfigError
+from evals.stats import Interval
 from evals.suites import find_suite
+from evals.task_outcome import TaskOutcome, TaskScore
 from evals.tasks.scores import Scores, Value
+from tests.published_toys import QUERY
 from tests.toys import HashEncoder, image_text
 
 NAMES = ("float32", "binary", "binary+rescore10")
@@ -61,6 +66,12 @@ def test_the_interval_of_one_subset_is_that_of_the_record(outcome):
         assert (p.ci_low, p.ci_high) == tuple(s.values[p.metric].interval)
 
 
+def test_a_mean_over_the_same_subset_twice_is_as_sure_as_the_subset(outcome):
+    en = outcome.scores["en"]
+    once, twice = (points(outcome._replace(scores=scores)) for scores in ({"en": en}, {"en": en, "again": en}))
+    assert fmean(p.ci_high - p.ci_low for p in twice) == pytest.approx(fmean(p.ci_high - p.ci_low for p in once), rel=0.05)
+
+
 def test_the_csv_holds_every_point_exactly(outcome):
     found = points(outcome)
     lines = list(csv.DictReader(io.StringIO(as_csv(found).decode())))
@@ -72,6 +83,44 @@ def test_a_share_of_nothing_is_no_share(outcome):
     none = {name: [s._replace(values={"R@1": Value(0.0, None)}) for s in every] for name, every in outcome.scores.items()}
     single = outcome._replace(scores={"en": none["en"]})
     assert {p.kept for p in points(single)} == {None}
+
+
+def test_the_points_of_a_record_are_those_of_its_sweep(outcome):
+    found = points(outcome)
+    assert {p.ci_low is None for p in found} == {False}
+    assert points_of(read_run(outcome.path)) == found  # intervals of means over subsets too, bit for bit
+
+
+def test_the_points_of_an_mteb_record_are_those_of_its_task(tmp_path):
+    scores = [
+        TaskScore(subset, split, dim, value / dim, Interval(0.1, 0.9), 5, {"ndcg": value / dim, "map": 0.3})
+        for split, value, subsets in (("test", 2.0, "x"), ("dev", 4.0, "x"), ("train", 1.0, "xy"))
+        for dim in (4, 8)
+        for subset in subsets
+    ]
+    lines = [
+        MetricLine(s.subset, s.split, s.dim, "float32", name, None, value, *(s.interval if name == "ndcg" else (None, None)),
+            s.n, 9, 0.0)
+        for s in scores for name, value in s.values.items()
+    ]  # fmt: skip
+    manifest = {"benchmark": "mteb.Toy", "model": "m", "partial": {"subsets": ["x"]}, "mteb": {"task": "Toy"}}
+    path = write_run(tmp_path, manifest=manifest, metrics=lines, queries=QUERY)
+    found = points(TaskOutcome(path, "Toy", "m", manifest["partial"], {}, "ndcg", scores))
+    assert points_of(read_run(path)) == found
+    of = {(p.benchmark, p.subsets, p.dim): p for p in found}
+    assert {place: p.kept for place, p in of.items()} == {
+        (f"mteb:Toy/{split}.partial", " ".join(subsets), dim): 8 / dim
+        for split, subsets in (("dev", "x"), ("test", "x"), ("train", "xy"))
+        for dim in (4, 8)
+    }
+    assert of["mteb:Toy/dev.partial", "x", 8].ci_high == 0.9 and of["mteb:Toy/train.partial", "x y", 8].ci_high is None
+
+
+def test_a_record_without_a_metric_of_sweeps_is_refused(tmp_path):
+    manifest = {"benchmark": "toy", "model": "m", "config": {"row": {"title": "Toy"}}}
+    line = MetricLine("en", "t2i", 8, "float32", "MRR", None, 0.5, None, None, 1, 1, 0.0)
+    with pytest.raises(ConfigError, match=r"none of its metrics is one of a sweep: R@1"):
+        points_of(read_run(write_run(tmp_path, manifest=manifest, metrics=[line], queries=QUERY)))
 
 
 # the table
@@ -123,6 +172,21 @@ def test_the_front_is_what_nothing_smaller_beats():
     ax = score_by_bytes(some).axes[0]
     assert "bytes" in ax.get_xlabel() and ax.get_xscale() == "log"
     assert "Pareto front" in [line.get_label() for line in ax.get_lines()]
+
+
+def test_numbers_that_would_cover_each_other_are_left_out():
+    sizes = {64: 256, 128: 512, 256: 528, 768: 3072, 1024: 4096}
+    some = [point(dim, "float32", dim / 2000, size) for dim, size in sizes.items()]
+    assert [text.get_text() for text in score_by_bytes(some).axes[0].texts] == ["64", "128", "768"]
+    wide = [*some, point(1, "float32", 0.0, 4)]
+    ticks = [tick.get_text() for tick in score_by_dimension(wide).axes[0].get_xticklabels()]
+    assert ticks == ["1", "64", "128", "256", "", "1,024"]
+
+
+def test_a_long_title_is_broken_into_lines():
+    some = [point(8, "float32", 0.9, 32)._replace(model="sentence-transformers/paraphrase-multilingual-mpnet-base-v2")]
+    figure = kept_by_dimension(some)
+    assert max(map(len, figure.get_suptitle().split("\n"))) <= 13 * figure.get_figwidth() < len(figure.get_suptitle())
 
 
 def test_figures_are_written_for_every_metric(outcome, tmp_path):
