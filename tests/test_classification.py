@@ -170,6 +170,12 @@ def test_the_interval_of_the_mean_over_classes_resamples_within_classes():
     assert stratified_bootstrap(np.ones(3), np.arange(3)) is None
 
 
-def test_other_precisions_are_refused():
-    with pytest.raises(ConfigError, match="float32 only, not in int8"):
-        score([np.ones((1, 2)), np.ones((2, 2))], toy([0], [0, 1]), dims=[2], precisions=["int8"])
+def test_a_coarser_precision_is_that_of_images_and_class_vectors():
+    images, prompts = np.array([[0.6, -0.8], [-1.0, 0.1]]), np.array([[0.1, -0.9], [-0.9, 0.2]])
+    both = score([images, prompts], toy([0, 1], [0, 1]), dims=[2, 1], precisions=["float32", "binary"])
+    assert [(s.dim, s.precision) for s in both] == [(2, "float32"), (2, "binary"), (1, "float32"), (1, "binary")]
+    assert [s.values["acc@1"].value for s in both] == [1.0, 1.0, 1.0, 1.0]
+    opposite = score([images * [-1, 1], prompts], toy([0, 1], [0, 1]), dims=[2], precisions=["binary"])[0]
+    assert opposite.columns["score"].tolist() == [0.0, 0.0]  # of two bits one is equal
+    with pytest.raises(ConfigError, match="are not rescored"):
+        score([images, prompts], toy([0, 1], [0, 1]), dims=[2], precisions=["binary+rescore10"])

@@ -56,9 +56,14 @@ def test_a_sweep_gives_the_plain_run_at_full_width_and_keeps_its_share(folders: 
     assert one["metrics"] == [m for m in all_["metrics"] if m["dim"] == 256]
     assert {m["dim"] for m in all_["metrics"]} == {8, 64, 256}
     assert all_["encoded"] == {"image": 0, "text": 0}
-    shown = run("--benchmarks", "fer2013", *options, "--dims", "8", cwd=tmp_path, module="evals.mrl_sweep")
-    assert "Kept of acc@1 at 256 dimensions" in shown.stdout
-    assert "mean per class recall" in shown.stdout
+    options = (*options, "--dims", "8", "--precisions", "int8")
+    shown = run("--benchmarks", "fer2013", *options, cwd=tmp_path, module="evals.mrl_sweep")
+    [head] = [line.split() for line in shown.stdout.splitlines() if line.split()[:2] == ["dim", "precision"]]
+    assert head == ["dim", "precision", "acc@1", "kept", "acc@5", "kept", "bytes"]
+    assert [line.split()[:2] for line in shown.stdout.splitlines() if line.split()[:1] == ["8"]] == [
+        ["8", "float32"],
+        ["8", "int8"],
+    ]
     assert "partial" in shown.stdout
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from evals.counting import Relevant
 from evals.metrics import hit_at, mean, tie_rate, truncate
+from evals.precision import parse_precision, quantise
 from evals.ranks import TIE, Ranks, ranks
 from evals.schema import ConfigError, LabeledImages, Side
 from evals.stats import cluster_bootstrap, stratified_bootstrap
@@ -34,15 +35,20 @@ def score(
     precisions: Sequence[str] = ("float32",),
     device: str = "cpu",
 ) -> list[Scores]:
-    """The scores at each dimension, from the full-width rows of images and prompts. ConfigError for other precisions."""
-    if tuple(precisions) != ("float32",):
-        raise ConfigError(f"Classification is scored in float32 only, not in {', '.join(precisions)}. Leave the others out.")
+    """The scores at each dimension and precision, from the full-width rows of images and prompts.
+
+    Images and class vectors are kept in the same precision (evals.precision). ConfigError for rescoring: all classes are ranked.
+    """
+    kinds = {name: parse_precision(name) for name in precisions}
+    if rescored := [name for name, kind in kinds.items() if kind.rescore]:
+        raise ConfigError(f"{rescored[0]}: classes are few, and are not rescored. Leave --rescore out.")
     images, texts = rows
-    found = []
+    of, found = _multilabel if data.multilabel else _single, []
     for dim in dims:
-        classes = class_vectors(texts, data.class_of_text, dim)
-        of = _multilabel if data.multilabel else _single
-        found.append(of(truncate(images, dim), classes, data, dim=dim, device=device))
+        x, classes = truncate(images, dim), class_vectors(texts, data.class_of_text, dim)
+        for name, (kind, _) in kinds.items():
+            scores = of(quantise(x, kind), quantise(classes, kind), data, dim=dim, device=device)
+            found.append(scores._replace(precision=name))
     return found
 
 
