@@ -76,6 +76,7 @@ MAY_SEE = {
     "evals.regress": {
         *CORE,
         "evals.regress",
+        "evals.report",
         "evals.catalog",
         "evals.cli",
         "evals.files",

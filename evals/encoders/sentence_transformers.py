@@ -97,7 +97,9 @@ class SentenceTransformersEncoder:
                 raise ConfigError(f"{self.folder}: its architecture {_OWN_CODE}") from error
             raise InvalidError(f"{self.folder}: sentence-transformers cannot load it: {_first_line(error)}. {_AGAIN}") from error
         if missing:
-            raise InvalidError(f"{self.folder}: the checkpoint lacks {missing[0]} ({len(missing)} weights are missing). {_AGAIN}")
+            raise InvalidError(
+                f"{self.folder}: the checkpoint lacks {min(missing)} ({len(missing)} weights are missing). {_AGAIN}"
+            )
         if model.dtype not in (None, wanted):  # models without a transformer do not heed model_kwargs
             model = model.to(wanted)
         model.truncate_dim = None
@@ -157,7 +159,8 @@ def _missing_weights() -> Iterator[list[str]]:
     found: list[str] = []
 
     def note(record: logging.LogRecord) -> bool:
-        names = re.findall(r"^(\S+) *\| MISSING", record.getMessage(), re.MULTILINE)
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", record.getMessage())  # a terminal gets colours
+        names = re.findall(r"^(\S+) *\| MISSING", plain, re.MULTILINE)
         found.extend(name for name in names if "pooler." not in name)
         return True
 

@@ -10,13 +10,17 @@ import functools
 import inspect
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evals.cli import Log, exit_with, new_app, reported
 from evals.schema import ConfigError
+
+if TYPE_CHECKING:
+    from evals.regress.verdict import Verdict
 
 app, baseline_app = new_app(), new_app()
 app.add_typer(baseline_app, name="baseline", help="Set a baseline, or show it and its history.")
@@ -51,6 +55,10 @@ def regress(
     runs: Runs = None,
     results: Results = Path("results/runs"),
     gates: Annotated[Path | None, typer.Option(help="Another file than configs/gates.yaml.")] = None,
+    published: Annotated[
+        list[str] | None, typer.Option(help="Hold a table of evals.report against the runs, too. Repeatable.")
+    ] = None,
+    stand_in: Annotated[list[str] | None, typer.Option("--as", help="MODEL=RECORDS for --published, as in evals.report.")] = None,
     markdown: Output = None,
     junit: Output = None,
     badge: Output = None,
@@ -67,21 +75,33 @@ def regress(
         if noise is not None:
             _noise(noise, (benchmark, model, data), out, log)
         elif baseline is not None:
-            code = _gate(baseline, runs, results, gates, {"markdown": markdown, "junit": junit, "badge": badge}, log)
+            files = {"markdown": markdown, "junit": junit, "badge": badge}
+            code = _gate(_verdict(baseline, runs, results, gates, published or [], stand_in or []), files, log)
         else:
             raise ConfigError("Name a --baseline, or say --noise N, or set a baseline: python -m evals.regress baseline set.")
     raise typer.Exit(code)
 
 
-def _gate(
-    baseline: str, runs: list[Path] | None, results: Path, gates: Path | None, files: dict[str, Path | None], log: Log
-) -> int:
-    from evals.files import write_atomically
-    from evals.regress import outputs
+def _verdict(
+    baseline: str, runs: list[Path] | None, results: Path, gates: Path | None, published: list[str], stand_in: list[str]
+) -> "Verdict":
     from evals.regress.gates import read_gates
     from evals.regress.runs import against
 
     verdict = against(baseline, runs, results, read_gates(gates))
+    if not published:
+        return verdict
+    from evals.regress.published import held_against
+    from evals.report.names import stand_ins
+
+    cells, problems = held_against(published, results, stand_ins(stand_in))
+    return replace(verdict, published=cells, problems=[*verdict.problems, *problems])
+
+
+def _gate(verdict: "Verdict", files: dict[str, Path | None], log: Log) -> int:
+    from evals.files import write_atomically
+    from evals.regress import outputs
+
     made = {"markdown": lambda: outputs.as_markdown(verdict).encode(), "junit": lambda: outputs.as_junit(verdict)}
     made["badge"] = lambda: outputs.as_badge(verdict)
     written = []

@@ -6,10 +6,16 @@ from typing import Any
 from xml.etree import ElementTree
 
 from evals.regress.escape import markdown, plain
-from evals.regress.verdict import Change, Outcome, Verdict
+from evals.regress.verdict import Change, Outcome, PublishedCell, Verdict
 
 LIMIT = 60  # lines of each part in Markdown: a comment on GitHub holds 65,536 characters
-COLORS: dict[Outcome, str] = {"passed": "brightgreen", "regressed": "red", "invalid": "lightgrey", "not comparable": "orange"}
+COLORS: dict[Outcome, str] = {
+    "passed": "brightgreen",
+    "regressed": "red",
+    "deviates": "red",
+    "invalid": "lightgrey",
+    "not comparable": "orange",
+}
 MARKS = {"regressed": "🔴", "suspicious": "🟡", "improved": "🟢"}
 
 
@@ -27,6 +33,7 @@ def as_json(verdict: Verdict, written: Sequence[str] = ()) -> dict[str, Any]:
         ],
         "problems": [problem._asdict() for problem in verdict.problems],
         "metrics": [_metric(change) for change in verdict.changes],
+        "published": [cell._asdict() for cell in verdict.published],
         "written": list(written),
     }
 
@@ -50,6 +57,10 @@ def as_markdown(verdict: Verdict) -> str:
         parts += ["|---|---|---|---|--:|--:|--:|---|"]
         parts += [*_first([_row(change) for change in rows]), ""]
         parts += [f"{markdown(verdict.told())}. In per cent; intervals: paired bootstrap over images.", ""]
+    if verdict.published:
+        told = [_published(cell) for cell in sorted(verdict.published, key=lambda cell: cell.verdict != "deviates")]
+        parts += ["| published table | where | published | measured | difference | verdict |", "|---|---|--:|--:|--:|---|"]
+        parts += [*_first(told), ""]
     moved = [(each, row) for each in verdict.compared for row in each.environment]
     if moved:
         told = [f"| {' | '.join(map(markdown, (each.benchmark, each.model, *row)))} |" for each, row in moved]
@@ -69,6 +80,12 @@ def _row(change: Change) -> str:
     return "| " + " | ".join([*cells, f"{mark} {change.judgement}".strip()]) + " |"
 
 
+def _published(cell: PublishedCell) -> str:
+    numbers = f"{cell.published:.2f}", f"{cell.measured:.2f}", f"{cell.difference:+.2f}"
+    mark = "🔴 " if cell.verdict == "deviates" else ""
+    return "| " + " | ".join([markdown(cell.table), markdown(cell.where), *numbers, mark + cell.verdict]) + " |"
+
+
 def number(change: Change, value: float) -> str:
     """A value as people read it: per cent, but ranks as they are."""
     return f"{value:.2f}" if change.metric.endswith("_rank") else f"{100 * value:.2f}"
@@ -85,8 +102,12 @@ def moved(change: Change) -> str:
 
 def as_junit(verdict: Verdict) -> bytes:
     """A test case a metric, failed when it regressed, and an errored one for each thing without a verdict."""
-    failed, errors = verdict.count("regressed"), len(verdict.problems)
-    totals = {"tests": str(len(verdict.changes) + errors), "failures": str(failed), "errors": str(errors)}
+    failed, errors = verdict.count("regressed") + len(verdict.deviating), len(verdict.problems)
+    totals = {
+        "tests": str(len(verdict.changes) + len(verdict.published) + errors),
+        "failures": str(failed),
+        "errors": str(errors),
+    }
     root = ElementTree.Element("testsuites", totals)
     suite = ElementTree.SubElement(root, "testsuite", {"name": plain(f"regress {verdict.baseline}"), **totals})
     for change in verdict.changes:
@@ -94,6 +115,13 @@ def as_junit(verdict: Verdict) -> bytes:
         told = f"{change.judgement}: {number(change, change.old)} to {number(change, change.new)}, {moved(change)}"
         if change.judgement == "regressed":
             ElementTree.SubElement(case, "failure", {"message": plain(told), "type": "regressed"})
+        else:
+            ElementTree.SubElement(case, "system-out").text = plain(told)
+    for cell in verdict.published:
+        case = _case(suite, "published", cell.table, cell.where)
+        told = f"{cell.verdict}: published {cell.published:.2f}, measured {cell.measured:.2f}, {cell.difference:+.2f}"
+        if cell.verdict == "deviates":
+            ElementTree.SubElement(case, "failure", {"message": plain(told), "type": "deviates"})
         else:
             ElementTree.SubElement(case, "system-out").text = plain(told)
     for problem in verdict.problems:

@@ -44,6 +44,11 @@ def print_verdict(verdict: Verdict, out: Console) -> None:
             table.add_row(*(escape(plain(text)) for text in (name, change.where, change.metric)), *numbers, judgement)
         out.print(table)
         out.print("In per cent; 95% intervals of the change: paired bootstrap over images.\n", highlight=False)
+    for cell in verdict.deviating:
+        told = (
+            f"{cell.table} · {cell.where}: published {cell.published:.2f}, measured {cell.measured:.2f}, {cell.difference:+.2f}"
+        )
+        out.print(f"[bold red]deviates[/bold red] {escape(plain(told))}", highlight=False, soft_wrap=True)
     for problem in verdict.problems:
         where = escape(plain(f"{problem.benchmark} · {problem.model}: {problem.message}"))
         out.print(f"[bold red]{problem.kind}[/bold red] {where}", highlight=False, soft_wrap=True)

@@ -9,8 +9,8 @@ from evals.stats import Difference
 Judgement = Literal["regressed", "suspicious", "passed", "improved", "unchanged", "untested"]
 ORDER: tuple[Judgement, ...] = ("regressed", "suspicious", "improved", "passed", "untested", "unchanged")
 Kind = Literal["missing", "invalid", "not comparable"]
-Outcome = Literal["passed", "regressed", "invalid", "not comparable"]
-EXIT_CODES: dict[Outcome, int] = {"passed": 0, "regressed": 1, "invalid": 3, "not comparable": 4}
+Outcome = Literal["passed", "regressed", "deviates", "invalid", "not comparable"]
+EXIT_CODES: dict[Outcome, int] = {"passed": 0, "regressed": 1, "deviates": 1, "invalid": 3, "not comparable": 4}
 MEAN = "mean"  # stands as subset for the plain mean over all subsets
 
 
@@ -52,6 +52,17 @@ class Problem(NamedTuple):
     message: str
 
 
+class PublishedCell(NamedTuple):
+    """A measured cell of a published table, in per cent: exact, reproduced within the table's tolerance, or it deviates."""
+
+    table: str
+    where: str
+    published: float
+    measured: float
+    difference: float
+    verdict: str
+
+
 class Compared(NamedTuple):
     """A baseline record, the run held against it (None: there is none), and what is no longer the same around them."""
 
@@ -71,6 +82,7 @@ class Verdict:
     compared: list[Compared] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    published: list[PublishedCell] = field(default_factory=list)
 
     @property
     def outcome(self) -> Outcome:
@@ -80,12 +92,19 @@ class Verdict:
             return "invalid"
         if kinds:
             return "not comparable"
-        return "regressed" if any(change.judgement == "regressed" for change in self.changes) else "passed"
+        if any(change.judgement == "regressed" for change in self.changes):
+            return "regressed"
+        return "deviates" if self.deviating else "passed"
 
     @property
     def exit_code(self) -> int:
-        """0 passed, 1 regressed, 3 invalid, 4 not comparable."""
+        """0 passed, 1 regressed or deviates, 3 invalid, 4 not comparable."""
         return EXIT_CODES[self.outcome]
+
+    @property
+    def deviating(self) -> list[PublishedCell]:
+        """The cells that are not what was published."""
+        return [cell for cell in self.published if cell.verdict == "deviates"]
 
     def count(self, judgement: Judgement) -> int:
         """How many metrics were judged so."""
@@ -109,7 +128,10 @@ class Verdict:
             more = f", and {len(self.problems) - 1} more" if len(self.problems) > 1 else ""
             return f"{self.outcome}: {self.problems[0].message}{more}"
         parts = [f"{n} {judgement}" for judgement in ORDER if (n := self.count(judgement))]
-        return f"{self.outcome}: {', '.join(parts)} of {len(self.changes)} metrics"
+        told = f"{self.outcome}: {', '.join(parts)} of {len(self.changes)} metrics"
+        if self.published:
+            told += f"; {len(self.published) - len(self.deviating)} of {len(self.published)} published cells reproduced"
+        return told
 
 
 def kind_of(error: EvalError) -> Kind:

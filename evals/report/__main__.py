@@ -17,6 +17,7 @@ from evals.cli import Log, exit_with, new_app, reported
 from evals.files import write_atomically
 from evals.options import comma_list
 from evals.report.measured import Records
+from evals.report.names import stand_ins
 from evals.report.tables import table, table_names
 from evals.report.verdicts import Judged, judge
 from evals.schema import ConfigError
@@ -53,7 +54,7 @@ def report(
         names = list(dict.fromkeys(table_names() if every or needs else tables or ()))
         if not names:
             raise ConfigError(f"Name a --table, or --all. The tables are: {', '.join(table_names())}.")
-        records, others = Records(results), _stand_ins(stand_in or ())
+        records, others = Records(results), stand_ins(stand_in or ())
         if needs:
             _needs(names, needs, records, others, log)
             return
@@ -70,13 +71,6 @@ def _formats(given: str | None) -> tuple[str, ...]:
     if unknown := [name for name in found if name not in FORMATS]:
         raise ConfigError(f"--format {given}: no format {unknown[0]!r}. There are {', '.join(FORMATS)}.")
     return found
-
-
-def _stand_ins(given: Sequence[str]) -> dict[str, str]:
-    pairs = [item.partition("=") for item in given]
-    if wrong := [item for item, (model, _, name) in zip(given, pairs, strict=True) if not (model and name)]:
-        raise ConfigError(f"--as {wrong[0]}: write MODEL=RECORDS, as in jina-clip-v2=my-checkpoint.")
-    return {model: Path(name).resolve().name if Path(name).is_dir() else name for model, _, name in pairs}
 
 
 def _head(records: Records, results: Path, others: dict[str, str]) -> list[str]:

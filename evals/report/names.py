@@ -1,8 +1,9 @@
 """What published names stand for in our records: configs/published/models.yaml and benchmarks.yaml as selectors."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
 
 from pydantic import Field, model_validator
@@ -172,3 +173,11 @@ def _known(name: str, rows: Mapping[str, R], file: str) -> R:
     if key not in rows:
         raise ConfigError(f"configs/published/{file} has no row {key!r}.{nearest(key, rows)} Add one, or correct configs/tables.")
     return rows[key]
+
+
+def stand_ins(given: Sequence[str]) -> dict[str, str]:
+    """What `--as MODEL=RECORDS` says, RECORDS being a name, or the folder of a checkpoint. ConfigError when it is neither."""
+    pairs = [item.partition("=") for item in given]
+    if wrong := [item for item, (model, _, name) in zip(given, pairs, strict=True) if not (model and name)]:
+        raise ConfigError(f"--as {wrong[0]}: write MODEL=RECORDS, as in jina-clip-v2=my-checkpoint.")
+    return {model: Path(name).resolve().name if Path(name).is_dir() else name for model, _, name in pairs}
