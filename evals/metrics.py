@@ -78,7 +78,10 @@ def mean(values: Float[np.ndarray, "q"]) -> float:
     """The mean, summed exactly: the order of the queries changes no bit. Raises ValueError when there are none."""
     if len(values) == 0:
         raise ValueError("the mean of no queries")
-    return math.fsum(values.tolist()) / len(values)
+    total = float(values.sum())
+    if abs(total) >= 2.0**53 or not (values == np.rint(values)).all():  # whole numbers add up exactly in any order
+        total = math.fsum(values.tolist())
+    return total / len(values)
 
 
 def mean_rank(ranks: Ranks) -> float:
