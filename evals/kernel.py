@@ -116,7 +116,13 @@ def _count_levels(
                     part[j] += new[j]
             for j in range(n):
                 scores[j] = part[j] * scale[j] * own
+            lowest = np.float32(np.inf)
             for place in range(len(row_low)):
+                lowest = min(lowest, row_low[place, i])
+            reached = np.int32(0)
+            for j in range(n):
+                reached += np.int32(scores[j] >= lowest)
+            for place in range(len(row_low) if reached else 0):  # most rows reach none
                 low, high = row_low[place, i], row_high[place, i]
                 if low == np.inf:
                     continue
@@ -128,6 +134,11 @@ def _count_levels(
                 row_counts[1, place, i] += above
             for place in range(len(col_low)):
                 lows, highs = col_low[place, first:last], col_high[place, first:last]
+                reached = np.int32(0)
+                for j in range(n):
+                    reached += np.int32(scores[j] >= lows[j])
+                if reached == 0:
+                    continue
                 at_leasts, aboves = col_counts[0, place, first:last], col_counts[1, place, first:last]
                 for j in range(n):
                     at_leasts[j] += np.int32(scores[j] >= lows[j])
