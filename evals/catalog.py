@@ -84,7 +84,7 @@ class Benchmark(Row):
 
     name: str
     title: Text
-    task: Literal["image_text", "classification", "fusion"]
+    task: Literal["image_text", "classification"]
     data: Text
     subsets: Annotated[tuple[Subset, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
     split: Text

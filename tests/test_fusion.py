@@ -167,3 +167,8 @@ def test_the_order_of_documents_changes_nothing():
         score([images, texts], data, dims=[16]), score([images[::-1].copy(), texts], mirrored, dims=[16]), strict=True
     ):
         assert all(np.array_equal(a.columns[name], b.columns[name]) for name in a.columns)
+
+
+def test_other_precisions_are_refused():
+    with pytest.raises(ConfigError, match="float32 only, not in int8"):
+        score([np.ones((1, 2)), np.ones((2, 2))], image_text([0, 0]), dims=[2], precisions=["int8"])

@@ -91,9 +91,9 @@ def score(
     precisions: Sequence[str] = ("float32",),
     device: str = "cpu",
 ) -> list[Scores]:
-    """Every direction at each dimension, from the full-width rows of images and texts."""
+    """Every direction at each dimension, from the full-width rows of images and texts. ConfigError for other precisions."""
     if tuple(precisions) != ("float32",):
-        raise NotImplementedError
+        raise ConfigError(f"Fusion is scored in float32 only, not in {', '.join(precisions)}. Leave the others out.")
     (images, texts), found = rows, roles(data)
     return [scores for dim in dims for scores in _directions(images, texts, data, found, dim=dim, device=device)]
 
