@@ -112,22 +112,22 @@ def as_junit(verdict: Verdict) -> bytes:
     suite = ElementTree.SubElement(root, "testsuite", {"name": plain(f"regress {verdict.baseline}"), **totals})
     for change in verdict.changes:
         case = _case(suite, change.benchmark, change.model, f"{change.where} {change.metric}")
-        told = f"{change.judgement}: {number(change, change.old)} to {number(change, change.new)}, {moved(change)}"
-        if change.judgement == "regressed":
-            ElementTree.SubElement(case, "failure", {"message": plain(told), "type": "regressed"})
-        else:
-            ElementTree.SubElement(case, "system-out").text = plain(told)
+        _judged(case, change.judgement, f"{number(change, change.old)} to {number(change, change.new)}, {moved(change)}")
     for cell in verdict.published:
         case = _case(suite, "published", cell.table, cell.where)
-        told = f"{cell.verdict}: published {cell.published:.2f}, measured {cell.measured:.2f}, {cell.difference:+.2f}"
-        if cell.verdict == "deviates":
-            ElementTree.SubElement(case, "failure", {"message": plain(told), "type": "deviates"})
-        else:
-            ElementTree.SubElement(case, "system-out").text = plain(told)
+        _judged(case, cell.verdict, f"published {cell.published:.2f}, measured {cell.measured:.2f}, {cell.difference:+.2f}")
     for problem in verdict.problems:
         case = _case(suite, problem.benchmark, problem.model, problem.message)
         ElementTree.SubElement(case, "error", {"message": plain(problem.message), "type": problem.kind})
     return b'<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode").encode()
+
+
+def _judged(case: ElementTree.Element, judgement: str, told: str) -> None:
+    text = plain(f"{judgement}: {told}")
+    if judgement in ("regressed", "deviates"):
+        ElementTree.SubElement(case, "failure", {"message": text, "type": judgement})
+    else:
+        ElementTree.SubElement(case, "system-out").text = text
 
 
 def _case(suite: ElementTree.Element, benchmark: str, model: str, name: str) -> ElementTree.Element:
