@@ -117,7 +117,9 @@ def _holds(claim: Claim, kept: float) -> bool:
 
 
 def print_claims(verdicts: Sequence[Verdict]) -> None:
-    """A line for each statement: published, measured by both readings, verdict."""
+    """A line for each statement: published, measured by both readings, verdict; nothing where there are none."""
+    if not verdicts:
+        return
     from rich.markup import escape
 
     from evals.show import console, empty_table

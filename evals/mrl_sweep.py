@@ -58,7 +58,9 @@ def sweep(
         extra = {"sweep": [point._asdict() for point in found], "claims": as_json(verdicts), "written": list(map(str, written))}
         for path in written:
             log.info(f"wrote {path}")
-        finish(outcomes, failures, log, print_sweep, lambda _: print_claims(verdicts), suites=suites, extra=extra)
+        finish(
+            outcomes, failures, log, print_sweep, lambda done: print_claims(verdicts if done else ()), suites=suites, extra=extra
+        )
 
 
 def _write(found: list[Any], figures: Path | None, csv: Path | None) -> list[Path]:
