@@ -11,6 +11,7 @@ from evals.records import METRICS, MetricLine, read_run
 from evals.regress.gate import judge
 from evals.regress.gates import Gate, read_gates
 from evals.regress.verdict import Change, Verdict
+from evals.schema import ConfigError
 from evals.stats import holm
 from tests.regress_records import lost, record, scores
 from tests.test_records import rewrite_metrics
@@ -226,3 +227,10 @@ def test_a_sweep_that_disagrees_with_its_plain_run_is_found(tmp_path):
     agreed = record(tmp_path / "b", {"en": [scores(lost(20))]})
     record(tmp_path / "b", {"en": [scores(lost(20)), scores(lost(30), dim=4)]}, config={"dims": [8, 4]})
     assert compare(agreed, agreed).exit_code == 0
+
+
+def test_a_gate_on_what_is_better_when_lower_is_refused(tmp_path):
+    file = tmp_path / "gates.yaml"
+    file.write_text('"all": {match: "*", floor: 0.003, primary: ["mean_rank"]}\n')
+    with pytest.raises(ConfigError, match="mean_rank is better when it is lower"):
+        read_gates(file)

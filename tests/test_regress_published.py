@@ -72,3 +72,18 @@ def test_the_command_holds_both_against_the_runs(tmp_path):
     verdict = json.loads(done.stdout)
     assert [cell["verdict"] for cell in verdict["published"]] == ["deviates"]
     assert done.exit_code == verdict["exit_code"] != 0
+
+
+def test_a_broken_record_leaves_the_baseline_its_verdict(tmp_path):
+    (coco(tmp_path, 0.815) / "metrics.jsonl").write_text("changed\n")
+    cells, [problem] = held_against([TABLE], tmp_path)
+    assert (cells, problem.kind) == ([], "invalid")
+    assert "metrics.jsonl" in problem.message
+
+
+def test_runs_that_were_named_are_not_held_against_tables_of_others(tmp_path):
+    run = coco(tmp_path, 0.815)
+    options = ["--baseline", str(tmp_path), "--runs", str(run), "--published", TABLE]
+    done = CliRunner().invoke(app, options)
+    assert done.exit_code == 2
+    assert "newest records below --results" in done.stderr

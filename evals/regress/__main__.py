@@ -56,7 +56,7 @@ def regress(
     results: Results = Path("results/runs"),
     gates: Annotated[Path | None, typer.Option(help="Another file than configs/gates.yaml.")] = None,
     published: Annotated[
-        list[str] | None, typer.Option(help="Hold a table of evals.report against the runs, too. Repeatable.")
+        list[str] | None, typer.Option(help="A table of evals.report, held against the newest records. Repeatable.")
     ] = None,
     stand_in: Annotated[list[str] | None, typer.Option("--as", help="MODEL=RECORDS for --published, as in evals.report.")] = None,
     markdown: Output = None,
@@ -91,6 +91,8 @@ def _verdict(
     verdict = against(baseline, runs, results, read_gates(gates))
     if not published:
         return verdict
+    if runs:
+        raise ConfigError("--published takes the newest records below --results, not those of --runs. Leave one of them out.")
     from evals.regress.published import held_against
     from evals.report.names import stand_ins
 
@@ -149,6 +151,7 @@ def set_(
 ) -> None:
     """Copy the newest whole records, or those given, and put why into the history."""
     with reported(json=json) as log:
+        from evals.records import path_component
         from evals.regress.baselines import BASELINES, set_baseline
         from evals.regress.runs import chosen
 
@@ -157,7 +160,8 @@ def set_(
             if (run.manifest.get("source") or {"dirty": True})["dirty"]:
                 log.info(f"warning: {run.path} comes from source that is not committed; the history says so.")
         lines = set_baseline(name, records, why)
-        folders = [str(BASELINES / name / run.path.relative_to(run.path.parents[2])) for run in records]
+        places = [[path_component(str(run.manifest[key])) for key in ("benchmark", "model")] for run in records]
+        folders = [str(BASELINES.joinpath(name, *place, run.path.name)) for place, run in zip(places, records, strict=True)]
         if log.json:
             log.output({"schema_version": 1, "baseline": name, "records": folders, "history": lines})
         for folder in folders:

@@ -4,7 +4,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from evals.catalog import CONFIGS, Row, Text, read_rows
 from evals.schema import ConfigError
@@ -19,6 +19,13 @@ class Gate(Row):
     primary: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
     correction: Literal["holm", "none"] = "holm"
     about: Text | None = None
+
+    @field_validator("primary")
+    @classmethod
+    def _more_is_better(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if ranks := [name for name in names if name.endswith("_rank")]:
+            raise ValueError(f"{ranks[0]} is better when it is lower, and a gate judges drops")
+        return names
 
 
 def read_gates(file: Path | None = None) -> list[Gate]:

@@ -7,6 +7,7 @@ from evals.regress.verdict import Problem, PublishedCell
 from evals.report.measured import Records
 from evals.report.tables import table
 from evals.report.verdicts import Result, judge
+from evals.schema import InvalidError
 
 
 def held_against(
@@ -17,14 +18,16 @@ def held_against(
     `stand_in` names the model whose records count as another's. ConfigError for a table that there is not.
     """
     rows = [(name, table(name)) for name in dict.fromkeys(tables)]
-    records = Records(results) if rows else None
+    records = Records(results)
     cells: list[PublishedCell] = []
     problems: list[Problem] = []
     for name, row in rows:
-        assert records is not None
-        found = [
-            _cell(name, place, result) for *place, result in judge(row, records, stand_in).results if result.measured is not None
-        ]
+        try:
+            results_of = judge(row, records, stand_in).results
+        except InvalidError as error:  # the baseline has its verdict all the same
+            problems.append(Problem("invalid", name, "", str(error)))
+            continue
+        found = [_cell(name, place, result) for *place, result in results_of if result.measured is not None]
         cells += found
         if not found:
             problems.append(

@@ -93,11 +93,14 @@ def _of_line(line: MetricLine, name: str) -> Iterator[str]:
 
 def _unlike_its_sweep(run: Run) -> Iterator[str]:
     """The newest record beside it of the same model, data, code and packages at other dimensions: common cells must agree."""
-    for path in reversed(list_runs(run.path.parents[2], str(run.manifest["benchmark"]), str(run.manifest["model"]))):
+    own_path = run.path.resolve()
+    if len(own_path.parents) < 3:  # a record alone, at the root of a file system
+        return
+    for path in reversed(list_runs(own_path.parents[2], str(run.manifest["benchmark"]), str(run.manifest["model"]))):
         try:
             beside = json.loads((path / MANIFEST).read_bytes())
             same = all(beside.get(key) == run.manifest.get(key) for key in SAME)
-            if path == run.path or not same or beside["config"]["dims"] == run.manifest["config"]["dims"]:
+            if path == own_path or not same or beside["config"]["dims"] == run.manifest["config"]["dims"]:
                 continue
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidError(f"{path / MANIFEST}: unreadable ({error}). Remove this record or run it again.") from error
