@@ -21,7 +21,7 @@ demo: $(VENV)/.core ## evaluate the bundled model on the bundled benchmark: six 
 	@$(BIN)/python -m evals.mrl_sweep --dims 8,16,32,64,128,256 --subsets en
 
 dashboard: $(VENV)/.core ## write a static site of all records to site/
-	@$(BIN)/python -m evals.dashboard --results results/runs --out site $(ARGS)
+	@$(BIN)/python -m evals.dashboard --out site $(ARGS)
 
 eval-%: $(VENV)/.core ## evaluate MODEL on a benchmark, e.g. make eval-flickr MODEL=tiny DATA=folder ARGS=--allow-subset
 	@$(BIN)/python -m evals.run $* --model "$(MODEL)" $(if $(DATA),--data "$(DATA)") $(ARGS)

@@ -42,6 +42,7 @@ MAY_SEE = {
     "evals.escape": set(),
     "evals.dashboard": {
         *CORE,
+        "evals.catalog",
         "evals.cli",
         "evals.comparison",
         "evals.dashboard",

@@ -8,15 +8,18 @@ from typing import Annotated
 
 import typer
 
+from evals.catalog import ROOT
 from evals.cli import exit_with, new_app, reported
+from evals.schema import MissingError
 
+RESULTS, BASELINES = Path("results/runs"), ROOT / "results" / "baselines"
 app = new_app()
 
 
 @app.command()
 def dashboard(
-    results: Annotated[Path, typer.Option(help="Folder of records.")] = Path("results/runs"),
-    baselines: Annotated[Path, typer.Option(help="Folder of baselines.")] = Path("results/baselines"),
+    results: Annotated[Path, typer.Option(envvar="EVALS_RESULTS", help="Folder of records.")] = RESULTS,
+    baselines: Annotated[Path, typer.Option(help="Folder of baselines.")] = BASELINES,
     out: Annotated[Path, typer.Option(help="Folder of the site; an earlier site there is replaced.")] = Path("site"),
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
@@ -26,6 +29,9 @@ def dashboard(
         from evals.dashboard.site import Verdicts, build
         from evals.dashboard.verdicts import gate_rows, reproduction_rows
 
+        for folder, usual in ((results, RESULTS), (baselines, BASELINES)):
+            if folder != usual and not folder.is_dir():
+                raise MissingError(f"{folder}: no such folder. Name the one that holds the records or baselines.")
         history = read_history(results)
         pages = build(history, Verdicts(gate_rows(results, baselines), reproduction_rows(results)), out)
         for problem in history.broken:

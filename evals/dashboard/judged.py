@@ -77,9 +77,9 @@ def gates(rows: Sequence[Row]) -> Page:
     )
 
 
-def worst(rows: Sequence[Row]) -> dict[tuple[str, str], str]:
+def worst(rows: Sequence[Row]) -> dict[tuple[str | None, str | None], str]:
     """The worst verdict on each benchmark and model."""
-    found: dict[tuple[str, str], str] = {}
+    found: dict[tuple[str | None, str | None], str] = {}
     for row in sorted(rows, key=_place):
         found.setdefault((row["benchmark"], row["model"]), row["verdict"])
     return found

@@ -12,7 +12,7 @@ from evals.records import Run
 UNJUDGED = "no baseline"
 
 
-def overview(history: History, verdicts: Mapping[tuple[str, str], str]) -> Page:
+def overview(history: History, verdicts: Mapping[tuple[str | None, str | None], str]) -> Page:
     """The newest value of each benchmark, model and direction, its past and its verdict."""
     columns = (
         *WHAT,
@@ -31,7 +31,7 @@ def overview(history: History, verdicts: Mapping[tuple[str, str], str]) -> Page:
             **point_row(runs[-1], point),
             **_past(runs, point),
             "over": _over(runs[-1], point),
-            "verdict": verdicts.get(name, UNJUDGED),
+            "verdict": verdicts.get(name) or verdicts.get((None, None), UNJUDGED),
         }
         for name, runs in history.series().items()
         for point in leading(runs[-1])

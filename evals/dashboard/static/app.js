@@ -172,7 +172,7 @@
     if (value === null || value === undefined) return "";
     if (typeof value === "number") return String(value);
     const text = Array.isArray(value) ? value.join(" ") : String(value);
-    const safe = /^[=+\-@\t\r]/.test(text) && !Array.isArray(value) ? "'" + text : text; // no formula for a spreadsheet
+    const safe = /^ *[=+\-@\t\r\n]/.test(text) && !Array.isArray(value) ? "'" + text : text; // no formula for a spreadsheet
     return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   }
 
