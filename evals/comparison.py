@@ -136,6 +136,8 @@ def _metrics(benchmark: str, parts: Mapping[str, _Part], asked: Sequence[str]) -
             f"{benchmark}: only one of the runs has {alone}. Choose of {', '.join(both) or 'none'} with --metric, or run the "
             "older one again."
         )
+    if not both:
+        raise NotComparableError(f"{benchmark}: none of its metrics has a value for each query, so nothing can be paired.")
     return [name for name in both if name in PRIMARY] or both[:1]
 
 

@@ -14,13 +14,13 @@ from evals.cli import exit_with, new_app, reported
 from evals.encoders.pricing import TILE_SIDE, Version, image_tokens, tiles
 from evals.mrl_sweep import DIMS
 from evals.options import Options, dims_list
+from evals.precision import BITS, bytes_per_vector
 from evals.run import check, load_parts
 from evals.schema import ConfigError, Data, InvalidError, MissingError, Side
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-BITS = {"float32": 32, "float16": 16, "int8": 8, "binary": 1}  # of a value
 MILLION = 1_000_000
 BATCH = 4096  # texts that are tokenized at once
 PROBE_SECONDS = 5
@@ -187,7 +187,7 @@ def _from_hub(repo: str, revision: str | None) -> Path:
 
 def storage(dims: Sequence[int]) -> list[Storage]:
     """Every dimension at every precision; bits fill whole bytes."""
-    return [Storage(dim, name, -(-dim * bits // 8)) for dim in dims for name, bits in BITS.items()]
+    return [Storage(dim, name, bytes_per_vector(name, dim)) for dim in dims for name in BITS]
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from typing import Any
 
 from rich.table import Table
 
-from evals.cost import BITS, Cost, Storage
+from evals.cost import Cost, Storage
 from evals.encoders.pricing import TILE_SIDE, TILE_TOKENS
+from evals.precision import BITS
 from evals.show import console, empty_table
 
 

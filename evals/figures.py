@@ -168,7 +168,9 @@ def _log_axis(ax: "Axes", ticks: Sequence[int], values: Sequence[int]) -> None:
 
 
 def _finished(figure: "Figure", panels: Sequence[tuple["Axes", Any]]) -> "Figure":
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    lines = -(-len(labels) // (3 * len(panels)))
-    figure.legend(handles, labels, loc="outside lower center", ncols=-(-len(labels) // lines), fontsize=8, frameon=False)
+    shown = {label: handle for ax, _ in panels for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    if shown:  # nothing is, where no point has a share
+        lines = -(-len(shown) // (3 * len(panels)))
+        columns = -(-len(shown) // lines)
+        figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
     return figure

@@ -145,5 +145,13 @@ def _count_levels(
                     aboves[j] += np.int32(scores[j] > highs[j])
 
 
-# unwrapped: what checks shapes in tests cannot be compiled
-count_levels: Callable[..., None] = njit(nogil=True, cache=True)(inspect.unwrap(_count_levels))
+def _compiled() -> Callable[..., None]:
+    plain = inspect.unwrap(_count_levels)  # what checks shapes in tests cannot be compiled
+    try:
+        made: Callable[..., None] = njit(nogil=True, cache=True)(plain)
+    except RuntimeError:  # no folder can be written to: every process compiles for itself
+        made = njit(nogil=True)(plain)
+    return made
+
+
+count_levels = _compiled()

@@ -58,8 +58,8 @@ class Step(NamedTuple):
     scales: tuple[Float32[np.ndarray, "q"], Float32[np.ndarray, "n"]] | None = None
 
 
-# Adds more products to the sums of a block (queries from, to; documents from, to) and its counts to those of a step; the sums
-# are None at first, and may have columns beyond the documents.
+# Adds more products to the sums of a block (slices of queries and of documents), and its counts to those of a step, which the
+# lock guards; the sums are None at first, and may have columns beyond the documents.
 Add: TypeAlias = 'Callable[[Step, "torch.Tensor | None", "torch.Tensor", slice, slice, Lock], torch.Tensor]'
 
 

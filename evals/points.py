@@ -50,8 +50,9 @@ class Point(NamedTuple):
 
 
 def points(outcome: Result) -> list[Point]:
-    """The points of one outcome, widest first."""
-    return _with_shares(_of_task(outcome) if isinstance(outcome, TaskOutcome) else _of_row(outcome))
+    """The points of one outcome, widest first; a sweep has the full width among them."""
+    found = _of_task(outcome) if isinstance(outcome, TaskOutcome) else _of_row(outcome)
+    return _with_shares(found, max((point.dim for point in found), default=0))
 
 
 def points_of(run: Run) -> list[Point]:
@@ -59,15 +60,15 @@ def points_of(run: Run) -> list[Point]:
 
     Raises ConfigError for a record that has no metric of a sweep.
     """
-    found = _with_shares(_of_task_record(run) if "mteb" in run.manifest else _of_row_record(run))
+    found = _of_task_record(run) if "mteb" in run.manifest else _of_row_record(run)
+    found = _with_shares(found, int(run.manifest["encoder"]["dim"]))
     if not found:
         raise ConfigError(f"{run.path}: none of its metrics is one of a sweep: {', '.join(METRICS)}.")
     return found
 
 
-def _with_shares(found: list[Point]) -> list[Point]:
-    """Points with what each keeps of the widest in float32."""
-    width = max((point.dim for point in found), default=0)
+def _with_shares(found: list[Point], width: int) -> list[Point]:
+    """Points with what each keeps of the full width in float32."""
     full = {_place(point): point.value for point in found if (point.dim, point.precision) == (width, "float32")}
     wholes = [full.get(_place(point)) for point in found]
     return [point._replace(kept=point.value / whole if whole else None) for point, whole in zip(found, wholes, strict=True)]

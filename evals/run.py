@@ -95,6 +95,9 @@ def check(
     _check_tasks(tasks, options)
     if tasks and tuple(precisions) != ("float32",):
         raise ConfigError(f"{tasks[0].name} is measured in float32 only. Leave out --precisions, or name benchmarks alone.")
+    labelled = [item.name for item in work if isinstance(item, Benchmark) and item.task == "classification"]
+    if labelled and any("+rescore" in name for name in precisions):
+        raise ConfigError(f"{labelled[0]}: classes are few, and are not rescored. Leave --rescore out.")
     names = [ref.name for ref in refs]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ConfigError(f"Two models would share the name {min(twice)} and the folder of their results. Rename one of them.")

@@ -88,7 +88,13 @@ def worst(run: Run, cell: Cell, *, top: int, data: Path | None = None, store: Pa
     measured = _data(run, cell.subset, data)
     queries, docs, relevant = _sides(measured, cell.direction)
     place = {name: i for i, name in enumerate(queries.ids)}
-    rows = [place[name] for name in table["query_id"].to_pylist()]
+    names = table["query_id"].to_pylist()
+    if unknown := next((name for name in names if name not in place), None):
+        raise NotComparableError(
+            f"{run.path}: the data at hand has no query {unknown!r}: its ids are others. "
+            "Name the copy that was measured, with --data."
+        )
+    rows = [place[name] for name in names]
     encoder = _encoder(run)
     stored = Store(store or Path(str(run.manifest["config"]["store"])))
     asked = queries.select([rows[i] for i in chosen])

@@ -103,8 +103,11 @@ def test_no_block_size_changes_a_bit(monkeypatch: pytest.MonkeyPatch, chunk: int
     expected = both_ways(*case)
     monkeypatch.setattr(counting, "DOC_BLOCK", doc_block)
     monkeypatch.setattr(levels, "GROUP", group)
-    assert all(map(same, both_ways(*case, chunk=chunk), expected))
-    assert all(map(same, cross_ranks(*case, chunk=chunk), expected))
+    for way in ("kernel", "groups"):
+        if way == "groups":
+            monkeypatch.setattr(counting, "_kernel", lambda: levels.add_groups)
+        assert all(map(same, both_ways(*case, chunk=chunk), expected))
+        assert all(map(same, cross_ranks(*case, chunk=chunk), expected))
 
 
 def test_no_thread_count_changes_a_bit() -> None:

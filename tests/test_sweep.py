@@ -66,9 +66,8 @@ def test_a_sweep_equals_a_run_of_each_dimension_bit_for_bit(seed: int, kind: str
 
 
 def test_an_accelerator_s_groups_and_the_compiled_pass_count_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "DOC_BLOCK", 128)
-    rng = np.random.default_rng(0)
-    images, texts, t2i = hard_rows(1, 150, 24, "plain"), hard_rows(2, 420, 24, "plain"), pairs_of(150, 420, rng)
+    rng = np.random.default_rng(0)  # more texts than the compiled pass takes at once
+    images, texts, t2i = hard_rows(1, 150, 24, "plain"), hard_rows(2, 1300, 24, "plain"), pairs_of(150, 1300, rng)
     before = sweep_cross_ranks(images, texts, t2i, [4, 24])
     monkeypatch.setattr(counting, "_kernel", lambda: levels.add_groups)
     after = sweep_cross_ranks(images, texts, t2i, [4, 24])

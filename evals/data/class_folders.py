@@ -10,7 +10,6 @@ anything, with <root>/classes.json    {"folder": "class name", …} in the order
 """
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,8 +71,10 @@ def _classes(root: Path, folders: Sequence[str], prompts: ClassPrompts) -> tuple
             f"{root}: the folder {stray[0]!r} is none of the {prompts.classes} classes ({names.origin}; {len(stray)} are not). "
             f"Rename it, or write {CLASSES}."
         )
-    if twice := [folder for folder, label in found.items() if Counter(found.values())[label] > 1]:
-        raise InvalidError(f"{root}: the folders {twice[0]!r} and {twice[1]!r} are one class. Merge or rename them.")
+    first: dict[int, str] = {}
+    for folder, label in found.items():
+        if (other := first.setdefault(label, folder)) != folder:
+            raise InvalidError(f"{root}: the folders {other!r} and {folder!r} are one class. Merge or rename them.")
     return names, found
 
 
