@@ -24,7 +24,7 @@ DIMS = (1024, 768, 512, 256, 128, 64)
 def main() -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")
     args = parse(__doc__ or "", _options)
-    from evals.catalog import benchmark
+    from evals.config.catalog import benchmark
 
     row = benchmark("xm3600")
     languages = row.subsets[: args.languages or (3 if args.small else None)]
@@ -47,7 +47,7 @@ def main() -> None:
             "languages": len(languages),
             "captions": sum(row.count_texts(language) for language in languages),
             "dims": DIMS,
-            "ours": "evals.evaluate.evaluate into an empty store: rows, shards, scores, intervals, per-query records",
+            "ours": "evals.evaluation.evaluate.evaluate into an empty store: rows, shards, scores, intervals, per-query records",
             "matrix products": "torch.mm of each language and dimension once, into memory that is there",
         },
         laps={"the whole job": laps},
@@ -116,8 +116,8 @@ def _plain(data: Any) -> float:
 
 def _ours(row: Any, data: dict[str, Any], folder: Path, device: str) -> float:
     """The whole job; gives one of its numbers."""
-    from evals.evaluate import Parts, evaluate
-    from evals.options import Options
+    from evals.cli.options import Options
+    from evals.evaluation.evaluate import Parts, evaluate
 
     fresh = folder / str(time.monotonic_ns())
     options = Options(results=fresh / "runs", store=fresh / "store", device=device)

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evals.provenance import host, packages, source_state, utc
+from evals.records.provenance import host, packages, source_state, utc
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -34,7 +34,7 @@ class Lap(NamedTuple):
 
 
 class Silent:
-    """A log, as evals.cli.Log, that shows nothing."""
+    """A log, as evals.cli.app.Log, that shows nothing."""
 
     json = False
 

@@ -134,9 +134,9 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 def ours(encoder: "JinaEncoder", data: Data, dims: Sequence[int], folder: Path) -> Recalls:
     """Everything a user's command does after the model is loaded: hashes, verification, embeddings, scores, record."""
-    from evals.catalog import Benchmark
-    from evals.evaluate import Parts, evaluate
-    from evals.options import Options
+    from evals.cli.options import Options
+    from evals.config.catalog import Benchmark
+    from evals.evaluation.evaluate import Parts, evaluate
 
     count = len(data.images)
     row = Benchmark(

@@ -88,7 +88,7 @@ def _matmul(images: np.ndarray, texts: np.ndarray, device: str) -> Callable[[], 
 
 
 def _ours(images: np.ndarray, texts: np.ndarray, data: Any, device: str) -> list[float]:
-    from evals import stats
+    from evals.stats import bootstrap as stats
     from evals.tasks.image_text import score
 
     stats._kept.cache_clear()  # a run of one benchmark draws its resamples once; so does every round

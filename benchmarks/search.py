@@ -91,7 +91,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 
 def _search(case: Case, device: str) -> int:
-    from evals.search import top_k
+    from evals.ranking.search import top_k
 
     return sum(found.docs.size for found in top_k(case.queries, case.docs, max(K_VALUES), device=device))
 
@@ -100,8 +100,8 @@ def _ours(case: Case, device: str) -> dict[str, float]:
     """What the bridge does with the rows of a retrieval task."""
     from mteb.similarity_functions import cos_sim
 
-    from evals.mteb_adapter import search_blocks
-    from evals.mteb_bridge import retrieval_scores
+    from evals.mteb_bridge.adapter import search_blocks
+    from evals.mteb_bridge.bridge import retrieval_scores
 
     depth = max(K_VALUES)
     blocks = search_blocks(case.queries, case.docs, depth + 1, cos_sim=cos_sim, device=device)

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from evals.cli import exit_with, new_app, reported
-from evals.options import comma_list
+from evals.cli.app import exit_with, new_app, reported
+from evals.cli.options import comma_list
 
 app = new_app()
 OPERAND = "MODEL or folder of a record, with @DIM and :PRECISION if not the widest and float32."
@@ -31,9 +31,10 @@ def compare(
 ) -> None:
     """Compare two runs of the same benchmarks, paired by query and clustered by image: B less A."""
     with reported(json=json) as log:
-        from evals import compare_views, comparison
+        from evals.analysis import comparison
         from evals.files import write_atomically
-        from evals.selection import matched, operand
+        from evals.records.selection import matched, operand
+        from evals.views import comparison as compare_views
 
         pairs = matched(operand(a), operand(b), results, comma_list(benchmarks))
         changes = comparison.compare(pairs, subsets=comma_list(subsets) or (), metrics=comma_list(metric) or ())

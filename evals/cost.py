@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from evals.catalog import ModelRef, benchmark, resolve_model
-from evals.cli import exit_with, new_app, reported
+from evals.cli.app import exit_with, new_app, reported
+from evals.cli.options import Options, dims_list
+from evals.config.catalog import ModelRef, benchmark, resolve_model
+from evals.embeddings.precision import BITS, bytes_per_vector
 from evals.encoders.pricing import TILE_SIDE, Version, image_tokens, tiles
 from evals.mrl_sweep import DIMS
-from evals.options import Options, dims_list
-from evals.precision import BITS, bytes_per_vector
 from evals.run import check, load_parts
 from evals.schema import ConfigError, Data, InvalidError, MissingError, Side
 
@@ -89,7 +89,7 @@ def cost(
 ) -> None:
     """Count image tiles and tokens, words and text tokens, and the bytes of a million vectors."""
     with reported(json=json) as log:
-        from evals.cost_show import as_json, print_costs
+        from evals.views.cost import as_json, print_costs
 
         given = Options(data=data, subsets=subsets, limit=limit, allow_subset=allow_subset)
         rows = [benchmark(name) for name in dict.fromkeys(benchmarks or ["scenes"])]

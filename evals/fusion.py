@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from evals.catalog import Benchmark, ModelRef, benchmark, resolve_model
-from evals.cli import Log, exit_with, new_app, reported
-from evals.evaluate import Outcome, evaluate
-from evals.options import Options, dims_list, takes_options
+from evals.cli.app import Log, exit_with, new_app, reported
+from evals.cli.options import Options, dims_list, takes_options
+from evals.config.catalog import Benchmark, ModelRef, benchmark, resolve_model
+from evals.evaluation.evaluate import Outcome, evaluate
 from evals.run import Models, build_encoder, check, load_parts
 from evals.schema import ConfigError, ImageText
 
 if TYPE_CHECKING:
-    from evals.modality_gap import Gap
+    from evals.analysis.modality_gap import Gap
     from evals.schema import Encoder
-    from evals.stats import Difference
+    from evals.stats.bootstrap import Difference
     from evals.tasks.scores import Scores
 
 EXPORT = "fusion.json"
@@ -58,7 +58,7 @@ def fusion(
 ) -> None:
     """Score text-text, text-image and their merges from stored embeddings, write the record, and draw what it shows."""
     with reported(json=options["json"]) as log:
-        from evals.fusion_show import as_json, print_fused
+        from evals.views.fusion import as_json, print_fused
 
         given, asked = Options(**options), dims_list(dims)
         rows = [as_fusion(benchmark(name)) for name in dict.fromkeys(benchmarks or ["scenes"])]
@@ -91,10 +91,10 @@ def _measured(
 
 
 def _one(row: Benchmark, encoder: "Encoder", dims: Sequence[int], options: Options, log: Log) -> Fused:
-    from evals.fusion_plots import plot_alpha, plot_gap
-    from evals.modality_gap import modality_gap
-    from evals.store import Store
+    from evals.analysis.modality_gap import modality_gap
+    from evals.embeddings.store import Store
     from evals.tasks.fusion import roles, sides
+    from evals.views.fusion_figures import plot_alpha, plot_gap
 
     parts = load_parts(row, options)
     outcome = evaluate(row, parts, encoder, dims, options, log)
@@ -118,9 +118,9 @@ def _gains(subset: str, scores: Sequence["Scores"]) -> Iterable[Gain]:
     """Every metric of every direction against the text alone at the same dimension, paired by query, clustered by image."""
     import numpy as np
 
-    from evals.metrics import per_query
-    from evals.ranks import Ranks
-    from evals.stats import paired_bootstrap
+    from evals.ranking.metrics import per_query
+    from evals.ranking.ranks import Ranks
+    from evals.stats.bootstrap import paired_bootstrap
 
     alone = {s.dim: per_query(Ranks(**s.columns)) for s in scores if s.direction == "tt"}
     groups = np.unique(np.array(scores[0].group_ids), return_inverse=True)[1]
@@ -131,7 +131,7 @@ def _gains(subset: str, scores: Sequence["Scores"]) -> Iterable[Gain]:
 
 def _export(fused: Fused) -> None:
     from evals.files import write_atomically
-    from evals.fusion_show import findings
+    from evals.views.fusion import findings
 
     data = json.dumps(findings(fused), allow_nan=False, ensure_ascii=False, indent=1)
     write_atomically(fused.outcome.path / EXPORT, (data + "\n").encode())

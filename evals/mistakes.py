@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from evals.cli import exit_with, new_app, reported
+from evals.cli.app import exit_with, new_app, reported
 from evals.schema import ConfigError
 
 app = new_app()
@@ -35,10 +35,10 @@ def mistakes(
 ) -> None:
     """Show the worst queries of a run and what was preferred to their own images or texts. Nothing is encoded."""
     with reported(json=json) as log:
-        from evals import mistakes_page
+        from evals.analysis.worst import chosen_cell, worst
         from evals.files import write_atomically
-        from evals.selection import FULL, measured, operand
-        from evals.worst import chosen_cell, worst
+        from evals.records.selection import FULL, measured, operand
+        from evals.views import mistakes as mistakes_page
 
         which = operand(target)
         if which.precision != FULL:

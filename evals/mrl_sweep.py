@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from evals.cli import exit_with, new_app, reported
-from evals.options import Options, comma_list, dims_list, takes_options
-from evals.precision import BITS, FEWEST, with_rescoring
+from evals.cli.app import exit_with, new_app, reported
+from evals.cli.options import Options, comma_list, dims_list, takes_options
+from evals.config.suites import choose
+from evals.embeddings.precision import BITS, FEWEST, with_rescoring
 from evals.run import Models, evaluate_all, finish
-from evals.suites import choose
 
 DIMS = (64, 128, 256, 512, 768, 1024)
 app = new_app()
@@ -38,9 +38,9 @@ def sweep(
 ) -> None:
     """Score embeddings cut to several dimensions, the full width always among them; nothing is encoded twice."""
     with reported(json=options["json"]) as log:
-        from evals.claims import as_json, check_claims, print_claims
-        from evals.points import points
-        from evals.sweep_table import print_sweep
+        from evals.evaluation.claims import as_json, check_claims, print_claims
+        from evals.evaluation.points import points
+        from evals.views.sweep_table import print_sweep
 
         asked = dims_list(dims)
 
@@ -67,14 +67,14 @@ def _write(found: list[Any], figures: Path | None, csv: Path | None) -> list[Pat
     """The CSV and the figures that were asked for."""
     written = []
     if csv is not None:
+        from evals.evaluation.points import as_csv
         from evals.files import write_atomically
-        from evals.points import as_csv
 
         csv.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(csv, as_csv(found))
         written.append(csv)
     if figures is not None:
-        from evals.figures import draw
+        from evals.views.sweep_figures import draw
 
         written += draw(found, figures)
     return written

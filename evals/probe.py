@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evals.catalog import Benchmark, benchmark, resolve_model
-from evals.cli import Log, exit_with, new_app, reported
-from evals.evaluate import Costs, Outcome, Parts, checked_dims, content_hash, embed, write_record
-from evals.options import Options, dims_list, takes_options
+from evals.cli.app import Log, exit_with, new_app, reported
+from evals.cli.options import Options, dims_list, takes_options
+from evals.config.catalog import Benchmark, benchmark, resolve_model
+from evals.evaluation.evaluate import Costs, Outcome, Parts, checked_dims, content_hash, embed, write_record
 from evals.run import Models, build_encoder, finish, load_parts, source_of
 from evals.schema import ConfigError, InvalidError, LabeledImages
 
@@ -87,8 +87,8 @@ def _probes(
     seed: int,
 ) -> list[Outcome]:
     """Encode both splits once, probe at every dimension, and write a record for each kind of probe."""
-    from evals.metrics import truncate
-    from evals.store import Store
+    from evals.embeddings.store import Store
+    from evals.ranking.metrics import truncate
 
     started, costs, store = time.time(), Costs(), Store(options.store)
     [(subset, data)] = test.subsets.items()

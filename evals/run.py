@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from evals.catalog import Benchmark, ModelRef, resolve_model
-from evals.cli import Log, as_eval_error, exit_with, new_app, reported
-from evals.evaluate import Parts, evaluate
-from evals.options import ENCODER_OPTIONS, Options, dims_list, takes_options
+from evals.cli.app import Log, as_eval_error, exit_with, new_app, reported
+from evals.cli.options import ENCODER_OPTIONS, Options, dims_list, takes_options
+from evals.config.catalog import Benchmark, ModelRef, resolve_model
+from evals.config.suites import Suite, TaskRef, choose
+from evals.evaluation.evaluate import Parts, evaluate
+from evals.evaluation.outcome import Result, TaskOutcome
 from evals.schema import CaptionProtocol, ClassPrompts, ConfigError, EvalError, MissingError, Source
-from evals.suites import Suite, TaskRef, choose
-from evals.task_outcome import Result, TaskOutcome
 
 if TYPE_CHECKING:
     from evals.schema import Encoder
@@ -74,7 +74,7 @@ def evaluate_all(
 
 
 def _evaluate_task(task: TaskRef, encoder: "Encoder", dims: Sequence[int], options: Options, log: Log) -> TaskOutcome:
-    from evals.mteb_bridge import evaluate_task
+    from evals.mteb_bridge.bridge import evaluate_task
 
     if wrong := [dim for dim in dims if not 1 <= dim <= encoder.dim]:
         raise ConfigError(f"--dims {','.join(map(str, wrong))}: {encoder.name} has {encoder.dim} dimensions.")
@@ -196,7 +196,7 @@ def run(
     """Evaluate models on benchmarks: encode what is missing, score it, write the record."""
     with reported(json=options["json"]) as log:
         if listed:
-            from evals.listing import as_json, print_list
+            from evals.views.listing import as_json, print_list
 
             log.output(as_json(Options(**options).data)) if log.json else print_list(Options(**options).data)
             return
@@ -217,8 +217,8 @@ def finish(
     extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Show what was measured by `views`, or the plain table, or with `extra` as JSON; end with the first failure's code."""
-    from evals.averages import averages
-    from evals.show import as_json, print_averages, print_outcomes
+    from evals.evaluation.averages import averages
+    from evals.views.tables import as_json, print_averages, print_outcomes
 
     means = [mean for suite in suites for mean in averages(suite, outcomes)]
     if log.json:

@@ -33,10 +33,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from evals.catalog import ROOT
-from evals.figures import kept_by_dimension, pareto, score_by_bytes, score_by_dimension
-from evals.points import points_of
-from evals.selection import newest_run
+from evals.config.catalog import ROOT
+from evals.evaluation.points import points_of
+from evals.records.selection import newest_run
+from evals.views.sweep_figures import kept_by_dimension, pareto, score_by_bytes, score_by_dimension
 
 os.chdir(ROOT)  # paths are those of the repository
 RESULTS = Path(os.environ.get("EVALS_RESULTS", "results/runs"))

@@ -30,12 +30,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Image
 
-from evals.catalog import ROOT
-from evals.compare_views import Title, as_json, forest_png
-from evals.comparison import compare
-from evals.metrics import expected_rank
-from evals.queries import Cell, ranks_of, table_of
-from evals.selection import matched, newest, newest_run, operand
+from evals.analysis.comparison import compare
+from evals.config.catalog import ROOT
+from evals.ranking.metrics import expected_rank
+from evals.records.queries import Cell, ranks_of, table_of
+from evals.records.selection import matched, newest, newest_run, operand
+from evals.views.comparison import Title, as_json, forest_png
 
 os.chdir(ROOT)  # paths are those of the repository
 pd.set_option("display.max_colwidth", None)

@@ -32,7 +32,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
-from evals.catalog import ROOT
+from evals.config.catalog import ROOT
 from evals.report.markdown import block
 from evals.report.measured import Records
 from evals.report.needs import needs

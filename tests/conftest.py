@@ -92,10 +92,10 @@ def checkpoint_v1(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def scenes_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The record of `tiny` on Scenes in English and German at 256 and 64 dimensions, ROOT/runs beside ROOT/store."""
-    from evals.cli import Log
-    from evals.options import Options
+    from evals.cli.app import Log
+    from evals.cli.options import Options
+    from evals.config.suites import choose
     from evals.run import evaluate_all
-    from evals.suites import choose
 
     root = tmp_path_factory.mktemp("scenes")
     options = Options(subsets="en,de", results=root / "runs", store=root / "store")

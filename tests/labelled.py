@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from evals.catalog import Benchmark, Classes
+from evals.config.catalog import Benchmark, Classes
 from evals.schema import ClassPrompts, LabeledImages, Source
 from tests.test_data_webdataset import put, shard
 

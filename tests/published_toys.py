@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from unittest.mock import patch
 
-from evals.records import MetricLine, write_run
+from evals.records.record import MetricLine, write_run
 from evals.report.names import ALL, MAIN, Place, Wanted, selector
 from evals.report.published import published, slug
 from evals.report.tables import table

@@ -5,11 +5,12 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 
-from evals import counting, levels, threads
-from evals import ranks as ranks_module
-from evals.counting import Relevant
-from evals.metrics import truncate
-from evals.ranks import Both, Ranks, ranks
+from evals.embeddings import threads
+from evals.ranking import counting, levels
+from evals.ranking import ranks as ranks_module
+from evals.ranking.counting import Relevant
+from evals.ranking.metrics import truncate
+from evals.ranking.ranks import Both, Ranks, ranks
 
 Rows = np.ndarray
 

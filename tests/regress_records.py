@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from evals.evaluate import metric_lines, query_table
-from evals.metrics import mean, mean_rank, median_rank, per_query
-from evals.ranks import Ranks
-from evals.records import QUERY_COLUMNS, read_queries, read_run, write_run
-from evals.stats import cluster_bootstrap
+from evals.evaluation.evaluate import metric_lines, query_table
+from evals.ranking.metrics import mean, mean_rank, median_rank, per_query
+from evals.ranking.ranks import Ranks
+from evals.records.record import QUERY_COLUMNS, read_queries, read_run, write_run
+from evals.stats.bootstrap import cluster_bootstrap
 from evals.tasks.scores import Scores, Value
 
 GALLERY = 100

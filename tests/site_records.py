@@ -8,10 +8,10 @@ from unittest.mock import patch
 
 import numpy as np
 
-from evals.metrics import hit_at
-from evals.ranks import Ranks
-from evals.records import MetricLine, write_run
-from evals.stats import cluster_bootstrap
+from evals.ranking.metrics import hit_at
+from evals.ranking.ranks import Ranks
+from evals.records.record import MetricLine, write_run
+from evals.stats.bootstrap import cluster_bootstrap
 
 SCRIPT, PIPE, FORMULA, ARABIC, HEBREW = "<script>alert(1)</script>", "a|b", "=1+1", "نموذج", "עברית"
 HOSTILE = (SCRIPT, PIPE, FORMULA, ARABIC)
@@ -142,6 +142,6 @@ def _manifest(benchmark: str, model: str, languages: Sequence[str]) -> dict[str,
 
 
 def _write(root: Path, day: int, manifest: Mapping[str, Any], lines: list[MetricLine], queries: Any, **more: Any) -> Path:
-    with patch("evals.records.datetime") as clock:
+    with patch("evals.records.record.datetime") as clock:
         clock.now.return_value = datetime(2026, 1, day, 12, 30, tzinfo=UTC)
         return write_run(root, manifest=manifest, metrics=lines, queries=queries, **more)

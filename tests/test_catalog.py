@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from evals import catalog
-from evals.catalog import ModelRef, benchmark, benchmarks, models, resolve_model
+from evals.config import catalog
+from evals.config.catalog import ModelRef, benchmark, benchmarks, models, resolve_model
 from evals.data import LOAD
 from evals.schema import ConfigError, MissingError
 
@@ -179,7 +179,7 @@ def test_a_model_is_a_row_then_a_folder_then_a_hub_id(tmp_path: Path, monkeypatc
 
 def test_evals_configs_names_another_folder(tmp_path: Path) -> None:
     toy(tmp_path).rename(tmp_path / "benchmarks.yaml")
-    program = "from evals.catalog import benchmarks; print(list(benchmarks()))"
+    program = "from evals.config.catalog import benchmarks; print(list(benchmarks()))"
     env = {"EVALS_CONFIGS": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", program], env=env, cwd=catalog.ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "['toy']\n"

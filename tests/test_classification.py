@@ -9,9 +9,9 @@ import torch
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
 
 from evals.encoders.open_clip import OpenClipEncoder
-from evals.metrics import truncate
+from evals.ranking.metrics import truncate
 from evals.schema import ClassPrompts, ConfigError, LabeledImages, Side
-from evals.stats import stratified_bootstrap
+from evals.stats.bootstrap import stratified_bootstrap
 from evals.tasks import task_of
 from evals.tasks.classification import average_precision, class_vectors, mean_per_class, score
 from tests.labelled import NAMES, TEMPLATES, load, webdataset

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals import show
-from evals.averages import averages
-from evals.catalog import benchmark
-from evals.cli import Log
-from evals.evaluate import Outcome
-from evals.options import Options
-from evals.records import read_queries, read_run
+from evals.cli.app import Log
+from evals.cli.options import Options
+from evals.config.catalog import benchmark
+from evals.config.suites import find_suite
+from evals.evaluation.averages import averages
+from evals.evaluation.evaluate import Outcome
+from evals.records.record import read_queries, read_run
 from evals.run import Parts, evaluate
-from evals.suites import find_suite
 from evals.tasks.scores import Scores, Value
+from evals.views import tables as show
 from tests.labelled import class_folders, load, row, webdataset
 from tests.test_data_labelled import EMOTIONS
 from tests.test_run import run

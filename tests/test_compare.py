@@ -10,13 +10,13 @@ import pytest
 from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
-from evals import compare_views
+from evals.analysis.comparison import compare
 from evals.compare import app
-from evals.comparison import compare
-from evals.correlation import ScoredTwice, paired_spearman, spearman
-from evals.records import QUERY_COLUMNS, MetricLine, read_queries, read_run, write_run
+from evals.records.record import QUERY_COLUMNS, MetricLine, read_queries, read_run, write_run
+from evals.records.selection import matched, measured, operand
 from evals.schema import ConfigError, MissingError
-from evals.selection import matched, measured, operand
+from evals.stats.correlation import ScoredTwice, paired_spearman, spearman
+from evals.views import comparison as compare_views
 
 RUNNER = CliRunner()
 

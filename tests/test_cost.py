@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from evals.catalog import ModelRef
+from evals.config.catalog import ModelRef
 from evals.cost import image_costs, read_tokenizer, sizes, storage, text_costs
 from evals.data.images import image_files, pixel_size
 from evals.schema import ConfigError, InvalidError, MissingError, Side

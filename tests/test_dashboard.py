@@ -16,7 +16,7 @@ from evals.dashboard.judged import worst
 from evals.dashboard.model import MEAN, changes, read_history
 from evals.dashboard.site import Verdicts, build
 from evals.dashboard.verdicts import gate_rows, reproduction_rows
-from evals.records import QUERY_COLUMNS, MetricLine, list_runs, read_queries, read_run, write_run
+from evals.records.record import QUERY_COLUMNS, MetricLine, list_runs, read_queries, read_run, write_run
 from evals.report.tables import table, table_names
 from evals.schema import ConfigError
 from tests.site_records import HOSTILE, SCRIPT, example, write, write_task

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from evals.catalog import Benchmark, benchmarks
-from evals.cli import Log
+from evals.cli.app import Log
+from evals.config.catalog import Benchmark, benchmarks
 from evals.data import check_counts, load
 from evals.data.prepare import prepare
 from evals.schema import CaptionProtocol, ImageText, InvalidError, Source

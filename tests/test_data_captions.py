@@ -373,7 +373,7 @@ def test_counts_must_be_the_declared_ones_unless_a_part_is_allowed() -> None:
 
 
 def test_importing_the_loaders_stays_light() -> None:
-    modules = "evals.data, evals.data.local, evals.data.hub, evals.data.images, evals.catalog"
+    modules = "evals.data, evals.data.local, evals.data.hub, evals.data.images, evals.config.catalog"
     heavy = "torch transformers datasets PIL pandas pyarrow huggingface_hub".split()
     program = f"import sys, {modules}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from evals.catalog import benchmarks
+from evals.config.catalog import benchmarks
 from evals.data import check_counts, subset_of
 from evals.data import load as load_subsets
 from evals.data.prompts import fill, names_of, templates_of, wordnet_ids
-from evals.evaluate import content_hash
+from evals.evaluation.evaluate import content_hash
 from evals.run import _class_prompts
 from evals.schema import ClassPrompts, ConfigError, EvalError, InvalidError, LabeledImages, MissingError
 from tests.hub import COMMIT, Hub

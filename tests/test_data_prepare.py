@@ -17,16 +17,16 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from evals import catalog
-from evals.catalog import Benchmark
-from evals.cli import Log
+from evals.cli.app import Log
+from evals.cli.options import Options
+from evals.config import catalog
+from evals.config.catalog import Benchmark
 from evals.data import load
 from evals.data.__main__ import app
 from evals.data.filenames import place_for
 from evals.data.local import load_local
 from evals.data.manifest import Manifest, check_folder
 from evals.data.prepare import prepare
-from evals.options import Options
 from evals.run import load_parts
 from evals.schema import CaptionProtocol, ConfigError, EvalError, ImageText, InvalidError, MissingError, Source
 from tests.hub import COMMIT, OLDER, Hub

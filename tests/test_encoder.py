@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from evals.embeddings.store import SHARD_CHARACTERS, Store
 from evals.encoders import jina
 from evals.encoders.jina import JinaEncoder, _kernels
 from evals.run import app
 from evals.schema import ConfigError, MissingError, Side, StreamingEncoder
-from evals.store import SHARD_CHARACTERS, Store
 
 TINY = Path(__file__).parents[1] / "configs" / "tiny"
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evals.embeddings.store import Store
 from evals.encoders import build
 from evals.schema import ConfigError, InvalidError
-from evals.store import Store
 from tests.api_service import KEY, Reply, changed, encoder, file, good, image_side, items_side, row_of, unit
 from tests.toys import text_side
 

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from evals.embeddings.store import Store
 from evals.encoders import build
 from evals.encoders.open_clip import FLORES, IMAGES, TEXTS, OpenClipEncoder, flores
 from evals.schema import ConfigError, Encoder, ImageText, InvalidError, MissingError, Side
-from evals.store import Store
 from evals.tasks.image_text import score
 from tests.conftest import word_tokenizer
 from tests.toys import text_side

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.counting import Relevant
-from evals.metrics import hit_at, truncate
-from evals.ranks import ranks
+from evals.ranking.counting import Relevant
+from evals.ranking.metrics import hit_at, truncate
+from evals.ranking.ranks import ranks
 from evals.schema import ConfigError
 from evals.tasks import fusion
 from evals.tasks.fusion import Merge, merged_ranks, roles, score, sides, spread, weighted, zscore

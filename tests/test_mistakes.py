@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from evals import mistakes_page
+from evals.analysis.worst import Mistake, Recorded, Shown, Worst, worst
+from evals.embeddings.store import Store
 from evals.escape import markdown_text
 from evals.mistakes import app
-from evals.queries import Cell
-from evals.records import QUERY_COLUMNS, read_queries, read_run, write_run
+from evals.records.queries import Cell
+from evals.records.record import QUERY_COLUMNS, read_queries, read_run, write_run
 from evals.schema import Side
-from evals.store import Store
-from evals.worst import Mistake, Recorded, Shown, Worst, worst
+from evals.views import mistakes as mistakes_page
 from tests.toys import image_text
 
 RUNNER = CliRunner()

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evals.catalog import benchmark
-from evals.evaluate import metric_lines
+from evals.analysis.modality_gap import modality_gap
+from evals.config.catalog import benchmark
+from evals.evaluation.evaluate import metric_lines
 from evals.fusion import as_fusion
-from evals.fusion_plots import alpha_of, plot_alpha, plot_gap
-from evals.modality_gap import modality_gap
-from evals.records import read_queries, read_run
+from evals.records.record import read_queries, read_run
 from evals.tasks.fusion import roles, score
+from evals.views.fusion_figures import alpha_of, plot_alpha, plot_gap
 from tests.toys import image_text
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +75,7 @@ def test_texts_pushed_away_from_images_widen_the_gap():
 
 
 def test_the_figures_show_what_was_measured(tmp_path, monkeypatch):
-    import evals.fusion_plots as plots
+    import evals.views.fusion_figures as plots
 
     drawn = []
     monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure) or path)

@@ -22,17 +22,17 @@ from mteb.models.model_meta import ModelMeta, ScoringFunction
 from mteb.similarity_functions import cos_sim, pairwise_cos_sim
 from PIL import Image
 
-from evals import mteb_adapter
-from evals.cli import Log
-from evals.correlation import spearman_interval
-from evals.evaluate import Costs
-from evals.metrics import truncate
-from evals.mteb_adapter import Hits, search_blocks
-from evals.mteb_bridge import adapter, evaluate_task, retrieval_scores, run_task
-from evals.options import Options
-from evals.records import read_queries, read_run
+from evals.cli.app import Log
+from evals.cli.options import Options
+from evals.embeddings.store import Store
+from evals.evaluation.evaluate import Costs
+from evals.mteb_bridge import adapter as mteb_adapter
+from evals.mteb_bridge.adapter import Hits, search_blocks
+from evals.mteb_bridge.bridge import adapter, evaluate_task, retrieval_scores, run_task
+from evals.ranking.metrics import truncate
+from evals.records.record import read_queries, read_run
 from evals.schema import ConfigError, InvalidError, MissingError, Side
-from evals.store import Store
+from evals.stats.correlation import spearman_interval
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

@@ -11,15 +11,16 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from evals import mrl_sweep, show
+from evals import mrl_sweep
 from evals import run as run_module
-from evals.averages import averages
-from evals.cli import Log
-from evals.options import Options
+from evals.cli.app import Log
+from evals.cli.options import Options
+from evals.config.suites import Suite, TaskRef, choose, find_suite, suites, task_ref
+from evals.evaluation.averages import averages
+from evals.evaluation.outcome import TaskOutcome, TaskScore
 from evals.schema import InvalidError, MissingError
-from evals.stats import Interval
-from evals.suites import Suite, TaskRef, choose, find_suite, suites, task_ref
-from evals.task_outcome import TaskOutcome, TaskScore
+from evals.stats.bootstrap import Interval
+from evals.views import tables as show
 from tests.toys import HashEncoder
 
 SUITE = """
@@ -74,9 +75,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
         partial = {"subsets": list(options.subset_names)} if options.subset_names else None
         return outcome(task, split or "test", partial, dims=dims, **dict.fromkeys(options.subset_names or ["default"], 0.5))
 
-    bridge = ModuleType("evals.mteb_bridge")
+    bridge = ModuleType("evals.mteb_bridge.bridge")
     bridge.evaluate_task = evaluate_task  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "evals.mteb_bridge", bridge)
+    monkeypatch.setitem(sys.modules, "evals.mteb_bridge.bridge", bridge)
     monkeypatch.setattr(run_module, "build_encoder", lambda ref, options: HashEncoder(name=ref.name))
     monkeypatch.setattr(show, "console", lambda: Console(width=120))
     return asked
@@ -98,7 +99,7 @@ def toy_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
     """The suite `toy`, the only one there is."""
     (tmp_path / "suites.yaml").write_text(SUITE)
     rows = suites(tmp_path / "suites.yaml")
-    monkeypatch.setattr("evals.suites.suites", lambda: rows)
+    monkeypatch.setattr("evals.config.suites.suites", lambda: rows)
     return rows["toy"]
 
 
@@ -200,7 +201,7 @@ def test_a_sweep_takes_tasks_and_suites(command: Any, asked: list[Asked], toy_su
 
 
 def test_a_name_is_a_row_before_it_is_a_suite(toy_suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evals.suites.suites", lambda: {"scenes": toy_suite.model_copy(update={"name": "scenes"})})
+    monkeypatch.setattr("evals.config.suites.suites", lambda: {"scenes": toy_suite.model_copy(update={"name": "scenes"})})
     assert [part.name for part in choose(["scenes"]).work] == ["scenes"]
     assert [part.name for part in choose([], ["scenes"]).work] == ["scenes", "mteb:A/test", "mteb:B/dev"]
 

@@ -14,7 +14,7 @@ import jupytext
 import nbformat
 import pytest
 
-from evals.records import read_run
+from evals.records.record import read_run
 from tests.published_toys import write_singles
 
 ROOT = Path(__file__).parents[1]
@@ -50,10 +50,10 @@ def run(name: str, folder: Path, records: Path) -> Any:
 @pytest.fixture(scope="module")
 def demo(scenes_run, tmp_path_factory) -> Path:
     """Where the records of `make demo` lie: Scenes in all languages, and a sweep in English."""
-    from evals.cli import Log
-    from evals.options import Options
+    from evals.cli.app import Log
+    from evals.cli.options import Options
+    from evals.config.suites import choose
     from evals.run import evaluate_all
-    from evals.suites import choose
 
     root = tmp_path_factory.mktemp("demo")
     for subsets, dims in ((None, lambda width: (width,)), ("en", lambda width: (16, 64, width))):
@@ -85,7 +85,7 @@ def test_notebooks_load_neither_model_nor_benchmark():
     imports = "\n".join(ast.unparse(node) for node in every if isinstance(node, ast.Import | ast.ImportFrom))
     code = f"import sys\n{imports}\nprint(sorted({{'torch', 'transformers', 'mteb', 'jina_clip'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "evals.selection" in imports and done.stdout.strip() == "[]"
+    assert "evals.records.selection" in imports and done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("name", NAMES)

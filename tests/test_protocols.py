@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evals.catalog import Benchmark
-from evals.cli import Log
+from evals.cli.app import Log
+from evals.cli.options import Options
+from evals.config.catalog import Benchmark
 from evals.data import load, subset_of
 from evals.data.captioned import Captioned, Release, measured, quoted_caption
 from evals.data.images import Images
-from evals.evaluate import Parts, content_hash, evaluate
-from evals.options import Options
+from evals.evaluation.evaluate import Parts, content_hash, evaluate
 from evals.schema import CaptionProtocol, ConfigError, ImageText, InvalidError, Source
 from evals.tasks.image_text import score
 from tests.toys import HashEncoder

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evals.queries import Cell, metric_name, per_query, told
-from evals.records import MetricLine, read_run, write_run
+from evals.records.queries import Cell, metric_name, per_query, told
+from evals.records.record import MetricLine, read_run, write_run
+from evals.records.selection import newest, newest_run
 from evals.schema import InvalidError, MissingError
-from evals.selection import newest, newest_run
 
 RANKS = {"better": [0, 1, 5], "tied": [0, 1, 0], "tied_relevant": [1, 1, 1]}
 

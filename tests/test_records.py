@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from evals import files, records
+from evals import files
 from evals.files import write_atomically
-from evals.records import MetricLine, list_incomplete, list_runs, path_component, read_queries, read_run, write_run
+from evals.records import record as records
+from evals.records.record import MetricLine, list_incomplete, list_runs, path_component, read_queries, read_run, write_run
 from evals.schema import InvalidError
 
 MANIFEST: dict[str, Any] = {

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.records import METRICS, MetricLine, read_run
+from evals.records.record import METRICS, MetricLine, read_run
 from evals.regress.gate import judge
 from evals.regress.gates import Gate, read_gates
 from evals.regress.verdict import Change, Verdict
 from evals.schema import ConfigError
-from evals.stats import holm
+from evals.stats.bootstrap import holm
 from tests.regress_records import lost, record, scores
 from tests.test_records import rewrite_metrics
 
@@ -134,7 +134,7 @@ def test_what_changed_around_the_runs_is_listed(tmp_path):
 
 
 def test_a_correlation_over_pairs_is_judged_by_the_floor_alone(tmp_path):
-    from evals.records import write_run
+    from evals.records.record import write_run
     from tests.regress_records import MANIFEST as TOLD
 
     columns = {"subset": "string", "direction": "string", "dim": "int32", "precision": "string"}

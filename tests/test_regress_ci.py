@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from evals.records import MANIFEST, METRICS, read_run
+from evals.records.record import MANIFEST, METRICS, read_run
 from evals.regress import runs as regress_runs
 from evals.regress.__main__ import app
 from evals.regress.baselines import BASELINES

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from evals.catalog import ModelRef, benchmarks
-from evals.evaluate import Parts
-from evals.queries import PerQuery
+from evals.config.catalog import ModelRef, benchmarks
+from evals.evaluation.evaluate import Parts
+from evals.records.queries import PerQuery
 from evals.regress import noise, shuffled
 from evals.regress.__main__ import app
 from evals.schema import EvalError, InvalidError

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from evals.records import read_run
+from evals.records.record import read_run
 from evals.regress.escape import markdown, plain
 from evals.regress.gate import judge
 from evals.regress.gates import Gate

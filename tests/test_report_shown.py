@@ -14,13 +14,13 @@ from unittest.mock import patch
 import pytest
 from typer.testing import CliRunner
 
-from evals.catalog import benchmarks
+from evals.config.catalog import benchmarks
+from evals.config.suites import suites
 from evals.report.__main__ import app
 from evals.report.names import Place, quantities
 from evals.report.plain import text
 from evals.report.published import published
 from evals.report.tables import footnotes, table, table_names
-from evals.suites import suites
 from tests.conftest import SHARED
 from tests.published_toys import write_record
 

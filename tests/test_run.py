@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from evals.catalog import Benchmark
-from evals.cli import Log
-from evals.options import Options
+from evals.cli.app import Log
+from evals.cli.options import Options
+from evals.config.catalog import Benchmark
 from evals.run import Parts, evaluate
 from tests.conftest import small_model
 from tests.toys import HashEncoder, image_text
@@ -184,10 +184,10 @@ def slow(self, sides):
         time.sleep(0.3)
         yield rows
 jina.JinaEncoder.stream = slow
-import evals.store
-evals.store.Store.__init__.__kwdefaults__["shard_rows"] = 4
+import evals.embeddings.store
+evals.embeddings.store.Store.__init__.__kwdefaults__["shard_rows"] = 4
 sys.argv = ["evals.run", *sys.argv[1:]]
-from evals.cli import exit_with
+from evals.cli.app import exit_with
 from evals.run import app
 exit_with(app)
 """

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.harness import peak_memory
-from evals import search
-from evals.search import Hits, rerank, top_k
+from evals.ranking import search
+from evals.ranking.search import Hits, rerank, top_k
 
 
 @pytest.fixture

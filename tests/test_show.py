@@ -5,17 +5,17 @@ import io
 import pytest
 from rich.console import Console
 
-from evals import show
-from evals.cli import Log
-from evals.evaluate import Outcome
-from evals.options import Options
+from evals.cli.app import Log
+from evals.cli.options import Options
+from evals.evaluation.evaluate import Outcome
 from evals.run import Parts, evaluate
+from evals.views import tables as show
 from tests.toys import HashEncoder, image_text
 
 
 @pytest.fixture
 def outcome(tmp_path, monkeypatch) -> Outcome:
-    from evals.catalog import Benchmark
+    from evals.config.catalog import Benchmark
 
     parts = image_text([i // 2 for i in range(24)])
     monkeypatch.setattr("evals.data.images.verify", lambda items, indices: None)

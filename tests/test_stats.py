@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from evals import stats
-from evals.stats import Difference, Interval, Pair, cluster_bootstrap, holm, paired_bootstrap, paired_means
+from evals.stats import bootstrap as stats
+from evals.stats.bootstrap import Difference, Interval, Pair, cluster_bootstrap, holm, paired_bootstrap, paired_means
 
 
 def width(interval: Interval | None) -> float:

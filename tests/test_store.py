@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evals.embeddings.store import Store
 from evals.schema import InvalidError, MissingError
-from evals.store import Store
 from tests.toys import HashEncoder, text_side
 
 TEXTS = [f"text {i}" for i in range(23)]
@@ -183,7 +183,7 @@ def test_any_history_of_requests_gives_the_encoder_s_rows(tmp_path_factory, requ
 WORKER = """
 import sys, time
 from pathlib import Path
-from evals.store import Store
+from evals.embeddings.store import Store
 from tests.toys import HashEncoder, text_side
 
 class Slow(HashEncoder):

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from evals.averages import averages
-from evals.catalog import ModelRef, benchmark, benchmarks, resolve_model
+from evals.config.catalog import ModelRef, benchmark, benchmarks, resolve_model
+from evals.config.suites import Average, Suite, find_suite, suites
 from evals.encoders import ENCODERS, build
-from evals.evaluate import Outcome
-from evals.listing import as_json
+from evals.evaluation.averages import averages
+from evals.evaluation.evaluate import Outcome
 from evals.schema import ConfigError
-from evals.suites import Average, Suite, find_suite, suites
 from evals.tasks.scores import Scores, Value
+from evals.views.listing import as_json
 from tests.toys import HashEncoder
 
 TOY = Suite(
@@ -151,7 +151,7 @@ def test_a_rival_is_named_by_its_kind_and_what_follows(name: str, encoder: str, 
 
 def test_every_rival_in_the_configuration_is_known_to_open_clip() -> None:
     open_clip = pytest.importorskip("open_clip")
-    from evals.catalog import models
+    from evals.config.catalog import models
 
     specs = [row.spec for row in models().values() if row.encoder == "open_clip"]
     assert len(specs) == 5
@@ -201,7 +201,7 @@ def test_the_shipped_suites_have_the_published_members() -> None:
 
 
 def test_the_list_shows_suites_of_tasks_and_how_many_they_have(capsys: pytest.CaptureFixture[str]) -> None:
-    from evals.listing import print_list
+    from evals.views.listing import print_list
 
     assert len({row["name"]: row for row in as_json(None)["suites"]}["mieb-lite"]["benchmarks"]) == 51
     print_list(None)

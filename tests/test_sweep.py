@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals import counting, levels, ranks, sweep
-from evals.counting import Relevant
-from evals.metrics import hit_at, mean, per_query, truncate
-from evals.precision import bytes_per_vector, calibration, parse_precision, quantise, with_rescoring
-from evals.ranks import Ranks, cross_ranks
-from evals.rescore import rescored
+from evals.embeddings.precision import bytes_per_vector, calibration, parse_precision, quantise, with_rescoring
+from evals.ranking import counting, levels, ranks, sweep
+from evals.ranking.counting import Relevant
+from evals.ranking.metrics import hit_at, mean, per_query, truncate
+from evals.ranking.ranks import Ranks, cross_ranks
+from evals.ranking.rescore import rescored
+from evals.ranking.sweep import ranks_at, sweep_cross_ranks, sweep_ranks
 from evals.schema import ConfigError
-from evals.stats import cluster_bootstrap
-from evals.sweep import ranks_at, sweep_cross_ranks, sweep_ranks
+from evals.stats.bootstrap import cluster_bootstrap
 from evals.tasks.image_text import score
 from tests.toys import image_text
 

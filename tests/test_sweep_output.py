@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from evals import sweep_table
-from evals.catalog import Benchmark, benchmarks
-from evals.claims import Claim, check_claims, claims, print_claims
-from evals.cli import Log
-from evals.evaluate import Outcome
-from evals.figures import FIGURES, draw, kept_by_dimension, pareto, score_by_bytes, score_by_dimension
-from evals.options import Options
-from evals.points import Point, as_csv, points, points_of
-from evals.records import MetricLine, read_run, write_run
+from evals.cli.app import Log
+from evals.cli.options import Options
+from evals.config.catalog import Benchmark, benchmarks
+from evals.config.suites import find_suite
+from evals.evaluation.claims import Claim, check_claims, claims, print_claims
+from evals.evaluation.evaluate import Outcome
+from evals.evaluation.outcome import TaskOutcome, TaskScore
+from evals.evaluation.points import Point, as_csv, points, points_of
+from evals.records.record import MetricLine, read_run, write_run
 from evals.run import Parts, evaluate
 from evals.schema import ConfigError
-from evals.stats import Interval
-from evals.suites import find_suite
-from evals.task_outcome import TaskOutcome, TaskScore
+from evals.stats.bootstrap import Interval
 from evals.tasks.scores import Scores, Value
+from evals.views import sweep_table
+from evals.views.sweep_figures import FIGURES, draw, kept_by_dimension, pareto, score_by_bytes, score_by_dimension
 from tests.published_toys import QUERY
 from tests.toys import HashEncoder, image_text
 

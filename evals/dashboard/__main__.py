@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from evals.catalog import ROOT
-from evals.cli import exit_with, new_app, reported
+from evals.cli.app import exit_with, new_app, reported
+from evals.config.catalog import ROOT
 from evals.schema import MissingError
 
 RESULTS, BASELINES = Path("results/runs"), ROOT / "results" / "baselines"

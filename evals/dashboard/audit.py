@@ -8,9 +8,9 @@ import numpy as np
 from evals.dashboard.model import History, points
 from evals.dashboard.parts import Column, Page, Table
 from evals.dashboard.rows import DATE, DIM, MAKE_ONE, RUN, WHAT, WHERE, run_row
-from evals.metrics import expected_rank
-from evals.queries import RANKS, ranks_of
-from evals.records import Run, read_queries
+from evals.ranking.metrics import expected_rank
+from evals.records.queries import RANKS, ranks_of
+from evals.records.record import Run, read_queries
 
 WORST = 20  # queries shown of each language and direction
 

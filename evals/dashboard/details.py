@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from evals.dashboard.model import History, changes, key, page_of, told
 from evals.dashboard.parts import Column, Page, Table
 from evals.dashboard.rows import WHERE
-from evals.queries import metric_name
-from evals.records import Run
+from evals.records.queries import metric_name
+from evals.records.record import Run
 
 METRICS = (
     *WHERE,

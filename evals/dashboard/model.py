@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from evals.queries import metric_name
-from evals.records import MetricLine, Run, list_incomplete, list_runs, path_component, read_run
+from evals.records.queries import metric_name
+from evals.records.record import MetricLine, Run, list_incomplete, list_runs, path_component, read_run
 from evals.schema import InvalidError
 
 PRIMARY = ("R@1", "R@5", "acc@1")  # shown where a record has them; else its first metric, for mteb the main score

@@ -7,7 +7,7 @@ from evals.dashboard import charts
 from evals.dashboard.model import MEAN, Change, History, Point, changes, headlines, leading, of_environment, points
 from evals.dashboard.parts import Chart, Column, Page, Row, Table
 from evals.dashboard.rows import DATE, DIM, MAKE_ONE, RUN, VALUE, WHAT, WHERE, point_row, run_row
-from evals.records import Run
+from evals.records.record import Run
 
 UNJUDGED = "no baseline"
 

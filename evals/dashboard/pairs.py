@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 from typing import Any
 
-from evals.comparison import Change
-from evals.comparison import compare as compared
+from evals.analysis.comparison import Change
+from evals.analysis.comparison import compare as compared
 from evals.dashboard import charts
 from evals.dashboard.model import History, points
 from evals.dashboard.parts import Chart, Column, Page, Row, Table
 from evals.dashboard.rows import WHERE
-from evals.records import Run
+from evals.records.record import Run
+from evals.records.selection import Measured
 from evals.schema import InvalidError, NotComparableError
-from evals.selection import Measured
 
 LEVEL = 0.05
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from evals.dashboard.model import Point, key, page_of
 from evals.dashboard.parts import Column
-from evals.records import Run
+from evals.records.record import Run
 
 MAKE_ONE = "No records yet. `make demo` makes the first two; then `make dashboard` again."
 WHAT = (Column("benchmark", "Benchmark"), Column("model", "Model"))

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evals.cli import Log, exit_with, new_app, reported
-from evals.options import comma_list
+from evals.cli.app import Log, exit_with, new_app, reported
+from evals.cli.options import comma_list
 from evals.schema import CaptionProtocol, ConfigError, EvalError, MissingError, Source
 
 if TYPE_CHECKING:
-    from evals.catalog import Benchmark
+    from evals.config.catalog import Benchmark
     from evals.data.manifest import Manifest
 
 app = new_app()
@@ -37,7 +37,7 @@ def prepare(
 ) -> None:
     """Pack a benchmark from the Hub, or from --data, into DIR; the same command goes on after an interruption."""
     with reported(json=json) as log:
-        from evals.catalog import benchmark
+        from evals.config.catalog import benchmark
         from evals.data import prepare as room
 
         row = benchmark(name)

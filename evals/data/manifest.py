@@ -19,7 +19,7 @@ MANIFEST = "manifest.json"
 UNFINISHED = ".preparing.json"
 SHOWN = 5  # names in a message
 
-# `with progress("title") as report: report(done, total)`, as evals.cli.Log has it.
+# `with progress("title") as report: report(done, total)`, as evals.cli.app.Log has it.
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 
 

@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evals.catalog import Benchmark, Captions
+from evals.config.catalog import Benchmark, Captions
 from evals.data import check_counts, load
 from evals.data.filenames import place_for
 from evals.data.images import Images, verify

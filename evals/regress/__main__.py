@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evals.cli import Log, exit_with, new_app, reported
+from evals.cli.app import Log, exit_with, new_app, reported
 from evals.schema import ConfigError
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _gate(verdict: "Verdict", files: dict[str, Path | None], log: Log) -> int:
         log.output(outputs.as_json(verdict, written))
     else:
         from evals.regress.table import print_verdict
-        from evals.show import console
+        from evals.views.tables import console
 
         print_verdict(verdict, console())
     for path_written in written:
@@ -151,7 +151,7 @@ def set_(
 ) -> None:
     """Copy the newest whole records, or those given, and put why into the history."""
     with reported(json=json) as log:
-        from evals.records import path_component
+        from evals.records.record import path_component
         from evals.regress.baselines import BASELINES, set_baseline
         from evals.regress.runs import chosen
 
@@ -180,7 +180,7 @@ def show(name: Annotated[str, typer.Argument(help="Name or path of a baseline.")
             log.output({"schema_version": 1, "baseline": name, "records": paths, "history": lines})
             return
         from evals.regress.table import print_baseline
-        from evals.show import console
+        from evals.views.tables import console
 
         print_baseline(records, lines, console())
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evals.catalog import ROOT, nearest
+from evals.config.catalog import ROOT, nearest
 from evals.files import write_atomically
-from evals.provenance import source_state
-from evals.records import MANIFEST, METRICS, QUERIES, Run, list_incomplete, list_runs, path_component, read_run
+from evals.records.provenance import source_state
+from evals.records.record import MANIFEST, METRICS, QUERIES, Run, list_incomplete, list_runs, path_component, read_run
 from evals.regress.sanity import faults
 from evals.schema import ConfigError, InvalidError
 

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evals.queries import Cell, PerQuery, metric_name, per_query
-from evals.records import MetricLine, Run
+from evals.records.queries import Cell, PerQuery, metric_name, per_query
+from evals.records.record import MetricLine, Run
 from evals.regress.gates import Gate, gate_of
 from evals.regress.sanity import faults
 from evals.regress.verdict import MEAN, Change, Compared, Judgement, Kind, Problem, Verdict, kind_of
 from evals.schema import EvalError, NotComparableError
-from evals.stats import Difference, Pair, holm, paired_means
+from evals.stats.bootstrap import Difference, Pair, holm, paired_means
 
 ALPHA = 0.05
 ROUNDING = 1e-9  # 0.606 - 0.603 is 3.0000000000000027e-3, and no more than a floor of 0.003

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from evals.catalog import CONFIGS, Row, Text, read_rows
+from evals.config.catalog import CONFIGS, Row, Text, read_rows
 from evals.schema import ConfigError
 
 

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evals.catalog import resolve_model
-from evals.cli import Log
+from evals.cli.app import Log
+from evals.config.catalog import resolve_model
 from evals.files import write_atomically
-from evals.provenance import host, packages, source_state
-from evals.queries import PerQuery, per_query
-from evals.records import path_component, read_run
+from evals.records.provenance import host, packages, source_state
+from evals.records.queries import PerQuery, per_query
+from evals.records.record import path_component, read_run
 from evals.regress.shuffled import shuffled_ranks
 from evals.schema import ConfigError, InvalidError, MissingError
 
@@ -113,7 +113,7 @@ def print_noise(found: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from evals.show import console
+    from evals.views.tables import console
 
     out = console()
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")

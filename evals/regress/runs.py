@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.records import MANIFEST, Run, list_incomplete, list_runs, read_run
+from evals.config.suites import find_suite
+from evals.records.record import MANIFEST, Run, list_incomplete, list_runs, read_run
 from evals.regress.baselines import locate, read_baseline
 from evals.regress.gate import judge
 from evals.regress.gates import Gate
 from evals.regress.verdict import Problem, Verdict
 from evals.schema import ConfigError, InvalidError, MissingError
-from evals.suites import find_suite
 
 
 def against(baseline: str, given: Sequence[Path] | None, results: Path, gates: list[Gate]) -> Verdict:

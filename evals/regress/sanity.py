@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from evals.catalog import benchmarks
-from evals.queries import Cell, PerQuery, metric_name, per_query
-from evals.records import MANIFEST, MetricLine, Run, list_runs, read_run
+from evals.config.catalog import benchmarks
+from evals.records.queries import Cell, PerQuery, metric_name, per_query
+from evals.records.record import MANIFEST, MetricLine, Run, list_runs, read_run
 from evals.schema import InvalidError
 
 EXACT = 1e-9

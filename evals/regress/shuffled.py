@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from evals.catalog import ModelRef, benchmarks
-from evals.options import Options
+from evals.cli.options import Options
+from evals.config.catalog import ModelRef, benchmarks
 from evals.schema import ImageText
 
 WITHIN = 0.1  # of the gallery, around the mean rank of a random order: 3 standard errors at 100 queries
@@ -25,8 +25,8 @@ def shuffled_ranks(benchmark: str, ref: ModelRef, data: Path | None, store: Path
     row = benchmarks().get(benchmark)
     if row is None or row.task != "image_text":
         return []
+    from evals.embeddings.store import Store
     from evals.run import build_encoder, load_parts
-    from evals.store import Store
     from evals.tasks import task_of
 
     options = Options(data=data, store=store)

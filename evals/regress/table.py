@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from evals.records import Run
+from evals.records.record import Run
 from evals.regress.escape import plain
 from evals.regress.outputs import moved, number
 from evals.regress.verdict import Verdict

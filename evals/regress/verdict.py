@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from evals.schema import EvalError, NotComparableError
-from evals.stats import Difference
+from evals.stats.bootstrap import Difference
 
 Judgement = Literal["regressed", "suspicious", "passed", "improved", "unchanged", "untested"]
 ORDER: tuple[Judgement, ...] = ("regressed", "suspicious", "improved", "passed", "untested", "unchanged")

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 
 import typer
 
-from evals.catalog import ROOT
-from evals.cli import Log, exit_with, new_app, reported
+from evals.cli.app import Log, exit_with, new_app, reported
+from evals.cli.options import comma_list
+from evals.config.catalog import ROOT
 from evals.files import write_atomically
-from evals.options import comma_list
 from evals.report.measured import Records
 from evals.report.names import stand_ins
 from evals.report.tables import table, table_names
@@ -119,7 +119,7 @@ def _show(judged: Sequence[Judged], paths: Sequence[Path], every: bool, log: Log
         log.output(_as_json(judged, paths))
         return
     from evals.report.terminal import print_summary, print_table
-    from evals.show import console
+    from evals.views.tables import console
 
     shown = console()
     if every:

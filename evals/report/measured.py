@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from evals.records import METRICS, MetricLine, Run, list_runs, path_component, read_run
+from evals.records.record import METRICS, MetricLine, Run, list_runs, path_component, read_run
 from evals.report.names import ALL, MAIN, Place, Selector
 from evals.schema import InvalidError
 

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple, TypeVar
 
 from pydantic import Field, model_validator
 
-from evals.catalog import CONFIGS, Row, Text, nearest, read_rows
+from evals.config.catalog import CONFIGS, Row, Text, nearest, read_rows
 from evals.report.published import slug
 from evals.schema import ConfigError
 

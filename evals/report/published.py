@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.catalog import CONFIGS
+from evals.config.catalog import CONFIGS
 from evals.schema import ConfigError
 
 GRADES = {

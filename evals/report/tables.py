@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from evals.catalog import CONFIGS, Count, Row, Text, nearest, read_rows
+from evals.config.catalog import CONFIGS, Count, Row, Text, nearest, read_rows
 from evals.report.names import Selector, Wanted, records_of, selector
 from evals.report.published import Published, published, slug
 from evals.schema import ConfigError

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from evals.counting import Relevant
-from evals.metrics import hit_at, mean, tie_rate, truncate
-from evals.precision import parse_precision, quantise
-from evals.ranks import TIE, Ranks, ranks
+from evals.embeddings.precision import parse_precision, quantise
+from evals.ranking.counting import Relevant
+from evals.ranking.metrics import hit_at, mean, tie_rate, truncate
+from evals.ranking.ranks import TIE, Ranks, ranks
 from evals.schema import ConfigError, LabeledImages, Side
-from evals.stats import cluster_bootstrap, stratified_bootstrap
+from evals.stats.bootstrap import cluster_bootstrap, stratified_bootstrap
 from evals.tasks.scores import Scores, Value
 
 KS = (1, 5)
@@ -37,7 +37,8 @@ def score(
 ) -> list[Scores]:
     """The scores at each dimension and precision, from the full-width rows of images and prompts.
 
-    Images and class vectors are kept in the same precision (evals.precision). ConfigError for rescoring: all classes are ranked.
+    Images and class vectors are kept in the same precision (evals.embeddings.precision). ConfigError for rescoring: all classes
+    are ranked.
     """
     kinds = {name: parse_precision(name) for name in precisions}
     if rescored := [name for name, kind in kinds.items() if kind.rescore]:

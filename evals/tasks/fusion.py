@@ -21,11 +21,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int64
 
-from evals.counting import Relevant
-from evals.metrics import mean, mean_rank, median_rank, per_query, tie_rate, truncate
-from evals.ranks import TIE, Ranks, ranks
+from evals.ranking.counting import Relevant
+from evals.ranking.metrics import mean, mean_rank, median_rank, per_query, tie_rate, truncate
+from evals.ranking.ranks import TIE, Ranks, ranks
 from evals.schema import ConfigError, ImageText, Side
-from evals.stats import cluster_bootstrap
+from evals.stats.bootstrap import cluster_bootstrap
 from evals.tasks.scores import Scores, Value
 
 CARD = 0.6  # of the text in the card's weighted average; the image has 0.4

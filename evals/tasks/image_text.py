@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from evals.counting import Relevant
-from evals.metrics import mean, mean_rank, median_rank, per_query, tie_rate
-from evals.ranks import Ranks
+from evals.ranking.counting import Relevant
+from evals.ranking.metrics import mean, mean_rank, median_rank, per_query, tie_rate
+from evals.ranking.ranks import Ranks
+from evals.ranking.sweep import Key, ranks_at
 from evals.schema import ImageText, Side
-from evals.stats import cluster_bootstrap
-from evals.sweep import Key, ranks_at
+from evals.stats.bootstrap import cluster_bootstrap
 from evals.tasks.scores import Scores, Value
 
 

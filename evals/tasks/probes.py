@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from evals.ranks import DISCOUNT, GAIN, TIE, Ranks
+from evals.ranking.ranks import DISCOUNT, GAIN, TIE, Ranks
+from evals.ranking.search import top_k
 from evals.schema import InvalidError, MissingError
-from evals.search import top_k
 
 TEMPERATURE = 0.07
 STRENGTHS = tuple(10.0**power for power in range(-2, 7))  # of C, the inverse of the penalty: rows of length 1 want large ones

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from evals.schema import Side
-from evals.stats import Interval
+from evals.stats.bootstrap import Interval
 
 
 class Value(NamedTuple):

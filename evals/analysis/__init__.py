@@ -1,0 +1,1 @@
+"""From records and embeddings to findings: comparisons, worst queries, the modality gap."""

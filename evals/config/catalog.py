@@ -1,0 +1,298 @@
+"""The rows of configs/*.yaml: benchmarks and models that can be named on a command line (suites: evals.config.suites)."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from evals.schema import ConfigError, MissingError
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = Path(os.environ.get("EVALS_CONFIGS") or ROOT / "configs")
+
+_SPEC_NAME = re.compile(r"[^A-Za-z0-9._]+")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # a row's key is a make target, a folder and a column
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(\w[\w-]*(?:[./][\w-]+)*))?")
+
+
+class Row(BaseModel):
+    """What every row of configs/*.yaml has: unknown keys are refused, nothing is converted, nothing changes later."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(gt=0)]
+Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+
+
+Subset = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+
+
+def _distinct(subsets: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(subsets)) < len(subsets):
+        raise ValueError("a subset is listed twice")
+    return subsets
+
+
+def _inside(path: str) -> str:
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise ValueError("must be a path below the repository root, without `..`")
+    return path
+
+
+class Hub(Row):
+    """A dataset repo on the Hub; `revision` is a full commit, or null for the newest, which is then recorded."""
+
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: Revision | None
+
+
+class Captions(Row):
+    """The caption protocol of a row, see evals.schema.CaptionProtocol."""
+
+    captions: Literal["all", "first"] | Count = "all"
+    quotes: Literal["csv", "clip_benchmark"] = "csv"
+    duplicates: Literal["own", "merged"] = "own"
+
+
+class Classes(Row):
+    """The classes of a classification row: how many, and their names and templates, see evals.schema.ClassPrompts.
+
+    `dataset` is CLIP_benchmark's name of the set.
+    """
+
+    count: Count
+    dataset: Text
+    names: Text | None = None
+    templates: Text = "imagenet1k"
+    wordnet: Text | None = None
+
+
+class Benchmark(Row):
+    """A benchmark: `data` names its loader; `images` and `texts`, or the classes, are the exact counts of every subset.
+
+    Captioned images have texts; a classification has `classes`, and the `metric` that papers report of it (mAP: images have
+    several classes each).
+    """
+
+    name: str
+    title: Text
+    task: Literal["image_text", "classification"]
+    data: Text
+    subsets: Annotated[tuple[Subset, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
+    split: Text
+    images: Count
+    texts: Count | None = None
+    texts_of: dict[str, Count] | None = None  # where subsets differ
+    classes: Classes | None = None
+    metric: Literal["acc@1", "mAP"] | None = None
+    hub: Hub | None = None
+    folder: Annotated[str, Field(pattern=_NAME.pattern)] | None = None  # in --data DIR, when another than `name`
+    protocol: Captions = Captions()
+    licence: Text | None = None
+    about: Text | None = None
+
+    @model_validator(mode="after")
+    def _every_subset_counted(self) -> "Benchmark":
+        if self.task == "classification":
+            if self.classes is None or self.metric is None or len(self.subsets) > 1:
+                raise ValueError("a classification needs `classes`, a `metric` and one subset")
+            if self.texts or self.texts_of or self.protocol != Captions():
+                raise ValueError("a classification has neither texts nor a protocol")
+            return self
+        if self.classes or self.metric:
+            raise ValueError("captioned images have neither `classes` nor a `metric`")
+        if (self.texts is None) == (self.texts_of is None) or (self.texts_of and set(self.texts_of) != set(self.subsets)):
+            raise ValueError("needs either `texts`, or `texts_of` with the count of every subset")
+        return self
+
+    def count_texts(self, subset: str) -> int:
+        """How many texts a subset of captioned images has."""
+        return self.texts or (self.texts_of or {})[subset]
+
+    def counts(self, subset: str) -> dict[str, int]:
+        """How much a subset has, by the names that data counts itself under."""
+        if self.classes:
+            return {"images": self.images, "classes": self.classes.count}
+        return {"images": self.images, "texts": self.count_texts(subset)}
+
+
+EncoderName = Literal["jina_clip", "open_clip", "sentence_transformers", "api"]
+PREFIXES: dict[str, EncoderName] = {"open_clip": "open_clip", "st": "sentence_transformers", "api": "api"}  # of --model
+
+
+class ModelRow(Row):
+    """A model: jina-clip in a folder below the repository root or a Hub repo at a full commit, or a rival by its `spec`.
+
+    `spec` is what stands behind `open_clip:`, `st:` or `api:` in `--model`.
+    """
+
+    name: str
+    encoder: EncoderName
+    path: Annotated[Text, AfterValidator(_inside)] | None = None
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    revision: Revision | None = None
+    spec: Text | None = None
+    about: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "ModelRow":
+        if self.encoder != "jina_clip":
+            if self.spec is None or self.path or self.repo or self.revision:
+                raise ValueError("needs `spec`, and neither `path`, `repo` nor `revision`")
+        elif self.spec or (self.path is None) == (self.repo is None) or (self.repo is None) != (self.revision is None):
+            raise ValueError("needs either `path`, or `repo` with `revision`")
+        return self
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """Where a model's weights are: a folder, a Hub repo and its revision (None: the newest), or what `spec` says.
+
+    `name` is the one records carry; it is safe as the name of a folder.
+    """
+
+    name: str
+    encoder: EncoderName
+    folder: Path | None = None
+    repo: str | None = None
+    revision: str | None = None
+    spec: str | None = None
+
+
+BENCHMARKS = ("benchmarks.yaml", "classification.yaml")
+
+
+def benchmarks(path: Path | None = None) -> dict[str, Benchmark]:
+    """All rows of one file, or of the files of configs/ that hold benchmarks, by name and in their order.
+
+    ConfigError when a name comes twice. A folder of configs without classification.yaml has no such rows.
+    """
+    files = [path] if path else [CONFIGS / name for name in BENCHMARKS if name == BENCHMARKS[0] or (CONFIGS / name).is_file()]
+    found: dict[str, Benchmark] = {}
+    for file in files:
+        rows = read_rows(file, Benchmark)
+        if twice := found.keys() & rows.keys():
+            raise ConfigError(f"{file}, row {min(twice)}: there is one of that name in {files[0].name}. Rename one of them.")
+        found |= rows
+    return found
+
+
+def models(path: Path | None = None) -> dict[str, ModelRow]:
+    """All rows of models.yaml by name, in the order of the file."""
+    return read_rows(path or CONFIGS / "models.yaml", ModelRow)
+
+
+def benchmark(name: str, path: Path | None = None) -> Benchmark:
+    """The row `name` of the benchmarks; ConfigError with the nearest names when there is none."""
+    rows = benchmarks(path)
+    if name not in rows:
+        raise ConfigError(f"No benchmark {name!r}.{nearest(name, rows)} The rows are: {', '.join(rows)}.")
+    return rows[name]
+
+
+def resolve_model(name: str, path: Path | None = None) -> ModelRef:
+    """What `--model NAME` means: a row of models.yaml; `open_clip:`, `st:` or `api:` and what follows; an existing folder; or a
+    Hub id `org/name[@revision]`."""
+    rows = models(path)
+    if name in rows:
+        row = rows[name]
+        return ModelRef(name, row.encoder, ROOT / row.path if row.path else None, row.repo, row.revision, row.spec)
+    prefix, colon, spec = name.partition(":")
+    if colon and prefix in PREFIXES:
+        if not spec:
+            raise ConfigError(f"--model {name}: nothing behind the colon.")
+        return ModelRef(_SPEC_NAME.sub("-", name).strip("-"), PREFIXES[prefix], spec=spec)
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        return ModelRef(folder.resolve().name, "jina_clip", folder)
+    if match := _HUB_ID.fullmatch(name):
+        return ModelRef(name.replace("/", "--"), "jina_clip", None, match[1], match[2])
+    if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1:
+        raise MissingError(f"{name}: no such checkpoint folder. Give an existing one, a row of models.yaml, or a Hub id.")
+    raise ConfigError(
+        f"No model {name!r}.{nearest(name, rows)} Give a row of models.yaml ({', '.join(rows)}), "
+        "an existing folder with weights, or a Hub id of the form org/name or org/name@revision."
+    )
+
+
+def nearest(name: str, rows: Mapping[str, object]) -> str:
+    """` Did you mean …?` with the names most like `name`; nothing when none is."""
+    near = difflib.get_close_matches(name, rows)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key that comes twice: the second would silently replace the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: list[Any] = []
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} comes twice", key.start_mark)
+            seen.append(key.value)
+        return super().construct_mapping(node, deep)
+
+
+R = TypeVar("R", bound=Row)
+
+
+def read_rows(file: Path, kind: type[R]) -> dict[str, R]:
+    """All rows of a file by name, validated; ConfigError names file, row, field and problem."""
+    try:
+        loaded = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 a SafeLoader
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read ({error}). Check the file, or EVALS_CONFIGS.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{_place(file, error)}. Correct the YAML.") from None
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{file}: must map row names to rows, and holds {type(loaded).__name__}. Write `name: {{...}}`.")
+    return {str(name): _row(file, name, fields, kind) for name, fields in loaded.items()}
+
+
+def _row(file: Path, name: Any, fields: Any, kind: type[R]) -> R:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{file}: {name!r} is no name for a row. Use a-z, 0-9, `.`, `_` and `-`, in quotes if YAML reads a word."
+        )
+    if not isinstance(fields, dict) or "name" in fields:
+        raise ConfigError(f"{file}, row {name}: must be a mapping without the key `name`, which is the row's own key.")
+    try:
+        return kind.model_validate({"name": name, **fields})
+    except ValidationError as error:
+        allowed = [field for field in kind.model_fields if field != "name"]
+        problems = "; ".join(_problem(dict(item), allowed) for item in error.errors())
+        raise ConfigError(f"{file}, row {name}: {problems}.") from None
+
+
+def _problem(error: dict[str, Any], allowed: list[str]) -> str:
+    """One pydantic error in words: the field, what is wrong, and what would be right."""
+    field = ".".join(str(part) for part in error["loc"])
+    value = error["input"]
+    if error["type"] == "extra_forbidden":
+        inside: dict[Any, type[Row]] = {"hub": Hub, "classes": Classes, "protocol": Captions}
+        known = allowed if len(error["loc"]) == 1 else list(inside[error["loc"][0]].model_fields)
+        return f"unknown key `{field}`; the keys allowed are {', '.join(known)}"
+    if error["type"] == "missing":
+        return f"the key `{field}` is missing"
+    if error["type"] == "string_type" and isinstance(value, bool):
+        bare, quoted = ("yes, on or true", '"on"') if value else ("no, off or false", '"no"')
+        return f"`{field}` is {value}, which is how YAML reads a bare {bare}; put it in quotes, as in {quoted}"
+    if error["type"] == "string_type":
+        return f"`{field}` must be a string and is {value!r}; put it in quotes"
+    if error["type"] == "string_pattern_mismatch" and field.endswith("revision"):
+        return f"`{field}` must be a full commit of 40 hex digits and is {value!r}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"`{field}` is {value!r}: {message[0].lower()}{message[1:]}" if field else message
+
+
+def _place(file: Path, error: yaml.YAMLError) -> str:
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    return f"{file}, line {mark.line + 1}: {problem}" if mark else f"{file}: {problem or error}"

@@ -1,0 +1,171 @@
+"""What can be named beside a benchmark: mteb tasks, and the suites of configs/suites.yaml."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from pydantic import Field, model_validator
+
+from evals.config.catalog import CONFIGS, Benchmark, Row, Text, benchmarks, nearest, read_rows
+from evals.schema import ConfigError
+
+MTEB = "mteb:"
+_TASK = re.compile(rf"{MTEB}([A-Za-z0-9][\w.-]*)(?:/([A-Za-z0-9][\w.-]*))?")
+_MEMBER = rf"^({_TASK.pattern}|[a-z0-9][a-z0-9._-]*/\w[\w.-]*)$"
+
+
+class TaskRef(NamedTuple):
+    """An mteb task, exactly: None stands for all splits that mteb evaluates, or all subsets."""
+
+    task: str
+    split: str | None = None
+    subsets: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """As it is written on a command line: `mteb:TASK` or `mteb:TASK/SPLIT`."""
+        return f"{MTEB}{self.task}/{self.split}" if self.split else f"{MTEB}{self.task}"
+
+
+class Average(Row):
+    """A mean over members and nothing else.
+
+    Members are `benchmark/subset`, of which `metric` (`R@5`) is taken, one value a direction; or mteb tasks, each by its main
+    score, the plain mean over its subsets.
+    """
+
+    metric: Annotated[str, Field(pattern=r"^(R@\d+|MRR|nDCG@10|acc@[15]|mean_per_class_recall|mAP)$")] = "R@5"
+    of: Annotated[tuple[Annotated[str, Field(pattern=_MEMBER)], ...], Field(strict=False, min_length=1)]
+
+    @property
+    def of_tasks(self) -> bool:
+        """Whether the members are mteb tasks."""
+        return self.of[0].startswith(MTEB)
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> "Average":
+        if len({member.startswith(MTEB) for member in self.of}) > 1:
+            raise ValueError("an average is over rows or over mteb tasks, not over both")
+        if self.of_tasks and "metric" in self.model_fields_set:
+            raise ValueError("mteb tasks count by their main score; leave out `metric`")
+        if len(set(self.of)) < len(self.of):
+            raise ValueError("a member is listed twice")
+        return self
+
+
+class Suite(Row):
+    """Rows and mteb tasks that are run together, and the averages over some of them that are reported.
+
+    A task is named with its split; `subsets` limits tasks, by `mteb:TASK`, to some of their subsets. `about` is printed with
+    the results.
+    """
+
+    name: str
+    title: Text
+    benchmarks: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
+    subsets: dict[str, Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]] = Field(default_factory=dict)
+    averages: dict[str, Average] = Field(default_factory=dict)
+    about: Text | None = None
+
+    @property
+    def tasks(self) -> list[TaskRef]:
+        """The mteb tasks, limited as the suite says."""
+        refs = [task_ref(name) for name in self.benchmarks if name.startswith(MTEB)]
+        return [ref._replace(subsets=self.subsets.get(MTEB + ref.task)) for ref in refs]
+
+    def task(self, member: str) -> TaskRef | None:
+        """The task that `mteb:TASK` or `mteb:TASK/SPLIT` means in this suite; None when there is not exactly one."""
+        found = [ref for ref in self.tasks if member in (ref.name, MTEB + ref.task)]
+        return found[0] if len(found) == 1 else None
+
+
+class Choice(NamedTuple):
+    """What a command line asks for: what is evaluated, each once and in the order given, and the suites that were named."""
+
+    work: list[Benchmark | TaskRef]
+    suites: list[Suite]
+
+
+def choose(names: Sequence[str], suite_names: Sequence[str] = (), *, subsets: str | None = None) -> Choice:
+    """What names mean: mteb tasks, rows, or suites where there is no such row; then the suites of `suite_names`.
+
+    `subsets` is the option: ConfigError when a suite limits them too. ConfigError also for a name that means nothing here;
+    whether mteb has a task is seen when it is run.
+    """
+    rows, known = benchmarks(), suites()
+    meant = [*(_meaning(name, rows, known) for name in names), *(find_suite(name, known) for name in suite_names)]
+    chosen = [item for item in meant if isinstance(item, Suite)]
+    if subsets is not None and (limited := [suite.name for suite in chosen if suite.subsets]):
+        raise ConfigError(f"--subsets {subsets}: the suite {limited[0]} has its own. Name single benchmarks instead.")
+    work = [part for item in meant for part in (_parts(item, rows) if isinstance(item, Suite) else [item])]
+    return Choice(
+        list({(part.name, part.subsets): part for part in work}.values()), list({suite.name: suite for suite in chosen}.values())
+    )
+
+
+def _meaning(name: str, rows: dict[str, Benchmark], known: dict[str, Suite]) -> Benchmark | TaskRef | Suite:
+    if name.startswith(MTEB):
+        return task_ref(name)
+    if name in rows:
+        return rows[name]
+    if name in known:
+        return known[name]
+    raise ConfigError(
+        f"No benchmark {name!r}.{nearest(name, {**rows, **known})} The rows are: {', '.join(rows)}; the suites: "
+        f"{', '.join(known)}; a task of mteb is mteb:TASK."
+    )
+
+
+def _parts(suite: Suite, rows: dict[str, Benchmark]) -> list[Benchmark | TaskRef]:
+    tasks = {task.name: task for task in suite.tasks}
+    return [tasks[name] if name in tasks else rows[name] for name in suite.benchmarks]
+
+
+def task_ref(name: str) -> TaskRef:
+    """`mteb:TASK` or `mteb:TASK/SPLIT` in its parts; ConfigError when it is neither."""
+    match = _TASK.fullmatch(name)
+    if match is None:
+        raise ConfigError(f"{name!r} names no mteb task. Write mteb:TASK or mteb:TASK/SPLIT, as mteb:MSMARCO/dev.")
+    return TaskRef(match[1], match[2])
+
+
+def suites(path: Path | None = None) -> dict[str, Suite]:
+    """All rows of suites.yaml by name; ConfigError also when one names a benchmark or subset that there is not."""
+    file, rows = path or CONFIGS / "suites.yaml", benchmarks()
+    found = read_rows(file, Suite)
+    for suite in found.values():
+        if problem := _problem(suite, rows):
+            raise ConfigError(f"{file}, row {suite.name}{problem}")
+    return found
+
+
+def find_suite(name: str, rows: dict[str, Suite] | None = None) -> Suite:
+    """The row `name` of suites.yaml; ConfigError with the nearest names when there is none."""
+    rows = suites() if rows is None else rows
+    if name not in rows:
+        raise ConfigError(f"No suite {name!r}.{nearest(name, rows)} The suites are: {', '.join(rows)}.")
+    return rows[name]
+
+
+def _problem(suite: Suite, rows: dict[str, Benchmark]) -> str | None:
+    """What a suite names that there is not."""
+    for name in suite.benchmarks:
+        if name.startswith(MTEB):
+            match = _TASK.fullmatch(name)
+            if match is None or match[2] is None:
+                return f": {name!r} is no exact task of mteb. Write mteb:TASK/SPLIT."
+        elif name not in rows:
+            return f": no benchmark {name!r}.{nearest(name, rows)}"
+    if stray := suite.subsets.keys() - {MTEB + ref.task for ref in suite.tasks}:
+        return f": it limits the subsets of {min(stray)}, which it does not run. Write mteb:TASK, without a split."
+    for title, average in suite.averages.items():
+        for member in average.of:
+            name, _, subset = member.partition("/")
+            if average.of_tasks:
+                there = suite.task(member) is not None
+            else:
+                there = name in suite.benchmarks and subset in rows[name].subsets
+            if not there:
+                return f", average {title!r}: the suite has no {member}."
+    return None

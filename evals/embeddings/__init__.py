@@ -1,0 +1,1 @@
+"""Embeddings: on disk, cut to fewer dimensions, in fewer bits."""

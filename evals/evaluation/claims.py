@@ -1,0 +1,150 @@
+"""Published statements about fewer dimensions beside what a sweep measured: configs/claims.yaml, and a verdict on each.
+
+"Kept" is the mean over the benchmarks of a statement at fewer dimensions, over that at the full width. Where a source prints a
+loss it does not say whether it is relative or in points, so both readings are measured, and either may reproduce it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from evals.config.catalog import CONFIGS, Row, Text, benchmarks, read_rows
+from evals.config.suites import suites
+from evals.evaluation.averages import averages, values_of_rows
+from evals.evaluation.outcome import Result
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+class Claim(Row):
+    """A published statement: what share of the score of `full` dimensions is `kept` at `dim`, as mean over the parts `of`."""
+
+    name: str
+    statement: Text
+    source: Text
+    kept: Fraction
+    kind: Literal["about", "over"] = "about"
+    tolerance: Annotated[float, Field(ge=0, lt=0.1)] = 0.0
+    dim: Annotated[int, Field(gt=0)]
+    full: Annotated[int, Field(gt=0)] = 1024
+    direction: Literal["t2i", "i2t", ""] = ""
+    metric: Text | None = None  # None: the main score of tasks
+    of: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
+    model: Text = "jina-clip-v2"
+
+
+class Verdict(NamedTuple):
+    """A statement beside the measurement of one model: `reproduced`, `deviates`, `other model` or `not run`.
+
+    `relative` is the share kept; `points` is 1 less the loss in points. Both are None while parts are `missing`.
+    """
+
+    claim: Claim
+    model: str
+    relative: float | None
+    points: float | None
+    missing: list[str]
+    verdict: str
+
+
+def claims(path: Path | None = None) -> dict[str, Claim]:
+    """All rows of claims.yaml by name; ConfigError for a row that cannot be read."""
+    return read_rows(path or CONFIGS / "claims.yaml", Claim)
+
+
+def check_claims(outcomes: Sequence[Result], rows: Mapping[str, Claim] | None = None) -> list[Verdict]:
+    """A verdict on every statement for its own model, and for each other model that has all of its parts."""
+    found, rows = _parts(outcomes), claims() if rows is None else rows
+    verdicts = []
+    for claim in rows.values():
+        for model in dict.fromkeys([claim.model, *(outcome.model for outcome in outcomes)]):
+            verdict = _verdict(claim, model, found)
+            if model == claim.model or not verdict.missing:
+                verdicts.append(verdict)
+    return verdicts
+
+
+Found = dict[tuple[str, str, int], dict[str, dict[str, float]]]  # (model, direction, dim): part: metric: value
+
+
+def _parts(outcomes: Sequence[Result]) -> Found:
+    """Every part that claims can name: subsets of rows, whole rows, and the averages of suites."""
+    found: Found = {}
+    rows = benchmarks()
+    for key, members in values_of_rows(outcomes).items():
+        some = found.setdefault(key, {})
+        some |= members
+        for name in dict.fromkeys(member.partition("/")[0] for member in members):
+            every = [f"{name}/{subset}" for subset in rows[name].subsets] if name in rows else []
+            if every and all(member in members for member in every):
+                metrics = members[every[0]]
+                some[f"{name}/*"] = {metric: fmean(members[member][metric] for member in every) for metric in metrics}
+    for suite in suites().values():
+        for mean in averages(suite, outcomes):
+            if mean.value is not None:
+                part = found.setdefault((mean.model, mean.direction, mean.dim), {})
+                part.setdefault(f"{suite.name}: {mean.title}", {})[mean.metric] = mean.value
+    return found
+
+
+def _verdict(claim: Claim, model: str, found: Found) -> Verdict:
+    short, full = (_values(claim, found.get((model, claim.direction, dim), {})) for dim in (claim.dim, claim.full))
+    missing = [part for part in claim.of if part not in short or part not in full]
+    if missing:
+        return Verdict(claim, model, None, None, missing, "not run")
+    at_short, at_full = fmean(short.values()), fmean(full.values())
+    relative, points = at_short / at_full if at_full else 0.0, 1 - (at_full - at_short)
+    holds = any(_holds(claim, kept) for kept in (relative, points))
+    verdict = "other model" if model != claim.model else "reproduced" if holds else "deviates"
+    return Verdict(claim, model, relative, points, [], verdict)
+
+
+def _values(claim: Claim, parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The value of each part of the claim that there is, by its metric or, of tasks, by the only one."""
+    some = {part: parts[part] for part in claim.of if part in parts}
+    if claim.metric is None:
+        return {part: next(iter(values.values())) for part, values in some.items()}
+    return {part: values[claim.metric] for part, values in some.items() if claim.metric in values}
+
+
+def _holds(claim: Claim, kept: float) -> bool:
+    if claim.kind == "over":
+        return kept > claim.kept
+    return abs(kept - claim.kept) <= claim.tolerance
+
+
+def print_claims(verdicts: Sequence[Verdict]) -> None:
+    """A line for each statement: published, measured by both readings, verdict; nothing where there are none."""
+    if not verdicts:
+        return
+    from rich.markup import escape
+
+    from evals.views.tables import console, empty_table
+
+    table = empty_table(
+        "Published statements about jina-clip-v2",
+        "Kept, in per cent of the full width's score. rel: relative to it; pts: 100 less the loss in points. The source does "
+        "not say which is meant; either reproduces it.",
+    )
+    for name in ("statement", "published", "measured", "verdict"):
+        table.add_column(name, overflow="fold")
+    for claim, model, relative, points, missing, verdict in verdicts:
+        published = f"{'> ' if claim.kind == 'over' else ''}{100 * claim.kept:g}"
+        measured = "–" if relative is None or points is None else f"{100 * relative:.1f} rel, {100 * points:.1f} pts"
+        there, n = len(claim.of) - len(missing), len(claim.of)
+        tail = f" ({there} of {n} parts)" if missing else f": {model}" if verdict == "other model" else ""
+        table.add_row(escape(claim.statement), published, measured, escape(verdict + tail))
+    console().print(table)
+
+
+def as_json(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """The same as JSON: fractions, with the parts that are missing."""
+    return [
+        {"claim": v.claim.name, "statement": v.claim.statement, "source": v.claim.source, "published": v.claim.kept}
+        | {"kind": v.claim.kind, "model": v.model, "relative": v.relative, "points": v.points}
+        | {"missing": v.missing, "verdict": v.verdict}
+        for v in verdicts
+    ]

@@ -1,0 +1,186 @@
+"""What a sweep found: a point for each direction, dimension, precision and metric, shown by its table, files and figures.
+
+`points` are those of a sweep that was just made, `points_of` the same from its record.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from statistics import fmean
+from typing import NamedTuple
+
+import numpy as np
+
+from evals.embeddings.precision import bytes_per_vector
+from evals.evaluation.evaluate import Outcome
+from evals.evaluation.outcome import Result, TaskOutcome
+from evals.ranking.metrics import hit_at
+from evals.ranking.ranks import Ranks
+from evals.records.queries import Cell, PerQuery, metric_name, per_query
+from evals.records.record import MetricLine, Run
+from evals.schema import ConfigError
+from evals.stats.bootstrap import Interval, cluster_bootstrap
+from evals.tasks.scores import Scores
+
+METRICS = ("R@1", "R@5", "acc@1", "acc@5", "mAP")  # those of them that a task has
+
+
+class Point(NamedTuple):
+    """A metric of a benchmark by a model at a dimension and precision: the plain mean over `subsets`, a fraction in [0, 1].
+
+    `kept` is the value over that of the full width in float32 (None where that is 0 or was not measured); `ci_*` is the 95%
+    interval, None where there is none; `bytes` are those of a vector; `n` counts queries, or pairs of texts.
+    """
+
+    benchmark: str
+    title: str
+    model: str
+    subsets: str
+    direction: str
+    dim: int
+    precision: str
+    metric: str
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+    kept: float | None
+    bytes: int
+    n: int
+
+
+def points(outcome: Result) -> list[Point]:
+    """The points of one outcome, widest first; a sweep has the full width among them."""
+    found = _of_task(outcome) if isinstance(outcome, TaskOutcome) else _of_row(outcome)
+    return _with_shares(found, max((point.dim for point in found), default=0))
+
+
+def points_of(run: Run) -> list[Point]:
+    """The points of a record: those that `points` gave when it was written.
+
+    Raises ConfigError for a record that has no metric of a sweep.
+    """
+    found = _of_task_record(run) if "mteb" in run.manifest else _of_row_record(run)
+    found = _with_shares(found, int(run.manifest["encoder"]["dim"]))
+    if not found:
+        raise ConfigError(f"{run.path}: none of its metrics is one of a sweep: {', '.join(METRICS)}.")
+    return found
+
+
+def _with_shares(found: list[Point], width: int) -> list[Point]:
+    """Points with what each keeps of the full width in float32."""
+    full = {_place(point): point.value for point in found if (point.dim, point.precision) == (width, "float32")}
+    wholes = [full.get(_place(point)) for point in found]
+    return [point._replace(kept=point.value / whole if whole else None) for point, whole in zip(found, wholes, strict=True)]
+
+
+def _place(point: Point) -> tuple[str, ...]:
+    return point.benchmark, point.subsets, point.direction, point.metric
+
+
+def _of_row(outcome: Outcome) -> list[Point]:
+    subsets, first = list(outcome.scores.values()), next(iter(outcome.scores.values()))
+    partial = ".partial" if outcome.partial else ""
+    out = []
+    for at, s in enumerate(first):
+        every = [scores[at] for scores in subsets]
+        for metric in (name for name in METRICS if name in s.values):
+            value = fmean(one.values[metric].value for one in every)
+            low, high = _interval(every, metric) or (None, None)
+            size, n = bytes_per_vector(s.precision, s.dim), sum(len(one.query_ids) for one in every)
+            names = (outcome.benchmark.name + partial, outcome.benchmark.title, outcome.model, " ".join(outcome.scores))
+            out.append(Point(*names, s.direction, s.dim, s.precision, metric, value, low, high, None, size, n))
+    return out
+
+
+def _interval(every: Sequence[Scores], metric: str) -> Interval | None:
+    """That of the one subset, or of the mean over several."""
+    if len(every) == 1:
+        return every[0].values[metric].interval
+    k = int(metric.partition("@")[2])
+    return _of_mean([hit_at(_ranks(s), k) for s in every], [s.group_ids for s in every])
+
+
+def _of_mean(values: Sequence[np.ndarray], groups: Sequence[Sequence[str]]) -> Interval | None:
+    """Of a mean over subsets: images are drawn once for all, and a query weighs so much that its subset counts as one."""
+    total = sum(map(len, values))
+    weighted = [some * (total / len(values) / len(some)) for some in values]
+    images = np.unique([group for some in groups for group in some], return_inverse=True)[1]
+    return cluster_bootstrap({"mean": np.concatenate(weighted)}, images)["mean"]
+
+
+def _ranks(s: Scores) -> Ranks:
+    return Ranks(**{field.name: s.columns[field.name] for field in fields(Ranks)})
+
+
+def _of_task(outcome: TaskOutcome) -> list[Point]:
+    by_split: dict[tuple[str, int], list[int]] = {}
+    for i, s in enumerate(outcome.scores):
+        by_split.setdefault((s.split, s.dim), []).append(i)
+    out = []
+    for (split, dim), places in sorted(by_split.items(), key=lambda item: (item[0][0], -item[0][1])):
+        every = [outcome.scores[i] for i in places]
+        low, high = (every[0].interval if len(every) == 1 else None) or (None, None)
+        names = (f"mteb:{outcome.task}/{split}" + (".partial" if outcome.partial else ""), outcome.task, outcome.model)
+        value, n, size = fmean(s.value for s in every), sum(s.n for s in every), bytes_per_vector("float32", dim)
+        subsets = " ".join(s.subset for s in every)
+        out.append(Point(*names, subsets, "", dim, "float32", outcome.metric, value, low, high, None, size, n))
+    return out
+
+
+def _of_row_record(run: Run) -> list[Point]:
+    manifest, by_place = run.manifest, _lines([line for line in run.metrics if metric_name(line) in METRICS])
+    several = any(len(lines) > 1 for lines in by_place.values())
+    queries = per_query(run) if several else {}
+    subsets = " ".join(dict.fromkeys(line.subset for line in run.metrics))
+    names = (manifest["benchmark"], manifest["config"]["row"]["title"], manifest["model"], subsets)
+    out = []
+    for (direction, dim, precision, metric), lines in by_place.items():
+        low, high = _ends(lines, queries) or (None, None)
+        value, n = fmean(line.value for line in lines), sum(line.n_queries for line in lines)
+        size = bytes_per_vector(precision, dim)
+        out.append(Point(*names, direction, dim, precision, metric, value, low, high, None, size, n))
+    return out
+
+
+def _ends(lines: Sequence[MetricLine], queries: Mapping[Cell, PerQuery]) -> Interval | None:
+    """The interval of the one line, or of the mean over several."""
+    if len(lines) == 1:
+        return _interval_of(lines[0])
+    every = [queries[Cell(line.subset, line.direction, line.dim, line.precision)] for line in lines]
+    return _of_mean([one.values[metric_name(lines[0])] for one in every], [one.groups for one in every])
+
+
+def _of_task_record(run: Run) -> list[Point]:
+    """The first line of a subset and split, at each dimension, is the task's main score."""
+    task, part = run.manifest["mteb"]["task"], ".partial" if run.manifest["partial"] else ""
+    first: dict[tuple[str, str, int], MetricLine] = {}
+    for line in run.metrics:
+        first.setdefault((line.subset, line.direction, line.dim), line)
+    out = []
+    for (split, dim, _, metric), lines in sorted(_lines(first.values()).items(), key=lambda item: (item[0][0], -item[0][1])):
+        low, high = (_interval_of(lines[0]) if len(lines) == 1 else None) or (None, None)
+        names = (f"mteb:{task}/{split}{part}", task, run.manifest["model"], " ".join(line.subset for line in lines))
+        value, n = fmean(line.value for line in lines), sum(line.n_queries for line in lines)
+        out.append(Point(*names, "", dim, "float32", metric, value, low, high, None, bytes_per_vector("float32", dim), n))
+    return out
+
+
+def _lines(found: Iterable[MetricLine]) -> dict[tuple[str, int, str, str], list[MetricLine]]:
+    """Lines of all subsets by direction, dimension, precision and metric."""
+    places: dict[tuple[str, int, str, str], list[MetricLine]] = {}
+    for line in found:
+        places.setdefault((line.direction, line.dim, line.precision, metric_name(line)), []).append(line)
+    return places
+
+
+def _interval_of(line: MetricLine) -> Interval | None:
+    return None if line.ci_low is None or line.ci_high is None else Interval(line.ci_low, line.ci_high)
+
+
+def as_csv(found: Sequence[Point]) -> bytes:
+    """A line for each point, fractions as they are; what there is not is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([Point._fields, *found])
+    return text.getvalue().encode()

@@ -1,0 +1,1 @@
+"""mteb's tasks, measured by our encoders, store and search."""

@@ -1,0 +1,123 @@
+"""What every query of a record scored, as metrics: what paired comparisons, gates and pages of mistakes are made from."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from evals.ranking.metrics import hit_at, reciprocal_rank
+from evals.ranking.ranks import Ranks
+from evals.records.record import MetricLine, Run, read_queries
+from evals.schema import InvalidError
+
+CELL = ("subset", "direction", "dim", "precision")
+RANKS = ("better", "tied", "tied_relevant", "score", "ndcg10")
+
+
+class Cell(NamedTuple):
+    """One part of a record that was scored by itself; mteb's splits stand as `direction`."""
+
+    subset: str
+    direction: str
+    dim: int
+    precision: str
+
+
+class Scored(NamedTuple):
+    """Pairs of a semantic similarity task: the cosine of each and its gold score."""
+
+    score: np.ndarray
+    gold: np.ndarray
+
+
+class PerQuery(NamedTuple):
+    """The queries of a cell in the record's order: ids, groups (the image), and by metric one value a query, in [0, 1].
+
+    Pairs have no value each: then `values` is empty, and `pairs` holds what a correlation is made from.
+    """
+
+    ids: list[str]
+    groups: list[str]
+    values: dict[str, np.ndarray]
+    pairs: Scored | None = None
+
+
+def per_query(run: Run) -> dict[Cell, PerQuery]:
+    """The cells of a record in its order; none for a record without queries, as that of a mean over tasks is.
+
+    Ranks become those metrics of metrics.jsonl that are means over queries (`R@5`, `acc@1`, `MRR`, `nDCG@10`), values of mteb
+    the metric that its manifest names. Raises InvalidError for other columns, and for a query that is there twice.
+    """
+    table = read_queries(run)
+    values = _reader(run, set(table.column_names))
+    lines: dict[Cell, list[MetricLine]] = {}
+    for line in run.metrics:
+        lines.setdefault(Cell(line.subset, line.direction, line.dim, line.precision), []).append(line)
+    found = {}
+    for cell, part in _cells(table).items():
+        ids, groups = part["query_id"].to_pylist(), part["group_id"].to_pylist()
+        if len(set(ids)) < len(ids):
+            raise InvalidError(f"{run.path}: {told(cell)} has a query twice; run the evaluation again.")
+        found[cell] = values(ids, groups, part, lines.get(cell, []))
+    return found
+
+
+def table_of(run: Run, cell: Cell) -> Any:
+    """The rows of a cell as an Arrow table, in the record's order."""
+    import pyarrow.compute as pc
+
+    table = read_queries(run)
+    for name, value in zip(CELL, cell, strict=True):
+        table = table.filter(pc.equal(table[name], value))
+    return table
+
+
+def told(cell: Cell) -> str:
+    """A cell in words: `en t2i, dim 256`, with the precision unless it is float32."""
+    where = " ".join(name for name in (cell.subset, cell.direction) if name)
+    return f"{where}, dim {cell.dim}" + (f" {cell.precision}" if cell.precision != "float32" else "")
+
+
+def metric_name(line: MetricLine) -> str:
+    """The public name of a line's metric: `R@5`, `MRR`."""
+    return line.metric if line.k is None else f"{line.metric}@{line.k}"
+
+
+def ranks_of(table: Any) -> Ranks:
+    """The ranks of the queries of an Arrow table."""
+    return Ranks(**{name: table[name].to_numpy() for name in RANKS})
+
+
+def _cells(table: Any) -> dict[Cell, Any]:
+    """The rows of each cell, in order."""
+    import pyarrow as pa
+
+    places = table.select(CELL).append_column("row", pa.array(np.arange(len(table))))
+    grouped = places.group_by(list(CELL), use_threads=False).aggregate([("row", "list")])
+    cells = [Cell(*(grouped[name][i].as_py() for name in CELL)) for i in range(len(grouped))]
+    return {cell: table.take(rows.values) for cell, rows in zip(cells, grouped["row_list"], strict=True)}
+
+
+def _reader(run: Run, columns: set[str]) -> Any:
+    if columns >= set(RANKS):
+        return _of_ranks
+    if "value" in columns:
+        name = str(run.manifest["mteb"]["query_metric"])
+        return lambda ids, groups, part, lines: PerQuery(ids, groups, {name: part["value"].to_numpy()})
+    if columns >= {"score", "gold"}:
+        return lambda ids, groups, part, lines: PerQuery(
+            ids, groups, {}, Scored(part["score"].to_numpy(), part["gold"].to_numpy())
+        )
+    raise InvalidError(f"{run.path}: queries.parquet has neither ranks, values nor scores: {', '.join(sorted(columns))}.")
+
+
+def _of_ranks(ids: list[str], groups: list[str], part: Any, lines: list[MetricLine]) -> PerQuery:
+    ranks = ranks_of(part)
+    values = {}
+    for line in lines:
+        if line.metric in ("R", "acc") and line.k is not None:
+            values[metric_name(line)] = hit_at(ranks, line.k)
+        elif line.metric == "MRR":
+            values["MRR"] = reciprocal_rank(ranks)
+        elif metric_name(line) == "nDCG@10":
+            values["nDCG@10"] = ranks.ndcg10
+    return PerQuery(ids, groups, values)

@@ -1,0 +1,123 @@
+"""Which record is meant: the newest complete one of a benchmark and model, or what an operand of a comparison names."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from evals.records.record import MANIFEST, Run, list_runs, read_run
+from evals.schema import ConfigError, MissingError, NotComparableError
+
+PARTIAL = ".partial"
+FULL = "float32"
+_OPERAND = re.compile(r"(?P<name>.+?)(?:@(?P<dim>[1-9]\d*))?(?::(?P<precision>[a-z][\w+]*))?")
+
+
+class Operand(NamedTuple):
+    """One side of a comparison as it was written: a record or a model's name, `dim` None for the widest that was scored."""
+
+    text: str
+    name: str
+    dim: int | None
+    precision: str
+
+    @property
+    def path(self) -> Path | None:
+        """The record, unless a model is named."""
+        path = Path(self.name)
+        return path if (path / MANIFEST).exists() else None
+
+
+class Measured(NamedTuple):
+    """A record at one dimension and precision."""
+
+    run: Run
+    dim: int
+    precision: str
+
+    @property
+    def label(self) -> str:
+        """As an operand names it: `jina-clip-v2@256:int8`."""
+        return f"{self.run.manifest['model']}@{self.dim}" + (f":{self.precision}" if self.precision != FULL else "")
+
+
+def newest(root: Path) -> dict[tuple[str, str], Path]:
+    """The newest complete record of each (benchmark, model) below `root`, by the names in the manifests.
+
+    Of records written in the same second the one listed last. Raises InvalidError for a broken one among the newest.
+    """
+    last = {path.parent: path for path in list_runs(root)}  # oldest first
+    manifests = {path: read_run(path).manifest for path in last.values()}
+    return {(str(m["benchmark"]), str(m["model"])): path for path, m in manifests.items()}
+
+
+def newest_run(root: Path, benchmark: str, model: str) -> Run:
+    """The newest complete record of a benchmark and model. MissingError names what there is."""
+    if paths := list_runs(root, benchmark, model):
+        return read_run(paths[-1])
+    raise MissingError(f"{root}: no complete record of {benchmark} by {model}. {_there(root)}")
+
+
+def operand(text: str) -> Operand:
+    """A record's folder or a model's name, each with an optional `@DIM` and `:PRECISION`."""
+    found = _OPERAND.fullmatch(text)
+    if (Path(text) / MANIFEST).exists() or found is None:  # a folder may have @ or : in its name
+        return Operand(text, text, None, FULL)
+    dim = found["dim"]
+    return Operand(text, found["name"], int(dim) if dim else None, found["precision"] or FULL)
+
+
+def measured(which: Operand, root: Path, benchmark: str) -> Measured:
+    """The named record, or the newest one of a model, which has the dimension and precision.
+
+    MissingError when there is no record, ConfigError when none was scored so; both name what there is.
+    """
+    paths = [which.path] if which.path else list_runs(root, benchmark, which.name)[::-1]
+    if not paths:
+        raise MissingError(f"{root}: no complete record of {benchmark} by {which.name}. {_there(root)}")
+    there: set[tuple[int, str]] = set()
+    for path in paths:
+        run = read_run(path)
+        scored = {(line.dim, line.precision) for line in run.metrics}
+        dim = which.dim or max((dim for dim, _ in scored), default=0)
+        if (dim, which.precision) in scored:
+            return Measured(run, dim, which.precision)
+        there |= scored
+    has = ", ".join(f"@{dim}" + (f":{precision}" if precision != FULL else "") for dim, precision in sorted(there))
+    raise ConfigError(
+        f"{which.text}: no record of {benchmark} was scored so; there is {has or 'nothing'}. "
+        "Score it with python -m evals.mrl_sweep --dims …, which encodes nothing again."
+    )
+
+
+def matched(a: Operand, b: Operand, root: Path, benchmarks: Sequence[str] | None = None) -> list[tuple[Measured, Measured]]:
+    """The two measurements of each benchmark: of the records given, else of all `benchmarks`, else of all whole ones both have.
+
+    MissingError when there are none, ConfigError for benchmarks named beside a record, NotComparableError for records of two
+    benchmarks.
+    """
+    names = _benchmarks(a, b, root, benchmarks)
+    return [(measured(a, root, name), measured(b, root, name)) for name in names]
+
+
+def _benchmarks(a: Operand, b: Operand, root: Path, asked: Sequence[str] | None) -> list[str]:
+    given = [str(read_run(path).manifest["benchmark"]) for path in (a.path, b.path) if path]
+    if given and asked:
+        raise ConfigError("--benchmarks means nothing beside a record, which is of one benchmark. Leave it out.")
+    if len({name.removesuffix(PARTIAL) for name in given}) > 1:
+        raise NotComparableError(f"{a.text} is of {given[0]}, {b.text} of {given[1]}: name two records of one benchmark.")
+    if given or asked:
+        return given[:1] or list(dict.fromkeys(asked or ()))
+    there = newest(root)
+    both = sorted({of for of, by in there if by == a.name} & {of for of, by in there if by == b.name})
+    if whole := [name for name in both if not name.endswith(PARTIAL)]:
+        return whole
+    parts = f" Of {', '.join(both)} there are parts: name them with --benchmarks." if both else ""
+    raise MissingError(f"{root}: no whole benchmark by both {a.name} and {b.name}.{parts} {_there(root)}")
+
+
+def _there(root: Path) -> str:
+    names = [f"{benchmark} by {model}" for benchmark, model in sorted(newest(root))]
+    if not names:
+        return "There is none at all: make demo leaves some of the bundled model, python -m evals.run those of another."
+    return f"There is {', '.join(names[:20])}{' …' if len(names) > 20 else ''}."

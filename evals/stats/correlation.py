@@ -1,0 +1,95 @@
+"""Spearman's correlation of scored pairs: its interval, and the paired change between two runs.
+
+Shapes: n pairs, s resamples.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Int
+
+from evals.stats.bootstrap import Difference, Interval, resamples_of, spread
+
+
+class ScoredTwice(NamedTuple):
+    """The scores that two runs gave to the same pairs, and the gold score of each."""
+
+    a: Float64[np.ndarray, "n"]
+    b: Float64[np.ndarray, "n"]
+    gold: Float64[np.ndarray, "n"]
+
+
+def spearman_interval(
+    x: Float64[np.ndarray, "n"], y: Float64[np.ndarray, "n"], *, seed: int = 0, resamples: int = 1000, level: float = 0.95
+) -> Interval | None:
+    """Percentile interval of Spearman's correlation, pairs resampled with replacement; equal values share their mean rank.
+
+    A resample is a count for each pair, so that its ranks follow from sums over the sorted values, without sorting again.
+    None where a resample cannot vary: fewer than three pairs, or one side constant.
+    """
+    if not _varies(x, y):
+        return None
+    found = _resampled(x, y, seed, resamples)
+    low, high = np.quantile(found[np.isfinite(found)], [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def spearman(x: Float64[np.ndarray, "n"], y: Float64[np.ndarray, "n"]) -> float:
+    """Spearman's correlation, NaN where one side is constant; equal values share their mean rank."""
+    return float(_weighted(_groups(x), _groups(y), np.ones(len(x))))
+
+
+def paired_spearman(parts: Sequence[ScoredTwice], *, seed: int = 0, resamples: int = 2000) -> Difference:
+    """The change of Spearman's correlation from `a` to `b`, as plain mean over parts, such as languages; pairs are resampled.
+
+    `p` is that of the bootstrap, its changes shifted to mean nothing (Efron & Tibshirani 1993, chapter 16), with the data counted
+    as one of the resamples. A win is a pair whose rank came nearer to that of its gold score.
+    Intervals and p are None where a correlation cannot vary.
+    """
+    value, wins, losses, ties = 0.0, 0, 0, 0
+    for part in parts:
+        value += (spearman(part.b, part.gold) - spearman(part.a, part.gold)) / len(parts)
+        off = [np.abs(_ranks(scores) - _ranks(part.gold)) for scores in (part.a, part.b)]
+        wins, losses = wins + int((off[1] < off[0]).sum()), losses + int((off[1] > off[0]).sum())
+        ties += int((off[1] == off[0]).sum())
+    plain = Difference(value, None, None, None, None, wins, losses, ties, None)
+    if not all(_varies(scores, part.gold) for part in parts for scores in (part.a, part.b)):
+        return plain
+    of_parts = [_resampled(part.b, part.gold, seed, resamples) - _resampled(part.a, part.gold, seed, resamples) for part in parts]
+    changes = np.mean(of_parts, axis=0)
+    changes = changes[np.isfinite(changes)]
+    beyond = int((np.abs(changes - value) >= abs(value)).sum())
+    return plain._replace(**spread(changes), p=(beyond + 1) / (len(changes) + 1))
+
+
+def _varies(x: np.ndarray, y: np.ndarray) -> bool:
+    return len(x) >= 3 and bool(np.ptp(x) > 0 and np.ptp(y) > 0)
+
+
+def _resampled(x: np.ndarray, y: np.ndarray, seed: int, resamples: int) -> Float64[np.ndarray, "s"]:
+    """The correlation of each resample; NaN for one of a single value. Runs with as many pairs share the draws."""
+    groups = _groups(x), _groups(y)
+    chunks = resamples_of(len(x), seed, resamples)
+    return np.array([_weighted(*groups, times.astype(np.float64)) for chunk in chunks for times in chunk])
+
+
+def _weighted(group_x: Int[np.ndarray, "n"], group_y: Int[np.ndarray, "n"], times: Float64[np.ndarray, "n"]) -> float:
+    a, b = _centred_ranks(group_x, times), _centred_ranks(group_y, times)
+    spread = np.sqrt((times * a * a).sum() * (times * b * b).sum())
+    return float((times * a * b).sum() / spread) if spread > 0 else np.nan
+
+
+def _groups(values: np.ndarray) -> Int[np.ndarray, "n"]:
+    return np.unique(values, return_inverse=True)[1]
+
+
+def _ranks(values: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
+    return _centred_ranks(_groups(values), np.ones(len(values)))
+
+
+def _centred_ranks(group: Int[np.ndarray, "n"], times: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
+    sizes = np.bincount(group, weights=times)
+    ranks = np.cumsum(sizes) - (sizes - 1) / 2
+    centred: np.ndarray = (ranks - (times.sum() + 1) / 2)[group]
+    return centred

@@ -1,0 +1,95 @@
+"""What can be evaluated: `python -m evals.run --list`."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from evals.config.catalog import Benchmark, benchmarks
+from evals.config.suites import MTEB, Suite, suites
+
+MANY = 10  # names of rows that a suite shows
+RECALL, ACCURACY = "t2i and i2t R@1, R@5, R@10", "acc@1, acc@5, mean per-class recall"
+
+
+def as_json(data: Path | None) -> dict[str, Any]:
+    """Benchmarks and suites as rows of a table; `here` tells whether the data is on this machine, `data` being `--data`."""
+    rows = [row.model_dump(mode="json") | {"metric": metric(row), "here": here(row, data)} for row in benchmarks().values()]
+    return {"schema_version": 1, "benchmarks": rows, "suites": [suite.model_dump(mode="json") for suite in suites().values()]}
+
+
+def print_list(data: Path | None) -> None:
+    """The same for a person: captioned images, then classification, then suites."""
+    from rich.markup import escape
+
+    from evals.views.tables import console
+
+    out = console()
+    rows = list(benchmarks().values())
+    out.print(_table(("images", "texts", "languages", "data"), [(row, _captioned(row)) for row in rows if not row.classes], data))
+    out.print(f"\nImages and texts are those of each language. Measured: {RECALL}.\n", highlight=False)
+    out.print(_table(("images", "classes"), [(row, _classified(row)) for row in rows if row.classes], data))
+    out.print(
+        f"\nMeasured: {ACCURACY}; mAP where images have several classes."
+        "Data: CLIP_benchmark's webdatasets on the Hub, or --data.\n",
+        highlight=False,
+    )
+    for suite in suites().values():
+        out.print(f"[bold]{suite.name}[/bold]  {escape(suite.title)}: {_parts(suite)}", highlight=False)
+    out.print("\nAny task of mteb can be named too, as mteb:TASK or mteb:TASK/SPLIT.", highlight=False)
+
+
+def metric(row: Benchmark) -> str:
+    """What is measured of a row."""
+    if row.classes is None:
+        return RECALL
+    return ACCURACY if row.metric == "acc@1" else str(row.metric)
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[Benchmark, tuple[str, ...]]], data: Path | None) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("benchmark", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="left" if name == "data" else "right", overflow="fold")
+    table.add_column("here", no_wrap=True)
+    for row, cells in rows:
+        table.add_row(row.name, *cells, "yes" if here(row, data) else "no")
+    return table
+
+
+def _captioned(row: Benchmark) -> tuple[str, ...]:
+    counts = sorted({row.count_texts(subset) for subset in row.subsets})
+    texts = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,}-{counts[-1]:,}"
+    return f"{row.images:,}", texts, row.subsets[0] if len(row.subsets) == 1 else str(len(row.subsets)), source(row)
+
+
+def _classified(row: Benchmark) -> tuple[str, ...]:
+    return f"{row.images:,}", f"{row.classes.count:,}" if row.classes else ""
+
+
+def _parts(suite: Suite) -> str:
+    """The rows of a suite, and how many tasks of mteb it has: their names would fill the page."""
+    tasks = len(suite.tasks)
+    rows = [name for name in suite.benchmarks if not name.startswith(MTEB)]
+    rows = rows if len(rows) <= MANY else [f"{len(rows)} benchmarks, {rows[0]} to {rows[-1]}"]
+    return " ".join([*rows, f"{tasks} task{'s' * (tasks != 1)} of mteb"] if tasks else rows)
+
+
+def source(row: Benchmark) -> str:
+    """Where the data comes from, in a word."""
+    if row.hub:
+        return f"{row.hub.repo}@{row.hub.revision[:7] if row.hub.revision else 'newest'}"
+    return "bundled" if row.data == "scenes" else "--data only"
+
+
+def here(row: Benchmark, data: Path | None = None) -> bool:
+    """Whether the data is on this machine: bundled, below `--data`, or with at least one file of data in the Hub's cache."""
+    if row.data == "scenes" or (data and (data.expanduser() / (row.folder or row.name)).is_dir()):
+        return True
+    if row.hub is None:
+        return False
+    cache = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser() / "hub")
+    snapshots = cache / f"datasets--{row.hub.repo.replace('/', '--')}" / "snapshots"
+    files = (snapshots.glob(f"{row.hub.revision or '*'}/**/*{kind}") for kind in (".parquet", ".tar"))
+    return any(next(found, None) is not None for found in files)

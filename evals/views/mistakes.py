@@ -1,0 +1,152 @@
+"""Mistakes as people and programs read them: a table on the terminal and in markdown, one self-contained page, JSON."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evals.analysis.worst import Mistake, Shown, Worst
+from evals.escape import markdown_text
+from evals.records.queries import told
+
+TEMPLATE, STYLE = (Path(__file__).with_name(name) for name in ("mistakes.html.jinja", "mistakes.css"))
+SIDE = 128  # pixels of a thumbnail's longer side
+LICENCE = "The thumbnails are copies of the data set's images, under their licence: look before you publish this page."
+
+
+def heading(page: Worst) -> str:
+    """What the mistakes are of."""
+    manifest = page.run.manifest
+    return f"Worst queries of {manifest['model']} on {manifest['benchmark']}, {told(page.cell)}"
+
+
+def summary(page: Worst) -> str:
+    """How many queries are wrong, and what is shown."""
+    return (
+        f"{page.wrong:,} of {page.queries:,} queries do not have their own first for sure; the {len(page.mistakes):,} worst are "
+        "shown, with the five best of those ranked above. Rank: expected, equal scores in random order. An image is named with "
+        "the first of its captions."
+    )
+
+
+def print_table(page: Worst) -> None:
+    """A row a query: its rank, its own document and the best of those preferred."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from evals.views.tables import console
+
+    table = Table(title=escape(heading(page)), title_justify="left", box=None, pad_edge=False, padding=(0, 1, 1, 0))
+    table.add_column("rank", justify="right", no_wrap=True)
+    for name in ("query", "its own", "preferred first"):
+        table.add_column(name, overflow="fold", ratio=1)
+    for mistake in page.mistakes:
+        shown = (mistake.query, mistake.gold, *mistake.preferred[:1])
+        table.add_row(_rank(mistake), *(escape(_told(one)) for one in shown))
+    out = console()
+    out.print(table)
+    out.print(summary(page), style="dim", highlight=False)
+
+
+def print_paths(page: Worst, written: Mapping[str, Path]) -> None:
+    """The record that was read, and the files that were written."""
+    from rich.markup import escape
+
+    from evals.views.tables import console
+
+    for kind, path in {"record": page.run.path, **written}.items():
+        console().print(f"{kind}: {escape(str(path))}", soft_wrap=True, highlight=False)
+
+
+def as_json(page: Worst) -> dict[str, Any]:
+    """The machine output."""
+    return {
+        "schema_version": 1,
+        "record": str(page.run.path),
+        **page.cell._asdict(),
+        "queries": page.queries,
+        "wrong": page.wrong,
+        "mistakes": [
+            {
+                "rank": mistake.rank,
+                "query": _entry(mistake.query),
+                "gold": _entry(mistake.gold),
+                "preferred": [_entry(one) for one in mistake.preferred],
+            }
+            for mistake in page.mistakes
+        ],
+    }
+
+
+def as_markdown(page: Worst) -> str:
+    """A table, as GitHub reads it; captions stay text."""
+    lines = [
+        f"# {markdown_text(heading(page))}",
+        "",
+        summary(page),
+        "",
+        "| rank | query | its own | preferred |",
+        "|--:|---|---|---|",
+    ]
+    for mistake in page.mistakes:
+        preferred = "<br>".join(markdown_text(_told(one)) for one in mistake.preferred)
+        own = (markdown_text(_told(one)) for one in (mistake.query, mistake.gold))
+        lines.append(f"| {_rank(mistake)} | {' | '.join(own)} | {preferred} |")
+    return "\n".join([*lines, "", f"Record: {markdown_text(str(page.run.path))}"]) + "\n"
+
+
+def as_html(page: Worst, *, thumbnails: bool) -> str:
+    """One page without a script that loads nothing; with `thumbnails` the images are in it."""
+    from jinja2 import Environment, StrictUndefined
+
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    style = STYLE.read_text(encoding="utf-8").strip()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    cache: dict[int, str] = {}
+
+    def image_of(shown: Shown) -> str | None:
+        if not thumbnails or shown.kind != "image":
+            return None
+        if shown.place not in cache:
+            cache[shown.place] = _thumbnail(page.data.images.items[shown.place])
+        return cache[shown.place]
+
+    return template.render(
+        heading=heading(page),
+        summary=summary(page),
+        licence=LICENCE if thumbnails else None,
+        mistakes=page.mistakes,
+        record=str(page.run.path),
+        image_of=image_of,
+        rank_of=_rank,
+        style=style,
+        style_digest=digest,
+    )
+
+
+def _thumbnail(image: Any) -> str:
+    """A JPEG as a data: URI, transparent parts on white."""
+    from PIL import Image
+
+    small = image.convert("RGBA")
+    small.thumbnail((SIDE, SIDE))
+    canvas = Image.new("RGB", small.size, "white")
+    canvas.paste(small, mask=small)
+    data = io.BytesIO()
+    canvas.save(data, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
+def _told(shown: Shown) -> str:
+    score = f"{shown.score:.3f} " if shown.score is not None else ""
+    return f"{score}{shown.text} ({shown.id})"
+
+
+def _entry(shown: Shown) -> dict[str, Any]:
+    return {"kind": shown.kind, "id": shown.id, "text": shown.text, "score": shown.score}
+
+
+def _rank(mistake: Mistake) -> str:
+    return f"{mistake.rank:,.1f}".removesuffix(".0")

@@ -1,0 +1,64 @@
+"""The table of a sweep: score, interval, share of the full width and bytes, a row for each dimension and precision."""
+
+from collections.abc import Sequence
+
+from rich.markup import escape
+
+from evals.evaluation.outcome import Result
+from evals.evaluation.points import Point, points
+from evals.stats.bootstrap import Interval
+from evals.tasks.scores import Value
+from evals.views.tables import console, empty_table, percent, print_origin
+
+CAPTION = (
+    "Score in per cent with its 95% interval; kept: per cent of the full width's score in float32; bytes: of one vector, the "
+    "float32 row for rescoring included.{mean}"
+)
+
+
+def print_sweep(outcomes: Sequence[Result]) -> None:
+    """A table for each outcome, and the path of its record."""
+    out = console()
+    for outcome in outcomes:
+        found = points(outcome)
+        subsets = max((point.subsets.split() for point in found), key=len)
+        mean = f" Mean over {len(subsets)} subsets: {' '.join(subsets)}." if len(subsets) > 1 else ""
+        part = " · partial: not the benchmark's number" if outcome.partial else ""
+        metrics = list(dict.fromkeys(point.metric for point in found))
+        head = f"{found[0].title} · {outcome.model}{part}"
+        table = empty_table(head, escape(CAPTION.format(mean=mean)))
+        for name, justify in (("", "left"), ("dim", "right"), ("precision", "left")):
+            table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        for metric in metrics:
+            table.add_column(metric, no_wrap=True)
+            table.add_column("kept", justify="right", no_wrap=True)
+        table.add_column("bytes", justify="right", no_wrap=True)
+        several = len({point.benchmark for point in found}) > 1
+        for group, rows in _groups(found).items():
+            for row in rows.values():
+                table.add_row(*_cells(group, row, metrics, several=several))
+            table.add_section()
+        out.print(table)
+        print_origin(out, outcome)
+
+
+Row = dict[str, Point]  # by metric
+
+
+def _groups(found: Sequence[Point]) -> dict[tuple[str, str], dict[tuple[int, str], Row]]:
+    """Points by benchmark and direction, then by dimension and precision."""
+    groups: dict[tuple[str, str], dict[tuple[int, str], Row]] = {}
+    for point in found:
+        rows = groups.setdefault((point.benchmark, point.direction), {})
+        rows.setdefault((point.dim, point.precision), {})[point.metric] = point
+    return groups
+
+
+def _cells(group: tuple[str, str], row: Row, metrics: Sequence[str], *, several: bool) -> list[str]:
+    one = next(iter(row.values()))
+    cells = [escape(group[0] if several else group[1]), str(one.dim), one.precision]
+    for metric in metrics:
+        point = row[metric]
+        interval = None if point.ci_low is None or point.ci_high is None else Interval(point.ci_low, point.ci_high)
+        cells += [percent(Value(point.value, interval)), "–" if point.kept is None else f"{100 * point.kept:.1f}%"]
+    return [*cells, f"{one.bytes:,}"]
