@@ -52,13 +52,20 @@ def main() -> None:
         },
         laps={"the whole job": laps},
         ratios={"bare matrix products / ours": bare / ours},
-        differences={f"t2i R@10 of {languages[0]}, dim {DIMS[-1]}": (abs(found["ours"] - _plain(sides[languages[0]])), 1e-12)},
+        differences={
+            f"t2i R@10 of {languages[0]}, dim {DIMS[-1]}": (
+                abs(found["ours"] - _plain(sides[languages[0]])),
+                1e-12,
+            )
+        },
     )
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(rounds=1)
-    parser.add_argument("--languages", type=int, help="how many; 36, or 3 with --small, unless given")
+    parser.add_argument(
+        "--languages", type=int, help="how many; 36, or 3 with --small, unless given"
+    )
 
 
 class RandomEncoder:
@@ -69,7 +76,9 @@ class RandomEncoder:
     def encode(self, side: Any) -> np.ndarray:
         rows = np.empty((len(side), self.dim), np.float32)
         for row, content in zip(rows, side.hashes, strict=True):
-            row[:] = np.random.Generator(np.random.PCG64(int(content, 16))).standard_normal(self.dim, dtype=np.float32)
+            row[:] = np.random.Generator(np.random.PCG64(int(content, 16))).standard_normal(
+                self.dim, dtype=np.float32
+            )
         return rows
 
 
@@ -86,7 +95,9 @@ def _data(row: Any, languages: tuple[str, ...]) -> dict[str, Any]:
         image_of_text = np.sort(np.arange(count) % row.images)
         texts = [f"{language} {i}" for i in range(count)]
         hashes = [sha256(text.encode()).hexdigest() for text in texts]
-        data[language] = ImageText(images, Side("text", texts, texts, hashes, language=language), image_of_text, {})
+        data[language] = ImageText(
+            images, Side("text", texts, texts, hashes, language=language), image_of_text, {}
+        )
     return data
 
 

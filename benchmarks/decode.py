@@ -52,21 +52,31 @@ def main() -> None:
     torch_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     for case, files in corpus.items():
-        runs = _ours(files, how, args.device) | {name: partial(_peer, files, peer) for name, peer in peers.items()}
+        runs = _ours(files, how, args.device) | {
+            name: partial(_peer, files, peer) for name, peer in peers.items()
+        }
         cpu: dict[str, float] = {}
         counted = {who: partial(_count, run, who, cpu) for who, run in runs.items()}
         laps[case], first = race(counted, rounds=args.rounds, device=args.device)
         ratios |= _ratios(case, laps[case])
         differences |= _differences(case, first)
-        figures |= {f"{case}: images per CPU second, {who}": len(files) / seconds for who, seconds in cpu.items()}
+        figures |= {
+            f"{case}: images per CPU second, {who}": len(files) / seconds
+            for who, seconds in cpu.items()
+        }
         figures |= _changes(case, first)
     torch.set_num_threads(torch_threads)
     embedded = _embeddings(corpus, args.device)
     differences |= {what: (found, 1e-4) for what, (found, _) in embedded.items()}
-    figures |= {f"{what}; of two images, on average": between for what, (_, between) in embedded.items()}
+    figures |= {
+        f"{what}; of two images, on average": between for what, (_, between) in embedded.items()
+    }
     conditions = {
         "images": str(args.images or "generated from seeds 0, 1, …"),
-        "files": {case: f"{len(files)}, {sum(map(len, files)) / len(files) / 1e3:.0f} KB each" for case, files in corpus.items()},
+        "files": {
+            case: f"{len(files)}, {sum(map(len, files)) / len(files) / 1e3:.0f} KB each"
+            for case, files in corpus.items()
+        },
         "size": SIZE,
         "batch": BATCH,
         "cores": len(os.sched_getaffinity(0)),
@@ -75,7 +85,15 @@ def main() -> None:
         "absent": [name for name in (OPEN_CLIP, TORCHVISION) if name not in peers],
         "compared": f"pixels of the first {BATCH} images of a case, embeddings of the first {EMBEDDED}",
     }
-    finish("decode", args, conditions=conditions, laps=laps, ratios=ratios, differences=differences, figures=figures)
+    finish(
+        "decode",
+        args,
+        conditions=conditions,
+        laps=laps,
+        ratios=ratios,
+        differences=differences,
+        figures=figures,
+    )
 
 
 def photo(seed: int, width: int = 640, height: int = 480) -> Image.Image:
@@ -83,13 +101,20 @@ def photo(seed: int, width: int = 640, height: int = 480) -> Image.Image:
     rng = np.random.default_rng(seed)
     values = np.full((height, width, 3), 128, dtype=np.float32)
     for cells, strength in ((4, 60), (16, 30), (64, 15), (160, 8)):
-        coarse = rng.normal(scale=strength, size=(3, cells * height // width + 1, cells)).astype(np.float32)
+        coarse = rng.normal(scale=strength, size=(3, cells * height // width + 1, cells)).astype(
+            np.float32
+        )
         for channel, plane in enumerate(coarse):
-            values[..., channel] += np.asarray(Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC))
+            values[..., channel] += np.asarray(
+                Image.fromarray(plane).resize((width, height), Image.Resampling.BICUBIC)
+            )
     image = Image.fromarray(values.clip(0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
     for _ in range(12):
-        x, y, radius, sides = (int(rng.integers(low, high)) for low, high in ((0, width), (0, height), (5, height // 4), (3, 8)))
+        x, y, radius, sides = (
+            int(rng.integers(low, high))
+            for low, high in ((0, width), (0, height), (5, height // 4), (3, 8))
+        )
         draw.regular_polygon((x, y, radius), sides, fill=tuple(rng.integers(0, 256, 3).tolist()))
     noisy = np.asarray(image, dtype=np.float32) + rng.normal(scale=4, size=(height, width, 1))
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
@@ -101,21 +126,30 @@ def page(seed: int, width: int = 1700, height: int = 2200) -> Image.Image:
     image = Image.new("RGB", (width, height), "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(28)
     for y in range(150, height - 150, 44):
-        words = [bytes(rng.integers(ord("a"), ord("z") + 1, rng.integers(2, 10), dtype=np.uint8)).decode() for _ in range(16)]
+        words = [
+            bytes(
+                rng.integers(ord("a"), ord("z") + 1, rng.integers(2, 10), dtype=np.uint8)
+            ).decode()
+            for _ in range(16)
+        ]
         draw.text((150, y), " ".join(words)[:88], fill="black", font=font)
     image.paste(photo(seed), (width // 2 - 320, height // 2 - 240))
     return image
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--images", type=Path, metavar="DIR", help="image files to read instead of generated ones")
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="image files to read instead of generated ones"
+    )
 
 
 def _corpus(args: argparse.Namespace) -> dict[str, list[bytes]]:
     """Image files by case."""
     photos, pages = (16, 4) if args.small else (256, 32)
     if args.images:
-        paths = sorted(path for path in args.images.rglob("*") if path.suffix.lower() in SUFFIXES)[:photos]
+        paths = sorted(path for path in args.images.rglob("*") if path.suffix.lower() in SUFFIXES)[
+            :photos
+        ]
         if not paths:
             raise SystemExit(f"{args.images}: no file that ends in {', '.join(sorted(SUFFIXES))}")
         return {GIVEN: [path.read_bytes() for path in paths]}
@@ -141,21 +175,31 @@ def _peers(how: Preprocess) -> dict[str, Transform]:
     except ImportError:
         pass
     else:
-        peers[OPEN_CLIP] = image_transform(how.size, is_train=False, mean=how.mean, std=how.std, interpolation="bicubic")
+        peers[OPEN_CLIP] = image_transform(
+            how.size, is_train=False, mean=how.mean, std=how.std, interpolation="bicubic"
+        )
     try:
         from torchvision.transforms import InterpolationMode, v2
     except ImportError:
         pass
     else:
         resize = v2.Resize(how.size, InterpolationMode.BICUBIC, antialias=True)
-        peers[TORCHVISION] = v2.Compose([v2.RGB(), v2.PILToTensor(), resize, v2.CenterCrop(how.size)])
+        peers[TORCHVISION] = v2.Compose(
+            [v2.RGB(), v2.PILToTensor(), resize, v2.CenterCrop(how.size)]
+        )
     return peers
 
 
-def _ours(files: list[bytes], how: Preprocess, device: str) -> dict[str, Callable[[], torch.Tensor]]:
+def _ours(
+    files: list[bytes], how: Preprocess, device: str
+) -> dict[str, Callable[[], torch.Tensor]]:
     def run(mode: str, workers: int, normalised: bool) -> torch.Tensor:
-        loaded = prefetch(lambda data: how.pixels(_opened(data), mode), files, workers=workers, ahead=2 * BATCH)
-        pixels: Iterator[torch.Tensor] = batches(loaded, BATCH, pin=normalised and device.startswith("cuda"))
+        loaded = prefetch(
+            lambda data: how.pixels(_opened(data), mode), files, workers=workers, ahead=2 * BATCH
+        )
+        pixels: Iterator[torch.Tensor] = batches(
+            loaded, BATCH, pin=normalised and device.startswith("cuda")
+        )
         if normalised:
             pixels = (how.normalize(batch.to(device, non_blocking=True)) for batch in pixels)
         return _first(pixels)
@@ -201,12 +245,19 @@ def _ratios(case: str, laps: dict[str, Lap]) -> dict[str, float]:
         "fast over open_clip, 1 thread, normalised": (OPEN_CLIP, "fast, 1 thread, normalised"),
         "fast over torchvision v2 uint8, 1 thread": (TORCHVISION, "fast, 1 thread"),
     }
-    return {f"{case}: {what}": laps[slow].best / laps[quick].best for what, (slow, quick) in pairs.items() if slow in laps}
+    return {
+        f"{case}: {what}": laps[slow].best / laps[quick].best
+        for what, (slow, quick) in pairs.items()
+        if slow in laps
+    }
 
 
 def _differences(case: str, first: dict[str, torch.Tensor]) -> dict[str, tuple[float, float]]:
     """What must agree: nothing may depend on threads, exact is what open_clip makes, fast is within 2 of exact."""
-    pairs = {f"{mode}, {THREADS} and 1": (f"{mode}, 1 thread", f"{mode}, {THREADS}", 0.0) for mode in ("exact", "fast")}
+    pairs = {
+        f"{mode}, {THREADS} and 1": (f"{mode}, 1 thread", f"{mode}, {THREADS}", 0.0)
+        for mode in ("exact", "fast")
+    }
     pairs["exact and open_clip, normalised"] = ("exact, 1 thread, normalised", OPEN_CLIP, 1e-6)
     pairs["fast and torchvision v2 uint8"] = ("fast, 1 thread", TORCHVISION, 0.0)
     if case != GIVEN:  # a tall image may differ by more: see Preprocess.pixels

@@ -45,13 +45,31 @@ class Silent:
         yield lambda done, total: None
 
 
-def parse(about: str, extra: Callable[[argparse.ArgumentParser], Any] = lambda parser: None) -> argparse.Namespace:
+def parse(
+    about: str, extra: Callable[[argparse.ArgumentParser], Any] = lambda parser: None
+) -> argparse.Namespace:
     """The options of every benchmark: --small, --device, --rounds, --json; `extra` adds a benchmark's own."""
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--small", action="store_true", help="sizes for a 2-core CPU: about a minute")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda; on cuda the towers have full size and run in bfloat16")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each contender runs; the fastest round counts")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="where the result goes; benchmarks/results/ unless given")
+    parser.add_argument(
+        "--small", action="store_true", help="sizes for a 2-core CPU: about a minute"
+    )
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="cpu or cuda; on cuda the towers have full size and run in bfloat16",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        help="how often each contender runs; the fastest round counts",
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="OUT",
+        help="where the result goes; benchmarks/results/ unless given",
+    )
     extra(parser)
     return parser.parse_args()
 
@@ -97,7 +115,9 @@ def peak_memory(run: Callable[[], Any], device: str = "cpu") -> float:
         torch.cuda.synchronize()
         return round((torch.cuda.max_memory_allocated() - before) / 1e6, 1)
     try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # what was freed before must not hide what is allocated now
+        ctypes.CDLL("libc.so.6").malloc_trim(
+            0
+        )  # what was freed before must not hide what is allocated now
         Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before_kb = _status_kb("VmRSS")
         run()
@@ -107,7 +127,9 @@ def peak_memory(run: Callable[[], Any], device: str = "cpu") -> float:
         return float("nan")
 
 
-def matmul_rates(device: str = "cpu", dtype: str = "float32", size: int | None = None) -> dict[str, float]:
+def matmul_rates(
+    device: str = "cpu", dtype: str = "float32", size: int | None = None
+) -> dict[str, float]:
     """FLOP/s of a large square matmul, the best of several, by library; the fastest is the limit that towers have.
 
     On a CPU in float32 torch.mm is MKL's, and oneDNN may be faster.
@@ -175,13 +197,21 @@ def finish(
             for who, lap in some.items()
         ])  # fmt: skip
     print()
-    print_table(["ratio (over 1: ours is faster)", ""], [[what, f"{value:.2f}x"] for what, value in ratios.items()])
+    print_table(
+        ["ratio (over 1: ours is faster)", ""],
+        [[what, f"{value:.2f}x"] for what, value in ratios.items()],
+    )
     print()
-    rows = [[what, f"{found:.2g}", f"{allowed:.2g}"] for what, (found, allowed) in differences.items()]
+    rows = [
+        [what, f"{found:.2g}", f"{allowed:.2g}"] for what, (found, allowed) in differences.items()
+    ]
     print_table(["largest difference", "found", "allowed"], rows)
     for what, value in (figures or {}).items():
         print(f"{what}: {value:,.4g}" if isinstance(value, float) else f"{what}: {value}")
-    out = args.json or RESULTS / f"{name}-{args.device.partition(':')[0]}{'-small' if args.small else ''}.json"
+    out = (
+        args.json
+        or RESULTS / f"{name}-{args.device.partition(':')[0]}{'-small' if args.small else ''}.json"
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(_finite(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     print(f"\nwrote {out}")
@@ -194,7 +224,8 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, *rows]:
         cells = (
-            cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         print("  ".join(cells).rstrip())
 

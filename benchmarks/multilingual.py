@@ -22,7 +22,9 @@ import numpy as np
 
 from benchmarks.harness import Silent, finish, parse, race
 
-if TYPE_CHECKING:  # the model and the peer are imported where they are used, so that --help answers at once
+if (
+    TYPE_CHECKING
+):  # the model and the peer are imported where they are used, so that --help answers at once
     from evals.encoders.jina import JinaEncoder
     from jina_clip import JinaCLIP
 
@@ -59,22 +61,30 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         encoder = _encoder(folder, args.device)
-        data = make_data(folder / "images", n_images, args.width, args.languages, _words(encoder.model))
+        data = make_data(
+            folder / "images", n_images, args.width, args.languages, _words(encoder.model)
+        )
         every = list(itertools.product(data.captions, dims))
         runs = _spread(every, args.runs or (None if args.small else RUNS))
         # what they import, and the kernels that oneDNN compiles for the model they share, are not measured
         ours(encoder, data, dims, folder), peer(encoder.model, data, runs[:1], args)
         slices = [runs[i::rounds] for i in range(rounds)]
-        turns = iter([slices[0], *slices])  # the uncounted round, then each run once: ours is measured all along them
+        turns = iter(
+            [slices[0], *slices]
+        )  # the uncounted round, then each run once: ours is measured all along them
         mine: dict[str, list[Clocked]] = {"ours": [], "ours, one dimension": []}
         theirs: dict[tuple[str, int], Clocked] = {}
         laps, _ = race(
             {
-                "ours": lambda: mine["ours"].append(_clocked(lambda: ours(encoder, data, dims, folder))),
+                "ours": lambda: mine["ours"].append(
+                    _clocked(lambda: ours(encoder, data, dims, folder))
+                ),
                 "ours, one dimension": lambda: mine["ours, one dimension"].append(
                     _clocked(lambda: ours(encoder, data, dims[:1], folder))
                 ),
-                f"CLIP_benchmark, 1/{rounds} of its runs": lambda: theirs.update(peer(encoder.model, data, next(turns), args)),
+                f"CLIP_benchmark, 1/{rounds} of its runs": lambda: theirs.update(
+                    peer(encoder.model, data, next(turns), args)
+                ),
             },
             rounds=rounds,
             device=args.device,
@@ -83,20 +93,29 @@ def main() -> None:
     whole = np.mean([it.spent for it in theirs.values()], axis=0) * len(every)
     one = np.mean([theirs[run].spent for run in widest], axis=0) * len(data.captions)
     part = (
-        f"; peer measured on {len(runs)} of {len(every)} runs, times {len(every)}/{len(runs)}" if len(runs) < len(every) else ""
+        f"; peer measured on {len(runs)} of {len(every)} runs, times {len(every)}/{len(runs)}"
+        if len(runs) < len(every)
+        else ""
     )
     cases = {
-        f"{len(dims)} dimensions{part}": whole / np.mean([it.spent for it in mine["ours"][1:]], axis=0),
-        f"one dimension{part}": one / np.mean([it.spent for it in mine["ours, one dimension"][1:]], axis=0),
+        f"{len(dims)} dimensions{part}": whole
+        / np.mean([it.spent for it in mine["ours"][1:]], axis=0),
+        f"one dimension{part}": one
+        / np.mean([it.spent for it in mine["ours, one dimension"][1:]], axis=0),
     }
     found = mine["ours"][-1].value
     queries = {"t2i": CAPTIONS * n_images, "i2t": n_images}
-    apart = {way: [abs(found[run][key] - theirs[run].value[key]) for run in runs for key in _keys(way)] for way in queries}
+    apart = {
+        way: [abs(found[run][key] - theirs[run].value[key]) for run in runs for key in _keys(way)]
+        for way in queries
+    }
     finish(
         "multilingual",
         args,
         conditions={
-            "model": "configs/tiny, float32" if args.device == "cpu" else "V2 with random weights, bfloat16",
+            "model": "configs/tiny, float32"
+            if args.device == "cpu"
+            else "V2 with random weights, bfloat16",
             "images": f"{n_images} JPEG files of {args.width}x{args.width * 3 // 4}; every run of the peer decodes them again",
             "texts": f"{CAPTIONS * n_images} in each of {args.languages} languages",
             "dims": dims,
@@ -113,9 +132,12 @@ def main() -> None:
             for clock, ratio in zip(("time", "CPU time"), both, strict=True)
         },
         # rounding may move one query across k, and the peer's means are float32
-        differences={f"{way} recall": (max(apart[way]), 1 / count + 1e-6) for way, count in queries.items()},
+        differences={
+            f"{way} recall": (max(apart[way]), 1 / count + 1e-6) for way, count in queries.items()
+        },
         figures={
-            "our peak of memory over the peer's": laps["ours"].peak_mb / max(list(laps.values())[-1].peak_mb, 1.0),
+            "our peak of memory over the peer's": laps["ours"].peak_mb
+            / max(list(laps.values())[-1].peak_mb, 1.0),
             "recalls that differ": f"{sum(d > 1e-6 for way in apart for d in apart[way])} of {sum(map(len, apart.values()))}",
             "images encoded, ours and the peer's": f"{n_images} and {n_images * len(every)}",
             "texts encoded, ours and the peer's": f"{queries['t2i'] * args.languages} and {queries['t2i'] * len(every)}",
@@ -124,12 +146,27 @@ def main() -> None:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(rounds=None)  # 6 with --small, else 1: the peer's runs are shared out among them
-    parser.add_argument("--images", type=int, help="how many images; 3,600, or 50 with --small, unless given")
-    parser.add_argument("--width", type=int, default=640, help="of the images, in pixels, which are 4:3 (640)")
+    parser.set_defaults(
+        rounds=None
+    )  # 6 with --small, else 1: the peer's runs are shared out among them
+    parser.add_argument(
+        "--images", type=int, help="how many images; 3,600, or 50 with --small, unless given"
+    )
+    parser.add_argument(
+        "--width", type=int, default=640, help="of the images, in pixels, which are 4:3 (640)"
+    )
     parser.add_argument("--languages", type=int, default=36, help="how many languages (36)")
-    parser.add_argument("--runs", type=int, help=f"measure so many runs of the peer only; all with --small, else {RUNS}")
-    parser.add_argument("--workers", type=int, default=0, help="of the peer's DataLoader (0: its fastest on 2 cores)")
+    parser.add_argument(
+        "--runs",
+        type=int,
+        help=f"measure so many runs of the peer only; all with --small, else {RUNS}",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        help="of the peer's DataLoader (0: its fastest on 2 cores)",
+    )
 
 
 def ours(encoder: "JinaEncoder", data: Data, dims: Sequence[int], folder: Path) -> Recalls:
@@ -144,7 +181,9 @@ def ours(encoder: "JinaEncoder", data: Data, dims: Sequence[int], folder: Path) 
         images=count, texts=CAPTIONS * count,
     )  # fmt: skip
     with tempfile.TemporaryDirectory(dir=folder) as fresh:
-        options = Options(results=Path(fresh) / "runs", store=Path(fresh) / "store", device=encoder.device)
+        options = Options(
+            results=Path(fresh) / "runs", store=Path(fresh) / "store", device=encoder.device
+        )
         outcome = evaluate(row, Parts(_subsets(data), None), encoder, dims, options, Silent())
     found: Recalls = {}
     for language, every in outcome.scores.items():
@@ -154,7 +193,9 @@ def ours(encoder: "JinaEncoder", data: Data, dims: Sequence[int], folder: Path) 
     return found
 
 
-def peer(model: "JinaCLIP", data: Data, runs: Sequence[tuple[str, int]], args: argparse.Namespace) -> tuple[Recalls, list[float]]:
+def peer(
+    model: "JinaCLIP", data: Data, runs: Sequence[tuple[str, int]], args: argparse.Namespace
+) -> tuple[Recalls, list[float]]:
     """CLIP_benchmark's own function for each of the runs (language, dimension), and the seconds of each."""
     from clip_benchmark.datasets.builder import image_captions_collate_fn
     from clip_benchmark.metrics.zeroshot_retrieval import evaluate
@@ -164,10 +205,21 @@ def peer(model: "JinaCLIP", data: Data, runs: Sequence[tuple[str, int]], args: a
 
     def run(language: str, dim: int) -> dict[str, float]:
         items = _Items(model, data.images, data.captions[language])
-        loader = DataLoader(items, batch_size=BATCH, num_workers=args.workers, collate_fn=image_captions_collate_fn)
-        values = evaluate(_Truncated(model, dim), loader, _tokenizer(model), device, amp=False, recall_k_list=list(KS))
+        loader = DataLoader(
+            items, batch_size=BATCH, num_workers=args.workers, collate_fn=image_captions_collate_fn
+        )
+        values = evaluate(
+            _Truncated(model, dim),
+            loader,
+            _tokenizer(model),
+            device,
+            amp=False,
+            recall_k_list=list(KS),
+        )
         names = {"t2i": "image_retrieval", "i2t": "text_retrieval"}
-        return {f"{way}/R@{k}": values[f"{name}_recall@{k}"] for way, name in names.items() for k in KS}
+        return {
+            f"{way}/R@{k}": values[f"{name}_recall@{k}"] for way, name in names.items() for k in KS
+        }
 
     return {(language, dim): _clocked(partial(run, language, dim)) for language, dim in runs}
 
@@ -223,7 +275,9 @@ def _tokenizer(model: "JinaCLIP") -> Callable[[list[str]], Any]:
     def ids(texts: list[str]) -> Any:
         encoded = model.tokenizer.encode_batch(texts)
         return pad_sequence(
-            [torch.tensor(e.ids) for e in encoded], batch_first=True, padding_value=model.config.text.pad_token_id
+            [torch.tensor(e.ids) for e in encoded],
+            batch_first=True,
+            padding_value=model.config.text.pad_token_id,
         )
 
     return ids
@@ -239,12 +293,19 @@ def _subsets(data: Data) -> dict[str, Any]:
     image_of_text = np.repeat(np.arange(len(ids)), CAPTIONS)
     text_ids = [f"{ids[image]}#{n}" for image in range(len(ids)) for n in range(CAPTIONS)]
     return {
-        language: ImageText(images, Side("text", texts, text_ids, [content_hash(t.encode()) for t in texts]), image_of_text, {})
+        language: ImageText(
+            images,
+            Side("text", texts, text_ids, [content_hash(t.encode()) for t in texts]),
+            image_of_text,
+            {},
+        )
         for language, texts in data.captions.items()
     }
 
 
-def make_data(folder: Path, n_images: int, width: int, n_languages: int, words: Sequence[str]) -> Data:
+def make_data(
+    folder: Path, n_images: int, width: int, n_languages: int, words: Sequence[str]
+) -> Data:
     """Photo-like images, smooth shapes under fine grain, and captions whose lengths are spread as people's are; all distinct."""
     from PIL import Image
 
@@ -256,10 +317,14 @@ def make_data(folder: Path, n_images: int, width: int, n_languages: int, words: 
             (width, height), Image.Resampling.BICUBIC
         )
         grain = rng.normal(0, 8, (height, width, 1))
-        Image.fromarray((np.asarray(coarse) + grain).clip(0, 255).astype(np.uint8)).save(path, quality=85)
+        Image.fromarray((np.asarray(coarse) + grain).clip(0, 255).astype(np.uint8)).save(
+            path, quality=85
+        )
     captions = {}
     for n in range(n_languages):
-        own = rng.choice(words, len(words) // 3, replace=False)  # a language shares some words with each other one
+        own = rng.choice(
+            words, len(words) // 3, replace=False
+        )  # a language shares some words with each other one
         texts: dict[str, None] = {}
         while len(texts) < CAPTIONS * n_images:
             length = int(np.clip(rng.lognormal(2.4, 0.4), 3, 40))  # 12 words on average
@@ -270,7 +335,11 @@ def make_data(folder: Path, n_images: int, width: int, n_languages: int, words: 
 
 def _words(model: "JinaCLIP") -> list[str]:
     start = "\N{LOWER ONE EIGHTH BLOCK}"
-    return sorted(token[1:] for token in model.tokenizer.get_vocab() if token.startswith(start) and token[1:].isalpha())
+    return sorted(
+        token[1:]
+        for token in model.tokenizer.get_vocab()
+        if token.startswith(start) and token[1:].isalpha()
+    )
 
 
 def _encoder(folder: Path, device: str) -> "JinaEncoder":
@@ -288,7 +357,9 @@ def _full_size(folder: Path) -> Path:
     from jina_clip import V2, JinaCLIP
 
     torch.manual_seed(0)
-    return JinaCLIP(V2, tokenizer=JinaCLIP.from_pretrained(TINY, device="cpu").tokenizer).save_pretrained(folder)
+    return JinaCLIP(
+        V2, tokenizer=JinaCLIP.from_pretrained(TINY, device="cpu").tokenizer
+    ).save_pretrained(folder)
 
 
 def _spread(every: Sequence[tuple[str, int]], limit: int | None) -> list[tuple[str, int]]:

@@ -25,13 +25,17 @@ def main() -> None:
     sizes = [(1000, 5000)] if args.small else [(3600, 7200), (5000, 25_000)]
     peers = {"CLIP_benchmark": ("clip_benchmark", _clip_benchmark), "mteb": ("mteb", _mteb)}
     laps, ratios, differences, figures = {}, {}, {}, {}
-    absent = [name for name, (module, _) in peers.items() if importlib.util.find_spec(module) is None]
+    absent = [
+        name for name, (module, _) in peers.items() if importlib.util.find_spec(module) is None
+    ]
     for n_images, n_texts in [*sizes, (5000, 25_000)] if args.small else sizes:
         case = f"{n_images:,} images x {n_texts:,} texts x 1,024"
         images, texts, data = _rows(n_images, n_texts)
         contenders: dict[str, Callable[[], Any]] = {
             "bare matmul": _matmul(images, texts, args.device),
-            "ours": lambda images=images, texts=texts, data=data: _ours(images, texts, data, args.device),
+            "ours": lambda images=images, texts=texts, data=data: _ours(
+                images, texts, data, args.device
+            ),
         }
         if (n_images, n_texts) in sizes:
             for name, (_, run) in peers.items():
@@ -39,12 +43,19 @@ def main() -> None:
                     given = images, texts, data.image_of_text, args.device
                     contenders[name] = lambda run=run, given=given: run(*given)
         laps[case], found = race(contenders, rounds=args.rounds, device=args.device)
-        figures[f"{case}: ours / bare matmul"] = laps[case]["ours"].best / laps[case]["bare matmul"].best
-        figures[f"{case}: recall"] = dict(zip(NAMES, (round(value, 4) for value in found["ours"]), strict=True))
+        figures[f"{case}: ours / bare matmul"] = (
+            laps[case]["ours"].best / laps[case]["bare matmul"].best
+        )
+        figures[f"{case}: recall"] = dict(
+            zip(NAMES, (round(value, 4) for value in found["ours"]), strict=True)
+        )
         for name in set(contenders) & set(peers):
             ratios[f"{case}: {name} / ours"] = laps[case][name].best / laps[case]["ours"].best
             allowed = 5.1e-6 if name == "mteb" else 1e-12  # mteb rounds to five decimals
-            differences[f"{case}: {name}, recall"] = (largest_difference(found["ours"], found[name]), allowed)
+            differences[f"{case}: {name}, recall"] = (
+                largest_difference(found["ours"], found[name]),
+                allowed,
+            )
     conditions = {
         "rows": "random, a text is its image and noise; float32, seed 0; on the host, where the store leaves them",
         "bare matmul": "rows and memory for the scores are on the device before; page faults and transfers are not in it",
@@ -54,7 +65,15 @@ def main() -> None:
         "not installed": absent,
         "equal": "R@1, R@5, R@10 of both directions; CLIP_benchmark's hits are averaged in float64, mteb's rounded to 5 decimals",
     }
-    finish("recall", args, conditions=conditions, laps=laps, ratios=ratios, differences=differences, figures=figures)
+    finish(
+        "recall",
+        args,
+        conditions=conditions,
+        laps=laps,
+        ratios=ratios,
+        differences=differences,
+        figures=figures,
+    )
 
 
 def _rows(n_images: int, n_texts: int) -> tuple[np.ndarray, np.ndarray, Any]:
@@ -71,7 +90,11 @@ def _rows(n_images: int, n_texts: int) -> tuple[np.ndarray, np.ndarray, Any]:
         ids = [f"{kind}{i}" for i in range(n)]
         return Side(kind, ids, ids, ids)
 
-    return images, texts, ImageText(side("image", n_images), side("text", n_texts), image_of_text, {})
+    return (
+        images,
+        texts,
+        ImageText(side("image", n_images), side("text", n_texts), image_of_text, {}),
+    )
 
 
 def _matmul(images: np.ndarray, texts: np.ndarray, device: str) -> Callable[[], None]:
@@ -96,7 +119,9 @@ def _ours(images: np.ndarray, texts: np.ndarray, data: Any, device: str) -> list
     return [direction.values[f"R@{k}"].value for direction in (t2i, i2t) for k in KS]
 
 
-def _clip_benchmark(images: np.ndarray, texts: np.ndarray, image_of_text: np.ndarray, device: str) -> list[float]:
+def _clip_benchmark(
+    images: np.ndarray, texts: np.ndarray, image_of_text: np.ndarray, device: str
+) -> list[float]:
     """The second half of its `evaluate`: everything after the last embedding."""
     import torch
     from clip_benchmark.metrics.zeroshot_retrieval import batchify, recall_at_k
@@ -111,7 +136,9 @@ def _clip_benchmark(images: np.ndarray, texts: np.ndarray, image_of_text: np.nda
     ]
 
 
-def _mteb(images: np.ndarray, texts: np.ndarray, image_of_text: np.ndarray, device: str) -> list[float]:
+def _mteb(
+    images: np.ndarray, texts: np.ndarray, image_of_text: np.ndarray, device: str
+) -> list[float]:
     """Its full-corpus search over given embeddings and its scoring, once a direction."""
     import mteb
     import torch
@@ -122,7 +149,10 @@ def _mteb(images: np.ndarray, texts: np.ndarray, image_of_text: np.ndarray, devi
     metadata = mteb.get_task("SciFact").metadata  # any text task: it only says how a corpus is read
     x, y = torch.from_numpy(images).to(device), torch.from_numpy(texts).to(device)
     found = []
-    for queries, docs, pairs in ((y, x, enumerate(image_of_text)), (x, y, ((i, j) for j, i in enumerate(image_of_text)))):
+    for queries, docs, pairs in (
+        (y, x, enumerate(image_of_text)),
+        (x, y, ((i, j) for j, i in enumerate(image_of_text))),
+    ):
         ids = [f"d{i}" for i in range(len(docs))]
         qrels: dict[str, dict[str, int]] = {f"q{i}": {} for i in range(len(queries))}
         for query, doc in pairs:

@@ -39,8 +39,13 @@ def main() -> None:
             run(_case(2, 50), args.device)
     _search(_case(2, 50), args.device)
     for n_queries, n_docs in sizes:
-        name, case = f"{n_queries:,} queries x {n_docs:,} documents x {DIM:,}", _case(n_queries, n_docs)
-        contenders: dict[str, Callable[[], Any]] = {"our search alone": lambda case=case: _search(case, args.device)}
+        name, case = (
+            f"{n_queries:,} queries x {n_docs:,} documents x {DIM:,}",
+            _case(n_queries, n_docs),
+        )
+        contenders: dict[str, Callable[[], Any]] = {
+            "our search alone": lambda case=case: _search(case, args.device)
+        }
         if present:
             contenders |= {
                 "ours": lambda case=case: _ours(case, args.device),
@@ -52,10 +57,12 @@ def main() -> None:
             ratios[f"{name}: mteb / ours"] = mteb.best / ours.best
             figures[f"{name}: our extra memory / mteb's"] = ours.peak_mb / mteb.peak_mb
             figures[f"{name}: values"] = {
-                key: round(found["ours"][key], 4) for key in ("ndcg_at_10", "recall_at_1000", "mrr_at_10")
+                key: round(found["ours"][key], 4)
+                for key in ("ndcg_at_10", "recall_at_1000", "mrr_at_10")
             }
             differences |= {
-                f"{name}: {what}": pair for what, pair in _differences(n_queries, found["ours"], found["mteb"]).items()
+                f"{name}: {what}": pair
+                for what, pair in _differences(n_queries, found["ours"], found["mteb"]).items()
             }
     conditions = {
         "rows": f"random, float32, seed 0; a query is noise and a little of its {POSITIVES} relevant documents",
@@ -66,7 +73,15 @@ def main() -> None:
         "bit otherwise: half of one query's value may differ",
         "not installed": [] if present else ["mteb"],
     }
-    finish("search", args, conditions=conditions, laps=laps, ratios=ratios, differences=differences, figures=figures)
+    finish(
+        "search",
+        args,
+        conditions=conditions,
+        laps=laps,
+        ratios=ratios,
+        differences=differences,
+        figures=figures,
+    )
 
 
 def _sizes(parser: ArgumentParser) -> None:
@@ -81,7 +96,10 @@ def _case(n_queries: int, n_docs: int) -> Case:
     for i, query in enumerate(queries):
         relevant = rng.choice(n_docs, POSITIVES, replace=False)
         query += rng.uniform(0, 6, POSITIVES).astype(np.float32) @ docs[relevant]
-        qrels[f"q{i}"] = {f"d{doc}": int(grade) for doc, grade in zip(relevant, rng.integers(1, 4, POSITIVES), strict=True)}
+        qrels[f"q{i}"] = {
+            f"d{doc}": int(grade)
+            for doc, grade in zip(relevant, rng.integers(1, 4, POSITIVES), strict=True)
+        }
     return Case(_unit(queries), docs, qrels)
 
 
@@ -93,7 +111,9 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 def _search(case: Case, device: str) -> int:
     from evals.ranking.search import top_k
 
-    return sum(found.docs.size for found in top_k(case.queries, case.docs, max(K_VALUES), device=device))
+    return sum(
+        found.docs.size for found in top_k(case.queries, case.docs, max(K_VALUES), device=device)
+    )
 
 
 def _ours(case: Case, device: str) -> dict[str, float]:
@@ -118,7 +138,10 @@ def _mteb(case: Case, device: str) -> dict[str, float]:
     from mteb.models.search_wrappers import chunked_full_corpus_search
 
     disable_progress_bars()
-    queries, docs = torch.from_numpy(case.queries).to(device), torch.from_numpy(case.docs).to(device)
+    queries, docs = (
+        torch.from_numpy(case.queries).to(device),
+        torch.from_numpy(case.docs).to(device),
+    )
     ids, chunk = [f"d{i}" for i in range(len(docs))], 50_000
     starts = iter(range(0, len(docs), chunk))
     heaps = chunked_full_corpus_search(
@@ -126,7 +149,9 @@ def _mteb(case: Case, device: str) -> dict[str, float]:
         corpus_chunk_size=chunk,
         query_idx_to_id={i: f"q{i}" for i in range(len(queries))},
         query_embeddings=queries,
-        task_metadata=mteb.get_task("SciFact").metadata,  # any text task: it only says how a corpus is read
+        task_metadata=mteb.get_task(
+            "SciFact"
+        ).metadata,  # any text task: it only says how a corpus is read
         hf_subset="default",
         hf_split="test",
         top_k=max(K_VALUES),
@@ -150,12 +175,21 @@ def _mteb(case: Case, device: str) -> dict[str, float]:
     )
 
 
-def _differences(n_queries: int, ours: Mapping[str, float], mteb: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+def _differences(
+    n_queries: int, ours: Mapping[str, float], mteb: Mapping[str, float]
+) -> dict[str, tuple[float, float]]:
     """By kind of metric the largest difference and the largest that passes; a metric that only one has is an infinite one."""
     found: dict[str, tuple[float, float]] = {}
     for kind, allowed in (("metrics", 1e-5 + 0.5 / n_queries), ("nAUC", 1e-3)):
-        keys, same = (sorted(key for key in values if key.startswith("nauc") == (kind == "nAUC")) for values in (ours, mteb))
-        pair = [[values[key] for key in keys] for values in (ours, mteb)] if keys == same else [[0.0], []]
+        keys, same = (
+            sorted(key for key in values if key.startswith("nauc") == (kind == "nAUC"))
+            for values in (ours, mteb)
+        )
+        pair = (
+            [[values[key] for key in keys] for values in (ours, mteb)]
+            if keys == same
+            else [[0.0], []]
+        )
         found[kind] = (largest_difference(*pair), allowed)
     return found
 

@@ -54,7 +54,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             case = f"first embedding, {sizes}"
             laps[case], cpu[case], apart = _first_embedding(Path(folder), sizes, args.rounds)
-        differences |= {f"{sizes}: {who} before and after saving": (difference, 0.0) for who, difference in apart.items()}
+        differences |= {
+            f"{sizes}: {who} before and after saving": (difference, 0.0)
+            for who, difference in apart.items()
+        }
     finish(
         "startup",
         args,
@@ -69,7 +72,9 @@ def main() -> None:
         },
         laps=laps,
         ratios={
-            f"{case}: {who} / {us}": lap.best / some[us].best for case, some in laps.items() for us, who, lap in _pairs(some)
+            f"{case}: {who} / {us}": lap.best / some[us].best
+            for case, some in laps.items()
+            for us, who, lap in _pairs(some)
         },
         differences=differences,
         figures={f"CPU seconds of the last round, {case}": used for case, used in cpu.items()},
@@ -77,7 +82,9 @@ def main() -> None:
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--only", choices=CASES, help="one case of the four; full is v2's size, v1's with --small")
+    parser.add_argument(
+        "--only", choices=CASES, help="one case of the four; full is v2's size, v1's with --small"
+    )
 
 
 def _pairs(some: Mapping[str, Lap]) -> list[tuple[str, str, Lap]]:
@@ -85,10 +92,14 @@ def _pairs(some: Mapping[str, Lap]) -> list[tuple[str, str, Lap]]:
     return [(us, who, lap) for who, lap in some.items() if who not in (us, "evals.mrl_sweep")]
 
 
-def _race(commands: Mapping[str, Sequence[str]], rounds: int) -> tuple[dict[str, Lap], dict[str, float]]:
+def _race(
+    commands: Mapping[str, Sequence[str]], rounds: int
+) -> tuple[dict[str, Lap], dict[str, float]]:
     """The commands in turn, those of packages that are installed, with the child's peak of memory; and CPU seconds of each."""
     here = {who: command for who, command in commands.items() if find_spec(who.partition(".")[0])}
-    laps, last = race({who: partial(_spawn, command) for who, command in here.items()}, rounds=rounds)
+    laps, last = race(
+        {who: partial(_spawn, command) for who, command in here.items()}, rounds=rounds
+    )
     peaks = {who: lap._replace(peak_mb=last[who].peak_mb) for who, lap in laps.items()}
     return peaks, {who: round(used.cpu_seconds, 2) for who, used in last.items()}
 
@@ -104,7 +115,12 @@ def _spawn(command: Sequence[str]) -> Used:
     """Run Python with these arguments to its end. CalledProcessError when it fails."""
     quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
     child = subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=quiet,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     with child:
         told = child.stderr.read() if child.stderr else ""
@@ -115,7 +131,9 @@ def _spawn(command: Sequence[str]) -> Used:
     return Used(usage.ru_maxrss * 1024 / 1e6, usage.ru_utime + usage.ru_stime)
 
 
-def _first_embedding(folder: Path, sizes: str, rounds: int) -> tuple[dict[str, Lap], dict[str, float], dict[str, float]]:
+def _first_embedding(
+    folder: Path, sizes: str, rounds: int
+) -> tuple[dict[str, Lap], dict[str, float], dict[str, float]]:
     """Every library saves its model, then those who load it race; the third: how far the rows before and after are apart."""
     import numpy as np
 
@@ -126,12 +144,18 @@ def _first_embedding(folder: Path, sizes: str, rounds: int) -> tuple[dict[str, L
             _spawn(_call("save", who, folder / who, sizes))
             commands[who] = _call("load", who, folder / who, sizes)
     laps, cpu = _race(commands, rounds)
-    rows = {who: [np.load(folder / who / f"{when}.npy") for when in ("saved", "loaded")] for who in commands}
+    rows = {
+        who: [np.load(folder / who / f"{when}.npy") for when in ("saved", "loaded")]
+        for who in commands
+    }
     return laps, cpu, {who: largest_difference(*some) for who, some in rows.items()}
 
 
 def _call(step: str, who: str, folder: Path, sizes: str) -> tuple[str, str]:
-    return "-c", f"from benchmarks import startup; startup.{step}({who!r}, {str(folder)!r}, {sizes!r})"
+    return (
+        "-c",
+        f"from benchmarks import startup; startup.{step}({who!r}, {str(folder)!r}, {sizes!r})",
+    )
 
 
 def save(who: str, folder: str, sizes: str) -> None:
@@ -175,9 +199,17 @@ def _save_transformers(folder: Path, sizes: str) -> None:
     from jina_clip import V1, V2, JinaCLIP
 
     text = {"v1": V1, "v2": V2}.get(sizes, JinaCLIP.from_pretrained(TINY, device="cpu").config).text
-    names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    names = (
+        "vocab_size",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "intermediate_size",
+    )
     config = JinaEmbeddingsV3Config(**{name: getattr(text, name) for name in names})
-    model = AutoModel.from_config(config, dtype=getattr(torch, _dtype(sizes))).eval()  # `to` would cast the rotary table too
+    model = AutoModel.from_config(
+        config, dtype=getattr(torch, _dtype(sizes))
+    ).eval()  # `to` would cast the rotary table too
     _note(folder / "saved.npy", lambda ids: model(ids).last_hidden_state)
     model.save_pretrained(folder)
 

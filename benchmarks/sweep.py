@@ -31,14 +31,23 @@ def main() -> None:
         contenders = {
             "sweep": lambda given=given: _score(*given, DIMS),
             "widest alone": lambda given=given: _score(*given, DIMS[-1:]),
-            "six runs": lambda given=given: [scores for dim in DIMS for scores in _score(*given, [dim])],
+            "six runs": lambda given=given: [
+                scores for dim in DIMS for scores in _score(*given, [dim])
+            ],
         }
         case = f"{n_texts:,} texts x {n_images:,} images x 1,024, {kind} rows"
         laps[case], found = race(contenders, rounds=args.rounds, device=args.device)
-        figures[f"{case}: sweep / widest alone (at most 1.6)"] = laps[case]["sweep"].best / laps[case]["widest alone"].best
-        figures[f"{case}: R@5"] = {f"{s.direction} {s.dim}": round(s.values["R@5"].value, 4) for s in found["sweep"]}
+        figures[f"{case}: sweep / widest alone (at most 1.6)"] = (
+            laps[case]["sweep"].best / laps[case]["widest alone"].best
+        )
+        figures[f"{case}: R@5"] = {
+            f"{s.direction} {s.dim}": round(s.values["R@5"].value, 4) for s in found["sweep"]
+        }
         ratios[f"{case}: six runs / sweep"] = laps[case]["six runs"].best / laps[case]["sweep"].best
-        differences[f"{case}: values that differ from six runs"] = (_unequal(found["sweep"], found["six runs"]), 0)
+        differences[f"{case}: values that differ from six runs"] = (
+            _unequal(found["sweep"], found["six runs"]),
+            0,
+        )
         differences[f"{case}: values that differ from the widest alone"] = (
             _unequal([s for s in found["sweep"] if s.dim == DIMS[-1]], found["widest alone"]),
             0,
@@ -50,14 +59,24 @@ def main() -> None:
         "each": "truncation, ranks, all metrics of both directions, 2,000 resamples drawn anew by every call of a contender",
         "equal": "every value, interval, rank and tie, compared bit for bit",
     }
-    finish("sweep", args, conditions=conditions, laps=laps, ratios=ratios, differences=differences, figures=figures)
+    finish(
+        "sweep",
+        args,
+        conditions=conditions,
+        laps=laps,
+        ratios=ratios,
+        differences=differences,
+        figures=figures,
+    )
 
 
 def _decaying(images: np.ndarray, image_of_text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Unit rows of images and texts, the first dimensions of which say most."""
     rng = np.random.default_rng(1)
     shape = (1 + np.arange(images.shape[1], dtype=np.float32) / 32) ** -DECAY
-    texts = images[image_of_text] * np.sqrt(images.shape[1]) + NOISE * rng.standard_normal((len(image_of_text), images.shape[1]))
+    texts = images[image_of_text] * np.sqrt(images.shape[1]) + NOISE * rng.standard_normal(
+        (len(image_of_text), images.shape[1])
+    )
     sides = images * shape, (texts * shape).astype(np.float32)
     x, y = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in sides)
     return x, y
@@ -75,8 +94,16 @@ def _unequal(ours: list[Any], theirs: list[Any]) -> int:
     """How many values, intervals, ranks and ties are not equal bit for bit."""
     if [(s.direction, s.dim) for s in ours] != [(s.direction, s.dim) for s in theirs]:
         return len(ours) + len(theirs)
-    values = sum(a.values[name] != b.values[name] for a, b in zip(ours, theirs, strict=True) for name in a.values)
-    columns = [(a.columns[name], b.columns[name]) for a, b in zip(ours, theirs, strict=True) for name in a.columns]
+    values = sum(
+        a.values[name] != b.values[name]
+        for a, b in zip(ours, theirs, strict=True)
+        for name in a.values
+    )
+    columns = [
+        (a.columns[name], b.columns[name])
+        for a, b in zip(ours, theirs, strict=True)
+        for name in a.columns
+    ]
     return values + sum(int((a != b).sum()) for a, b in columns)
 
 

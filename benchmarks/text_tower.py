@@ -13,7 +13,11 @@ from typing import Any
 from benchmarks.harness import finish, largest_difference, matmul_rates, parse, race
 
 BATCH = 32
-LENGTHS = {"captions": (14.0, 0.35, 5, 77), "documents": (375.0, 0.38, 73, 2256), "mixed to 8k": (900.0, 1.2, 8, 8192)}
+LENGTHS = {
+    "captions": (14.0, 0.35, 5, 77),
+    "documents": (375.0, 0.38, 73, 2256),
+    "mixed to 8k": (900.0, 1.2, 8, 8192),
+}
 
 
 def main() -> None:
@@ -25,7 +29,9 @@ def main() -> None:
     cuda = args.device.startswith("cuda")
     dtype = torch.bfloat16 if cuda else torch.float32
     layers = args.layers or (1 if args.small else None)
-    counts = {"captions": 256, "documents": 64} if args.small else {"captions": 2048, "documents": 256}
+    counts = (
+        {"captions": 256, "documents": 64} if args.small else {"captions": 2048, "documents": 256}
+    )
     counts |= {"mixed to 8k": 256} if cuda else {}
     laps, ratios, differences, figures = {}, {}, {}, {}
     rates = matmul_rates(args.device, "bfloat16" if cuda else "float32")
@@ -36,14 +42,21 @@ def main() -> None:
         for kind, count in counts.items():
             texts = _texts(kind, max(1, int(count * args.share)), config.vocab_size)
             case = f"{version} {kind}"
-            contenders: dict[str, Callable[[], Any]] = {"ours": lambda model=model, texts=texts: _ours(model, texts)}
-            contenders |= {name: lambda peer=peer, texts=texts: peer(texts) for name, peer in peers.items()}
+            contenders: dict[str, Callable[[], Any]] = {
+                "ours": lambda model=model, texts=texts: _ours(model, texts)
+            }
+            contenders |= {
+                name: lambda peer=peer, texts=texts: peer(texts) for name, peer in peers.items()
+            }
             with torch.inference_mode():
                 found, rows = race(contenders, rounds=args.rounds, device=args.device)
             laps[case] = found
             for name in peers:
                 ratios[f"{case}: {name} / ours"] = found[name].best / found["ours"].best
-                differences[f"{case}: {name}"] = (largest_difference(rows["ours"], rows[name]), 5e-3 if cuda else 1e-5)
+                differences[f"{case}: {name}"] = (
+                    largest_difference(rows["ours"], rows[name]),
+                    5e-3 if cuda else 1e-5,
+                )
             tokens = [len(text) for text in texts]
             flops = _flops(config, tokens)
             figures[f"{case}: tokens/s"] = sum(tokens) / found["ours"].best
@@ -92,7 +105,11 @@ def _texts(kind: str, count: int, vocabulary: int) -> list[list[int]]:
 
     rng = np.random.default_rng(7)
     mean, spread, least, most = LENGTHS[kind]
-    lengths = np.exp(rng.normal(np.log(mean) - spread**2 / 2, spread, count)).clip(least, most).astype(int)
+    lengths = (
+        np.exp(rng.normal(np.log(mean) - spread**2 / 2, spread, count))
+        .clip(least, most)
+        .astype(int)
+    )
     return [rng.integers(4, vocabulary, length).tolist() for length in lengths]
 
 
@@ -110,19 +127,29 @@ def _peers(version: str, config: Any, model: Any) -> dict[str, Callable[[list[li
     peers: dict[str, Callable[[list[list[int]]], Any]] = {}
     if version == "v2":
         theirs = _transformers(config, model)
-        peers["transformers, sorted"] = lambda texts: _in_batches(theirs, texts, config.pad_token_id, ordered=True)
-        peers["transformers, unsorted"] = lambda texts: _in_batches(theirs, texts, config.pad_token_id, ordered=False)
+        peers["transformers, sorted"] = lambda texts: _in_batches(
+            theirs, texts, config.pad_token_id, ordered=True
+        )
+        peers["transformers, unsorted"] = lambda texts: _in_batches(
+            theirs, texts, config.pad_token_id, ordered=False
+        )
     plain = _plain(config, model.text_model)
     name = "plain padded" if not config.lora_adaptations else "plain padded, LoRA each time"
     peers[name] = lambda texts: _in_batches(plain, texts, config.pad_token_id, ordered=False)
     return peers
 
 
-def _in_batches(forward: Callable[..., Any], texts: list[list[int]], pad: int, *, ordered: bool) -> Any:
+def _in_batches(
+    forward: Callable[..., Any], texts: list[list[int]], pad: int, *, ordered: bool
+) -> Any:
     """Batches of 32, padded to their longest text, mean-pooled."""
     import torch
 
-    order = sorted(range(len(texts)), key=lambda i: -len(texts[i])) if ordered else list(range(len(texts)))
+    order = (
+        sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        if ordered
+        else list(range(len(texts)))
+    )
     rows = []
     for start in range(0, len(order), BATCH):
         batch = [texts[i] for i in order[start : start + BATCH]]
@@ -142,9 +169,14 @@ def _transformers(config: Any, model: Any) -> Callable[..., Any]:
 
     sizes = "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size".split()
     theirs = JinaEmbeddingsV3Model(
-        JinaEmbeddingsV3Config(**{name: getattr(config, name) for name in sizes}), add_pooling_layer=False
+        JinaEmbeddingsV3Config(**{name: getattr(config, name) for name in sizes}),
+        add_pooling_layer=False,
     )
-    renamed = [("emb_ln", "embeddings.LayerNorm"), ("encoder.layers", "layers"), ("mixer.out_proj", "self_attn.o_proj")]
+    renamed = [
+        ("emb_ln", "embeddings.LayerNorm"),
+        ("encoder.layers", "layers"),
+        ("mixer.out_proj", "self_attn.o_proj"),
+    ]
     renamed += [("norm1", "post_attention_layernorm"), ("norm2", "post_mlp_layernorm")]
     state = {}
     for name, tensor in model.text_model.state_dict().items():
@@ -152,11 +184,16 @@ def _transformers(config: Any, model: Any) -> Callable[..., Any]:
             name = name.replace(ours, peer)
         if "mixer.Wqkv" in name:
             parts = zip("qkv", tensor.chunk(3), strict=True)
-            state |= {name.replace("mixer.Wqkv", f"self_attn.{letter}_proj"): part for letter, part in parts}
+            state |= {
+                name.replace("mixer.Wqkv", f"self_attn.{letter}_proj"): part
+                for letter, part in parts
+            }
         else:
             state[name] = tensor
     left = theirs.load_state_dict(state, strict=False)
-    if left.unexpected_keys or any("rotary" not in name and "position_ids" not in name for name in left.missing_keys):
+    if left.unexpected_keys or any(
+        "rotary" not in name and "position_ids" not in name for name in left.missing_keys
+    ):
         raise SystemExit(f"transformers' model does not take our weights: {left}")
     theirs = theirs.to(model.device, model.text_model.emb_ln.weight.dtype).eval()
 
@@ -179,8 +216,13 @@ def _plain(config: Any, tower: Any) -> Callable[..., Any]:
     if config.lora_adaptations:
         for name, module in tower.named_modules():
             if isinstance(module, (torch.nn.Linear, torch.nn.Embedding)):
-                rows, columns = module.weight.shape  # zeros, so that the outputs can be compared; the work is the same
-                pairs[name] = module.weight.new_zeros(rows, rank), module.weight.new_zeros(rank, columns)
+                rows, columns = (
+                    module.weight.shape
+                )  # zeros, so that the outputs can be compared; the work is the same
+                pairs[name] = (
+                    module.weight.new_zeros(rows, rank),
+                    module.weight.new_zeros(rank, columns),
+                )
 
     def weight(name: str) -> Any:
         module = tower.get_submodule(name)
@@ -194,10 +236,15 @@ def _plain(config: Any, tower: Any) -> Callable[..., Any]:
 
     def forward(ids: Any, keep: Any) -> tuple[Any, Any]:
         ids, keep = ids.to(tower.device), keep.to(tower.device)
-        x = F.embedding(ids, weight("embeddings.word_embeddings")) + weight("embeddings.token_type_embeddings")[0]
+        x = (
+            F.embedding(ids, weight("embeddings.word_embeddings"))
+            + weight("embeddings.token_type_embeddings")[0]
+        )
         x = tower.emb_ln(x)
         heads, length = config.num_attention_heads, ids.shape[1]
-        bias = torch.zeros(1, 1, 1, length, device=x.device).masked_fill(~keep[:, None, None], float("-inf"))
+        bias = torch.zeros(1, 1, 1, length, device=x.device).masked_fill(
+            ~keep[:, None, None], float("-inf")
+        )
         if tower.slopes is not None:
             bias = bias + alibi_bias(tower.slopes, length, x.device)
         else:
@@ -208,9 +255,14 @@ def _plain(config: Any, tower: Any) -> Callable[..., Any]:
             cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
         for i, layer in enumerate(tower.encoder.layers):
             at = f"encoder.layers.{i}."
-            q, k, v = linear(at + "mixer.Wqkv", x).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+            q, k, v = (
+                linear(at + "mixer.Wqkv", x).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+            )
             if tower.slopes is None:
-                q, k = (y * cos + torch.cat([-y.chunk(2, -1)[1], y.chunk(2, -1)[0]], -1) * sin for y in (q, k))
+                q, k = (
+                    y * cos + torch.cat([-y.chunk(2, -1)[1], y.chunk(2, -1)[0]], -1) * sin
+                    for y in (q, k)
+                )
             scores = q @ k.transpose(2, 3) / q.shape[-1] ** 0.5 + bias
             mixed = scores.softmax(-1).to(v.dtype) @ v
             x = layer.norm1(linear(at + "mixer.out_proj", mixed.transpose(1, 2).flatten(2)) + x)

@@ -28,14 +28,24 @@ def main() -> None:
     for version, count in images.items():
         config, tower = _tower(version, layers, args.device, dtype)
         size = config.vision.image_size
-        seen = config.vision.grid * config.vision.patch_size  # of 512 pixels at patch 14 the last 8 are not
-        pixels = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1)).to(args.device, dtype)
-        towers = {"ours": tower} | _peers(version, config, tower, whole=layers is None or version == "v1")
+        seen = (
+            config.vision.grid * config.vision.patch_size
+        )  # of 512 pixels at patch 14 the last 8 are not
+        pixels = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1)).to(
+            args.device, dtype
+        )
+        towers = {"ours": tower} | _peers(
+            version, config, tower, whole=layers is None or version == "v1"
+        )
         if args.compile:
             fixed = {name: of for name, of in towers.items() if name != "open_clip"}
-            towers |= {f"{name}, compiled": torch.compile(of, dynamic=False) for name, of in fixed.items()}
+            towers |= {
+                f"{name}, compiled": torch.compile(of, dynamic=False) for name, of in fixed.items()
+            }
         sides = {name: size if "ours" in name else seen for name in towers}
-        contenders: dict[str, Callable[[], Any]] = {name: _run(of, pixels, sides[name]) for name, of in towers.items()}
+        contenders: dict[str, Callable[[], Any]] = {
+            name: _run(of, pixels, sides[name]) for name, of in towers.items()
+        }
         with torch.inference_mode():
             found, rows = race(contenders, rounds=args.rounds, device=args.device)
         laps[version] = found
@@ -44,10 +54,15 @@ def main() -> None:
                 ours = "ours, compiled" if "compiled" in name else "ours"
                 ratios[f"{version}: {name} / {ours}"] = found[name].best / found[ours].best
             if name != "ours":
-                differences[f"{version}: {name}"] = (largest_difference(rows["ours"], rows[name]), 1e-2 if cuda else 1e-5)
+                differences[f"{version}: {name}"] = (
+                    largest_difference(rows["ours"], rows[name]),
+                    1e-2 if cuda else 1e-5,
+                )
         best = min(found[name].best for name in found if name.startswith("ours"))
         figures[f"{version}: images/s, ours at its best"] = count / best
-        figures[f"{version}: share of the matmul rate, ours at its best"] = count * _flops(config.vision) / best / rate
+        figures[f"{version}: share of the matmul rate, ours at its best"] = (
+            count * _flops(config.vision) / best / rate
+        )
     figures |= {f"matmul rate, {name}, GFLOP/s": found / 1e9 for name, found in rates.items()}
     conditions = {
         "weights": "random",
@@ -55,7 +70,9 @@ def main() -> None:
         "layers": f"v1 12, v2 {layers or 24}",
         "images a pass": images,
         "rows": "normalised",
-        "open_clip": "its wrapper around timm, with jina-clip's rotary table" if _installed("open_clip") else "not installed",
+        "open_clip": "its wrapper around timm, with jina-clip's rotary table"
+        if _installed("open_clip")
+        else "not installed",
     }
     finish(
         "vision_tower", args, conditions=conditions, laps=laps, ratios=ratios, differences=differences, figures=figures
@@ -64,7 +81,9 @@ def main() -> None:
 
 def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", type=int, help="fewer layers for v2's tower")
-    parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave the compiled towers out")
+    parser.add_argument(
+        "--no-compile", dest="compile", action="store_false", help="leave the compiled towers out"
+    )
 
 
 def _tower(version: str, layers: int | None, device: str, dtype: Any) -> tuple[Any, Any]:
@@ -108,10 +127,22 @@ def timm_eva(config: Any, tower: Any) -> Any:
         use_rot_pos_emb=True,
         ref_feat_shape=(vision.pt_hw_seq_len,) * 2 if vision.intp_freq else None,
     )
-    names = {"vision_model.": "", "mlp.w1": "mlp.fc1_g", "mlp.w2": "mlp.fc1_x", "mlp.w3": "mlp.fc2", "mlp.ffn_ln": "mlp.norm"}
-    names |= {"attn.inner_attn_ln": "attn.norm", "attn.q_bias": "attn.q_proj.bias", "attn.v_bias": "attn.v_proj.bias"}
+    names = {
+        "vision_model.": "",
+        "mlp.w1": "mlp.fc1_g",
+        "mlp.w2": "mlp.fc1_x",
+        "mlp.w3": "mlp.fc2",
+        "mlp.ffn_ln": "mlp.norm",
+    }
+    names |= {
+        "attn.inner_attn_ln": "attn.norm",
+        "attn.q_bias": "attn.q_proj.bias",
+        "attn.v_bias": "attn.v_proj.bias",
+    }
     state = {}
-    for name, tensor in official_tensors({"vision_model." + name: t for name, t in tower.state_dict().items()}, config):
+    for name, tensor in official_tensors(
+        {"vision_model." + name: t for name, t in tower.state_dict().items()}, config
+    ):
         for ours, theirs in names.items():
             name = name.replace(ours, theirs)
         state[name] = tensor
@@ -128,7 +159,9 @@ def _peers(version: str, config: Any, tower: Any, *, whole: bool) -> dict[str, A
     if version == "v1" and whole and _installed("open_clip"):
         from open_clip.timm_model import TimmModel
 
-        theirs = TimmModel("eva02_base_patch16_clip_224", embed_dim=vision.width, pool="token", proj="none")
+        theirs = TimmModel(
+            "eva02_base_patch16_clip_224", embed_dim=vision.width, pool="token", proj="none"
+        )
         theirs.trunk.load_state_dict(eva.state_dict())
         theirs.trunk.rope = eva.rope  # its own is scaled to another grid
         peers["open_clip"] = theirs.to(device, dtype).eval()
@@ -153,7 +186,9 @@ def _flops(config: Any) -> float:
     def block(tokens: int) -> int:
         return 2 * 3 * width**2 * n + 2 * rest * tokens + 4 * width * n * tokens
 
-    return float((config.layers - 1) * block(n) + block(1) + 2 * patches * 3 * config.patch_size**2 * width)
+    return float(
+        (config.layers - 1) * block(n) + block(1) + 2 * patches * 3 * config.patch_size**2 * width
+    )
 
 
 def _installed(module: str) -> bool:

@@ -21,13 +21,25 @@ OPERAND = "MODEL or folder of a record, with @DIM and :PRECISION if not the wide
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=OPERAND)],
     b: Annotated[str, typer.Argument(metavar="B", help="The same; changes are B less A.")],
-    benchmarks: Annotated[str | None, typer.Option(help="Benchmarks, e.g. scenes,flickr; all whole ones of both.")] = None,
-    subsets: Annotated[str | None, typer.Option(help="Languages, e.g. en,de; all unless given.")] = None,
-    metric: Annotated[str | None, typer.Option(help="E.g. R@10,MRR; R@1 and R@5, acc@1 or the main metric.")] = None,
+    benchmarks: Annotated[
+        str | None, typer.Option(help="Benchmarks, e.g. scenes,flickr; all whole ones of both.")
+    ] = None,
+    subsets: Annotated[
+        str | None, typer.Option(help="Languages, e.g. en,de; all unless given.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="E.g. R@10,MRR; R@1 and R@5, acc@1 or the main metric.")
+    ] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the changes and their intervals into this PNG.")] = None,
-    results: Annotated[Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")] = Path("results/runs"),
-    json: Annotated[bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the changes and their intervals into this PNG.")
+    ] = None,
+    results: Annotated[
+        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
+    ] = Path("results/runs"),
+    json: Annotated[
+        bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
+    ] = False,
 ) -> None:
     """Compare two runs of the same benchmarks, paired by query and clustered by image: B less A."""
     with reported(json=json) as log:
@@ -37,7 +49,9 @@ def compare(
         from evals.views import comparison as compare_views
 
         pairs = matched(operand(a), operand(b), results, comma_list(benchmarks))
-        changes = comparison.compare(pairs, subsets=comma_list(subsets) or (), metrics=comma_list(metric) or ())
+        changes = comparison.compare(
+            pairs, subsets=comma_list(subsets) or (), metrics=comma_list(metric) or ()
+        )
         title = compare_views.Title.of(pairs)
         written: dict[str, Path] = {}
         if markdown:
@@ -47,7 +61,10 @@ def compare(
             written["plot"] = plot
             write_atomically(plot, compare_views.forest_png(title, changes))
         if log.json:
-            log.output(compare_views.as_json(pairs, changes) | {"written": {k: str(path) for k, path in written.items()}})
+            log.output(
+                compare_views.as_json(pairs, changes)
+                | {"written": {k: str(path) for k, path in written.items()}}
+            )
             return
         compare_views.print_tables(title, changes)
         for kind, path in written.items():

@@ -77,15 +77,34 @@ class Storage(NamedTuple):
 @app.command()
 def cost(
     benchmarks: Annotated[
-        list[str] | None, typer.Argument(metavar="BENCHMARK...", help="Rows of configs/benchmarks.yaml; scenes unless given.")
+        list[str] | None,
+        typer.Argument(
+            metavar="BENCHMARK...", help="Rows of configs/benchmarks.yaml; scenes unless given."
+        ),
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="jina-clip whose tokenizer counts the texts.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")] = None,
-    subsets: Annotated[str | None, typer.Option(help="Languages to count, e.g. en,de; all unless given.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many images, by a seeded choice.")] = None,
-    allow_subset: Annotated[bool, typer.Option("--allow-subset", help="Accept data with fewer items than declared.")] = False,
-    dims: Annotated[str | None, typer.Option(help=f"Dimensions to store; {','.join(map(str, DIMS))} unless given.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")] = False,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="jina-clip whose tokenizer counts the texts."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")
+    ] = None,
+    subsets: Annotated[
+        str | None, typer.Option(help="Languages to count, e.g. en,de; all unless given.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only so many images, by a seeded choice.")
+    ] = None,
+    allow_subset: Annotated[
+        bool, typer.Option("--allow-subset", help="Accept data with fewer items than declared.")
+    ] = False,
+    dims: Annotated[
+        str | None,
+        typer.Option(help=f"Dimensions to store; {','.join(map(str, DIMS))} unless given."),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
+    ] = False,
 ) -> None:
     """Count image tiles and tokens, words and text tokens, and the bytes of a million vectors."""
     with reported(json=json) as log:
@@ -126,7 +145,10 @@ def image_costs(found: Iterable[tuple[int, int]]) -> list[ImageCost]:
 
 def _image_cost(rule: str, every: Sequence[tuple[int, int]], version: Version) -> ImageCost:
     return ImageCost(
-        rule, len(every), sum(tiles(*size, version) for size in every), sum(image_tokens(*size, version) for size in every)
+        rule,
+        len(every),
+        sum(tiles(*size, version) for size in every),
+        sum(image_tokens(*size, version) for size in every),
     )
 
 
@@ -136,14 +158,22 @@ def text_costs(parts: Mapping[str, Data], tokenizer: "Tokenizer | None") -> list
     for subset, data in parts.items():
         texts = list(dict.fromkeys(data.texts.items))
         tokens = None if tokenizer is None else _count_tokens(tokenizer, texts)
-        special = None if tokenizer is None else len(texts) * tokenizer.num_special_tokens_to_add(False)
-        costs.append(TextCost(subset, len(texts), sum(len(text.split()) for text in texts), tokens, special))
+        special = (
+            None if tokenizer is None else len(texts) * tokenizer.num_special_tokens_to_add(False)
+        )
+        costs.append(
+            TextCost(subset, len(texts), sum(len(text.split()) for text in texts), tokens, special)
+        )
     return costs
 
 
 def _count_tokens(tokenizer: "Tokenizer", texts: Sequence[str]) -> int:
     batches = (texts[start : start + BATCH] for start in range(0, len(texts), BATCH))
-    return sum(len(e.ids) for batch in batches for e in tokenizer.encode_batch_fast(batch, add_special_tokens=False))
+    return sum(
+        len(e.ids)
+        for batch in batches
+        for e in tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+    )
 
 
 def read_tokenizer(ref: ModelRef) -> "Tokenizer":
@@ -154,10 +184,14 @@ def read_tokenizer(ref: ModelRef) -> "Tokenizer":
     from tokenizers import Tokenizer
 
     if ref.encoder != "jina_clip":
-        raise ConfigError(f"--model {ref.name}: only the tokenizer of a jina-clip model can be counted with. Leave it out.")
+        raise ConfigError(
+            f"--model {ref.name}: only the tokenizer of a jina-clip model can be counted with. Leave it out."
+        )
     file = ref.folder / "tokenizer.json" if ref.folder else _from_hub(str(ref.repo), ref.revision)
     if not file.is_file():
-        raise MissingError(f"{file}: no such file. Give the folder of a checkpoint, which holds its tokenizer.")
+        raise MissingError(
+            f"{file}: no such file. Give the folder of a checkpoint, which holds its tokenizer."
+        )
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the Rust library raises bare Exception
@@ -177,7 +211,11 @@ def _from_hub(repo: str, revision: str | None) -> Path:
     except (OSError, HTTPError) as error:
         silent = error
     try:
-        return Path(hf_hub_download(repo, "tokenizer.json", revision=revision, local_files_only=silent is not None))
+        return Path(
+            hf_hub_download(
+                repo, "tokenizer.json", revision=revision, local_files_only=silent is not None
+            )
+        )
     except (OSError, HTTPError) as error:
         why = str(silent or error).strip().splitlines()[0]
         raise MissingError(

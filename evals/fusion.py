@@ -51,10 +51,15 @@ class Fused(NamedTuple):
 def fusion(
     options: dict[str, Any],
     benchmarks: Annotated[
-        list[str] | None, typer.Argument(metavar="BENCHMARK...", help="Rows with two captions an image; scenes unless given.")
+        list[str] | None,
+        typer.Argument(
+            metavar="BENCHMARK...", help="Rows with two captions an image; scenes unless given."
+        ),
     ] = None,
     model: Models = ["tiny"],  # noqa: B006 - typer copies it
-    dims: Annotated[str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")] = None,
+    dims: Annotated[
+        str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")
+    ] = None,
 ) -> None:
     """Score text-text, text-image and their merges from stored embeddings, write the record, and draw what it shows."""
     with reported(json=options["json"]) as log:
@@ -76,13 +81,24 @@ def fusion(
 def as_fusion(row: Benchmark) -> Benchmark:
     """The same data measured as documents with a text and an image, under a key of its own; ConfigError for other data."""
     if row.task != "image_text":
-        raise ConfigError(f"{row.name} has classes and no captions. Name a benchmark of captioned images.")
-    about = {"name": f"{row.name}.fusion", "title": f"{row.title}, fusion", "task": "fusion", "folder": row.folder or row.name}
+        raise ConfigError(
+            f"{row.name} has classes and no captions. Name a benchmark of captioned images."
+        )
+    about = {
+        "name": f"{row.name}.fusion",
+        "title": f"{row.title}, fusion",
+        "task": "fusion",
+        "folder": row.folder or row.name,
+    }
     return row.model_copy(update=about)
 
 
 def _measured(
-    rows: Sequence[Benchmark], refs: Sequence[ModelRef], dims: Sequence[int] | None, options: Options, log: Log
+    rows: Sequence[Benchmark],
+    refs: Sequence[ModelRef],
+    dims: Sequence[int] | None,
+    options: Options,
+    log: Log,
 ) -> Iterable[Fused]:
     for ref in refs:  # one model at a time in memory
         encoder = build_encoder(ref, options)
@@ -90,7 +106,9 @@ def _measured(
             yield _one(row, encoder, dims or (encoder.dim,), options, log)
 
 
-def _one(row: Benchmark, encoder: "Encoder", dims: Sequence[int], options: Options, log: Log) -> Fused:
+def _one(
+    row: Benchmark, encoder: "Encoder", dims: Sequence[int], options: Options, log: Log
+) -> Fused:
     from evals.analysis.modality_gap import modality_gap
     from evals.embeddings.store import Store
     from evals.tasks.fusion import roles, sides
@@ -103,7 +121,9 @@ def _one(row: Benchmark, encoder: "Encoder", dims: Sequence[int], options: Optio
     gaps, plots = {}, []
     for subset, data in parts.subsets.items():
         assert isinstance(data, ImageText)  # as_fusion saw to it
-        images, texts = (store.embed(encoder, side).rows for side in sides(data))  # evaluate has stored them all
+        images, texts = (
+            store.embed(encoder, side).rows for side in sides(data)
+        )  # evaluate has stored them all
         gaps[subset] = modality_gap(images, texts, roles(data), dim=widest)
         title = f"{row.title} · {subset} · {encoder.name} · {widest} dimensions"
         scores = [s for s in outcome.scores[subset] if s.dim == widest]
@@ -126,7 +146,9 @@ def _gains(subset: str, scores: Sequence["Scores"]) -> Iterable[Gain]:
     groups = np.unique(np.array(scores[0].group_ids), return_inverse=True)[1]
     for s in (s for s in scores if s.direction != "tt"):
         changes = paired_bootstrap(alone[s.dim], per_query(Ranks(**s.columns)), groups)
-        yield from (Gain(subset, s.dim, s.direction, name, change) for name, change in changes.items())
+        yield from (
+            Gain(subset, s.dim, s.direction, name, change) for name, change in changes.items()
+        )
 
 
 def _export(fused: Fused) -> None:

@@ -17,21 +17,43 @@ app = new_app()
 
 @app.command()
 def mistakes(
-    target: Annotated[str, typer.Argument(metavar="RECORD|MODEL", help="Folder of a record, or a model with --benchmark.")],
-    benchmark: Annotated[str | None, typer.Option(help="Of this benchmark the newest record of the model.")] = None,
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECORD|MODEL", help="Folder of a record, or a model with --benchmark."
+        ),
+    ],
+    benchmark: Annotated[
+        str | None, typer.Option(help="Of this benchmark the newest record of the model.")
+    ] = None,
     subset: Annotated[str | None, typer.Option(help="Language; the first unless given.")] = None,
-    direction: Annotated[Literal["t2i", "i2t"], typer.Option(help="Texts that look for images, or the other way.")] = "t2i",
-    dim: Annotated[int | None, typer.Option(min=1, help="Dimensions; the most that were scored unless given.")] = None,
+    direction: Annotated[
+        Literal["t2i", "i2t"], typer.Option(help="Texts that look for images, or the other way.")
+    ] = "t2i",
+    dim: Annotated[
+        int | None, typer.Option(min=1, help="Dimensions; the most that were scored unless given.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many queries.")] = 20,
-    data: Annotated[Path | None, typer.Option(help="Where the data is now, if not where the run had it.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Where the data is now, if not where the run had it.")
+    ] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
     thumbnails: Annotated[
-        bool, typer.Option("--thumbnails", help="Put small copies of the images into the page: mind their licence.")
+        bool,
+        typer.Option(
+            "--thumbnails", help="Put small copies of the images into the page: mind their licence."
+        ),
     ] = False,
-    results: Annotated[Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")] = Path("results/runs"),
-    store: Annotated[Path | None, typer.Option(envvar="EVALS_STORE", help="Where embeddings are; as in the run.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")] = False,
+    results: Annotated[
+        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
+    ] = Path("results/runs"),
+    store: Annotated[
+        Path | None, typer.Option(envvar="EVALS_STORE", help="Where embeddings are; as in the run.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
+    ] = False,
 ) -> None:
     """Show the worst queries of a run and what was preferred to their own images or texts. Nothing is encoded."""
     with reported(json=json) as log:
@@ -42,7 +64,9 @@ def mistakes(
 
         which = operand(target)
         if which.precision != FULL:
-            raise ConfigError(f"{target}: mistakes are shown of float32 only. Leave :{which.precision} out.")
+            raise ConfigError(
+                f"{target}: mistakes are shown of float32 only. Leave :{which.precision} out."
+            )
         if (which.path is None) == (benchmark is None):
             raise ConfigError("Name the folder of a record, or a model and its --benchmark.")
         if thumbnails and not html:
@@ -58,7 +82,10 @@ def mistakes(
             written["html"] = html
             write_atomically(html, mistakes_page.as_html(page, thumbnails=thumbnails).encode())
         if log.json:
-            log.output(mistakes_page.as_json(page) | {"written": {kind: str(path) for kind, path in written.items()}})
+            log.output(
+                mistakes_page.as_json(page)
+                | {"written": {kind: str(path) for kind, path in written.items()}}
+            )
             return
         mistakes_page.print_table(page)
         mistakes_page.print_paths(page, written)

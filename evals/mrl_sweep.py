@@ -23,17 +23,33 @@ app = new_app()
 @takes_options
 def sweep(
     options: dict[str, Any],
-    dims: Annotated[str | None, typer.Option(help=f"Dimensions; of {', '.join(map(str, DIMS))} those that fit.")] = None,
+    dims: Annotated[
+        str | None, typer.Option(help=f"Dimensions; of {', '.join(map(str, DIMS))} those that fit.")
+    ] = None,
     benchmarks: Annotated[
-        str | None, typer.Option(help="Rows of configs/benchmarks.yaml, mteb:TASK[/SPLIT], or suites; scenes unless given.")
+        str | None,
+        typer.Option(
+            help="Rows of configs/benchmarks.yaml, mteb:TASK[/SPLIT], or suites; scenes unless given."
+        ),
     ] = None,
     model: Models = ["tiny"],  # noqa: B006 - typer copies it
-    suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help="Row of configs/suites.yaml. Repeatable.")] = None,
-    precisions: Annotated[str, typer.Option(help=f"Of {', '.join(BITS)}; float32 is always among them.")] = "float32",
-    rescore: Annotated[
-        int | None, typer.Option(min=FEWEST, help="Score int8 and binary also with so many candidates ranked again in float32.")
+    suite: Annotated[
+        list[str] | None,
+        typer.Option("--suite", "-s", help="Row of configs/suites.yaml. Repeatable."),
     ] = None,
-    figures: Annotated[Path | None, typer.Option(help="Folder for figures (PNG); none are drawn unless given.")] = None,
+    precisions: Annotated[
+        str, typer.Option(help=f"Of {', '.join(BITS)}; float32 is always among them.")
+    ] = "float32",
+    rescore: Annotated[
+        int | None,
+        typer.Option(
+            min=FEWEST,
+            help="Score int8 and binary also with so many candidates ranked again in float32.",
+        ),
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder for figures (PNG); none are drawn unless given.")
+    ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="File for the table's numbers.")] = None,
 ) -> None:
     """Score embeddings cut to several dimensions, the full width always among them; nothing is encoded twice."""
@@ -55,11 +71,21 @@ def sweep(
         found = [point for outcome in outcomes for point in points(outcome)]
         verdicts = check_claims(outcomes)
         written = _write(found, figures, csv)
-        extra = {"sweep": [point._asdict() for point in found], "claims": as_json(verdicts), "written": list(map(str, written))}
+        extra = {
+            "sweep": [point._asdict() for point in found],
+            "claims": as_json(verdicts),
+            "written": list(map(str, written)),
+        }
         for path in written:
             log.info(f"wrote {path}")
         finish(
-            outcomes, failures, log, print_sweep, lambda done: print_claims(verdicts if done else ()), suites=suites, extra=extra
+            outcomes,
+            failures,
+            log,
+            print_sweep,
+            lambda done: print_claims(verdicts if done else ()),
+            suites=suites,
+            extra=extra,
         )
 
 

@@ -49,7 +49,9 @@ def evaluate_all(
     """
     refs = [resolve_model(name) for name in dict.fromkeys(models)]
     check(work, refs, options, precisions)
-    options.results.mkdir(parents=True, exist_ok=True)  # an OSError now, not after an hour of encoding
+    options.results.mkdir(
+        parents=True, exist_ok=True
+    )  # an OSError now, not after an hour of encoding
     outcomes: list[Result] = []
     failures: list[Failure] = []
     loaded: dict[str, Parts] = {}
@@ -64,20 +66,38 @@ def evaluate_all(
                 else:
                     if item.name not in loaded:
                         loaded[item.name] = load_parts(item, options)
-                    outcomes.append(evaluate(item, loaded[item.name], encoder, dims, options, log, precisions=precisions))
+                    outcomes.append(
+                        evaluate(
+                            item,
+                            loaded[item.name],
+                            encoder,
+                            dims,
+                            options,
+                            log,
+                            precisions=precisions,
+                        )
+                    )
             except (EvalError, OSError) as error:
                 failures.append(Failure(item.name, ref.name, as_eval_error(error)))
                 told = str(failures[-1].error)
                 alone = len(work) * len(refs) == 1
-                log.error(told if alone else f"{item.name} by {ref.name}: {told.removeprefix(f'{item.name}: ')}")
+                log.error(
+                    told
+                    if alone
+                    else f"{item.name} by {ref.name}: {told.removeprefix(f'{item.name}: ')}"
+                )
     return outcomes, failures
 
 
-def _evaluate_task(task: TaskRef, encoder: "Encoder", dims: Sequence[int], options: Options, log: Log) -> TaskOutcome:
+def _evaluate_task(
+    task: TaskRef, encoder: "Encoder", dims: Sequence[int], options: Options, log: Log
+) -> TaskOutcome:
     from evals.mteb_bridge.bridge import evaluate_task
 
     if wrong := [dim for dim in dims if not 1 <= dim <= encoder.dim]:
-        raise ConfigError(f"--dims {','.join(map(str, wrong))}: {encoder.name} has {encoder.dim} dimensions.")
+        raise ConfigError(
+            f"--dims {','.join(map(str, wrong))}: {encoder.name} has {encoder.dim} dimensions."
+        )
     if task.subsets:
         options = replace(options, subsets=",".join(task.subsets))
     name, dims = task.name.removeprefix("mteb:"), sorted(set(dims), reverse=True)
@@ -85,22 +105,37 @@ def _evaluate_task(task: TaskRef, encoder: "Encoder", dims: Sequence[int], optio
 
 
 def check(
-    work: Sequence[Benchmark | TaskRef], refs: Sequence[ModelRef], options: Options, precisions: Sequence[str] = ("float32",)
+    work: Sequence[Benchmark | TaskRef],
+    refs: Sequence[ModelRef],
+    options: Options,
+    precisions: Sequence[str] = ("float32",),
 ) -> None:
     """ConfigError for what can be seen to be wrong before anything is loaded; MissingError when mteb is needed and not there."""
     for item in work:
-        if isinstance(item, Benchmark) and (unknown := set(options.subset_names or ()) - set(item.subsets)):
-            raise ConfigError(f"{item.name} has no subset {', '.join(sorted(unknown))}. It has {', '.join(item.subsets)}.")
+        if isinstance(item, Benchmark) and (
+            unknown := set(options.subset_names or ()) - set(item.subsets)
+        ):
+            raise ConfigError(
+                f"{item.name} has no subset {', '.join(sorted(unknown))}. It has {', '.join(item.subsets)}."
+            )
     tasks = [item for item in work if isinstance(item, TaskRef)]
     _check_tasks(tasks, options)
     if tasks and tuple(precisions) != ("float32",):
-        raise ConfigError(f"{tasks[0].name} is measured in float32 only. Leave out --precisions, or name benchmarks alone.")
-    labelled = [item.name for item in work if isinstance(item, Benchmark) and item.task == "classification"]
+        raise ConfigError(
+            f"{tasks[0].name} is measured in float32 only. Leave out --precisions, or name benchmarks alone."
+        )
+    labelled = [
+        item.name for item in work if isinstance(item, Benchmark) and item.task == "classification"
+    ]
     if labelled and any("+rescore" in name for name in precisions):
-        raise ConfigError(f"{labelled[0]}: classes are few, and are not rescored. Leave --rescore out.")
+        raise ConfigError(
+            f"{labelled[0]}: classes are few, and are not rescored. Leave --rescore out."
+        )
     names = [ref.name for ref in refs]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise ConfigError(f"Two models would share the name {min(twice)} and the folder of their results. Rename one of them.")
+        raise ConfigError(
+            f"Two models would share the name {min(twice)} and the folder of their results. Rename one of them."
+        )
 
 
 def _check_tasks(tasks: Sequence[TaskRef], options: Options) -> None:
@@ -108,16 +143,27 @@ def _check_tasks(tasks: Sequence[TaskRef], options: Options) -> None:
         raise ConfigError("--instruction means nothing without a task of mteb. Leave it out.")
     if tasks and importlib.util.find_spec("mteb") is None:
         raise MissingError(f"{tasks[0].name} needs mteb. Run: pip install 'jina-clip-evals[mteb]'.")
-    for name, given in (("--limit", options.limit is not None), ("--allow-subset", options.allow_subset)):
+    for name, given in (
+        ("--limit", options.limit is not None),
+        ("--allow-subset", options.allow_subset),
+    ):
         if tasks and given:
-            raise ConfigError(f"{name} means nothing to {tasks[0].name}: tasks of mteb are measured whole. Leave it out.")
+            raise ConfigError(
+                f"{name} means nothing to {tasks[0].name}: tasks of mteb are measured whole. Leave it out."
+            )
 
 
 def build_encoder(ref: ModelRef, options: Options) -> "Encoder":
     """The encoder of a model, fingerprinted but not loaded yet."""
     from evals.encoders import build
 
-    place = {"name": ref.name, "folder": ref.folder, "repo": ref.repo, "revision": ref.revision, "spec": ref.spec}
+    place = {
+        "name": ref.name,
+        "folder": ref.folder,
+        "repo": ref.repo,
+        "revision": ref.revision,
+        "spec": ref.spec,
+    }
     return build(
         ref.encoder,
         place,
@@ -162,7 +208,9 @@ def _class_prompts(row: Benchmark) -> ClassPrompts | None:
     if row.classes is None:
         return None
     own = row.classes
-    return ClassPrompts(own.count, own.names, own.templates, own.wordnet, multilabel=row.metric == "mAP")
+    return ClassPrompts(
+        own.count, own.names, own.templates, own.wordnet, multilabel=row.metric == "mAP"
+    )
 
 
 def _folder(row: Benchmark, data: Path) -> Path:
@@ -175,7 +223,9 @@ app = new_app()
 Models = Annotated[
     list[str],
     typer.Option(
-        "--model", "-m", help="Row of configs/models.yaml, folder, Hub id, open_clip:ARCH/TAG, st:PATH, api:URL. Repeatable."
+        "--model",
+        "-m",
+        help="Row of configs/models.yaml, folder, Hub id, open_clip:ARCH/TAG, st:PATH, api:URL. Repeatable.",
     ),
 ]
 
@@ -186,26 +236,44 @@ def run(
     options: dict[str, Any],
     benchmarks: Annotated[
         list[str] | None,
-        typer.Argument(metavar="BENCHMARK...", help="Rows of configs/benchmarks.yaml, mteb:TASK[/SPLIT], or suites."),
+        typer.Argument(
+            metavar="BENCHMARK...",
+            help="Rows of configs/benchmarks.yaml, mteb:TASK[/SPLIT], or suites.",
+        ),
     ] = None,
     model: Models = [],  # noqa: B006 - typer copies it
-    suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help="Row of configs/suites.yaml. Repeatable.")] = None,
-    dims: Annotated[str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")] = None,
-    listed: Annotated[bool, typer.Option("--list", help="Show all benchmarks and suites, and leave.")] = False,
+    suite: Annotated[
+        list[str] | None,
+        typer.Option("--suite", "-s", help="Row of configs/suites.yaml. Repeatable."),
+    ] = None,
+    dims: Annotated[
+        str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")
+    ] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Show all benchmarks and suites, and leave.")
+    ] = False,
 ) -> None:
     """Evaluate models on benchmarks: encode what is missing, score it, write the record."""
     with reported(json=options["json"]) as log:
         if listed:
             from evals.views.listing import as_json, print_list
 
-            log.output(as_json(Options(**options).data)) if log.json else print_list(Options(**options).data)
+            log.output(as_json(Options(**options).data)) if log.json else print_list(
+                Options(**options).data
+            )
             return
         if not (benchmarks or suite) or not model:
-            raise ConfigError("Name one benchmark or --suite at least, and a --model. --list shows what there is.")
+            raise ConfigError(
+                "Name one benchmark or --suite at least, and a --model. --list shows what there is."
+            )
         given = Options(**options)
         work, suites = choose(benchmarks or (), suite or (), subsets=given.subsets)
         asked = dims_list(dims)
-        finish(*evaluate_all(work, model, lambda width: asked or (width,), given, log), log, suites=suites)
+        finish(
+            *evaluate_all(work, model, lambda width: asked or (width,), given, log),
+            log,
+            suites=suites,
+        )
 
 
 def finish(

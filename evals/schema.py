@@ -63,7 +63,9 @@ class Side:
 
     def __post_init__(self) -> None:
         if not len(self.items) == len(self.ids) == len(self.hashes):
-            raise ValueError(f"{len(self.items)} items, {len(self.ids)} ids and {len(self.hashes)} hashes")
+            raise ValueError(
+                f"{len(self.items)} items, {len(self.ids)} ids and {len(self.hashes)} hashes"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -106,7 +108,9 @@ class ImageText:
     texts: Side
     image_of_text: Int[np.ndarray, "texts"]
     origin: Mapping[str, str]
-    also: Int[np.ndarray, "more 2"] = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
+    also: Int[np.ndarray, "more 2"] = field(
+        default_factory=lambda: np.zeros((0, 2), dtype=np.int64)
+    )
 
     @property
     def counts(self) -> dict[str, int]:

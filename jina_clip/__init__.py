@@ -5,4 +5,14 @@ from jina_clip.model import ClipOutput, JinaCLIP
 from jina_clip.preprocess import Preprocess
 from jina_clip.presets import V1, V2
 
-__all__ = ["V1", "V2", "CheckpointError", "ClipConfig", "ClipOutput", "JinaCLIP", "Preprocess", "TextConfig", "VisionConfig"]
+__all__ = [
+    "V1",
+    "V2",
+    "CheckpointError",
+    "ClipConfig",
+    "ClipOutput",
+    "JinaCLIP",
+    "Preprocess",
+    "TextConfig",
+    "VisionConfig",
+]

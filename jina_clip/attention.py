@@ -23,7 +23,9 @@ from jina_clip.shapes import FlatQkv, FlatTokens, Heads
 
 ATTENTION = ("auto", "sdpa", "varlen", "flash_attn")
 WINDOW = 128
-BIAS_ELEMENTS = 1 << 26  # an ALiBi bias is built in blocks of queries of at most this many values (256 MiB)
+BIAS_ELEMENTS = (
+    1 << 26
+)  # an ALiBi bias is built in blocks of queries of at most this many values (256 MiB)
 Attend = Callable[[FlatQkv], FlatTokens]
 
 
@@ -34,26 +36,38 @@ class Run(NamedTuple):
     length: int
 
 
-def resolve_attention(asked: str, config: TextConfig, device: torch.device, dtype: torch.dtype) -> str:
+def resolve_attention(
+    asked: str, config: TextConfig, device: torch.device, dtype: torch.dtype
+) -> str:
     """The backend of the text tower: "sdpa", "varlen" or "flash_attn". ValueError gives the reason when `asked` cannot run here.
 
     "auto" takes the first that can run: varlen, flash_attn, sdpa. The image tower has no padding and always runs on sdpa.
     """
     if asked not in ATTENTION:
         raise ValueError(f"attention {asked!r} is not one of {', '.join(ATTENTION)}")
-    able = [name for name in ("varlen", "flash_attn") if _obstacle(name, config, device, dtype) is None]
+    able = [
+        name for name in ("varlen", "flash_attn") if _obstacle(name, config, device, dtype) is None
+    ]
     if asked == "auto":
         return [*able, "sdpa"][0]
     if asked != "sdpa" and asked not in able:
-        raise ValueError(f"attention {asked!r} cannot run: {_obstacle(asked, config, device, dtype)}")
+        raise ValueError(
+            f"attention {asked!r} cannot run: {_obstacle(asked, config, device, dtype)}"
+        )
     return asked
 
 
-def _obstacle(name: str, config: TextConfig, device: torch.device, dtype: torch.dtype) -> str | None:
+def _obstacle(
+    name: str, config: TextConfig, device: torch.device, dtype: torch.dtype
+) -> str | None:
     """Why a varlen kernel cannot run; None when it can."""
     if name == "varlen" and config.position_embedding_type == "alibi":
         return "torch's varlen attention has no ALiBi bias, which this text tower needs (flash_attn and sdpa have)"
-    if name == "varlen" and not hasattr(torch.nn.attention, "varlen") and not _installed("torch.nn.attention.varlen"):
+    if (
+        name == "varlen"
+        and not hasattr(torch.nn.attention, "varlen")
+        and not _installed("torch.nn.attention.varlen")
+    ):
         return f"torch {torch.__version__} has no torch.nn.attention.varlen; it came with 2.10"
     if name == "flash_attn" and not _installed("flash_attn"):
         return "the package flash-attn is not installed (pip install 'jina-clip-evals[flash]')"
@@ -78,8 +92,14 @@ def attend_runs(runs: Sequence[Run], slopes: Sequence[float] | None) -> Attend:
         with kernels("FLASH_ATTENTION", "EFFICIENT_ATTENTION", "MATH", device=qkv.device):
             for run in runs:
                 stop = start + run.texts * run.length
-                q, k, v = qkv[start:stop].unflatten(0, (run.texts, run.length)).permute(2, 0, 3, 1, 4)
-                out = F.scaled_dot_product_attention(q, k, v) if slopes is None else alibi_attention(q, k, v, slopes)
+                q, k, v = (
+                    qkv[start:stop].unflatten(0, (run.texts, run.length)).permute(2, 0, 3, 1, 4)
+                )
+                out = (
+                    F.scaled_dot_product_attention(q, k, v)
+                    if slopes is None
+                    else alibi_attention(q, k, v, slopes)
+                )
                 mixed.append(out.transpose(1, 2).reshape(stop - start, -1))
                 start = stop
         return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
@@ -90,7 +110,9 @@ def attend_runs(runs: Sequence[Run], slopes: Sequence[float] | None) -> Attend:
 def attend_windows(same: Bool[Tensor, "w 128 128"], slopes: Sequence[float] | None) -> Attend:
     """All windows at once; `same` tells which two places of a window belong to one text."""
     mask: Tensor = same[:, None]
-    if slopes is not None:  # texts are not torn apart, so the distance within the window is that within the text
+    if (
+        slopes is not None
+    ):  # texts are not torn apart, so the distance within the window is that within the text
         mask = alibi_bias(slopes, WINDOW, same.device).masked_fill(~mask, float("-inf"))
 
     def attend(qkv: FlatQkv) -> FlatTokens:
@@ -103,7 +125,9 @@ def attend_windows(same: Bool[Tensor, "w 128 128"], slopes: Sequence[float] | No
     return attend
 
 
-def attend_varlen(ends: Int32[Tensor, "texts_and_1"], longest: int, slopes: Sequence[float] | None, backend: str) -> Attend:
+def attend_varlen(
+    ends: Int32[Tensor, "texts_and_1"], longest: int, slopes: Sequence[float] | None, backend: str
+) -> Attend:
     """One kernel for all texts; `ends` counts the tokens before each text and in all."""
     if backend == "varlen":
         from torch.nn.attention.varlen import varlen_attn
@@ -116,11 +140,15 @@ def attend_varlen(ends: Int32[Tensor, "texts_and_1"], longest: int, slopes: Sequ
         return attend
     from flash_attn import flash_attn_varlen_func
 
-    alibi = None if slopes is None else torch.tensor(slopes, device=ends.device, dtype=torch.float32)
+    alibi = (
+        None if slopes is None else torch.tensor(slopes, device=ends.device, dtype=torch.float32)
+    )
 
     def attend_flash(qkv: FlatQkv) -> FlatTokens:
         q, k, v = qkv.unbind(1)
-        out: Tensor = flash_attn_varlen_func(q, k, v, ends, ends, longest, longest, alibi_slopes=alibi)
+        out: Tensor = flash_attn_varlen_func(
+            q, k, v, ends, ends, longest, longest, alibi_slopes=alibi
+        )
         return out.flatten(1)
 
     return attend_flash
@@ -134,7 +162,9 @@ def alibi_slopes(heads: int) -> list[float]:
     return slopes + between
 
 
-def alibi_bias(slopes: Sequence[float], length: int, device: torch.device, queries: slice = slice(None)) -> Tensor:
+def alibi_bias(
+    slopes: Sequence[float], length: int, device: torch.device, queries: slice = slice(None)
+) -> Tensor:
     """The symmetric bias -slope * |i - j| in float32, for some of the queries: [h, queries, length]."""
     positions = torch.arange(length, device=device, dtype=torch.float32)
     per_head = torch.tensor(slopes, device=device, dtype=torch.float32)[:, None, None]

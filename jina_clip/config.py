@@ -122,7 +122,9 @@ class TextConfig:
     default_lora_task: str | None = None
     default_instruction_task: str | None = None
     task_instructions: Mapping[str, str] = field(default_factory=dict)
-    kwargs: Mapping[str, Any] = field(default_factory=dict)  # hf_model_config_kwargs as read, for saving
+    kwargs: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # hf_model_config_kwargs as read, for saving
     other: Mapping[str, Any] = field(default_factory=dict)  # keys without effect here, for saving
 
     @property
@@ -181,9 +183,13 @@ class ClipConfig:
         """Read an official config.json. CheckpointError names the key that is missing or that asks for another model."""
         other = dict(config)
         if other.get("model_type") != "jina_clip":
-            raise CheckpointError(f"config.json: model_type is {other.get('model_type')!r}, not 'jina_clip'")
+            raise CheckpointError(
+                f"config.json: model_type is {other.get('model_type')!r}, not 'jina_clip'"
+            )
         if other.get("add_projections"):
-            raise CheckpointError("config.json: add_projections is true; no released jina-clip has projection layers")
+            raise CheckpointError(
+                "config.json: add_projections is true; no released jina-clip has projection layers"
+            )
         text = _text_config(_take(other, "text_config", "config.json"))
         vision = _vision_config(_take(other, "vision_config", "config.json"))
         if text.hidden_size != vision.width:
@@ -243,21 +249,39 @@ _VISION_KEYS = (
 
 def _text_config(given: object) -> TextConfig:
     other, where = _section(given, "text_config"), "text_config"
-    named = str(_take(other, "hf_model_name_or_path", where))  # a Hub id, or a local copy that ends like one
-    backbone = next((name for name in BACKBONES if named.rstrip("/").endswith(name.rpartition("/")[2])), None)
+    named = str(
+        _take(other, "hf_model_name_or_path", where)
+    )  # a Hub id, or a local copy that ends like one
+    backbone = next(
+        (name for name in BACKBONES if named.rstrip("/").endswith(name.rpartition("/")[2])), None
+    )
     if backbone is None:
-        raise CheckpointError(f"{where}.hf_model_name_or_path is {named!r}; known are {', '.join(BACKBONES)}")
+        raise CheckpointError(
+            f"{where}.hf_model_name_or_path is {named!r}; known are {', '.join(BACKBONES)}"
+        )
     kwargs = dict(other.pop("hf_model_config_kwargs", None) or {})
     sizes = {**BACKBONES[backbone], **kwargs}
     for name in kwargs.keys() - BACKBONES[backbone].keys() - _INERT_KWARGS:
         if name not in _FIXED_KWARGS:
-            raise CheckpointError(f"{where}.hf_model_config_kwargs.{name} is not known; remove it if it has no effect")
+            raise CheckpointError(
+                f"{where}.hf_model_config_kwargs.{name} is not known; remove it if it has no effect"
+            )
     _refuse_other_values(sizes, _FIXED_KWARGS, f"{where}.hf_model_config_kwargs")
-    _refuse_other_values(sizes, {k: BACKBONES[backbone][k] for k in ("position_embedding_type", "mlp_type")}, where)
+    _refuse_other_values(
+        sizes, {k: BACKBONES[backbone][k] for k in ("position_embedding_type", "mlp_type")}, where
+    )
     _refuse_other_values(other, _FIXED_TEXT, where)
-    known = {name: sizes[name] for name in BACKBONES[backbone] if name in TextConfig.__dataclass_fields__}
-    _refuse_odd_sizes(known, ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"), where)
-    known |= {name: float(known[name]) for name in ("lora_alpha", "rotary_emb_base", "layer_norm_eps") if name in known}
+    known = {
+        name: sizes[name] for name in BACKBONES[backbone] if name in TextConfig.__dataclass_fields__
+    }
+    _refuse_odd_sizes(
+        known, ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"), where
+    )
+    known |= {
+        name: float(known[name])
+        for name in ("lora_alpha", "rotary_emb_base", "layer_norm_eps")
+        if name in known
+    }
     known["lora_adaptations"] = tuple(sizes.get("lora_adaptations") or ())
     config = TextConfig(
         backbone=named,
@@ -268,11 +292,20 @@ def _text_config(given: object) -> TextConfig:
         other={name: value for name, value in other.items() if name != "embed_dim"},
     )
     if other.get("embed_dim", config.hidden_size) != config.hidden_size:
-        raise CheckpointError(f"{where}.embed_dim is {other['embed_dim']}, but the backbone is {config.hidden_size} wide")
-    if config.default_lora_task is not None and config.default_lora_task not in config.lora_adaptations:
-        raise CheckpointError(f"{where}.default_lora_task {config.default_lora_task!r} is not in {config.lora_adaptations}")
+        raise CheckpointError(
+            f"{where}.embed_dim is {other['embed_dim']}, but the backbone is {config.hidden_size} wide"
+        )
+    if (
+        config.default_lora_task is not None
+        and config.default_lora_task not in config.lora_adaptations
+    ):
+        raise CheckpointError(
+            f"{where}.default_lora_task {config.default_lora_task!r} is not in {config.lora_adaptations}"
+        )
     if config.hidden_size % config.num_attention_heads:
-        raise CheckpointError(f"{where}: {config.num_attention_heads} heads do not divide hidden_size {config.hidden_size}")
+        raise CheckpointError(
+            f"{where}: {config.num_attention_heads} heads do not divide hidden_size {config.hidden_size}"
+        )
     return config
 
 
@@ -281,15 +314,23 @@ def _vision_config(given: object) -> VisionConfig:
     other = {**_VISION_DEFAULTS, **other}
     _refuse_other_values(other, FIXED_VISION, where)
     sizes = {name: _take(other, name, where) for name in _VISION_KEYS}
-    _refuse_odd_sizes(sizes, ("width", "layers", "head_width", "image_size", "patch_size", "pt_hw_seq_len"), where)
+    _refuse_odd_sizes(
+        sizes, ("width", "layers", "head_width", "image_size", "patch_size", "pt_hw_seq_len"), where
+    )
     sizes["mlp_ratio"] = float(sizes["mlp_ratio"])
     if other.pop("embed_dim", sizes["width"]) != sizes["width"]:
-        raise CheckpointError(f"{where}.embed_dim differs from width {sizes['width']}; there is no projection to bridge them")
+        raise CheckpointError(
+            f"{where}.embed_dim differs from width {sizes['width']}; there is no projection to bridge them"
+        )
     config = VisionConfig(**sizes, other=other)
     if config.head_width % 4:
-        raise CheckpointError(f"{where}.head_width is {config.head_width}; 2-D rotary positions need a multiple of 4")
+        raise CheckpointError(
+            f"{where}.head_width is {config.head_width}; 2-D rotary positions need a multiple of 4"
+        )
     if config.width % config.head_width:
-        raise CheckpointError(f"{where}: heads of {config.head_width} do not divide width {config.width}")
+        raise CheckpointError(
+            f"{where}: heads of {config.head_width} do not divide width {config.width}"
+        )
     if not config.intp_freq and config.pt_hw_seq_len != config.grid:
         raise CheckpointError(
             f"{where}: without intp_freq the rotary table has pt_hw_seq_len={config.pt_hw_seq_len} positions a side, "
@@ -302,7 +343,9 @@ def _stored_dtype(other: dict[str, Any]) -> str:
     newer = other.pop("dtype", None)  # what transformers 4.56 and later write
     dtype = other.pop("torch_dtype", None) or newer or "float32"
     if dtype not in ("float32", "bfloat16", "float16"):
-        raise CheckpointError(f"config.json: torch_dtype is {dtype!r}, not float32, bfloat16 or float16")
+        raise CheckpointError(
+            f"config.json: torch_dtype is {dtype!r}, not float32, bfloat16 or float16"
+        )
     return str(dtype)
 
 
@@ -322,11 +365,15 @@ def _take(section: dict[str, Any], name: str, where: str) -> Any:
 def _refuse_odd_sizes(sizes: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
     for name in names:
         if type(sizes[name]) is not int or sizes[name] < 1:
-            raise CheckpointError(f"{where}.{name} is {sizes[name]!r}, not a whole number of 1 or more")
+            raise CheckpointError(
+                f"{where}.{name} is {sizes[name]!r}, not a whole number of 1 or more"
+            )
 
 
 def _refuse_other_values(given: Mapping[str, Any], fixed: Mapping[str, Any], where: str) -> None:
     for name, value in fixed.items():
         found = given.get(name, value)
         if (list(found) if isinstance(found, tuple) else found) != value:
-            raise CheckpointError(f"{where}.{name} is {found!r}; only {value!r} is a jina-clip model")
+            raise CheckpointError(
+                f"{where}.{name} is {found!r}; only {value!r} is a jina-clip model"
+            )

@@ -48,10 +48,16 @@ def swiglu_norm_kernel(x, weight, bias, out, hidden, padded, eps, BLOCK: tl.cons
     scale = 1.0 / tl.sqrt(tl.sum(centred * centred, axis=0) / hidden + eps)
     w = tl.load(weight + column, mask=inside, other=0.0).to(tl.float32)
     b = tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)
-    tl.store(out + row * padded + column, (centred * scale * w + b).to(out.dtype.element_ty), mask=column < padded)
+    tl.store(
+        out + row * padded + column,
+        (centred * scale * w + b).to(out.dtype.element_ty),
+        mask=column < padded,
+    )
 
 
-def turn(x: Float[Tensor, "*places two heads k"], cos: Table, sin: Table, *, step: int, offset: int) -> None:
+def turn(
+    x: Float[Tensor, "*places two heads k"], cos: Table, sin: Table, *, step: int, offset: int
+) -> None:
     """Rotate channel `step * i` of every head against channel `step * i + offset`, in place; tables have a row a place.
 
     `x` are the queries and keys of one joined projection: a view of its first two thirds.
@@ -59,9 +65,15 @@ def turn(x: Float[Tensor, "*places two heads k"], cos: Table, sin: Table, *, ste
     """
     *places, two, heads, k = x.shape
     rows, tables = places[-1], cos.numel() // (k // 2)
-    strides = (3 * heads * k, heads * k, k, 1) if len(places) == 1 else (rows * 3 * heads * k, 3 * heads * k, heads * k, k, 1)
+    strides = (
+        (3 * heads * k, heads * k, k, 1)
+        if len(places) == 1
+        else (rows * 3 * heads * k, 3 * heads * k, heads * k, k, 1)
+    )
     if x.stride() != strides or tables != rows or not (cos.is_contiguous() and sin.is_contiguous()):
-        raise ValueError(f"queries and keys of shape {tuple(x.shape)}, strides {x.stride()} do not fit {tables} rows of tables")
+        raise ValueError(
+            f"queries and keys of shape {tuple(x.shape)}, strides {x.stride()} do not fit {tables} rows of tables"
+        )
     grid = (x.numel() // (two * heads * k), triton.cdiv(two * heads, VECTORS))
     turn_kernel[grid](
         x, cos, sin, 3 * heads * k, tables, two * heads,
@@ -69,12 +81,22 @@ def turn(x: Float[Tensor, "*places two heads k"], cos: Table, sin: Table, *, ste
     )  # fmt: skip
 
 
-def swiglu_norm(x: Float[Tensor, "*places both"], norm: torch.nn.LayerNorm) -> Float[Tensor, "*places padded"]:
+def swiglu_norm(
+    x: Float[Tensor, "*places both"], norm: torch.nn.LayerNorm
+) -> Float[Tensor, "*places padded"]:
     """LayerNorm of silu(gate) * value, where x holds the gates and then the values, each padded to one width with zeros."""
     padded, x = x.shape[-1] // 2, x.contiguous()
     out = x.new_empty(*x.shape[:-1], padded)
     block = triton.next_power_of_2(padded)
     swiglu_norm_kernel[(out.numel() // padded,)](
-        x, norm.weight, norm.bias, out, norm.normalized_shape[0], padded, norm.eps, BLOCK=block, num_warps=8
+        x,
+        norm.weight,
+        norm.bias,
+        out,
+        norm.normalized_shape[0],
+        padded,
+        norm.eps,
+        BLOCK=block,
+        num_warps=8,
     )
     return out

@@ -18,12 +18,16 @@ from jina_clip.shapes import Table, Tokens
 
 def rope_1d(length: int, head_dim: int, base: float, device: torch.device) -> tuple[Table, Table]:
     """Cosines and sines for positions 0..length-1, a column for each pair of channels."""
-    frequencies = base ** -(torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim)
+    frequencies = base ** -(
+        torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim
+    )
     angles = torch.outer(torch.arange(length, device=device, dtype=torch.float32), frequencies)
     return angles.cos(), angles.sin()
 
 
-def rope_2d(grid: int, trained_grid: int, head_dim: int, interpolate: bool, device: torch.device) -> tuple[Table, Table]:
+def rope_2d(
+    grid: int, trained_grid: int, head_dim: int, interpolate: bool, device: torch.device
+) -> tuple[Table, Table]:
     """Cosines and sines for CLS, which is not turned, and a square of grid x grid patches, row by row.
 
     A column for each pair of channels; the first half of them turns with the row, the second with the column. With
@@ -50,7 +54,12 @@ def _has_triton() -> bool:
 
 def fusable(x: Tensor) -> bool:
     """Whether the kernels of fused.py take over: on CUDA, without gradients, outside of torch.compile, where Triton is."""
-    return x.is_cuda and not torch.is_grad_enabled() and not torch.compiler.is_compiling() and _has_triton()
+    return (
+        x.is_cuda
+        and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()
+        and _has_triton()
+    )
 
 
 def rotate_halves(x: Float[Tensor, "*places k"], cos: Table, sin: Table) -> None:
@@ -69,7 +78,9 @@ def rotate_pairs(x: Float[Tensor, "*places k"], cos: Table, sin: Table) -> None:
         from jina_clip import fused
 
         return fused.turn(x, cos, sin, step=2, offset=1)
-    if x.dtype == torch.float32 and not torch.compiler.is_compiling():  # one pass; inductor knows no complex numbers
+    if (
+        x.dtype == torch.float32 and not torch.compiler.is_compiling()
+    ):  # one pass; inductor knows no complex numbers
         torch.view_as_complex(x.unflatten(-1, (-1, 2))).mul_(torch.complex(cos, sin))
         return None
     return _turn(x, x[..., 0::2], x[..., 1::2], cos, sin)
@@ -91,7 +102,9 @@ def linear(
     x: Tokens, weight: Tensor, bias: Tensor | None, activation: Literal["none", "gelu"] = "none"
 ) -> Float[Tensor, "*places out"]:
     """`F.linear`, and exact GELU if asked. On a CPU torch takes MKL for float32; oneDNN, which its compiler takes, is faster."""
-    on_cpu = x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    on_cpu = (
+        x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    )
     if on_cpu and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")  # type: ignore[no-any-return]
     y = F.linear(x, weight, bias)

@@ -36,7 +36,9 @@ from jina_clip.weights import fetch, read_weights, write_weights
 
 log = logging.getLogger(__name__)
 ImageSource = str | Path | Image.Image
-Rows = Float[np.ndarray, "n d"] | Float[np.ndarray, " d"] | Float[Tensor, "n d"] | Float[Tensor, " d"]
+Rows = (
+    Float[np.ndarray, "n d"] | Float[np.ndarray, " d"] | Float[Tensor, "n d"] | Float[Tensor, " d"]
+)
 
 ALIGN = 64  # values: what tensor cores like the widths of matrices to be multiples of
 # Tokens a pass. On a GPU enough to keep it busy; on a CPU more is not faster and only takes memory.
@@ -73,7 +75,9 @@ class JinaCLIP(nn.Module):
         self.preprocess = preprocess or Preprocess(size=config.vision.image_size)
         self.text_model = TextTower(config.text, attention)
         self.vision_model = VisionTower(config.vision, align)
-        self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale_init_value, dtype=torch.float32))
+        self.logit_scale = nn.Parameter(
+            torch.tensor(config.logit_scale_init_value, dtype=torch.float32)
+        )
         self.compiled = False
         self._budgets: dict[str, Budget] = {}
 
@@ -105,8 +109,12 @@ class JinaCLIP(nn.Module):
         _check_fit(folder, config, tokenizer, preprocess)
         align = ALIGN if where.type == "cuda" else 1
         with torch.device("meta"):  # no memory, no random numbers: every tensor is replaced below
-            model = cls(config, tokenizer=tokenizer, preprocess=preprocess, attention=backend, align=align)
-        state = read_weights(folder / "model.safetensors", config, device=where, dtype=kind, align=align)
+            model = cls(
+                config, tokenizer=tokenizer, preprocess=preprocess, attention=backend, align=align
+            )
+        state = read_weights(
+            folder / "model.safetensors", config, device=where, dtype=kind, align=align
+        )
         model.load_state_dict(state, strict=True, assign=True)
         if compile:
             model.compile_images()
@@ -117,7 +125,9 @@ class JinaCLIP(nn.Module):
         self.vision_model.compile(dynamic=False)
         self.compiled = True
 
-    def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | str | None = None) -> Path:
+    def save_pretrained(
+        self, folder: str | Path, *, dtype: torch.dtype | str | None = None
+    ) -> Path:
         """Write the four official files; `dtype` is that of config.json unless given, and is written there."""
         if self.tokenizer is None:
             raise ValueError("the model has no tokenizer to save: pass tokenizer=... to JinaCLIP")
@@ -126,7 +136,10 @@ class JinaCLIP(nn.Module):
         stored = _torch_dtype(dtype or self.config.torch_dtype)
         write_weights(folder / "model.safetensors", self.state_dict(), self.config, dtype=stored)
         _write(folder / "tokenizer.json", self.tokenizer.to_str(pretty=False))
-        _write(folder / "preprocessor_config.json", json.dumps(self.preprocess.to_dict(), indent=2) + "\n")
+        _write(
+            folder / "preprocessor_config.json",
+            json.dumps(self.preprocess.to_dict(), indent=2) + "\n",
+        )
         config = self.config.to_dict() | {"torch_dtype": str(stored).removeprefix("torch.")}
         _write(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
         return folder
@@ -157,11 +170,17 @@ class JinaCLIP(nn.Module):
     def get_image_features(self, pixel_values: Pixels) -> Features:
         """Unnormalised float32 features of preprocessed images."""
         # batches of a job have one shape, so cuDNN plans once; it is the fastest where it runs
-        with kernels("CUDNN_ATTENTION", "FLASH_ATTENTION", "EFFICIENT_ATTENTION", "MATH", device=self.device):
+        with kernels(
+            "CUDNN_ATTENTION", "FLASH_ATTENTION", "EFFICIENT_ATTENTION", "MATH", device=self.device
+        ):
             return self.vision_model(pixel_values.to(self.device))  # type: ignore[no-any-return]
 
     def forward(
-        self, input_ids: TokenIds, pixel_values: Pixels, return_dict: bool | None = None, return_loss: bool | None = None
+        self,
+        input_ids: TokenIds,
+        pixel_values: Pixels,
+        return_dict: bool | None = None,
+        return_loss: bool | None = None,
     ) -> ClipOutput:
         """Similarities of all texts and images, scaled by exp(logit_scale); the loss is CLIP's, over matching rows.
 
@@ -198,10 +217,15 @@ class JinaCLIP(nn.Module):
         dim, batch_size = self._checked_dim(truncate_dim), _checked_batch(batch_size)
         single = isinstance(texts, str)
         sentences = [texts] if isinstance(texts, str) else texts
-        parts = [range(i, min(i + TEXTS_AHEAD, len(sentences))) for i in range(0, len(sentences), TEXTS_AHEAD)]
+        parts = [
+            range(i, min(i + TEXTS_AHEAD, len(sentences)))
+            for i in range(0, len(sentences), TEXTS_AHEAD)
+        ]
         prefix = self.instruction(task)
         tokenized = prefetch(
-            lambda part: self.tokenize([sentences[i] for i in part], prefix=prefix, max_length=max_length),
+            lambda part: self.tokenize(
+                [sentences[i] for i in part], prefix=prefix, max_length=max_length
+            ),
             parts,
             workers=1 if len(parts) > 1 else 0,
             ahead=2,
@@ -230,7 +254,9 @@ class JinaCLIP(nn.Module):
         """
         dim, batch_size = self._checked_dim(truncate_dim), _checked_batch(batch_size)
         single = isinstance(images, (str, Path, Image.Image))
-        sources: Sequence[ImageSource] = [images] if isinstance(images, (str, Path, Image.Image)) else images
+        sources: Sequence[ImageSource] = (
+            [images] if isinstance(images, (str, Path, Image.Image)) else images
+        )
         pixels = prefetch(
             lambda index: self.preprocess.pixels(read_image(sources[index]), preprocess),
             range(len(sources)),
@@ -248,14 +274,24 @@ class JinaCLIP(nn.Module):
         return tokenize(self.tokenizer, [prefix + text for text in texts], max_length)
 
     def text_rows(
-        self, ids: Sequence[Ids], *, batch_size: int | None = None, done: Callable[[int], object] = lambda n: None
+        self,
+        ids: Sequence[Ids],
+        *,
+        batch_size: int | None = None,
+        done: Callable[[int], object] = lambda n: None,
     ) -> Features:
         """Unnormalised rows of tokenized texts, in their order, on the model's device. `done(n)` hears of every n finished."""
         with self._inference():
-            return text_rows(self.text_model, ids, self.budgets["tokens"], most=batch_size, done=done)
+            return text_rows(
+                self.text_model, ids, self.budgets["tokens"], most=batch_size, done=done
+            )
 
     def image_rows(
-        self, pixels: Iterable[Bytes], *, batch_size: int | None = None, done: Callable[[int], object] = lambda n: None
+        self,
+        pixels: Iterable[Bytes],
+        *,
+        batch_size: int | None = None,
+        done: Callable[[int], object] = lambda n: None,
     ) -> Features:
         """Unnormalised rows of images as `preprocess.pixels` gives them, in their order, on the model's device."""
         budget = self.budgets["images"]
@@ -306,17 +342,25 @@ class JinaCLIP(nn.Module):
             raise ValueError(f"truncate_dim must be between 1 and {config.dim}, not {dim}")
         if dim != config.dim and dim not in config.matryoshka_dimensions:
             trained = ", ".join(map(str, config.matryoshka_dimensions)) or f"{config.dim} only"
-            warnings.warn(f"{dim} dimensions: this checkpoint was trained for {trained}", stacklevel=3)
+            warnings.warn(
+                f"{dim} dimensions: this checkpoint was trained for {trained}", stacklevel=3
+            )
         return dim
 
 
-def _check_fit(folder: Path, config: ClipConfig, tokenizer: Tokenizer, preprocess: Preprocess) -> None:
+def _check_fit(
+    folder: Path, config: ClipConfig, tokenizer: Tokenizer, preprocess: Preprocess
+) -> None:
     made, taken = preprocess.size, config.vision.image_size
     if made != taken:
-        raise CheckpointError(f"{folder}: preprocessor_config.json makes images of {made} pixels, config.json takes {taken}")
+        raise CheckpointError(
+            f"{folder}: preprocessor_config.json makes images of {made} pixels, config.json takes {taken}"
+        )
     highest, entries = max(tokenizer.get_vocab().values(), default=0), config.text.vocab_size
     if highest >= entries:
-        raise CheckpointError(f"{folder}: tokenizer.json has the id {highest}, config.json a vocabulary of {entries}")
+        raise CheckpointError(
+            f"{folder}: tokenizer.json has the id {highest}, config.json a vocabulary of {entries}"
+        )
 
 
 def _checked_batch(size: int | None) -> int | None:
@@ -336,7 +380,9 @@ def _returned(rows: Float[Tensor, "n d"], single: bool, as_tensor: bool) -> Rows
     return values if as_tensor else values.numpy()
 
 
-def _dtype(asked: torch.dtype | str | None, config: ClipConfig, device: torch.device) -> torch.dtype:
+def _dtype(
+    asked: torch.dtype | str | None, config: ClipConfig, device: torch.device
+) -> torch.dtype:
     if asked in (None, "auto"):
         return _torch_dtype(config.torch_dtype) if device.type == "cuda" else torch.float32
     return _torch_dtype(asked or "float32")

@@ -43,7 +43,9 @@ class Packed:
         means, start = [], 0
         for run in runs_of(self.lengths):
             stop = start + run.texts * run.length
-            means.append(x[start:stop].unflatten(0, (run.texts, run.length)).mean(1, dtype=torch.float32))
+            means.append(
+                x[start:stop].unflatten(0, (run.texts, run.length)).mean(1, dtype=torch.float32)
+            )
             start = stop
         return means[0] if len(means) == 1 else torch.cat(means)
 
@@ -53,7 +55,9 @@ def runs_of(lengths: Sequence[int]) -> list[Run]:
     return [Run(len(list(same)), length) for length, same in groupby(lengths)]
 
 
-def pack_runs(texts: Sequence[Ids], device: torch.device, slopes: Sequence[float] | None = None) -> Packed:
+def pack_runs(
+    texts: Sequence[Ids], device: torch.device, slopes: Sequence[float] | None = None
+) -> Packed:
     """The texts as they come; attention runs once for each run of equal lengths, so sort them.
 
     On a CPU a filler makes the places a round number, as if it were a text more: oneDNN compiles and keeps a kernel for every
@@ -61,13 +65,19 @@ def pack_runs(texts: Sequence[Ids], device: torch.device, slopes: Sequence[float
     """
     lengths = _lengths(texts)
     total = sum(lengths)
-    filler = -total % (FILLED if total >= 8 * FILLED else FILLED // 4) if device.type == "cpu" else 0
+    filler = (
+        -total % (FILLED if total >= 8 * FILLED else FILLED // 4) if device.type == "cpu" else 0
+    )
     ids, positions = _end_to_end(texts, lengths, device, filler)
     runs = runs_of(lengths)
-    return Packed(ids, positions, lengths, attend_runs([*runs, Run(1, filler)] if filler else runs, slopes))
+    return Packed(
+        ids, positions, lengths, attend_runs([*runs, Run(1, filler)] if filler else runs, slopes)
+    )
 
 
-def pack_varlen(texts: Sequence[Ids], device: torch.device, slopes: Sequence[float] | None, backend: str) -> Packed:
+def pack_varlen(
+    texts: Sequence[Ids], device: torch.device, slopes: Sequence[float] | None, backend: str
+) -> Packed:
     """The texts as they come, for one varlen kernel ("varlen" or "flash_attn")."""
     lengths = _lengths(texts)
     ids, positions = _end_to_end(texts, lengths, device)
@@ -76,7 +86,12 @@ def pack_varlen(texts: Sequence[Ids], device: torch.device, slopes: Sequence[flo
 
 
 def pack_windows(
-    windows: Sequence[Sequence[Ids]], device: torch.device, slopes: Sequence[float] | None = None, *, pad: int, rows: int = 0
+    windows: Sequence[Sequence[Ids]],
+    device: torch.device,
+    slopes: Sequence[float] | None = None,
+    *,
+    pad: int,
+    rows: int = 0,
 ) -> Packed:
     """Windows of texts that fit 128 places together; empty windows fill up to `rows`, so that the shape is always the same."""
     rows = max(rows, len(windows))
@@ -90,10 +105,16 @@ def pack_windows(
         start = 0
         for tokens in window:
             part = slice(start, start + len(tokens))
-            ids[row, part], positions[row, part], text[row, part] = tokens, np.arange(len(tokens)), len(lengths)
+            ids[row, part], positions[row, part], text[row, part] = (
+                tokens,
+                np.arange(len(tokens)),
+                len(lengths),
+            )
             lengths.append(len(tokens))
             start += len(tokens)
-    of_text = torch.from_numpy(text).to(device)  # what is left over sees itself: a row without anything to see would be NaN
+    of_text = torch.from_numpy(text).to(
+        device
+    )  # what is left over sees itself: a row without anything to see would be NaN
     places = np.flatnonzero(text >= 0)
     same = of_text[:, :, None] == of_text[:, None, :]
     flat = [torch.from_numpy(x.reshape(-1)).to(device) for x in (ids, positions, places)]
@@ -103,7 +124,9 @@ def pack_windows(
 def into_windows(lengths: Sequence[int]) -> list[list[int]]:
     """Texts of up to 128 tokens into as few windows as best-fit finds, longest first; gives their indices, window by window."""
     windows: list[list[int]] = []
-    with_room: list[list[int]] = [[] for _ in range(WINDOW + 1)]  # windows by the places left in them
+    with_room: list[list[int]] = [
+        [] for _ in range(WINDOW + 1)
+    ]  # windows by the places left in them
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         length = lengths[index]
         room = next((room for room in range(length, WINDOW + 1) if with_room[room]), None)
@@ -138,7 +161,9 @@ def _lengths(texts: Sequence[Ids]) -> list[int]:
     return lengths
 
 
-def _end_to_end(texts: Sequence[Ids], lengths: Sequence[int], device: torch.device, filler: int = 0) -> Iterator[Tensor]:
+def _end_to_end(
+    texts: Sequence[Ids], lengths: Sequence[int], device: torch.device, filler: int = 0
+) -> Iterator[Tensor]:
     rest = np.zeros(filler, dtype=np.int64)
     ids = np.concatenate([*(np.asarray(tokens, dtype=np.int64) for tokens in texts), rest])
     positions = np.concatenate([*(np.arange(length) for length in lengths), rest])

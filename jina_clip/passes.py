@@ -55,7 +55,9 @@ def passes(
             if part.stop - start == 1 or not out_of_memory(error):
                 raise
             done = None
-        if done is None:  # outside of the handler, whose traceback keeps the tensors of the pass alive
+        if (
+            done is None
+        ):  # outside of the handler, whose traceback keeps the tensors of the pass alive
             budget.halve(sum(costs[part]))
             gc.collect()
             if torch.cuda.is_available():
@@ -108,4 +110,6 @@ def text_rows(
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether this is how torch says so: its own type on a GPU, a plain RuntimeError of the allocator on a CPU."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+    return isinstance(
+        error, (MemoryError, torch.OutOfMemoryError)
+    ) or "can't allocate memory" in str(error)

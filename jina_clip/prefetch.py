@@ -19,10 +19,14 @@ from torch import Tensor
 
 T = TypeVar("T")
 R = TypeVar("R")
-WORKERS = min(8, os.cpu_count() or 1)  # a default: eight threads that decode feed most devices, and leave cores for the rest
+WORKERS = min(
+    8, os.cpu_count() or 1
+)  # a default: eight threads that decode feed most devices, and leave cores for the rest
 
 
-def prefetch(load: Callable[[T], R], items: Iterable[T], *, workers: int = WORKERS, ahead: int) -> Generator[R, None, None]:
+def prefetch(
+    load: Callable[[T], R], items: Iterable[T], *, workers: int = WORKERS, ahead: int
+) -> Generator[R, None, None]:
     """`load(item)` of each item in the order of the items, made by `workers` threads while the consumer is busy.
 
     At most `ahead` results wait or are being made, beside those that the consumer keeps, and as many items were taken: `items`
@@ -35,7 +39,9 @@ def prefetch(load: Callable[[T], R], items: Iterable[T], *, workers: int = WORKE
     fewer than 0 workers or an `ahead` below 1.
     """
     if workers < 0 or ahead < 1:
-        raise ValueError(f"prefetch takes at least 0 workers and 1 ahead, not {workers} and {ahead}")
+        raise ValueError(
+            f"prefetch takes at least 0 workers and 1 ahead, not {workers} and {ahead}"
+        )
     if workers == 0:
         return (load(item) for item in items)
     return _threaded(load, items, workers, ahead)
@@ -54,7 +60,9 @@ def batches(
     return _stacked(iter(pixels), size, pin)
 
 
-def _threaded(load: Callable[[T], R], items: Iterable[T], workers: int, ahead: int) -> Generator[R, None, None]:
+def _threaded(
+    load: Callable[[T], R], items: Iterable[T], workers: int, ahead: int
+) -> Generator[R, None, None]:
     source = iter(items)
     pending: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="prefetch")
@@ -68,7 +76,9 @@ def _threaded(load: Callable[[T], R], items: Iterable[T], workers: int, ahead: i
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _stacked(images: Iterable[UInt8[Tensor, "3 p p"]], size: int, pin: bool) -> Generator[UInt8[Tensor, "b 3 p p"], None, None]:
+def _stacked(
+    images: Iterable[UInt8[Tensor, "3 p p"]], size: int, pin: bool
+) -> Generator[UInt8[Tensor, "b 3 p p"], None, None]:
     batch, filled = None, 0
     for image in images:
         if batch is None:
@@ -76,7 +86,9 @@ def _stacked(images: Iterable[UInt8[Tensor, "3 p p"]], size: int, pin: bool) -> 
             # an event when a copy from it is queued, and hands it out again only after that copy. So it is a ring, as deep as
             # copies are in flight, and cannot be overwritten too early.
             side = image.shape[-1]
-            batch = torch.empty(size, side, side, 3, dtype=torch.uint8, device="cpu", pin_memory=pin).permute(0, 3, 1, 2)
+            batch = torch.empty(
+                size, side, side, 3, dtype=torch.uint8, device="cpu", pin_memory=pin
+            ).permute(0, 3, 1, 2)
         batch[filled] = image
         filled += 1
         if filled == size:

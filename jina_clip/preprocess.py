@@ -22,7 +22,11 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 MAX_DOWNLOAD = 64 << 20  # bytes of an image behind a URL
 PREPROCESS_MODES = ("exact", "fast")
-_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR, "random": Image.Resampling.BICUBIC}
+_FILTERS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "random": Image.Resampling.BICUBIC,
+}
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,17 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         if self.resize_mode not in ("shortest", "longest", "squash"):
-            raise CheckpointError(f"preprocessor_config.json: resize_mode {self.resize_mode!r} is not known")
+            raise CheckpointError(
+                f"preprocessor_config.json: resize_mode {self.resize_mode!r} is not known"
+            )
         if self.interpolation not in _FILTERS:
-            raise CheckpointError(f"preprocessor_config.json: interpolation {self.interpolation!r} is not known")
+            raise CheckpointError(
+                f"preprocessor_config.json: interpolation {self.interpolation!r} is not known"
+            )
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise CheckpointError(f"preprocessor_config.json: mean {self.mean} and std {self.std} must be three numbers each")
+            raise CheckpointError(
+                f"preprocessor_config.json: mean {self.mean} and std {self.std} must be three numbers each"
+            )
 
     @classmethod
     def from_file(cls, path: Path) -> "Preprocess":
@@ -57,8 +67,14 @@ class Preprocess:
             size = size[0] if len(set(size)) == 1 else None
         if not isinstance(size, int):
             raise CheckpointError(f"{path}: size must be one integer")
-        known: dict[str, Any] = {name: tuple(given.pop(name) or ()) for name in ("mean", "std") if name in given}
-        known |= {name: given.pop(name) for name in ("resize_mode", "interpolation", "fill_color") if name in given}
+        known: dict[str, Any] = {
+            name: tuple(given.pop(name) or ()) for name in ("mean", "std") if name in given
+        }
+        known |= {
+            name: given.pop(name)
+            for name in ("resize_mode", "interpolation", "fill_color")
+            if name in given
+        }
         return cls(size=size, **known, other=given)
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,7 +100,9 @@ class Preprocess:
         resize, which gives other pixels for palette and transparent images.
         """
         if mode not in PREPROCESS_MODES:
-            raise ValueError(f"preprocess mode {mode!r} is not one of {', '.join(PREPROCESS_MODES)}")
+            raise ValueError(
+                f"preprocess mode {mode!r} is not one of {', '.join(PREPROCESS_MODES)}"
+            )
         image = _rgb(image)
         size = _resized(image.size, self)
         if size == image.size:
@@ -92,7 +110,9 @@ class Preprocess:
         elif mode == "exact":
             values = np.asarray(image.resize(size, _FILTERS[self.interpolation]))
         else:
-            values = _resize_uint8(np.array(image), size, "bilinear" if self.interpolation == "bilinear" else "bicubic")
+            values = _resize_uint8(
+                np.array(image), size, "bilinear" if self.interpolation == "bilinear" else "bicubic"
+            )
         return torch.from_numpy(_centre(values, self.size, self.fill_color)).permute(2, 0, 1)
 
     def normalize(self, batch: UInt8[Tensor, "b 3 p p"]) -> Float32[Tensor, "b 3 p p"]:
@@ -101,7 +121,9 @@ class Preprocess:
         The only memory taken is that of the result, and the host waits for nothing.
         """
         values = batch.to(torch.float32, memory_format=torch.contiguous_format)
-        scale, mean, std = (_channels(of, batch.device) for of in ((255.0,) * 3, self.mean, self.std))
+        scale, mean, std = (
+            _channels(of, batch.device) for of in ((255.0,) * 3, self.mean, self.std)
+        )
         return values.div_(scale).sub_(mean).div_(std)
 
 
@@ -111,7 +133,9 @@ def _channels(values: tuple[float, float, float], device: torch.device) -> Float
     CUDA divides by a Python number as a product with its reciprocal, which is another value; a tensor copied from the host
     would make the host wait for the stream.
     """
-    return torch.stack([torch.full((1, 1), value, dtype=torch.float32, device=device) for value in values])
+    return torch.stack(
+        [torch.full((1, 1), value, dtype=torch.float32, device=device) for value in values]
+    )
 
 
 def _resized(size: tuple[int, int], how: Preprocess) -> tuple[int, int]:
@@ -127,19 +151,25 @@ def _resized(size: tuple[int, int], how: Preprocess) -> tuple[int, int]:
     return int(how.size * width / height), how.size
 
 
-def _resize_uint8(values: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], filter_name: str) -> UInt8[np.ndarray, "h2 w2 3"]:
+def _resize_uint8(
+    values: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], filter_name: str
+) -> UInt8[np.ndarray, "h2 w2 3"]:
     """Torch's antialiasing resize of uint8 pixels to `size` (width, height); its weights are Pillow's, rounded to 16 bits."""
     height, width, _ = values.shape
     # As one image of a channels-last batch: with the strides of a plain view torch allocates the result channels first and
     # packs it, a third of the time of a photo (https://github.com/pytorch/pytorch/issues/68430).
     strides = (height * width * 3, 1, width * 3, 3)
     batch = torch.from_numpy(values).as_strided((1, 3, height, width), strides)
-    resized = F.interpolate(batch, size=(size[1], size[0]), mode=filter_name, antialias=True, align_corners=False)
+    resized = F.interpolate(
+        batch, size=(size[1], size[0]), mode=filter_name, antialias=True, align_corners=False
+    )
     found: UInt8[np.ndarray, "h2 w2 3"] = resized[0].permute(1, 2, 0).numpy()
     return found
 
 
-def _centre(values: UInt8[np.ndarray, "h w 3"], size: int, fill: int) -> UInt8[np.ndarray, "size size 3"]:
+def _centre(
+    values: UInt8[np.ndarray, "h w 3"], size: int, fill: int
+) -> UInt8[np.ndarray, "size size 3"]:
     """A copy of the middle size x size pixels; a shorter side is first padded, the odd pixel right and below.
 
     In numpy, because torch's copies start a team of threads from each decoding thread.
@@ -178,7 +208,9 @@ def read_image(source: object) -> Image.Image:
     if isinstance(source, (str, Path)):
         with Image.open(source) as image:
             return _rgb(image)
-    raise ValueError(f"an image is a path, a URL, a data URI or a PIL image, not {type(source).__name__}")
+    raise ValueError(
+        f"an image is a path, a URL, a data URI or a PIL image, not {type(source).__name__}"
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -10,7 +10,12 @@ def _preset(text: dict[str, Any], vision: dict[str, Any], **top: Any) -> ClipCon
         "AutoConfig": "jinaai/jina-clip-implementation--configuration_clip.JinaCLIPConfig",
         "AutoModel": "jinaai/jina-clip-implementation--modeling_clip.JinaCLIPModel",
     }
-    common_text = {"model_type": "jina_clip_text", "pooler_type": "mean_pooler", "proj_bias": False, "proj_type": None}
+    common_text = {
+        "model_type": "jina_clip_text",
+        "pooler_type": "mean_pooler",
+        "proj_bias": False,
+        "proj_type": None,
+    }
     common_vision = {
         "model_type": "jina_clip_vision",
         "fused_layer_norm": False,
@@ -68,7 +73,9 @@ V2 = _preset(
             "lora_dropout_p": 0.0,
             "lora_main_params_trainable": False,
             "lora_rank": 4,
-            "task_instructions": {"retrieval.query": "Represent the query for retrieving evidence documents: "},
+            "task_instructions": {
+                "retrieval.query": "Represent the query for retrieving evidence documents: "
+            },
             "use_flash_attn": True,
         },
     },

@@ -44,12 +44,18 @@ class TextTower(nn.Module):
 
     def pack_windows(self, windows: Sequence[Sequence[Ids]], *, rows: int = 0) -> Packed:
         """Short texts that share windows, for `features`."""
-        return pack_windows(windows, self.device, self.slopes, pad=self.config.pad_token_id, rows=rows)
+        return pack_windows(
+            windows, self.device, self.slopes, pad=self.config.pad_token_id, rows=rows
+        )
 
     @property
     def window(self) -> int:
         """Texts of up to so many tokens go into windows: fixed shapes pay on CUDA, and there only without an ALiBi kernel."""
-        return WINDOW if self.device.type == "cuda" and (self.slopes is None or self.attention == "sdpa") else 0
+        return (
+            WINDOW
+            if self.device.type == "cuda" and (self.slopes is None or self.attention == "sdpa")
+            else 0
+        )
 
     @property
     def device(self) -> torch.device:
@@ -77,7 +83,9 @@ class Embeddings(nn.Module):
 def _embedding(entries: int, width: int) -> nn.Embedding:
     """BERT's initialisation. None on the meta device: torch would import its compiler for it, which takes seconds."""
     weight = torch.empty(entries, width)
-    return nn.Embedding(entries, width, _weight=weight if weight.is_meta else nn.init.normal_(weight, std=0.02))
+    return nn.Embedding(
+        entries, width, _weight=weight if weight.is_meta else nn.init.normal_(weight, std=0.02)
+    )
 
 
 class Encoder(nn.Module):
@@ -93,7 +101,10 @@ class Encoder(nn.Module):
         if config.position_embedding_type == "rotary":
             head_width = config.hidden_size // config.num_attention_heads
             tables = rope_1d(max(packed.lengths), head_width, config.rotary_emb_base, x.device)
-            rotary = (tables[0][packed.positions, None, None], tables[1][packed.positions, None, None])
+            rotary = (
+                tables[0][packed.positions, None, None],
+                tables[1][packed.positions, None, None],
+            )
         for layer in self.layers:
             x = layer(x, packed.attend, rotary)
         return x
@@ -110,7 +121,9 @@ class Block(nn.Module):
         self.mlp = GluMlp(width, hidden) if config.mlp_type == "glu" else Mlp(width, hidden)
         self.norm2 = nn.LayerNorm(width, eps=eps)
 
-    def forward(self, x: FlatTokens, attend: Attend, rotary: tuple[Table, Table] | None) -> FlatTokens:
+    def forward(
+        self, x: FlatTokens, attend: Attend, rotary: tuple[Table, Table] | None
+    ) -> FlatTokens:
         x = self.norm1(self.mixer(x, attend, rotary) + x)
         return self.norm2(self.mlp(x) + x)  # type: ignore[no-any-return]
 
@@ -124,7 +137,9 @@ class Attention(nn.Module):
         self.Wqkv = Linear(config.hidden_size, 3 * config.hidden_size)
         self.out_proj = Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, x: FlatTokens, attend: Attend, rotary: tuple[Table, Table] | None) -> FlatTokens:
+    def forward(
+        self, x: FlatTokens, attend: Attend, rotary: tuple[Table, Table] | None
+    ) -> FlatTokens:
         qkv = self.Wqkv(x).unflatten(-1, (3, self.heads, -1))
         if rotary is not None:
             rotate_halves(qkv[:, :2], *rotary)

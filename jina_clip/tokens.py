@@ -28,10 +28,16 @@ def read_tokenizer(path: Path) -> Tokenizer:
 
 def instruction(text: TextConfig, task: str | None) -> str:
     """What `task` puts before a text; ValueError names the known tasks."""
-    known = {name: text.task_instructions[name] for name in text.lora_adaptations if name in text.task_instructions}
+    known = {
+        name: text.task_instructions[name]
+        for name in text.lora_adaptations
+        if name in text.task_instructions
+    }
     if not known:
         if task is not None:
-            warnings.warn(f"this model has no instructions; task={task!r} changes nothing", stacklevel=4)
+            warnings.warn(
+                f"this model has no instructions; task={task!r} changes nothing", stacklevel=4
+            )
         return ""
     task = task or text.default_instruction_task
     if task is None:
@@ -47,7 +53,9 @@ def tokenize(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[Id
     The tokenizer is left without truncation, as it was. ValueError when max_length leaves no room for text.
     """
     if max_length <= tokenizer.num_special_tokens_to_add(False):
-        raise ValueError(f"max_length {max_length} leaves no room for text beside the special tokens")
+        raise ValueError(
+            f"max_length {max_length} leaves no room for text beside the special tokens"
+        )
     with _TRUNCATING:  # a setting of the tokenizer, not of the call
         tokenizer.enable_truncation(max_length)
         try:
@@ -59,7 +67,9 @@ def tokenize(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[Id
 def count_longer(tokenizer: Tokenizer, texts: list[str], max_length: int) -> int:
     """How many texts have more than max_length tokens, special ones included: those that `tokenize` would cut."""
     with _TRUNCATING:
-        return sum(len(encoding.ids) > max_length for encoding in tokenizer.encode_batch_fast(texts))
+        return sum(
+            len(encoding.ids) > max_length for encoding in tokenizer.encode_batch_fast(texts)
+        )
 
 
 def token_batch(ids: Sequence[Ids], pad: int, device: torch.device) -> TokenIds:

@@ -31,9 +31,17 @@ class VisionTower(nn.Module):
         """Refuses another size than the config's with ValueError: positions are learned for that grid."""
         size = self.config.image_size
         if pixel_values.shape[-2:] != (size, size):
-            raise ValueError(f"pixel_values are {tuple(pixel_values.shape[-2:])}; this model takes {(size, size)}")
+            raise ValueError(
+                f"pixel_values are {tuple(pixel_values.shape[-2:])}; this model takes {(size, size)}"
+            )
         config = self.config
-        cos, sin = rope_2d(config.grid, config.pt_hw_seq_len, config.head_width, config.intp_freq, pixel_values.device)
+        cos, sin = rope_2d(
+            config.grid,
+            config.pt_hw_seq_len,
+            config.head_width,
+            config.intp_freq,
+            pixel_values.device,
+        )
         rotary = cos[:, None, None], sin[:, None, None]
         x = self.patch_embed(pixel_values)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
@@ -55,13 +63,20 @@ class PatchEmbed(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.config = config
-        self.proj = nn.Conv2d(3, config.width, kernel_size=config.patch_size, stride=config.patch_size)
+        self.proj = nn.Conv2d(
+            3, config.width, kernel_size=config.patch_size, stride=config.patch_size
+        )
 
     def forward(self, pixel_values: Pixels) -> ImageTokens:
         """The convolution as one matmul: its windows do not overlap."""
         grid, patch = self.config.grid, self.config.patch_size
         seen = pixel_values[:, :, : grid * patch, : grid * patch].to(self.proj.weight.dtype)
-        patches = seen.unflatten(3, (grid, patch)).unflatten(2, (grid, patch)).permute(0, 2, 4, 1, 3, 5).flatten(3)
+        patches = (
+            seen.unflatten(3, (grid, patch))
+            .unflatten(2, (grid, patch))
+            .permute(0, 2, 4, 1, 3, 5)
+            .flatten(3)
+        )
         return linear(patches.flatten(1, 2), self.proj.weight.flatten(1), self.proj.bias)
 
 

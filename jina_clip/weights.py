@@ -21,7 +21,10 @@ FILES = ("config.json", "model.safetensors", "tokenizer.json", "preprocessor_con
 # Tables that some exports carry although they are computed; everything else left over is refused.
 _COMPUTED = re.compile(r"(rope\.freqs_(cos|sin)|inv_freq|alibi_slopes|linear_biases|position_ids)$")
 # Layers of the image tower that are one in ours: the same input, so one matmul.
-_JOINED = {".attn.qkv.": (".attn.q_proj.", ".attn.k_proj.", ".attn.v_proj."), ".mlp.w12.": (".mlp.w1.", ".mlp.w2.")}
+_JOINED = {
+    ".attn.qkv.": (".attn.q_proj.", ".attn.k_proj.", ".attn.v_proj."),
+    ".mlp.w12.": (".mlp.w1.", ".mlp.w2."),
+}
 PROBE_SECONDS = 6
 _SHOWN = 8  # culprits named in one message
 
@@ -36,11 +39,15 @@ def fetch(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
     if not folder.is_dir():
         repo = str(path_or_hub_id)
         if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", repo):
-            raise FileNotFoundError(f"{repo} is neither a folder nor a Hub id such as jinaai/jina-clip-v2")
+            raise FileNotFoundError(
+                f"{repo} is neither a folder nor a Hub id such as jinaai/jina-clip-v2"
+            )
         folder = _snapshot(repo, revision)
     for name in FILES:
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name} is missing; a checkpoint folder holds {', '.join(FILES)}")
+            raise FileNotFoundError(
+                f"{folder / name} is missing; a checkpoint folder holds {', '.join(FILES)}"
+            )
     return folder
 
 
@@ -54,10 +61,19 @@ def _snapshot(repo: str, revision: str | None) -> Path:
     except (OSError, HTTPError) as error:
         silent = error
     try:
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(FILES), local_files_only=silent is not None))
+        return Path(
+            snapshot_download(
+                repo,
+                revision=revision,
+                allow_patterns=list(FILES),
+                local_files_only=silent is not None,
+            )
+        )
     except (OSError, HTTPError) as error:
         why = str(silent or error).strip().splitlines()[0]
-        raise FileNotFoundError(f"{repo} is not in the Hub's cache and cannot be fetched: {why}") from error
+        raise FileNotFoundError(
+            f"{repo} is not in the Hub's cache and cannot be fetched: {why}"
+        ) from error
 
 
 def expected_shapes(config: ClipConfig) -> dict[str, tuple[int, ...]]:
@@ -66,7 +82,9 @@ def expected_shapes(config: ClipConfig) -> dict[str, tuple[int, ...]]:
 
     with torch.device("meta"):
         model = JinaCLIP(config)
-    return {name: tuple(tensor.shape) for name, tensor in official_tensors(model.state_dict(), config)}
+    return {
+        name: tuple(tensor.shape) for name, tensor in official_tensors(model.state_dict(), config)
+    }
 
 
 def parameter_count(config: ClipConfig) -> int:
@@ -93,7 +111,9 @@ def read_weights(
         raise CheckpointError(f"{path}: not a whole safetensors file: {error}") from error
 
 
-def official_tensors(state: Mapping[str, Tensor], config: ClipConfig) -> Iterator[tuple[str, Tensor]]:
+def official_tensors(
+    state: Mapping[str, Tensor], config: ClipConfig
+) -> Iterator[tuple[str, Tensor]]:
     """Our state dict under the official names. What was LoRA is in the weights already, so the pairs written are zero."""
     for name, tensor in state.items():
         if not name.startswith("text_model."):
@@ -104,18 +124,30 @@ def official_tensors(state: Mapping[str, Tensor], config: ClipConfig) -> Iterato
             yield official, tensor
             continue
         base = official.removesuffix(".weight") + ".parametrizations.weight"
-        adapters, rank, (rows, columns) = len(config.text.lora_adaptations), config.text.lora_rank, tensor.shape
-        a, b = ((rows, rank), (rank, columns)) if ".embeddings." in name else ((rank, columns), (rows, rank))
+        adapters, rank, (rows, columns) = (
+            len(config.text.lora_adaptations),
+            config.text.lora_rank,
+            tensor.shape,
+        )
+        a, b = (
+            ((rows, rank), (rank, columns))
+            if ".embeddings." in name
+            else ((rank, columns), (rows, rank))
+        )
         yield base + ".original", tensor
         yield base + ".0.lora_A", tensor.new_zeros(adapters, *a)
         yield base + ".0.lora_B", tensor.new_zeros(adapters, *b)
 
 
-def write_weights(path: Path, state: Mapping[str, Tensor], config: ClipConfig, *, dtype: torch.dtype) -> None:
+def write_weights(
+    path: Path, state: Mapping[str, Tensor], config: ClipConfig, *, dtype: torch.dtype
+) -> None:
     """Write an official model.safetensors, whole or not at all."""
     tensors = {
         # a copy: pieces of one of our tensors share its memory, which the format does not allow
-        name: tensor.detach().to("cpu", torch.float32 if name == "logit_scale" else dtype, copy=True).contiguous()
+        name: tensor.detach()
+        .to("cpu", torch.float32 if name == "logit_scale" else dtype, copy=True)
+        .contiguous()
         for name, tensor in official_tensors(state, config)
     }
     part = path.with_name(path.name + ".part")
@@ -138,7 +170,9 @@ def _joined(tensors: Iterator[tuple[str, Tensor]], align: int) -> Iterator[tuple
     """The inverse: official layers of the image tower joined and padded; everything else as it is."""
     waiting: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors:
-        joined = next((ours for ours, parts in _JOINED.items() if any(part in name for part in parts)), None)
+        joined = next(
+            (ours for ours, parts in _JOINED.items() if any(part in name for part in parts)), None
+        )
         if joined is None:
             pad = -tensor.shape[-1] % align if name.endswith(".mlp.w3.weight") else 0
             yield name, F.pad(tensor, (0, pad)) if pad else tensor
@@ -148,10 +182,15 @@ def _joined(tensors: Iterator[tuple[str, Tensor]], align: int) -> Iterator[tuple
         pad = -len(tensor) % align if ".mlp." in joined else 0
         pieces[part] = F.pad(tensor, (0,) * (2 * tensor.ndim - 1) + (pad,)) if pad else tensor
         if len(pieces) == len(_JOINED[joined]):
-            yield name.replace(part, joined), torch.cat([pieces.pop(part) for part in _JOINED[joined]])
+            yield (
+                name.replace(part, joined),
+                torch.cat([pieces.pop(part) for part in _JOINED[joined]]),
+            )
 
 
-def _merged(read: Callable[[str], Tensor], names: list[str], config: ClipConfig) -> Iterator[tuple[str, Tensor]]:
+def _merged(
+    read: Callable[[str], Tensor], names: list[str], config: ClipConfig
+) -> Iterator[tuple[str, Tensor]]:
     for name in names:
         if _COMPUTED.search(name) or ".lora_" in name:
             continue
@@ -176,10 +215,17 @@ def _prefix(config: ClipConfig) -> str:
 
 def _adapted(name: str, config: ClipConfig) -> bool:
     """LoRA sits on every Linear and Embedding of the text tower: all weights that are matrices."""
-    return bool(config.text.lora_adaptations) and name.endswith(".weight") and "norm" not in name and "emb_ln" not in name
+    return (
+        bool(config.text.lora_adaptations)
+        and name.endswith(".weight")
+        and "norm" not in name
+        and "emb_ln" not in name
+    )
 
 
-def _refuse_misfit(path: Path, found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:
+def _refuse_misfit(
+    path: Path, found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]
+) -> None:
     missing = [name for name in expected if name not in found]
     left_over = [name for name in found if name not in expected and not _COMPUTED.search(name)]
     misshapen = [
@@ -189,7 +235,11 @@ def _refuse_misfit(path: Path, found: dict[str, tuple[int, ...]], expected: dict
     ]
     problems = [
         f"{what}: {'; '.join(names[:_SHOWN])}{f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''}"
-        for what, names in (("missing", missing), ("not known", left_over), ("misshapen", misshapen))
+        for what, names in (
+            ("missing", missing),
+            ("not known", left_over),
+            ("misshapen", misshapen),
+        )
         if names
     ]
     if problems:

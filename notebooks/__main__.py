@@ -23,7 +23,12 @@ def main(names: Sequence[str], folder: Path = HERE) -> None:
         notebook = jupytext.read(source)
         for place, cell in enumerate(notebook.cells):
             cell.id = f"cell-{place}"  # the same in every run
-        NotebookClient(notebook, timeout=300, record_timing=False, resources={"metadata": {"path": str(folder)}}).execute()
+        NotebookClient(
+            notebook,
+            timeout=300,
+            record_timing=False,
+            resources={"metadata": {"path": str(folder)}},
+        ).execute()
         del notebook.metadata["language_info"]  # the version of this machine's Python
         for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
             if "image/png" in output.get("data", {}):
@@ -35,7 +40,9 @@ def main(names: Sequence[str], folder: Path = HERE) -> None:
 def small(png: str) -> str:
     """A PNG in base64 with a palette of 256 colours: half the size or less, for figures of few colours."""
     out = io.BytesIO()
-    Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").quantize(256).save(out, "png", optimize=True)
+    Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").quantize(256).save(
+        out, "png", optimize=True
+    )
     return base64.b64encode(out.getvalue()).decode()
 
 

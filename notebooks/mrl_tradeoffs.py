@@ -57,7 +57,10 @@ metric = points[0].metric
 found = [point for point in points if point.metric == metric]
 frame = pd.DataFrame(found)
 print(f"{metric}, {frame.subsets[0]}")
-(100 * frame.pivot_table(index=["direction", "dim"], columns="precision", values="value", sort=False)).round(1)
+(
+    100
+    * frame.pivot_table(index=["direction", "dim"], columns="precision", values="value", sort=False)
+).round(1)
 
 # %%
 score_by_dimension(found)
@@ -83,8 +86,16 @@ score_by_bytes(found)
 # The smallest vectors of the front that keep a given share of the full width's score:
 
 # %%
-fronts = [pareto([point for point in found if point.direction == direction]) for direction in frame.direction.unique()]
+fronts = [
+    pareto([point for point in found if point.direction == direction])
+    for direction in frame.direction.unique()
+]
 front = pd.DataFrame(point for some in fronts for point in some)
-smallest = [front[front.kept >= keeps].groupby("direction").head(1).assign(keeps=keeps) for keeps in (0.9, 0.95, 0.99)]
+smallest = [
+    front[front.kept >= keeps].groupby("direction").head(1).assign(keeps=keeps)
+    for keeps in (0.9, 0.95, 0.99)
+]
 columns = ["direction", "keeps", "precision", "dim", "bytes", "kept", "value"]
-pd.concat(smallest)[columns].sort_values(["direction", "keeps"], ascending=[False, True], ignore_index=True).round(3)
+pd.concat(smallest)[columns].sort_values(
+    ["direction", "keeps"], ascending=[False, True], ignore_index=True
+).round(3)

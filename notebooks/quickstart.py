@@ -43,7 +43,10 @@ RESULTS = Path(os.environ.get("EVALS_RESULTS", "results/runs"))
 BENCHMARK, SWEEP, MODEL = "scenes", "scenes.partial", "tiny"
 
 run = newest_run(RESULTS, BENCHMARK, MODEL)
-pd.DataFrame([(*key, path) for key, path in newest(RESULTS).items()], columns=["benchmark", "model", "newest record"])
+pd.DataFrame(
+    [(*key, path) for key, path in newest(RESULTS).items()],
+    columns=["benchmark", "model", "newest record"],
+)
 
 # %% [markdown]
 # ## Where everything lies
@@ -53,7 +56,9 @@ pd.DataFrame([(*key, path) for key, path in newest(RESULTS).items()], columns=["
 
 # %%
 files = [(path, path.stat().st_size) for path in sorted(run.path.iterdir())]
-pd.DataFrame([*files, (run.manifest["config"]["store"], None)], columns=["path", "bytes"]).astype({"bytes": "Int64"})
+pd.DataFrame([*files, (run.manifest["config"]["store"], None)], columns=["path", "bytes"]).astype(
+    {"bytes": "Int64"}
+)
 
 # %%
 manifest = run.manifest
@@ -80,7 +85,9 @@ pd.Series(
 metrics = pd.DataFrame(map(vars, run.metrics)).astype({"k": "Int64"})
 widest = metrics[(metrics.dim == metrics.dim.max()) & (metrics.precision == "float32")]
 recall = widest[widest.metric == "R"]
-(100 * recall.pivot_table(index="subset", columns=["direction", "k"], values="value", sort=False)).round(1)
+(
+    100 * recall.pivot_table(index="subset", columns=["direction", "k"], values="value", sort=False)
+).round(1)
 
 # %% [markdown]
 # R@1 with its 95% interval, from a bootstrap over images. Languages share their images, so intervals that overlap do not mean
@@ -92,10 +99,19 @@ for offset, marker, direction in ((-0.12, "o", "t2i"), (0.12, "s", "i2t")):
     shown = recall[(recall.k == 1) & (recall.direction == direction)]
     error = 100 * abs(shown[["ci_low", "ci_high"]].sub(shown.value, axis=0).T.to_numpy(float))
     axes.errorbar(
-        [place + offset for place in range(len(shown))], 100 * shown.value, error, fmt=marker, capsize=3, label=direction
+        [place + offset for place in range(len(shown))],
+        100 * shown.value,
+        error,
+        fmt=marker,
+        capsize=3,
+        label=direction,
     )
 axes.set_xticks(range(len(shown)), shown.subset)
-axes.set(title=f"{manifest['config']['row']['title']} by {MODEL}: R@1 by language", ylabel="R@1 (%), 95% interval", ylim=(0, 100))
+axes.set(
+    title=f"{manifest['config']['row']['title']} by {MODEL}: R@1 by language",
+    ylabel="R@1 (%), 95% interval",
+    ylim=(0, 100),
+)
 axes.legend(loc="lower right", ncols=2, frameon=False)
 axes.grid(axis="y", alpha=0.25)
 
@@ -109,13 +125,21 @@ axes.grid(axis="y", alpha=0.25)
 first = widest.subset.iloc[0]
 table = table_of(run, Cell(first, "t2i", int(widest.dim.iloc[0]), "float32"))
 queries = table.to_pandas().assign(rank=expected_rank(ranks_of(table)))
-queries.nlargest(8, "rank")[["subset", "query_id", "group_id", "rank", "score"]].reset_index(drop=True)
+queries.nlargest(8, "rank")[["subset", "query_id", "group_id", "rank", "score"]].reset_index(
+    drop=True
+)
 
 # %%
 figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
 ordered = queries["rank"].sort_values()
-axes.plot(ordered, [100 * (place + 1) / len(ordered) for place in range(len(ordered))], drawstyle="steps-post")
-axes.set(xscale="log", ylim=(0, 103), xlabel="rank k (log scale)", ylabel="queries at k or better (%)")
+axes.plot(
+    ordered,
+    [100 * (place + 1) / len(ordered) for place in range(len(ordered))],
+    drawstyle="steps-post",
+)
+axes.set(
+    xscale="log", ylim=(0, 103), xlabel="rank k (log scale)", ylabel="queries at k or better (%)"
+)
 axes.xaxis.set_major_formatter("{x:,.0f}")
 axes.set_title(f"{first} t2i: {len(ordered):,} queries by {MODEL}", fontsize=10)
 axes.grid(alpha=0.25)
@@ -134,4 +158,19 @@ Image(data=forest_png(Title.of(pairs), changes), width=760)
 
 # %%
 told = pd.DataFrame(as_json(pairs, changes)["changes"])
-told[["subset", "direction", "metric", "a", "b", "difference", "ci_low", "ci_high", "p", "p_holm", "wins", "losses"]].round(4)
+told[
+    [
+        "subset",
+        "direction",
+        "metric",
+        "a",
+        "b",
+        "difference",
+        "ci_low",
+        "ci_high",
+        "p",
+        "p_holm",
+        "wins",
+        "losses",
+    ]
+].round(4)

@@ -42,7 +42,9 @@ from evals.report.verdicts import judge
 os.chdir(ROOT)  # paths are those of the repository
 pd.set_option("display.max_colwidth", None)
 RESULTS = Path(os.environ.get("EVALS_RESULTS", "results/runs"))
-STAND_IN: dict[str, str] = {}  # {"jina-clip-v2": "my-checkpoint"} takes another model's records for a published one's
+STAND_IN: dict[
+    str, str
+] = {}  # {"jina-clip-v2": "my-checkpoint"} takes another model's records for a published one's
 records = Records(RESULTS)
 judged = {name: judge(table(name), records, STAND_IN) for name in table_names()}
 print(f"{len(records)} records in {RESULTS}")
@@ -53,7 +55,9 @@ print(f"{len(records)} records in {RESULTS}")
 # How many cells of each table got each verdict.
 
 # %%
-coverage = pd.DataFrame({name: {"table": one.table.row.title, **one.counts} for name, one in judged.items()}).T
+coverage = pd.DataFrame(
+    {name: {"table": one.table.row.title, **one.counts} for name, one in judged.items()}
+).T
 coverage.loc["all"] = ["", *coverage.iloc[:, 1:].sum()]
 coverage
 
@@ -92,8 +96,17 @@ cells = cells.astype({"measured": float, "low": float, "high": float})
 figure, axes = plt.subplots(figsize=(8.6, 0.6 + 0.27 * len(cells)), layout="constrained")
 places = range(len(cells))
 axes.hlines(places, cells.low, cells.high, color="C0", linewidth=1.5)
-axes.plot(cells.measured, places, "o", color="C0", markersize=5, label=f"measured ({cells.measured.count()} of {len(cells)})")
-axes.plot(cells.published, places, "o", color="0.2", markersize=9, fillstyle="none", label="published")
+axes.plot(
+    cells.measured,
+    places,
+    "o",
+    color="C0",
+    markersize=5,
+    label=f"measured ({cells.measured.count()} of {len(cells)})",
+)
+axes.plot(
+    cells.published, places, "o", color="0.2", markersize=9, fillstyle="none", label="published"
+)
 axes.set_yticks(places, cells.place, fontsize=8)
 axes.set_ylim(len(cells) - 0.5, -0.5)
 axes.set_xlabel("Recall@5 (%)")

@@ -43,8 +43,15 @@ def row_of(item: Any, width: int = WIDTH) -> list[float]:
 
 def good(request: Request, width: int | None = None) -> Reply:
     width = width or request.get("dimensions", WIDTH)
-    data = [{"index": i, "embedding": row_of(item, width)} for i, item in enumerate(request["input"])]
-    return Reply(200, json.dumps({"data": data, "model": request["model"], "usage": {"total_tokens": 7 * len(data)}}))
+    data = [
+        {"index": i, "embedding": row_of(item, width)} for i, item in enumerate(request["input"])
+    ]
+    return Reply(
+        200,
+        json.dumps(
+            {"data": data, "model": request["model"], "usage": {"total_tokens": 7 * len(data)}}
+        ),
+    )
 
 
 def changed(change: Callable[[dict[str, Any]], Any]) -> Answer:
@@ -86,7 +93,10 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.send_response(reply.status)
-        for name, value in {"Content-Length": str(len(reply.body.encode())), **reply.headers}.items():
+        for name, value in {
+            "Content-Length": str(len(reply.body.encode())),
+            **reply.headers,
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(reply.body.encode())
@@ -128,7 +138,12 @@ def file(width: int, height: int, colour: int = 0, kind: str = "PNG") -> bytes:
 
 def image_side(files: list[bytes]) -> Side:
     names = [f"{i}.png" for i in range(len(files))]
-    return Side("image", Images(names, files.__getitem__), names, [hashlib.sha256(data).hexdigest() for data in files])
+    return Side(
+        "image",
+        Images(names, files.__getitem__),
+        names,
+        [hashlib.sha256(data).hexdigest() for data in files],
+    )
 
 
 def items_side(items: list[Any]) -> Side:

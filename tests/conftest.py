@@ -15,13 +15,23 @@ from tests.ranking import small_blocks  # noqa: F401 - a fixture of several file
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the development data is not on this machine")
+needs_shared = pytest.mark.skipif(
+    not SHARED.is_dir(), reason="the development data is not on this machine"
+)
 
 
-def official_config(version: str, text: dict[str, Any], vision: dict[str, Any], **top: Any) -> dict[str, Any]:
+def official_config(
+    version: str, text: dict[str, Any], vision: dict[str, Any], **top: Any
+) -> dict[str, Any]:
     """A config.json in the official layout for a small model of v1's or v2's kind."""
-    backbone = {"v1": "jinaai/jina-bert-flash-implementation", "v2": "jinaai/jina-embeddings-v3"}[version]
-    lora = {"lora_adaptations": ["retrieval.query"], "lora_alpha": 4, "lora_rank": 4} if version == "v2" else {}
+    backbone = {"v1": "jinaai/jina-bert-flash-implementation", "v2": "jinaai/jina-embeddings-v3"}[
+        version
+    ]
+    lora = (
+        {"lora_adaptations": ["retrieval.query"], "lora_alpha": 4, "lora_rank": 4}
+        if version == "v2"
+        else {}
+    )
     instruction = {"retrieval.query": "Represent the query for retrieving evidence documents: "}
     return {
         "model_type": "jina_clip",
@@ -29,7 +39,11 @@ def official_config(version: str, text: dict[str, Any], vision: dict[str, Any], 
         "text_config": {
             "embed_dim": text["hidden_size"],
             "hf_model_name_or_path": backbone,
-            "hf_model_config_kwargs": {**lora, **({"task_instructions": instruction} if lora else {}), **text},
+            "hf_model_config_kwargs": {
+                **lora,
+                **({"task_instructions": instruction} if lora else {}),
+                **text,
+            },
             "default_lora_task": "retrieval.query" if lora else None,
             "pooler_type": "mean_pooler",
             "proj_type": None,
@@ -53,7 +67,9 @@ def golden_config(version: str) -> dict[str, Any]:
     return official_config(version, sizes["text"], sizes["vision"])
 
 
-def word_tokenizer(words: str = "a the cat dog sits runs on under red blue", *, pad: int = 1) -> Tokenizer:
+def word_tokenizer(
+    words: str = "a the cat dog sits runs on under red blue", *, pad: int = 1
+) -> Tokenizer:
     """A tokenizer with a word list, XLM-R's special ids and its template."""
     special = ["<s>", "<pad>", "</s>", "<unk>"] if pad == 1 else ["<pad>", "<unk>", "<s>", "</s>"]
     vocab = {token: i for i, token in enumerate([*special, *words.split()])}
@@ -65,16 +81,33 @@ def word_tokenizer(words: str = "a the cat dog sits runs on under red blue", *, 
     return tokenizer
 
 
-SMALL_TEXT = {"vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
-SMALL_VISION = {"width": 32, "head_width": 16, "layers": 2, "image_size": 32, "patch_size": 8, "pt_hw_seq_len": 4}
+SMALL_TEXT = {
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+}
+SMALL_VISION = {
+    "width": 32,
+    "head_width": 16,
+    "layers": 2,
+    "image_size": 32,
+    "patch_size": 8,
+    "pt_hw_seq_len": 4,
+}
 
 
 def small_model(version: str = "v2", seed: int = 0) -> JinaCLIP:
     """A random model of 32 dimensions with a word tokenizer."""
     torch.manual_seed(seed)
     dims = {"matryoshka_dimensions": [8, 16, 32]} if version == "v2" else {}
-    config = official_config(version, SMALL_TEXT, {**SMALL_VISION, "intp_freq": version == "v2"}, **dims)
-    return JinaCLIP(ClipConfig.from_dict(config), tokenizer=word_tokenizer(pad=1 if version == "v2" else 0)).eval()
+    config = official_config(
+        version, SMALL_TEXT, {**SMALL_VISION, "intp_freq": version == "v2"}, **dims
+    )
+    return JinaCLIP(
+        ClipConfig.from_dict(config), tokenizer=word_tokenizer(pad=1 if version == "v2" else 0)
+    ).eval()
 
 
 @pytest.fixture(scope="session")

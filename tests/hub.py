@@ -52,19 +52,35 @@ class Hub:
             name = path.partition(f"/resolve/{self.head}/")[2]
             data, status = self.files.get(name, b""), 200 if name in self.files else 404
             digest = sha256(data).hexdigest()
-            headers = {"X-Repo-Commit": self.head, "ETag": f'"{digest}"', "X-Linked-Etag": f'"{digest}"'}
-            headers |= {"X-Linked-Size": str(len(data))} if status == 200 else {"X-Error-Code": "EntryNotFound"}
+            headers = {
+                "X-Repo-Commit": self.head,
+                "ETag": f'"{digest}"',
+                "X-Linked-Etag": f'"{digest}"',
+            }
+            headers |= (
+                {"X-Linked-Size": str(len(data))}
+                if status == 200
+                else {"X-Error-Code": "EntryNotFound"}
+            )
         elif self.busy:
             status, self.busy = 503, self.busy - 1
         elif "/tree/" in path:
             status = 200
-            listing = [{"type": "file", "path": name, "size": len(d), "oid": "0" * 40} for name, d in self.files.items()]
+            listing = [
+                {"type": "file", "path": name, "size": len(d), "oid": "0" * 40}
+                for name, d in self.files.items()
+            ]
             data = json.dumps(listing).encode()
         else:
             known = "/revision/" not in path or path.endswith((f"/{self.head}", "/main"))
-            data, status = json.dumps({"id": "org/set", "sha": self.head}).encode(), 200 if known else 404
+            data, status = (
+                json.dumps({"id": "org/set", "sha": self.head}).encode(),
+                200 if known else 404,
+            )
         size = len(data)
-        if start := int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0]):
+        if start := int(
+            request.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0]
+        ):
             data, status = data[start:], 206
             headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
         request.send_response(status)
@@ -92,6 +108,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def use(monkeypatch: pytest.MonkeyPatch, url: str, cache: Path) -> None:
     close_session()
     monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(
+        constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}"
+    )
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

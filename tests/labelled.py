@@ -10,7 +10,13 @@ from evals.config.catalog import Benchmark, Classes
 from evals.schema import ClassPrompts, LabeledImages, Source
 from tests.test_data_webdataset import put, shard
 
-COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "dark grey": (60, 60, 60), "sand": (220, 200, 90)}
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 200, 30),
+    "blue": (30, 30, 220),
+    "dark grey": (60, 60, 60),
+    "sand": (220, 200, 90),
+}
 NAMES = list(COLOURS)
 TEMPLATES = ["a photo of a {c}.", "{c}", "the colour {c}, seen from afar"]
 PROMPTS = ClassPrompts(len(NAMES))
@@ -19,7 +25,9 @@ PROMPTS = ClassPrompts(len(NAMES))
 def picture(label: int, n: int, kind: str = "PNG") -> bytes:
     """A noisy picture in the colour of its class."""
     rng = np.random.default_rng([label, n])
-    pixels = np.clip(np.array(list(COLOURS.values())[label]) + rng.integers(-90, 90, (20, 24, 3)), 0, 255).astype(np.uint8)
+    pixels = np.clip(
+        np.array(list(COLOURS.values())[label]) + rng.integers(-90, 90, (20, 24, 3)), 0, 255
+    ).astype(np.uint8)
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, kind)
     return out.getvalue()
@@ -44,7 +52,15 @@ def npy(row: np.ndarray) -> bytes:
     return out.getvalue()
 
 
-def webdataset(root: Path, *, multilabel: bool = False, split: str = "test", n: int = 48, seed: int = 0, **more: bytes) -> Path:
+def webdataset(
+    root: Path,
+    *,
+    multilabel: bool = False,
+    split: str = "test",
+    n: int = 48,
+    seed: int = 0,
+    **more: bytes,
+) -> Path:
     """Two shards with names and templates of their own."""
     several, halves = truths(n), (range(n // 2), range(n // 2, n))
     files: dict[str, bytes] = {
@@ -57,12 +73,16 @@ def webdataset(root: Path, *, multilabel: bool = False, split: str = "test", n: 
         members: dict[str, bytes | str] = {}
         for i in half:
             members[f"s{i:07d}__png"] = picture(labels(n)[i], seed + i)
-            members[f"s{i:07d}__npy" if multilabel else f"s{i:07d}__cls"] = npy(several[i]) if multilabel else str(labels(n)[i])
+            members[f"s{i:07d}__npy" if multilabel else f"s{i:07d}__cls"] = (
+                npy(several[i]) if multilabel else str(labels(n)[i])
+            )
         files[f"{split}/{number}.tar"] = shard(**members)
     return put(root, files | {name.replace("__", "."): data for name, data in more.items()})
 
 
-def class_folders(root: Path, names: list[str], *, split: str | None = None, n: int = 30, seed: int = 0) -> Path:
+def class_folders(
+    root: Path, names: list[str], *, split: str | None = None, n: int = 30, seed: int = 0
+) -> Path:
     """A folder of PNG files for each class."""
     for i, label in enumerate(labels(n)):
         folder = (root / split if split else root) / names[label]
@@ -71,7 +91,9 @@ def class_folders(root: Path, names: list[str], *, split: str | None = None, n: 
     return root
 
 
-def source(root: Path | None, prompts: ClassPrompts = PROMPTS, split: str = "test", **more: str) -> Source:
+def source(
+    root: Path | None, prompts: ClassPrompts = PROMPTS, split: str = "test", **more: str
+) -> Source:
     return Source(("en",), split, folder=root, prompts=prompts, **more)
 
 

@@ -16,11 +16,23 @@ QUERY = {"subset": ["en"], "direction": ["t2i"], "dim": [8], "precision": ["floa
 
 
 def write_record(
-    root: Path, benchmark: str, model: str, values: dict[Place, float], *, width: int = 1024, partial: dict | None = None, **how
+    root: Path,
+    benchmark: str,
+    model: str,
+    values: dict[Place, float],
+    *,
+    width: int = 1024,
+    partial: dict | None = None,
+    **how,
 ) -> Path:
     """A record that holds a line for each place; `how` replaces fields of every line."""
     lines = [_line(place, value, width, how) for place, value in values.items()]
-    manifest = {"benchmark": benchmark, "model": model, "encoder": {"dim": width}, "partial": partial}
+    manifest = {
+        "benchmark": benchmark,
+        "model": model,
+        "encoder": {"dim": width},
+        "partial": partial,
+    }
     return write_run(root, manifest=manifest, metrics=lines, queries=QUERY)
 
 
@@ -49,7 +61,10 @@ def write_languages(root: Path, name: str, direction: str) -> None:
     """A record of the per-language Recall@5 of a table without a layout."""
     values: Values = {}
     for number in published()[name]:
-        if (number.direction, number.metric) == (direction, "recall@5") and number.language != "avg":
+        if (number.direction, number.metric) == (
+            direction,
+            "recall@5",
+        ) and number.language != "avg":
             row = {"crossmodal3600": "xm3600-first", "multilingual_mscoco": "xtd"}[number.benchmark]
             place = Place(row, None, number.language, direction, "R@5", None)
             _keep(values, place, number.model, number.value)

@@ -55,7 +55,9 @@ def hard_case() -> tuple[Rows, Rows, np.ndarray]:
     """Duplicates, near-duplicates, binary codes, zero rows: 60 images, 3 captions each."""
     rng = np.random.default_rng(5)
     images, image_of_text = random_rows(60, 33, 2), rng.permutation(np.repeat(np.arange(60), 3))
-    texts = truncate(images[image_of_text] + 0.4 * rng.standard_normal((180, 33)).astype(np.float32), 33)
+    texts = truncate(
+        images[image_of_text] + 0.4 * rng.standard_normal((180, 33)).astype(np.float32), 33
+    )
     images[10:20] = images[10]
     images[20:30] = images[21] * np.float32(1 + 2.0**-23)
     images[30:45] = truncate(np.sign(images[30:45]), 33)
@@ -65,6 +67,10 @@ def hard_case() -> tuple[Rows, Rows, np.ndarray]:
     return images, texts, image_of_text
 
 
-def both_ways(images: Rows, texts: Rows, image_of_text: np.ndarray, chunk: int = 1024) -> tuple[Ranks, Ranks]:
+def both_ways(
+    images: Rows, texts: Rows, image_of_text: np.ndarray, chunk: int = 1024
+) -> tuple[Ranks, Ranks]:
     t2i = ranks(texts, images, Relevant.one_of(image_of_text), chunk=chunk)
-    return t2i, ranks(images, texts, Relevant.one_of(image_of_text).inverse(len(images)), chunk=chunk)
+    return t2i, ranks(
+        images, texts, Relevant.one_of(image_of_text).inverse(len(images)), chunk=chunk
+    )

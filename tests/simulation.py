@@ -30,7 +30,9 @@ class Rates(NamedTuple):
     found: float  # fell, with a true drop
 
 
-def hits(seed: int, noise: float, drop: float, images: int = IMAGES) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def hits(
+    seed: int, noise: float, drop: float, images: int = IMAGES
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The hits of two runs and the image of each query; half of all queries are hits of the first run."""
     rng = np.random.default_rng(seed)
     image = np.repeat(np.arange(images), CAPTIONS)
@@ -44,20 +46,28 @@ def hits(seed: int, noise: float, drop: float, images: int = IMAGES) -> tuple[np
     return (margin > 0).astype(np.float64), (other > 0).astype(np.float64), image
 
 
-def comparison(seed: int, noise: float, drop: float, *, images: int = IMAGES, resamples: int = 2000) -> Difference:
+def comparison(
+    seed: int, noise: float, drop: float, *, images: int = IMAGES, resamples: int = 2000
+) -> Difference:
     """One simulated comparison."""
     a, b, image = hits(seed, noise, drop, images)
     return paired_bootstrap({"R@1": a}, {"R@1": b}, image, resamples=resamples)["R@1"]
 
 
-def rates(noise: float, drop: float, comparisons: int, *, images: int = IMAGES, resamples: int = 2000) -> Rates:
+def rates(
+    noise: float, drop: float, comparisons: int, *, images: int = IMAGES, resamples: int = 2000
+) -> Rates:
     """The rates at one noise, from as many comparisons without a drop as with one."""
     size = {"images": images, "resamples": resamples}
     same = [comparison(seed, noise, 0.0, **size) for seed in range(comparisons)]
     worse = [comparison(2**32 + seed, noise, drop, **size) for seed in range(comparisons)]
     return Rates(
         changed=float(np.mean([found.wins + found.losses for found in same])) / (images * CAPTIONS),
-        covered=float(np.mean([_covers(found, 0.0) for found in same] + [_covers(found, -drop) for found in worse])),
+        covered=float(
+            np.mean(
+                [_covers(found, 0.0) for found in same] + [_covers(found, -drop) for found in worse]
+            )
+        ),
         below_5=float(np.mean([found.p is not None and found.p < 0.05 for found in same])),
         false_alarms=float(np.mean([fell(found) for found in same])),
         found=float(np.mean([fell(found) for found in worse])),
@@ -69,13 +79,20 @@ def _covers(found: Difference, truth: float) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--comparisons", type=int, default=2000, help="of each kind")
     count = parser.parse_args().comparisons
-    print(f"{count:,} comparisons each, {IMAGES:,} images x {CAPTIONS} captions, a drop of 0.5 points")  # noqa: T201
-    print("| hits that change | covered | p < 0.05 | false alarms | found |\n|--:|--:|--:|--:|--:|")  # noqa: T201
+    print(
+        f"{count:,} comparisons each, {IMAGES:,} images x {CAPTIONS} captions, a drop of 0.5 points"
+    )
+    print("| hits that change | covered | p < 0.05 | false alarms | found |\n|--:|--:|--:|--:|--:|")
     for noise in NOISES:
-        print(f"| {' | '.join(f'{100 * rate:.1f}%' for rate in rates(noise, 0.005, count))} |", flush=True)  # noqa: T201
+        print(
+            f"| {' | '.join(f'{100 * rate:.1f}%' for rate in rates(noise, 0.005, count))} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -36,14 +36,24 @@ def write(
     manifest: Mapping[str, Any] | None = None,
 ) -> Path:
     """A record of ranks written on a day of January 2026; a higher `skill` finds more images."""
-    lines, columns = [], {name: [] for name in "subset direction dim precision query_id group_id".split()}
+    lines, columns = (
+        [],
+        {name: [] for name in "subset direction dim precision query_id group_id".split()},
+    )
     ranks: dict[str, list[np.ndarray]] = {name: [] for name in "better tied tied_relevant".split()}
     for n, language in enumerate(languages):
         for dim in dims:
             for precision in precisions:
                 for direction in ("t2i", "i2t"):
-                    found, ids, groups = _ranks(direction, seed=100 * n + day, skill=skill * dim**0.5)
-                    cell = {"subset": language, "direction": direction, "dim": dim, "precision": precision}
+                    found, ids, groups = _ranks(
+                        direction, seed=100 * n + day, skill=skill * dim**0.5
+                    )
+                    cell = {
+                        "subset": language,
+                        "direction": direction,
+                        "dim": dim,
+                        "precision": precision,
+                    }
                     lines += _lines(cell, found, groups)
                     for name, value in cell.items():
                         columns[name] += [value] * len(ids)
@@ -56,7 +66,9 @@ def write(
     return _write(
         root,
         day,
-        _manifest(benchmark, model, languages) | {"config": {"dims": list(dims)}} | dict(manifest or {}),
+        _manifest(benchmark, model, languages)
+        | {"config": {"dims": list(dims)}}
+        | dict(manifest or {}),
         lines,
         queries,
     )
@@ -71,21 +83,30 @@ def write_task(root: Path, model: str, day: int, benchmark: str = "mteb:Toy") ->
     queries = {name: [value] * 12 for name, value in cell.items()} | {"value": values}
     queries |= {name: [f"q{i}" for i in range(12)] for name in ("query_id", "group_id")}
     told = {"query_metric": "ndcg_at_10", "lengths": {"texts": 62, "truncated": 3}}
-    manifest = {"benchmark": benchmark, "model": model, "data": {"default": {"content": "0"}}, "mteb": told}
+    manifest = {
+        "benchmark": benchmark,
+        "model": model,
+        "data": {"default": {"content": "0"}},
+        "mteb": told,
+    }
     return _write(root, day, manifest, [line], queries, columns=QUERY_MTEB)
 
 
 def example(root: Path) -> Path:
     """What the tests of the site read: 11 whole records, one in part, one broken, one incomplete."""
     for day in (2, 5, 9):
-        write(root, "alpha", day, skill=0.8 + day / 20, manifest={"packages": {"torch": f"2.{day}.0"}})
+        write(
+            root, "alpha", day, skill=0.8 + day / 20, manifest={"packages": {"torch": f"2.{day}.0"}}
+        )
     write(root, "beta", 10, skill=3.0, precisions=("float32", "int8", "binary"))
     for day, name in enumerate(HOSTILE, 11):
         write(root, name, day, benchmark="hostile", languages=("en", SCRIPT))
     write(root, "alpha", 15, benchmark="single", languages=("en",), dims=(64,))
     write_task(root, "alpha", 16)
     write_task(root, PIPE, 17, benchmark=f"mteb:{FORMULA}")
-    write(root, "alpha", 18, benchmark="multi.partial", manifest={"partial": {"limit": 5, "seed": 0}})
+    write(
+        root, "alpha", 18, benchmark="multi.partial", manifest={"partial": {"limit": 5, "seed": 0}}
+    )
     broken = write(root, "gamma", 19, benchmark="single", languages=("en",))
     (broken / "metrics.jsonl").write_text("{}\n")
     (root / "single" / "gamma" / "20260120T000000Z-00000000").mkdir()
@@ -131,7 +152,11 @@ def _manifest(benchmark: str, model: str, languages: Sequence[str]) -> dict[str,
         "packages": {"torch": "2.9.0"},
         "source": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
         "host": {"python": "3.11.7"},
-        "encoder": {"name": model, "dim": 64, "fingerprint": {"device": "cpu", "weights": "a" * 64}},
+        "encoder": {
+            "name": model,
+            "dim": 64,
+            "fingerprint": {"device": "cpu", "weights": "a" * 64},
+        },
         "data": {language: {"content": "0" * 64} for language in languages},
         "seconds": {"encode": 1.5, "score": 0.25},
         "zero_rows": 0,
@@ -141,7 +166,14 @@ def _manifest(benchmark: str, model: str, languages: Sequence[str]) -> dict[str,
     }
 
 
-def _write(root: Path, day: int, manifest: Mapping[str, Any], lines: list[MetricLine], queries: Any, **more: Any) -> Path:
+def _write(
+    root: Path,
+    day: int,
+    manifest: Mapping[str, Any],
+    lines: list[MetricLine],
+    queries: Any,
+    **more: Any,
+) -> Path:
     with patch("evals.records.record.datetime") as clock:
         clock.now.return_value = datetime(2026, 1, day, 12, 30, tzinfo=UTC)
         return write_run(root, manifest=manifest, metrics=lines, queries=queries, **more)

@@ -12,18 +12,29 @@ import pytest
 from benchmarks.harness import Lap, finish, largest_difference, peak_memory, race
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem not in ("__init__", "harness"))
+SCRIPTS = sorted(
+    path.stem
+    for path in (ROOT / "benchmarks").glob("*.py")
+    if path.stem not in ("__init__", "harness")
+)
 TOYS = {
     "crossmodal": (["--small", "--languages", "1"], []),
     "sweep": (["--small", "--rounds", "1"], []),
-    "multilingual": (["--small", "--images", "12", "--languages", "2", "--width", "80", "--rounds", "2"], ["clip_benchmark"]),
+    "multilingual": (
+        ["--small", "--images", "12", "--languages", "2", "--width", "80", "--rounds", "2"],
+        ["clip_benchmark"],
+    ),
     "startup": (["--only", "tiny", "--small", "--rounds", "1"], ["transformers"]),
 }
 
 
 def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", *arguments], capture_output=True, text=True, cwd=ROOT, timeout=300
+        [sys.executable, "-m", f"benchmarks.{name}", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=300,
     )
 
 
@@ -47,7 +58,11 @@ def test_at_toy_size_a_benchmark_agrees_with_its_peer(name, tmp_path):
     assert {"machine", "packages", "date", "conditions", "ratios", "differences"} <= result.keys()
     assert result["ratios"]
     assert result["differences"]
-    assert all(lap["seconds"] and min(lap["seconds"]) > 0 for case in result["cases"].values() for lap in case.values())
+    assert all(
+        lap["seconds"] and min(lap["seconds"]) > 0
+        for case in result["cases"].values()
+        for lap in case.values()
+    )
 
 
 def strict(path: Path) -> dict:
@@ -59,7 +74,9 @@ def strict(path: Path) -> dict:
 
 def test_contenders_take_turns_after_an_uncounted_round():
     calls = []
-    laps, outputs = race({"a": lambda: calls.append("a") or 1, "b": lambda: calls.append("b") or 2}, rounds=2)
+    laps, outputs = race(
+        {"a": lambda: calls.append("a") or 1, "b": lambda: calls.append("b") or 2}, rounds=2
+    )
     assert calls == ["a", "b"] * 3
     assert {name: len(lap.seconds) for name, lap in laps.items()} == {"a": 2, "b": 2}
     assert outputs == {"a": 1, "b": 2}
@@ -69,7 +86,9 @@ def test_the_fastest_round_counts():
     assert Lap([3.0, 1.0, 2.0], 0.0).best == 1.0
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc"
+)
 def test_peak_memory_sees_what_was_freed_again():
     assert 90 <= peak_memory(lambda: len(b"\1" * 100_000_000)) <= 120
 
@@ -83,7 +102,14 @@ def finished(tmp_path):
         args = argparse.Namespace(json=out, device="cpu", small=True)
         laps = {"case": {"ours": Lap([1.0], float("nan")), "peer": Lap([2.0], 5.0)}}
         try:
-            finish("toy", args, conditions={}, laps=laps, ratios={"x": 2.0}, differences={"rows": (found, allowed)})
+            finish(
+                "toy",
+                args,
+                conditions={},
+                laps=laps,
+                ratios={"x": 2.0},
+                differences={"rows": (found, allowed)},
+            )
         except SystemExit as exit:
             assert isinstance(exit.code, str)  # printed, and the status is 1
             assert not strict(out)["agree"]
@@ -93,7 +119,9 @@ def finished(tmp_path):
     return call
 
 
-@pytest.mark.parametrize(("found", "allowed"), [(0.2, 0.1), (float("nan"), 1.0), (float("inf"), 1.0)])
+@pytest.mark.parametrize(
+    ("found", "allowed"), [(0.2, 0.1), (float("nan"), 1.0), (float("inf"), 1.0)]
+)
 def test_outputs_that_differ_fail_and_are_written_down(finished, found, allowed):
     with pytest.raises(SystemExit, match="differ"):
         finished(found, allowed)

@@ -55,7 +55,12 @@ def test_the_shipped_benchmarks_are_valid_and_their_loaders_exist() -> None:
         1000,
     )
     flickr, flickr8k = rows["flickr"], rows["flickr8k"]
-    assert (flickr.images, flickr.texts, flickr8k.images, flickr8k.texts) == (1000, 5000, 1000, 5000)
+    assert (flickr.images, flickr.texts, flickr8k.images, flickr8k.texts) == (
+        1000,
+        5000,
+        1000,
+        5000,
+    )
     assert flickr.hub and flickr.hub.revision == "e819702b287bfbe084e129a61f308a802b7c108e"
     assert flickr8k.hub and flickr8k.hub.repo == "jxie/flickr8k" and flickr8k.hub.revision is None
 
@@ -64,7 +69,11 @@ def test_the_shipped_models_are_valid_and_pinned() -> None:
     assert list(models())[:3] == ["tiny", "jina-clip-v1", "jina-clip-v2"]
     assert resolve_model("tiny") == ModelRef("tiny", "jina_clip", catalog.ROOT / "configs/tiny")
     v2 = resolve_model("jina-clip-v2")
-    assert (v2.folder, v2.repo, v2.revision) == (None, "jinaai/jina-clip-v2", "344d954da76eb8ad47a7aaff42d012e30c15b8fe")
+    assert (v2.folder, v2.repo, v2.revision) == (
+        None,
+        "jinaai/jina-clip-v2",
+        "344d954da76eb8ad47a7aaff42d012e30c15b8fe",
+    )
 
 
 def test_a_row_is_read_and_frozen(tmp_path: Path) -> None:
@@ -77,7 +86,10 @@ def test_a_row_is_read_and_frozen(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"subsets": "[en, no, fi]"}, r"`subsets.1` is False, which is how YAML reads a bare no.*quotes, as in \"no\""),
+        (
+            {"subsets": "[en, no, fi]"},
+            r"`subsets.1` is False, which is how YAML reads a bare no.*quotes, as in \"no\"",
+        ),
         ({"subsets": "[en, on]"}, r"`subsets.1` is True, .*bare yes, on or true"),
         ({"split": "no"}, "`split` is False"),
         ({"split": "2014"}, "`split` must be a string and is 2014; put it in quotes"),
@@ -85,7 +97,10 @@ def test_a_row_is_read_and_frozen(tmp_path: Path) -> None:
             {"spilt": "test"},
             "unknown key `spilt`; the keys allowed are title, task, data, subsets, split, images, texts, texts_of",
         ),
-        ({"hub": "{repo: a/b, revision: null, rev: x}"}, "unknown key `hub.rev`; the keys allowed are repo, revision"),
+        (
+            {"hub": "{repo: a/b, revision: null, rev: x}"},
+            "unknown key `hub.rev`; the keys allowed are repo, revision",
+        ),
         ({"images": None}, "the key `images` is missing"),
         ({"images": '"2"'}, "`images` is '2': input should be a valid integer"),
         ({"images": "2.0"}, "`images` is 2.0"),
@@ -97,13 +112,18 @@ def test_a_row_is_read_and_frozen(tmp_path: Path) -> None:
         ({"subsets": '"en"'}, "`subsets` is 'en'"),
         ({"subsets": '["en", "en"]'}, "a subset is listed twice"),
         ({"subsets": '["../x"]'}, "`subsets.0` is '../x'"),
-        ({"hub": "{repo: a/b, revision: main}"}, "`hub.revision` must be a full commit of 40 hex digits and is 'main'"),
+        (
+            {"hub": "{repo: a/b, revision: main}"},
+            "`hub.revision` must be a full commit of 40 hex digits and is 'main'",
+        ),
         ({"hub": "{repo: flickr, revision: null}"}, "`hub.repo` is 'flickr'"),
         ({"hub": "{repo: a/b}"}, "the key `hub.revision` is missing"),
         ({"name": '"other"'}, "without the key `name`"),
     ],
 )
-def test_a_wrong_field_is_named_with_file_and_row(tmp_path: Path, fields: dict[str, str | None], says: str) -> None:
+def test_a_wrong_field_is_named_with_file_and_row(
+    tmp_path: Path, fields: dict[str, str | None], says: str
+) -> None:
     with pytest.raises(ConfigError, match=rf"rows\.yaml, row toy: .*{says}"):
         benchmarks(toy(tmp_path, **fields))
 
@@ -138,7 +158,8 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_benchmark_gets_the_nearest_names(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"No benchmark 'flikr'. Did you mean flickr or xflickr or flickr8k\? The rows are: scenes, flickr"
+        ConfigError,
+        match=r"No benchmark 'flikr'. Did you mean flickr or xflickr or flickr8k\? The rows are: scenes, flickr",
     ):
         benchmark("flikr")
     with pytest.raises(ConfigError, match=r"No benchmark 'zzz'. The rows are: toy"):
@@ -147,7 +168,12 @@ def test_an_unknown_benchmark_gets_the_nearest_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    ["", "path: a\n  repo: a/b\n  revision: " + "a" * 40, "repo: a/b", "path: a\n  revision: " + "a" * 40],
+    [
+        "",
+        "path: a\n  repo: a/b\n  revision: " + "a" * 40,
+        "repo: a/b",
+        "path: a\n  revision: " + "a" * 40,
+    ],
 )
 def test_a_model_row_has_one_place(tmp_path: Path, fields: str) -> None:
     with pytest.raises(ConfigError, match="row m: needs either `path`, or `repo` with `revision`"):
@@ -160,11 +186,15 @@ def test_a_model_path_stays_below_the_root(tmp_path: Path, path: str) -> None:
         models(write(tmp_path, f"m: {{encoder: jina_clip, path: {path}}}\n"))
 
 
-def test_a_model_is_a_row_then_a_folder_then_a_hub_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_a_row_then_a_folder_then_a_hub_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = write(tmp_path, "org: {encoder: jina_clip, path: a/b}\n")
     monkeypatch.chdir(tmp_path)
     assert resolve_model("org/m", rows) == ModelRef("org--m", "jina_clip", None, "org/m")
-    assert resolve_model("org/m@v1.0", rows) == ModelRef("org--m@v1.0", "jina_clip", None, "org/m", "v1.0")
+    assert resolve_model("org/m@v1.0", rows) == ModelRef(
+        "org--m@v1.0", "jina_clip", None, "org/m", "v1.0"
+    )
     (tmp_path / "org" / "m").mkdir(parents=True)
     assert resolve_model("org/m", rows) == ModelRef("m", "jina_clip", Path("org/m"))
     assert resolve_model(str(tmp_path / "org"), rows).name == "org"
@@ -181,5 +211,12 @@ def test_evals_configs_names_another_folder(tmp_path: Path) -> None:
     toy(tmp_path).rename(tmp_path / "benchmarks.yaml")
     program = "from evals.config.catalog import benchmarks; print(list(benchmarks()))"
     env = {"EVALS_CONFIGS": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", program], env=env, cwd=catalog.ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=env,
+        cwd=catalog.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout == "['toy']\n"

@@ -31,14 +31,19 @@ def encoder(tmp_path_factory) -> OpenClipEncoder:
 @pytest.fixture(scope="module")
 def reference(encoder):
     """The same model, preprocessing and tokenizer, as open_clip gives them."""
-    model, _, preprocess = open_clip.create_model_and_transforms("toy-labels", pretrained=encoder.pretrained)
+    model, _, preprocess = open_clip.create_model_and_transforms(
+        "toy-labels", pretrained=encoder.pretrained
+    )
     return model.eval(), preprocess, open_clip.get_tokenizer("toy-labels")
 
 
 def theirs(root: Path, reference, kind: str = "test"):
     """CLIP_benchmark's class vectors, logits and targets, of its own loader."""
     from clip_benchmark.datasets.builder import build_wds_dataset
-    from clip_benchmark.metrics.zeroshot_classification import run_classification, zero_shot_classifier
+    from clip_benchmark.metrics.zeroshot_classification import (
+        run_classification,
+        zero_shot_classifier,
+    )
 
     model, preprocess, tokenizer = reference
     data = build_wds_dataset("toy", preprocess, split=kind, data_dir=str(root))
@@ -120,16 +125,25 @@ def test_prompts_are_averaged_after_they_are_cut():
     """Of class 0 the one prompt is long and the other short within the first two dimensions: once cut, both count the same."""
     texts = np.array([[0.1, 0.0, 0.995], [0.0, 1.0, 0.0], [1.0, -0.1, 0.0]], np.float32)
     data = toy([0], [0, 0, 1])
-    np.testing.assert_allclose(class_vectors(texts, data.class_of_text, 2)[0], [0.5**0.5, 0.5**0.5], atol=1e-6)
+    np.testing.assert_allclose(
+        class_vectors(texts, data.class_of_text, 2)[0], [0.5**0.5, 0.5**0.5], atol=1e-6
+    )
     image = [[0.8, 0.6, 0.0]]
     assert values([image, texts], data, 2)["acc@1"] == 1
-    before = truncate(np.stack([truncate(texts[:2], 3).mean(0), texts[2]]), 2)  # what averaging first would give
+    before = truncate(
+        np.stack([truncate(texts[:2], 3).mean(0), texts[2]]), 2
+    )  # what averaging first would give
     assert np.argmax(before @ np.float32([0.8, 0.6])) == 1
 
 
 def test_hand_counted_accuracy_recall_and_ties():
     texts = np.eye(3, dtype=np.float32)
-    images = [[1, 0, 0], [0.9, 0.1, 0], [0, 1, 0], [0.5, 0.5, 0]]  # the last is between classes 0 and 1
+    images = [
+        [1, 0, 0],
+        [0.9, 0.1, 0],
+        [0, 1, 0],
+        [0.5, 0.5, 0],
+    ]  # the last is between classes 0 and 1
     found = values([images, texts], toy([0, 1, 1, 1], [0, 1, 2]), 3)
     assert found["acc@1"] == pytest.approx((1 + 0 + 1 + 0.5) / 4)
     assert found["mean_per_class_recall"] == pytest.approx((1 + 1.5 / 3) / 2)
@@ -149,7 +163,10 @@ def test_mean_per_class_recall_leaves_out_classes_without_images():
 def test_average_precision_in_expectation_is_the_mean_over_all_orders_of_ties():
     from itertools import permutations
 
-    scores, truth = np.array([0.9, 0.5, 0.5, 0.5, 0.5, 0.1]), np.array([False, True, False, True, False, True])
+    scores, truth = (
+        np.array([0.9, 0.5, 0.5, 0.5, 0.5, 0.1]),
+        np.array([False, True, False, True, False, True]),
+    )
     precisions = []
     for order in permutations(range(1, 5)):
         right = truth[[0, *order, 5]]
@@ -165,17 +182,28 @@ def test_the_interval_of_the_mean_over_classes_resamples_within_classes():
     interval = stratified_bootstrap(hits, labels)
     p, q = hits[labels == 0].mean(), hits[labels == 1].mean()
     error = np.sqrt(p * (1 - p) / 400 + q * (1 - q) / 25) / 2
-    assert (interval.low, interval.high) == pytest.approx(((p + q) / 2 - 1.96 * error, (p + q) / 2 + 1.96 * error), abs=0.012)
+    assert (interval.low, interval.high) == pytest.approx(
+        ((p + q) / 2 - 1.96 * error, (p + q) / 2 + 1.96 * error), abs=0.012
+    )
     assert stratified_bootstrap(hits, labels) == interval
     assert stratified_bootstrap(np.ones(3), np.arange(3)) is None
 
 
 def test_a_coarser_precision_is_that_of_images_and_class_vectors():
     images, prompts = np.array([[0.6, -0.8], [-1.0, 0.1]]), np.array([[0.1, -0.9], [-0.9, 0.2]])
-    both = score([images, prompts], toy([0, 1], [0, 1]), dims=[2, 1], precisions=["float32", "binary"])
-    assert [(s.dim, s.precision) for s in both] == [(2, "float32"), (2, "binary"), (1, "float32"), (1, "binary")]
+    both = score(
+        [images, prompts], toy([0, 1], [0, 1]), dims=[2, 1], precisions=["float32", "binary"]
+    )
+    assert [(s.dim, s.precision) for s in both] == [
+        (2, "float32"),
+        (2, "binary"),
+        (1, "float32"),
+        (1, "binary"),
+    ]
     assert [s.values["acc@1"].value for s in both] == [1.0, 1.0, 1.0, 1.0]
-    opposite = score([images * [-1, 1], prompts], toy([0, 1], [0, 1]), dims=[2], precisions=["binary"])[0]
+    opposite = score(
+        [images * [-1, 1], prompts], toy([0, 1], [0, 1]), dims=[2], precisions=["binary"]
+    )[0]
     assert opposite.columns["score"].tolist() == [0.0, 0.0]  # of two bits one is equal
     with pytest.raises(ConfigError, match="are not rescored"):
         score([images, prompts], toy([0, 1], [0, 1]), dims=[2], precisions=["binary+rescore10"])

@@ -28,19 +28,44 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_class_folders_are_evaluated_and_recorded(folders: Path, tmp_path: Path) -> None:
-    done = run("fer2013", "--model", "tiny", "--data", folders, "--allow-subset", "--dims", "64,256", "--json", cwd=tmp_path)
+    done = run(
+        "fer2013",
+        "--model",
+        "tiny",
+        "--data",
+        folders,
+        "--allow-subset",
+        "--dims",
+        "64,256",
+        "--json",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     [result] = json.loads(done.stdout)["runs"]
     assert [(m["metric"], m["k"], m["dim"]) for m in result["metrics"]] == [
-        (metric, k, dim) for dim in (256, 64) for metric, k in (("acc", 1), ("acc", 5), ("mean_per_class_recall", None))
+        (metric, k, dim)
+        for dim in (256, 64)
+        for metric, k in (("acc", 1), ("acc", 5), ("mean_per_class_recall", None))
     ]
     for m in result["metrics"]:
         assert 0 <= m["ci_low"] <= m["value"] <= m["ci_high"] <= 1
-        assert (m["direction"], m["n_queries"], m["n_gallery"], m["precision"]) == ("", 30, 7, "float32")
+        assert (m["direction"], m["n_queries"], m["n_gallery"], m["precision"]) == (
+            "",
+            30,
+            7,
+            "float32",
+        )
     record = read_run(tmp_path / result["path"])
-    assert (record.manifest["benchmark"], record.manifest["partial"]) == ("fer2013.partial", {"allow_subset": True})
+    assert (record.manifest["benchmark"], record.manifest["partial"]) == (
+        "fer2013.partial",
+        {"allow_subset": True},
+    )
     data = record.manifest["data"]["en"]
-    assert (data["images"], data["classes"], data["origin"]["templates"]) == (30, 7, "clip-benchmark fer2013")
+    assert (data["images"], data["classes"], data["origin"]["templates"]) == (
+        30,
+        7,
+        "clip-benchmark fer2013",
+    )
     assert record.manifest["encoded"] == {"image": 30, "text": 42}
     queries = read_queries(record)
     rows = [q for q in queries.to_pylist() if q["dim"] == 256]
@@ -48,26 +73,45 @@ def test_class_folders_are_evaluated_and_recorded(folders: Path, tmp_path: Path)
     assert {q["query_id"].split("/")[0].lower() for q in rows if q["label"] == 0} == {"angry"}
 
 
-def test_a_sweep_gives_the_plain_run_at_full_width_and_keeps_its_share(folders: Path, tmp_path: Path) -> None:
+def test_a_sweep_gives_the_plain_run_at_full_width_and_keeps_its_share(
+    folders: Path, tmp_path: Path
+) -> None:
     options = ("--model", "tiny", "--data", folders, "--allow-subset")
     plain = run("fer2013", *options, "--json", cwd=tmp_path)
-    swept = run("--benchmarks", "fer2013", *options, "--dims", "64,8", "--json", cwd=tmp_path, module="evals.mrl_sweep")
+    swept = run(
+        "--benchmarks",
+        "fer2013",
+        *options,
+        "--dims",
+        "64,8",
+        "--json",
+        cwd=tmp_path,
+        module="evals.mrl_sweep",
+    )
     [one], [all_] = (json.loads(done.stdout)["runs"] for done in (plain, swept))
     assert one["metrics"] == [m for m in all_["metrics"] if m["dim"] == 256]
     assert {m["dim"] for m in all_["metrics"]} == {8, 64, 256}
     assert all_["encoded"] == {"image": 0, "text": 0}
     options = (*options, "--dims", "8", "--precisions", "int8")
     shown = run("--benchmarks", "fer2013", *options, cwd=tmp_path, module="evals.mrl_sweep")
-    [head] = [line.split() for line in shown.stdout.splitlines() if line.split()[:2] == ["dim", "precision"]]
+    [head] = [
+        line.split()
+        for line in shown.stdout.splitlines()
+        if line.split()[:2] == ["dim", "precision"]
+    ]
     assert head == ["dim", "precision", "acc@1", "kept", "acc@5", "kept", "bytes"]
-    assert [line.split()[:2] for line in shown.stdout.splitlines() if line.split()[:1] == ["8"]] == [
+    assert [
+        line.split()[:2] for line in shown.stdout.splitlines() if line.split()[:1] == ["8"]
+    ] == [
         ["8", "float32"],
         ["8", "int8"],
     ]
     assert "partial" in shown.stdout
 
 
-def test_what_cannot_be_measured_is_refused_with_its_exit_code(folders: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_measured_is_refused_with_its_exit_code(
+    folders: Path, tmp_path: Path
+) -> None:
     data = ("--model", "tiny", "--data", folders)
     for arguments, code, says in (
         (("fer2013", *data), 3, "30 images and 7 classes, where the row declares 7,178 and 7"),
@@ -77,12 +121,34 @@ def test_what_cannot_be_measured_is_refused_with_its_exit_code(folders: Path, tm
     ):
         done = run(*arguments, cwd=tmp_path)
         assert (done.returncode, says in done.stderr) == (code, True), done.stderr
-    packed = run("prepare", "fer2013", "--to", tmp_path / "packed", "--data", folders, cwd=tmp_path, module="evals.data")
-    assert (packed.returncode, "only captioned images are packed" in packed.stderr) == (2, True), packed.stderr
+    packed = run(
+        "prepare",
+        "fer2013",
+        "--to",
+        tmp_path / "packed",
+        "--data",
+        folders,
+        cwd=tmp_path,
+        module="evals.data",
+    )
+    assert (packed.returncode, "only captioned images are packed" in packed.stderr) == (2, True), (
+        packed.stderr
+    )
 
 
 def test_a_limit_is_a_part_of_its_own(folders: Path, tmp_path: Path) -> None:
-    done = run("fer2013", "--model", "tiny", "--data", folders, "--allow-subset", "--limit", 9, "--json", cwd=tmp_path)
+    done = run(
+        "fer2013",
+        "--model",
+        "tiny",
+        "--data",
+        folders,
+        "--allow-subset",
+        "--limit",
+        9,
+        "--json",
+        cwd=tmp_path,
+    )
     [result] = json.loads(done.stdout)["runs"]
     assert {m["n_queries"] for m in result["metrics"]} == {9}
     assert result["partial"] == {"allow_subset": True, "limit": 9, "seed": 0}
@@ -99,12 +165,22 @@ def several(tmp_path: Path) -> Outcome:
     return evaluate(toy, Parts({"en": data}, None), HashEncoder(), [8, 4], options, Log())
 
 
-def test_images_of_several_classes_are_recorded_by_class(several: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_of_several_classes_are_recorded_by_class(
+    several: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = read_run(several.path)
     table = read_queries(record).to_pylist()
     whole = next(m for m in record.metrics if m.dim == 8)
-    assert (whole.metric, whole.k, whole.ci_low, whole.n_queries, whole.n_gallery) == ("mAP", None, None, 5, 48)
-    assert whole.value == pytest.approx(np.mean([q["average_precision"] for q in table if q["dim"] == 8]))
+    assert (whole.metric, whole.k, whole.ci_low, whole.n_queries, whole.n_gallery) == (
+        "mAP",
+        None,
+        None,
+        5,
+        48,
+    )
+    assert whole.value == pytest.approx(
+        np.mean([q["average_precision"] for q in table if q["dim"] == 8])
+    )
     assert [q["query_id"] for q in table[:2]] == ["0:red", "1:green"]
 
 
@@ -120,7 +196,9 @@ def test_the_papers_average_is_over_37_sets_without_voc_multilabel() -> None:
     assert "voc2007-multilabel/en" not in members
     assert sum(member.startswith("vtab-") for member in members) == 20
     few = {name for name in suite.benchmarks if benchmark(name).classes.count < 5}
-    assert {f"{name}/en" for name in few} == set(members) - set(suite.averages["34 sets of five classes or more"].of)
+    assert {f"{name}/en" for name in few} == set(members) - set(
+        suite.averages["34 sets of five classes or more"].of
+    )
     outcomes = [accuracy(member.removesuffix("/en"), 0.5) for member in members]
     top1, top5 = averages(suite, [*outcomes[:-1], accuracy("vtab-svhn", 1.0)])
     assert top1.value == pytest.approx((36 * 0.5 + 1) / 37)

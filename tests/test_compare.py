@@ -24,21 +24,39 @@ RUNNER = CliRunner()
 def record(root: Path, hits: list[int], *, model: str = "m", **changes: Any) -> Path:
     """A record of four captions of two images, `hits` of them at rank 1; `changes` replaces columns or parts of the manifest."""
     n = len(hits)
-    table = {"subset": ["en"] * n, "direction": ["t2i"] * n, "dim": [8] * n, "precision": ["float32"] * n}
+    table = {
+        "subset": ["en"] * n,
+        "direction": ["t2i"] * n,
+        "dim": [8] * n,
+        "precision": ["float32"] * n,
+    }
     table |= {"query_id": [f"q{i}" for i in range(n)], "group_id": [f"i{i // 2}" for i in range(n)]}
     table |= {"better": [1 - hit for hit in hits], "tied": [0] * n, "tied_relevant": [1] * n}
     table |= {"score": [0.5] * n, "ndcg10": [float(hit) for hit in hits]}
     table |= {name: value for name, value in changes.items() if name in table}
     names = changes.get("metrics", ["R@1", "R@5"])
-    keys = dict.fromkeys(zip(table["subset"], table["direction"], table["dim"], table["precision"], strict=True))
+    keys = dict.fromkeys(
+        zip(table["subset"], table["direction"], table["dim"], table["precision"], strict=True)
+    )
     lines = [
-        MetricLine(*key, name.partition("@")[0], int(name.partition("@")[2]), 0.5, None, None, n, n, 0.0)
+        MetricLine(
+            *key, name.partition("@")[0], int(name.partition("@")[2]), 0.5, None, None, n, n, 0.0
+        )
         for key in keys
         for name in names
     ]
-    manifest = {"benchmark": "toy", "model": model, "partial": None, "encoder": {"fingerprint": {"dtype": "float32"}}}
+    manifest = {
+        "benchmark": "toy",
+        "model": model,
+        "partial": None,
+        "encoder": {"fingerprint": {"dtype": "float32"}},
+    }
     manifest |= {"data": {subset: {"content": "c" * 64} for subset in table["subset"]}}
-    manifest |= {name: value for name, value in changes.items() if name in ("benchmark", "partial", "data", "encoder")}
+    manifest |= {
+        name: value
+        for name, value in changes.items()
+        if name in ("benchmark", "partial", "data", "encoder")
+    }
     return write_run(root, manifest=manifest, metrics=lines, queries=table, columns=QUERY_COLUMNS)
 
 
@@ -70,14 +88,21 @@ def test_two_dimensions_of_a_model_compare_as_pandas_computes_it(scenes_run: Pat
     mean = found["mean", "t2i", "R@1"]
     assert mean.difference.value == pytest.approx(change.mean().mean())
     assert mean.b - mean.a == pytest.approx(mean.difference.value) and mean.primary
-    assert {key[1:] for key in found} == {("t2i", "R@1"), ("t2i", "R@5"), ("i2t", "R@1"), ("i2t", "R@5")}
+    assert {key[1:] for key in found} == {
+        ("t2i", "R@1"),
+        ("t2i", "R@5"),
+        ("i2t", "R@1"),
+        ("i2t", "R@5"),
+    }
 
 
 def test_holm_is_over_the_primary_metrics_only(scenes_run: Path) -> None:
     pairs = matched(operand(str(scenes_run)), operand(f"{scenes_run}@64"), scenes_run)
     changes = compare(pairs, metrics=["R@1", "R@5", "MRR"])
     family = [c for c in changes if c.primary]
-    assert {(c.subset, c.metric) for c in family} == {("mean", "R@1"), ("mean", "R@5")} and len(family) == 4
+    assert {(c.subset, c.metric) for c in family} == {("mean", "R@1"), ("mean", "R@5")} and len(
+        family
+    ) == 4
     smallest = min(family, key=lambda c: c.difference.p or 0)
     assert smallest.p_holm == pytest.approx(min(1, 4 * (smallest.difference.p or 0)))
     assert all(c.p_holm is None for c in changes if not c.primary)
@@ -85,19 +110,28 @@ def test_holm_is_over_the_primary_metrics_only(scenes_run: Path) -> None:
 
 def test_queries_are_paired_by_id_and_not_by_place(tmp_path: Path) -> None:
     one = record(tmp_path, [1, 0, 0, 1])
-    turned = record(tmp_path, [1, 0, 0, 1][::-1], query_id=["q3", "q2", "q1", "q0"], group_id=["i1", "i1", "i0", "i0"])
+    turned = record(
+        tmp_path,
+        [1, 0, 0, 1][::-1],
+        query_id=["q3", "q2", "q1", "q0"],
+        group_id=["i1", "i1", "i0", "i0"],
+    )
     (change, _) = compare(matched(operand(str(one)), operand(str(turned)), tmp_path))
     assert (change.difference.wins, change.difference.losses, change.difference.ties) == (0, 0, 4)
 
 
 def test_a_name_means_the_newest_whole_record_that_was_scored_so(tmp_path: Path) -> None:
     old = record(tmp_path, [1, 0, 0, 1], dim=[4] * 4)
-    old = old.rename(old.with_name("20260101T000000Z-00000000"))  # not in the second of the next one
+    old = old.rename(
+        old.with_name("20260101T000000Z-00000000")
+    )  # not in the second of the next one
     new = record(tmp_path, [1, 0, 0, 1])
     record(tmp_path, [1, 0, 0, 1], benchmark="toy.partial", partial={"limit": 2})
     ((a, b),) = matched(operand("m@4"), operand("m"), tmp_path)
     assert (a.run.path, b.run.path, a.dim, b.dim) == (old, new, 4, 8)
-    with pytest.raises(ConfigError, match=r"m@5: no record of toy was scored so; there is @4, @8\."):
+    with pytest.raises(
+        ConfigError, match=r"m@5: no record of toy was scored so; there is @4, @8\."
+    ):
         measured(operand("m@5"), tmp_path, "toy")
     with pytest.raises(MissingError, match="no whole benchmark by both m and n"):
         matched(operand("m"), operand("n"), tmp_path)
@@ -113,18 +147,26 @@ def test_an_operand_has_a_name_a_dimension_and_a_precision(tmp_path: Path) -> No
 
 
 REFUSED = [
-    (dict(query_id=["q0", "q1", "q2", "x"]), "other queries: 1 only in A (q3 …) and 1 only in B (x …). Run both again"),
+    (
+        dict(query_id=["q0", "q1", "q2", "x"]),
+        "other queries: 1 only in A (q3 …) and 1 only in B (x …). Run both again",
+    ),
     (dict(group_id=["i0", "i1", "i1", "i1"]), "the queries belong to other images"),
     (dict(data={"en": {"content": "d" * 64}}), "other data (content cccccccccccc in"),
     (dict(partial={"limit": 2}, benchmark="toy.partial"), "is whole"),
     (dict(metrics=["R@1"]), "only one of the runs has R@5. Choose of R@1 with --metric"),
     (dict(benchmark="other"), "name two records of one benchmark"),
-    (dict(subset=["de"] * 4), "only one of the runs has de t2i, en t2i. Name subsets that both have with --subsets"),
+    (
+        dict(subset=["de"] * 4),
+        "only one of the runs has de t2i, en t2i. Name subsets that both have with --subsets",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("changes", "why"), REFUSED)
-def test_what_is_not_comparable_is_refused_with_the_reason(changes: dict[str, Any], why: str, tmp_path: Path) -> None:
+def test_what_is_not_comparable_is_refused_with_the_reason(
+    changes: dict[str, Any], why: str, tmp_path: Path
+) -> None:
     a, b = record(tmp_path, [1, 0, 0, 1]), record(tmp_path, [1, 1, 0, 1], **changes)
     assert why in refusal(a, b)
 
@@ -157,13 +199,25 @@ def test_the_command_writes_what_it_prints(scenes_run: Path, tmp_path: Path) -> 
     done = run(scenes_run, f"{scenes_run}@64", "--subsets", "en", "--markdown", out, "--plot", png)
     assert done.exit_code == 0, done.output
     assert f"markdown: {out}" in done.stdout and f"plot: {png}" in done.stdout
-    row = next(line for line in out.read_text().splitlines() if line.startswith("| en | t2i | R@1 "))
-    assert " ".join(cell.strip() for cell in row.split("|")[4:7]).replace("\\", "") in " ".join(done.stdout.split())
+    row = next(
+        line for line in out.read_text().splitlines() if line.startswith("| en | t2i | R@1 ")
+    )
+    assert " ".join(cell.strip() for cell in row.split("|")[4:7]).replace("\\", "") in " ".join(
+        done.stdout.split()
+    )
     assert png.read_bytes().startswith(b"\x89PNG")
     found = json.loads(run(scenes_run, f"{scenes_run}@64", "--subsets", "en", "--json").stdout)
     first = found["changes"][0]
-    assert f"{100 * first['difference']:+.2f} \\[{100 * first['ci_low']:+.2f},{100 * first['ci_high']:+.2f}\\]" in row
-    assert found["records"][0]["b"] == {"record": str(scenes_run), "label": "tiny@64", "dim": 64, "precision": "float32"}
+    assert (
+        f"{100 * first['difference']:+.2f} \\[{100 * first['ci_low']:+.2f},{100 * first['ci_high']:+.2f}\\]"
+        in row
+    )
+    assert found["records"][0]["b"] == {
+        "record": str(scenes_run),
+        "label": "tiny@64",
+        "dim": 64,
+        "precision": "float32",
+    }
 
 
 def test_the_plot_has_a_line_a_change_a_zero_line_and_the_floor(scenes_run: Path) -> None:
@@ -184,7 +238,9 @@ def test_two_records_of_one_model_say_in_what_they_differ(tmp_path: Path) -> Non
     a = record(tmp_path, [1, 0, 0, 1])
     b = record(tmp_path, [1, 1, 0, 1], encoder={"fingerprint": {"dtype": "bfloat16"}})
     assert "They differ in dtype." in run(a, b).stdout
-    assert "They differ in no setting of the encoder." in run(a, record(tmp_path, [1, 1, 0, 1])).stdout
+    assert (
+        "They differ in no setting of the encoder." in run(a, record(tmp_path, [1, 1, 0, 1])).stdout
+    )
 
 
 def test_names_are_text_in_every_view(tmp_path: Path) -> None:
@@ -198,12 +254,22 @@ def test_names_are_text_in_every_view(tmp_path: Path) -> None:
 def of_mteb(root: Path, **own: np.ndarray) -> Path:
     """A record of one subset of an mteb task, with its own columns: `value`, or `score` and `gold`."""
     n = len(next(iter(own.values())))
-    table = {"subset": ["s"] * n, "direction": ["test"] * n, "dim": [8] * n, "precision": ["float32"] * n}
+    table = {
+        "subset": ["s"] * n,
+        "direction": ["test"] * n,
+        "dim": [8] * n,
+        "precision": ["float32"] * n,
+    }
     ids = [str(i) for i in range(n)]
     table |= {"query_id": ids, "group_id": ids, **own}
     kinds = {k: "float64" if k in own else "int32" if k == "dim" else "string" for k in table}
     line = MetricLine("s", "test", 8, "float32", "main", None, 0.5, None, None, n, 0, 0.0)
-    manifest = {"benchmark": "mteb.T", "model": "m", "partial": None, "data": {"s": {"content": "c"}}}
+    manifest = {
+        "benchmark": "mteb.T",
+        "model": "m",
+        "partial": None,
+        "data": {"s": {"content": "c"}},
+    }
     manifest |= {"mteb": {"query_metric": "ndcg_at_10"}}
     return write_run(root, manifest=manifest, metrics=[line], queries=table, columns=kinds)
 
@@ -215,7 +281,9 @@ def test_pairs_compare_by_spearman(tmp_path: Path) -> None:
     records = of_mteb(tmp_path, score=a, gold=gold), of_mteb(tmp_path, score=b, gold=gold)
     (change,) = compare(matched(*(operand(str(path)) for path in records), tmp_path))
     assert (change.metric, change.primary) == ("spearman", True)
-    assert (change.a, change.b) == pytest.approx((spearmanr(a, gold).statistic, spearmanr(b, gold).statistic))
+    assert (change.a, change.b) == pytest.approx(
+        (spearmanr(a, gold).statistic, spearmanr(b, gold).statistic)
+    )
     assert change.difference.value == pytest.approx(change.b - change.a)
     assert change.difference.lower is not None and change.difference.lower > 0
     assert change.difference.p == pytest.approx(1 / 2001)
@@ -230,7 +298,9 @@ def test_the_interval_of_a_spearman_change_is_that_of_resampled_pairs() -> None:
     a, b = gold + noise[0], gold + 0.8 * noise[1]
     found = paired_spearman([ScoredTwice(a, b, gold)], resamples=600)
     draws = [rng.integers(80, size=80) for _ in range(600)]
-    frame = [pd.DataFrame({"a": a[d], "b": b[d], "g": gold[d]}).corr("spearman")["g"] for d in draws]
+    frame = [
+        pd.DataFrame({"a": a[d], "b": b[d], "g": gold[d]}).corr("spearman")["g"] for d in draws
+    ]
     ends = np.quantile([corr["b"] - corr["a"] for corr in frame], [0.025, 0.975])
     assert found.interval == pytest.approx(tuple(ends), abs=0.03)
     assert spearman(a, gold) == pytest.approx(spearmanr(a, gold).statistic)

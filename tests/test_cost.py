@@ -21,8 +21,15 @@ ROOT = Path(__file__).parents[1]
 
 def cost(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "evals.cost", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": "http://127.0.0.1:1", "HF_HOME": str(cwd / "hub")}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "HF_ENDPOINT": "http://127.0.0.1:1",
+        "HF_HOME": str(cwd / "hub"),
+    }
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120
+    )
 
 
 def drawn(folder: Path, *sizes: tuple[int, int]) -> Side:
@@ -74,25 +81,42 @@ def test_a_file_without_a_header_is_named(tmp_path):
 
 def test_texts_are_counted_once_in_words_and_tokens():
     data = image_text([0, 0, 1])
-    texts = Side("text", ["a cat sits", "a cat sits", "the  dog runs on red"], ["t0", "t1", "t2"], ["h0", "h0", "h2"])
+    texts = Side(
+        "text",
+        ["a cat sits", "a cat sits", "the  dog runs on red"],
+        ["t0", "t1", "t2"],
+        ["h0", "h0", "h2"],
+    )
     data = type(data)(data.images, texts, data.image_of_text, data.origin)
     (only,) = text_costs({"en": data}, word_tokenizer())
     assert (only.subset, only.texts, only.words, only.tokens, only.special) == ("en", 2, 8, 8, 4)
     assert only.tokens_per_word == 1.0
     (words,) = text_costs({"en": data}, None)
-    assert (words.words, words.tokens, words.special, words.tokens_per_word) == (8, None, None, None)
+    assert (words.words, words.tokens, words.special, words.tokens_per_word) == (
+        8,
+        None,
+        None,
+        None,
+    )
 
 
 def test_vectors_take_the_bytes_of_their_bits():
     found = {(s.dim, s.precision): s.bytes_per_vector for s in storage([1024, 12])}
-    assert [found[1024, name] for name in ("float32", "float16", "int8", "binary")] == [4096, 2048, 1024, 128]
+    assert [found[1024, name] for name in ("float32", "float16", "int8", "binary")] == [
+        4096,
+        2048,
+        1024,
+        128,
+    ]
     assert found[12, "binary"] == 2  # bits fill whole bytes
     assert next(s for s in storage([768])).bytes_per_million == 3_072_000_000
 
 
 def test_a_tokenizer_is_all_that_is_read_of_a_checkpoint(tmp_path):
     word_tokenizer().save(str(tmp_path / "tokenizer.json"))
-    assert read_tokenizer(ModelRef("m", "jina_clip", tmp_path)).encode("a cat", add_special_tokens=False).tokens == ["a", "cat"]
+    assert read_tokenizer(ModelRef("m", "jina_clip", tmp_path)).encode(
+        "a cat", add_special_tokens=False
+    ).tokens == ["a", "cat"]
     with pytest.raises(ConfigError, match="--model st-x: only the tokenizer of a jina-clip"):
         read_tokenizer(ModelRef("st-x", "sentence_transformers", spec="x"))
     with pytest.raises(MissingError, match=r"no/tokenizer\.json: no such file"):
@@ -103,7 +127,9 @@ def test_a_tokenizer_is_all_that_is_read_of_a_checkpoint(tmp_path):
 
 
 def test_the_command_counts_a_bundled_benchmark(tmp_path):
-    done = cost("scenes", "--subsets", "en,zh", "--model", "tiny", "--dims", "64", "--json", cwd=tmp_path)
+    done = cost(
+        "scenes", "--subsets", "en,zh", "--model", "tiny", "--dims", "64", "--json", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     (only,) = told["benchmarks"]
@@ -115,7 +141,12 @@ def test_the_command_counts_a_bundled_benchmark(tmp_path):
     ]
     english, chinese = only["texts"]
     assert 1 < english["tokens_per_word"] < 1.2 and chinese["words"] == chinese["texts"]
-    assert [s["bytes_per_million"] for s in told["storage"]] == [256_000_000, 128_000_000, 64_000_000, 8_000_000]
+    assert [s["bytes_per_million"] for s in told["storage"]] == [
+        256_000_000,
+        128_000_000,
+        64_000_000,
+        8_000_000,
+    ]
     table = cost("scenes", "--limit", 3, "--dims", "1024", cwd=tmp_path).stdout
     for piece in ("scenes (part)", "12,000", "4.10 GB", "128 MB", "--model"):
         assert piece in table

@@ -28,7 +28,10 @@ def test_relevance_runs_both_ways() -> None:
 def test_the_texts_of_an_image_keep_their_order() -> None:
     image_of_text = np.random.default_rng(0).permutation(np.repeat(np.arange(100), 5))
     back = Relevant.one_of(image_of_text).inverse(100)
-    assert all(back.docs[5 * i : 5 * i + 5].tolist() == np.flatnonzero(image_of_text == i).tolist() for i in range(100))
+    assert all(
+        back.docs[5 * i : 5 * i + 5].tolist() == np.flatnonzero(image_of_text == i).tolist()
+        for i in range(100)
+    )
 
 
 def test_an_image_without_text_is_named() -> None:
@@ -69,9 +72,19 @@ def plain(queries: Rows, docs: Rows, relevant: Relevant) -> Ranks:
         gains = 0.0
         for s in row[own]:
             above, beside = (row > s).sum(), (row == s).sum()
-            gains += np.mean([1 / np.log2(p + 1) if p <= 10 else 0 for p in range(above + 1, above + beside + 1)])
+            gains += np.mean(
+                [1 / np.log2(p + 1) if p <= 10 else 0 for p in range(above + 1, above + beside + 1)]
+            )
         ideal = sum(1 / np.log2(p + 1) for p in range(1, min(own.sum(), 10) + 1))
-        columns.append(((row[~own] > best).sum(), (row[~own] == best).sum(), (row[own] == best).sum(), best, gains / ideal))
+        columns.append(
+            (
+                (row[~own] > best).sum(),
+                (row[~own] == best).sum(),
+                (row[own] == best).sum(),
+                best,
+                gains / ideal,
+            )
+        )
     g, t, r, score, ndcg = zip(*columns, strict=True)
     return Ranks(np.array(g), np.array(t), np.array(r), np.array(score, np.float32), np.array(ndcg))
 
@@ -96,9 +109,12 @@ def test_ranks_equal_the_definition_however_close_calls_are_decided(
 
 
 @pytest.mark.parametrize(
-    ("chunk", "doc_block", "group"), [(1, 2048, 64), (2, 64, 7), (13, 31, 64), (1024, 9, 1), (512, 2**15, 180)]
+    ("chunk", "doc_block", "group"),
+    [(1, 2048, 64), (2, 64, 7), (13, 31, 64), (1024, 9, 1), (512, 2**15, 180)],
 )
-def test_no_block_size_changes_a_bit(monkeypatch: pytest.MonkeyPatch, chunk: int, doc_block: int, group: int) -> None:
+def test_no_block_size_changes_a_bit(
+    monkeypatch: pytest.MonkeyPatch, chunk: int, doc_block: int, group: int
+) -> None:
     case = hard_case()
     expected = both_ways(*case)
     monkeypatch.setattr(counting, "DOC_BLOCK", doc_block)
@@ -130,7 +146,9 @@ def test_no_order_of_the_items_changes_a_bit(small_blocks: None, seed: int) -> N
     new_images, new_texts = rng.permutation(len(images)), rng.permutation(len(texts))
     place = np.argsort(new_images)
     t2i, i2t = both_ways(images, texts, image_of_text)
-    t2i_moved, i2t_moved = both_ways(images[new_images], texts[new_texts], place[image_of_text[new_texts]], chunk=11)
+    t2i_moved, i2t_moved = both_ways(
+        images[new_images], texts[new_texts], place[image_of_text[new_texts]], chunk=11
+    )
     assert same(Ranks(*(x[new_texts] for x in astuple(t2i))), t2i_moved)
     assert same(Ranks(*(x[new_images] for x in astuple(i2t))), i2t_moved)
     for name, values in per_query(i2t).items():
@@ -165,15 +183,21 @@ def test_scaling_by_a_power_of_two_changes_nothing(power: int, seed: int) -> Non
     expected = ranks(truncate(queries, 8), truncate(docs, 8), relevant)
     assert same(ranks(truncate(queries * scale, 8), truncate(docs * scale, 8), relevant), expected)
     raw, scaled = ranks(queries, docs, relevant), ranks(queries * scale, docs, relevant)
-    assert np.array_equal(raw.better, scaled.better) and np.array_equal(raw.score * scale, scaled.score)
+    assert np.array_equal(raw.better, scaled.better) and np.array_equal(
+        raw.score * scale, scaled.score
+    )
 
 
-def test_a_process_that_allows_tf32_or_autocast_gets_float32_and_keeps_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_allows_tf32_or_autocast_gets_float32_and_keeps_its_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     case, mm = hard_case(), counting.products
     expected = both_ways(*case)
 
     def watched(*args: torch.Tensor) -> torch.Tensor:
-        assert torch.get_float32_matmul_precision() == "highest"  # few CPUs have anything lower to fall to
+        assert (
+            torch.get_float32_matmul_precision() == "highest"
+        )  # few CPUs have anything lower to fall to
         return mm(*args)
 
     monkeypatch.setattr(counting, "products", watched)

@@ -16,7 +16,14 @@ from evals.dashboard.judged import worst
 from evals.dashboard.model import MEAN, changes, read_history
 from evals.dashboard.site import Verdicts, build
 from evals.dashboard.verdicts import gate_rows, reproduction_rows
-from evals.records.record import QUERY_COLUMNS, MetricLine, list_runs, read_queries, read_run, write_run
+from evals.records.record import (
+    QUERY_COLUMNS,
+    MetricLine,
+    list_runs,
+    read_queries,
+    read_run,
+    write_run,
+)
 from evals.report.tables import table, table_names
 from evals.schema import ConfigError
 from tests.site_records import HOSTILE, SCRIPT, example, write, write_task
@@ -74,10 +81,14 @@ def test_every_page_and_every_run_has_a_file(site, history):
 
 def test_the_overview_shows_the_newest_value_its_past_and_its_change(site, root):
     rows = Page(site / "index.html").rows("newest")
-    (row,) = (r for r in rows if (r["benchmark"], r["model"], r["direction"]) == ("multi", "alpha", "t2i"))
+    (row,) = (
+        r for r in rows if (r["benchmark"], r["model"], r["direction"]) == ("multi", "alpha", "t2i")
+    )
     past = []
     for path in list_runs(root, "multi", "alpha"):
-        cell = [o.value for o in read_run(path).metrics if (o.direction, o.dim, o.k) == ("t2i", 64, 1)]
+        cell = [
+            o.value for o in read_run(path).metrics if (o.direction, o.dim, o.k) == ("t2i", 64, 1)
+        ]
         past.append(sum(cell) / 3)
     assert row["past"] == pytest.approx(past)
     assert row["value"] == pytest.approx(past[-1])
@@ -86,9 +97,18 @@ def test_the_overview_shows_the_newest_value_its_past_and_its_change(site, root)
 
 
 def test_a_single_language_keeps_its_interval(site, root):
-    (row,) = (r for r in Page(site / "index.html").rows("newest") if (r["benchmark"], r["direction"]) == ("single", "t2i"))
+    (row,) = (
+        r
+        for r in Page(site / "index.html").rows("newest")
+        if (r["benchmark"], r["direction"]) == ("single", "t2i")
+    )
     line = read_run(list_runs(root, "single", "alpha")[0]).metrics[0]
-    assert (row["value"], row["low"], row["high"], row["over"]) == (line.value, line.ci_low, line.ci_high, "en")
+    assert (row["value"], row["low"], row["high"], row["over"]) == (
+        line.value,
+        line.ci_low,
+        line.ci_high,
+        "en",
+    )
 
 
 def test_a_mean_is_over_all_subsets_or_there_is_none(tmp_path):
@@ -98,7 +118,9 @@ def test_a_mean_is_over_all_subsets_or_there_is_none(tmp_path):
     run = read_run(path)
     lacking = tuple(line for line in run.metrics if (line.subset, line.direction) != ("de", "i2t"))
     part = type(whole)((type(run)(run.path, run.manifest, lacking),), (), ())
-    assert {row["direction"] for row in pages.trends(part).tables[0].rows if row["subset"] == MEAN} == {"t2i"}
+    assert {
+        row["direction"] for row in pages.trends(part).tables[0].rows if row["subset"] == MEAN
+    } == {"t2i"}
     assert [row["over"] for row in pages.overview(part, {}).tables[0].rows] == ["mean of 2"]
 
 
@@ -113,9 +135,17 @@ def test_trends_tell_what_changed_between_runs(history):
 def test_changes_name_what_only_one_run_has_and_skip_where_it_was_written(tmp_path):
     config = {"results": "here", "limit": None, "dims": [64]}
     one = write(tmp_path, "m", 1, manifest={"config": config, "host": {"python": "3.11"}})
-    two = write(tmp_path, "m", 2, manifest={"config": {**config, "results": "there", "limit": 5}, "host": {}})
+    two = write(
+        tmp_path,
+        "m",
+        2,
+        manifest={"config": {**config, "results": "there", "limit": 5}, "host": {}},
+    )
     found = changes(read_run(one), read_run(two))
-    assert [tuple(change) for change in found] == [("config.limit", None, "5"), ("host.python", "3.11", None)]
+    assert [tuple(change) for change in found] == [
+        ("config.limit", None, "5"),
+        ("host.python", "3.11", None),
+    ]
 
 
 def test_matryoshka_keeps_all_of_the_full_width(history):
@@ -135,9 +165,19 @@ def test_matryoshka_keeps_all_of_the_full_width(history):
 
 def test_mistakes_are_the_worst_by_expected_rank(tmp_path):
     path = write(tmp_path, "m", 1, languages=("en",), dims=(64, 32))
-    table = [row for row in read_queries(read_run(path)).to_pylist() if (row["direction"], row["dim"]) == ("t2i", 64)]
-    expected = sorted((r["better"] + 1 + r["tied"] / (r["tied_relevant"] + 1) for r in table), reverse=True)[:20]
-    rows = [row for row in audit.mistakes(read_history(tmp_path)).tables[0].rows if row["direction"] == "t2i"]
+    table = [
+        row
+        for row in read_queries(read_run(path)).to_pylist()
+        if (row["direction"], row["dim"]) == ("t2i", 64)
+    ]
+    expected = sorted(
+        (r["better"] + 1 + r["tied"] / (r["tied_relevant"] + 1) for r in table), reverse=True
+    )[:20]
+    rows = [
+        row
+        for row in audit.mistakes(read_history(tmp_path)).tables[0].rows
+        if row["direction"] == "t2i"
+    ]
     assert [row["rank"] for row in rows] == expected
     assert rows[0]["query"] in {row["query_id"] for row in table}
 
@@ -150,7 +190,11 @@ def test_mistakes_of_mteb_are_the_lowest_values(tmp_path):
 
 def test_a_clearly_better_model_is_called_better(history):
     rows = [row for row in pairs.compare(history).tables[0].rows if row["benchmark"] == "multi"]
-    (mean,) = (row for row in rows if (row["subset"], row["direction"], row["metric"]) == (MEAN, "t2i", "R@1"))
+    (mean,) = (
+        row
+        for row in rows
+        if (row["subset"], row["direction"], row["metric"]) == (MEAN, "t2i", "R@1")
+    )
     assert (mean["a"], mean["b"], mean["verdict"]) == ("alpha", "beta", "better")
     assert mean["low"] > 0
 
@@ -175,11 +219,20 @@ def test_gates_judge_the_newest_run_by_every_baseline(tmp_path):
     assert next(row["difference"] for row in rows if row["verdict"] == "regressed") < 0
     shutil.rmtree(tmp_path / "runs")
     (missing,) = gate_rows(tmp_path / "runs", tmp_path / "baselines")
-    assert (missing["verdict"], missing["benchmark"], missing.get("value")) == ("missing", "multi", None)
+    assert (missing["verdict"], missing["benchmark"], missing.get("value")) == (
+        "missing",
+        "multi",
+        None,
+    )
 
 
 def test_a_published_number_is_never_shown_as_measured(tmp_path):
-    cell = next(cell for name in table_names() for _, cell in table(name).cells if cell.published.model == "jina-clip-v1")
+    cell = next(
+        cell
+        for name in table_names()
+        for _, cell in table(name).cells
+        if cell.published.model == "jina-clip-v1"
+    )
     ((place,),) = cell.selector.groups
     name, _, k = place.metric.partition("@")
     where = {"subset": place.subset, "direction": place.direction, "metric": name, "k": int(k)}
@@ -190,7 +243,9 @@ def test_a_published_number_is_never_shown_as_measured(tmp_path):
     path = write_run(tmp_path, manifest=manifest, metrics=[line], queries=none)
     rows = reproduction_rows(tmp_path)
     measured = [row for row in rows if row["verdict"] != "not run"]
-    assert measured and [row["value"] for row in measured] == [pytest.approx(line.value)] * len(measured)
+    assert measured and [row["value"] for row in measured] == [pytest.approx(line.value)] * len(
+        measured
+    )
     assert {row["value"] for row in rows if row["verdict"] == "not run"} == {None}
     (path / "metrics.jsonl").write_text("{}\n")
     broken = [row for row in reproduction_rows(tmp_path) if row["verdict"] == "invalid"]
@@ -207,7 +262,9 @@ def test_broken_and_incomplete_folders_are_shown(site):
 
 def test_quality_tells_parts_and_truncation(site):
     rows = Page(site / "quality.html").rows("quality")
-    assert {row["partial"] for row in rows if row["benchmark"] == "multi.partial"} == {"limit: 5, seed: 0"}
+    assert {row["partial"] for row in rows if row["benchmark"] == "multi.partial"} == {
+        "limit: 5, seed: 0"
+    }
     assert {row["cut"] for row in rows if row["benchmark"].startswith("mteb:")} == {3}
 
 
@@ -215,8 +272,14 @@ def test_hostile_names_are_data_and_never_markup(site):
     for path in site.rglob("*.html"):
         page = Page(path)
         scripts = [attrs for tag, attrs in page.tags if tag == "script"]
-        assert all("src" in attrs or attrs.get("type") == "application/json" for attrs in scripts), path
-        assert not [attrs for _, attrs in page.tags if any(name.startswith("on") or name == "style" for name in attrs)]
+        assert all(
+            "src" in attrs or attrs.get("type") == "application/json" for attrs in scripts
+        ), path
+        assert not [
+            attrs
+            for _, attrs in page.tags
+            if any(name.startswith("on") or name == "style" for name in attrs)
+        ]
     models = {row["model"] for row in Page(site / "index.html").rows("newest")}
     assert models >= set(HOSTILE)
     titles = "".join(text for path in (site / "runs").glob("*.html") for text in Page(path).text)
@@ -227,15 +290,22 @@ def test_pages_name_nothing_outside_the_site(site):
     for path in site.rglob("*.html"):
         for tag, attrs in Page(path).tags:
             for address in (attrs.get(name) for name in ("src", "href")):
-                assert address is None or address.startswith("#") or (path.parent / address).is_file(), (path, tag, address)
+                assert (
+                    address is None or address.startswith("#") or (path.parent / address).is_file()
+                ), (path, tag, address)
 
 
 def test_the_policy_allows_own_files_only(site):
     for path in site.rglob("*.html"):
-        (policy,) = (a["content"] for tag, a in Page(path).tags if tag == "meta" and "http-equiv" in a)
+        (policy,) = (
+            a["content"] for tag, a in Page(path).tags if tag == "meta" and "http-equiv" in a
+        )
         parts = dict(part.split(" ", 1) for part in policy.split("; "))
         assert parts["default-src"] == "'none'"
-        assert {value for name, value in parts.items() if name != "default-src"} <= {"'self'", "'none'"}
+        assert {value for name, value in parts.items() if name != "default-src"} <= {
+            "'self'",
+            "'none'",
+        }
 
 
 def test_no_records_say_how_to_make_some(tmp_path):
@@ -294,8 +364,15 @@ def test_json_tells_counts_and_loads_no_torch(root, tmp_path):
 def test_the_same_records_make_the_same_site(history, tmp_path):
     for name in ("one", "two"):
         build(history, Verdicts(), tmp_path / name)
-    files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
-    assert all((tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes() for file in files)
+    files = sorted(
+        path.relative_to(tmp_path / "one")
+        for path in (tmp_path / "one").rglob("*")
+        if path.is_file()
+    )
+    assert all(
+        (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+        for file in files
+    )
 
 
 def _dashboard(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -305,5 +382,9 @@ def _dashboard(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_vendored_files_are_those_that_are_named():
     vendor = ROOT / "evals" / "dashboard" / "static" / "vendor"
-    named = dict(re.findall(r"\| `(\S+\.js)` \|.*\| `([0-9a-f]{64})` \|", (vendor / "README.md").read_text()))
-    assert named == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in vendor.glob("*.js")}
+    named = dict(
+        re.findall(r"\| `(\S+\.js)` \|.*\| `([0-9a-f]{64})` \|", (vendor / "README.md").read_text())
+    )
+    assert named == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in vendor.glob("*.js")
+    }

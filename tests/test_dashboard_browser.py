@@ -12,9 +12,15 @@ from evals.dashboard.model import read_history
 from evals.dashboard.site import Verdicts, build
 from tests.site_records import ARABIC, FORMULA, HOSTILE, PIPE, SCRIPT, example
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: the extra `dev` has it")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed: the extra `dev` has it"
+)
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
+)
 PAGES = "index reproduction trends compare matryoshka languages mistakes runs gates quality".split()
 ARGUMENTS = (
     "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
@@ -54,14 +60,20 @@ class Visit:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def open(self, name: str, fragment: str = "") -> "Visit":
-        self.page.goto("about:blank")  # an address that differs in its fragment only would not load again
+        self.page.goto(
+            "about:blank"
+        )  # an address that differs in its fragment only would not load again
         self.page.goto((self.site / f"{name}.html").as_uri() + fragment)
         self.page.wait_for_selector("html[data-ready]")
         return self
 
     def column(self, table: str, key: str) -> list[str]:
-        heads = self.page.locator(f"#table-{table} th").evaluate_all("all => all.map(one => one.dataset.key)")
-        return self.page.locator(f"#table-{table} tbody tr td:nth-child({heads.index(key) + 1})").all_inner_texts()
+        heads = self.page.locator(f"#table-{table} th").evaluate_all(
+            "all => all.map(one => one.dataset.key)"
+        )
+        return self.page.locator(
+            f"#table-{table} tbody tr td:nth-child({heads.index(key) + 1})"
+        ).all_inner_texts()
 
     def choose(self, name: str, value: str) -> None:
         self.page.locator(f"[name={name}]").select_option(value)
@@ -78,7 +90,9 @@ def visit(browser, site):
     yield found
     found.context.close()
     assert not found.complaints
-    assert all(address.startswith(("file://", "about:", "blob:")) for address in found.asked), found.asked
+    assert all(address.startswith(("file://", "about:", "blob:")) for address in found.asked), (
+        found.asked
+    )
 
 
 def test_every_page_opens_from_the_disk_without_complaint(visit, site):
@@ -87,7 +101,12 @@ def test_every_page_opens_from_the_disk_without_complaint(visit, site):
         assert visit.page.locator("h1").count() == 1
         drawn = visit.page.locator(".chart svg.marks").count()
         assert drawn == visit.page.locator(".chart").count(), name
-    assert {Path(address).suffix for address in visit.asked if address.startswith("file:")} == {".html", ".js", ".css", ".svg"}
+    assert {Path(address).suffix for address in visit.asked if address.startswith("file:")} == {
+        ".html",
+        ".js",
+        ".css",
+        ".svg",
+    }
 
 
 def test_hostile_names_are_shown_as_text(visit):
@@ -96,7 +115,9 @@ def test_hostile_names_are_shown_as_text(visit):
     visit.open("gates")
     assert SCRIPT in visit.column("gates", "message")
     visit.open("languages", "#benchmark=hostile")
-    assert {SCRIPT, PIPE, FORMULA, ARABIC} <= set(visit.page.locator(".chart svg text").all_text_contents())
+    assert {SCRIPT, PIPE, FORMULA, ARABIC} <= set(
+        visit.page.locator(".chart svg text").all_text_contents()
+    )
 
 
 def test_a_filter_narrows_rows_chart_and_address(visit):
@@ -105,7 +126,9 @@ def test_a_filter_narrows_rows_chart_and_address(visit):
     visit.choose("model", "beta")
     assert set(visit.column("points", "model")) == {"beta"}
     assert visit.page.evaluate("location.hash") == "#benchmark=multi&model=beta"
-    visit.page.wait_for_function("document.querySelectorAll('.chart .mark-symbol.role-mark path').length === 1")
+    visit.page.wait_for_function(
+        "document.querySelectorAll('.chart .mark-symbol.role-mark path').length === 1"
+    )
     assert "1 of" in visit.page.locator("#points-status").inner_text()
     visit.page.get_by_role("button", name="Clear filters").click()
     assert set(visit.column("points", "model")) == set(HOSTILE)  # of the first benchmark
@@ -127,7 +150,9 @@ def test_a_link_opens_with_its_filters(visit, name, field, value, page, table):
     whole = visit.open(page).column(table, field)
     visit.open(page, f"#{name}={value.replace('|', '%7C')}")
     assert visit.page.locator(f"[name={name}]").input_value() == value
-    passes = {"from": lambda day: day[:10] >= value, "to": lambda day: day[:10] <= value}.get(name, lambda shown: shown == value)
+    passes = {"from": lambda day: day[:10] >= value, "to": lambda day: day[:10] <= value}.get(
+        name, lambda shown: shown == value
+    )
     assert 0 < len(list(filter(passes, whole))) < len(whole)
     assert visit.column(table, field) == list(filter(passes, whole))
 
@@ -150,7 +175,9 @@ def test_tables_sort_by_the_keyboard_both_ways(visit):
         visit.page.keyboard.press("Enter")
         values = [float(text.split()[0]) for text in visit.column("newest", "value")]
         assert values == sorted(values, reverse=backwards)
-        assert visit.page.locator("#table-newest th[data-key=value]").get_attribute("aria-sort") == way
+        assert (
+            visit.page.locator("#table-newest th[data-key=value]").get_attribute("aria-sort") == way
+        )
     assert "sort=newest.value.desc" in visit.page.evaluate("location.hash")
     visit.open("index", "#sort=newest.change.desc")
     assert visit.column("newest", "change")[-1] == "–"  # what is missing comes last whichever way
@@ -159,7 +186,9 @@ def test_tables_sort_by_the_keyboard_both_ways(visit):
 def test_downloads_hold_what_is_shown_as_fractions(visit):
     visit.open("index", "#benchmark=single&sort=newest.value.asc")
     rows = json.loads(visit.download("newest", "json"))
-    assert [f"{100 * row['value']:.1f}" for row in rows] == [text.split()[0] for text in visit.column("newest", "value")]
+    assert [f"{100 * row['value']:.1f}" for row in rows] == [
+        text.split()[0] for text in visit.column("newest", "value")
+    ]
     assert all(0 <= row["low"] <= row["value"] <= row["high"] <= 1 for row in rows)
     lines = list(csv.DictReader(visit.download("newest", "csv").splitlines()))
     assert [float(line["value"]) for line in lines] == [row["value"] for row in rows]
@@ -170,7 +199,10 @@ def test_formulas_in_a_csv_are_text_and_numbers_stay_numbers(visit):
     lines = list(csv.DictReader(visit.download("newest", "csv").splitlines()))
     assert {line["model"] for line in lines} == {SCRIPT, PIPE, "'" + FORMULA, ARABIC}
     visit.open("compare", "#benchmark=hostile")
-    signs = {line["difference"][0] for line in csv.DictReader(visit.download("differences", "csv").splitlines())}
+    signs = {
+        line["difference"][0]
+        for line in csv.DictReader(visit.download("differences", "csv").splitlines())
+    }
     assert "-" in signs and "'" not in signs
 
 
@@ -208,13 +240,23 @@ def test_without_script_the_page_says_so(browser, site):
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
 def test_axe_finds_no_fault_and_a_phone_scrolls_no_page_sideways(browser, site, scheme, width):
-    axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-    visit = Visit(browser, site, viewport={"width": width, "height": 800}, color_scheme=scheme, bypass_csp=True)
+    axe = (
+        resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    )
+    visit = Visit(
+        browser,
+        site,
+        viewport={"width": width, "height": 800},
+        color_scheme=scheme,
+        bypass_csp=True,
+    )
     for name in [*PAGES, f"runs/{min((site / 'runs').iterdir()).stem}"]:
         visit.open(name)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, name
         visit.page.evaluate(axe)
-        found = visit.page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        found = visit.page.evaluate("axe.run(document, {resultTypes: ['violations']})")[
+            "violations"
+        ]
         faults = [(fault["id"], fault["impact"], fault["nodes"][0]["html"]) for fault in found]
         assert not faults, name
     visit.context.close()

@@ -17,10 +17,18 @@ from evals.data import archives
 from evals.data.archives import Archive, open_tar
 from evals.schema import InvalidError, MissingError
 
-FILES = {"a.txt": b"one", "b/c.jpg": bytes(range(256)) * 5, "empty": b"", "block": b"x" * 512, "ä/ü.txt": b"two"}
+FILES = {
+    "a.txt": b"one",
+    "b/c.jpg": bytes(range(256)) * 5,
+    "empty": b"",
+    "block": b"x" * 512,
+    "ä/ü.txt": b"two",
+}
 
 
-def info(name: str, size: int = 0, type: bytes = tarfile.REGTYPE, **more: object) -> tarfile.TarInfo:
+def info(
+    name: str, size: int = 0, type: bytes = tarfile.REGTYPE, **more: object
+) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.size, member.type = size, type
     for key, value in more.items():
@@ -28,15 +36,24 @@ def info(name: str, size: int = 0, type: bytes = tarfile.REGTYPE, **more: object
     return member
 
 
-def pack(path: Path, *members: tuple[tarfile.TarInfo, bytes], mode: str = "w", form: int = tarfile.PAX_FORMAT) -> Path:
+def pack(
+    path: Path,
+    *members: tuple[tarfile.TarInfo, bytes],
+    mode: str = "w",
+    form: int = tarfile.PAX_FORMAT,
+) -> Path:
     with tarfile.open(path, mode, format=form) as tar:
         for member, data in members:
             tar.addfile(member, io.BytesIO(data))
     return path
 
 
-def packed(path: Path, files: dict[str, bytes] = FILES, mode: str = "w", form: int = tarfile.PAX_FORMAT) -> Path:
-    return pack(path, *((info(name, len(data)), data) for name, data in files.items()), mode=mode, form=form)
+def packed(
+    path: Path, files: dict[str, bytes] = FILES, mode: str = "w", form: int = tarfile.PAX_FORMAT
+) -> Path:
+    return pack(
+        path, *((info(name, len(data)), data) for name, data in files.items()), mode=mode, form=form
+    )
 
 
 def contents(archive: Archive) -> dict[str, bytes]:
@@ -44,7 +61,9 @@ def contents(archive: Archive) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_what_was_put_is_read_back_in_order_from_every_tar_format(tmp_path: Path, form: int) -> None:
+def test_what_was_put_is_read_back_in_order_from_every_tar_format(
+    tmp_path: Path, form: int
+) -> None:
     archive = open_tar(packed(tmp_path / "x.tar", form=form))
     assert contents(archive) == FILES
     assert archive.names == list(FILES)
@@ -53,11 +72,18 @@ def test_what_was_put_is_read_back_in_order_from_every_tar_format(tmp_path: Path
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_names_longer_than_a_header_are_whole(tmp_path: Path, form: int) -> None:
     name = "long/" * 60 + "x.txt"
-    assert contents(open_tar(packed(tmp_path / "x.tar", {name: b"1", "y": b"2"}, form=form))) == {name: b"1", "y": b"2"}
+    assert contents(open_tar(packed(tmp_path / "x.tar", {name: b"1", "y": b"2"}, form=form))) == {
+        name: b"1",
+        "y": b"2",
+    }
 
 
 def test_folders_are_passed_over_and_names_lose_a_leading_dot(tmp_path: Path) -> None:
-    members = [(info("./", type=tarfile.DIRTYPE), b""), (info("./a", type=tarfile.DIRTYPE), b""), (info("./a//b.txt", 1), b"!")]
+    members = [
+        (info("./", type=tarfile.DIRTYPE), b""),
+        (info("./a", type=tarfile.DIRTYPE), b""),
+        (info("./a//b.txt", 1), b"!"),
+    ]
     assert contents(open_tar(pack(tmp_path / "x.tar", *members))) == {"a/b.txt": b"!"}
 
 
@@ -83,7 +109,9 @@ def test_a_gzipped_archive_is_told_by_its_bytes_and_leaves_no_file(
 def test_a_gz_that_grows_beyond_the_limit_is_refused(tmp_path: Path) -> None:
     path = packed(tmp_path / "x.tar.gz", {"zeros": bytes(3_000_000)}, mode="w:gz")
     assert path.stat().st_size < 10_000
-    with pytest.raises(InvalidError, match=r"x\.tar\.gz: more than 2,000,000 bytes when decompressed"):
+    with pytest.raises(
+        InvalidError, match=r"x\.tar\.gz: more than 2,000,000 bytes when decompressed"
+    ):
         open_tar(path, most_bytes=2_000_000)
 
 
@@ -99,7 +127,9 @@ def test_a_gz_that_is_cut_off_or_damaged_is_refused(tmp_path: Path, cut: int) ->
         open_tar(path)
 
 
-def test_a_full_disk_is_an_error_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = packed(tmp_path / "x.tar.gz", {"zeros": bytes(3_000_000)}, mode="w:gz")
     monkeypatch.setattr(archives.tempfile, "TemporaryFile", partial(Path("/dev/full").open, "wb"))
     with pytest.raises(OSError, match="No space left"):
@@ -125,27 +155,38 @@ def test_an_archive_closes_its_file_with_its_last_user(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("member", "says"),
     [
-        (info("l", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "member 'l' is a link to '/etc/passwd'"),
+        (
+            info("l", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+            "member 'l' is a link to '/etc/passwd'",
+        ),
         (info("l", type=tarfile.LNKTYPE, linkname="a.txt"), "member 'l' is a link to 'a.txt'"),
         (info("d", type=tarfile.CHRTYPE), "member 'd' is neither a file nor a folder"),
         (info("d", type=tarfile.BLKTYPE), "member 'd' is neither a file nor a folder"),
         (info("f", type=tarfile.FIFOTYPE), "member 'f' is neither a file nor a folder"),
         (info("v", type=b"V"), "member 'v' is neither a file nor a folder"),
         (info("s", type=tarfile.GNUTYPE_SPARSE), "member 's' is a sparse file"),
-        (info("s", pax_headers={"GNU.sparse.map": "0,0", "GNU.sparse.size": "9"}), "member 's' is a sparse file"),
+        (
+            info("s", pax_headers={"GNU.sparse.map": "0,0", "GNU.sparse.size": "9"}),
+            "member 's' is a sparse file",
+        ),
         (info("/etc/x"), "member '/etc/x' has a name that is not a path inside"),
         (info("a/../../x"), "member 'a/../../x' has a name that is not a path inside"),
         (info(".."), "member '..' has a name that is not a path inside"),
         (info("../x", type=tarfile.DIRTYPE), "member '../x' has a name that is not a path inside"),
         (info("."), "member '.' has a name that is not a path inside"),
         (info(""), "member '' has a name that is not a path inside"),
-        (info("a", pax_headers={"path": "a\0b"}), r"member 'a\\x00b' has a name that is not UTF-8 text"),
+        (
+            info("a", pax_headers={"path": "a\0b"}),
+            r"member 'a\\x00b' has a name that is not UTF-8 text",
+        ),
         (info("a\udcff"), r"member 'a\\udcff' has a name that is not UTF-8 text"),
         (info("a.txt"), "member 'a.txt' comes twice"),
         (info("./a.txt"), "member './a.txt' comes twice"),
     ],
 )
-def test_members_that_are_no_plain_files_inside_are_refused(tmp_path: Path, member: tarfile.TarInfo, says: str) -> None:
+def test_members_that_are_no_plain_files_inside_are_refused(
+    tmp_path: Path, member: tarfile.TarInfo, says: str
+) -> None:
     form = tarfile.GNU_FORMAT if "\udcff" in member.name else tarfile.PAX_FORMAT
     path = pack(tmp_path / "x.tar", (info("a.txt", 3), b"one"), (member, b""), form=form)
     with pytest.raises(InvalidError, match=rf"x\.tar: {says}.*\. Repack"):
@@ -169,7 +210,9 @@ def test_an_archive_cut_anywhere_before_its_end_is_refused(tmp_path: Path) -> No
         if size == 1536:  # between two files nothing tells that more should come
             assert open_tar(path).names == ["a"]
             continue
-        with pytest.raises(InvalidError, match=r"x\.tar: (not a whole tar archive|member '[ab]' is cut off)"):
+        with pytest.raises(
+            InvalidError, match=r"x\.tar: (not a whole tar archive|member '[ab]' is cut off)"
+        ):
             open_tar(path)
 
 
@@ -182,11 +225,16 @@ def test_an_end_without_its_marker_is_an_end_and_an_empty_archive_is_one(tmp_pat
 
 @pytest.mark.parametrize("at", [0, 1536])
 def test_a_bad_header_is_refused_and_not_taken_for_the_end(tmp_path: Path, at: int) -> None:
-    path = packed(tmp_path / "x.tar", {"a": b"1" * 600, "b": b"2", "c": b"3"}, form=tarfile.USTAR_FORMAT)
+    path = packed(
+        tmp_path / "x.tar", {"a": b"1" * 600, "b": b"2", "c": b"3"}, form=tarfile.USTAR_FORMAT
+    )
     data = bytearray(path.read_bytes())
     data[at] ^= 1
     path.write_bytes(data)
-    with pytest.raises(InvalidError, match=r"not a whole tar archive, broken.*(bad checksum|a bad header at byte 1,536)"):
+    with pytest.raises(
+        InvalidError,
+        match=r"not a whole tar archive, broken.*(bad checksum|a bad header at byte 1,536)",
+    ):
         open_tar(path)
 
 
@@ -197,7 +245,10 @@ def test_two_archives_joined_are_refused(tmp_path: Path) -> None:
         open_tar(path)
 
 
-@pytest.mark.parametrize("data", [b"", b"not a tar", b"x" * 4096, gzip.compress(b"hello", mtime=0), b"BZh9" + bytes(2000)])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"not a tar", b"x" * 4096, gzip.compress(b"hello", mtime=0), b"BZh9" + bytes(2000)],
+)
 def test_what_is_no_tar_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.tar").write_bytes(data)
     with pytest.raises(InvalidError, match=r"x\.tar: not a whole tar archive"):
@@ -213,8 +264,12 @@ def with_size(kind: bytes, size: bytes) -> bytes:
     return bytes(header)
 
 
-@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
-@pytest.mark.parametrize("size", [b"\xff" * 10 + b"\xfc\x00", b"\x80" + b"\x7f" * 11, b"77777777777\0"])
+@pytest.mark.parametrize(
+    "kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME]
+)
+@pytest.mark.parametrize(
+    "size", [b"\xff" * 10 + b"\xfc\x00", b"\x80" + b"\x7f" * 11, b"77777777777\0"]
+)
 def test_sizes_that_cannot_be_end_in_a_refusal(tmp_path: Path, kind: bytes, size: bytes) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(with_size(kind, size) + info("y").tobuf() + bytes(1024))
@@ -229,10 +284,18 @@ def test_a_global_header_that_changes_sizes_is_refused(tmp_path: Path) -> None:
         open_tar(tmp_path / "x.tar")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(at=st.integers(0, 8191), value=st.integers(0, 255))
-def test_a_changed_byte_ends_in_a_refusal_or_in_whole_files(tmp_path: Path, at: int, value: int) -> None:
-    path = packed(tmp_path / "x.tar", {"a" * 120: b"1" * 600, "b": b"2", "c" * 200: b"3" * 700}, form=tarfile.PAX_FORMAT)
+def test_a_changed_byte_ends_in_a_refusal_or_in_whole_files(
+    tmp_path: Path, at: int, value: int
+) -> None:
+    path = packed(
+        tmp_path / "x.tar",
+        {"a" * 120: b"1" * 600, "b": b"2", "c" * 200: b"3" * 700},
+        form=tarfile.PAX_FORMAT,
+    )
     data = bytearray(path.read_bytes())
     data[at] = value
     path.write_bytes(data)
@@ -246,12 +309,18 @@ def test_a_changed_byte_ends_in_a_refusal_or_in_whole_files(tmp_path: Path, at: 
 
 def test_absent_files_and_folders_and_pipes_are_missing(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path, says in [(tmp_path / "no.tar", "No such file"), (tmp_path, "not a file"), (tmp_path / "pipe", "not a file")]:
+    for path, says in [
+        (tmp_path / "no.tar", "No such file"),
+        (tmp_path, "not a file"),
+        (tmp_path / "pipe", "not a file"),
+    ]:
         with pytest.raises(MissingError, match=says):
             open_tar(path)
 
 
-def test_a_file_that_shrinks_while_it_is_read_and_an_unknown_name_are_refused(tmp_path: Path) -> None:
+def test_a_file_that_shrinks_while_it_is_read_and_an_unknown_name_are_refused(
+    tmp_path: Path,
+) -> None:
     path = packed(tmp_path / "x.tar", {"a": b"1" * 600})
     archive = open_tar(path)
     with pytest.raises(InvalidError, match=r"x\.tar: no file 'b' in the archive"):

@@ -47,7 +47,9 @@ def repo(**tables: bytes) -> Files:
         config, split = name.replace("_of_", "-").split("__")
         files[f"{config}/{split}-00000-of-00001.parquet"] = data
         configs.setdefault(config, []).append({"split": split, "path": f"{config}/{split}-*"})
-    head = json.dumps([{"config_name": name, "data_files": splits} for name, splits in configs.items()])
+    head = json.dumps(
+        [{"config_name": name, "data_files": splits} for name, splits in configs.items()]
+    )
     return files | {"README.md": f"---\nconfigs: {head}\n---\n".encode()}
 
 
@@ -57,7 +59,11 @@ def captions(*counts: int, tail: str = ', a "b"') -> list[list[str]]:
 
 def retrieval(texts: list[list[str]], *, prefix: str = "", **names: str) -> Files:
     """The tables of a retrieval repo; the queries are shuffled, as nothing promises their order."""
-    pairs = [(f"q{i}-{n}", text, f"i{i}") for i, given in enumerate(texts) for n, text in enumerate(given)][::-1]
+    pairs = [
+        (f"q{i}-{n}", text, f"i{i}")
+        for i, given in enumerate(texts)
+        for n, text in enumerate(given)
+    ][::-1]
     query, text, image = map(list, zip(*pairs, strict=True))
     n = len(pairs)
     return {
@@ -65,10 +71,18 @@ def retrieval(texts: list[list[str]], *, prefix: str = "", **names: str) -> File
             id=["i0", "i1", "i2"], modality=["image"] * 3, text=[None, None, ""], image=IMAGES
         ),
         f"{prefix}{names.get('queries', 'queries__test')}": parquet(
-            id=query, modality=["text"] * n, text=text, image=pa.array([None] * n, pa.struct({"bytes": pa.binary()}))
+            id=query,
+            modality=["text"] * n,
+            text=text,
+            image=pa.array([None] * n, pa.struct({"bytes": pa.binary()})),
         ),
         f"{prefix}qrels__test": parquet(
-            **{"query-id": query, "corpus-id": image, "score": pa.array([1] * n, pa.int8()), "Q0": ["Q0"] * n}
+            **{
+                "query-id": query,
+                "corpus-id": image,
+                "score": pa.array([1] * n, pa.int8()),
+                "Q0": ["Q0"] * n,
+            }
         ),
     }
 
@@ -79,7 +93,11 @@ def flickr(row: Benchmark) -> Files:
 
 def flickr8k(row: Benchmark) -> Files:
     columns = {f"caption_{n}": [texts[n] for texts in captions(5, 5, 5)] for n in range(5)}
-    return repo(default__train=b"never read", default__validation=b"never read", default__test=parquet(image=IMAGES, **columns))
+    return repo(
+        default__train=b"never read",
+        default__validation=b"never read",
+        default__test=parquet(image=IMAGES, **columns),
+    )
 
 
 def coco(row: Benchmark) -> Files:
@@ -99,7 +117,8 @@ def coco_mbeir(row: Benchmark) -> Files:
     tables = retrieval(captions(2, 2, 2), corpus="corpus__corpus", queries="query__test")
     qrels = pq.read_table(io.BytesIO(tables["qrels__test"])).to_pydict()
     qrels = {
-        key: [*values, {"query-id": "q0-0", "corpus-id": "i2", "score": 1, "Q0": "Q0"}[key]] for key, values in qrels.items()
+        key: [*values, {"query-id": "q0-0", "corpus-id": "i2", "score": 1, "Q0": "Q0"}[key]]
+        for key, values in qrels.items()
     }
     return repo(**tables | {"qrels__test": parquet(**qrels)})
 
@@ -122,7 +141,11 @@ def xm3600(row: Benchmark) -> Files:
 
 def xflickr(row: Benchmark) -> Files:
     def table(language: str) -> bytes:
-        return parquet(sentences=captions(1, 1, 1, tail=f" in {language}"), id=["1", "2", "COCO_3"], image=IMAGES)
+        return parquet(
+            sentences=captions(1, 1, 1, tail=f" in {language}"),
+            id=["1", "2", "COCO_3"],
+            image=IMAGES,
+        )
 
     return repo(**{f"default__{language}": table(language) for language in row.subsets})
 
@@ -170,7 +193,11 @@ def served(hub: Hub, name: str) -> tuple[Benchmark, int]:
 
 def content(data: ImageText) -> tuple[object, ...]:
     images, texts = data.images, data.texts
-    return (*map(list, (images.ids, images.hashes, texts.ids, texts.items)), data.image_of_text.tolist(), data.also.tolist())
+    return (
+        *map(list, (images.ids, images.hashes, texts.ids, texts.items)),
+        data.image_of_text.tolist(),
+        data.also.tolist(),
+    )
 
 
 def test_every_row_with_a_repo_has_a_miniature() -> None:
@@ -185,7 +212,9 @@ def test_a_row_loads_from_its_repo_at_its_commit(hub: Hub, name: str) -> None:
     assert tuple(parts) == subsets_of(row)
     for subset, data in parts.items():
         assert (len(data.images), len(data.texts)) == (3, texts)
-        assert check_counts(data, images=row.images, texts=row.count_texts(subset), allow_subset=True, name=name)
+        assert check_counts(
+            data, images=row.images, texts=row.count_texts(subset), allow_subset=True, name=name
+        )
         assert [data.images.items[i].size for i in range(3)] == [(8, 6)] * 3
         assert (data.origin["repo"], data.origin["revision"]) == (row.hub.repo, hub.head)
         for text, image in zip(data.texts.items, data.image_of_text, strict=True):
@@ -193,21 +222,33 @@ def test_a_row_loads_from_its_repo_at_its_commit(hub: Hub, name: str) -> None:
             assert len(row.subsets) == 1 or text.endswith(f" in {subset}")
     assert all(row.hub.repo in path for path in hub.asked)
     with pytest.raises(InvalidError, match="Complete the data, or pass --allow-subset"):
-        check_counts(data, images=row.images, texts=row.count_texts(subset), allow_subset=False, name=name)
+        check_counts(
+            data, images=row.images, texts=row.count_texts(subset), allow_subset=False, name=name
+        )
 
 
 @pytest.mark.parametrize("name", MINIATURES)
-def test_a_prepared_row_measures_what_its_repo_measures(hub: Hub, name: str, tmp_path: Path) -> None:
+def test_a_prepared_row_measures_what_its_repo_measures(
+    hub: Hub, name: str, tmp_path: Path
+) -> None:
     row, _ = served(hub, name)
     row = row.model_copy(update={"subsets": row.subsets[-4:]})
     folder = tmp_path / (row.folder or row.name)
-    manifest = prepare(row, source_of(row, captions="all"), folder, allow_subset=True, progress=Log().progress)
-    assert row.hub and manifest.source == {"repo": row.hub.repo, "revision": hub.head, "split": row.split}
+    manifest = prepare(
+        row, source_of(row, captions="all"), folder, allow_subset=True, progress=Log().progress
+    )
+    assert row.hub and manifest.source == {
+        "repo": row.hub.repo,
+        "revision": hub.head,
+        "split": row.split,
+    }
     assert all(packed.partial for packed in manifest.subsets.values())
     images = [path for path in manifest.files if path.startswith("images/")]
     assert len(images) == 3  # once, in however many languages
     before, after = load(row.data, source_of(row)), load(row.data, source_of(row, folder))
-    assert {subset: content(data) for subset, data in after.items()} == {subset: content(data) for subset, data in before.items()}
+    assert {subset: content(data) for subset, data in after.items()} == {
+        subset: content(data) for subset, data in before.items()
+    }
 
 
 def test_the_protocols_of_the_rows_do_what_their_titles_say(hub: Hub) -> None:
@@ -216,9 +257,15 @@ def test_the_protocols_of_the_rows_do_what_their_titles_say(hub: Hub) -> None:
     row, _ = served(hub, "coco-5")
     assert np.bincount(load(row.data, source_of(row))["en"].image_of_text).tolist() == [5, 5, 5]
     row, _ = served(hub, "xm3600-first")
-    assert load(row.data, source_of(row))["zh"].texts.items == [f"image {i} text 0 in zh" for i in range(3)]
+    assert load(row.data, source_of(row))["zh"].texts.items == [
+        f"image {i} text 0 in zh" for i in range(3)
+    ]
     row, _ = served(hub, "coco-mbeir")
     data = load(row.data, source_of(row))["en"]
     [(text, image)] = data.also.tolist()
-    assert (data.texts.items[text], data.image_of_text[text], image) == ('image 0 text 0, a "b"', 0, 2)
+    assert (data.texts.items[text], data.image_of_text[text], image) == (
+        'image 0 text 0, a "b"',
+        0,
+        2,
+    )
     assert all(a != b for a, b in pairwise(sorted(data.texts.items)))

@@ -20,7 +20,9 @@ from evals.schema import ConfigError, ImageText, InvalidError, MissingError, Sid
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
-def encoded(mode: str = "RGB", kind: str = "JPEG", size: tuple[int, int] = (40, 30), **options: object) -> bytes:
+def encoded(
+    mode: str = "RGB", kind: str = "JPEG", size: tuple[int, int] = (40, 30), **options: object
+) -> bytes:
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     out = io.BytesIO()
     Image.fromarray(noise).convert(mode).save(out, kind, **options)
@@ -54,7 +56,11 @@ def load_folder(folder: Path, split: str = "test") -> ImageText:
 
 def test_plain_lines_give_images_and_captions_in_the_order_of_the_file(tmp_path: Path) -> None:
     put(tmp_path, "b.jpg", "images/a.jpg")
-    file = jsonl(tmp_path, entry("b.jpg", " two  spaces ", "same", id=7, language="en"), entry("a.jpg", "same"))
+    file = jsonl(
+        tmp_path,
+        entry("b.jpg", " two  spaces ", "same", id=7, language="en"),
+        entry("a.jpg", "same"),
+    )
     data = load_folder(tmp_path)
     assert list(data.images.ids) == ["b.jpg", "a.jpg"]
     assert data.texts.items == [" two  spaces ", "same", "same"]
@@ -88,7 +94,12 @@ def test_karpathy_takes_the_split_and_finds_images_through_filepath(tmp_path: Pa
     put(tmp_path, "val2014/c.jpg", "images/d.jpg")
     images = [
         {"filename": "x.jpg", "split": "train", "sentences": [{"raw": "no"}]},
-        {"filename": "c.jpg", "filepath": "val2014", "split": "test", "sentences": [{"raw": "sea"}, {"raw": "see \n"}]},
+        {
+            "filename": "c.jpg",
+            "filepath": "val2014",
+            "split": "test",
+            "sentences": [{"raw": "sea"}, {"raw": "see \n"}],
+        },
         {"filename": "d.jpg", "split": "test", "sentences": [{"raw": "deer"}]},
     ]
     (tmp_path / "dataset_coco.json").write_text(json.dumps({"dataset": "coco", "images": images}))
@@ -102,11 +113,16 @@ def test_karpathy_takes_the_split_and_finds_images_through_filepath(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("name", "listed"), [("Flickr_8k.testImages.txt", "b.jpg\r\n"), ("test.txt", "b"), ("flickr30k test.txt", "b\n")]
+    ("name", "listed"),
+    [("Flickr_8k.testImages.txt", "b.jpg\r\n"), ("test.txt", "b"), ("flickr30k test.txt", "b\n")],
 )
-def test_a_split_list_beside_a_token_file_selects_the_split(tmp_path: Path, name: str, listed: str) -> None:
+def test_a_split_list_beside_a_token_file_selects_the_split(
+    tmp_path: Path, name: str, listed: str
+) -> None:
     put(tmp_path, "Flicker8k_Dataset/a.jpg", "Flicker8k_Dataset/b.jpg")
-    (tmp_path / "Flickr8k.token.txt").write_text("gone.jpg.1#0\tlost\na.jpg#0\tone\nb.jpg#0\ttwo\nb.jpg#1\tthree\n")
+    (tmp_path / "Flickr8k.token.txt").write_text(
+        "gone.jpg.1#0\tlost\na.jpg#0\tone\nb.jpg#0\ttwo\nb.jpg#1\tthree\n"
+    )
     (tmp_path / "Flickr8k.lemma.token.txt").write_text("b.jpg#0\tlemma\n")
     (tmp_path / name).write_text(listed)
     (tmp_path / "Flickr_8k.devImages.txt").write_text("a.jpg\n")
@@ -130,13 +146,16 @@ def test_the_annotation_file_itself_can_be_named(tmp_path: Path) -> None:
     assert load_folder(file).origin["path"] == load_folder(tmp_path).origin["path"] == str(file)
     (tmp_path / "x.token").write_text("a.jpg#0\tone\n")
     with pytest.raises(
-        ConfigError, match=r"holds x.token \(token\) and captions_dev300.jsonl \(jsonl\).*Point at the file itself"
+        ConfigError,
+        match=r"holds x.token \(token\) and captions_dev300.jsonl \(jsonl\).*Point at the file itself",
     ):
         load_folder(tmp_path)
     assert load_folder(tmp_path / "x.token").texts.items == ["one"]
 
 
-def test_captions_jsonl_goes_before_other_lines_but_two_others_are_ambiguous(tmp_path: Path) -> None:
+def test_captions_jsonl_goes_before_other_lines_but_two_others_are_ambiguous(
+    tmp_path: Path,
+) -> None:
     put(tmp_path, "a.jpg")
     jsonl(tmp_path, entry(), name="x.jsonl")
     jsonl(tmp_path, entry(), name="y.jsonl")
@@ -146,7 +165,9 @@ def test_captions_jsonl_goes_before_other_lines_but_two_others_are_ambiguous(tmp
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data")
-@pytest.mark.parametrize(("folder", "images", "texts"), [("flickr8k", 300, 1500), ("coco", 60, 300)])
+@pytest.mark.parametrize(
+    ("folder", "images", "texts"), [("flickr8k", 300, 1500), ("coco", 60, 300)]
+)
 def test_real_folders_load_and_every_image_decodes(folder: str, images: int, texts: int) -> None:
     data = load("captions", Source(("en",), "test", SHARED / folder))["en"]
     assert (len(data.images), len(data.texts)) == (images, texts)
@@ -187,21 +208,47 @@ def test_broken_entries_are_refused_by_line(tmp_path: Path, lines: list[object],
 @pytest.mark.parametrize(
     ("name", "data", "says"),
     [
-        ("captions.jsonl", b'{"image": "a.jpg", "captions": ["x"]}\n{"image": \n', r"line 2: not JSON \(.*column 11\)"),
+        (
+            "captions.jsonl",
+            b'{"image": "a.jpg", "captions": ["x"]}\n{"image": \n',
+            r"line 2: not JSON \(.*column 11\)",
+        ),
         ("captions.jsonl", b'{"image": "a.jpg", "captions": ["x"]}\n\n\n', "line 2: not JSON"),
-        ("captions.jsonl", "\n".join(["{}", '{"image": "é"}']).encode("latin-1"), "line 2: not UTF-8"),
+        (
+            "captions.jsonl",
+            "\n".join(["{}", '{"image": "é"}']).encode("latin-1"),
+            "line 2: not UTF-8",
+        ),
         ("captions.jsonl", b"[" * 100_000, "nested too deeply"),
-        ("x.token", "a.jpg#0\tok\r\na.jpg#1\tcaf\xe9\r\n".encode("latin-1"), "x.token, line 2: not UTF-8"),
+        (
+            "x.token",
+            "a.jpg#0\tok\r\na.jpg#1\tcaf\xe9\r\n".encode("latin-1"),
+            "x.token, line 2: not UTF-8",
+        ),
         ("x.token", b"a.jpg#0 no tab\n", "line 1: not of the form"),
         ("x.token", b"a.jpg#0\tone\na.jpg#0\ttwo\n", "line 2: a.jpg#0 comes twice"),
         ("x.token", b"a.jpg#0\t\n", "caption 0 of image 'a.jpg' is empty"),
-        ("dataset_x.json", b'{"images": [\n{"split": "test",}]}', "dataset_x.json, line 2: not JSON"),
+        (
+            "dataset_x.json",
+            b'{"images": [\n{"split": "test",}]}',
+            "dataset_x.json, line 2: not JSON",
+        ),
         ("dataset_x.json", b'{"pictures": []}', "`images` must be a list"),
-        ("dataset_x.json", b'{"images": [{"split": "test", "filename": "a.jpg", "sentences": [{}]}]}', r"images\[0\]: `raw`"),
-        ("dataset_x.json", b'{"images": [{"filename": "a.jpg"}]}', r"images\[0\]: `split` must be a str"),
+        (
+            "dataset_x.json",
+            b'{"images": [{"split": "test", "filename": "a.jpg", "sentences": [{}]}]}',
+            r"images\[0\]: `raw`",
+        ),
+        (
+            "dataset_x.json",
+            b'{"images": [{"filename": "a.jpg"}]}',
+            r"images\[0\]: `split` must be a str",
+        ),
     ],
 )
-def test_broken_files_are_refused_by_name_and_line(tmp_path: Path, name: str, data: bytes, says: str) -> None:
+def test_broken_files_are_refused_by_name_and_line(
+    tmp_path: Path, name: str, data: bytes, says: str
+) -> None:
     put(tmp_path, "a.jpg")
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InvalidError, match=says):
@@ -211,13 +258,17 @@ def test_broken_files_are_refused_by_name_and_line(tmp_path: Path, name: str, da
 def test_missing_images_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
     put(tmp_path, "a.jpg")
     jsonl(tmp_path, entry(), entry("b.jpg"), entry("x" * 300))
-    with pytest.raises(MissingError, match=r"line 2: image 'b.jpg' is not in .* \(2 of 3 images are missing\)"):
+    with pytest.raises(
+        MissingError, match=r"line 2: image 'b.jpg' is not in .* \(2 of 3 images are missing\)"
+    ):
         load_folder(tmp_path)
 
 
 def test_the_known_defect_of_flickr8k_is_refused_by_line(tmp_path: Path) -> None:
     put(tmp_path, "a.jpg")
-    (tmp_path / "Flickr8k.token.txt").write_text("a.jpg#0\tone\n2258277193_586949ec62.jpg.1#0\ttwo\n")
+    (tmp_path / "Flickr8k.token.txt").write_text(
+        "a.jpg#0\tone\n2258277193_586949ec62.jpg.1#0\ttwo\n"
+    )
     with pytest.raises(MissingError, match=r"line 2: .*known defect of Flickr8k"):
         load_folder(tmp_path)
 
@@ -251,15 +302,22 @@ def test_absent_and_unknown_places_are_told_apart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
 @pytest.mark.parametrize("progressive", [False, True])
-def test_a_truncated_jpeg_is_refused_by_name(tmp_path: Path, share: float, progressive: bool) -> None:
+def test_a_truncated_jpeg_is_refused_by_name(
+    tmp_path: Path, share: float, progressive: bool
+) -> None:
     data = encoded(size=(200, 150), progressive=progressive)
     put(tmp_path, "cut.jpg", data=data[: int(len(data) * share)])
     images = image_files([tmp_path / "cut.jpg"])
-    with pytest.raises(InvalidError, match=r"cut.jpg: the image is broken \(image file is truncated"):
+    with pytest.raises(
+        InvalidError, match=r"cut.jpg: the image is broken \(image file is truncated"
+    ):
         images[0]
 
 
-@pytest.mark.parametrize(("data", "says"), [(b"", "is empty"), (b"<html>404</html>", "16 bytes are not an image in JPEG")])
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [(b"", "is empty"), (b"<html>404</html>", "16 bytes are not an image in JPEG")],
+)
 def test_what_is_no_image_is_refused_by_name(data: bytes, says: str) -> None:
     with pytest.raises(InvalidError, match=rf"x.jpg: .*{says}"):
         decode(data, "x.jpg")
@@ -267,7 +325,13 @@ def test_what_is_no_image_is_refused_by_name(data: bytes, says: str) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA", "I;16"])
 def test_modes_come_as_they_are_stored(mode: str) -> None:
-    assert decode(encoded(mode if mode != "I;16" else "L", "PNG") if mode != "I;16" else _sixteen(), "x.png").mode == mode
+    assert (
+        decode(
+            encoded(mode if mode != "I;16" else "L", "PNG") if mode != "I;16" else _sixteen(),
+            "x.png",
+        ).mode
+        == mode
+    )
     assert decode(encoded("CMYK"), "x.jpg").mode == "CMYK"
 
 
@@ -289,13 +353,22 @@ def test_a_format_that_is_not_listed_is_refused() -> None:
         decode(encoded(kind="PPM"), "x.jpg")
 
 
-@pytest.mark.parametrize("side", [8_000, 12_000, 20_000])  # silent, a warning and an error in Pillow itself
+@pytest.mark.parametrize(
+    "side", [8_000, 12_000, 20_000]
+)  # silent, a warning and an error in Pillow itself
 def test_a_bomb_is_refused_from_its_header(side: int) -> None:
     def chunk(name: bytes, data: bytes) -> bytes:
-        return len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+        return (
+            len(data).to_bytes(4, "big") + name + data + zlib.crc32(name + data).to_bytes(4, "big")
+        )
 
     header = side.to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
-    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    png = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
     with pytest.raises(InvalidError, match="more than 50,000,000 pixels"):
         decode(png, "bomb.png")
 
@@ -346,7 +419,9 @@ def test_a_subset_keeps_all_captions_of_its_images_in_their_order() -> None:
     part = subset_of(toy(list(range(50))), 7)
     assert len(part.images) == 7
     assert list(part.images.ids) == sorted(part.images.ids, key=lambda name: int(name[1:]))
-    assert [part.images.ids[i] for i in part.image_of_text] == [name.partition("#")[0] for name in part.texts.ids]
+    assert [part.images.ids[i] for i in part.image_of_text] == [
+        name.partition("#")[0] for name in part.texts.ids
+    ]
     assert list(part.texts.items) == [f"{image}#{n}" for image in part.images.ids for n in range(2)]
     assert part.origin == {"layout": "toy", "limit": "7", "seed": "0"}
 
@@ -366,15 +441,22 @@ def test_counts_must_be_the_declared_ones_unless_a_part_is_allowed() -> None:
     data = toy([0, 1, 2])
     assert check_counts(data, images=3, texts=6, allow_subset=False, name="toy") is False
     assert check_counts(data, images=4, texts=8, allow_subset=True, name="toy") is True
-    with pytest.raises(InvalidError, match=r"toy: 3 images and 6 texts, where the row declares 4 and 8.*--allow-subset"):
+    with pytest.raises(
+        InvalidError,
+        match=r"toy: 3 images and 6 texts, where the row declares 4 and 8.*--allow-subset",
+    ):
         check_counts(data, images=4, texts=8, allow_subset=False, name="toy")
     with pytest.raises(InvalidError, match="more than the benchmark has"):
         check_counts(data, images=2, texts=6, allow_subset=True, name="toy")
 
 
 def test_importing_the_loaders_stays_light() -> None:
-    modules = "evals.data, evals.data.local, evals.data.hub, evals.data.images, evals.config.catalog"
+    modules = (
+        "evals.data, evals.data.local, evals.data.hub, evals.data.images, evals.config.catalog"
+    )
     heavy = "torch transformers datasets PIL pandas pyarrow huggingface_hub".split()
     program = f"import sys, {modules}; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "[]\n"

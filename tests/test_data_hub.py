@@ -41,7 +41,10 @@ def pictures(*shades: int) -> list[dict]:
 
 def readme(**configs: dict[str, str]) -> bytes:
     rows = [
-        {"config_name": name, "data_files": [{"split": split, "path": path} for split, path in files.items()]}
+        {
+            "config_name": name,
+            "data_files": [{"split": split, "path": path} for split, path in files.items()],
+        }
         for name, files in configs.items()
     ]
     return f"---\nconfigs: {json.dumps(rows)}\n---\n# A repo\n".encode()
@@ -50,19 +53,33 @@ def readme(**configs: dict[str, str]) -> bytes:
 CAPTIONS = {
     "README.md": readme(default={"train": "data/train-*", "test": "data/test-*"}),
     "data/train-00000-of-00001.parquet": b"never read",
-    "data/test-00000-of-00002.parquet": parquet(image=pictures(1, 2), caption_0=["a", "b"], caption_1=["c", None]),
-    "data/test-00001-of-00002.parquet": parquet(image=pictures(3), caption_0=["d"], caption_1=["e"]),
+    "data/test-00000-of-00002.parquet": parquet(
+        image=pictures(1, 2), caption_0=["a", "b"], caption_1=["c", None]
+    ),
+    "data/test-00001-of-00002.parquet": parquet(
+        image=pictures(3), caption_0=["d"], caption_1=["e"]
+    ),
 }
 RETRIEVAL = {
     "README.md": readme(
-        corpus={"test": "corpus/test-*"}, queries={"test": "queries/test-*"}, default={"test": "data/test-*", "dev": "data/dev-*"}
+        corpus={"test": "corpus/test-*"},
+        queries={"test": "queries/test-*"},
+        default={"test": "data/test-*", "dev": "data/dev-*"},
     ),
-    "corpus/test-00000-of-00001.parquet": parquet(id=["i0", "i1"], image=pictures(1, 2), modality=["image"] * 2),
+    "corpus/test-00000-of-00001.parquet": parquet(
+        id=["i0", "i1"], image=pictures(1, 2), modality=["image"] * 2
+    ),
     "queries/test-00000-of-00001.parquet": parquet(
-        id=["q0", "q1", "q2", "q3"], text=["two", "one", "also two", "unpaired"], modality=["text"] * 4
+        id=["q0", "q1", "q2", "q3"],
+        text=["two", "one", "also two", "unpaired"],
+        modality=["text"] * 4,
     ),
     "data/test-00000-of-00001.parquet": parquet(
-        **{"query-id": ["q0", "q1", "q2", "q3"], "corpus-id": ["i1", "i0", "i1", "i0"], "score": [1, 1, 1, 0]}
+        **{
+            "query-id": ["q0", "q1", "q2", "q3"],
+            "corpus-id": ["i1", "i0", "i1", "i0"],
+            "score": [1, 1, 1, 0],
+        }
     ),
 }
 
@@ -78,7 +95,10 @@ def hub_source(revision: str | None = COMMIT, split: str = "test", subset: str =
 
 
 def pairs(data: ImageText) -> list[tuple[str, str]]:
-    return [(data.images.ids[i], text) for i, text in zip(data.image_of_text, data.texts.items, strict=True)]
+    return [
+        (data.images.ids[i], text)
+        for i, text in zip(data.image_of_text, data.texts.items, strict=True)
+    ]
 
 
 def test_captions_come_in_the_order_of_the_rows_with_the_commit_recorded(hub: Hub) -> None:
@@ -88,7 +108,12 @@ def test_captions_come_in_the_order_of_the_rows_with_the_commit_recorded(hub: Hu
     assert data.texts.ids[:3] == ["0#0", "0#1", "1#0"]
     assert data.images.hashes == [sha256(jpeg(shade)).hexdigest() for shade in (1, 2, 3)]
     assert data.images.items[2].size == (8, 6)
-    assert data.origin == {"layout": "hub_captions", "split": "test", "repo": "org/set", "revision": COMMIT}
+    assert data.origin == {
+        "layout": "hub_captions",
+        "split": "test",
+        "repo": "org/set",
+        "revision": COMMIT,
+    }
 
 
 def test_only_the_split_that_is_asked_for_is_downloaded(hub: Hub) -> None:
@@ -99,7 +124,12 @@ def test_only_the_split_that_is_asked_for_is_downloaded(hub: Hub) -> None:
 
 @pytest.mark.parametrize("column", ["captions", "caption", "text"])
 def test_a_list_column_and_a_split_column_are_understood(hub: Hub, column: str) -> None:
-    table = parquet(image=pictures(1, 2), filename=["x.jpg", "y.jpg"], split=["train", "test"], **{column: [["a"], ["b", "c"]]})
+    table = parquet(
+        image=pictures(1, 2),
+        filename=["x.jpg", "y.jpg"],
+        split=["train", "test"],
+        **{column: [["a"], ["b", "c"]]},
+    )
     hub.files = {"test.parquet": table}
     assert pairs(load("hub_captions", hub_source())) == [("y.jpg", "b"), ("y.jpg", "c")]
 
@@ -113,12 +143,21 @@ def test_retrieval_pairs_queries_with_corpus_images_by_positive_qrels(hub: Hub) 
 
 
 def test_retrieval_reads_the_mbeir_names_and_language_prefixes(hub: Hub) -> None:
-    files = {name.replace("queries/", "query/").replace("data/", "qrels/"): data for name, data in RETRIEVAL.items()}
+    files = {
+        name.replace("queries/", "query/").replace("data/", "qrels/"): data
+        for name, data in RETRIEVAL.items()
+    }
     hub.files = files | {
-        "README.md": readme(corpus={"corpus": "corpus/*"}, query={"test": "query/*"}, qrels={"test": "qrels/*"}),
+        "README.md": readme(
+            corpus={"corpus": "corpus/*"}, query={"test": "query/*"}, qrels={"test": "qrels/*"}
+        ),
     }
     assert len(load("hub_retrieval", hub_source()).texts) == 3
-    german = {"de-corpus": {"test": "corpus/*"}, "de-queries": {"test": "queries/*"}, "de-qrels": {"test": "data/*"}}
+    german = {
+        "de-corpus": {"test": "corpus/*"},
+        "de-queries": {"test": "queries/*"},
+        "de-qrels": {"test": "data/*"},
+    }
     hub.head, hub.files = OLDER, RETRIEVAL | {"README.md": readme(**german)}
     assert len(load("hub_retrieval", hub_source(OLDER, subset="de")).texts) == 3
     with pytest.raises(InvalidError, match="no config 'qrels' among de-corpus"):
@@ -133,9 +172,13 @@ def test_retrieval_reads_the_mbeir_names_and_language_prefixes(hub: Hub) -> None
         (["q0", "q1"], ["i0", "i0"], "image 'i1' has no captions"),
     ],
 )
-def test_qrels_that_do_not_fit_are_refused(hub: Hub, query: list[str], corpus: list[str], says: str) -> None:
+def test_qrels_that_do_not_fit_are_refused(
+    hub: Hub, query: list[str], corpus: list[str], says: str
+) -> None:
     hub.files = RETRIEVAL | {
-        "data/test-00000-of-00001.parquet": parquet(**{"query-id": query, "corpus-id": corpus, "score": [1, 1]})
+        "data/test-00000-of-00001.parquet": parquet(
+            **{"query-id": query, "corpus-id": corpus, "score": [1, 1]}
+        )
     }
     with pytest.raises(InvalidError, match=says):
         load("hub_retrieval", hub_source())
@@ -144,15 +187,23 @@ def test_qrels_that_do_not_fit_are_refused(hub: Hub, query: list[str], corpus: l
 def test_a_query_of_several_images_is_a_caption_of_each_or_merged_into_one(hub: Hub) -> None:
     columns = {"query-id": ["q0", "q0", "q1"], "corpus-id": ["i0", "i1", "i1"], "score": [1, 1, 1]}
     hub.files = RETRIEVAL | {"data/test-00000-of-00001.parquet": parquet(**columns)}
-    assert pairs(load("hub_retrieval", hub_source())) == [("i0", "two"), ("i1", "two"), ("i1", "one")]
-    merged = load("hub_retrieval", replace(hub_source(), protocol=CaptionProtocol(duplicates="merged")))
+    assert pairs(load("hub_retrieval", hub_source())) == [
+        ("i0", "two"),
+        ("i1", "two"),
+        ("i1", "one"),
+    ]
+    merged = load(
+        "hub_retrieval", replace(hub_source(), protocol=CaptionProtocol(duplicates="merged"))
+    )
     assert (pairs(merged), merged.also.tolist()) == ([("i0", "two"), ("i1", "one")], [[0, 1]])
 
 
 @pytest.mark.parametrize("part", ["corpus", "queries"])
 def test_an_id_that_comes_twice_is_refused(hub: Hub, part: str) -> None:
     columns = {"image": pictures(1, 2)} if part == "corpus" else {"text": ["x", "y"]}
-    hub.files = RETRIEVAL | {f"{part}/test-00000-of-00001.parquet": parquet(_id=["q0", "q0"], **columns)}
+    hub.files = RETRIEVAL | {
+        f"{part}/test-00000-of-00001.parquet": parquet(_id=["q0", "q0"], **columns)
+    }
     with pytest.raises(InvalidError, match="the id 'q0' comes twice"):
         load("hub_retrieval", hub_source())
 
@@ -162,14 +213,25 @@ def test_an_id_that_comes_twice_is_refused(hub: Hub, part: str) -> None:
     [
         ({"image": pictures(1), "label": [3]}, "no column caption_0, captions"),
         ({"captions": [["a"]]}, "no column `image` of encoded images"),
-        ({"image": [{"bytes": None, "path": "x.jpg"}, *pictures(1)], "captions": [["a"], ["b"]]}, "image '0' is empty"),
-        ({"image": pictures(1), "captions": [[7]]}, "row 0, column captions: .* is neither a string"),
+        (
+            {"image": [{"bytes": None, "path": "x.jpg"}, *pictures(1)], "captions": [["a"], ["b"]]},
+            "image '0' is empty",
+        ),
+        (
+            {"image": pictures(1), "captions": [[7]]},
+            "row 0, column captions: .* is neither a string",
+        ),
         ({"image": pictures(1), "captions": [[" "]]}, "caption 0 of image '0' is empty"),
         ({"image": pictures(1), "captions": [[]]}, "image '0' has no captions"),
-        ({"image": pictures(1, 2), "id": [5, 5], "captions": [["a"], ["b"]]}, "image '5' is listed"),
+        (
+            {"image": pictures(1, 2), "id": [5, 5], "captions": [["a"], ["b"]]},
+            "image '5' is listed",
+        ),
     ],
 )
-def test_tables_that_are_no_captioned_images_are_refused(hub: Hub, columns: dict[str, list], says: str) -> None:
+def test_tables_that_are_no_captioned_images_are_refused(
+    hub: Hub, columns: dict[str, list], says: str
+) -> None:
     hub.files = {"test.parquet": parquet(**columns)}
     with pytest.raises(InvalidError, match=says):
         load("hub_captions", hub_source())
@@ -177,9 +239,14 @@ def test_tables_that_are_no_captioned_images_are_refused(hub: Hub, columns: dict
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 @pytest.mark.parametrize("loader", ["hub_captions", "hub_retrieval", "captions"])
-def test_no_access_names_the_repo_and_three_ways_at_once(hub: Hub, status: int, loader: str) -> None:
+def test_no_access_names_the_repo_and_three_ways_at_once(
+    hub: Hub, status: int, loader: str
+) -> None:
     hub.status, started = status, time.monotonic()
-    with pytest.raises(MissingError, match=rf"org/set at {COMMIT}.*answers {status}.*HF_TOKEN.*--data.*HF_HUB_OFFLINE"):
+    with pytest.raises(
+        MissingError,
+        match=rf"org/set at {COMMIT}.*answers {status}.*HF_TOKEN.*--data.*HF_HUB_OFFLINE",
+    ):
         load(loader, hub_source())
     assert time.monotonic() - started < 5
 
@@ -194,11 +261,18 @@ def test_no_server_is_told_within_seconds(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_credentials_in_a_url_stay_out_of_the_message() -> None:
-    assert repos._reason(OSError("no https://user:secret@host/x\nmore")) == "the Hub cannot be reached (no https://host/x)"
+    assert (
+        repos._reason(OSError("no https://user:secret@host/x\nmore"))
+        == "the Hub cannot be reached (no https://host/x)"
+    )
 
 
-def test_an_answer_that_is_not_the_hubs_is_missing_data(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json, "dumps", lambda value: "<html>Please sign in to the guest network</html>")
+def test_an_answer_that_is_not_the_hubs_is_missing_data(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        json, "dumps", lambda value: "<html>Please sign in to the guest network</html>"
+    )
     with pytest.raises(MissingError, match="cannot be reached"):
         load("hub_captions", hub_source())
 
@@ -215,7 +289,9 @@ def test_a_download_that_breaks_off_is_taken_up_again(hub: Hub) -> None:
     assert data.images.hashes == [sha256(jpeg(shade)).hexdigest() for shade in (1, 2, 3)]
 
 
-def test_a_filled_cache_serves_when_the_hub_is_gone(hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_filled_cache_serves_when_the_hub_is_gone(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     hub.files = CAPTIONS
     before = load("hub_captions", hub_source(None))
     hub.status = 404
@@ -241,7 +317,9 @@ def test_a_missing_shard_in_the_cache_is_not_a_smaller_benchmark(
     hub.files = CAPTIONS
     load("hub_captions", hub_source())
     # A cache that was filled by an older huggingface_hub has no trees/: nothing tells it which files there should be.
-    shutil.copytree(tmp_path / "hub", tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns("trees"))
+    shutil.copytree(
+        tmp_path / "hub", tmp_path / "copy", symlinks=True, ignore=shutil.ignore_patterns("trees")
+    )
     use(monkeypatch, "http://127.0.0.1:9", tmp_path / "copy")
     assert len(load("hub_captions", hub_source()).images) == 3
     next((tmp_path / "copy").rglob("test-00001-of-00002.parquet")).unlink()
@@ -268,7 +346,9 @@ def test_a_file_that_is_no_parquet_is_named(hub: Hub) -> None:
 
 def test_a_repo_without_the_split_is_told(hub: Hub) -> None:
     hub.files = CAPTIONS
-    with pytest.raises(ConfigError, match="no split 'val' in config 'default', which has train, test"):
+    with pytest.raises(
+        ConfigError, match="no split 'val' in config 'default', which has train, test"
+    ):
         load("hub_captions", hub_source(split="val"))
     hub.head, hub.files = OLDER, {"validation.parquet": b""}
     with pytest.raises(MissingError, match="no parquet file matches test-"):
@@ -297,6 +377,17 @@ def test_the_environment_variables_people_set_are_enough(hub: Hub, tmp_path: Pat
         "print([m for m in ('torch', 'datasets', 'PIL', 'pandas') if m in sys.modules])"
     )
     for extra in ({"HF_ENDPOINT": hub.url}, {"HF_HUB_OFFLINE": "1"}):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("HF_")} | {"HF_HOME": str(tmp_path / "home")} | extra
-        done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False, timeout=60)
+        env = (
+            {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+            | {"HF_HOME": str(tmp_path / "home")}
+            | extra
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
         assert done.stdout == "['a', 'c', 'b', 'd', 'e']\n[]\n", done.stderr

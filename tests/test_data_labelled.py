@@ -16,16 +16,38 @@ from evals.data import load as load_subsets
 from evals.data.prompts import fill, names_of, templates_of, wordnet_ids
 from evals.evaluation.evaluate import content_hash
 from evals.run import _class_prompts
-from evals.schema import ClassPrompts, ConfigError, EvalError, InvalidError, LabeledImages, MissingError
+from evals.schema import (
+    ClassPrompts,
+    ConfigError,
+    EvalError,
+    InvalidError,
+    LabeledImages,
+    MissingError,
+)
 from tests.hub import COMMIT, Hub
-from tests.labelled import NAMES, PROMPTS, class_folders, labels, load, npy, picture, source, truths, webdataset
+from tests.labelled import (
+    NAMES,
+    PROMPTS,
+    class_folders,
+    labels,
+    load,
+    npy,
+    picture,
+    source,
+    truths,
+    webdataset,
+)
 from tests.test_data_webdataset import put, shard
 
 FER = ClassPrompts(7, "fer2013", "fer2013")
 
 
 def files(root: Path) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_a_webdataset_brings_its_labels_names_and_templates(tmp_path: Path) -> None:
@@ -55,8 +77,13 @@ def test_without_names_and_templates_of_its_own_clip_benchmarks_are_taken(tmp_pa
     data = load(tmp_path, FER)
     assert data.classnames[0] == "angry"
     assert data.texts.items[0] == "a photo of a angry looking face."
-    assert (data.origin["classnames"], data.origin["templates"]) == ("clip-benchmark fer2013", "clip-benchmark fer2013")
-    with pytest.raises(InvalidError, match=r"no classnames\.txt in it, and clip-benchmark names no classes"):
+    assert (data.origin["classnames"], data.origin["templates"]) == (
+        "clip-benchmark fer2013",
+        "clip-benchmark fer2013",
+    )
+    with pytest.raises(
+        InvalidError, match=r"no classnames\.txt in it, and clip-benchmark names no classes"
+    ):
         load(tmp_path, ClassPrompts(5))
 
 
@@ -70,15 +97,50 @@ def test_a_webdataset_comes_from_the_hub_at_its_commit(hub: Hub, tmp_path: Path)
 @pytest.mark.parametrize(
     ("more", "prompts", "error", "says"),
     [
-        ({"test/0.tar": shard(a__png=picture(0, 0), a__cls="5")}, PROMPTS, InvalidError, "'a': class 5, where the row has 5"),
-        ({"test/0.tar": shard(a__png=picture(0, 0), a__cls="-1")}, PROMPTS, InvalidError, "a.cls: '-1' is not the number"),
-        ({"test/0.tar": shard(a__png=picture(0, 0), a__txt="1")}, PROMPTS, InvalidError, r"'a' has no label \(cls\)"),
-        ({"test/0.tar": shard(s0000030__png=picture(0, 0), s0000030__cls="1")}, PROMPTS, InvalidError, "'s0000030' is at"),
-        ({"dataset_type.txt": b"retrieval"}, PROMPTS, ConfigError, "says 'retrieval', and the row needs"),
-        ({}, ClassPrompts(5, multilabel=True), ConfigError, "says 'classification', and the row needs 'multilabel'"),
+        (
+            {"test/0.tar": shard(a__png=picture(0, 0), a__cls="5")},
+            PROMPTS,
+            InvalidError,
+            "'a': class 5, where the row has 5",
+        ),
+        (
+            {"test/0.tar": shard(a__png=picture(0, 0), a__cls="-1")},
+            PROMPTS,
+            InvalidError,
+            "a.cls: '-1' is not the number",
+        ),
+        (
+            {"test/0.tar": shard(a__png=picture(0, 0), a__txt="1")},
+            PROMPTS,
+            InvalidError,
+            r"'a' has no label \(cls\)",
+        ),
+        (
+            {"test/0.tar": shard(s0000030__png=picture(0, 0), s0000030__cls="1")},
+            PROMPTS,
+            InvalidError,
+            "'s0000030' is at",
+        ),
+        (
+            {"dataset_type.txt": b"retrieval"},
+            PROMPTS,
+            ConfigError,
+            "says 'retrieval', and the row needs",
+        ),
+        (
+            {},
+            ClassPrompts(5, multilabel=True),
+            ConfigError,
+            "says 'classification', and the row needs 'multilabel'",
+        ),
         ({}, ClassPrompts(6), InvalidError, "classnames.txt: 5 class names, where the row has 6"),
         ({"classnames.txt": b"a\n\nb\nc\nd\n"}, PROMPTS, InvalidError, "line 2: is empty"),
-        ({"zeroshot_classification_templates.txt": b"a photo"}, PROMPTS, InvalidError, r"'a photo': must hold \{c\}"),
+        (
+            {"zeroshot_classification_templates.txt": b"a photo"},
+            PROMPTS,
+            InvalidError,
+            r"'a photo': must hold \{c\}",
+        ),
         ({"test/nshards.txt": b"3"}, PROMPTS, MissingError, "shard 2.tar is missing"),
     ],
 )
@@ -92,8 +154,13 @@ def test_what_is_wrong_with_a_webdataset_is_told(
 
 @pytest.mark.parametrize("row", [np.array([0, 1, 2, 0, 0]), np.zeros((5, 1)), np.zeros(4)])
 def test_truths_that_are_none_are_refused(tmp_path: Path, row: np.ndarray) -> None:
-    put(webdataset(tmp_path, multilabel=True), {"test/0.tar": shard(a__png=picture(0, 0), a__npy=npy(row))})
-    with pytest.raises(InvalidError, match=r"a 0 or 1 for each class|4 truths, where the row has 5"):
+    put(
+        webdataset(tmp_path, multilabel=True),
+        {"test/0.tar": shard(a__png=picture(0, 0), a__npy=npy(row))},
+    )
+    with pytest.raises(
+        InvalidError, match=r"a 0 or 1 for each class|4 truths, where the row has 5"
+    ):
         load(tmp_path, ClassPrompts(5, multilabel=True))
     put(tmp_path, {"test/0.tar": shard(a__png=picture(0, 0), a__npy=b"\x80\x04]")})
     with pytest.raises(InvalidError, match="not an array of numpy"):
@@ -115,24 +182,37 @@ def test_class_folders_are_matched_by_name(tmp_path: Path, split: str | None) ->
 def test_class_folders_are_matched_by_wordnet_id_number_and_json(tmp_path: Path) -> None:
     imagenet_a = ClassPrompts(200, "imagenet1k", wordnet="imagenet_a_wnids")
     wnids = wordnet_ids(imagenet_a)
-    data = load(class_folders(tmp_path / "wnid", [wnids[3], wnids[0], wnids[199], wnids[1], wnids[2]]), imagenet_a)
+    data = load(
+        class_folders(tmp_path / "wnid", [wnids[3], wnids[0], wnids[199], wnids[1], wnids[2]]),
+        imagenet_a,
+    )
     assert data.classnames[0] == "stingray"
     assert set(data.labels.tolist()) == {0, 1, 2, 3, 199}
-    assert [int(label) for label in data.labels] == [wnids.index(Path(image).parts[0]) for image in data.images.ids]
+    assert [int(label) for label in data.labels] == [
+        wnids.index(Path(image).parts[0]) for image in data.images.ids
+    ]
 
-    v2 = load(class_folders(tmp_path / "v2", ["10", "2", "999", "0", "7"]), ClassPrompts(1000, "imagenet1k"))
+    v2 = load(
+        class_folders(tmp_path / "v2", ["10", "2", "999", "0", "7"]),
+        ClassPrompts(1000, "imagenet1k"),
+    )
     assert [str(label) for label in v2.labels] == [Path(image).parts[0] for image in v2.images.ids]
 
     root = class_folders(tmp_path / "json", ["n5", "n4", "n3", "n2", "n1"])
     (root / "classes.json").write_text(json.dumps({f"n{i}": f"thing {i}" for i in range(1, 6)}))
     own = load(root, ClassPrompts(5))
     assert own.classnames[0] == "thing 1"
-    assert [f"n{label + 1}" for label in own.labels] == [Path(image).parts[0] for image in own.images.ids]
+    assert [f"n{label + 1}" for label in own.labels] == [
+        Path(image).parts[0] for image in own.images.ids
+    ]
 
 
 def test_class_folders_that_are_no_classes_are_told(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "a", [*EMOTIONS[:4], "hungry"])
-    with pytest.raises(InvalidError, match=r"the folder 'hungry' is none of the 7 classes \(clip-benchmark fer2013; 1 are not\)"):
+    with pytest.raises(
+        InvalidError,
+        match=r"the folder 'hungry' is none of the 7 classes \(clip-benchmark fer2013; 1 are not\)",
+    ):
         load(root, FER)
     (class_folders(tmp_path / "b", EMOTIONS) / "happy").mkdir()
     with pytest.raises(InvalidError, match="'Happy' and 'happy' are one class"):
@@ -144,8 +224,12 @@ def test_class_folders_that_are_no_classes_are_told(tmp_path: Path) -> None:
         load(tmp_path / "c", ClassPrompts(20, multilabel=True))
     with pytest.raises(MissingError, match="no such folder"):
         load(tmp_path / "none", FER)
-    sunglasses = class_folders(tmp_path / "d", ["sunglasses", "missile", "tench", "goldfish", "hammerhead shark"])
-    with pytest.raises(InvalidError, match="the folder 'missile' is none"):  # ImageNet has two classes of that name
+    sunglasses = class_folders(
+        tmp_path / "d", ["sunglasses", "missile", "tench", "goldfish", "hammerhead shark"]
+    )
+    with pytest.raises(
+        InvalidError, match="the folder 'missile' is none"
+    ):  # ImageNet has two classes of that name
         load(sunglasses, ClassPrompts(1000, "imagenet1k"))
 
 
@@ -154,7 +238,9 @@ def parquet(column: str, values: list[int], names: list[str] | None, image: str 
     table = pa.table({image: cells, column: values})
     if names:
         features = {column: {"names": names, "_type": "ClassLabel"}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+        table = table.replace_schema_metadata(
+            {"huggingface": json.dumps({"info": {"features": features}})}
+        )
     out = io.BytesIO()
     pq.write_table(table, out)
     return out.getvalue()
@@ -173,7 +259,9 @@ def test_labels_of_parquet_mean_what_their_names_say(hub: Hub) -> None:
     assert data.images.items[1].size == (24, 20)
 
 
-def test_label_names_come_from_the_readme_too_and_become_class_names_where_there_are_none(hub: Hub) -> None:
+def test_label_names_come_from_the_readme_too_and_become_class_names_where_there_are_none(
+    hub: Hub,
+) -> None:
     readme = (
         "---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n        names:\n"
         "          '0': big_cat\n          '1': dog\n---\n"
@@ -182,7 +270,9 @@ def test_label_names_come_from_the_readme_too_and_become_class_names_where_there
     assert (data.classnames, data.labels.tolist()) == (("big cat", "dog"), [1, 0])
 
 
-def test_numbers_of_converted_webdatasets_are_clip_benchmarks_and_others_are_refused(hub: Hub) -> None:
+def test_numbers_of_converted_webdatasets_are_clip_benchmarks_and_others_are_refused(
+    hub: Hub,
+) -> None:
     assert from_hub(hub, parquet("cls", [6, 0], None, image="webp"), FER).labels.tolist() == [6, 0]
 
 
@@ -196,7 +286,9 @@ def test_numbers_of_converted_webdatasets_are_clip_benchmarks_and_others_are_ref
         ("kind", [0], None, "no column label, cls"),
     ],
 )
-def test_parquet_that_cannot_be_meant_is_told(hub: Hub, column: str, values: list[int], names: list[str], says: str) -> None:
+def test_parquet_that_cannot_be_meant_is_told(
+    hub: Hub, column: str, values: list[int], names: list[str], says: str
+) -> None:
     with pytest.raises(InvalidError, match=says):
         from_hub(hub, parquet(column, values, names), FER)
 
@@ -210,15 +302,22 @@ def test_every_row_has_prompts_and_the_right_number_of_classes() -> None:
         assert names is None or len(names.values) == row.classes.count
         assert fill(templates_of(None, prompts).values, "zebra")[0].count("zebra") == 1
         key = row.classes.dataset.split("/")[-1]  # where CLIP_benchmark looks first
-        known = json.loads((clip_benchmark() / "en_zeroshot_classification_templates.json").read_text())
-        assert row.classes.templates == (key if key in known else "imagenet1k") or key in ("imagenetv2", "caltech101")
+        known = json.loads(
+            (clip_benchmark() / "en_zeroshot_classification_templates.json").read_text()
+        )
+        assert row.classes.templates == (key if key in known else "imagenet1k") or key in (
+            "imagenetv2",
+            "caltech101",
+        )
         assert row.hub.repo == f"clip-benchmark/wds_{row.classes.dataset.replace('/', '-')}"
 
 
 def clip_benchmark() -> Path:
     import importlib.util
 
-    return Path(importlib.util.find_spec("clip_benchmark").submodule_search_locations[0]) / "datasets"
+    return (
+        Path(importlib.util.find_spec("clip_benchmark").submodule_search_locations[0]) / "datasets"
+    )
 
 
 def test_parts_of_imagenet_have_the_names_that_clip_benchmark_gives_them() -> None:
@@ -240,7 +339,9 @@ def test_templates_may_be_a_list_for_each_class() -> None:
         fill(["a {c} and a {d}"], "cat")
 
 
-def test_without_clip_benchmark_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_clip_benchmark_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     import evals.data.prompts as room
 
     room._clip_benchmark.cache_clear()
@@ -269,7 +370,9 @@ def test_a_part_keeps_classes_and_prompts_and_is_another_content(tmp_path: Path)
     assert (kept, len(kept)) == (sorted(kept), 10)
     assert part.labels.tolist() == data.labels[kept].tolist()
     assert (part.classnames, part.texts) == (data.classnames, data.texts)
-    other = LabeledImages(data.images, (data.labels + 1) % 5, data.classnames, data.texts, data.class_of_text, {})
+    other = LabeledImages(
+        data.images, (data.labels + 1) % 5, data.classnames, data.texts, data.class_of_text, {}
+    )
     assert len({content_hash(data), content_hash(part), content_hash(other)}) == 3
 
 
@@ -277,7 +380,10 @@ def test_counts_are_checked_and_classes_are_never_a_part(tmp_path: Path) -> None
     data = load(webdataset(tmp_path))
     assert check_counts(data, images=48, classes=5, allow_subset=False, name="toy") is False
     assert check_counts(data, images=50, classes=5, allow_subset=True, name="toy") is True
-    with pytest.raises(InvalidError, match=r"toy: 48 images and 5 classes, where the row declares 50 and 5.*--allow-subset"):
+    with pytest.raises(
+        InvalidError,
+        match=r"toy: 48 images and 5 classes, where the row declares 50 and 5.*--allow-subset",
+    ):
         check_counts(data, images=50, classes=5, allow_subset=False, name="toy")
     with pytest.raises(InvalidError, match="Another number of classes is another benchmark"):
         check_counts(data, images=48, classes=6, allow_subset=True, name="toy")

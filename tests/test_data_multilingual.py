@@ -45,7 +45,9 @@ def pack(file: Path, **members: bytes) -> None:
             tar.addfile(info, io.BytesIO(data))
 
 
-def load(folder: Path, *subsets: str, split: str = "test", **protocol: object) -> dict[str, ImageText]:
+def load(
+    folder: Path, *subsets: str, split: str = "test", **protocol: object
+) -> dict[str, ImageText]:
     return load_local(Source(subsets, split, folder, protocol=CaptionProtocol(**protocol)))
 
 
@@ -59,9 +61,21 @@ def texts(data: ImageText) -> list[str]:
 def xtd(folder: Path, *, released: bool) -> Path:
     """Three images, one of them in COCO's train set, and captions in en, de and jp; flat or as in the repository."""
     at = {name: folder / name if released else folder for name in ("XTD10", "MIC", "STAIR")}
-    lines(at["XTD10"] / "test_image_names.txt", "COCO_train2014_1.jpg", "COCO_val2014_2.jpg", "COCO_val2014_3.jpg")
+    lines(
+        at["XTD10"] / "test_image_names.txt",
+        "COCO_train2014_1.jpg",
+        "COCO_val2014_2.jpg",
+        "COCO_val2014_3.jpg",
+    )
     lines(at["XTD10"] / "test_1kcaptions_en.txt", "a dog", "a cat, asleep", ' "two"\u2028lines ')
-    lines(at["MIC"] / "test_1kcaptions_de.txt", "ein Hund", "eine Katze", "zwei", end="\r\n", last=False)
+    lines(
+        at["MIC"] / "test_1kcaptions_de.txt",
+        "ein Hund",
+        "eine Katze",
+        "zwei",
+        end="\r\n",
+        last=False,
+    )
     lines(at["STAIR"] / "test_1kcaptions_jp.txt", "犬", "猫", "二")
     return folder
 
@@ -72,10 +86,16 @@ def xtd(folder: Path, *, released: bool) -> Path:
     [
         ("images/COCO_train2014_1.jpg", "images/COCO_val2014_2.jpg", "images/COCO_val2014_3.jpg"),
         ("COCO_train2014_1.jpg", "COCO_val2014_2.jpg", "COCO_val2014_3.jpg"),
-        ("train2014/COCO_train2014_1.jpg", "val2014/COCO_val2014_2.jpg", "val2014/COCO_val2014_3.jpg"),
+        (
+            "train2014/COCO_train2014_1.jpg",
+            "val2014/COCO_val2014_2.jpg",
+            "val2014/COCO_val2014_3.jpg",
+        ),
     ],
 )
-def test_xtd_pairs_line_i_of_each_language_with_image_i(tmp_path: Path, released: bool, places: tuple[str, ...]) -> None:
+def test_xtd_pairs_line_i_of_each_language_with_image_i(
+    tmp_path: Path, released: bool, places: tuple[str, ...]
+) -> None:
     xtd(tmp_path, released=released)
     put(tmp_path, *places)
     data = load(tmp_path, "jp", "de", "en")
@@ -83,7 +103,11 @@ def test_xtd_pairs_line_i_of_each_language_with_image_i(tmp_path: Path, released
     assert texts(data["jp"]) == ["犬", "猫", "二"]
     assert texts(data["de"]) == ["ein Hund", "eine Katze", "zwei"]
     assert texts(data["en"]) == ["a dog", "a cat, asleep", ' "two"\u2028lines ']
-    assert data["de"].images.ids == ["COCO_train2014_1.jpg", "COCO_val2014_2.jpg", "COCO_val2014_3.jpg"]
+    assert data["de"].images.ids == [
+        "COCO_train2014_1.jpg",
+        "COCO_val2014_2.jpg",
+        "COCO_val2014_3.jpg",
+    ]
     assert data["de"].texts.ids[1] == "COCO_val2014_2.jpg#0"
     assert (data["de"].texts.language, data["de"].origin["layout"]) == ("de", "xtd")
     assert data["de"].images is data["jp"].images is data["en"].images
@@ -92,34 +116,49 @@ def test_xtd_pairs_line_i_of_each_language_with_image_i(tmp_path: Path, released
 def test_xtd_images_may_stay_in_their_archive(tmp_path: Path) -> None:
     xtd(tmp_path, released=True)
     names = ["COCO_val2014_3.jpg", "COCO_train2014_1.jpg", "COCO_val2014_2.jpg"]
-    pack(tmp_path / "images.tar.gz", **{f"images/{name}": jpeg(n * 80) for n, name in enumerate(names)})
+    pack(
+        tmp_path / "images.tar.gz",
+        **{f"images/{name}": jpeg(n * 80) for n, name in enumerate(names)},
+    )
     images = load(tmp_path, "en")["en"].images
     assert [image.getpixel((0, 0))[0] for image in images.items] == [80, 160, 0]
 
 
 def test_the_list_of_names_itself_can_be_pointed_at(tmp_path: Path) -> None:
     xtd(tmp_path, released=True)
-    assert recognise(tmp_path / "XTD10" / "test_image_names.txt", "test") == recognise(tmp_path, "test")
+    assert recognise(tmp_path / "XTD10" / "test_image_names.txt", "test") == recognise(
+        tmp_path, "test"
+    )
 
 
 def test_a_language_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
     xtd(tmp_path, released=True)
-    with pytest.raises(MissingError, match=r"no test_1kcaptions_fr.txt in it. The languages there are de, en, jp\."):
+    with pytest.raises(
+        MissingError, match=r"no test_1kcaptions_fr.txt in it. The languages there are de, en, jp\."
+    ):
         load(tmp_path, "en", "fr")
 
 
 @pytest.mark.parametrize("count", [2, 4])
-def test_another_number_of_captions_than_of_images_is_refused_with_both_files(tmp_path: Path, count: int) -> None:
+def test_another_number_of_captions_than_of_images_is_refused_with_both_files(
+    tmp_path: Path, count: int
+) -> None:
     xtd(tmp_path, released=False)
     lines(tmp_path / "test_1kcaptions_en.txt", *"abcd"[:count])
-    with pytest.raises(InvalidError, match=rf"captions_en.txt: {count} captions, where .*test_image_names.txt lists 3 images"):
+    with pytest.raises(
+        InvalidError,
+        match=rf"captions_en.txt: {count} captions, where .*test_image_names.txt lists 3 images",
+    ):
         load(tmp_path, "en")
 
 
 def test_an_empty_line_is_an_empty_caption_and_refused_by_its_number(tmp_path: Path) -> None:
     xtd(tmp_path, released=False)
     lines(tmp_path / "test_1kcaptions_en.txt", "a", "", "c")
-    with pytest.raises(InvalidError, match=r"captions_en.txt, line 2: caption 0 of image 'COCO_val2014_2.jpg' is empty"):
+    with pytest.raises(
+        InvalidError,
+        match=r"captions_en.txt, line 2: caption 0 of image 'COCO_val2014_2.jpg' is empty",
+    ):
         load(tmp_path, "en")
 
 
@@ -133,7 +172,10 @@ def test_an_image_listed_twice_is_refused(tmp_path: Path) -> None:
 def test_a_missing_image_is_named_and_counted(tmp_path: Path) -> None:
     xtd(tmp_path, released=False)
     put(tmp_path, "train2014/COCO_train2014_1.jpg", "val2014/COCO_val2014_3.jpg")
-    with pytest.raises(MissingError, match=r"line 2: image 'COCO_val2014_2.jpg' is not in .*1 of 3 images are missing"):
+    with pytest.raises(
+        MissingError,
+        match=r"line 2: image 'COCO_val2014_2.jpg' is not in .*1 of 3 images are missing",
+    ):
         load(tmp_path, "en")
 
 
@@ -144,7 +186,9 @@ def test_the_real_captions_of_xtd_load_in_all_eleven_languages(tmp_path: Path) -
     names = (XTD10 / "test_image_names.txt").read_text().split()
     put(tmp_path / "images", *names)
     data = load(tmp_path, *XTD_LANGUAGES)
-    assert {name: (len(of.images), len(of.texts)) for name, of in data.items()} == dict.fromkeys(XTD_LANGUAGES, (1000, 1000))
+    assert {name: (len(of.images), len(of.texts)) for name, of in data.items()} == dict.fromkeys(
+        XTD_LANGUAGES, (1000, 1000)
+    )
     assert all(of.images is data["en"].images for of in data.values())
     assert not any("\r" in text or "\n" in text for of in data.values() for text in of.texts.items)
     assert data["en"].images.ids[0] == "COCO_train2014_000000061844.jpg"
@@ -168,7 +212,9 @@ def test_xtd200_reads_a_file_named_by_the_flores_code(tmp_path: Path, names: str
     assert [texts(of) for of in data.values()] == [["蜂", "蚁"], ["bee", "ant"]]
     assert data["eng_Latn"].images.ids == ["b.jpg", "a.jpg"]
     assert data["eng_Latn"].origin["layout"] == "xtd200"
-    with pytest.raises(MissingError, match=r"no deu_Latn.txt in it. The languages there are eng_Latn, zho_Hans\."):
+    with pytest.raises(
+        MissingError, match=r"no deu_Latn.txt in it. The languages there are eng_Latn, zho_Hans\."
+    ):
         load(tmp_path, "deu_Latn")
 
 
@@ -177,7 +223,9 @@ def test_two_lists_of_names_are_ambiguous_until_one_is_pointed_at(tmp_path: Path
     lines(tmp_path / "filenames.txt", "b.jpg")
     lines(tmp_path / "eng_Latn.txt", "bee")
     put(tmp_path, "a.jpg", "b.jpg")
-    with pytest.raises(ConfigError, match=r"test_image_names.txt \(xtd200\) and filenames.txt \(xtd200\)"):
+    with pytest.raises(
+        ConfigError, match=r"test_image_names.txt \(xtd200\) and filenames.txt \(xtd200\)"
+    ):
         load(tmp_path, "eng_Latn")
     assert load(tmp_path / "filenames.txt", "eng_Latn")["eng_Latn"].images.ids == ["b.jpg"]
 
@@ -215,7 +263,9 @@ def xm3600(folder: Path) -> Path:
         entry(KEYS[3], ar=["قطة"], en=["a cat"], no=["en katt"]),
     )
     shades = dict(zip(KEYS, (10, 90, 170, 10), strict=True))
-    pack(folder / "images.tgz", **{f"images/{key}.jpg": jpeg(shades[key]) for key in reversed(KEYS)})
+    pack(
+        folder / "images.tgz", **{f"images/{key}.jpg": jpeg(shades[key]) for key in reversed(KEYS)}
+    )
     return folder
 
 
@@ -223,7 +273,9 @@ def test_languages_of_one_gallery_share_one_side_of_images(tmp_path: Path) -> No
     data = load(xm3600(tmp_path), "ar", "en", "no")
     assert data["ar"].images is data["en"].images is data["no"].images
     assert data["no"].images.ids == list(KEYS)
-    assert data["no"].images.hashes == [sha256(jpeg(shade)).hexdigest() for shade in (10, 90, 170, 10)]
+    assert data["no"].images.hashes == [
+        sha256(jpeg(shade)).hexdigest() for shade in (10, 90, 170, 10)
+    ]
     assert len(set(data["no"].images.hashes)) == 3
     assert [image.getpixel((0, 0))[0] for image in data["no"].images.items] == [10, 90, 170, 10]
 
@@ -247,11 +299,19 @@ def test_first_captions_give_one_text_an_image(tmp_path: Path) -> None:
 
 def test_crossmodal_is_found_below_the_folder_and_by_its_file(tmp_path: Path) -> None:
     file = xm3600(tmp_path / "xm3600") / "captions.jsonl"
-    assert recognise(tmp_path, "test") == recognise(file.parent, "test") == recognise(file, "test") == ("xm3600", file)
+    assert (
+        recognise(tmp_path, "test")
+        == recognise(file.parent, "test")
+        == recognise(file, "test")
+        == ("xm3600", file)
+    )
 
 
 def test_the_two_kinds_of_captions_jsonl_are_told_apart_by_the_first_line(tmp_path: Path) -> None:
-    assert recognise(jsonl(tmp_path / "ours", {"image": "a.jpg", "captions": ["a"]}), "test")[0] == "jsonl"
+    assert (
+        recognise(jsonl(tmp_path / "ours", {"image": "a.jpg", "captions": ["a"]}), "test")[0]
+        == "jsonl"
+    )
     assert recognise(jsonl(tmp_path / "theirs", entry(KEYS[0], en=["a"])), "test")[0] == "xm3600"
     broken = lines(tmp_path / "broken" / "captions.jsonl", '{"image/key": ')
     with pytest.raises(InvalidError, match=r"captions.jsonl, line 1: not JSON"):
@@ -259,7 +319,9 @@ def test_the_two_kinds_of_captions_jsonl_are_told_apart_by_the_first_line(tmp_pa
 
 
 @pytest.mark.parametrize("archive", ["images.tar", "images.tgz", "images.tar.gz"])
-def test_images_in_an_archive_are_found_in_whatever_folder_it_has(tmp_path: Path, archive: str) -> None:
+def test_images_in_an_archive_are_found_in_whatever_folder_it_has(
+    tmp_path: Path, archive: str
+) -> None:
     jsonl(tmp_path, entry("a1", en=["a"]), entry("b2", en=["b"]))
     pack(tmp_path / archive, **{"./top/b2.jpg": jpeg(200), "a1.jpg": jpeg(100), "LICENSE": b"text"})
     images = load(tmp_path, "en")["en"].images
@@ -270,21 +332,27 @@ def test_an_images_folder_goes_before_an_archive(tmp_path: Path) -> None:
     jsonl(tmp_path, entry("a1", en=["a"]), entry("b2", en=["b"]))
     pack(tmp_path / "images.tar", **{"a1.jpg": jpeg(), "b2.jpg": jpeg()})
     put(tmp_path / "images", "a1.jpg")
-    with pytest.raises(MissingError, match=r"line 2: image 'b2.jpg' is not in .*1 of 2 images are missing"):
+    with pytest.raises(
+        MissingError, match=r"line 2: image 'b2.jpg' is not in .*1 of 2 images are missing"
+    ):
         load(tmp_path, "en")
 
 
 def test_images_that_an_archive_lacks_are_counted_and_the_first_is_named(tmp_path: Path) -> None:
     xm3600(tmp_path)
     pack(tmp_path / "images.tgz", **{f"images/{KEYS[1]}.jpg": jpeg()})
-    with pytest.raises(MissingError, match=rf"line 1: image '{KEYS[0]}.jpg' is not in .*images.tgz \(3 of 4 images"):
+    with pytest.raises(
+        MissingError, match=rf"line 1: image '{KEYS[0]}.jpg' is not in .*images.tgz \(3 of 4 images"
+    ):
         load(tmp_path, "en")
 
 
 def test_two_files_of_one_name_in_an_archive_are_refused(tmp_path: Path) -> None:
     jsonl(tmp_path, entry("a1", en=["a"]))
     pack(tmp_path / "images.tar", **{"x/a1.jpg": jpeg(), "y/a1.jpg": jpeg(9)})
-    with pytest.raises(InvalidError, match=r"images.tar: holds x/a1.jpg and y/a1.jpg, any of which could be meant"):
+    with pytest.raises(
+        InvalidError, match=r"images.tar: holds x/a1.jpg and y/a1.jpg, any of which could be meant"
+    ):
         load(tmp_path, "en")
 
 
@@ -292,32 +360,54 @@ def test_a_broken_image_in_an_archive_is_refused_by_its_name(tmp_path: Path) -> 
     jsonl(tmp_path, entry("a1", en=["a"]))
     pack(tmp_path / "images.tar", **{"images/a1.jpg": b"no image"})
     images = load(tmp_path, "en")["en"].images
-    with pytest.raises(InvalidError, match=r"images.tar: images/a1.jpg: its 8 bytes are not an image"):
+    with pytest.raises(
+        InvalidError, match=r"images.tar: images/a1.jpg: its 8 bytes are not an image"
+    ):
         images.items[0]
 
 
 def test_a_language_that_images_lack_is_refused_with_the_count(tmp_path: Path) -> None:
     jsonl(tmp_path, entry("a1", en=["a"], no=["a"]), entry("b2", en=["b"]), entry("c3", en=["c"]))
-    with pytest.raises(InvalidError, match=r"line 2: image 'b2' has no captions in 'no' \(2 of 3 images have none\)"):
+    with pytest.raises(
+        InvalidError,
+        match=r"line 2: image 'b2' has no captions in 'no' \(2 of 3 images have none\)",
+    ):
         load(tmp_path, "en", "no")
-    with pytest.raises(InvalidError, match=r"'xx' \(3 of 3 images have none\). The languages of the file are en, no\."):
+    with pytest.raises(
+        InvalidError,
+        match=r"'xx' \(3 of 3 images have none\). The languages of the file are en, no\.",
+    ):
         load(tmp_path, "xx")
 
 
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
-        ({"image/key": "b2", "en": {"caption": [" \u00a0"]}}, r"line 2: caption 0 of image 'b2' is empty"),
+        (
+            {"image/key": "b2", "en": {"caption": [" \u00a0"]}},
+            r"line 2: caption 0 of image 'b2' is empty",
+        ),
         ({"image/key": "b2", "en": {"caption": []}}, r"line 2: image 'b2' has no captions"),
-        ({"image/key": "b2", "en": {"caption": ["b", None]}}, r"line 2, 'en': `caption` must be a list of strings"),
-        ({"image/key": "b2", "en": {"caption": "b"}}, r"line 2, 'en': `caption` must be a list and is \"b\""),
+        (
+            {"image/key": "b2", "en": {"caption": ["b", None]}},
+            r"line 2, 'en': `caption` must be a list of strings",
+        ),
+        (
+            {"image/key": "b2", "en": {"caption": "b"}},
+            r"line 2, 'en': `caption` must be a list and is \"b\"",
+        ),
         ({"image/key": "b2", "en": ["b"]}, r"line 2: `en` must be a dict"),
         ({"image/key": 7, "en": {"caption": ["b"]}}, r"line 2: `image/key` must be a str and is 7"),
-        ({"image/key": "a1", "en": {"caption": ["b"]}}, r"line 2: image 'a1' is listed at .*line 1 too"),
+        (
+            {"image/key": "a1", "en": {"caption": ["b"]}},
+            r"line 2: image 'a1' is listed at .*line 1 too",
+        ),
         ([], r"line 2: `image/key` must be a str"),
     ],
 )
-def test_broken_lines_of_crossmodal_are_refused_by_number(tmp_path: Path, broken: object, says: str) -> None:
+def test_broken_lines_of_crossmodal_are_refused_by_number(
+    tmp_path: Path, broken: object, says: str
+) -> None:
     jsonl(tmp_path, entry("a1", en=["a"]), broken)
     with pytest.raises(InvalidError, match=says):
         load(tmp_path, "en")
@@ -341,10 +431,16 @@ def test_a_key_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
         ("image_splits/test_2016_flickr.txt", "raw", "images"),
     ],
 )
-def test_multi30k_reads_four_languages(tmp_path: Path, names: str, captions: str, images: str) -> None:
+def test_multi30k_reads_four_languages(
+    tmp_path: Path, names: str, captions: str, images: str
+) -> None:
     lines(tmp_path / names, "1007129816.jpg", "1009434119.jpg")
     for language in ("en", "de", "fr", "cs"):
-        lines(tmp_path / captions / f"test_2016_flickr.{language}", f"man ({language})", f"dog ({language})")
+        lines(
+            tmp_path / captions / f"test_2016_flickr.{language}",
+            f"man ({language})",
+            f"dog ({language})",
+        )
     put(tmp_path / images, "1007129816.jpg", "1009434119.jpg")
     data = load(tmp_path, "en", "de", "fr", "cs")
     assert texts(data["cs"]) == ["man (cs)", "dog (cs)"]
@@ -354,12 +450,18 @@ def test_multi30k_reads_four_languages(tmp_path: Path, names: str, captions: str
 
 
 def test_multi30k_takes_the_split_that_is_wanted(tmp_path: Path) -> None:
-    for split, image in (("test_2016_flickr", "a.jpg"), ("val", "b.jpg"), ("test_2017_flickr", "c.jpg")):
+    for split, image in (
+        ("test_2016_flickr", "a.jpg"),
+        ("val", "b.jpg"),
+        ("test_2017_flickr", "c.jpg"),
+    ):
         lines(tmp_path / f"{split}.txt", image)
         lines(tmp_path / f"{split}.en", split)
         put(tmp_path / "images", image)
     assert [texts(load(tmp_path, "en", split=split)["en"]) for split in ("test", "val", "test_2017_flickr")] == [
         ["test_2016_flickr"], ["val"], ["test_2017_flickr"]
     ]  # fmt: skip
-    with pytest.raises(MissingError, match=r"no test_2016_flickr.cs in it. The languages there are en\."):
+    with pytest.raises(
+        MissingError, match=r"no test_2016_flickr.cs in it. The languages there are en\."
+    ):
         load(tmp_path, "cs")

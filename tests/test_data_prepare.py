@@ -28,7 +28,15 @@ from evals.data.local import load_local
 from evals.data.manifest import Manifest, check_folder
 from evals.data.prepare import prepare
 from evals.run import load_parts
-from evals.schema import CaptionProtocol, ConfigError, EvalError, ImageText, InvalidError, MissingError, Source
+from evals.schema import (
+    CaptionProtocol,
+    ConfigError,
+    EvalError,
+    ImageText,
+    InvalidError,
+    MissingError,
+    Source,
+)
 from tests.hub import COMMIT, OLDER, Hub
 
 ROOT = Path(__file__).parents[1]
@@ -49,11 +57,23 @@ def put(folder: Path, **images: int) -> None:
 
 def jsonl(file: Path, entries: Mapping[str, list[str]]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("".join(json.dumps({"image": image, "captions": texts}) + "\n" for image, texts in entries.items()))
+    file.write_text(
+        "".join(
+            json.dumps({"image": image, "captions": texts}) + "\n"
+            for image, texts in entries.items()
+        )
+    )
 
 
 def row(*subsets: str, images: int = 2, texts: int | None = 3, **more: Any) -> Benchmark:
-    fields = dict(title="Toy", task="image_text", data="captions", subsets=subsets or ("en",), split="test", images=images)
+    fields = dict(
+        title="Toy",
+        task="image_text",
+        data="captions",
+        subsets=subsets or ("en",),
+        split="test",
+        images=images,
+    )
     return Benchmark(**{"name": "toy", **fields, **({"texts": texts} if texts else {}), **more})
 
 
@@ -91,7 +111,12 @@ def karpathy(tmp_path: Path) -> Path:
     images = [
         {"filename": "x.jpg", "split": "train", "sentences": [{"raw": "no"}]},
         {"filename": "b.jpg", "split": "test", "sentences": [{"raw": 'two, "so" called \u2028 '}]},
-        {"filename": "a.jpg", "filepath": "val2014", "split": "test", "sentences": [{"raw": "one"}, {"raw": "a \n"}]},
+        {
+            "filename": "a.jpg",
+            "filepath": "val2014",
+            "split": "test",
+            "sentences": [{"raw": "one"}, {"raw": "a \n"}],
+        },
     ]
     (folder / "dataset_toy.json").write_text(json.dumps({"images": images}))
     return folder
@@ -110,7 +135,9 @@ def languages(tmp_path: Path) -> Path:
 # What is packed, and that it measures the same
 
 
-def test_a_karpathy_release_comes_back_from_the_folder_as_it_was(karpathy: Path, tmp_path: Path) -> None:
+def test_a_karpathy_release_comes_back_from_the_folder_as_it_was(
+    karpathy: Path, tmp_path: Path
+) -> None:
     given = source(karpathy)
     manifest = pack(row(), given, tmp_path / "to")
     before, folder = contents(load("captions", given)), tmp_path / "to" / "toy"
@@ -120,7 +147,10 @@ def test_a_karpathy_release_comes_back_from_the_folder_as_it_was(karpathy: Path,
     assert (folder / "images" / "a.jpg").read_bytes() == jpeg(1)
     for place in (folder, tmp_path / "to"):
         assert contents(load_parts(row(), Options(data=place)).subsets) == before
-    assert manifest.subsets["en"].origin == {"layout": "karpathy", "path": str(karpathy / "dataset_toy.json")}
+    assert manifest.subsets["en"].origin == {
+        "layout": "karpathy",
+        "path": str(karpathy / "dataset_toy.json"),
+    }
     assert (manifest.subsets["en"].images, manifest.subsets["en"].texts) == (2, 3)
     assert manifest.source == {"path": str(karpathy), "split": "test"}
     assert manifest.made_by.startswith("jina-clip-evals ") and manifest.prepared.endswith("Z")
@@ -142,12 +172,18 @@ def test_languages_share_their_images(languages: Path, tmp_path: Path) -> None:
     for place in (folder, tmp_path / "to"):
         again = load_parts(toy, Options(data=place)).subsets
         assert contents(again) == contents(load("captions", given))
-    assert content(load_parts(toy, Options(data=folder, subsets="de")).subsets["de"]) == content(again["de"])
+    assert content(load_parts(toy, Options(data=folder, subsets="de")).subsets["de"]) == content(
+        again["de"]
+    )
 
 
 @pytest.mark.parametrize(
     ("protocol", "texts"),
-    [({"captions": "first"}, ['"two, ""so"" called \u2028 "', "one"][1:]), ({"quotes": "clip_benchmark"}, None), ({}, None)],
+    [
+        ({"captions": "first"}, ['"two, ""so"" called \u2028 "', "one"][1:]),
+        ({"quotes": "clip_benchmark"}, None),
+        ({}, None),
+    ],
 )
 def test_all_captions_are_packed_whatever_the_protocol(
     karpathy: Path, tmp_path: Path, protocol: dict[str, Any], texts: Any
@@ -174,10 +210,14 @@ def test_the_hub_is_packed_at_the_commit_that_was_resolved(hub: Hub, tmp_path: P
     toy, given = row(images=3, texts=5, data="hub_captions"), source(None, repo="org/set")
     manifest = pack(toy, given, tmp_path / "to")
     assert manifest.source == {"repo": "org/set", "revision": COMMIT, "split": "test"}
-    assert contents(load_parts(toy, Options(data=tmp_path / "to")).subsets) == contents(load("hub_captions", given))
+    assert contents(load_parts(toy, Options(data=tmp_path / "to")).subsets) == contents(
+        load("hub_captions", given)
+    )
     hub.status = 500  # nothing is asked for a finished folder
     assert pack(toy, given, tmp_path / "to") == manifest
-    with pytest.raises(ConfigError, match=rf"holds toy, split test, org/set at {COMMIT}, which is not .*{OLDER}"):
+    with pytest.raises(
+        ConfigError, match=rf"holds toy, split test, org/set at {COMMIT}, which is not .*{OLDER}"
+    ):
         pack(toy, source(None, repo="org/set", revision=OLDER), tmp_path / "to")
 
 
@@ -190,7 +230,10 @@ def test_the_hub_is_packed_at_the_commit_that_was_resolved(hub: Hub, tmp_path: P
         (["/a.jpg"], [None]),
         ([".a", "a.", "", "a\nb", "ä", "a" * 300], [None] * 6),
         (["captions.jsonl", "captions/en.jsonl", "manifest.json"], [None] * 3),
-        (["a.jpg", "A.jpg", "images/a.jpg"], ["images/a.jpg", None, None]),  # one file on some file systems
+        (
+            ["a.jpg", "A.jpg", "images/a.jpg"],
+            ["images/a.jpg", None, None],
+        ),  # one file on some file systems
         (["a", "a/b"], ["images/a", None]),
         (["a/b", "a", "A/c"], ["images/a/b", None, "images/A/c"]),
     ],
@@ -198,7 +241,9 @@ def test_the_hub_is_packed_at_the_commit_that_was_resolved(hub: Hub, tmp_path: P
 def test_an_id_is_kept_where_a_file_can_have_it(names: list[str], files: list[str | None]) -> None:
     used: set[str] = set()
     places = [place_for(name, jpeg(1, "PNG"), used) for name in names]
-    assert [file if line == name else None for name, (file, line) in zip(names, places, strict=True)] == files
+    assert [
+        file if line == name else None for name, (file, line) in zip(names, places, strict=True)
+    ] == files
     for name, (file, line) in zip(names, places, strict=True):
         if line != name:
             assert file == f"images/{line}" and line.endswith(".png") and len(line) == 24
@@ -207,7 +252,10 @@ def test_an_id_is_kept_where_a_file_can_have_it(names: list[str], files: list[st
 def test_odd_ids_lead_to_their_images(tmp_path: Path) -> None:
     given, toy = folder_of_odd_ids(tmp_path / "source"), row(images=3, texts=3)
     pack(toy, given, tmp_path / "to")
-    before, after = load_local(given)["en"], load_parts(toy, Options(data=tmp_path / "to")).subsets["en"]
+    before, after = (
+        load_local(given)["en"],
+        load_parts(toy, Options(data=tmp_path / "to")).subsets["en"],
+    )
     assert (after.images.hashes, after.texts.items) == (before.images.hashes, before.texts.items)
     assert [after.images.ids[0], *map(len, after.images.ids[1:])] == ["a.jpg", 24, 24]
 
@@ -216,14 +264,18 @@ def folder_of_odd_ids(folder: Path) -> Source:
     put(folder, a=1)
     put(folder / "images", a=2)
     (folder / "ä?.png").write_bytes(jpeg(3, "PNG"))
-    jsonl(folder / "captions.jsonl", {"a.jpg": ["one"], "images/a.jpg": ["two"], "ä?.png": ["three"]})
+    jsonl(
+        folder / "captions.jsonl", {"a.jpg": ["one"], "images/a.jpg": ["two"], "ä?.png": ["three"]}
+    )
     return source(folder)
 
 
 # Running it again
 
 
-def test_a_finished_folder_is_left_alone(karpathy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_folder_is_left_alone(
+    karpathy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifest, folder = pack(row(), source(karpathy), tmp_path / "to"), tmp_path / "to" / "toy"
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     monkeypatch.setattr("evals.data.prepare.load", None)
@@ -241,7 +293,9 @@ def test_a_language_can_be_added_later(languages: Path, tmp_path: Path) -> None:
     assert pack(toy, source(languages, "de"), tmp_path / "to").subsets.keys() == {"en", "de"}
     assert (folder / "images" / "a.jpg").stat().st_ino == kept
     check_folder(folder, LOG.progress)
-    assert contents(load_parts(toy, Options(data=folder)).subsets) == contents(load("captions", source(languages, "en", "de")))
+    assert contents(load_parts(toy, Options(data=folder)).subsets) == contents(
+        load("captions", source(languages, "en", "de"))
+    )
 
 
 def test_an_interrupted_folder_keeps_what_is_right_and_replaces_the_rest(
@@ -263,7 +317,11 @@ def test_an_interrupted_folder_keeps_what_is_right_and_replaces_the_rest(
     manifest = pack(row(), source(karpathy), tmp_path / "to")
     assert check_folder(folder, LOG.progress) == manifest
     assert (folder / "images" / "b.jpg").stat().st_ino == kept
-    assert sorted(path.name for path in folder.iterdir()) == ["captions.jsonl", "images", "manifest.json"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "captions.jsonl",
+        "images",
+        "manifest.json",
+    ]
 
 
 def stop(*_: object) -> None:
@@ -274,39 +332,63 @@ def test_a_kill_at_any_moment_is_mended_by_the_same_command(tmp_path: Path) -> N
     folder, n = tmp_path / "source", 300
     put(folder, **{f"i{i}": i % 256 for i in range(n)})
     jsonl(folder / "captions.jsonl", {f"i{i}.jpg": [f"image {i}"] for i in range(n)})
-    command = [sys.executable, "-m", "evals.data", "prepare", "flickr8k", "--to", "to", "--data", "source", "--allow-subset"]
+    command = [
+        sys.executable,
+        "-m",
+        "evals.data",
+        "prepare",
+        "flickr8k",
+        "--to",
+        "to",
+        "--data",
+        "source",
+        "--allow-subset",
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     images = tmp_path / "to" / "flickr8k" / "images"
     for more in (1, 40):  # files that a killed run has added, at least
         before = len(list(images.glob("*.jpg")))
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         while len(list(images.glob("*.jpg"))) < before + more and process.poll() is None:
             time.sleep(0.0005)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        assert process.returncode == -signal.SIGKILL, "the run was over before it could be killed: raise n"
+        assert process.returncode == -signal.SIGKILL, (
+            "the run was over before it could be killed: raise n"
+        )
         assert not (images.parent / "manifest.json").exists()
         assert before < len(list(images.glob("*.jpg"))) < n
     kept = {path.name: path.stat().st_ino for path in images.glob("*.jpg")}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert len(check_folder(images.parent, LOG.progress).files) == n + 1
     assert all((images / name).stat().st_ino == inode for name, inode in kept.items())
-    assert contents({"en": load_local(source(images.parent))["en"]}) == contents({"en": load_local(source(folder))["en"]})
+    assert contents({"en": load_local(source(images.parent))["en"]}) == contents(
+        {"en": load_local(source(folder))["en"]}
+    )
 
 
 def test_two_at_once_are_refused(karpathy: Path, tmp_path: Path) -> None:
     from filelock import FileLock
 
     (tmp_path / "to").mkdir()
-    with FileLock(tmp_path / "to" / ".toy.lock"), pytest.raises(MissingError, match="another process prepares it"):
+    with (
+        FileLock(tmp_path / "to" / ".toy.lock"),
+        pytest.raises(MissingError, match="another process prepares it"),
+    ):
         pack(row(), source(karpathy), tmp_path / "to")
 
 
 # What is refused
 
 
-def test_a_broken_image_is_named_before_anything_is_written(languages: Path, tmp_path: Path) -> None:
+def test_a_broken_image_is_named_before_anything_is_written(
+    languages: Path, tmp_path: Path
+) -> None:
     (languages / "images" / "c.jpg").write_bytes(jpeg(3)[:-200])
     with pytest.raises(InvalidError, match=r"c\.jpg: the image is broken"):
         pack(row("en", "de"), source(languages, "en", "de"), tmp_path / "to")
@@ -315,20 +397,26 @@ def test_a_broken_image_is_named_before_anything_is_written(languages: Path, tmp
 
 def test_a_part_needs_to_be_allowed_and_can_be_completed(karpathy: Path, tmp_path: Path) -> None:
     toy = row(images=3, texts=4)
-    with pytest.raises(InvalidError, match="toy en: 2 images and 3 texts, where the row declares 3 and 4"):
+    with pytest.raises(
+        InvalidError, match="toy en: 2 images and 3 texts, where the row declares 3 and 4"
+    ):
         pack(toy, source(karpathy), tmp_path / "to")
     assert pack(toy, source(karpathy), tmp_path / "to", allow_subset=True).subsets["en"].partial
     with pytest.raises(InvalidError, match="the row declares 3 and 4"):
         pack(toy, source(karpathy), tmp_path / "to")
     listing = json.loads((karpathy / "dataset_toy.json").read_text())
-    listing["images"].append({"filename": "c.jpg", "split": "test", "sentences": [{"raw": "three"}]})
+    listing["images"].append(
+        {"filename": "c.jpg", "split": "test", "sentences": [{"raw": "three"}]}
+    )
     put(karpathy, c=3)
     (karpathy / "dataset_toy.json").write_text(json.dumps(listing))
     assert not pack(toy, source(karpathy), tmp_path / "to").subsets["en"].partial
     assert len(check_folder(tmp_path / "to" / "toy", LOG.progress).files) == 4
 
 
-def test_a_full_disk_is_told_before_anything_is_written(karpathy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_before_anything_is_written(
+    karpathy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=9000))
     with pytest.raises(MissingError, match=r"toy: needs 0\.0 MB, and 0\.0 MB are free"):
         pack(row(), source(karpathy), tmp_path / "to")
@@ -370,25 +458,42 @@ def test_what_is_missing_changed_or_additional_is_named(karpathy: Path, tmp_path
     folder = tmp_path / "to" / "toy"
     with found(InvalidError, r"1 additional \(images/\.DS_Store\)", folder):
         (folder / "images" / ".DS_Store").write_bytes(b"")
-    with found(InvalidError, r"3 files and others 1 changed \(images/b.jpg\), 1 additional", folder):
+    with found(
+        InvalidError, r"3 files and others 1 changed \(images/b.jpg\), 1 additional", folder
+    ):
         data = bytearray(jpeg(2))
         data[-3] ^= 1
         (folder / "images" / "b.jpg").write_bytes(bytes(data))
-    with found(InvalidError, r"1 missing \(images/a.jpg\), 1 changed \(images/b.jpg\), 1 additional", folder):
+    with found(
+        InvalidError,
+        r"1 missing \(images/a.jpg\), 1 changed \(images/b.jpg\), 1 additional",
+        folder,
+    ):
         (folder / "images" / "a.jpg").unlink()
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda m: m["subsets"]["en"].update(texts=4), "2 images and 3 texts, where the manifest says 2 and 4 for en"),
+        (
+            lambda m: m["subsets"]["en"].update(texts=4),
+            "2 images and 3 texts, where the manifest says 2 and 4 for en",
+        ),
         (lambda m: m.pop("source"), "`source` is not what this version writes"),
         (lambda m: m.update(schema_version=2), "`schema_version` is not"),
-        (lambda m: m["files"].update({"../x": {"sha256": "0" * 64, "bytes": 1}}), "must be a path inside the folder"),
-        (lambda m: m["files"]["captions.jsonl"].update(sha256="zz"), r"`files.captions.jsonl.sha256` is not"),
+        (
+            lambda m: m["files"].update({"../x": {"sha256": "0" * 64, "bytes": 1}}),
+            "must be a path inside the folder",
+        ),
+        (
+            lambda m: m["files"]["captions.jsonl"].update(sha256="zz"),
+            r"`files.captions.jsonl.sha256` is not",
+        ),
     ],
 )
-def test_a_manifest_that_does_not_fit_is_refused(karpathy: Path, tmp_path: Path, change: Any, says: str) -> None:
+def test_a_manifest_that_does_not_fit_is_refused(
+    karpathy: Path, tmp_path: Path, change: Any, says: str
+) -> None:
     pack(row(), source(karpathy), tmp_path / "to")
     with found(InvalidError, says, tmp_path / "to" / "toy"):
         edited(tmp_path / "to" / "toy" / "manifest.json", change)
@@ -413,7 +518,9 @@ def command(tmp_path: Path, karpathy: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return run
 
 
-def test_the_commands_say_what_was_made_and_what_is_fine(command: Any, karpathy: Path, tmp_path: Path) -> None:
+def test_the_commands_say_what_was_made_and_what_is_fine(
+    command: Any, karpathy: Path, tmp_path: Path
+) -> None:
     to = tmp_path / "to"
     made = command("prepare", "toy", "--to", to, "--data", karpathy)
     assert made.exit_code == 0, made.stderr
@@ -440,7 +547,9 @@ def test_the_commands_say_what_was_made_and_what_is_fine(command: Any, karpathy:
         ("verify .", 5, "nor in a folder of it"),
     ],
 )
-def test_exit_codes(command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, code: int, says: str) -> None:
+def test_exit_codes(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, code: int, says: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     done = command(*words.split())
     assert (done.exit_code, says in done.stderr) == (code, True), done.stderr
@@ -451,7 +560,11 @@ def test_help_answers_in_under_a_second() -> None:
     for _ in range(3):
         start = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-m", "evals.data", "prepare", "--help"], capture_output=True, text=True, check=True, cwd=ROOT
+            [sys.executable, "-m", "evals.data", "prepare", "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
         )
         times.append(time.perf_counter() - start)
     assert "--allow-subset" in done.stdout

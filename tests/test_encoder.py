@@ -24,7 +24,9 @@ def encoder(**options) -> JinaEncoder:
 
 
 def texts(items: list[str], role=None) -> Side:
-    return Side("text", items, [f"t{i}" for i in range(len(items))], [f"h{item}" for item in items], role)
+    return Side(
+        "text", items, [f"t{i}" for i in range(len(items))], [f"h{item}" for item in items], role
+    )
 
 
 def pictures(n: int) -> Side:
@@ -33,7 +35,11 @@ def pictures(n: int) -> Side:
     return Side("image", images, [f"i{i}" for i in range(n)], [f"h{i}" for i in range(n)])
 
 
-@pytest.mark.parametrize("side", [texts(["a red circle", "two", "stars at the top left"]), pictures(5)], ids=["text", "image"])
+@pytest.mark.parametrize(
+    "side",
+    [texts(["a red circle", "two", "stars at the top left"]), pictures(5)],
+    ids=["text", "image"],
+)
 def test_a_stream_gives_the_rows_of_each_side_in_order(side):
     model = encoder()
     parts = [side.select([2, 0]), side.select([1]), side.select([2])]
@@ -98,7 +104,9 @@ def test_memory_that_is_too_small_for_one_item_is_named(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(model.model, "get_image_features", never)
-    with pytest.raises(MissingError, match="out of memory on cpu even with a pass of a single item"):
+    with pytest.raises(
+        MissingError, match="out of memory on cpu even with a pass of a single item"
+    ):
         model.encode(pictures(1))
 
 
@@ -107,7 +115,9 @@ def test_an_attention_that_cannot_run_is_refused_before_anything_is_loaded():
         encoder(attention="varlen")
 
 
-@pytest.mark.parametrize("option", [("--attention", "eager"), ("--preprocess", "nearest"), ("--dtype", "int8")])
+@pytest.mark.parametrize(
+    "option", [("--attention", "eager"), ("--preprocess", "nearest"), ("--dtype", "int8")]
+)
 def test_unknown_choices_are_usage_errors(option):
     done = CliRunner().invoke(app, ["scenes", "--model", "tiny", *option])
     assert done.exit_code == 2
@@ -124,7 +134,9 @@ def test_shards_of_texts_hold_about_equal_work(tmp_path):
             sizes.append(sum(map(len, side.items)))
             return np.ones((len(side), 2), np.float32)
 
-    items = [chr(97 + i) * (SHARD_CHARACTERS // 3) for i in range(7)] + ["x" * (2 * SHARD_CHARACTERS)]
+    items = [chr(97 + i) * (SHARD_CHARACTERS // 3) for i in range(7)] + [
+        "x" * (2 * SHARD_CHARACTERS)
+    ]
     Store(tmp_path).embed(Counting(), texts(items))
     assert max(sizes[:-1]) <= SHARD_CHARACTERS
     assert sizes[-1] == 2 * SHARD_CHARACTERS  # one text goes alone whatever its length
@@ -133,14 +145,22 @@ def test_shards_of_texts_hold_about_equal_work(tmp_path):
 
 def test_an_encoder_counts_the_texts_that_it_cuts() -> None:
     short = encoder(max_length=9)
-    side = texts(["two red circles", "two red circles and a blue star at the top left of a small picture", "a"])
+    side = texts(
+        [
+            "two red circles",
+            "two red circles and a blue star at the top left of a small picture",
+            "a",
+        ]
+    )
     lengths = [len(ids) for ids in short.model.tokenize(list(side.items))]
     assert short.truncated(side) == sum(length > 9 for length in lengths) == 1
 
 
 def test_the_fingerprint_tells_torch_s_work_from_that_of_the_triton_kernels(monkeypatch) -> None:
     assert encoder().fingerprint["kernels"] == "torch"
-    monkeypatch.setattr(importlib.metadata, "version", lambda package: "3.9" if package == "triton" else "")
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda package: "3.9" if package == "triton" else ""
+    )
     assert (_kernels("cpu"), _kernels("cuda:1")) == ("torch", "triton-3.9")
 
     def gone(package: str) -> str:
@@ -151,7 +171,11 @@ def test_the_fingerprint_tells_torch_s_work_from_that_of_the_triton_kernels(monk
 
 
 def test_the_fingerprint_follows_the_code_of_the_model_but_not_its_comments(tmp_path, monkeypatch):
-    shutil.copytree(jina.ROOT / "jina_clip", tmp_path / "jina_clip", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        jina.ROOT / "jina_clip",
+        tmp_path / "jina_clip",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     monkeypatch.setattr(jina, "ROOT", tmp_path)
     file, before = tmp_path / "jina_clip" / "packing.py", jina._code()
     text = file.read_text()

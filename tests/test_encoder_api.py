@@ -10,7 +10,18 @@ from PIL import Image
 from evals.embeddings.store import Store
 from evals.encoders import build
 from evals.schema import ConfigError, InvalidError
-from tests.api_service import KEY, Reply, changed, encoder, file, good, image_side, items_side, row_of, unit
+from tests.api_service import (
+    KEY,
+    Reply,
+    changed,
+    encoder,
+    file,
+    good,
+    image_side,
+    items_side,
+    row_of,
+    unit,
+)
 from tests.toys import text_side
 
 pytestmark = pytest.mark.usefixtures("waits")
@@ -28,13 +39,20 @@ def test_jina_clip_gets_text_objects_and_rows_come_back_normalised(service):
         }
     ]
     assert rows.dtype == np.float32
-    np.testing.assert_allclose(rows, [unit(row_of({"text": "a dog"})), unit(row_of({"text": "ein Hund"}))], rtol=1e-6)
+    np.testing.assert_allclose(
+        rows, [unit(row_of({"text": "a dog"})), unit(row_of({"text": "ein Hund"}))], rtol=1e-6
+    )
 
 
 def test_other_models_get_plain_strings_and_no_field_that_they_do_not_know(service):
     encoder(service, "text-embedding-3-small;dim=4").encode(text_side(["a dog"], role="query"))
     assert service.requests == [
-        {"model": "text-embedding-3-small", "input": ["a dog"], "encoding_format": "float", "dimensions": 4}
+        {
+            "model": "text-embedding-3-small",
+            "input": ["a dog"],
+            "encoding_format": "float",
+            "dimensions": 4,
+        }
     ]
 
 
@@ -54,7 +72,11 @@ def test_the_bytes_of_image_files_are_sent_as_they_are_even_through_selections(s
 
 
 def test_images_without_a_file_are_sent_as_png_and_urls_as_urls(service):
-    images = [Image.new("CMYK", (3, 2)), Image.new("RGB", (3, 2), (1, 2, 3)), "https://example.org/a.jpg"]
+    images = [
+        Image.new("CMYK", (3, 2)),
+        Image.new("RGB", (3, 2), (1, 2, 3)),
+        "https://example.org/a.jpg",
+    ]
     model = encoder(service)
     model.encode(items_side(images))
     first, second, third = (item["image"] for item in service.requests[0]["input"])
@@ -90,7 +112,13 @@ def test_nothing_to_encode_asks_nothing(service):
 
 
 @pytest.mark.parametrize(
-    "model, dim", [("jina-clip-v1", 768), ("jina-clip-v2", 1024), ("text-embedding-3-large", 3072), ("x;dim=5", 5)]
+    "model, dim",
+    [
+        ("jina-clip-v1", 768),
+        ("jina-clip-v2", 1024),
+        ("text-embedding-3-large", 3072),
+        ("x;dim=5", 5),
+    ],
 )
 def test_the_width_of_known_models_costs_no_request(service, model, dim):
     assert encoder(service, model).dim == dim
@@ -139,7 +167,10 @@ def test_a_zero_row_stays_zero(service):
         (lambda body: body["data"][0].update(embedding=[1e300, 1, 1, 1]), "not finite"),
         (lambda body: body["data"][0].update(embedding=[10**400, 1, 1, 1]), "too large"),
         (lambda body: body.pop("data"), "no list `data`"),
-        (lambda body: body["data"][0].update(embedding=[float("nan"), 1, 1, 1]), "NaN is no JSON number"),
+        (
+            lambda body: body["data"][0].update(embedding=[float("nan"), 1, 1, 1]),
+            "NaN is no JSON number",
+        ),
     ],
 )
 def test_an_answer_that_is_no_embedding_of_the_input_is_refused(service, waits, change, message):
@@ -150,7 +181,8 @@ def test_an_answer_that_is_no_embedding_of_the_input_is_refused(service, waits, 
 
 
 @pytest.mark.parametrize(
-    "body, message", [("<html>hello</html>", "no strict JSON"), ("[" * 100_000, "JSON"), ("[]", "no list `data`")]
+    "body, message",
+    [("<html>hello</html>", "no strict JSON"), ("[" * 100_000, "JSON"), ("[]", "no list `data`")],
 )
 def test_an_answer_that_is_no_answer_is_refused(service, body, message):
     service.script = [Reply(200, body)]
@@ -159,7 +191,13 @@ def test_an_answer_that_is_no_answer_is_refused(service, body, message):
 
 
 def test_options_of_local_models_mean_nothing_to_an_api(service):
-    place = {"name": "remote", "folder": None, "repo": None, "revision": None, "spec": service.spec()}
+    place = {
+        "name": "remote",
+        "folder": None,
+        "repo": None,
+        "revision": None,
+        "spec": service.spec(),
+    }
     defaults = {"dtype": None, "batch_images": None}
     assert build("api", place, {"dtype": None, "batch_images": 2}, defaults).name == "remote"
     with pytest.raises(ConfigError, match="--dtype means nothing to remote"):
@@ -169,13 +207,18 @@ def test_options_of_local_models_mean_nothing_to_an_api(service):
 # Storing and counting
 
 
-def test_the_fingerprint_changes_with_what_can_change_a_row_and_with_nothing_else(service, monkeypatch):
+def test_the_fingerprint_changes_with_what_can_change_a_row_and_with_nothing_else(
+    service, monkeypatch
+):
     first = dict(encoder(service).fingerprint)
     monkeypatch.setenv("EVALS_API_KEY", KEY)
     assert dict(encoder(service, batch_images=7).fingerprint) == first
     assert first["dimensions"] == "4"
     assert encoder(service, "jina-clip-v2").fingerprint["dimensions"] == "full"
-    others = [encoder(service, model).fingerprint for model in ("jina-clip-v2;dim=8", "jina-clip-v1;dim=4", "bge-m3;dim=4")]
+    others = [
+        encoder(service, model).fingerprint
+        for model in ("jina-clip-v2;dim=8", "jina-clip-v1;dim=4", "bge-m3;dim=4")
+    ]
     assert all(dict(other) != first for other in others)
 
 

@@ -61,9 +61,13 @@ def test_retry_after_is_heeded_as_seconds_or_date_and_capped(service, waits):
     assert 25 < waits[4] <= 30
 
 
-def test_a_retry_after_in_the_past_is_no_wait_and_one_that_says_nothing_is_passed_over(service, waits):
+def test_a_retry_after_in_the_past_is_no_wait_and_one_that_says_nothing_is_passed_over(
+    service, waits
+):
     past = "Wed, 21 Oct 2015 07:28:00 GMT"
-    service.script = [Reply(503, headers={"Retry-After": value}) for value in (past, "soon", "-5", "nan")]
+    service.script = [
+        Reply(503, headers={"Retry-After": value}) for value in (past, "soon", "-5", "nan")
+    ]
     encoder(service).encode(text_side(["a"]))
     assert waits[0] == 0
     assert all(0 <= wait <= most for wait, most in zip(waits[1:], (2, 4, 8), strict=True))
@@ -117,14 +121,19 @@ def test_a_rate_that_is_none_is_refused(service, monkeypatch, rate):
     ],
 )
 def test_what_cannot_pass_is_refused_at_once(service, waits, status, kind, message):
-    service.script = [Reply(status, json.dumps({"error": {"message": "bad thing"}}), {"Location": service.spec()})]
+    service.script = [
+        Reply(status, json.dumps({"error": {"message": "bad thing"}}), {"Location": service.spec()})
+    ]
     with pytest.raises(kind, match=message) as refusal:
         encoder(service).encode(text_side(["a"]))
     assert (len(service.requests), waits) == (1, [])
     assert str(refusal.value).endswith(".")
 
 
-@pytest.mark.parametrize("body", ['{"detail": [{"loc": ["input"], "msg": "x"}]}', "plain text", '["list"]', "", "[" * 100_000])
+@pytest.mark.parametrize(
+    "body",
+    ['{"detail": [{"loc": ["input"], "msg": "x"}]}', "plain text", '["list"]', "", "[" * 100_000],
+)
 def test_the_message_of_the_server_is_shown_whatever_its_shape_and_not_in_full(service, body):
     service.script = [Reply(400, body)]
     with pytest.raises(InvalidError, match="answers 400") as refusal:
@@ -142,7 +151,12 @@ def test_the_first_key_of_the_environment_is_sent_and_no_header_without_one(serv
         monkeypatch.setenv(variable, f"key-of-{variable}")
         model.encode(text_side(["a"]))
     sent = [headers.get("authorization") for headers in service.headers]
-    assert sent == [None, "Bearer key-of-OPENAI_API_KEY", "Bearer key-of-JINA_API_KEY", "Bearer key-of-EVALS_API_KEY"]
+    assert sent == [
+        None,
+        "Bearer key-of-OPENAI_API_KEY",
+        "Bearer key-of-JINA_API_KEY",
+        "Bearer key-of-EVALS_API_KEY",
+    ]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 500])
@@ -180,7 +194,11 @@ def test_a_spec_is_a_url_and_a_model_and_perhaps_a_width():
     url = "https://api.jina.ai/v1/embeddings"
     assert read_endpoint(f"{url}#jina-clip-v2") == (url, "jina-clip-v2", None)
     assert read_endpoint(f"{url}#jina-clip-v2;dim=512") == (url, "jina-clip-v2", 512)
-    assert read_endpoint(f"{url}?api-version=2026-01#org/m:1") == (f"{url}?api-version=2026-01", "org/m:1", None)
+    assert read_endpoint(f"{url}?api-version=2026-01#org/m:1") == (
+        f"{url}?api-version=2026-01",
+        "org/m:1",
+        None,
+    )
     for local in ("http://localhost:8000/v1", "http://127.0.0.2/v1", "http://[::1]:80/v1"):
         assert read_endpoint(f"{local}#m").url == local
 

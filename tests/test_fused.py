@@ -7,7 +7,9 @@ from importlib.util import find_spec
 
 import pytest
 
-pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="Triton has no build for this platform")
+pytestmark = pytest.mark.skipif(
+    find_spec("triton") is None, reason="Triton has no build for this platform"
+)
 
 CHECKS = {
     "vision": """
@@ -81,7 +83,13 @@ for capability in (80, 90):
 
 
 def python(*arguments: str, **env: str) -> None:
-    done = subprocess.run([sys.executable, "-c", *arguments], env=os.environ | env, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [sys.executable, "-c", *arguments],
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
 
 

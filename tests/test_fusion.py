@@ -25,10 +25,15 @@ def placed(scores: np.ndarray, relevant: list[int]) -> list[tuple[int, int]]:
     """Documents above the relevant one of each query, and beside it, from all scores."""
     own = scores[np.arange(len(scores)), relevant][:, None]
     near = np.abs(scores - own) < 1e-9
-    return [(int(a), int(b) - 1) for a, b in zip(((scores > own) & ~near).sum(1), near.sum(1), strict=True)]
+    return [
+        (int(a), int(b) - 1)
+        for a, b in zip(((scores > own) & ~near).sum(1), near.sum(1), strict=True)
+    ]
 
 
-def found(queries: np.ndarray, texts: np.ndarray, images: np.ndarray, merge: Merge, relevant: list[int]) -> list[tuple[int, int]]:
+def found(
+    queries: np.ndarray, texts: np.ndarray, images: np.ndarray, merge: Merge, relevant: list[int]
+) -> list[tuple[int, int]]:
     result = merged_ranks(queries, texts, images, merge, Relevant.one_of(np.array(relevant)))
     return list(zip(result.better.tolist(), result.tied.tolist(), strict=True))
 
@@ -46,7 +51,11 @@ IMAGES = np.array([[0.8, 0.6], [0, 1], [0.6, 0.8]], np.float32)
 def test_a_merge_finds_what_either_score_alone_may_miss():
     one = Relevant.one_of(np.array([0]))
     assert ranks(QUERY, TEXTS, one).better.tolist() == [1]  # by text document 1 comes first
-    for alpha, better in ((0.6, 0), (0.7, 0), (0.9, 1)):  # 0.9: 0.62 against 0.72; 0.7: 0.66 against 0.56
+    for alpha, better in (
+        (0.6, 0),
+        (0.7, 0),
+        (0.9, 1),
+    ):  # 0.9: 0.62 against 0.72; 0.7: 0.66 against 0.56
         assert found(QUERY, TEXTS, IMAGES, weighted(alpha, 1), [0]) == [(better, 0)]
 
 
@@ -56,13 +65,23 @@ def test_the_score_of_a_merge_is_the_cards():
     z = zscore(0.5, spread(QUERY, TEXTS), spread(QUERY, IMAGES))
     tt, ti = np.array([0.6, 0.8, 0]), np.array([0.8, 0, 0.6])
     expected = 0.5 * ((tt - tt.mean()) / tt.std())[0] + 0.5 * ((ti - ti.mean()) / ti.std())[0]
-    assert merged_ranks(QUERY, TEXTS, IMAGES, z, Relevant.one_of(np.array([0]))).score[0] == pytest.approx(expected, abs=1e-6)
+    assert merged_ranks(QUERY, TEXTS, IMAGES, z, Relevant.one_of(np.array([0]))).score[
+        0
+    ] == pytest.approx(expected, abs=1e-6)
 
 
 def test_z_scores_lift_the_list_that_spreads_less():
     # text-text: 0.99, 1, 1, 1 (of document 0, …), text-image: 0.9, 0.1, 0.5, 0.5
     t = np.array([[0.99, np.sqrt(1 - 0.99**2)], [1, 0], [1, 0], [1, 0]], np.float32)
-    i = np.array([[0.9, np.sqrt(1 - 0.81)], [0.1, np.sqrt(0.99)], [0.5, np.sqrt(0.75)], [0.5, np.sqrt(0.75)]], np.float32)
+    i = np.array(
+        [
+            [0.9, np.sqrt(1 - 0.81)],
+            [0.1, np.sqrt(0.99)],
+            [0.5, np.sqrt(0.75)],
+            [0.5, np.sqrt(0.75)],
+        ],
+        np.float32,
+    )
     assert found(QUERY, t, i, weighted(0.6, 1), [0]) == [(0, 0)]  # 0.954 against 0.8
     # z of document 0: (-1.732 + 1.414) / 2 < 0; of 2 and 3: (0.577 + 0) / 2
     assert found(QUERY, t, i, zscore(0.5, spread(QUERY, t), spread(QUERY, i)), [0]) == [(2, 0)]
@@ -103,7 +122,9 @@ def test_scores_that_differ_by_rounding_alone_have_no_deviation():
     assert spread(across, docs).std[0] == 0 < spread(docs[:1], docs).std[0]
 
 
-@given(seed=st.integers(0, 2**32 - 1), n=st.integers(2, 40), d=st.integers(1, 24), q=st.integers(1, 30))
+@given(
+    seed=st.integers(0, 2**32 - 1), n=st.integers(2, 40), d=st.integers(1, 24), q=st.integers(1, 30)
+)
 @settings(max_examples=60, deadline=None)
 def test_merges_rank_as_the_cards_numpy_does(seed, n, d, q):
     rng = np.random.default_rng(seed)
@@ -112,14 +133,18 @@ def test_merges_rank_as_the_cards_numpy_does(seed, n, d, q):
     meant = rng.integers(n, size=q).tolist()
     tt, ti = (queries.astype(np.float64) @ docs.T.astype(np.float64) for docs in (texts, images))
     for alpha in (0.1, 0.5, 0.6):
-        assert found(queries, texts, images, weighted(alpha, q), meant) == placed(alpha * tt + (1 - alpha) * ti, meant)
+        assert found(queries, texts, images, weighted(alpha, q), meant) == placed(
+            alpha * tt + (1 - alpha) * ti, meant
+        )
     spreads = spread(queries, texts), spread(queries, images)
     for mine, scores in zip(spreads, (tt, ti), strict=True):
         assert np.allclose(mine.mean, scores.mean(axis=1), rtol=0, atol=1e-14)
         assert np.allclose(mine.std, scores.std(axis=1), rtol=0, atol=1e-14)
     if min(s.std.min() for s in spreads) > 1e-3:  # else the oracle divides by its own rounding
         z = [(s - s.mean(axis=1, keepdims=True)) / s.std(axis=1, keepdims=True) for s in (tt, ti)]
-        assert found(queries, texts, images, zscore(0.5, *spreads), meant) == placed(z[0] + z[1], meant)
+        assert found(queries, texts, images, zscore(0.5, *spreads), meant) == placed(
+            z[0] + z[1], meant
+        )
 
 
 def test_the_first_caption_is_the_document_and_the_others_are_queries():
@@ -132,9 +157,15 @@ def test_the_first_caption_is_the_document_and_the_others_are_queries():
 
 def test_a_caption_of_several_images_finds_any_of_them():
     data = image_text([0, 1, 0])
-    data = type(data)(data.images, data.texts, data.image_of_text, data.origin, also=np.array([[2, 1]]))
+    data = type(data)(
+        data.images, data.texts, data.image_of_text, data.origin, also=np.array([[2, 1]])
+    )
     given = roles(data)
-    assert (given.queries.tolist(), given.relevant.docs.tolist(), given.group.tolist()) == ([2], [0, 1], [0])
+    assert (given.queries.tolist(), given.relevant.docs.tolist(), given.group.tolist()) == (
+        [2],
+        [0, 1],
+        [0],
+    )
 
 
 @pytest.mark.parametrize("image_of_text", [[0, 1, 2], [0, 0, 0]])
@@ -148,15 +179,22 @@ def test_every_direction_is_scored_at_every_dimension():
     texts, images = random_rows(8, 16, 0), random_rows(4, 16, 1)
     scores = score([images, texts], data, dims=[16, 8])
     names = ["tt", "ti", *(f"weighted@{a}" for a in fusion.SWEEP), "zscore@0.5", "zscore@0.6"]
-    assert [(s.dim, s.direction) for s in scores] == [(dim, name) for dim in (16, 8) for name in names]
+    assert [(s.dim, s.direction) for s in scores] == [
+        (dim, name) for dim in (16, 8) for name in names
+    ]
     for dim in (16, 8):
         t, i = truncate(texts, dim).astype(np.float64), truncate(images, dim).astype(np.float64)
         tt, ti = t[1::2] @ t[::2].T, t[1::2] @ i.T
         for name, expected in (("tt", tt), ("ti", ti), ("weighted@0.6", 0.6 * tt + 0.4 * ti)):
             only = by_name(scores, dim)[name]
-            assert list(only.columns["better"]) == [place for place, _ in placed(expected, [0, 1, 2, 3])]
+            assert list(only.columns["better"]) == [
+                place for place, _ in placed(expected, [0, 1, 2, 3])
+            ]
             assert only.columns["score"] == pytest.approx(np.diag(expected), abs=1e-6)
-            assert (list(only.query_ids), list(only.group_ids)) == (["t1", "t3", "t5", "t7"], ["i0", "i1", "i2", "i3"])
+            assert (list(only.query_ids), list(only.group_ids)) == (
+                ["t1", "t3", "t5", "t7"],
+                ["i0", "i1", "i2", "i3"],
+            )
 
 
 def test_the_order_of_documents_changes_nothing():
@@ -164,7 +202,9 @@ def test_the_order_of_documents_changes_nothing():
     texts, images = random_rows(8, 16, 0), random_rows(4, 16, 1)
     mirrored = image_text([3, 3, 2, 2, 1, 1, 0, 0])
     for a, b in zip(
-        score([images, texts], data, dims=[16]), score([images[::-1].copy(), texts], mirrored, dims=[16]), strict=True
+        score([images, texts], data, dims=[16]),
+        score([images[::-1].copy(), texts], mirrored, dims=[16]),
+        strict=True,
     ):
         assert all(np.array_equal(a.columns[name], b.columns[name]) for name in a.columns)
 

@@ -18,10 +18,22 @@ MAY_SEE = {
     "evals.embeddings.threads": set(),
     "evals.ranking.levels": {"evals.embeddings.threads"},
     "evals.ranking.kernel": {"evals.ranking.levels"},
-    "evals.ranking.counting": {"evals.ranking.kernel", "evals.ranking.levels", "evals.embeddings.threads"},
-    "evals.ranking.ranks": {"evals.ranking.counting", "evals.ranking.levels", "evals.embeddings.threads"},
+    "evals.ranking.counting": {
+        "evals.ranking.kernel",
+        "evals.ranking.levels",
+        "evals.embeddings.threads",
+    },
+    "evals.ranking.ranks": {
+        "evals.ranking.counting",
+        "evals.ranking.levels",
+        "evals.embeddings.threads",
+    },
     "evals.embeddings.precision": CORE,
-    "evals.ranking.rescore": {"evals.ranking.counting", "evals.ranking.levels", "evals.ranking.ranks"},
+    "evals.ranking.rescore": {
+        "evals.ranking.counting",
+        "evals.ranking.levels",
+        "evals.ranking.ranks",
+    },
     "evals.ranking.sweep": {
         "evals.ranking.counting",
         "evals.ranking.levels",
@@ -31,11 +43,24 @@ MAY_SEE = {
         "evals.ranking.rescore",
         "evals.embeddings.threads",
     },
-    "evals.ranking.search": {"evals.ranking.counting", "evals.ranking.levels", "evals.embeddings.threads"},
-    "evals.ranking.metrics": {"evals.ranking.levels", "evals.ranking.ranks", "evals.embeddings.threads"},
+    "evals.ranking.search": {
+        "evals.ranking.counting",
+        "evals.ranking.levels",
+        "evals.embeddings.threads",
+    },
+    "evals.ranking.metrics": {
+        "evals.ranking.levels",
+        "evals.ranking.ranks",
+        "evals.embeddings.threads",
+    },
     "evals.records.record": {"evals.schema", "evals.files"},
     "evals.stats.bootstrap": set(),
-    "evals.records.queries": {*CORE, "evals.ranking.metrics", "evals.ranking.ranks", "evals.records.record"},
+    "evals.records.queries": {
+        *CORE,
+        "evals.ranking.metrics",
+        "evals.ranking.ranks",
+        "evals.records.record",
+    },
     "evals.stats.correlation": {"evals.stats.bootstrap"},
     "evals.records.selection": {*CORE, "evals.records.record"},
     "evals.analysis.comparison": {
@@ -60,7 +85,13 @@ MAY_SEE = {
         "evals.records.selection",
     },
     "evals.config.catalog": CORE,
-    "evals.report": {*CORE, "evals.config.catalog", "evals.escape", "evals.records.record", "evals.report"},
+    "evals.report": {
+        *CORE,
+        "evals.config.catalog",
+        "evals.escape",
+        "evals.records.record",
+        "evals.report",
+    },
     "evals.report.__main__": {
         *CORE,
         "evals.config.catalog",
@@ -73,7 +104,11 @@ MAY_SEE = {
     "evals.data": {*CORE, "evals.data"},
     "evals.data.__main__": {"evals"},
     "evals.data.prepare": {*CORE, "evals.data", "evals.config.catalog", "evals.files"},
-    "evals.analysis.modality_gap": {"evals.ranking.levels", "evals.ranking.metrics", "evals.tasks.fusion"},
+    "evals.analysis.modality_gap": {
+        "evals.ranking.levels",
+        "evals.ranking.metrics",
+        "evals.tasks.fusion",
+    },
     "evals.tasks.probes": {*CORE, "evals.ranking.ranks", "evals.ranking.search"},
     "evals.tasks": {
         *CORE,
@@ -129,7 +164,10 @@ HEAVY = set(
 
 def modules() -> dict[str, Path]:
     files = [path for package in ("evals", "jina_clip") for path in (ROOT / package).rglob("*.py")]
-    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in files
+    }
 
 
 def imported(path: Path) -> set[str]:
@@ -144,29 +182,46 @@ def imported(path: Path) -> set[str]:
 
 
 def rule(module: str) -> set[str] | None:
-    return next((MAY_SEE[name] for name in sorted(MAY_SEE, key=len, reverse=True) if (module + ".").startswith(name + ".")), None)
+    return next(
+        (
+            MAY_SEE[name]
+            for name in sorted(MAY_SEE, key=len, reverse=True)
+            if (module + ".").startswith(name + ".")
+        ),
+        None,
+    )
 
 
 def test_one_file_imports_mteb() -> None:
-    found = {module for module, path in modules().items() if any(name.split(".")[0] == "mteb" for name in imported(path))}
+    found = {
+        module
+        for module, path in modules().items()
+        if any(name.split(".")[0] == "mteb" for name in imported(path))
+    }
     assert found == {"evals.mteb_bridge.bridge"}
 
 
 @pytest.mark.parametrize("module", sorted(modules()))
 def test_imports_run_downhill(module):
-    seen = {name for name in imported(modules()[module]) if name.split(".")[0] in ("evals", "jina_clip")}
+    seen = {
+        name for name in imported(modules()[module]) if name.split(".")[0] in ("evals", "jina_clip")
+    }
     if module.startswith("jina_clip"):
         allowed = {"jina_clip"}
     elif (allowed := rule(module)) is None:
         allowed = {"evals"}
-    stray = {name for name in seen if not any((name + ".").startswith(room + ".") for room in allowed)}
+    stray = {
+        name for name in seen if not any((name + ".").startswith(room + ".") for room in allowed)
+    }
     assert not stray, f"{module} may not import {', '.join(sorted(stray))}"
 
 
 def commands() -> list[str]:
     """Everything that `python -m` runs."""
     found = (
-        name for name, path in modules().items() if name.startswith("evals.") and "exit_with(app)" in path.read_text("utf-8")
+        name
+        for name, path in modules().items()
+        if name.startswith("evals.") and "exit_with(app)" in path.read_text("utf-8")
     )
     return sorted(name.removesuffix(".__main__") for name in found if name != "evals.cli.app")
 
@@ -174,7 +229,9 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("module", [*commands(), *LIGHT])
 def test_heavy_packages_are_imported_where_they_are_used(module):
     code = f"import sys, {module}; print(sorted({HEAVY!r} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -184,7 +241,13 @@ def test_help_answers_in_under_a_second(module):
     times = []
     while len(times) < 5 and min(times, default=9.0) >= 1:
         start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True, cwd=ROOT)
+        done = subprocess.run(
+            [sys.executable, "-m", module, "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+        )
         times.append(time.perf_counter() - start)
         assert "--help" in done.stdout
     assert min(times) < 1, times

@@ -55,7 +55,9 @@ def test_every_metric_is_its_mean_over_all_orders_of_the_ties(data: st.DataObjec
     n = data.draw(st.integers(1, 6))
     scores = data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n))
     own = sorted(data.draw(st.sets(st.integers(0, n - 1), min_size=1)))
-    out = ranks(rows([1]), rows(*[[s] for s in scores]), Relevant(np.array([0, len(own)]), np.array(own)))
+    out = ranks(
+        rows([1]), rows(*[[s] for s in scores]), Relevant(np.array([0, len(own)]), np.array(own))
+    )
     orders = [
         [doc in own for doc in order]
         for order in itertools.permutations(range(n))
@@ -70,7 +72,11 @@ def test_every_metric_is_its_mean_over_all_orders_of_the_ties(data: st.DataObjec
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(1, 6)), min_size=1, max_size=5))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(1, 6)), min_size=1, max_size=5
+    )
+)
 def test_recall_grows_with_k_to_one(cases: list[tuple[int, int, int]]) -> None:
     out = ranks_of(*map(list, zip(*cases, strict=True)))
     curve = np.array([hit_at(out, k) for k in range(1, 62)])
@@ -80,8 +86,12 @@ def test_recall_grows_with_k_to_one(cases: list[tuple[int, int, int]]) -> None:
 
 def test_huge_tie_groups_neither_overflow_nor_lose_precision() -> None:
     out = ranks_of([0, 3, 0], [24_999, 5_000_000, 10**6], [1, 5, 100])
-    assert hit_at(out, 10) == pytest.approx([10 / 25_000, 1 - (1 - 5 / 5_000_005) ** 7, 1 - (1 - 1e-4) ** 10], rel=1e-3)
-    assert reciprocal_rank(out)[0] == pytest.approx(sum(1 / i for i in range(1, 25_001)) / 25_000, rel=1e-12)
+    assert hit_at(out, 10) == pytest.approx(
+        [10 / 25_000, 1 - (1 - 5 / 5_000_005) ** 7, 1 - (1 - 1e-4) ** 10], rel=1e-3
+    )
+    assert reciprocal_rank(out)[0] == pytest.approx(
+        sum(1 / i for i in range(1, 25_001)) / 25_000, rel=1e-12
+    )
 
 
 def test_the_random_order_of_ties_is_the_one_that_hypergeometry_has() -> None:

@@ -60,11 +60,17 @@ def test_what_is_preferred_is_what_scores_above(scenes_run: Path, direction: str
     assert (found.queries, found.wrong) == (len(ranks), (ranks > 1).sum())
     for mistake in found.mistakes:
         row = np.where(own[mistake.query.place], -np.inf, scores[mistake.query.place])
-        assert [shown.score for shown in mistake.preferred] == pytest.approx(np.sort(row)[::-1][:5], abs=1e-5)
+        assert [shown.score for shown in mistake.preferred] == pytest.approx(
+            np.sort(row)[::-1][:5], abs=1e-5
+        )
         assert own[mistake.query.place, mistake.gold.place]
         assert mistake.gold.score == pytest.approx(best[mistake.query.place, 0], abs=1e-6)
         assert scores[mistake.query.place, mistake.gold.place] == pytest.approx(mistake.gold.score)
-        assert all(shown.score >= (mistake.gold.score or 0) - 1e-5 for shown in mistake.preferred if shown.score is not None)
+        assert all(
+            shown.score >= (mistake.gold.score or 0) - 1e-5
+            for shown in mistake.preferred
+            if shown.score is not None
+        )
 
 
 def test_a_query_that_is_right_is_no_mistake(scenes_run: Path) -> None:
@@ -80,17 +86,25 @@ def test_the_command_writes_a_page_a_table_and_json(scenes_run: Path, tmp_path: 
     done = run(scenes_run, "--top", 3, "--html", html, "--markdown", markdown)
     assert done.exit_code == 0, done.output
     assert all(
-        f"{kind}: {path}" in done.stdout for kind, path in (("record", scenes_run), ("html", html), ("markdown", markdown))
+        f"{kind}: {path}" in done.stdout
+        for kind, path in (("record", scenes_run), ("html", html), ("markdown", markdown))
     )
     found = json.loads(run(scenes_run, "--top", 3, "--json").stdout)
-    assert (found["subset"], found["direction"], found["dim"], len(found["mistakes"])) == ("en", "t2i", 256, 3)
+    assert (found["subset"], found["direction"], found["dim"], len(found["mistakes"])) == (
+        "en",
+        "t2i",
+        256,
+        3,
+    )
     for mistake in found["mistakes"]:
         for shown in (mistake["query"], mistake["gold"], *mistake["preferred"]):
             assert shown["id"] in markdown.read_text() and shown["id"] in html.read_text()
     assert "<img" not in html.read_text()
 
 
-def test_thumbnails_come_only_when_asked_for_and_are_small(scenes_run: Path, tmp_path: Path) -> None:
+def test_thumbnails_come_only_when_asked_for_and_are_small(
+    scenes_run: Path, tmp_path: Path
+) -> None:
     html = tmp_path / "m.html"
     assert run(scenes_run, "--top", 2, "--html", html, "--thumbnails").exit_code == 0
     uris = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)"', html.read_text())
@@ -106,14 +120,25 @@ def page(scenes_run: Path) -> Worst:
     data = image_text([0, 1])
     texts = replace(data.texts, items=[NASTY, ARABIC])
     shown = [Shown("text", i, f'"id{i}"', str(text), 0.5) for i, text in enumerate(texts.items)]
-    return Worst(read_run(scenes_run), Cell("en", "i2t", 64, "float32"), data, 2, 1, [Mistake(2.5, *shown, shown)])
+    return Worst(
+        read_run(scenes_run),
+        Cell("en", "i2t", 64, "float32"),
+        data,
+        2,
+        1,
+        [Mistake(2.5, *shown, shown)],
+    )
 
 
 def test_foreign_text_stays_text(scenes_run: Path) -> None:
     html = mistakes_page.as_html(page(scenes_run), thumbnails=False)
     assert "<script" not in html and "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert f'<p dir="auto">{ARABIC}</p>' in html and "&#34;id0&#34;" in html
-    row = next(line for line in mistakes_page.as_markdown(page(scenes_run)).splitlines() if line.startswith("| 2.5 |"))
+    row = next(
+        line
+        for line in mistakes_page.as_markdown(page(scenes_run)).splitlines()
+        if line.startswith("| 2.5 |")
+    )
     assert len(re.findall(r"(?<!\\)\|", row)) == 5
     assert "<script" not in row and r"\[e\](f)" in row
 
@@ -139,26 +164,41 @@ def test_embeddings_that_are_not_stored_are_not_encoded(scenes_run: Path, tmp_pa
     assert "texts by tiny are not stored. Run the evaluation again with --store" in told
 
 
-def altered(root: Path, record: Path, manifest: dict[str, Any] | None = None, **columns: Any) -> Path:
+def altered(
+    root: Path, record: Path, manifest: dict[str, Any] | None = None, **columns: Any
+) -> Path:
     """The record with other words in its manifest or other numbers in its table."""
     run = read_run(record)
     table = read_queries(run)
     for name, value in columns.items():
         table = table.set_column(table.column_names.index(name), name, value(table[name]))
     return write_run(
-        root, manifest=dict(run.manifest) | (manifest or {}), metrics=run.metrics, queries=table, columns=QUERY_COLUMNS
+        root,
+        manifest=dict(run.manifest) | (manifest or {}),
+        metrics=run.metrics,
+        queries=table,
+        columns=QUERY_COLUMNS,
     )
 
 
 def test_other_data_than_was_measured_is_refused(scenes_run: Path, tmp_path: Path) -> None:
-    data = {subset: dict(entry) | {"content": "0" * 64} for subset, entry in read_run(scenes_run).manifest["data"].items()}
-    assert "is not what was measured" in refusal(altered(tmp_path, scenes_run, {"data": data}), code=4)
+    data = {
+        subset: dict(entry) | {"content": "0" * 64}
+        for subset, entry in read_run(scenes_run).manifest["data"].items()
+    }
+    assert "is not what was measured" in refusal(
+        altered(tmp_path, scenes_run, {"data": data}), code=4
+    )
 
 
-def test_stored_rows_that_do_not_give_the_recorded_scores_are_refused(scenes_run: Path, tmp_path: Path) -> None:
+def test_stored_rows_that_do_not_give_the_recorded_scores_are_refused(
+    scenes_run: Path, tmp_path: Path
+) -> None:
     import pyarrow as pa
 
-    path = altered(tmp_path, scenes_run, score=lambda column: pa.array(column.to_numpy() + np.float32(0.01)))
+    path = altered(
+        tmp_path, scenes_run, score=lambda column: pa.array(column.to_numpy() + np.float32(0.01))
+    )
     assert "Run the evaluation again" in refusal(path, code=3)
 
 
@@ -170,4 +210,6 @@ def test_what_has_no_mistakes_to_show_is_refused(scenes_run: Path, tmp_path: Pat
     assert "It has en t2i, dim 256" in refusal(scenes_run, "--subset", "xx", code=2)
     assert "float32 only" in refusal("tiny:int8", "--benchmark", "scenes", code=2)
     assert "--benchmark" in refusal("tiny", code=2)
-    assert "no complete record of scenes by tiny" in refusal("tiny", "--benchmark", "scenes", "--results", tmp_path / "x", code=5)
+    assert "no complete record of scenes by tiny" in refusal(
+        "tiny", "--benchmark", "scenes", "--results", tmp_path / "x", code=5
+    )

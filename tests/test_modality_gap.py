@@ -20,14 +20,23 @@ from evals.views.fusion_figures import alpha_of, plot_alpha, plot_gap
 from tests.toys import image_text
 
 ROOT = Path(__file__).parents[1]
-PAIRS = [("text_text", "matched"), ("text_text", "random"), ("text_image", "matched"), ("text_image", "random")]
+PAIRS = [
+    ("text_text", "matched"),
+    ("text_text", "random"),
+    ("text_image", "matched"),
+    ("text_image", "random"),
+]
 
 
-def clouds(n: int = 30, d: int = 16, apart: float = 2.0, noise: float = 0.3) -> tuple[np.ndarray, np.ndarray]:
+def clouds(
+    n: int = 30, d: int = 16, apart: float = 2.0, noise: float = 0.3
+) -> tuple[np.ndarray, np.ndarray]:
     """Images, and two texts of each near it but pushed away along the first axis."""
     rng = np.random.default_rng(0)
     images = rng.standard_normal((n, d)).astype(np.float32)
-    texts = np.repeat(images, 2, axis=0) + noise * rng.standard_normal((2 * n, d)).astype(np.float32)
+    texts = np.repeat(images, 2, axis=0) + noise * rng.standard_normal((2 * n, d)).astype(
+        np.float32
+    )
     texts[:, 0] += apart
     return images, texts
 
@@ -41,7 +50,10 @@ def test_cosines_and_centroids_are_those_of_the_definition():
     assert list(gap.cosines) == PAIRS
     assert gap.cosines["text_text", "matched"] == pytest.approx([0.6, 1.0])
     assert gap.cosines["text_image", "matched"] == pytest.approx([0.8, 0.0])
-    assert set(gap.cosines["text_text", "random"].round(6)) == {0.8, 0.0}  # query 0 with text 2, query 1 with text 0
+    assert set(gap.cosines["text_text", "random"].round(6)) == {
+        0.8,
+        0.0,
+    }  # query 0 with text 2, query 1 with text 0
     assert set(gap.cosines["text_image", "random"].round(6)) == {-0.6, 1.0}
     assert gap.centroid_distance == pytest.approx(np.hypot(-0.5 - 0.4, 0.5 - 0.7))
     told = gap.as_json()
@@ -58,7 +70,9 @@ def test_random_pairs_never_match_and_are_the_same_for_the_same_seed():
     data = image_text([0, 0, 1, 1, 2, 2])
     gaps = [modality_gap(images, texts, roles(data), dim=3, seed=seed) for seed in (0, 0, 1)]
     for gap in gaps:
-        assert (gap.cosines["text_text", "random"] == 0).all() and (gap.cosines["text_image", "random"] == 0).all()
+        assert (gap.cosines["text_text", "random"] == 0).all() and (
+            gap.cosines["text_image", "random"] == 0
+        ).all()
         assert (gap.cosines["text_text", "matched"] == 1).all() and gap.centroid_distance == 0
         assert 6_000 < len(gap.cosines["text_text", "random"]) < 7_300  # two thirds of 10,000
     sizes = [len(gap.cosines["text_text", "random"]) for gap in gaps]
@@ -71,7 +85,9 @@ def test_texts_pushed_away_from_images_widen_the_gap():
     assert near.centroid_distance < 0.2 < 0.6 < far.centroid_distance
     assert far.as_json()["text_text_above_text_image"] == 1
     for gap in (near, far):
-        assert gap.cosines["text_text", "matched"].mean() > gap.cosines["text_text", "random"].mean()
+        assert (
+            gap.cosines["text_text", "matched"].mean() > gap.cosines["text_text", "random"].mean()
+        )
 
 
 def test_the_figures_show_what_was_measured(tmp_path, monkeypatch):
@@ -97,8 +113,14 @@ def test_the_figures_show_what_was_measured(tmp_path, monkeypatch):
     assert low <= min(line.get_ydata()) and max(line.get_ydata()) <= high
     assert "R@1, per cent" in axes.get_ylabel() and "weight of the text" in axes.get_xlabel()
     labels = [text.get_text() for panel in gap.axes for text in panel.texts]
-    assert [label.split("\n")[0] for label in labels] == [f"{pair} {kind.replace('_', '-')}" for kind, pair in PAIRS]
-    assert len({panel.get_xlim() for panel in gap.axes}) == len({panel.get_ylim() for panel in gap.axes}) == 1
+    assert [label.split("\n")[0] for label in labels] == [
+        f"{pair} {kind.replace('_', '-')}" for kind, pair in PAIRS
+    ]
+    assert (
+        len({panel.get_xlim() for panel in gap.axes})
+        == len({panel.get_ylim() for panel in gap.axes})
+        == 1
+    )
 
 
 def test_figures_are_whole_pngs(tmp_path):
@@ -114,12 +136,21 @@ def test_figures_are_whole_pngs(tmp_path):
 
 
 def test_directions_have_the_weight_they_name():
-    assert [alpha_of(name) for name in ("tt", "ti", "weighted@0.3", "zscore@0.5")] == [1.0, 0.0, 0.3, None]
+    assert [alpha_of(name) for name in ("tt", "ti", "weighted@0.3", "zscore@0.5")] == [
+        1.0,
+        0.0,
+        0.3,
+        None,
+    ]
 
 
 def test_a_fusion_has_a_key_and_a_folder_of_its_own():
     row = as_fusion(benchmark("flickr8k-quoted"))
-    assert (row.name, row.task, row.folder) == ("flickr8k-quoted.fusion", "fusion", benchmark("flickr8k-quoted").folder)
+    assert (row.name, row.task, row.folder) == (
+        "flickr8k-quoted.fusion",
+        "fusion",
+        benchmark("flickr8k-quoted").folder,
+    )
     assert as_fusion(benchmark("coco")).folder == "coco"
     json.dumps(row.model_dump(mode="json"))
 
@@ -127,7 +158,9 @@ def test_a_fusion_has_a_key_and_a_folder_of_its_own():
 def run(module: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", module, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": "http://127.0.0.1:1"}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300
+    )
 
 
 def test_the_command_encodes_nothing_that_a_plain_run_has_encoded(checkpoint, tmp_path):
@@ -138,31 +171,57 @@ def test_the_command_encodes_nothing_that_a_plain_run_has_encoded(checkpoint, tm
     assert done.returncode == 0, done.stderr
     (only,) = json.loads(done.stdout)["runs"]
     assert only["encoded"] == {"image": 0, "text": 0}
-    assert only["benchmark"] == "scenes.fusion" and only["partial"] == {"subsets": ["en"], "limit": 40, "seed": 0}
+    assert only["benchmark"] == "scenes.fusion" and only["partial"] == {
+        "subsets": ["en"],
+        "limit": 40,
+        "seed": 0,
+    }
     record = read_run(tmp_path / only["path"])
-    assert record.manifest["benchmark"] == "scenes.fusion.partial" and record.manifest["config"]["row"]["task"] == "fusion"
+    assert (
+        record.manifest["benchmark"] == "scenes.fusion.partial"
+        and record.manifest["config"]["row"]["task"] == "fusion"
+    )
     assert [vars(line) for line in record.metrics] == only["metrics"]
     assert len(read_queries(record)) == 40 * 13 * 2
     assert {(m["n_queries"], m["n_gallery"]) for m in only["metrics"]} == {(40, 40)}
-    value = {(m["dim"], m["direction"]): m["value"] for m in only["metrics"] if m["metric"] == "R" and m["k"] == 1}
+    value = {
+        (m["dim"], m["direction"]): m["value"]
+        for m in only["metrics"]
+        if m["metric"] == "R" and m["k"] == 1
+    }
     gains = {(g["dim"], g["direction"]): g for g in only["gains"] if g["metric"] == "R@1"}
     assert len(gains) == 12 * 2
     for (dim, direction), gain in gains.items():
         assert gain["value"] == pytest.approx(value[dim, direction] - value[dim, "tt"])
         assert gain["ci_low"] <= gain["value"] <= gain["ci_high"] and 0 < gain["p"] <= 1
-        assert (gain["value"] != 0) <= (gain["wins"] + gain["losses"] > 0) and gain["wins"] + gain["losses"] <= 40
-    assert {Path(path).name for path in only["files"]} == {"fusion.json", "alpha-en.png", "gap-en.png"}
+        assert (gain["value"] != 0) <= (gain["wins"] + gain["losses"] > 0) and gain["wins"] + gain[
+            "losses"
+        ] <= 40
+    assert {Path(path).name for path in only["files"]} == {
+        "fusion.json",
+        "alpha-en.png",
+        "gap-en.png",
+    }
     assert all((tmp_path / path).is_file() for path in only["files"])
     told = json.loads((tmp_path / only["path"] / "fusion.json").read_text())
-    assert told == {key: only[key] for key in ("schema_version", "gains", "gap") if key != "schema_version"} | {
-        "schema_version": 1
-    }
+    assert told == {
+        key: only[key] for key in ("schema_version", "gains", "gap") if key != "schema_version"
+    } | {"schema_version": 1}
 
 
 def test_a_person_gets_the_merges_the_sweep_and_the_gap(checkpoint, tmp_path):
-    done = run("evals.fusion", "--model", checkpoint, "--subsets", "en,de", "--limit", "20", cwd=tmp_path)
+    done = run(
+        "evals.fusion", "--model", checkpoint, "--subsets", "en,de", "--limit", "20", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
-    for piece in ("Scenes, fusion · small-v2", "weighted 0.6", "z-scores", "R@1 by the weight", "centroids", "alpha-de.png"):
+    for piece in (
+        "Scenes, fusion · small-v2",
+        "weighted 0.6",
+        "z-scores",
+        "R@1 by the weight",
+        "centroids",
+        "alpha-de.png",
+    ):
         assert piece in done.stdout
     assert max(map(len, done.stdout.splitlines()[:12])) <= 84
 
@@ -178,7 +237,9 @@ def test_a_person_gets_the_merges_the_sweep_and_the_gap(checkpoint, tmp_path):
         (("mteb:STSBenchmark",), 2, "No benchmark"),
     ],
 )
-def test_what_cannot_be_merged_is_said_with_its_exit_code(checkpoint, tmp_path, arguments, code, message):
+def test_what_cannot_be_merged_is_said_with_its_exit_code(
+    checkpoint, tmp_path, arguments, code, message
+):
     done = run("evals.fusion", *arguments, "--model", checkpoint, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert message in done.stderr and "Traceback" not in done.stderr

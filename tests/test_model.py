@@ -24,7 +24,9 @@ TEXTS = ["a cat", "the dog runs under a red cat on a blue dog", "a", "the cat si
 @pytest.fixture
 def images():
     rng = np.random.default_rng(0)
-    return [Image.fromarray(rng.integers(0, 256, (40 + 5 * i, 50, 3), dtype=np.uint8)) for i in range(3)]
+    return [
+        Image.fromarray(rng.integers(0, 256, (40 + 5 * i, 50, 3), dtype=np.uint8)) for i in range(3)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,9 @@ def test_the_official_config_of_v2_round_trips():
                 "lora_dropout_p": 0.0,
                 "lora_main_params_trainable": False,
                 "lora_rank": 4,
-                "task_instructions": {"retrieval.query": "Represent the query for retrieving evidence documents: "},
+                "task_instructions": {
+                    "retrieval.query": "Represent the query for retrieving evidence documents: "
+                },
                 "use_flash_attn": True,
             },
             "hf_model_name_or_path": "jinaai/jina-embeddings-v3",
@@ -108,20 +112,34 @@ def test_the_official_config_of_v2_round_trips():
     config = ClipConfig.from_dict(official)
     assert config == V2
     assert config.to_dict() == official
-    assert (config.text.rotary_emb_base, config.text.vocab_size, config.text.adapter) == (20000.0, 250002, 0)
+    assert (config.text.rotary_emb_base, config.text.vocab_size, config.text.adapter) == (
+        20000.0,
+        250002,
+        0,
+    )
     assert (config.vision.grid, config.vision.hidden) == (36, 2730)
 
 
 def test_v1_is_sized_like_its_backbone():
-    assert (V1.text.vocab_size, V1.text.layer_norm_eps, V1.text.position_embedding_type) == (30528, 1e-12, "alibi")
+    assert (V1.text.vocab_size, V1.text.layer_norm_eps, V1.text.position_embedding_type) == (
+        30528,
+        1e-12,
+        "alibi",
+    )
     assert (V1.vision.grid, V1.vision.hidden, V1.text.adapter) == (14, 2048, None)
 
 
 def test_backbone_sizes_come_through_hf_model_config_kwargs():
     config = ClipConfig.from_dict(golden_config("v2"))
-    assert (config.text.hidden_size, config.text.num_hidden_layers, config.text.vocab_size) == (64, 2, 120)
+    assert (config.text.hidden_size, config.text.num_hidden_layers, config.text.vocab_size) == (
+        64,
+        2,
+        120,
+    )
     defaults = official_config(
-        "v2", {"hidden_size": 64, "num_attention_heads": 4}, {**SMALL_VISION, "width": 64, "intp_freq": True}
+        "v2",
+        {"hidden_size": 64, "num_attention_heads": 4},
+        {**SMALL_VISION, "width": 64, "intp_freq": True},
     )
     assert ClipConfig.from_dict(defaults).text.num_hidden_layers == 24
 
@@ -150,7 +168,9 @@ def test_backbone_sizes_come_through_hf_model_config_kwargs():
 )
 def test_a_config_that_is_no_jina_clip_is_refused_by_key(section, key, value, message):
     config = official_config("v2", SMALL_TEXT, {**SMALL_VISION, "intp_freq": True})
-    target = {None: config, "kwargs": config["text_config"]["hf_model_config_kwargs"]}.get(section) or config[section]
+    target = {None: config, "kwargs": config["text_config"]["hf_model_config_kwargs"]}.get(
+        section
+    ) or config[section]
     target[key] = value
     if (section, key) == ("vision_config", "width"):
         target["embed_dim"] = value
@@ -180,8 +200,15 @@ def test_lora_is_merged_as_the_official_code_applies_it(checkpoint, tmp_path):
     raw = load_file(folder / "model.safetensors")
     state = JinaCLIP.from_pretrained(folder, device="cpu").state_dict()
     roberta = "text_model.transformer.roberta."
-    for stem in ("encoder.layers.1.mixer.Wqkv", "encoder.layers.0.mlp.fc2", "embeddings.word_embeddings"):
-        original, a, b = (raw[f"{roberta}{stem}.parametrizations.weight.{part}"] for part in ("original", "0.lora_A", "0.lora_B"))
+    for stem in (
+        "encoder.layers.1.mixer.Wqkv",
+        "encoder.layers.0.mlp.fc2",
+        "embeddings.word_embeddings",
+    ):
+        original, a, b = (
+            raw[f"{roberta}{stem}.parametrizations.weight.{part}"]
+            for part in ("original", "0.lora_A", "0.lora_B")
+        )
         delta = a[0] @ b[0] if "embeddings" in stem else b[0] @ a[0]
         torch.testing.assert_close(state[f"text_model.{stem}.weight"], original + delta * 6 / 4)
 
@@ -210,8 +237,15 @@ def test_weights_are_stored_in_the_dtype_asked_for(tmp_path):
     tensors = load_file(folder / "model.safetensors")
     assert tensors.pop("logit_scale").dtype == torch.float32  # exp() of it scales every score
     assert {tensor.dtype for tensor in tensors.values()} == {torch.bfloat16}
-    assert JinaCLIP.from_pretrained(folder, device="cpu").vision_model.pos_embed.dtype == torch.float32  # CPU default
-    assert JinaCLIP.from_pretrained(folder, device="cpu", dtype="bfloat16").vision_model.pos_embed.dtype == torch.bfloat16
+    assert (
+        JinaCLIP.from_pretrained(folder, device="cpu").vision_model.pos_embed.dtype == torch.float32
+    )  # CPU default
+    assert (
+        JinaCLIP.from_pretrained(
+            folder, device="cpu", dtype="bfloat16"
+        ).vision_model.pos_embed.dtype
+        == torch.bfloat16
+    )
 
 
 WRONG = "vision_model.blocks.0.attn.q_bias"
@@ -222,8 +256,14 @@ WRONG = "vision_model.blocks.0.attn.q_bias"
     [
         (lambda _, tensors: tensors.pop(WRONG), f"missing: {WRONG}"),
         (lambda _, tensors: tensors.update(surprise=torch.zeros(1)), "not known: surprise"),
-        (lambda _, tensors: tensors.update({WRONG: torch.zeros(7)}), r"misshapen: .*q_bias is \[7\], the config asks for \[32\]"),
-        (lambda config, _: config["vision_config"].update(layers=3), r"missing: vision_model\.blocks\.2.* and \d+ more"),
+        (
+            lambda _, tensors: tensors.update({WRONG: torch.zeros(7)}),
+            r"misshapen: .*q_bias is \[7\], the config asks for \[32\]",
+        ),
+        (
+            lambda config, _: config["vision_config"].update(layers=3),
+            r"missing: vision_model\.blocks\.2.* and \d+ more",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_by_name(checkpoint, tmp_path, change, message):
@@ -232,7 +272,11 @@ def test_weights_that_do_not_fit_are_refused_by_name(checkpoint, tmp_path, chang
 
 
 def test_computed_tables_in_a_checkpoint_are_passed_over(checkpoint, tmp_path):
-    folder = edited(checkpoint, tmp_path, lambda _, tensors: tensors.update({"vision_model.rope.freqs_cos": torch.zeros(2)}))
+    folder = edited(
+        checkpoint,
+        tmp_path,
+        lambda _, tensors: tensors.update({"vision_model.rope.freqs_cos": torch.zeros(2)}),
+    )
     JinaCLIP.from_pretrained(folder, device="cpu")
 
 
@@ -265,8 +309,12 @@ def test_nothing_is_initialised_at_random_before_loading(checkpoint, monkeypatch
     def refuse(*args, **kwargs):
         raise AssertionError("random numbers were drawn in memory")
 
-    monkeypatch.setattr(torch.Tensor, "uniform_", lambda tensor, *a, **k: tensor if tensor.is_meta else refuse())
-    monkeypatch.setattr(torch.Tensor, "normal_", lambda tensor, *a, **k: tensor if tensor.is_meta else refuse())
+    monkeypatch.setattr(
+        torch.Tensor, "uniform_", lambda tensor, *a, **k: tensor if tensor.is_meta else refuse()
+    )
+    monkeypatch.setattr(
+        torch.Tensor, "normal_", lambda tensor, *a, **k: tensor if tensor.is_meta else refuse()
+    )
     JinaCLIP.from_pretrained(checkpoint, device="cpu")
 
 
@@ -290,7 +338,9 @@ def test_a_single_item_gives_one_vector(model, images):
 def test_tensors_and_unnormalised_rows_on_request(model, images):
     raw = model.encode_image(images, normalize_embeddings=False, convert_to_tensor=True)
     assert isinstance(raw, torch.Tensor)
-    np.testing.assert_allclose(torch.nn.functional.normalize(raw, dim=1).numpy(), model.encode_image(images), atol=1e-6)
+    np.testing.assert_allclose(
+        torch.nn.functional.normalize(raw, dim=1).numpy(), model.encode_image(images), atol=1e-6
+    )
 
 
 def test_truncation_comes_before_the_normalisation(model):
@@ -306,7 +356,9 @@ def test_an_impossible_dimension_is_refused(model, dim):
 
 
 def test_a_dimension_the_checkpoint_was_not_trained_for_is_warned_of(model, checkpoint_v1):
-    with pytest.warns(UserWarning, match="12 dimensions: this checkpoint was trained for 8, 16, 32"):
+    with pytest.warns(
+        UserWarning, match="12 dimensions: this checkpoint was trained for 8, 16, 32"
+    ):
         model.encode_text("a", truncate_dim=12)
     with pytest.warns(UserWarning, match="trained for 32 only"):
         JinaCLIP.from_pretrained(checkpoint_v1, device="cpu").encode_text("a", truncate_dim=16)
@@ -317,8 +369,14 @@ def test_a_dimension_the_checkpoint_was_not_trained_for_is_warned_of(model, chec
 
 def test_the_query_instruction_is_a_prefix(model):
     prefix = "Represent the query for retrieving evidence documents: "
-    np.testing.assert_allclose(model.encode_text("a cat", task="retrieval.query"), model.encode_text(prefix + "a cat"), atol=1e-6)
-    with pytest.raises(ValueError, match=r"'retrieval\.passage' is not known; this model has retrieval\.query"):
+    np.testing.assert_allclose(
+        model.encode_text("a cat", task="retrieval.query"),
+        model.encode_text(prefix + "a cat"),
+        atol=1e-6,
+    )
+    with pytest.raises(
+        ValueError, match=r"'retrieval\.passage' is not known; this model has retrieval\.query"
+    ):
         model.encode_text("a cat", task="retrieval.passage")
 
 
@@ -345,7 +403,11 @@ def test_a_broken_image_leaves_the_training_flag_alone(model):
     model.text_model.eval()
     with pytest.raises(FileNotFoundError):
         model.encode_image("absent.jpg")
-    assert (model.training, model.vision_model.training, model.text_model.training) == (True, True, False)
+    assert (model.training, model.vision_model.training, model.text_model.training) == (
+        True,
+        True,
+        False,
+    )
     model.eval()
 
 
@@ -365,7 +427,9 @@ def test_files_that_do_not_fit_each_other_are_refused(checkpoint, tmp_path):
     def shrink(config, tensors):
         config["text_config"]["hf_model_config_kwargs"]["vocab_size"] = 10
 
-    with pytest.raises(CheckpointError, match=r"tokenizer\.json has the id 13, config\.json a vocabulary of 10"):
+    with pytest.raises(
+        CheckpointError, match=r"tokenizer\.json has the id 13, config\.json a vocabulary of 10"
+    ):
         JinaCLIP.from_pretrained(edited(checkpoint, tmp_path, shrink), device="cpu")
     (tmp_path / "preprocessor_config.json").write_text('{"size": 64}')
     with pytest.raises(CheckpointError, match=r"images of 64 pixels, config\.json takes 32"):
@@ -380,7 +444,9 @@ def test_the_second_of_two_adapters_is_merged_when_the_config_says_so(checkpoint
             first = torch.full_like(tensors[name], 9.0)
             tensors[name] = torch.cat([first, torch.ones_like(first)])
 
-    state = JinaCLIP.from_pretrained(edited(checkpoint, tmp_path, second), device="cpu").state_dict()
+    state = JinaCLIP.from_pretrained(
+        edited(checkpoint, tmp_path, second), device="cpu"
+    ).state_dict()
     plain = JinaCLIP.from_pretrained(checkpoint, device="cpu").state_dict()
     name = "text_model.encoder.layers.0.mlp.fc1.weight"
     torch.testing.assert_close(state[name], plain[name] + 4.0)  # rank 4 of ones, alpha / rank 1
@@ -406,7 +472,9 @@ def test_a_model_without_tokenizer_says_so(tmp_path):
 
 
 def test_a_hub_id_fetches_the_four_files_at_the_commit(hub, checkpoint):
-    hub.files = {path.name: path.read_bytes() for path in checkpoint.iterdir()} | {"modeling.py": b"raise SystemExit"}
+    hub.files = {path.name: path.read_bytes() for path in checkpoint.iterdir()} | {
+        "modeling.py": b"raise SystemExit"
+    }
     hub.cut = 1  # the first download of the weights breaks off and is taken up again
     folder = fetch("org/model", None)
     assert sorted(path.name for path in folder.iterdir()) == sorted(FILES)
@@ -424,7 +492,9 @@ def test_the_hubs_cache_serves_when_the_hub_is_gone(hub, checkpoint):
 @pytest.mark.parametrize("status", [401, 404, 500])
 def test_a_repo_that_cannot_be_had_is_missing_at_once(hub, status):
     hub.status = status
-    with pytest.raises(FileNotFoundError, match="org/model is not in the Hub's cache and cannot be fetched"):
+    with pytest.raises(
+        FileNotFoundError, match="org/model is not in the Hub's cache and cannot be fetched"
+    ):
         fetch("org/model", COMMIT)
 
 

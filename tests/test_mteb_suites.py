@@ -45,17 +45,30 @@ class Asked(NamedTuple):
 
 
 def outcome(
-    task: str, split: str, partial: dict[str, Any] | None = None, *, dims: Sequence[int] = (8,), **values: float
+    task: str,
+    split: str,
+    partial: dict[str, Any] | None = None,
+    *,
+    dims: Sequence[int] = (8,),
+    **values: float,
 ) -> TaskOutcome:
     """An outcome of a task with this main score in each subset, a tenth of it for each dimension less than eight."""
     scores = [
         TaskScore(
-            subset, split, dim, value * dim / 8, Interval(0.125, 0.625), 1234, {"cos": value * dim / 8, "nauc": float("nan")}
+            subset,
+            split,
+            dim,
+            value * dim / 8,
+            Interval(0.125, 0.625),
+            1234,
+            {"cos": value * dim / 8, "nauc": float("nan")},
         )
         for subset, value in values.items()
         for dim in dims
     ]
-    return TaskOutcome(Path("runs") / task, task, "toy", partial, {"image": 0, "text": 12}, "cos", scores)
+    return TaskOutcome(
+        Path("runs") / task, task, "toy", partial, {"image": 0, "text": 12}, "cos", scores
+    )
 
 
 @pytest.fixture
@@ -64,7 +77,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
     asked: list[Asked] = []
 
     def evaluate_task(
-        name: str, encoder: Any, dims: Sequence[int], options: Options, log: Log, *, instruction: bool
+        name: str,
+        encoder: Any,
+        dims: Sequence[int],
+        options: Options,
+        log: Log,
+        *,
+        instruction: bool,
     ) -> TaskOutcome:
         asked.append(Asked(name, list(dims), options.subsets, instruction))
         task, _, split = name.partition("/")
@@ -73,12 +92,20 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
         if task == "Absent":
             raise MissingError("Absent: not on this machine. Fetch it.")
         partial = {"subsets": list(options.subset_names)} if options.subset_names else None
-        return outcome(task, split or "test", partial, dims=dims, **dict.fromkeys(options.subset_names or ["default"], 0.5))
+        return outcome(
+            task,
+            split or "test",
+            partial,
+            dims=dims,
+            **dict.fromkeys(options.subset_names or ["default"], 0.5),
+        )
 
     bridge = ModuleType("evals.mteb_bridge.bridge")
     bridge.evaluate_task = evaluate_task  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "evals.mteb_bridge.bridge", bridge)
-    monkeypatch.setattr(run_module, "build_encoder", lambda ref, options: HashEncoder(name=ref.name))
+    monkeypatch.setattr(
+        run_module, "build_encoder", lambda ref, options: HashEncoder(name=ref.name)
+    )
     monkeypatch.setattr(show, "console", lambda: Console(width=120))
     return asked
 
@@ -104,7 +131,17 @@ def toy_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
 
 
 def test_tasks_run_in_the_order_given_each_once(command: Any, asked: list[Asked]) -> None:
-    done = command("mteb:B/dev", "mteb:A", "mteb:B/dev", "--dims", "4,8", "--subsets", "en", "--instruction", "--json")
+    done = command(
+        "mteb:B/dev",
+        "mteb:A",
+        "mteb:B/dev",
+        "--dims",
+        "4,8",
+        "--subsets",
+        "en",
+        "--instruction",
+        "--json",
+    )
     assert done.exit_code == 0, done.output
     assert asked == [Asked("B/dev", [8, 4], "en", True), Asked("A", [8, 4], "en", True)]
     first, second = json.loads(done.stdout)["runs"]
@@ -114,12 +151,31 @@ def test_tasks_run_in_the_order_given_each_once(command: Any, asked: list[Asked]
 def test_a_run_in_json_has_every_metric_of_every_subset(command: Any) -> None:
     done = command("mteb:A", "--subsets", "en,de", "--dims", "8,4", "--json")
     [run] = json.loads(done.stdout)["runs"]
-    assert (run["task"], run["benchmark"], run["partial"]) == ("A", "mteb:A", {"subsets": ["en", "de"]})
+    assert (run["task"], run["benchmark"], run["partial"]) == (
+        "A",
+        "mteb:A",
+        {"subsets": ["en", "de"]},
+    )
     assert len(run["metrics"]) == 2 * 2 * 2
     main, other = run["metrics"][:2]
-    assert (main["subset"], main["split"], main["dim"], main["metric"], main["main"]) == ("en", "test", 8, "cos", True)
-    assert (main["value"], main["ci_low"], main["ci_high"], main["n_queries"]) == (0.5, 0.125, 0.625, 1234)
-    assert (other["metric"], other["value"], other["ci_low"]) == ("nauc", None, None)  # JSON has no NaN
+    assert (main["subset"], main["split"], main["dim"], main["metric"], main["main"]) == (
+        "en",
+        "test",
+        8,
+        "cos",
+        True,
+    )
+    assert (main["value"], main["ci_low"], main["ci_high"], main["n_queries"]) == (
+        0.5,
+        0.125,
+        0.625,
+        1234,
+    )
+    assert (other["metric"], other["value"], other["ci_low"]) == (
+        "nauc",
+        None,
+        None,
+    )  # JSON has no NaN
 
 
 def test_the_table_of_a_task_has_its_main_score_in_per_cent_with_its_interval(command: Any) -> None:
@@ -138,7 +194,10 @@ def test_a_failing_task_leaves_the_others_and_ends_with_the_code_of_the_first(co
     assert "error: mteb:Broken by tiny: Broken: its data is damaged" in done.stderr
     told = json.loads(done.stdout)
     assert [run["task"] for run in told["runs"]] == ["A"]
-    assert [(f["benchmark"], f["exit_code"]) for f in told["failures"]] == [("mteb:Broken", 3), ("mteb:Absent", 5)]
+    assert [(f["benchmark"], f["exit_code"]) for f in told["failures"]] == [
+        ("mteb:Broken", 3),
+        ("mteb:Absent", 5),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +224,9 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_run(
     assert asked == []
 
 
-def test_tasks_without_mteb_say_what_to_install(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_without_mteb_say_what_to_install(
+    command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     done = command("mteb:A")
     assert done.exit_code == 5
@@ -185,7 +246,9 @@ def test_a_suite_runs_rows_and_tasks_and_prints_its_averages_and_caveat(
     assert "toy: both · toy · cos, dim 8: 50.00 (2 of 2)" in done.stdout
     assert "toy: This list is believed [not known]." in done.stdout
     told = json.loads(command("--suite", "toy", "--json").stdout)
-    assert told["suites"] == [{"name": "toy", "title": "Toy", "about": "This list is believed [not known]."}]
+    assert told["suites"] == [
+        {"name": "toy", "title": "Toy", "about": "This list is believed [not known]."}
+    ]
     assert told["averages"][0]["value"] == 0.5
 
 
@@ -193,17 +256,31 @@ def test_a_sweep_takes_tasks_and_suites(command: Any, asked: list[Asked], toy_su
     done = command("--benchmarks", "mteb:A", "--dims", "2,4", app=mrl_sweep.app)
     assert done.exit_code == 0, done.output
     assert asked == [Asked("A", [8, 4, 2], None, False)]
-    rows = [line.split() for line in done.stdout.splitlines() if " float32 " in line and "%" in line]
-    kept = {row[row.index("float32") - 1]: next(cell for cell in row if cell.endswith("%")) for row in rows}
+    rows = [
+        line.split() for line in done.stdout.splitlines() if " float32 " in line and "%" in line
+    ]
+    kept = {
+        row[row.index("float32") - 1]: next(cell for cell in row if cell.endswith("%"))
+        for row in rows
+    }
     assert kept == {"8": "100.0%", "4": "50.0%", "2": "25.0%"}
     refused = command("--suite", "toi", app=mrl_sweep.app)
     assert (refused.exit_code, "Did you mean toy" in refused.stderr) == (2, True)
 
 
-def test_a_name_is_a_row_before_it_is_a_suite(toy_suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evals.config.suites.suites", lambda: {"scenes": toy_suite.model_copy(update={"name": "scenes"})})
+def test_a_name_is_a_row_before_it_is_a_suite(
+    toy_suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "evals.config.suites.suites",
+        lambda: {"scenes": toy_suite.model_copy(update={"name": "scenes"})},
+    )
     assert [part.name for part in choose(["scenes"]).work] == ["scenes"]
-    assert [part.name for part in choose([], ["scenes"]).work] == ["scenes", "mteb:A/test", "mteb:B/dev"]
+    assert [part.name for part in choose([], ["scenes"]).work] == [
+        "scenes",
+        "mteb:A/test",
+        "mteb:B/dev",
+    ]
 
 
 def test_one_task_with_other_subsets_is_another_piece_of_work(toy_suite: Suite) -> None:
@@ -255,7 +332,10 @@ def test_an_average_with_a_task_that_was_not_measured_whole_has_no_value(
 
 
 def test_main_scores_of_several_kinds_are_called_so(toy_suite: Suite) -> None:
-    [mean] = averages(toy_suite, [outcome("A", "test", **OF_A)._replace(metric="accuracy"), outcome("B", "dev", **OF_B)])
+    [mean] = averages(
+        toy_suite,
+        [outcome("A", "test", **OF_A)._replace(metric="accuracy"), outcome("B", "dev", **OF_B)],
+    )
     assert mean.metric == "main score"
 
 
@@ -264,7 +344,9 @@ def test_the_shipped_suites_are_what_mteb_has() -> None:
     shipped = {name: find_suite(name).tasks for name in suites()}
     for name, official in (("vidore", "ViDoRe(v1)"), ("mieb-lite", "MIEB(lite)")):
         tasks = mteb.get_benchmark(official).tasks
-        assert {(task.metadata.name, task.eval_splits[0]) for task in tasks} == {(ref.task, ref.split) for ref in shipped[name]}
+        assert {(task.metadata.name, task.eval_splits[0]) for task in tasks} == {
+            (ref.task, ref.split) for ref in shipped[name]
+        }
     for ref in {ref for name, refs in shipped.items() if name.startswith("mteb-") for ref in refs}:
         task = mteb.get_task(ref.task)
         assert ref.split in task.metadata.eval_splits, ref

@@ -18,7 +18,13 @@ from tests.conftest import official_config
 from tests.test_towers import randomised, text_config
 
 CPU = torch.device("cpu")
-SIZES = dict(vocab_size=100, hidden_size=48, num_hidden_layers=2, num_attention_heads=12, intermediate_size=64)
+SIZES = dict(
+    vocab_size=100,
+    hidden_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=12,
+    intermediate_size=64,
+)
 
 
 @pytest.fixture(scope="module", params=["v1", "v2"])
@@ -79,7 +85,9 @@ def test_windows_hold_every_text_once_and_never_more_than_fits(lengths):
 
 
 def test_captions_fill_windows_almost_wholly():
-    lengths = np.exp(np.random.default_rng(0).normal(2.6, 0.35, 2000)).clip(5, 77).astype(int).tolist()
+    lengths = (
+        np.exp(np.random.default_rng(0).normal(2.6, 0.35, 2000)).clip(5, 77).astype(int).tolist()
+    )
     assert sum(lengths) / (WINDOW * len(into_windows(lengths))) > 0.98
 
 
@@ -91,9 +99,18 @@ def test_an_overfull_window_is_refused():
 def test_on_a_cpu_a_filler_makes_round_shapes_and_belongs_to_no_text(tower):
     for lengths, places in (([5, 4], 16), ([200, 100], 320), ([16], 16)):
         packed = pack_runs(some_texts(lengths), CPU, tower.slopes)
-        assert (len(packed.ids), len(packed.positions), sum(packed.lengths)) == (places, places, sum(lengths))
+        assert (len(packed.ids), len(packed.positions), sum(packed.lengths)) == (
+            places,
+            places,
+            sum(lengths),
+        )
         with torch.inference_mode():
-            alone = torch.cat([tower.features(pack_runs([text], CPU, tower.slopes)) for text in some_texts(lengths)])
+            alone = torch.cat(
+                [
+                    tower.features(pack_runs([text], CPU, tower.slopes))
+                    for text in some_texts(lengths)
+                ]
+            )
             assert torch.allclose(tower.features(packed), alone, atol=1e-5)
 
 
@@ -110,7 +127,11 @@ def test_a_pass_is_filled_up_to_the_budget_and_takes_one_unit_at_least():
 def test_the_budget_bounds_the_tokens_of_a_pass(tower, monkeypatch):
     seen = []
     features = TextTower.features
-    monkeypatch.setattr(TextTower, "features", lambda self, packed: seen.append(sum(packed.lengths)) or features(self, packed))
+    monkeypatch.setattr(
+        TextTower,
+        "features",
+        lambda self, packed: seen.append(sum(packed.lengths)) or features(self, packed),
+    )
     with torch.inference_mode():
         text_rows(tower, some_texts([10] * 20 + [70]), Budget(64, "tokens"))
         assert max(seen) == 70  # it goes alone
@@ -125,7 +146,10 @@ def test_a_text_without_tokens_is_refused_by_number(tower):
         text_rows(tower, [[5], []], Budget(64, "tokens"))
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 1 GB")])
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 1 GB")],
+)
 def test_out_of_memory_halves_the_pass_and_keeps_what_is_finished(error, caplog):
     tried = []
 
@@ -188,32 +212,68 @@ def test_auto_attention_on_a_cpu_is_sdpa():
         ("eager", V2, "cpu", torch.float32, "not one of auto, sdpa, varlen, flash_attn"),
     ],
 )
-def test_an_attention_that_cannot_run_is_refused_with_the_reason(asked, config, device, dtype, reason, monkeypatch):
+def test_an_attention_that_cannot_run_is_refused_with_the_reason(
+    asked, config, device, dtype, reason, monkeypatch
+):
     monkeypatch.setattr("jina_clip.attention._installed", lambda module: module != "flash_attn")
     with pytest.raises(ValueError, match=reason):
         resolve_attention(asked, config.text, torch.device(device), dtype)
 
 
 def test_padded_swiglu_changes_no_value_and_is_not_written(tmp_path):
-    sizes = dict(width=80, head_width=16, layers=2, image_size=56, patch_size=14, pt_hw_seq_len=16, intp_freq=True)
-    text = {"vocab_size": 40, "hidden_size": 80, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 96}
+    sizes = dict(
+        width=80,
+        head_width=16,
+        layers=2,
+        image_size=56,
+        patch_size=14,
+        pt_hw_seq_len=16,
+        intp_freq=True,
+    )
+    text = {
+        "vocab_size": 40,
+        "hidden_size": 80,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "intermediate_size": 96,
+    }
     config = ClipConfig.from_dict(official_config("v2", text, sizes))
     plain = randomised(JinaCLIP(config))
     write_weights(tmp_path / "plain.safetensors", plain.state_dict(), config, dtype=torch.float32)
     padded = JinaCLIP(config, align=64).eval()
-    state = read_weights(tmp_path / "plain.safetensors", config, device=CPU, dtype=torch.float32, align=64)
+    state = read_weights(
+        tmp_path / "plain.safetensors", config, device=CPU, dtype=torch.float32, align=64
+    )
     padded.load_state_dict(state, strict=True)
     assert padded.vision_model.blocks[0].mlp.w3.weight.shape == (80, 256)
     assert plain.vision_model.blocks[0].mlp.w3.weight.shape == (80, 213)
     pixels = torch.randn(2, 3, 56, 56, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        torch.testing.assert_close(padded.vision_model(pixels), plain.vision_model(pixels), atol=1e-5, rtol=0)
-    assert {n: tuple(t.shape) for n, t in official_tensors(padded.state_dict(), config)} == expected_shapes(config)
+        torch.testing.assert_close(
+            padded.vision_model(pixels), plain.vision_model(pixels), atol=1e-5, rtol=0
+        )
+    assert {
+        n: tuple(t.shape) for n, t in official_tensors(padded.state_dict(), config)
+    } == expected_shapes(config)
 
 
 def test_padding_of_swiglu_stays_zero_in_training():
-    sizes = dict(width=80, head_width=16, layers=1, image_size=28, patch_size=14, pt_hw_seq_len=2, intp_freq=True)
-    text = {"vocab_size": 40, "hidden_size": 80, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 96}
+    sizes = dict(
+        width=80,
+        head_width=16,
+        layers=1,
+        image_size=28,
+        patch_size=14,
+        pt_hw_seq_len=2,
+        intp_freq=True,
+    )
+    text = {
+        "vocab_size": 40,
+        "hidden_size": 80,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "intermediate_size": 96,
+    }
     model = JinaCLIP(ClipConfig.from_dict(official_config("v2", text, sizes)), align=64)
     optimizer = torch.optim.AdamW(model.vision_model.parameters(), lr=0.1)
     for seed in range(3):

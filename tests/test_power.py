@@ -23,7 +23,9 @@ def test_the_interval_of_a_change_covers_the_true_one() -> None:
 def test_p_is_uniform_where_nothing_changed() -> None:
     p = np.array([comparison(seed, 1.0, 0.0, images=60, resamples=500).p for seed in range(400)])
     for level in (0.05, 0.2, 0.5, 0.8):
-        assert np.mean(p <= level) == pytest.approx(level, abs=3 * (level * (1 - level) / 400) ** 0.5 + 0.01)
+        assert np.mean(p <= level) == pytest.approx(
+            level, abs=3 * (level * (1 - level) / 400) ** 0.5 + 0.01
+        )
 
 
 @pytest.mark.slow

@@ -28,7 +28,9 @@ def test_results_come_in_the_order_of_the_items(workers):
         time.sleep(0.01 * (item % 2 == 0))
         return item * item
 
-    assert list(prefetch(late_when_even, range(20), workers=workers, ahead=6)) == [i * i for i in range(20)]
+    assert list(prefetch(late_when_even, range(20), workers=workers, ahead=6)) == [
+        i * i for i in range(20)
+    ]
     assert list(prefetch(late_when_even, [], workers=workers, ahead=6)) == []
 
 
@@ -209,7 +211,9 @@ def test_files_become_normalised_batches_as_one_by_one(tmp_path):
     from tests.test_preprocess import picture
 
     how, sources = Preprocess(size=32), [picture(50 + i, 70 - i, seed=i) for i in range(10)]
-    batch = torch.cat([how.normalize(b) for b in batches(prefetch(how.pixels, sources, workers=4, ahead=6), 4)])
+    batch = torch.cat(
+        [how.normalize(b) for b in batches(prefetch(how.pixels, sources, workers=4, ahead=6), 4)]
+    )
     assert torch.equal(batch, torch.stack([how(image) for image in sources]))
 
 
@@ -219,7 +223,11 @@ def test_pinned_batches_arrive_whole_while_the_device_is_busy():
     size, side = 8, 128
     busy = torch.randn(4096, 4096, device="cuda")
     arrived = []
-    for batch in batches((torch.full((3, side, side), i % 256, dtype=torch.uint8) for i in range(40 * size)), size, pin=True):
+    for batch in batches(
+        (torch.full((3, side, side), i % 256, dtype=torch.uint8) for i in range(40 * size)),
+        size,
+        pin=True,
+    ):
         assert batch.is_pinned()
         for _ in range(20):
             torch.mm(busy, busy)

@@ -24,7 +24,9 @@ def picture(width: int, height: int, mode: str = "RGB", seed: int = 0) -> Image.
 def photo(width: int, height: int, seed: int = 0) -> Image.Image:
     """Smooth shades, one hard edge and a little noise."""
     rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     values = np.asarray(coarse, dtype=np.float32) + rng.normal(scale=5, size=(height, width, 3))
     values[height // 3 : height // 2, width // 4 : width // 2] = 255
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))
@@ -85,18 +87,26 @@ def test_a_single_image_is_its_pixels_normalised():
 def test_a_batch_is_normalised_as_its_images_are(layout):
     """All 256 values of every channel, in both layouts; the uint8 batch stays what it was."""
     how = Preprocess(size=16)
-    images = [torch.arange(256).roll(i).to(torch.uint8).view(1, 16, 16).expand(3, 16, 16) for i in range(3)]
+    images = [
+        torch.arange(256).roll(i).to(torch.uint8).view(1, 16, 16).expand(3, 16, 16)
+        for i in range(3)
+    ]
     batch = torch.stack(images).contiguous(memory_format=layout)
     before = batch.clone()
     values = how.normalize(batch)
     mean, std = (torch.tensor(of)[:, None, None] for of in (how.mean, how.std))
-    assert torch.equal(values, torch.stack([(image.to(torch.float32) / 255 - mean) / std for image in images]))
+    assert torch.equal(
+        values, torch.stack([(image.to(torch.float32) / 255 - mean) / std for image in images])
+    )
     assert values.is_contiguous() and torch.equal(batch, before)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="takes CUDA")
 def test_a_device_normalises_to_the_same_bits():
-    how, batch = Preprocess(size=16), torch.arange(256).to(torch.uint8).view(1, 1, 16, 16).expand(2, 3, 16, 16)
+    how, batch = (
+        Preprocess(size=16),
+        torch.arange(256).to(torch.uint8).view(1, 1, 16, 16).expand(2, 3, 16, 16),
+    )
     assert torch.equal(how.normalize(batch.to("cuda")).cpu(), how.normalize(batch))
 
 
@@ -136,7 +146,9 @@ def test_fast_resizes_the_width_first_whatever_the_shape(size):
     """Pillow 13 begins with the height where that is less work, which changes exact values by more than rounding."""
     image = photo(*size)
     fast = Preprocess(size=224, resize_mode="squash").pixels(image, "fast").permute(1, 2, 0).numpy()
-    passes = image.resize((224, size[1]), Image.Resampling.BICUBIC).resize((224, 224), Image.Resampling.BICUBIC)
+    passes = image.resize((224, size[1]), Image.Resampling.BICUBIC).resize(
+        (224, 224), Image.Resampling.BICUBIC
+    )
     assert np.abs(np.asarray(passes).astype(int) - fast).max() <= 2
 
 
@@ -148,7 +160,9 @@ def test_fast_equals_torchvision_on_uint8(size, interpolation):
     image = picture(*size)
     resize = v2.Resize(64, InterpolationMode(interpolation), antialias=True)
     oracle = v2.Compose([v2.PILToTensor(), resize, v2.CenterCrop(64)])
-    assert torch.equal(Preprocess(size=64, interpolation=interpolation).pixels(image, "fast"), oracle(image))
+    assert torch.equal(
+        Preprocess(size=64, interpolation=interpolation).pixels(image, "fast"), oracle(image)
+    )
 
 
 def test_without_a_resize_both_modes_are_the_image():
@@ -220,7 +234,13 @@ def test_images_come_from_paths_urls_data_uris_and_pil(served_png, tmp_path):
     path = tmp_path / "cat.png"
     path.write_bytes(png)
     data_uri = "data:image/png;base64," + base64.b64encode(png).decode()
-    sources = [path, str(path), f"{url}/cat.png", data_uri, Image.open(BytesIO(png)).convert("RGBA")]
+    sources = [
+        path,
+        str(path),
+        f"{url}/cat.png",
+        data_uri,
+        Image.open(BytesIO(png)).convert("RGBA"),
+    ]
     images = [read_image(source) for source in sources]
     assert all(image.mode == "RGB" for image in images)
     assert len({image.tobytes() for image in images}) == 1
@@ -241,10 +261,16 @@ def test_what_is_no_image_is_refused(served_png, tmp_path):
 @needs_shared
 def test_pixels_equal_the_published_ones():
     """Values printed from a run of the official v2 processor on a 2400x1824 RGBA picture."""
-    gold = json.loads((SHARED / "gold" / "gold.json").read_text())["jina-clip-v2"]["xiaoke_openvino_notebook"]
+    gold = json.loads((SHARED / "gold" / "gold.json").read_text())["jina-clip-v2"][
+        "xiaoke_openvino_notebook"
+    ]
     pixels = Preprocess(size=512)(Image.open(SHARED / "gold" / "images" / "image.png"))
     corner = gold["pixel_values_corner"]
     for channel, letter in enumerate("RGB"):
-        assert pixels[channel, 0, :3].tolist() == pytest.approx(corner[f"{letter}_row0_first3"], abs=1e-4)
-        assert pixels[channel, 0, -3:].tolist() == pytest.approx(corner[f"{letter}_row0_last3"], abs=1e-4)
+        assert pixels[channel, 0, :3].tolist() == pytest.approx(
+            corner[f"{letter}_row0_first3"], abs=1e-4
+        )
+        assert pixels[channel, 0, -3:].tolist() == pytest.approx(
+            corner[f"{letter}_row0_last3"], abs=1e-4
+        )
     assert pixels[0, -1, :3].tolist() == pytest.approx(corner["R_lastrow_first3"], abs=1e-4)

@@ -23,6 +23,10 @@ def test_images_cost_whole_tiles(width, height, version, tiles, tokens):
 
 
 def test_only_jina_clip_has_a_published_price_and_an_image_has_pixels():
-    assert [pricing.version_of(model) for model in ("jina-clip-v1", "jina-clip-v2", "bge-m3")] == ["v1", "v2", None]
+    assert [pricing.version_of(model) for model in ("jina-clip-v1", "jina-clip-v2", "bge-m3")] == [
+        "v1",
+        "v2",
+        None,
+    ]
     with pytest.raises(ValueError, match="0x5 pixels has no tiles"):
         pricing.tiles(0, 5, "v2")

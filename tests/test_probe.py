@@ -23,7 +23,10 @@ def rows() -> tuple[np.ndarray, ...]:
     rng = np.random.default_rng(0)
     centres = rng.standard_normal((4, 12))
     known, asked = rng.choice(4, 120, p=[0.4, 0.3, 0.2, 0.1]), rng.choice(4, 50)
-    parts = [truncate(centres[labels] + 1.5 * rng.standard_normal((len(labels), 12)), 12) for labels in (known, asked)]
+    parts = [
+        truncate(centres[labels] + 1.5 * rng.standard_normal((len(labels), 12)), 12)
+        for labels in (known, asked)
+    ]
     return parts[0], known, parts[1], asked
 
 
@@ -31,7 +34,9 @@ def test_neighbours_vote_as_scikit_learns_with_the_same_weights(rows):
     x, known, y, asked = rows
     found = nearest(x, known, y, asked, [1, 7], 4)
     for k, ranks in found.items():
-        oracle = KNeighborsClassifier(k, metric="cosine", algorithm="brute", weights=lambda d: np.exp(-d / 0.07)).fit(x, known)
+        oracle = KNeighborsClassifier(
+            k, metric="cosine", algorithm="brute", weights=lambda d: np.exp(-d / 0.07)
+        ).fit(x, known)
         expected = oracle.predict(y) == asked
         assert 0.2 < expected.mean() < 1
         np.testing.assert_allclose(hit_at(ranks, 1), expected, atol=1e-9)
@@ -56,14 +61,18 @@ def test_the_linear_probe_is_a_logistic_regression_on_all_training_images(rows):
     fit = linear(x, known, y, asked, 5)  # class 4 is never seen
     oracle = LogisticRegression(C=fit.strength, max_iter=1000).fit(x, known)
     np.testing.assert_array_equal(hit_at(fit.ranks, 1), oracle.predict(y) == asked)
-    np.testing.assert_allclose(fit.ranks.score, oracle.predict_proba(y)[np.arange(50), asked], atol=1e-4)
+    np.testing.assert_allclose(
+        fit.ranks.score, oracle.predict_proba(y)[np.arange(50), asked], atol=1e-4
+    )
     assert (fit.converged, fit.strength in STRENGTHS) == (True, True)
     assert 0.3 < fit.held_out_accuracy <= 1
 
 
 def test_the_penalty_is_chosen_without_the_test_images(rows):
     x, known, y, asked = rows
-    assert linear(x, known, y, asked, 4).strength == linear(x, known, -y, (asked + 1) % 4, 4).strength
+    assert (
+        linear(x, known, y, asked, 4).strength == linear(x, known, -y, (asked + 1) % 4, 4).strength
+    )
     flipped = linear(x, np.random.default_rng(0).permutation(known), y, asked, 4)
     assert flipped.held_out_accuracy < linear(x, known, y, asked, 4).held_out_accuracy
 
@@ -77,11 +86,17 @@ def test_too_little_to_learn_from_is_refused(rows):
 
 
 def test_a_right_class_among_equal_scores_counts_in_expectation():
-    ranks = rank_labels(np.array([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7], [0.0, 0.0, 1.0]]), np.array([0, 1, 0]))
+    ranks = rank_labels(
+        np.array([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7], [0.0, 0.0, 1.0]]), np.array([0, 1, 0])
+    )
     assert ranks.better.tolist() == [0, 1, 1]
     assert ranks.tied.tolist() == [1, 0, 1]
     np.testing.assert_allclose(hit_at(ranks, 1), [0.5, 0, 0])
-    np.testing.assert_allclose(ranks.ndcg10, [(1 + 1 / np.log2(3)) / 2, 1 / np.log2(3), (1 / np.log2(3) + 0.5) / 2], atol=1e-9)
+    np.testing.assert_allclose(
+        ranks.ndcg10,
+        [(1 + 1 / np.log2(3)) / 2, 1 / np.log2(3), (1 / np.log2(3) + 0.5) / 2],
+        atol=1e-9,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +106,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def probe(data: Path, *arguments: object, cwd: Path):
-    return run("fer2013", "--data", data, "--allow-subset", *arguments, cwd=cwd, module="evals.probe")
+    return run(
+        "fer2013", "--data", data, "--allow-subset", *arguments, cwd=cwd, module="evals.probe"
+    )
 
 
 def test_probes_are_recorded_with_what_they_learned_from(data: Path, tmp_path: Path) -> None:
@@ -105,7 +122,11 @@ def test_probes_are_recorded_with_what_they_learned_from(data: Path, tmp_path: P
     assert whole["value"] > 0.9  # colours are told apart, and names of moods say nothing of them
     manifest = read_run(tmp_path / fitted["path"]).manifest
     assert manifest["benchmark"] == "fer2013.linear.partial"
-    assert (manifest["probe"]["train"]["images"], manifest["probe"]["train"]["shared"], manifest["probe"]["seed"]) == (60, 0, 0)
+    assert (
+        manifest["probe"]["train"]["images"],
+        manifest["probe"]["train"]["shared"],
+        manifest["probe"]["seed"],
+    ) == (60, 0, 0)
     assert set(manifest["probe"]["fits"]) == {"256", "8"}
     again = probe(data, "--no-linear", "--knn", "3", cwd=tmp_path)
     assert "3-NN" in again.stdout
@@ -121,4 +142,6 @@ def test_what_cannot_be_probed_is_refused(data: Path, tmp_path: Path) -> None:
         done = probe(data, *arguments, cwd=tmp_path)
         assert (done.returncode, says in done.stderr) == (code, True), done.stderr
     captions = run("scenes", cwd=tmp_path, module="evals.probe")
-    assert (captions.returncode, "probes need a row" in captions.stderr) == (2, True), captions.stderr
+    assert (captions.returncode, "probes need a row" in captions.stderr) == (2, True), (
+        captions.stderr
+    )

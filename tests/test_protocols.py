@@ -22,10 +22,19 @@ from tests.toys import HashEncoder
 
 def release(quoted: bool = False, **languages: dict[str, Sequence[str]]) -> Release:
     rows = {
-        language: [Captioned(image, tuple(captions), f"{language}.txt, {image}") for image, captions in of.items()]
+        language: [
+            Captioned(image, tuple(captions), f"{language}.txt, {image}")
+            for image, captions in of.items()
+        ]
         for language, of in languages.items()
     }
-    return Release("toy", "toy", rows, lambda rows: Images([r.image for r in rows], lambda i: rows[i].image.encode()), quoted)
+    return Release(
+        "toy",
+        "toy",
+        rows,
+        lambda rows: Images([r.image for r in rows], lambda i: rows[i].image.encode()),
+        quoted,
+    )
 
 
 def read(found: Release, **protocol: object) -> dict[str, ImageText]:
@@ -35,14 +44,35 @@ def read(found: Release, **protocol: object) -> dict[str, ImageText]:
 def test_the_first_so_many_captions_of_each_image_are_kept() -> None:
     toy = release(en={"a": ["1", "2", "3", "4", "5", "6"], "b": ["7", "8", "9", "10", "11"]})
     assert len(read(toy)["en"].texts) == 11
-    assert read(toy, captions=5)["en"].texts.items == ["1", "2", "3", "4", "5", "7", "8", "9", "10", "11"]
+    assert read(toy, captions=5)["en"].texts.items == [
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        "7",
+        "8",
+        "9",
+        "10",
+        "11",
+    ]
     first = read(toy, captions="first")["en"]
-    assert (first.texts.items, first.texts.ids, first.image_of_text.tolist()) == (["1", "7"], ["a#0", "b#0"], [0, 1])
+    assert (first.texts.items, first.texts.ids, first.image_of_text.tolist()) == (
+        ["1", "7"],
+        ["a#0", "b#0"],
+        [0, 1],
+    )
 
 
 @pytest.mark.parametrize(
     ("caption", "in_csv"),
-    [("plain", "plain"), ("a, b", '"a, b"'), ('a "b"', '"a ""b"""'), ("it's", "it's"), ("a;b", "a;b")],
+    [
+        ("plain", "plain"),
+        ("a, b", '"a, b"'),
+        ('a "b"', '"a ""b"""'),
+        ("it's", "it's"),
+        ("a;b", "a;b"),
+    ],
 )
 def test_quotes_are_those_of_csv_and_go_both_ways(caption: str, in_csv: str) -> None:
     assert quoted_caption(caption) == in_csv
@@ -74,7 +104,9 @@ def test_a_merged_caption_finds_any_of_its_images() -> None:
     assert t2i.values["R@1"].value == 1.0
     assert i2t.values["R@1"].value == pytest.approx(2 / 3)  # a is nearest to y
     alone = score(
-        [images, np.repeat(texts, [2, 1], axis=0)], read(release(en={"a": ["same"], "b": ["same"], "c": ["y"]}))["en"], dims=[2]
+        [images, np.repeat(texts, [2, 1], axis=0)],
+        read(release(en={"a": ["same"], "b": ["same"], "c": ["y"]}))["en"],
+        dims=[2],
     )
     assert alone[0].values["R@1"].value == pytest.approx(2 / 3)  # its copy for a has b before it
 
@@ -90,13 +122,18 @@ def test_a_part_of_merged_data_keeps_the_pairs_of_its_images() -> None:
 
 def test_the_pairs_of_merged_captions_are_part_of_the_content() -> None:
     merged = read(release(en={"a": ["same"], "b": ["same"]}), duplicates="merged")["en"]
-    assert content_hash(merged) != content_hash(ImageText(merged.images, merged.texts, merged.image_of_text, {}))
+    assert content_hash(merged) != content_hash(
+        ImageText(merged.images, merged.texts, merged.image_of_text, {})
+    )
 
 
 def test_languages_with_the_same_images_share_one_side() -> None:
     found = read(release(en={"a": ["x"], "b": ["y"]}, no={"a": ["z"], "b": ["w"]}, de={"b": ["v"]}))
     assert found["en"].images is found["no"].images
-    assert (found["de"].images.ids, found["de"].images.hashes) == (["b"], found["en"].images.hashes[1:])
+    assert (found["de"].images.ids, found["de"].images.hashes) == (
+        ["b"],
+        found["en"].images.hashes[1:],
+    )
     assert found["no"].texts.language == "no"
 
 
@@ -109,15 +146,34 @@ def test_many_languages_encode_each_image_and_each_caption_once(tmp_path: Path) 
     pictures(tmp_path, ["a.png", "b.png"])
     (tmp_path / "captions").mkdir()
     for language in ("en", "de", "no"):
-        lines = [{"image": "a.png", "captions": ["TV", f"{language} one"]}, {"image": "b.png", "captions": [f"{language} two"]}]
-        (tmp_path / "captions" / f"{language}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        lines = [
+            {"image": "a.png", "captions": ["TV", f"{language} one"]},
+            {"image": "b.png", "captions": [f"{language} two"]},
+        ]
+        (tmp_path / "captions" / f"{language}.jsonl").write_text(
+            "".join(json.dumps(line) + "\n" for line in lines)
+        )
     parts = load("captions", Source(("en", "de", "no"), "test", tmp_path))
     encoder, log = HashEncoder(), Log()
     row = Benchmark(
-        name="toy", title="Toy", task="image_text", data="captions", subsets=("en", "de", "no"), split="test", images=2, texts=3
+        name="toy",
+        title="Toy",
+        task="image_text",
+        data="captions",
+        subsets=("en", "de", "no"),
+        split="test",
+        images=2,
+        texts=3,
     )
     for dims in ((8,), (8, 2)):
-        evaluate(row, Parts(parts, None), encoder, dims, Options(results=tmp_path / "runs", store=tmp_path / "store"), log)
+        evaluate(
+            row,
+            Parts(parts, None),
+            encoder,
+            dims,
+            Options(results=tmp_path / "runs", store=tmp_path / "store"),
+            log,
+        )
     encoded = [name for call in encoder.calls for name in call]
     assert sorted(name for name in encoded if "#" not in name) == ["a.png", "b.png"]
     assert len(encoded) == 2 + 7  # "TV" once, and two captions in each language

@@ -18,14 +18,36 @@ def line(metric: str, k: int | None = None, direction: str = "t2i") -> MetricLin
     return MetricLine("en", direction, 8, "float32", metric, k, 0.5, None, None, 3, 3, 0.0)
 
 
-def record(root: Path, columns: dict[str, Any], metrics: list[MetricLine], direction: str = "t2i", **manifest: Any) -> Path:
-    table = {"subset": ["en"] * 3, "direction": [direction] * 3, "dim": [8] * 3, "precision": ["float32"] * 3}
+def record(
+    root: Path,
+    columns: dict[str, Any],
+    metrics: list[MetricLine],
+    direction: str = "t2i",
+    **manifest: Any,
+) -> Path:
+    table = {
+        "subset": ["en"] * 3,
+        "direction": [direction] * 3,
+        "dim": [8] * 3,
+        "precision": ["float32"] * 3,
+    }
     table |= {"query_id": ["a", "b", "c"], "group_id": ["1", "1", "2"]} | columns
     names = ("subset", "direction", "precision", "query_id", "group_id")
-    kinds = {name: "string" if name in names else "int32" if name == "dim" else "float64" for name in table}
-    kinds |= dict.fromkeys(("better", "tied", "tied_relevant"), "int64") if "better" in table else {}
+    kinds = {
+        name: "string" if name in names else "int32" if name == "dim" else "float64"
+        for name in table
+    }
+    kinds |= (
+        dict.fromkeys(("better", "tied", "tied_relevant"), "int64") if "better" in table else {}
+    )
     kinds |= {"score": "float32"} if "better" in table else {}
-    return write_run(root, manifest={"benchmark": "toy", "model": "m", **manifest}, metrics=metrics, queries=table, columns=kinds)
+    return write_run(
+        root,
+        manifest={"benchmark": "toy", "model": "m", **manifest},
+        metrics=metrics,
+        queries=table,
+        columns=kinds,
+    )
 
 
 def ranked(root: Path, metrics: list[MetricLine], **more: Any) -> Path:
@@ -33,7 +55,11 @@ def ranked(root: Path, metrics: list[MetricLine], **more: Any) -> Path:
 
 
 def test_ranks_become_the_metrics_that_the_record_has(tmp_path: Path) -> None:
-    run = read_run(ranked(tmp_path, [line("R", 1), line("R", 2), line("MRR"), line("nDCG", 10), line("mean_rank")]))
+    run = read_run(
+        ranked(
+            tmp_path, [line("R", 1), line("R", 2), line("MRR"), line("nDCG", 10), line("mean_rank")]
+        )
+    )
     (cell, found), *more = per_query(run).items()
     assert not more and cell == Cell("en", "t2i", 8, "float32")
     assert (found.ids, found.groups) == (["a", "b", "c"], ["1", "1", "2"])
@@ -46,19 +72,31 @@ def test_ranks_become_the_metrics_that_the_record_has(tmp_path: Path) -> None:
 
 
 def test_accuracy_is_a_hit_among_the_first_k_classes(tmp_path: Path) -> None:
-    run = read_run(ranked(tmp_path, [line("acc", 1, ""), line("mean_per_class_recall", None, "")], direction=""))
+    run = read_run(
+        ranked(
+            tmp_path, [line("acc", 1, ""), line("mean_per_class_recall", None, "")], direction=""
+        )
+    )
     (found,) = per_query(run).values()
     assert {name: values.tolist() for name, values in found.values.items()} == {"acc@1": [1, 0, 0]}
 
 
 def test_values_of_mteb_have_the_name_that_the_manifest_gives(tmp_path: Path) -> None:
-    path = record(tmp_path, {"value": [0.25, 0.5, 1.0]}, [], direction="test", mteb={"query_metric": "ndcg_at_10"})
+    path = record(
+        tmp_path,
+        {"value": [0.25, 0.5, 1.0]},
+        [],
+        direction="test",
+        mteb={"query_metric": "ndcg_at_10"},
+    )
     (found,) = per_query(read_run(path)).values()
     assert found.values["ndcg_at_10"].tolist() == [0.25, 0.5, 1.0] and found.pairs is None
 
 
 def test_pairs_have_scores_and_no_values(tmp_path: Path) -> None:
-    path = record(tmp_path, {"score": [0.1, 0.2, 0.3], "gold": [0.0, 1.0, 0.5]}, [], direction="test")
+    path = record(
+        tmp_path, {"score": [0.1, 0.2, 0.3], "gold": [0.0, 1.0, 0.5]}, [], direction="test"
+    )
     (found,) = per_query(read_run(path)).values()
     assert found.values == {} and found.pairs is not None
     assert found.pairs.gold.tolist() == [0.0, 1.0, 0.5]
@@ -72,7 +110,9 @@ def test_a_record_with_other_columns_or_a_query_twice_is_refused(tmp_path: Path)
 
 
 def _twice(root: Path) -> Path:
-    return record(root, RANKS | {"score": [0.0] * 3, "ndcg10": [0.0] * 3, "query_id": ["a", "b", "a"]}, [])
+    return record(
+        root, RANKS | {"score": [0.0] * 3, "ndcg10": [0.0] * 3, "query_id": ["a", "b", "a"]}, []
+    )
 
 
 def test_the_values_of_a_real_record_average_to_its_metrics(scenes_run: Path) -> None:
@@ -82,7 +122,13 @@ def test_the_values_of_a_real_record_average_to_its_metrics(scenes_run: Path) ->
         values = found[Cell(one.subset, one.direction, one.dim, one.precision)].values
         if metric_name(one) in values:
             assert np.mean(values[metric_name(one)]) == pytest.approx(one.value, abs=1e-12)
-    assert {name for part in found.values() for name in part.values} == {"R@1", "R@5", "R@10", "MRR", "nDCG@10"}
+    assert {name for part in found.values() for name in part.values} == {
+        "R@1",
+        "R@5",
+        "R@10",
+        "MRR",
+        "nDCG@10",
+    }
 
 
 def test_a_cell_is_told_in_words() -> None:

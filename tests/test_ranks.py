@@ -34,16 +34,22 @@ def test_hand_matrix_of_three_texts_and_three_images() -> None:
 
 
 def test_hand_matrix_of_an_image_with_three_captions_among_eight() -> None:
-    texts = rows([9], [8], [7], [7], [7], [6], [5], [4])  # best first; the image's own are 1, 3 and 6
+    texts = rows(
+        [9], [8], [7], [7], [7], [6], [5], [4]
+    )  # best first; the image's own are 1, 3 and 6
     out = ranks(rows([1]), texts, Relevant(np.array([0, 3]), np.array([6, 1, 3])))
     assert astuple(out)[:4] == (1, 0, 1, 8.0)
     # own captions stand 2nd, somewhere in 3rd to 5th, and 7th
-    gain = 1 / np.log2(3) + np.mean([1 / np.log2(4), 1 / np.log2(5), 1 / np.log2(6)]) + 1 / np.log2(8)
+    gain = (
+        1 / np.log2(3) + np.mean([1 / np.log2(4), 1 / np.log2(5), 1 / np.log2(6)]) + 1 / np.log2(8)
+    )
     assert out.ndcg10[0] == pytest.approx(gain / (1 + 1 / np.log2(3) + 1 / np.log2(4)))
 
 
 def test_relevant_documents_never_stand_in_each_others_way() -> None:
-    out = ranks(rows([1]), rows([5], [5], [5], [4]), Relevant(np.array([0, 3]), np.array([0, 1, 2])))
+    out = ranks(
+        rows([1]), rows([5], [5], [5], [4]), Relevant(np.array([0, 3]), np.array([0, 1, 2]))
+    )
     assert astuple(out)[:3] == (0, 0, 3)
     assert out.ndcg10[0] == 1.0
 
@@ -67,7 +73,10 @@ def test_a_document_past_the_tenth_place_adds_nothing_to_ndcg() -> None:
 def test_constant_embeddings_score_chance_in_both_directions() -> None:
     n, captions = 200, 5
     image_of_text = np.repeat(np.arange(n), captions)
-    images, texts = np.full((n, 48), 0.1443, np.float32), np.full((n * captions, 48), 0.1443, np.float32)
+    images, texts = (
+        np.full((n, 48), 0.1443, np.float32),
+        np.full((n * captions, 48), 0.1443, np.float32),
+    )
     t2i = per_query(ranks(texts, images, Relevant.one_of(image_of_text)))
     i2t = per_query(ranks(images, texts, Relevant.one_of(image_of_text).inverse(n)))
     for k in (1, 5, 10):
@@ -131,7 +140,9 @@ def test_hand_matrix_of_two_images_and_three_texts_in_both_directions() -> None:
     t2i, i2t = cross_ranks(images, texts, np.array([1, 0, 0]))
     assert t2i.better.tolist() == [1, 0, 1] and t2i.tied.tolist() == [0, 1, 0]
     assert i2t.better.tolist() == [1, 2] and i2t.score.tolist() == [2, 1]
-    assert i2t.ndcg10 == pytest.approx([(1 / np.log2(3) + 1 / np.log2(4)) / (1 + 1 / np.log2(3)), 1 / np.log2(4)])
+    assert i2t.ndcg10 == pytest.approx(
+        [(1 / np.log2(3) + 1 / np.log2(4)) / (1 + 1 / np.log2(3)), 1 / np.log2(4)]
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -142,14 +153,22 @@ def test_both_directions_at_once_are_two_calls_bit_for_bit(data: st.DataObject) 
     image_of_text = np.array(data.draw(st.permutations([*range(n), *more])))
     values = st.sampled_from([-1.0, 0.0, 0.1, 0.7, 1.0])  # few values: many ties
     images, texts = (
-        np.array(data.draw(st.lists(values, min_size=m * d, max_size=m * d)), np.float32).reshape(m, d)
+        np.array(data.draw(st.lists(values, min_size=m * d, max_size=m * d)), np.float32).reshape(
+            m, d
+        )
         for m in (n, len(image_of_text))
     )
     found = cross_ranks(images, texts, image_of_text, chunk=data.draw(st.integers(1, 9)))
-    assert all(map(same, found, both_ways(images, texts, image_of_text, chunk=data.draw(st.integers(1, 9)))))
+    assert all(
+        map(
+            same, found, both_ways(images, texts, image_of_text, chunk=data.draw(st.integers(1, 9)))
+        )
+    )
 
 
-def test_both_directions_score_every_pair_once(monkeypatch: pytest.MonkeyPatch, small_blocks: None) -> None:
+def test_both_directions_score_every_pair_once(
+    monkeypatch: pytest.MonkeyPatch, small_blocks: None
+) -> None:
     pairs, mm = [], counting.products
     monkeypatch.setattr(counting, "FILLED", 1)  # no rows of zeros
 
@@ -162,7 +181,9 @@ def test_both_directions_score_every_pair_once(monkeypatch: pytest.MonkeyPatch, 
     assert sum(pairs) == 60 * 180
 
 
-def test_ranks_do_not_depend_on_the_matmul_library(monkeypatch: pytest.MonkeyPatch, small_blocks: None) -> None:
+def test_ranks_do_not_depend_on_the_matmul_library(
+    monkeypatch: pytest.MonkeyPatch, small_blocks: None
+) -> None:
     expected = cross_ranks(*hard_case())
     monkeypatch.setattr(counting, "products", lambda a, b: torch.mm(a, b.T))
     assert all(map(same, cross_ranks(*hard_case()), expected))
@@ -184,7 +205,9 @@ def test_both_directions_refuse_what_one_refuses() -> None:
         cross_ranks(images, texts, image_of_text)
 
 
-def test_an_error_in_a_thread_is_raised_and_the_number_of_threads_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_a_thread_is_raised_and_the_number_of_threads_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def broken(*args: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("out of memory")
 
@@ -208,7 +231,9 @@ def test_recall_is_that_of_clip_benchmark() -> None:
     n, rng = 120, np.random.default_rng(3)
     image_of_text = rng.permutation(np.repeat(np.arange(n), 5))
     images = random_rows(n, 32, 4)
-    texts = truncate(images[image_of_text] + 0.5 * rng.standard_normal((5 * n, 32)).astype(np.float32), 32)
+    texts = truncate(
+        images[image_of_text] + 0.5 * rng.standard_normal((5 * n, 32)).astype(np.float32), 32
+    )
     scores = torch.from_numpy(texts) @ torch.from_numpy(images).T
     positive = torch.zeros_like(scores, dtype=torch.bool)
     positive[torch.arange(5 * n), image_of_text] = True
@@ -227,15 +252,26 @@ def test_success_ndcg_and_mrr_are_those_of_trec_eval() -> None:
     n, d, image_of_text = 40, 16, np.sort(rng.integers(0, 40, 600))
     image_of_text[:40] = np.arange(40)
     images = random_rows(n, d, 9)
-    texts = truncate(images[image_of_text] + 0.3 * rng.standard_normal((600, d)).astype(np.float32), d)
+    texts = truncate(
+        images[image_of_text] + 0.3 * rng.standard_normal((600, d)).astype(np.float32), d
+    )
     relevant = Relevant.one_of(image_of_text).inverse(n)
     assert relevant.counts.max() > 10 > relevant.counts.min()
     scores = images.astype(np.float64) @ texts.T
     run = {f"q{i}": {f"d{j}": float(s) for j, s in enumerate(row)} for i, row in enumerate(scores)}
     truth = {f"q{i}": {f"d{j}": 1 for j in np.flatnonzero(image_of_text == i)} for i in range(n)}
-    theirs = pytrec_eval.RelevanceEvaluator(truth, {"success", "ndcg_cut", "recip_rank"}).evaluate(run)
+    theirs = pytrec_eval.RelevanceEvaluator(truth, {"success", "ndcg_cut", "recip_rank"}).evaluate(
+        run
+    )
     ours = per_query(ranks(images, texts, relevant))
-    for name, key in {"R@1": "success_1", "R@5": "success_5", "R@10": "success_10", "MRR": "recip_rank"}.items():
+    for name, key in {
+        "R@1": "success_1",
+        "R@5": "success_5",
+        "R@10": "success_10",
+        "MRR": "recip_rank",
+    }.items():
         assert ours[name] == pytest.approx([theirs[f"q{i}"][key] for i in range(n)], abs=1e-12)
-    assert ours["nDCG@10"] == pytest.approx([theirs[f"q{i}"]["ndcg_cut_10"] for i in range(n)], abs=1e-9)
+    assert ours["nDCG@10"] == pytest.approx(
+        [theirs[f"q{i}"]["ndcg_cut_10"] for i in range(n)], abs=1e-9
+    )
     assert 0.2 < mean(ours["nDCG@10"]) < 0.95

@@ -15,7 +15,15 @@ import pytest
 from evals import files
 from evals.files import write_atomically
 from evals.records import record as records
-from evals.records.record import MetricLine, list_incomplete, list_runs, path_component, read_queries, read_run, write_run
+from evals.records.record import (
+    MetricLine,
+    list_incomplete,
+    list_runs,
+    path_component,
+    read_queries,
+    read_run,
+    write_run,
+)
 from evals.schema import InvalidError
 
 MANIFEST: dict[str, Any] = {
@@ -46,7 +54,9 @@ def queries() -> dict[str, Any]:
 
 
 def write(root: Path, **changes: Any) -> Path:
-    return write_run(root, **{"manifest": MANIFEST, "metrics": [RECALL, MRR], "queries": queries()} | changes)
+    return write_run(
+        root, **{"manifest": MANIFEST, "metrics": [RECALL, MRR], "queries": queries()} | changes
+    )
 
 
 def rewrite_manifest(path: Path, **changes: Any) -> None:
@@ -63,7 +73,9 @@ def rewrite_metrics(path: Path, text: str) -> None:
 
     (path / "metrics.jsonl").write_text(text)
     known = json.loads((path / "manifest.json").read_text())["files"]
-    rewrite_manifest(path, files=known | {"metrics.jsonl": hashlib.sha256(text.encode()).hexdigest()})
+    rewrite_manifest(
+        path, files=known | {"metrics.jsonl": hashlib.sha256(text.encode()).hexdigest()}
+    )
 
 
 def test_a_record_reads_back_equal(tmp_path: Path) -> None:
@@ -75,14 +87,17 @@ def test_a_record_reads_back_equal(tmp_path: Path) -> None:
     for name, values in queries().items():
         assert table[name].to_pylist() == list(values)
     assert [str(field.type) for field in table.schema] == [
-        {"float32": "float", "float64": "double"}.get(kind, kind) for kind in records.QUERY_COLUMNS.values()
+        {"float32": "float", "float64": "double"}.get(kind, kind)
+        for kind in records.QUERY_COLUMNS.values()
     ]
 
 
 def test_an_arrow_table_is_written_like_columns(tmp_path: Path) -> None:
     table = pa.table(queries())
     table = table.set_column(0, "subset", table["subset"].dictionary_encode())
-    assert read_queries(read_run(write(tmp_path, queries=table))) == read_queries(read_run(write(tmp_path)))
+    assert read_queries(read_run(write(tmp_path, queries=table))) == read_queries(
+        read_run(write(tmp_path))
+    )
 
 
 def test_a_run_without_queries_is_a_record_too(tmp_path: Path) -> None:
@@ -97,7 +112,11 @@ def test_the_folder_is_named_by_benchmark_model_time_and_hash(tmp_path: Path) ->
     manifest = read_run(path).manifest
     assert stamp == manifest["written"].replace("-", "").replace(":", "")
     assert digest == manifest["checksum"][:8] and len(stamp) == 16
-    assert sorted(file.name for file in path.iterdir()) == ["manifest.json", "metrics.jsonl", "queries.parquet"]
+    assert sorted(file.name for file in path.iterdir()) == [
+        "manifest.json",
+        "metrics.jsonl",
+        "queries.parquet",
+    ]
 
 
 def test_files_are_strict_sorted_utf8_with_a_newline_at_the_end(tmp_path: Path) -> None:
@@ -108,7 +127,9 @@ def test_files_are_strict_sorted_utf8_with_a_newline_at_the_end(tmp_path: Path) 
     line = json.loads((path / "metrics.jsonl").read_text().split("\n")[0])
     assert list(line) == sorted(line)
     # the keys are what reports and other people's scripts rely on
-    assert set(line) == set("subset direction dim precision metric k value ci_low ci_high n_queries n_gallery tie_rate".split())
+    assert set(line) == set(
+        "subset direction dim precision metric k value ci_low ci_high n_queries n_gallery tie_rate".split()
+    )
     group = pq.ParquetFile(path / "queries.parquet").metadata.row_group(0)
     assert group.column(0).compression == "ZSTD" and "RLE_DICTIONARY" in group.column(0).encodings
 
@@ -171,7 +192,9 @@ def test_any_flipped_byte_is_noticed(tmp_path: Path, name: str) -> None:
     whole = (path / name).read_bytes()
     for at in range(0, len(whole), max(1, len(whole) // 150)):
         (path / name).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        with pytest.raises(InvalidError, match=name.replace(".", r"\.") if name != "manifest.json" else "."):
+        with pytest.raises(
+            InvalidError, match=name.replace(".", r"\.") if name != "manifest.json" else "."
+        ):
             read_run(path)
     (path / name).write_bytes(whole)
     assert read_run(path).metrics == (RECALL, MRR)
@@ -206,7 +229,9 @@ def test_a_missing_or_cut_file_is_named(tmp_path: Path, name: str) -> None:
         ({"files": {}}, "checksum mismatch"),
     ],
 )
-def test_a_manifest_that_cannot_be_meant_is_refused(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+def test_a_manifest_that_cannot_be_meant_is_refused(
+    tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
     path = write(tmp_path)
     rewrite_manifest(path, **changes)
     with pytest.raises(InvalidError, match=why) as error:
@@ -214,7 +239,9 @@ def test_a_manifest_that_cannot_be_meant_is_refused(tmp_path: Path, changes: dic
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": NaN}', '{"schema_version": 1, "peak": 1e999}', "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", '{"a": NaN}', '{"schema_version": 1, "peak": 1e999}', "\x00"]
+)
 def test_a_manifest_that_is_not_strict_json_is_refused(tmp_path: Path, text: str) -> None:
     path = write(tmp_path)
     (path / "manifest.json").write_text(text)
@@ -236,7 +263,9 @@ def test_a_manifest_that_is_not_strict_json_is_refused(tmp_path: Path, text: str
         ('"value": 1.0}', '"value": 1.0', "not strict JSON"),
     ],
 )
-def test_a_metric_line_that_cannot_be_meant_is_named_by_number(tmp_path: Path, old: str, new: str, why: str) -> None:
+def test_a_metric_line_that_cannot_be_meant_is_named_by_number(
+    tmp_path: Path, old: str, new: str, why: str
+) -> None:
     path = write(tmp_path)
     text = (path / "metrics.jsonl").read_text()
     assert text.count(old) == 1
@@ -247,7 +276,9 @@ def test_a_metric_line_that_cannot_be_meant_is_named_by_number(tmp_path: Path, o
 
 @pytest.mark.parametrize("field", ["value", "ci_low", "ci_high", "tie_rate"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_nan_is_refused_by_name_before_anything_is_written(tmp_path: Path, field: str, value: float) -> None:
+def test_nan_is_refused_by_name_before_anything_is_written(
+    tmp_path: Path, field: str, value: float
+) -> None:
     with pytest.raises(InvalidError, match="metric R at 1 of en t2i, dim 64"):
         write(tmp_path, metrics=[MRR, replace(RECALL, **{field: value})])
     with pytest.raises(InvalidError, match=r"manifest\.json"):
@@ -280,7 +311,22 @@ def test_missing_or_unknown_columns_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["..", ".", "", "../../etc", "/etc/passwd", "a/b", "a\\b", ".hidden", "mteb:STS", "é", "a b", "x" * 300, "\ud800", "a\nb"],
+    [
+        "..",
+        ".",
+        "",
+        "../../etc",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        ".hidden",
+        "mteb:STS",
+        "é",
+        "a b",
+        "x" * 300,
+        "\ud800",
+        "a\nb",
+    ],
 )
 def test_no_name_leaves_its_folder(tmp_path: Path, name: str) -> None:
     part = path_component(name)
@@ -293,7 +339,10 @@ def test_no_name_leaves_its_folder(tmp_path: Path, name: str) -> None:
 def test_names_that_look_alike_do_not_share_a_folder() -> None:
     names = ["a/b", "a-b", "a:b", "a b", "..", "--", "x" * 101, "x" * 102, "x" * 100]
     assert len({path_component(name) for name in names}) == len(names)
-    assert path_component("jina-clip-v2") == "jina-clip-v2" and path_component("openai_ViT-B.32") == "openai_ViT-B.32"
+    assert (
+        path_component("jina-clip-v2") == "jina-clip-v2"
+        and path_component("openai_ViT-B.32") == "openai_ViT-B.32"
+    )
 
 
 def test_a_record_can_be_moved(tmp_path: Path) -> None:
@@ -321,16 +370,22 @@ def test_a_write_that_fails_keeps_the_old_file_whole(
     def fails(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(*((files.os, "fsync", fails) if call == "fsync" else (Path, "replace", fails)))
+    monkeypatch.setattr(
+        *((files.os, "fsync", fails) if call == "fsync" else (Path, "replace", fails))
+    )
     with pytest.raises(error):
         write_atomically(tmp_path / "x.bin", b"new")
     assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("x.bin", b"old")]
 
 
-def test_the_bytes_are_on_disk_before_the_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bytes_are_on_disk_before_the_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps: list[str] = []
     fsync, rename = os.fsync, Path.replace
     monkeypatch.setattr(files.os, "fsync", lambda fd: (steps.append("sync"), fsync(fd)))
-    monkeypatch.setattr(Path, "replace", lambda part, to: (steps.append(part.suffix), rename(part, to))[1])
+    monkeypatch.setattr(
+        Path, "replace", lambda part, to: (steps.append(part.suffix), rename(part, to))[1]
+    )
     write_atomically(tmp_path / "x.bin", b"data")
     assert steps == ["sync", ".part", "sync"]

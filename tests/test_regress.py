@@ -35,7 +35,9 @@ def only(verdict: Verdict, metric: str = "R@1", subset: str = "en", dim: int = 8
 def test_the_same_numbers_are_unchanged(tmp_path):
     old, new = (record(tmp_path / name, {"en": [scores(lost(3))]}) for name in "ab")
     verdict = compare(old, new)
-    assert {change.judgement for change in verdict.changes} == {"unchanged"} and verdict.outcome == "passed"
+    assert {change.judgement for change in verdict.changes} == {
+        "unchanged"
+    } and verdict.outcome == "passed"
     assert (verdict.exit_code, len(verdict.changes)) == (0, 7)
 
 
@@ -43,14 +45,20 @@ def test_the_same_numbers_are_unchanged(tmp_path):
     ("before", "after", "judgement"),
     [
         (0, 20, "regressed"),  # sure and far
-        (0, 3, "passed"),  # 0.3 points are not more than the floor of 0.3: bootstrap misses all three with a chance of 5.0%
+        (
+            0,
+            3,
+            "passed",
+        ),  # 0.3 points are not more than the floor of 0.3: bootstrap misses all three with a chance of 5.0%
         (0, 4, "regressed"),  # e^-4 = 1.8%
         (20, 0, "improved"),
         (3, 1, "passed"),
     ],
 )
 def test_a_drop_must_be_sure_and_exceed_the_floor(tmp_path, before, after, judgement):
-    old, new = (record(tmp_path / str(i), {"en": [scores(lost(n))]}) for i, n in enumerate((before, after)))
+    old, new = (
+        record(tmp_path / str(i), {"en": [scores(lost(n))]}) for i, n in enumerate((before, after))
+    )
     verdict = compare(old, new)
     assert only(verdict).judgement == judgement
     assert verdict.exit_code == (1 if judgement == "regressed" else 0)
@@ -62,9 +70,13 @@ def test_only_one_of_the_two_conditions_is_suspicious_and_passes(tmp_path):
     swapped = lost(20)
     won = np.zeros(1000, dtype=np.int64)
     won[500:524:2] = 50
-    unsure = compare(record(tmp_path / "a", {"en": [scores(won)]}), record(tmp_path / "b", {"en": [scores(swapped)]}))
+    unsure = compare(
+        record(tmp_path / "a", {"en": [scores(won)]}),
+        record(tmp_path / "b", {"en": [scores(swapped)]}),
+    )
     small = compare(
-        record(tmp_path / "c", {"en": [scores(lost(0, 10_000))]}), record(tmp_path / "d", {"en": [scores(lost(5, 10_000))]})
+        record(tmp_path / "c", {"en": [scores(lost(0, 10_000))]}),
+        record(tmp_path / "d", {"en": [scores(lost(5, 10_000))]}),
     )
     for verdict in (unsure, small):
         assert only(verdict).judgement == "suspicious" and verdict.exit_code == 0
@@ -74,20 +86,30 @@ def test_only_one_of_the_two_conditions_is_suspicious_and_passes(tmp_path):
 def test_what_is_not_primary_never_blocks(tmp_path):
     old, new = (record(tmp_path / str(n), {"en": [scores(lost(n))]}) for n in (0, 20))
     verdict = compare(old, new, [Gate(name="x", match="*", floor=0.003, primary=("R@1",))])
-    assert only(verdict, "R@5").judgement == "suspicious" and only(verdict, "R@1").judgement == "regressed"
-    assert only(verdict, "median_rank").judgement == "unchanged" and only(verdict, "mean_rank").judgement == "untested"
+    assert (
+        only(verdict, "R@5").judgement == "suspicious"
+        and only(verdict, "R@1").judgement == "regressed"
+    )
+    assert (
+        only(verdict, "median_rank").judgement == "unchanged"
+        and only(verdict, "mean_rank").judgement == "untested"
+    )
 
 
 def test_holm_asks_more_of_one_language_among_many(tmp_path):
     """Seven captions of one language in 20: by itself a regression, among 20 languages and their mean one that chance makes."""
     names = [f"l{i:02}" for i in range(20)]
     old = record(tmp_path / "a", {name: [scores(lost(0))] for name in names})
-    one = record(tmp_path / "b", {name: [scores(lost(7 if name == "l00" else 0))] for name in names})
+    one = record(
+        tmp_path / "b", {name: [scores(lost(7 if name == "l00" else 0))] for name in names}
+    )
     alone, among = compare(old, one, RULES), compare(old, one, HOLM)
     assert only(alone, subset="l00").judgement == "regressed" and alone.exit_code == 1
     assert only(among, subset="l00").judgement == "suspicious" and among.exit_code == 0
     changes = {c.subset: c for c in among.changes if c.p_holm is not None}
-    assert {k: c.p_holm for k, c in changes.items()} == pytest.approx(holm({k: c.p for k, c in changes.items()}))
+    assert {k: c.p_holm for k, c in changes.items()} == pytest.approx(
+        holm({k: c.p for k, c in changes.items()})
+    )
     assert only(among, subset="l00").p == pytest.approx(0.5**7, rel=0.5)  # the sign of seven losses
 
 
@@ -106,7 +128,10 @@ def test_every_dimension_is_judged(tmp_path):
     old = record(tmp_path / "a", {"en": [scores(lost(0), dim=8), scores(lost(0), dim=4)]})
     new = record(tmp_path / "b", {"en": [scores(lost(0), dim=8), scores(lost(20), dim=4)]})
     verdict = compare(old, new)
-    assert (only(verdict, dim=8).judgement, only(verdict, dim=4).judgement) == ("unchanged", "regressed")
+    assert (only(verdict, dim=8).judgement, only(verdict, dim=4).judgement) == (
+        "unchanged",
+        "regressed",
+    )
 
 
 def test_queries_are_paired_by_id_whatever_their_order(tmp_path):
@@ -117,14 +142,21 @@ def test_queries_are_paired_by_id_whatever_their_order(tmp_path):
         query_ids=[forward.query_ids[i] for i in order],
         group_ids=[forward.group_ids[i] for i in order],
     )
-    verdict = compare(record(tmp_path / "a", {"en": [forward]}), record(tmp_path / "b", {"en": [shuffled]}))
+    verdict = compare(
+        record(tmp_path / "a", {"en": [forward]}), record(tmp_path / "b", {"en": [shuffled]})
+    )
     assert {change.judgement for change in verdict.changes} == {"unchanged"}
 
 
 def test_what_changed_around_the_runs_is_listed(tmp_path):
     old = record(tmp_path / "a", {"en": [scores(lost(0))]})
     encoder = {"name": "m", "fingerprint": {"weights": "other"}}
-    new = record(tmp_path / "b", {"en": [scores(lost(0))]}, packages={"torch": "3", "mteb": "1"}, encoder=encoder)
+    new = record(
+        tmp_path / "b",
+        {"en": [scores(lost(0))]},
+        packages={"torch": "3", "mteb": "1"},
+        encoder=encoder,
+    )
     (compared,) = compare(old, new).compared
     assert compared.environment == [
         ("packages.mteb", "none", "1"),
@@ -140,13 +172,26 @@ def test_a_correlation_over_pairs_is_judged_by_the_floor_alone(tmp_path):
     columns = {"subset": "string", "direction": "string", "dim": "int32", "precision": "string"}
     columns |= {"query_id": "string", "group_id": "string", "score": "float64", "gold": "float64"}
     ids = ["a", "b", "c"]
-    table = {"subset": ["en"] * 3, "direction": ["test"] * 3, "dim": [8] * 3, "precision": ["float32"] * 3}
+    table = {
+        "subset": ["en"] * 3,
+        "direction": ["test"] * 3,
+        "dim": [8] * 3,
+        "precision": ["float32"] * 3,
+    }
     table |= {"query_id": ids, "group_id": ids, "score": [0.1, 0.2, 0.3], "gold": [0.0, 0.5, 1.0]}
 
     def sts(name: str, value: float) -> Path:
-        line = MetricLine("en", "test", 8, "float32", "cosine_spearman", None, value, None, None, 3, 0, 0.0)
-        told = TOLD | {"benchmark": "mteb:STS", "data": {"en": {"content": "1"}}, "mteb": {"query_metric": None}}
-        return write_run(tmp_path / name, manifest=told, metrics=[line], queries=table, columns=columns)
+        line = MetricLine(
+            "en", "test", 8, "float32", "cosine_spearman", None, value, None, None, 3, 0, 0.0
+        )
+        told = TOLD | {
+            "benchmark": "mteb:STS",
+            "data": {"en": {"content": "1"}},
+            "mteb": {"query_metric": None},
+        }
+        return write_run(
+            tmp_path / name, manifest=told, metrics=[line], queries=table, columns=columns
+        )
 
     rules = read_gates()
     assert compare(sts("a", 0.80), sts("b", 0.79), rules).exit_code == 1
@@ -168,7 +213,9 @@ def test_other_data_and_partial_runs_are_refused(tmp_path, manifest, code, messa
     old = record(tmp_path / "a", {"en": [scores(lost(0))]})
     new = record(tmp_path / "b", {"en": [scores(lost(0))]}, **manifest)
     verdict = compare(old, new)
-    assert (verdict.exit_code, verdict.changes) == (code, []) and message in verdict.problems[0].message
+    assert (verdict.exit_code, verdict.changes) == (code, []) and message in verdict.problems[
+        0
+    ].message
 
 
 def test_other_queries_are_not_comparable(tmp_path):
@@ -180,7 +227,10 @@ def test_other_queries_are_not_comparable(tmp_path):
 def test_a_missing_language_dimension_or_metric_is_no_pass(tmp_path):
     both = {"en": [scores(lost(0)), scores(lost(0), dim=4)], "de": [scores(lost(0))]}
     old = record(tmp_path / "a", both)
-    for name, cells in {"b": {"en": both["en"]}, "c": {"en": both["en"][:1], "de": both["de"]}}.items():
+    for name, cells in {
+        "b": {"en": both["en"]},
+        "c": {"en": both["en"][:1], "de": both["de"]},
+    }.items():
         verdict = compare(old, record(tmp_path / name, cells))
         assert verdict.exit_code == 3 and verdict.problems[0].kind == "missing"
     fewer = both["de"][0]
@@ -225,7 +275,9 @@ def test_a_sweep_that_disagrees_with_its_plain_run_is_found(tmp_path):
     plain = record(tmp_path, {"en": [scores(lost(0))]})
     assert "in " + str(tmp_path) in compare(plain, plain).problems[0].message
     agreed = record(tmp_path / "b", {"en": [scores(lost(20))]})
-    record(tmp_path / "b", {"en": [scores(lost(20)), scores(lost(30), dim=4)]}, config={"dims": [8, 4]})
+    record(
+        tmp_path / "b", {"en": [scores(lost(20)), scores(lost(30), dim=4)]}, config={"dims": [8, 4]}
+    )
     assert compare(agreed, agreed).exit_code == 0
 
 

@@ -26,7 +26,9 @@ CI = next((BASELINES / "ci").glob("scenes/tiny/*"))
 
 def gate(*arguments: object, **environment: str) -> tuple[int, dict[str, Any]]:
     """The command on `ci`, in this process: exit code and JSON."""
-    done = CliRunner().invoke(app, ["--json", *map(str, arguments)], env={"GITHUB_STEP_SUMMARY": None, **environment})
+    done = CliRunner().invoke(
+        app, ["--json", *map(str, arguments)], env={"GITHUB_STEP_SUMMARY": None, **environment}
+    )
     return done.exit_code, json.loads(done.stdout)
 
 
@@ -39,15 +41,32 @@ def test_an_equal_record_passes_ci(tmp_path):
 def test_half_a_point_in_one_language_fails_ci(tmp_path):
     again(CI, tmp_path, miss={("de", "t2i"): 5})
     code, verdict = gate("--baseline", "ci", "--results", tmp_path)
-    regressed = {(m["subset"], m["direction"], m["metric"]) for m in verdict["metrics"] if m["judgement"] == "regressed"}
-    assert code == 1 and ("de", "t2i", "R@1") in regressed and not any(subset == "fr" for subset, _, _ in regressed)
+    regressed = {
+        (m["subset"], m["direction"], m["metric"])
+        for m in verdict["metrics"]
+        if m["judgement"] == "regressed"
+    }
+    assert (
+        code == 1
+        and ("de", "t2i", "R@1") in regressed
+        and not any(subset == "fr" for subset, _, _ in regressed)
+    )
 
 
 def test_half_a_point_in_every_language_fails_ci(tmp_path):
     languages = ("en", "de", "fr", "es", "zh", "ar")
-    again(CI, tmp_path, miss={(language, "t2i"): 5 for language in languages} | {(language, "i2t"): 3 for language in languages})
+    again(
+        CI,
+        tmp_path,
+        miss={(language, "t2i"): 5 for language in languages}
+        | {(language, "i2t"): 3 for language in languages},
+    )
     code, verdict = gate("--baseline", "ci", "--results", tmp_path)
-    regressed = {(m["subset"], m["direction"], m["metric"]) for m in verdict["metrics"] if m["judgement"] == "regressed"}
+    regressed = {
+        (m["subset"], m["direction"], m["metric"])
+        for m in verdict["metrics"]
+        if m["judgement"] == "regressed"
+    }
     assert code == 1 and {("mean", "t2i", "R@1"), ("mean", "i2t", "R@1")} <= regressed
 
 
@@ -103,7 +122,10 @@ def test_names_that_mean_nothing_are_usage_errors(tmp_path):
 
 
 def test_the_first_gate_that_fits_judges():
-    assert gate_of("scenes", read_gates()).name == "scenes" and gate_of("mteb:STS", read_gates()).name == "default"
+    assert (
+        gate_of("scenes", read_gates()).name == "scenes"
+        and gate_of("mteb:STS", read_gates()).name == "default"
+    )
 
 
 # --- what is unsound by itself
@@ -144,7 +166,9 @@ def test_setting_a_baseline_replaces_the_record_and_keeps_the_history(tmp_path, 
     results = tmp_path / "runs"
     for i in range(2):
         path = record(results, {"en": [scores(lost(i))]}, model="org/m|x")
-        done = CliRunner().invoke(app, ["baseline", "set", "mine", "--why", f"reason {i}", "--results", str(results)])
+        done = CliRunner().invoke(
+            app, ["baseline", "set", "mine", "--why", f"reason {i}", "--results", str(results)]
+        )
         assert done.exit_code == 0, done.output
         path.rename(path.with_name(f"2000010{i}T000000Z-00000000"))  # older than what follows
     place = tmp_path / "baselines" / "mine"
@@ -160,8 +184,14 @@ def test_setting_a_baseline_replaces_the_record_and_keeps_the_history(tmp_path, 
 def test_a_partial_or_unsound_record_does_not_become_a_baseline(tmp_path):
     record(tmp_path / "a", {"en": [scores(lost(0))]}, partial={"limit": 3})
     reversed_ranks = record(tmp_path / "b", {"en": [scores(np.full(100, 99))]})
-    for arguments in (["--results", tmp_path / "a"], ["--runs", reversed_ranks], ["--results", tmp_path / "none"]):
-        done = CliRunner().invoke(app, ["baseline", "set", "never", "--why", "x", *map(str, arguments)])
+    for arguments in (
+        ["--results", tmp_path / "a"],
+        ["--runs", reversed_ranks],
+        ["--results", tmp_path / "none"],
+    ):
+        done = CliRunner().invoke(
+            app, ["baseline", "set", "never", "--why", "x", *map(str, arguments)]
+        )
         assert done.exit_code == 3, done.output
     assert not (BASELINES / "never").exists()
 
@@ -184,4 +214,7 @@ def test_the_gate_answers_in_two_seconds_on_500_runs_without_torch(tmp_path):
     after = os.times()
     assert done.returncode == 1 and done.stdout.strip().endswith("[]"), done.stderr
     # of the processor, not of the clock: the machine may be busy
-    assert after.children_user + after.children_system - before.children_user - before.children_system < 2
+    assert (
+        after.children_user + after.children_system - before.children_user - before.children_system
+        < 2
+    )

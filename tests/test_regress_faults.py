@@ -16,9 +16,23 @@ FILES = ("jina_clip", "evals", "configs", "results/baselines")
 def run(where: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """`python -m ARGUMENTS` on the source in a folder."""
     command = [sys.executable, "-m", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(where), "EVALS_RESULTS": "", "EVALS_STORE": "", **environment}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(where),
+        "EVALS_RESULTS": "",
+        "EVALS_STORE": "",
+        **environment,
+    }
     environment = {name: value for name, value in environment.items() if value}
-    return subprocess.run(command, capture_output=True, text=True, cwd=where, env=environment, timeout=300, check=False)
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        cwd=where,
+        env=environment,
+        timeout=300,
+        check=False,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +46,25 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_evaluation_by_unchanged_code_passes_and_one_by_broken_pooling_fails(checkout: Path, tmp_path: Path) -> None:
-    files = ["--markdown", tmp_path / "v.md", "--junit", tmp_path / "v.xml", "--badge", tmp_path / "b.json"]
-    fine = run(checkout, "evals.regress", "--baseline", "ci", *files, GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
+def test_an_evaluation_by_unchanged_code_passes_and_one_by_broken_pooling_fails(
+    checkout: Path, tmp_path: Path
+) -> None:
+    files = [
+        "--markdown",
+        tmp_path / "v.md",
+        "--junit",
+        tmp_path / "v.xml",
+        "--badge",
+        tmp_path / "b.json",
+    ]
+    fine = run(
+        checkout,
+        "evals.regress",
+        "--baseline",
+        "ci",
+        *files,
+        GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"),
+    )
     assert fine.returncode == 0, fine.stdout + fine.stderr
     assert json.loads((tmp_path / "b.json").read_text())["message"] == "passed"
     assert (tmp_path / "summary.md").read_text() == (tmp_path / "v.md").read_text() + "\n"
@@ -51,12 +81,24 @@ def test_an_evaluation_by_unchanged_code_passes_and_one_by_broken_pooling_fails(
     assert json.loads((tmp_path / "b.json").read_text())["message"] == "regressed"
     changed = {row["what"] for row in verdict["compared"][0]["environment"]}
     assert "encoder.fingerprint.code" in changed
-    assert (tmp_path / "v.xml").read_text().count("<failure") == sum(m["judgement"] == "regressed" for m in verdict["metrics"])
+    assert (tmp_path / "v.xml").read_text().count("<failure") == sum(
+        m["judgement"] == "regressed" for m in verdict["metrics"]
+    )
 
 
 def test_a_limited_evaluation_is_no_pass(checkout: Path) -> None:
     """Where nothing but a part of the benchmark was run since the baseline was set."""
-    limited = ["evals.run", "--suite", "ci", "--model", "tiny", "--limit", "20", "--results", "some"]
+    limited = [
+        "evals.run",
+        "--suite",
+        "ci",
+        "--model",
+        "tiny",
+        "--limit",
+        "20",
+        "--results",
+        "some",
+    ]
     assert run(checkout, *limited).returncode == 0
     done = run(checkout, "evals.regress", "--baseline", "ci", "--results", "some")
     assert done.returncode == 3 and "partial runs only" in done.stdout

@@ -24,7 +24,9 @@ def repeat(values: list[float]) -> PerQuery:
 
 def test_flips_are_counted_over_all_pairs_of_repeats():
     found = noise.compare([repeat([1, 1, 0, 0]), repeat([1, 1, 0, 0]), repeat([1, 0, 1, 0])], "R@1")
-    assert found["values"] == [0.5, 0.5, 0.5] and found["spread"] == 0  # one won, one lost: the mean hides it
+    assert (
+        found["values"] == [0.5, 0.5, 0.5] and found["spread"] == 0
+    )  # one won, one lost: the mean hides it
     assert found["flip_rate"] == pytest.approx((0 + 0.5 + 0.5) / 3)
 
 
@@ -38,7 +40,12 @@ def test_the_floor_is_twice_the_spread_rounded_up(tmp_path, monkeypatch):
     better = np.zeros(1000, dtype=np.int64)
     lost = better.copy()
     lost[:7] = 50
-    made = iter([record(tmp_path / "a", {"en": [scores(better)]}), record(tmp_path / "b", {"en": [scores(lost)]})])
+    made = iter(
+        [
+            record(tmp_path / "a", {"en": [scores(better)]}),
+            record(tmp_path / "b", {"en": [scores(lost)]}),
+        ]
+    )
     seen = []
 
     def evaluated(case: noise.Case, condition: noise.Condition, folder: Path) -> Path:
@@ -47,7 +54,9 @@ def test_the_floor_is_twice_the_spread_rounded_up(tmp_path, monkeypatch):
 
     monkeypatch.setattr(noise, "_evaluate", evaluated)
     monkeypatch.setattr(noise, "shuffled_ranks", lambda *_: [])
-    done = CliRunner().invoke(app, ["--noise", "2", "--model", "tiny", "--json", "--out", str(tmp_path / "noise.json")])
+    done = CliRunner().invoke(
+        app, ["--noise", "2", "--model", "tiny", "--json", "--out", str(tmp_path / "noise.json")]
+    )
     found = json.loads(done.stdout)
     assert done.exit_code == 0 and json.loads((tmp_path / "noise.json").read_text()) == found
     assert found["suggested_floor"] == pytest.approx(0.014) and found["largest_flip_rate"] == 0.007
@@ -57,7 +66,9 @@ def test_the_floor_is_twice_the_spread_rounded_up(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("benchmark", "exit_code"), [("no-such-row", 2), ("flickr8k", 5)])
 def test_a_failing_evaluation_ends_with_its_reason(tmp_path, benchmark, exit_code):
     with pytest.raises(EvalError, match="failed with") as error:
-        noise._evaluate(noise.Case(benchmark, "tiny", tmp_path / "none"), noise.CONDITIONS[0], tmp_path)
+        noise._evaluate(
+            noise.Case(benchmark, "tiny", tmp_path / "none"), noise.CONDITIONS[0], tmp_path
+        )
     assert error.value.exit_code == exit_code
 
 

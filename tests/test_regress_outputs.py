@@ -32,9 +32,13 @@ HOSTILE = [
 GATES = [Gate(name="toy", match="*", floor=0.003, primary=("R@1",), correction="none")]
 
 
-def verdict_of(tmp_path: Path, subset: str = "en", model: str = "m", lost: int = 20, **manifest: object) -> Verdict:
+def verdict_of(
+    tmp_path: Path, subset: str = "en", model: str = "m", lost: int = 20, **manifest: object
+) -> Verdict:
     paths = [
-        record(tmp_path / str(i), {subset: [scores([50] * n + [0] * (1000 - n))]}, model=model, **told)
+        record(
+            tmp_path / str(i), {subset: [scores([50] * n + [0] * (1000 - n))]}, model=model, **told
+        )
         for i, (n, told) in enumerate(((0, {}), (lost, manifest)))
     ]
     return judge("b", [read_run(paths[0])], lambda benchmark, name: read_run(paths[1]), GATES)
@@ -46,19 +50,28 @@ def test_a_hostile_name_is_text_everywhere(tmp_path, name):
     verdict = verdict_of(tmp_path, subset=safe, model=safe, packages={safe: safe})
     verdict.problems.append(Problem("invalid", name, name, name))
     page = as_markdown(verdict)
-    assert "<script" not in page and "](" not in page and "@everyone" not in page and "`" not in page
+    assert (
+        "<script" not in page and "](" not in page and "@everyone" not in page and "`" not in page
+    )
     rows = [line for line in page.split("\n") if line.startswith("| toy")]
     assert {len(re.findall(r"\|", row)) for row in rows if "R@1" in row or "R&#64;1" in row} == {9}
     assert not re.search("[\x00-\x09\x0b-\x1f\u202e\ud800]", page)
 
     root = ElementTree.fromstring(as_junit(verdict))  # noqa: S314 - our own
-    assert {case.get("classname") for case in root.iter("testcase")} == {plain(f"toy.{safe}"), plain(f"{name}.{name}")}
+    assert {case.get("classname") for case in root.iter("testcase")} == {
+        plain(f"toy.{safe}"),
+        plain(f"{name}.{name}"),
+    }
     told = json.loads(json.dumps(as_json(verdict), allow_nan=False))
     assert told["metrics"][0]["subset"] == safe and told["problems"][0]["message"] == name
 
     out = io.StringIO()
     print_verdict(verdict, Console(file=out, width=300))
-    assert plain(name) in out.getvalue() and "\x1b" not in out.getvalue() and "\u202e" not in out.getvalue()
+    assert (
+        plain(name) in out.getvalue()
+        and "\x1b" not in out.getvalue()
+        and "\u202e" not in out.getvalue()
+    )
 
 
 def test_right_to_left_names_stay_readable_and_overrides_are_named():
@@ -69,7 +82,11 @@ def test_right_to_left_names_stay_readable_and_overrides_are_named():
 
 def test_the_table_says_old_new_difference_and_verdict(tmp_path):
     verdict = verdict_of(tmp_path)
-    (row,) = [line for line in as_markdown(verdict).split("\n") if line.startswith("| toy") and "regressed" in line]
+    (row,) = [
+        line
+        for line in as_markdown(verdict).split("\n")
+        if line.startswith("| toy") and "regressed" in line
+    ]
     change = next(c for c in verdict.changes if c.metric == "R@1")
     low, high = change.difference.interval or (0, 0)
     assert row == (
@@ -90,10 +107,15 @@ def test_junit_counts_failures_and_errors(tmp_path):
     root = ElementTree.fromstring(as_junit(verdict))  # noqa: S314 - our own
     assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("8", "1", "1")
     assert len(list(root.iter("testcase"))) == 8
-    assert [e.get("type") for e in root.iter("error")] == ["missing"] and len(list(root.iter("failure"))) == 1
+    assert [e.get("type") for e in root.iter("error")] == ["missing"] and len(
+        list(root.iter("failure"))
+    ) == 1
 
 
-@pytest.mark.parametrize(("lost", "problem", "message"), [(0, False, "passed"), (20, False, "regressed"), (20, True, "invalid")])
+@pytest.mark.parametrize(
+    ("lost", "problem", "message"),
+    [(0, False, "passed"), (20, False, "regressed"), (20, True, "invalid")],
+)
 def test_the_badge_is_an_endpoint_of_shields(tmp_path, lost, problem, message):
     verdict = verdict_of(tmp_path, lost=lost)
     if problem:

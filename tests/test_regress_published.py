@@ -24,7 +24,8 @@ def coco(root: Path, r5: float, model: str = "jina-clip-v2") -> Path:
 
 
 @pytest.mark.parametrize(
-    ("measured", "verdict"), [(0.8153, "exact"), (0.8175, "reproduced"), (0.8100, "deviates"), (0.8200, "deviates")]
+    ("measured", "verdict"),
+    [(0.8153, "exact"), (0.8175, "reproduced"), (0.8100, "deviates"), (0.8200, "deviates")],
 )
 def test_a_cell_is_judged_on_both_sides(tmp_path, measured, verdict):
     coco(tmp_path, measured)
@@ -32,7 +33,9 @@ def test_a_cell_is_judged_on_both_sides(tmp_path, measured, verdict):
     assert (cell.table, cell.published, cell.verdict, problems) == (TABLE, 81.5, verdict, [])
     assert cell.difference == pytest.approx(100 * measured - 81.5)
     whole = Verdict("b", published=[cell])
-    assert (whole.outcome, whole.exit_code) == (("deviates", 1) if verdict == "deviates" else ("passed", 0))
+    assert (whole.outcome, whole.exit_code) == (
+        ("deviates", 1) if verdict == "deviates" else ("passed", 0)
+    )
 
 
 def test_a_table_of_which_nothing_was_measured_is_no_pass(tmp_path):
@@ -67,7 +70,15 @@ def test_every_output_names_a_deviating_cell(tmp_path):
 def test_the_command_holds_both_against_the_runs(tmp_path):
     coco(tmp_path / "runs", 0.81)
     coco(tmp_path / "base", 0.81)
-    options = ["--baseline", str(tmp_path / "base"), "--results", str(tmp_path / "runs"), "--published", TABLE, "--json"]
+    options = [
+        "--baseline",
+        str(tmp_path / "base"),
+        "--results",
+        str(tmp_path / "runs"),
+        "--published",
+        TABLE,
+        "--json",
+    ]
     done = CliRunner().invoke(app, options)
     verdict = json.loads(done.stdout)
     assert [cell["verdict"] for cell in verdict["published"]] == ["deviates"]

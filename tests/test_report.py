@@ -27,7 +27,9 @@ def cell(name: str = "v2post-flickr30k", place: str = "Text-to-image / jina-clip
 
 
 def score(
-    records: Path, name: str = "v2post-flickr30k", place: tuple[str, str, str] = ("Text-to-image", "jina-clip-v2", "Score")
+    records: Path,
+    name: str = "v2post-flickr30k",
+    place: tuple[str, str, str] = ("Text-to-image", "jina-clip-v2", "Score"),
 ):
     judged = judge(table(name), Records(records))
     return next(result for *where, result in judged.results if tuple(where) == place)
@@ -45,7 +47,9 @@ def run(*args: str) -> tuple[int, str, str]:
         (90.1, "reproduced"), (89.5, "reproduced"), (90.11, "deviates"), (89.49, "deviates"), (100.0, "deviates"),
     ],
 )  # fmt: skip
-def test_a_verdict_is_exact_as_printed_then_within_tolerance_then_deviates_too_high_included(measured, expected):
+def test_a_verdict_is_exact_as_printed_then_within_tolerance_then_deviates_too_high_included(
+    measured, expected
+):
     assert cell().published.score == "89.8" and cell().tolerance == 0.3
     assert verdict(measured, cell()) == expected
 
@@ -64,13 +68,20 @@ def test_without_records_no_cell_of_any_table_shows_a_number_as_measured(tmp_pat
     for name in table_names():
         for *_, result in judge(table(name), Records(tmp_path)).results:
             told = words(result)
-            assert (result.measured, result.difference, result.verdict, told.measured) == (None, None, "not run", DASH)
+            assert (result.measured, result.difference, result.verdict, told.measured) == (
+                None,
+                None,
+                "not run",
+                DASH,
+            )
             assert str(told).startswith(f"{DASH} ({told.published})")
     code, out, _ = run("--all", "--results", tmp_path, "--out", tmp_path / "out", "--json")
     cells = [found for one in json.loads(out)["tables"] for found in one["cells"]]
     assert code == 0 and len(cells) == 1188 and {found["measured"] for found in cells} == {None}
     lines = list(csv.DictReader(StringIO((tmp_path / "out/report.csv").read_text())))
-    assert len(lines) == len(cells) and {line["measured"] + line["difference"] for line in lines} == {""}
+    assert len(lines) == len(cells) and {
+        line["measured"] + line["difference"] for line in lines
+    } == {""}
 
 
 def test_a_measured_cell_shows_measured_interval_published_difference_and_verdict(tmp_path):
@@ -88,7 +99,11 @@ def test_a_change_in_per_cent_is_made_of_two_measured_scores(tmp_path):
 
 def test_an_average_needs_every_member_and_says_how_many_are_there(tmp_path):
     average = ("Crossmodal 3600", "jina-clip-v2", "Score")
-    places = [place for group in cell("v2post-multilingual-t2i", " / ".join(average)).selector.groups for place in group]
+    places = [
+        place
+        for group in cell("v2post-multilingual-t2i", " / ".join(average)).selector.groups
+        for place in group
+    ]
     write_record(tmp_path, "xm3600-first", "jina-clip-v2", dict.fromkeys(places[:-1], 0.5))
     found = score(tmp_path, "v2post-multilingual-t2i", average)
     assert (found.measured, found.coverage) == (None, "25 of 26 languages")
@@ -101,7 +116,13 @@ def test_an_average_needs_every_member_and_says_how_many_are_there(tmp_path):
 
 def test_the_newest_whole_float32_record_at_full_width_is_taken(tmp_path):
     def stamped(number: int, **how) -> None:
-        path = write_record(tmp_path, how.pop("benchmark", "flickr-quoted"), "jina-clip-v2", {T2I: number / 100}, **how)
+        path = write_record(
+            tmp_path,
+            how.pop("benchmark", "flickr-quoted"),
+            "jina-clip-v2",
+            {T2I: number / 100},
+            **how,
+        )
         path.rename(path.with_name(f"202601{number}T000000Z-00000000"))
 
     stamped(10)
@@ -116,15 +137,27 @@ def test_the_newest_whole_float32_record_at_full_width_is_taken(tmp_path):
 
 def test_a_task_of_mteb_that_was_limited_to_a_subset_has_that_subset_whole(tmp_path):
     place = next(iter(cell("v1paper-t11", "STS17 / JinaCLIP").selector.groups))[0]
-    assert place.subset == "en-en" and place.keys[-2:] == ("mteb.STS17.partial", "mteb.STS17.test.partial")
-    write_record(tmp_path, "mteb.STS17.partial", "jina-clip-v1", {place: 0.8977}, width=768, partial={"subsets": ["en-en"]})
+    assert place.subset == "en-en" and place.keys[-2:] == (
+        "mteb.STS17.partial",
+        "mteb.STS17.test.partial",
+    )
+    write_record(
+        tmp_path,
+        "mteb.STS17.partial",
+        "jina-clip-v1",
+        {place: 0.8977},
+        width=768,
+        partial={"subsets": ["en-en"]},
+    )
     assert score(tmp_path, "v1paper-t11", ("", "STS17", "JinaCLIP")).verdict == "exact"
 
 
 def test_records_of_another_name_stand_in_when_asked(tmp_path):
     write_record(tmp_path, "flickr-quoted", "my-checkpoint", {T2I: 0.898})
     args = ("--table", "v2post-flickr30k", "--results", tmp_path, "--json")
-    assert [found["measured"] for found in json.loads(run(*args)[1])["tables"][0]["cells"]].count(None) == 12
+    assert [found["measured"] for found in json.loads(run(*args)[1])["tables"][0]["cells"]].count(
+        None
+    ) == 12
     code, out, _ = run(*args, "--as", "jina-clip-v2=my-checkpoint")
     verdicts = [found["verdict"] for found in json.loads(out)["tables"][0]["cells"]]
     assert code == 0 and verdicts.count("exact") == 1
@@ -161,7 +194,9 @@ def test_a_broken_record_exits_with_3_and_names_the_file(tmp_path, file):
 
 
 def test_a_number_that_is_there_twice_is_refused(tmp_path):
-    path = write_record(tmp_path, "flickr-quoted", "jina-clip-v2", {T2I: 0.9, T2I._replace(dim=1024): 0.8})
+    path = write_record(
+        tmp_path, "flickr-quoted", "jina-clip-v2", {T2I: 0.9, T2I._replace(dim=1024): 0.8}
+    )
     code, _, err = run("--table", "v2post-flickr30k", "--results", tmp_path)
     assert code == 3 and f"{path / 'metrics.jsonl'}: R@5 at 1024 dimensions is there 2 times" in err
 
@@ -171,13 +206,16 @@ def test_needs_names_what_is_left_to_evaluate(tmp_path):
         return json.loads(run("--needs", model, "--results", tmp_path, "--json")[1])["calls"]
 
     of_v2 = calls("jina-clip-v2")
-    assert of_v2[:2] == [["flickr-quoted", "xm3600-first", "xtd", "xtd200"], ["coco", "--dims", "1024,256,128"]]
+    assert of_v2[:2] == [
+        ["flickr-quoted", "xm3600-first", "xtd", "xtd200"],
+        ["coco", "--dims", "1024,256,128"],
+    ]
     assert not any("flickr8k-quoted" in call for call in of_v2)
     write_record(tmp_path, "flickr-quoted", "jina-clip-v2", {T2I: 0.9, I2T: 0.9})
     assert ["xm3600-first", "xtd", "xtd200"] in calls("jina-clip-v2")
     of_v1 = calls("jina-clip-v1")
     assert ["mteb:STS17/test", "--subsets", "en-en"] in of_v1
     assert sum(len(call) for call in of_v1 if "cars" in call) == 38
-    assert {"mteb:MSMARCO/dev", "mteb:BIOSSES/test"} <= {name for call in of_v1 for name in call} & {
-        n for call in of_v2 for n in call
-    }
+    assert {"mteb:MSMARCO/dev", "mteb:BIOSSES/test"} <= {
+        name for call in of_v1 for name in call
+    } & {n for call in of_v2 for n in call}

@@ -38,7 +38,11 @@ def languages(tmp_path_factory: pytest.TempPathFactory) -> Records:
 
 def averages(name: str) -> list:
     """The cells of a table that stand for more than one number."""
-    return [(where, cell) for where, cell in table(name).cells if sum(map(len, cell.selector.groups)) > 1 and not cell.base]
+    return [
+        (where, cell)
+        for where, cell in table(name).cells
+        if sum(map(len, cell.selector.groups)) > 1 and not cell.base
+    ]
 
 
 def off(records: Records, name: str) -> dict[str, float]:
@@ -51,15 +55,21 @@ def off(records: Records, name: str) -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize(("name", "n"), [("v1paper-t3", 18), *((name, 7) for name in V1_TASKS[:-1])])
+@pytest.mark.parametrize(
+    ("name", "n"), [("v1paper-t3", 18), *((name, 7) for name in V1_TASKS[:-1])]
+)
 def test_every_average_of_the_v1_paper_comes_back(v1, name, n):
     found = off(v1, name)
     assert len(found) == n
-    assert {where for where, value in found.items() if value > ROUNDING} == ({WRONG_IN_PRINT} if name == "v1paper-t3" else set())
+    assert {where for where, value in found.items() if value > ROUNDING} == (
+        {WRONG_IN_PRINT} if name == "v1paper-t3" else set()
+    )
 
 
 def test_the_average_of_37_sets_comes_back_for_all_six_models(v1):
-    found = {where: value for where, value in off(v1, "v1paper-t3").items() if "Classification" in where}
+    found = {
+        where: value for where, value in off(v1, "v1paper-t3").items() if "Classification" in where
+    }
     assert len(found) == 6 and max(found.values()) <= ROUNDING
 
 
@@ -68,7 +78,9 @@ def test_the_summary_tables_of_the_v1_paper_come_back_but_for_the_known_contradi
     assert max(off(v1, "v1paper-t4").values()) <= ROUNDING
     wrong = {where for where, value in off(v1, "v1paper-t1").items() if value > ROUNDING}
     clip = ("OpenAI CLIP ViT B/16", "EVA-CLIP ViT B/16", "LongCLIP ViT B/16")
-    assert wrong == {f"{model} / Retrieval ndcg@10" for model in clip} | {"jina-clip-v1 stage 2 / img-txt r@5"}
+    assert wrong == {f"{model} / Retrieval ndcg@10" for model in clip} | {
+        "jina-clip-v1 stage 2 / img-txt r@5"
+    }
 
 
 def test_the_recall_average_of_mteb_comes_back(v1_recall):
@@ -109,9 +121,13 @@ def test_averages_over_languages_come_back(languages, benchmark, model, printed,
         ("multilingual_mscoco", "t2i", "87.60"),
     ],
 )
-def test_the_file_of_open_clip_gives_the_averages_of_nllb(tmp_path: Path, benchmark, direction, printed):
+def test_the_file_of_open_clip_gives_the_averages_of_nllb(
+    tmp_path: Path, benchmark, direction, printed
+):
     write_languages(tmp_path, "openclip-multilingual", direction)
-    mean = Records(tmp_path).mean(("nllb-siglip-large",), of_published(benchmark, "recall@5", direction=direction))
+    mean = Records(tmp_path).mean(
+        ("nllb-siglip-large",), of_published(benchmark, "recall@5", direction=direction)
+    )
     assert mean.value is not None and f"{100 * mean.value:.2f}" == printed
 
 

@@ -54,15 +54,38 @@ EVIL = "<script>alert(1)</script>|=1+1|$x^2$|<img src=x onerror=alert(1)>|نمو
 
 def test_foreign_text_stays_text_in_every_format(tmp_path):
     """Labels and titles of another configs folder, and a stand-in's name."""
-    configs = shutil.copytree(ROOT / "configs", tmp_path / "configs", ignore=shutil.ignore_patterns("tiny"))
+    configs = shutil.copytree(
+        ROOT / "configs", tmp_path / "configs", ignore=shutil.ignore_patterns("tiny")
+    )
     quoted = json.dumps(EVIL, ensure_ascii=True)
     later = configs / "tables/later.yaml"
-    told = later.read_text().replace('{label: "Avg", benchmark: "ViDoRe', f'{{label: {quoted}, benchmark: "ViDoRe')
-    later.write_text(told.replace('rows: ["jina-clip-v2"]', 'rows: [{label: "=cmd()", model: "jina-clip-v2"}]'))
-    command = [sys.executable, "-m", "evals.report", "-t", "jev4paper-a3", "--as", f"jina-clip-v2={EVIL}"]
-    command += ["--format", "md,html,csv,latex,png", "--out", tmp_path, "--results", tmp_path / "runs"]
+    told = later.read_text().replace(
+        '{label: "Avg", benchmark: "ViDoRe', f'{{label: {quoted}, benchmark: "ViDoRe'
+    )
+    later.write_text(
+        told.replace('rows: ["jina-clip-v2"]', 'rows: [{label: "=cmd()", model: "jina-clip-v2"}]')
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "evals.report",
+        "-t",
+        "jev4paper-a3",
+        "--as",
+        f"jina-clip-v2={EVIL}",
+    ]
+    command += [
+        "--format",
+        "md,html,csv,latex,png",
+        "--out",
+        tmp_path,
+        "--results",
+        tmp_path / "runs",
+    ]
     environment = {"EVALS_CONFIGS": str(configs), "PATH": "", "HOME": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, cwd=ROOT, check=True
+    )
     assert "\x1b" not in done.stdout and "\u202e" not in done.stdout
     reader = Reader()
     page = (tmp_path / "jev4paper-a3.html").read_text()
@@ -80,7 +103,8 @@ def test_foreign_text_stays_text_in_every_format(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [("=1", "'=1"), (" +1", "' +1"), ("@a", "'@a"), ("-1", "'-1"), ("a=1", "a=1"), ("", "")]
+    ("given", "kept"),
+    [("=1", "'=1"), (" +1", "' +1"), ("@a", "'@a"), ("-1", "'-1"), ("a=1", "a=1"), ("", "")],
 )
 def test_csv_text_is_never_a_formula(given, kept):
     assert text(given) == kept
@@ -88,13 +112,27 @@ def test_csv_text_is_never_a_formula(given, kept):
 
 def test_the_report_needs_under_two_seconds_for_500_runs_and_loads_no_torch(tmp_path):
     """Seconds of the processor, best of three: a busy machine has the process wait, which says nothing about it."""
-    places = {cell.selector.groups[0][0] for name in table_names() for _, cell in table(name).cells if cell.selector.groups}
+    places = {
+        cell.selector.groups[0][0]
+        for name in table_names()
+        for _, cell in table(name).cells
+        if cell.selector.groups
+    }
     with patch("os.fsync"):
         for number in range(500):
             place = sorted(places, key=str)[number % len(places)] if number < 350 else T2I
             write_record(tmp_path / "runs", place.keys[0], "jina-clip-v2", {place: 0.5})
     code = "import sys; from evals.report.__main__ import app; app(standalone_mode=False); print('torch' in sys.modules)"
-    command = [sys.executable, "-c", code, "--all", "--results", tmp_path / "runs", "--out", tmp_path / "out"]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "--all",
+        "--results",
+        tmp_path / "runs",
+        "--out",
+        tmp_path / "out",
+    ]
     seconds = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -110,13 +148,20 @@ def test_blocks_in_docs_are_checked_and_refreshed(tmp_path):
     docs = tmp_path / "docs"
     docs.mkdir()
     page = docs / "a.md"
-    page.write_text("before\n<!-- report v1paper-t12 from records -->\nold\n<!-- /report -->\nafter\n")
+    page.write_text(
+        "before\n<!-- report v1paper-t12 from records -->\nold\n<!-- /report -->\nafter\n"
+    )
     assert run("--check", "--root", tmp_path)[0] == 1
     assert page.read_text().count("old") == 1
     assert run("--write", "--root", tmp_path)[0] == 0
     assert run("--check", "--root", tmp_path)[0] == 0
     new = page.read_text()
-    assert "old" not in new and "| SummEval | – (30.49) |" in new and new.startswith("before") and new.endswith("after\n")
+    assert (
+        "old" not in new
+        and "| SummEval | – (30.49) |" in new
+        and new.startswith("before")
+        and new.endswith("after\n")
+    )
     place = dict(table("v1paper-t12").cells)["SummEval / JinaCLIP"].selector.groups[0][0]
     write_record(tmp_path / "records", "mteb.SummEval", "jina-clip-v1", {place: 0.3049}, width=768)
     assert run("--check", "--root", tmp_path)[0] == 1
@@ -134,10 +179,24 @@ def test_every_footnote_is_told_in_the_docs_and_used_by_a_table():
     assert {name for each in table_names() for name in table(each).footnotes} == set(footnotes())
 
 
-@pytest.mark.skipif(not (SHARED.parent / "published/published.csv").is_file(), reason="the source is not on this machine")
+@pytest.mark.skipif(
+    not (SHARED.parent / "published/published.csv").is_file(),
+    reason="the source is not on this machine",
+)
 def test_no_published_number_was_lost():
     ours = [number for every in published().values() for number in every]
-    key = ("model", "table", "benchmark", "direction", "metric", "language", "dim", "score", "printed", "printed_label")
+    key = (
+        "model",
+        "table",
+        "benchmark",
+        "direction",
+        "metric",
+        "language",
+        "dim",
+        "score",
+        "printed",
+        "printed_label",
+    )
     with (SHARED.parent / "published/published.csv").open(encoding="utf-8", newline="") as file:
         source = [tuple(line[name] for name in key) for line in csv.DictReader(file)]
     assert len(source) == 1412
@@ -146,7 +205,12 @@ def test_no_published_number_was_lost():
 
 def test_selectors_name_rows_that_there_are():
     rows = benchmarks()
-    members = {member for row in quantities().values() for member in row.of if not member.startswith("mteb:")}
+    members = {
+        member
+        for row in quantities().values()
+        for member in row.of
+        if not member.startswith("mteb:")
+    }
     for name, _, subset in (member.partition("/") for member in members):
         assert subset in rows[name].subsets if subset else len(rows[name].subsets) == 1, name
 
@@ -175,7 +239,9 @@ def _without_subset(member: str) -> str:
     if member.startswith("mteb:"):
         return "/".join(member.split("/")[:2])
     return (
-        member.removesuffix("/en") if "/" in member and member.split("/")[0] not in ("xm3600-first", "xtd", "xtd200") else member
+        member.removesuffix("/en")
+        if "/" in member and member.split("/")[0] not in ("xm3600-first", "xtd", "xtd200")
+        else member
     )
 
 

@@ -23,11 +23,20 @@ from tests.toys import HashEncoder, image_text
 ROOT = Path(__file__).parents[1]
 
 
-def run(*arguments: object, cwd: Path, module: str = "evals.run", **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: object, cwd: Path, module: str = "evals.run", **environment: str
+) -> subprocess.CompletedProcess[str]:
     """`python -m MODULE ARGUMENTS` in a folder of its own."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": "http://127.0.0.1:1", **environment}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "HF_ENDPOINT": "http://127.0.0.1:1",
+        **environment,
+    }
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300
+    )
 
 
 def photographs(folder: Path, n: int = 12, captions: int = 2) -> Path:
@@ -56,14 +65,25 @@ def metrics(output: str) -> list[dict]:
 
 
 def test_an_evaluation_writes_what_it_prints(data, checkpoint, tmp_path):
-    done = run("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--json", cwd=tmp_path)
+    done = run(
+        "flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--json", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     (result,) = json.loads(done.stdout)["runs"]
     folder = tmp_path / result["path"]
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "metrics.jsonl", "queries.parquet"]
-    assert [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()] == result["metrics"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "manifest.json",
+        "metrics.jsonl",
+        "queries.parquet",
+    ]
+    assert [
+        json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ] == result["metrics"]
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert (manifest["benchmark"], manifest["partial"]) == ("flickr8k.partial", {"allow_subset": True})
+    assert (manifest["benchmark"], manifest["partial"]) == (
+        "flickr8k.partial",
+        {"allow_subset": True},
+    )
     assert manifest["encoded"] == {"image": 12, "text": 24}
     assert manifest["data"]["en"]["images"] == 12
     names = {(m["direction"], m["metric"], m["k"]) for m in result["metrics"]}
@@ -73,7 +93,11 @@ def test_an_evaluation_writes_what_it_prints(data, checkpoint, tmp_path):
             assert 0 <= m["ci_low"] <= m["value"] <= m["ci_high"] <= 1
     queries = pq.read_table(folder / "queries.parquet").to_pylist()
     assert len(queries) == 12 + 24
-    t2i_at_1 = next(m["value"] for m in result["metrics"] if (m["direction"], m["metric"], m["k"]) == ("t2i", "R", 1))
+    t2i_at_1 = next(
+        m["value"]
+        for m in result["metrics"]
+        if (m["direction"], m["metric"], m["k"]) == ("t2i", "R", 1)
+    )
     hits = [q["better"] == 0 for q in queries if q["direction"] == "t2i"]
     assert t2i_at_1 == pytest.approx(np.mean(hits))
 
@@ -81,7 +105,16 @@ def test_an_evaluation_writes_what_it_prints(data, checkpoint, tmp_path):
 def test_a_person_gets_a_table_and_the_paths(data, checkpoint, tmp_path):
     done = run("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for piece in ("Flickr8k", "partial", "R@1", "R@10", "t2i", "i2t", "12/24", "record: results/runs/"):
+    for piece in (
+        "Flickr8k",
+        "partial",
+        "R@1",
+        "R@10",
+        "t2i",
+        "i2t",
+        "12/24",
+        "record: results/runs/",
+    ):
         assert piece in done.stdout
 
 
@@ -101,7 +134,9 @@ def test_a_second_run_encodes_nothing_and_gives_the_same(data, checkpoint, tmp_p
 
 def test_several_benchmarks_and_models_at_once(data, checkpoint, checkpoint_v1, tmp_path):
     models = ("--model", checkpoint, "--model", checkpoint_v1)
-    done = run("flickr8k", "flickr", *models, "--data", data, "--allow-subset", "--json", cwd=tmp_path)
+    done = run(
+        "flickr8k", "flickr", *models, "--data", data, "--allow-subset", "--json", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     runs = json.loads(done.stdout)["runs"]
     assert [(r["benchmark"], r["model"]) for r in runs] == [
@@ -110,24 +145,64 @@ def test_several_benchmarks_and_models_at_once(data, checkpoint, checkpoint_v1, 
         ("flickr8k", "small-v1"),
         ("flickr", "small-v1"),
     ]
-    assert [r["encoded"]["image"] for r in runs] == [12, 0, 12, 0]  # the same photographs under another name
+    assert [r["encoded"]["image"] for r in runs] == [
+        12,
+        0,
+        12,
+        0,
+    ]  # the same photographs under another name
 
 
 def test_limit_takes_images_with_all_their_captions(data, checkpoint, tmp_path):
-    limited = ("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--limit", 5, "--json")
+    limited = (
+        "flickr8k",
+        "--model",
+        checkpoint,
+        "--data",
+        data,
+        "--allow-subset",
+        "--limit",
+        5,
+        "--json",
+    )
     done = run(*limited, cwd=tmp_path)
-    assert {(m["direction"], m["n_queries"], m["n_gallery"]) for m in metrics(done.stdout)} == {("t2i", 10, 5), ("i2t", 5, 10)}
-    assert json.loads(done.stdout)["runs"][0]["partial"] == {"allow_subset": True, "limit": 5, "seed": 0}
+    assert {(m["direction"], m["n_queries"], m["n_gallery"]) for m in metrics(done.stdout)} == {
+        ("t2i", 10, 5),
+        ("i2t", 5, 10),
+    }
+    assert json.loads(done.stdout)["runs"][0]["partial"] == {
+        "allow_subset": True,
+        "limit": 5,
+        "seed": 0,
+    }
 
 
 def test_some_of_the_languages_are_a_partial_run(checkpoint, tmp_path):
-    done = run("scenes", "--model", checkpoint, "--subsets", "en", "--limit", 20, "--json", cwd=tmp_path)
-    assert json.loads(done.stdout)["runs"][0]["partial"] == {"subsets": ["en"], "limit": 20, "seed": 0}
+    done = run(
+        "scenes", "--model", checkpoint, "--subsets", "en", "--limit", 20, "--json", cwd=tmp_path
+    )
+    assert json.loads(done.stdout)["runs"][0]["partial"] == {
+        "subsets": ["en"],
+        "limit": 20,
+        "seed": 0,
+    }
 
 
 def test_a_sweep_scores_every_dimension_from_one_encode(data, checkpoint, tmp_path):
-    plain = run("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--json", cwd=tmp_path)
-    options = ("--benchmarks", "flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--dims", "8,16")
+    plain = run(
+        "flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--json", cwd=tmp_path
+    )
+    options = (
+        "--benchmarks",
+        "flickr8k",
+        "--model",
+        checkpoint,
+        "--data",
+        data,
+        "--allow-subset",
+        "--dims",
+        "8,16",
+    )
     swept = run(*options, "--json", cwd=tmp_path, module="evals.mrl_sweep")
     assert swept.returncode == 0, swept.stderr
     assert json.loads(swept.stdout)["runs"][0]["encoded"] == {"image": 0, "text": 0}
@@ -137,15 +212,33 @@ def test_a_sweep_scores_every_dimension_from_one_encode(data, checkpoint, tmp_pa
     full = next(p for p in told if (p["dim"], p["direction"], p["metric"]) == (32, "t2i", "R@5"))
     short = next(p for p in told if (p["dim"], p["direction"], p["metric"]) == (8, "t2i", "R@5"))
     assert short["kept"] == short["value"] / full["value"] and short["bytes"] == 32
-    quantised = ("--precisions", "int8,binary", "--rescore", "10", "--figures", "figures", "--csv", "out/sweep.csv")
+    quantised = (
+        "--precisions",
+        "int8,binary",
+        "--rescore",
+        "10",
+        "--figures",
+        "figures",
+        "--csv",
+        "out/sweep.csv",
+    )
     table = run(*options, *quantised, cwd=tmp_path, module="evals.mrl_sweep")
     assert table.returncode == 0, table.stderr
-    for piece in ("R@1", "kept", "bytes", "binary+rescore10", "record: results/runs/", "not run (0 of 6 parts)"):
+    for piece in (
+        "R@1",
+        "kept",
+        "bytes",
+        "binary+rescore10",
+        "record: results/runs/",
+        "not run (0 of 6 parts)",
+    ):
         assert piece in table.stdout
     assert len((tmp_path / "out" / "sweep.csv").read_text().splitlines()) == 1 + 3 * 5 * 2 * 2
     drawn = sorted(tmp_path.glob("figures/*.png"))
     assert len(drawn) == 6 and all(f"wrote figures/{path.name}" in table.stderr for path in drawn)
-    manifests = [json.loads(path.read_text()) for path in tmp_path.glob("results/runs/*/*/*/manifest.json")]
+    manifests = [
+        json.loads(path.read_text()) for path in tmp_path.glob("results/runs/*/*/*/manifest.json")
+    ]
     config = next(m["config"] for m in manifests if len(m["config"]["precisions"]) == 5)
     assert "127" in config["calibration"]["int8"] and config["dims"] == [32, 16, 8]
 
@@ -197,15 +290,21 @@ def slowly(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
     """The same command with small, slow shards, so that there is time to kill it."""
     command = [sys.executable, "-c", SLOW, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment
+    )
 
 
 def committed(folder: Path) -> int:
     return len([path for path in folder.glob("results/store/*/*.json") if path.name != "key.json"])
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_killed_run_goes_on_from_its_last_shard_with_bit_equal_metrics(data, checkpoint, tmp_path, number, code):
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_killed_run_goes_on_from_its_last_shard_with_bit_equal_metrics(
+    data, checkpoint, tmp_path, number, code
+):
     arguments = ("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--json")
     undisturbed = slowly(*arguments, "--store", tmp_path / "other", cwd=tmp_path)
     expected = metrics(undisturbed.communicate(timeout=120)[0])
@@ -251,11 +350,17 @@ def rewritten(line: str):
         (missing_image, 5, ["3.jpg"]),
         (rewritten('{"image": "3.jpg", "captions": []}'), 3, ["captions.jsonl", "4"]),
         (rewritten('{"image": "2.jpg", "captions": ["a cat"]}'), 3, ["2.jpg"]),
-        (rewritten('{"image": "3.jpg", "captions": ["caf\xe9"]}'), 3, ["captions.jsonl", "4", "UTF-8"]),
+        (
+            rewritten('{"image": "3.jpg", "captions": ["caf\xe9"]}'),
+            3,
+            ["captions.jsonl", "4", "UTF-8"],
+        ),
         (rewritten('{"image": "3.jpg", "captions": ["a cat"'), 3, ["captions.jsonl", "4"]),
     ],
 )
-def test_bad_data_ends_with_one_message_that_names_it(data, checkpoint, tmp_path, change, code, culprits):
+def test_bad_data_ends_with_one_message_that_names_it(
+    data, checkpoint, tmp_path, change, code, culprits
+):
     change(data)
     done = run("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", cwd=tmp_path)
     assert done.returncode == code, done.stderr
@@ -349,7 +454,16 @@ def test_constant_embeddings_score_chance(tmp_path, monkeypatch):
 
     parts = image_text([i // 5 for i in range(100)])
     monkeypatch.setattr("evals.data.images.verify", lambda items, indices: None)
-    row = Benchmark(name="toy", title="Toy", task="image_text", data="toy", subsets=("en",), split="test", images=20, texts=100)
+    row = Benchmark(
+        name="toy",
+        title="Toy",
+        task="image_text",
+        data="toy",
+        subsets=("en",),
+        split="test",
+        images=20,
+        texts=100,
+    )
     options = Options(results=tmp_path / "runs", store=tmp_path / "store")
     outcome = evaluate(row, Parts({"en": parts}, None), Constant(), [8], options, Log())
     t2i, i2t = outcome.scores["en"]
@@ -368,7 +482,18 @@ def test_a_full_size_random_v2_folder_is_evaluated(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", make, str(folder)], check=True, env=environment)
     data = photographs(tmp_path / "photographs", n=2)
-    done = run("flickr8k", "--model", folder, "--data", data, "--allow-subset", "--limit", 1, "--json", cwd=tmp_path)
+    done = run(
+        "flickr8k",
+        "--model",
+        folder,
+        "--data",
+        data,
+        "--allow-subset",
+        "--limit",
+        1,
+        "--json",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["runs"][0]["encoded"] == {"image": 1, "text": 2}
     assert {m["dim"] for m in metrics(done.stdout)} == {1024}

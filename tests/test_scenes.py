@@ -104,7 +104,9 @@ def test_a_language_has_two_captions_an_image(language: str) -> None:
 
 def test_every_language_has_the_same_images() -> None:
     sides = [scenes.load_scenes(_source(language))[language].images for language in LANGUAGES]
-    assert {(tuple(side.ids), tuple(side.hashes)) for side in sides} == {(tuple(sides[0].ids), tuple(sides[0].hashes))}
+    assert {(tuple(side.ids), tuple(side.hashes)) for side in sides} == {
+        (tuple(sides[0].ids), tuple(sides[0].hashes))
+    }
     assert sides[0].ids[-1] == "scene-0499"
 
 
@@ -131,20 +133,27 @@ def test_a_picture_shows_each_colour_in_its_place_and_nowhere_else() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_objects_of_a_group_neither_touch_nor_leave_their_place(shape: str) -> None:
     for size, look in itertools.product(RADII, range(20)):
-        one, three = (_ink(Scene((Group(count, size, "black", shape, "top right"),), look)) for count in (1, 3))
+        one, three = (
+            _ink(Scene((Group(count, size, "black", shape, "top right"),), look))
+            for count in (1, 3)
+        )
         assert three[:, :32].sum() == three[32:].sum() == 0
         assert 2.5 * one.sum() < three.sum() < 3.5 * one.sum()
 
 
 def test_large_is_larger_than_small() -> None:
     for shape, look in itertools.product(SHAPES, range(5)):
-        small, large = (_ink(Scene((Group(1, size, "black", shape, "top left"),), look)) for size in RADII)
+        small, large = (
+            _ink(Scene((Group(1, size, "black", shape, "top left"),), look)) for size in RADII
+        )
         assert large.sum() > 1.7 * small.sum()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_different_groups_are_said_differently(language: str) -> None:
-    groups = [Group(*fields) for fields in itertools.product((1, 2, 3), RADII, COLOURS, SHAPES, PLACES)]
+    groups = [
+        Group(*fields) for fields in itertools.product((1, 2, 3), RADII, COLOURS, SHAPES, PLACES)
+    ]
     said = {scenes.captions(Scene((group,), 0), language) for group in groups}
     assert len({full for full, _ in said}) == len(groups)
     assert len({short for _, short in said}) == len(groups) // (len(RADII) * len(PLACES))
@@ -153,23 +162,63 @@ def test_different_groups_are_said_differently(language: str) -> None:
 @pytest.mark.parametrize(
     ("language", "group", "full"),
     [
-        ("en", Group(1, "large", "orange", "cross", "top left"), "A large orange cross at the top left."),
-        ("en", Group(3, "small", "pink", "cross", "top right"), "Three small pink crosses at the top right."),
-        ("de", Group(1, "large", "red", "circle", "top left"), "Oben links ein großer roter Kreis."),
+        (
+            "en",
+            Group(1, "large", "orange", "cross", "top left"),
+            "A large orange cross at the top left.",
+        ),
+        (
+            "en",
+            Group(3, "small", "pink", "cross", "top right"),
+            "Three small pink crosses at the top right.",
+        ),
+        (
+            "de",
+            Group(1, "large", "red", "circle", "top left"),
+            "Oben links ein großer roter Kreis.",
+        ),
         ("de", Group(1, "large", "red", "heart", "top left"), "Oben links ein großes rotes Herz."),
-        ("de", Group(1, "large", "red", "diamond", "top left"), "Oben links eine große rote Raute."),
-        ("fr", Group(1, "small", "green", "star", "top left"), "Une petite étoile verte en haut à gauche."),
-        ("fr", Group(2, "large", "brown", "cross", "top left"), "Deux grandes croix marron en haut à gauche."),
+        (
+            "de",
+            Group(1, "large", "red", "diamond", "top left"),
+            "Oben links eine große rote Raute.",
+        ),
+        (
+            "fr",
+            Group(1, "small", "green", "star", "top left"),
+            "Une petite étoile verte en haut à gauche.",
+        ),
+        (
+            "fr",
+            Group(2, "large", "brown", "cross", "top left"),
+            "Deux grandes croix marron en haut à gauche.",
+        ),
         (
             "es",
             Group(3, "small", "black", "crescent", "top left"),
             "Arriba a la izquierda hay tres medias lunas negras pequeñas.",
         ),
-        ("es", Group(1, "large", "blue", "heart", "top left"), "Arriba a la izquierda hay un corazón azul grande."),
+        (
+            "es",
+            Group(1, "large", "blue", "heart", "top left"),
+            "Arriba a la izquierda hay un corazón azul grande.",
+        ),
         ("zh", Group(2, "small", "blue", "star", "bottom left"), "左下角有两颗蓝色的小五角星。"),
-        ("ar", Group(2, "small", "blue", "star", "top left"), "في أعلى اليسار نجمتان زرقاوان صغيرتان."),
-        ("ar", Group(3, "large", "red", "heart", "top left"), "في أعلى اليسار ثلاثة قلوب حمراء كبيرة."),
-        ("ar", Group(3, "large", "red", "circle", "top left"), "في أعلى اليسار ثلاث دوائر حمراء كبيرة."),
+        (
+            "ar",
+            Group(2, "small", "blue", "star", "top left"),
+            "في أعلى اليسار نجمتان زرقاوان صغيرتان.",
+        ),
+        (
+            "ar",
+            Group(3, "large", "red", "heart", "top left"),
+            "في أعلى اليسار ثلاثة قلوب حمراء كبيرة.",
+        ),
+        (
+            "ar",
+            Group(3, "large", "red", "circle", "top left"),
+            "في أعلى اليسار ثلاث دوائر حمراء كبيرة.",
+        ),
     ],
 )
 def test_adjectives_agree(language: str, group: Group, full: str) -> None:
@@ -177,7 +226,10 @@ def test_adjectives_agree(language: str, group: Group, full: str) -> None:
 
 
 def test_the_short_caption_leaves_out_the_first_of_several_groups() -> None:
-    groups = (Group(1, "large", "orange", "ring", "top left"), Group(2, "small", "blue", "heart", "bottom left"))
+    groups = (
+        Group(1, "large", "orange", "ring", "top left"),
+        Group(2, "small", "blue", "heart", "bottom left"),
+    )
     assert scenes.captions(Scene(groups, 0), "en")[1] == "A picture of two blue hearts."
     assert scenes.captions(Scene(groups[:1], 0), "en")[1] == "A picture of an orange ring."
 

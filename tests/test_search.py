@@ -27,8 +27,14 @@ def three_threads() -> Iterator[None]:
 def joined(found: Iterator[Hits]) -> Hits:
     """All chunks as one; each must begin where the one before it has ended."""
     parts = list(found)
-    assert [part.first for part in parts] == np.cumsum([0, *(len(part.docs) for part in parts)])[:-1].tolist()
-    return Hits(0, np.concatenate([part.docs for part in parts]), np.concatenate([part.scores for part in parts]))
+    assert [part.first for part in parts] == np.cumsum([0, *(len(part.docs) for part in parts)])[
+        :-1
+    ].tolist()
+    return Hits(
+        0,
+        np.concatenate([part.docs for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+    )
 
 
 def sorted_all(queries: np.ndarray, docs: np.ndarray, k: int) -> Hits:
@@ -62,7 +68,9 @@ def test_of_equal_scores_the_smaller_index_comes_first_and_stays_in(block: int) 
 
 
 def test_minus_zero_ties_with_zero() -> None:
-    assert joined(top_k(rows([1, 0]), rows([-0.0, 0], [0, 1], [-0.0, -1]), 2, block=1)).docs.tolist() == [[0, 1]]
+    assert joined(
+        top_k(rows([1, 0]), rows([-0.0, 0], [0, 1], [-0.0, -1]), 2, block=1)
+    ).docs.tolist() == [[0, 1]]
 
 
 def test_with_few_documents_all_are_found() -> None:
@@ -77,12 +85,22 @@ def test_no_queries_find_nothing() -> None:
 @given(st.data())
 @settings(max_examples=80, deadline=None)
 def test_any_shape_chunk_and_block_finds_what_sorting_finds(data: st.DataObject) -> None:
-    q, n, d = (data.draw(st.integers(1, most), label) for most, label in ((12, "q"), (60, "n"), (4, "d")))
+    q, n, d = (
+        data.draw(st.integers(1, most), label) for most, label in ((12, "q"), (60, "n"), (4, "d"))
+    )
     seed = data.draw(st.integers(0, 2**32 - 1), "seed")
-    k, chunk, block = (data.draw(st.integers(1, most), label) for most, label in ((70, "k"), (14, "chunk"), (70, "block")))
-    rng = np.random.default_rng(seed)  # products of small whole numbers are exact in any kernel, and many of them tie
+    k, chunk, block = (
+        data.draw(st.integers(1, most), label)
+        for most, label in ((70, "k"), (14, "chunk"), (70, "block"))
+    )
+    rng = np.random.default_rng(
+        seed
+    )  # products of small whole numbers are exact in any kernel, and many of them tie
     queries, docs = (rng.integers(-3, 4, (count, d)).astype(np.float32) for count in (q, n))
-    found, expected = joined(top_k(queries, docs, k, chunk=chunk, block=block)), sorted_all(queries, docs, k)
+    found, expected = (
+        joined(top_k(queries, docs, k, chunk=chunk, block=block)),
+        sorted_all(queries, docs, k),
+    )
     np.testing.assert_array_equal(found.docs, expected.docs)
     np.testing.assert_array_equal(found.scores, expected.scores)
 
@@ -90,10 +108,16 @@ def test_any_shape_chunk_and_block_finds_what_sorting_finds(data: st.DataObject)
 @pytest.mark.parametrize("order", ["as they come", "best last", "best first"])
 def test_the_order_of_the_documents_does_not_matter(order: str, three_threads: None) -> None:
     rng = np.random.default_rng(1)
-    queries, docs = rng.integers(1, 9, (40, 8)).astype(np.float32), rng.integers(-9, 9, (3000, 8)).astype(np.float32)
+    queries, docs = (
+        rng.integers(1, 9, (40, 8)).astype(np.float32),
+        rng.integers(-9, 9, (3000, 8)).astype(np.float32),
+    )
     if order != "as they come":
         docs = docs[np.argsort(docs.sum(axis=1) * (1 if order == "best last" else -1))]
-    found, expected = joined(top_k(queries, docs, 50, chunk=7, block=64)), sorted_all(queries, docs, 50)
+    found, expected = (
+        joined(top_k(queries, docs, 50, chunk=7, block=64)),
+        sorted_all(queries, docs, 50),
+    )
     np.testing.assert_array_equal(found.docs, expected.docs)
 
 
@@ -101,7 +125,9 @@ def test_random_rows_find_the_same_to_the_last_bits(three_threads: None) -> None
     queries, docs = unit_rows(70, 96), unit_rows(5000, 96, seed=1)
     found, expected = joined(top_k(queries, docs, 100, chunk=16)), sorted_all(queries, docs, 100)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-6)
-    np.testing.assert_allclose(found.scores, np.take_along_axis(queries @ docs.T, found.docs, axis=1), atol=1e-6)
+    np.testing.assert_allclose(
+        found.scores, np.take_along_axis(queries @ docs.T, found.docs, axis=1), atol=1e-6
+    )
     assert all(len(set(own)) == 100 for own in found.docs.tolist())
     assert (np.diff(found.scores, axis=1) <= 0).all()
 
@@ -135,7 +161,9 @@ def test_no_documents_are_refused() -> None:
         top_k(unit_rows(2, 4), np.empty((0, 4), dtype=np.float32), 3)
 
 
-def test_an_error_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch, three_threads: None) -> None:
+def test_an_error_in_a_thread_reaches_the_caller(
+    monkeypatch: pytest.MonkeyPatch, three_threads: None
+) -> None:
     def fail(queries: torch.Tensor, docs: torch.Tensor) -> torch.Tensor:
         raise RuntimeError(f"no product on {threading.current_thread().name}")
 
@@ -147,7 +175,10 @@ def test_an_error_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch
 def test_between_two_chunks_nothing_runs_and_settings_are_the_callers(three_threads: None) -> None:
     torch.set_float32_matmul_precision("medium")
     try:
-        before, found = threading.active_count(), top_k(unit_rows(90, 4), unit_rows(500, 4), 3, chunk=2)
+        before, found = (
+            threading.active_count(),
+            top_k(unit_rows(90, 4), unit_rows(500, 4), 3, chunk=2),
+        )
         next(found)
         assert (threading.active_count(), torch.get_num_threads()) == (before, 3)
         assert torch.get_float32_matmul_precision() == "medium"
@@ -157,7 +188,9 @@ def test_between_two_chunks_nothing_runs_and_settings_are_the_callers(three_thre
         torch.set_float32_matmul_precision("highest")
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="memory is read from Linux's /proc"
+)
 def test_memory_does_not_grow_with_the_queries() -> None:
     docs, many = unit_rows(2000, 16, seed=1), unit_rows(16_384, 16)
 
@@ -165,7 +198,9 @@ def test_memory_does_not_grow_with_the_queries() -> None:
         return peak_memory(lambda: [found.first for found in top_k(many[:n], docs, 500, chunk=128)])
 
     few = max(peak(1024), peak(1024))
-    assert peak(16_384) < few + 70  # MB, of which the allocator may keep some; the hits of 16,384 queries are 98
+    assert (
+        peak(16_384) < few + 70
+    )  # MB, of which the allocator may keep some; the hits of 16,384 queries are 98
 
 
 def test_a_read_only_memory_map_is_never_copied_as_a_whole(tmp_path: Path) -> None:
@@ -182,8 +217,18 @@ def test_a_read_only_memory_map_is_never_copied_as_a_whole(tmp_path: Path) -> No
 
 def test_reranking_scores_the_candidates_in_their_order() -> None:
     docs = rows([0, 1], [1, 0], [0.6, 0.8])
-    found = list(rerank(rows([1, 0], [0, 1], [1, 0]), docs, [np.array([2, 0]), np.array([1, 2, 2]), np.array([], dtype=int)]))
-    assert [own.tolist() for own in found] == [[np.float32(0.6), 0.0], [0.0, np.float32(0.8), np.float32(0.8)], []]
+    found = list(
+        rerank(
+            rows([1, 0], [0, 1], [1, 0]),
+            docs,
+            [np.array([2, 0]), np.array([1, 2, 2]), np.array([], dtype=int)],
+        )
+    )
+    assert [own.tolist() for own in found] == [
+        [np.float32(0.6), 0.0],
+        [0.0, np.float32(0.8), np.float32(0.8)],
+        [],
+    ]
     assert all(own.dtype == np.float32 for own in found)
 
 
@@ -197,7 +242,9 @@ def test_equal_documents_score_the_same_anywhere_among_the_candidates() -> None:
 def test_candidates_that_fit_no_document_or_query_are_refused() -> None:
     queries, docs = unit_rows(2, 4), unit_rows(5, 4)
     for wrong in (5, -1):
-        with pytest.raises(ValueError, match=f"query 1 has candidate {wrong}, but there are 5 documents"):
+        with pytest.raises(
+            ValueError, match=f"query 1 has candidate {wrong}, but there are 5 documents"
+        ):
             rerank(queries, docs, [np.array([0]), np.array([4, wrong])])
     with pytest.raises(ValueError, match="1 lists of candidates for 2 queries"):
         rerank(queries, docs, [np.array([0])])
@@ -207,6 +254,9 @@ def test_candidates_that_fit_no_document_or_query_are_refused() -> None:
 def test_an_accelerator_finds_the_same() -> None:
     rng = np.random.default_rng(0)
     queries, docs = (rng.integers(-3, 4, (n, 16)).astype(np.float32) for n in (300, 20_000))
-    found, expected = joined(top_k(queries, docs, 100, device="cuda")), sorted_all(queries, docs, 100)
+    found, expected = (
+        joined(top_k(queries, docs, 100, device="cuda")),
+        sorted_all(queries, docs, 100),
+    )
     np.testing.assert_array_equal(found.docs, expected.docs)
     np.testing.assert_array_equal(found.scores, expected.scores)

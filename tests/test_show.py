@@ -20,10 +20,24 @@ def outcome(tmp_path, monkeypatch) -> Outcome:
     parts = image_text([i // 2 for i in range(24)])
     monkeypatch.setattr("evals.data.images.verify", lambda items, indices: None)
     row = Benchmark(
-        name="toy", title="Toy [bold]", task="image_text", data="toy", subsets=("en", "de"), split="test", images=12, texts=24
+        name="toy",
+        title="Toy [bold]",
+        task="image_text",
+        data="toy",
+        subsets=("en", "de"),
+        split="test",
+        images=12,
+        texts=24,
     )
     options = Options(results=tmp_path / "runs", store=tmp_path / "store")
-    return evaluate(row, Parts({"en": parts, "de": parts}, None), HashEncoder(name="a[red]b"), [8, 4], options, Log())
+    return evaluate(
+        row,
+        Parts({"en": parts, "de": parts}, None),
+        HashEncoder(name="a[red]b"),
+        [8, 4],
+        options,
+        Log(),
+    )
 
 
 @pytest.fixture

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from evals.stats import bootstrap as stats
-from evals.stats.bootstrap import Difference, Interval, Pair, cluster_bootstrap, holm, paired_bootstrap, paired_means
+from evals.stats.bootstrap import (
+    Difference,
+    Interval,
+    Pair,
+    cluster_bootstrap,
+    holm,
+    paired_bootstrap,
+    paired_means,
+)
 
 
 def width(interval: Interval | None) -> float:
@@ -37,7 +45,10 @@ def test_a_constant_has_an_interval_of_no_width() -> None:
 
 
 def test_one_image_has_no_interval() -> None:
-    assert cluster_bootstrap({"x": np.array([0.0, 1.0]), "y": np.ones(2)}, np.array([4, 4])) == {"x": None, "y": None}
+    assert cluster_bootstrap({"x": np.array([0.0, 1.0]), "y": np.ones(2)}, np.array([4, 4])) == {
+        "x": None,
+        "y": None,
+    }
     assert cluster_bootstrap({"x": np.zeros(0)}, np.zeros(0, dtype=np.int64)) == {"x": None}
 
 
@@ -89,7 +100,9 @@ def test_a_metric_has_the_same_interval_alone_or_in_company() -> None:
 
 def test_the_names_of_the_groups_do_not_matter() -> None:
     hits, groups = captions(50, 4)
-    assert cluster_bootstrap({"a": hits}, groups * 1000 - 7) == cluster_bootstrap({"a": hits}, groups)
+    assert cluster_bootstrap({"a": hits}, groups * 1000 - 7) == cluster_bootstrap(
+        {"a": hits}, groups
+    )
 
 
 def test_every_resample_draws_as_many_groups_as_there_are() -> None:
@@ -156,7 +169,9 @@ def test_p_is_that_of_scipys_permutation_test() -> None:
 
     rng = np.random.default_rng(5)
     a, b = rng.random(12), rng.random(12) + 0.2
-    theirs = permutation_test((a, b), lambda x, y: np.mean(y - x), permutation_type="samples", n_resamples=np.inf)
+    theirs = permutation_test(
+        (a, b), lambda x, y: np.mean(y - x), permutation_type="samples", n_resamples=np.inf
+    )
     ours = change(a, b, np.arange(12), resamples=50_000)
     assert ours.p == pytest.approx(theirs.pvalue, abs=0.01)
 
@@ -179,13 +194,18 @@ def test_the_detectable_change_is_seen_four_times_in_five() -> None:
     groups = np.arange(400)
     size = change(np.zeros(400), rng.standard_normal(400), groups).detectable
     assert size == pytest.approx((1.6449 + 0.8416) / 20, rel=0.1)
-    drops = [change(np.zeros(400), rng.standard_normal(400) - size, groups, resamples=200) for _ in range(200)]
+    drops = [
+        change(np.zeros(400), rng.standard_normal(400) - size, groups, resamples=200)
+        for _ in range(200)
+    ]
     assert 0.72 <= np.mean([drop.upper is not None and drop.upper < 0 for drop in drops]) <= 0.88
 
 
 def test_the_mean_of_one_part_is_the_part() -> None:
     (a, groups), (b, _) = captions(60, 0), captions(60, 1)
-    assert paired_means([Pair({"x": a}, {"x": b}, groups)]) == paired_bootstrap({"x": a}, {"x": b}, groups)
+    assert paired_means([Pair({"x": a}, {"x": b}, groups)]) == paired_bootstrap(
+        {"x": a}, {"x": b}, groups
+    )
 
 
 def test_languages_that_share_their_images_vary_together() -> None:
@@ -211,6 +231,8 @@ def test_parts_of_an_image_each_have_no_spread() -> None:
 
 
 def test_holm_by_hand() -> None:
-    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx(
+        {"a": 0.03, "b": 0.06, "c": 0.06}
+    )
     assert holm({"a": 0.6, "b": 0.9}) == {"a": 1.0, "b": 1.0}
     assert holm({}) == {}

@@ -113,7 +113,10 @@ def damage_swap(path):
     shutil.copy(other, path.with_suffix(".safetensors"))
 
 
-@pytest.mark.parametrize("damage", [damage_flip, damage_truncate, damage_remove, damage_sidecar, damage_items, damage_swap])
+@pytest.mark.parametrize(
+    "damage",
+    [damage_flip, damage_truncate, damage_remove, damage_sidecar, damage_items, damage_swap],
+)
 @pytest.mark.parametrize("same_process", [True, False])
 def test_a_damaged_shard_is_set_aside_and_encoded_again(store, damage, same_process, caplog):
     rows = store.embed(HashEncoder(), text_side(TEXTS)).rows
@@ -161,7 +164,9 @@ def test_a_full_disk_is_noticed_before_anything_is_encoded(store, monkeypatch):
 
 def test_progress_counts_what_has_to_be_encoded(store):
     reports = []
-    store.embed(HashEncoder(), text_side(TEXTS), progress=lambda done, total: reports.append((done, total)))
+    store.embed(
+        HashEncoder(), text_side(TEXTS), progress=lambda done, total: reports.append((done, total))
+    )
     assert reports == [(0, 23), (5, 23), (10, 23), (15, 23), (20, 23), (23, 23)]
 
 
@@ -200,7 +205,9 @@ print(encoder.encoded, rows.sum(dtype="f8").hex(), flush=True)
 
 
 def worker(root):
-    return subprocess.Popen([sys.executable, "-c", WORKER, str(root)], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(root)], stdout=subprocess.PIPE, text=True
+    )
 
 
 def finished(process) -> list[str]:

@@ -19,21 +19,31 @@ from evals.views.listing import as_json
 from tests.toys import HashEncoder
 
 TOY = Suite(
-    name="toy", title="Toy", benchmarks=("scenes",), averages={"two": Average(metric="R@1", of=("scenes/en", "scenes/de"))}
+    name="toy",
+    title="Toy",
+    benchmarks=("scenes",),
+    averages={"two": Average(metric="R@1", of=("scenes/en", "scenes/de"))},
 )
 
 
 def result(partial: dict[str, Any] | None = None, **recalls: float) -> Outcome:
     """An outcome of Scenes with this R@1 in each language."""
     scores = {
-        language: [Scores("t2i", 8, {"R@1": Value(recall, None)}, {}, [], [], 0, 0.0)] for language, recall in recalls.items()
+        language: [Scores("t2i", 8, {"R@1": Value(recall, None)}, {}, [], [], 0, 0.0)]
+        for language, recall in recalls.items()
     }
     return Outcome(Path("run"), benchmark("scenes"), "m", partial, {}, scores)
 
 
 def test_an_average_is_over_its_members_and_nothing_else() -> None:
     [mean] = averages(TOY, [result(en=0.5, de=0.25, fr=1.0)])
-    assert (mean.value, mean.members, mean.missing, mean.direction, mean.dim) == (0.375, 2, [], "t2i", 8)
+    assert (mean.value, mean.members, mean.missing, mean.direction, mean.dim) == (
+        0.375,
+        2,
+        [],
+        "t2i",
+        8,
+    )
 
 
 def test_an_average_without_all_members_has_no_value() -> None:
@@ -49,7 +59,10 @@ def test_whole_languages_are_members_and_parts_of_one_are_not() -> None:
 
 def test_members_may_come_from_several_benchmarks() -> None:
     both = Suite(
-        name="b", title="B", benchmarks=("scenes", "xtd"), averages={"x": Average(metric="R@1", of=("scenes/en", "xtd/jp"))}
+        name="b",
+        title="B",
+        benchmarks=("scenes", "xtd"),
+        averages={"x": Average(metric="R@1", of=("scenes/en", "xtd/jp"))},
     )
     xtd = result(jp=1.0)._replace(benchmark=benchmark("xtd"))
     assert averages(both, [result(en=0.5), xtd])[0].value == 0.75
@@ -77,22 +90,46 @@ def test_crossmodal_has_all_its_captions_and_norwegian_is_a_language() -> None:
     ("text", "says"),
     [
         ('"s": {title: "S", benchmarks: ["scnes"]}', "no benchmark 'scnes'. Did you mean scenes"),
-        ('"s": {title: "S", benchmarks: ["scenes"], averages: {"a": {of: ["scenes/xx"]}}}', "the suite has no scenes/xx"),
-        ('"s": {title: "S", benchmarks: ["scenes"], averages: {"a": {of: ["xtd/en"]}}}', "the suite has no xtd/en"),
-        ('"s": {title: "S", benchmarks: ["scenes"], averages: {"a": {metric: "R@x", of: ["scenes/en"]}}}', "averages.a.metric"),
-        ('"s": {title: "S", benchmarks: ["mteb:A"]}', "row s: 'mteb:A' is no exact task of mteb. Write mteb:TASK/SPLIT"),
-        ('"s": {title: "S", benchmarks: ["mteb:A/b/c"]}', "row s: 'mteb:A/b/c' is no exact task of mteb"),
+        (
+            '"s": {title: "S", benchmarks: ["scenes"], averages: {"a": {of: ["scenes/xx"]}}}',
+            "the suite has no scenes/xx",
+        ),
+        (
+            '"s": {title: "S", benchmarks: ["scenes"], averages: {"a": {of: ["xtd/en"]}}}',
+            "the suite has no xtd/en",
+        ),
+        (
+            '"s": {title: "S", benchmarks: ["scenes"], averages: {"a": {metric: "R@x", of: ["scenes/en"]}}}',
+            "averages.a.metric",
+        ),
+        (
+            '"s": {title: "S", benchmarks: ["mteb:A"]}',
+            "row s: 'mteb:A' is no exact task of mteb. Write mteb:TASK/SPLIT",
+        ),
+        (
+            '"s": {title: "S", benchmarks: ["mteb:A/b/c"]}',
+            "row s: 'mteb:A/b/c' is no exact task of mteb",
+        ),
         (
             '"s": {title: "S", benchmarks: ["mteb:A/test"], subsets: {"mteb:B": ["en"]}}',
             "limits the subsets of mteb:B",
         ),
-        ('"s": {title: "S", benchmarks: ["mteb:A/test"], averages: {"a": {of: ["mteb:B"]}}}', "the suite has no mteb:B"),
+        (
+            '"s": {title: "S", benchmarks: ["mteb:A/test"], averages: {"a": {of: ["mteb:B"]}}}',
+            "the suite has no mteb:B",
+        ),
         (
             '"s": {title: "S", benchmarks: ["mteb:A/test", "mteb:A/dev"], averages: {"a": {of: ["mteb:A"]}}}',
             "the suite has no mteb:A",
         ),
-        ('"s": {title: "S", benchmarks: ["mteb:A/test"], averages: {"a": {of: ["mteb:A", "scenes/en"]}}}', "not over both"),
-        ('"s": {title: "S", benchmarks: ["mteb:A/test"], averages: {"a": {of: ["mteb:A", "mteb:A"]}}}', "listed twice"),
+        (
+            '"s": {title: "S", benchmarks: ["mteb:A/test"], averages: {"a": {of: ["mteb:A", "scenes/en"]}}}',
+            "not over both",
+        ),
+        (
+            '"s": {title: "S", benchmarks: ["mteb:A/test"], averages: {"a": {of: ["mteb:A", "mteb:A"]}}}',
+            "listed twice",
+        ),
         (
             '"s": {title: "S", benchmarks: ["mteb:A/test"], averages: {"a": {metric: "R@1", of: ["mteb:A"]}}}',
             "leave out `metric`",
@@ -112,7 +149,15 @@ def test_the_list_tells_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [name for name, there in rows.items() if there] == ["scenes"]
     (tmp_path / "data" / "xm3600").mkdir(parents=True)
     commit = benchmark("flickr").hub.revision  # type: ignore[union-attr]
-    shard = tmp_path / "hub" / "datasets--mteb--flickr30kt2i" / "snapshots" / str(commit) / "data" / "x.parquet"
+    shard = (
+        tmp_path
+        / "hub"
+        / "datasets--mteb--flickr30kt2i"
+        / "snapshots"
+        / str(commit)
+        / "data"
+        / "x.parquet"
+    )
     shard.parent.mkdir(parents=True)
     shard.touch()
     here = {row["name"] for row in as_json(tmp_path / "data")["benchmarks"] if row["here"]}
@@ -122,25 +167,48 @@ def test_the_list_tells_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_the_command_lists_and_runs_a_suite(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "evals.run", *arguments, "--json"]
-        return subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=120)
+        return subprocess.run(
+            command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=120
+        )
 
     listed = json.loads(run("--list").stdout)
-    assert {"smoke", "ci", "paper-v1", "paper-v2", "multilingual"} < {row["name"] for row in listed["suites"]}
-    done = run("--suite", "smoke", "--model", "tiny", "--results", str(tmp_path / "runs"), "--store", str(tmp_path / "store"))
+    assert {"smoke", "ci", "paper-v1", "paper-v2", "multilingual"} < {
+        row["name"] for row in listed["suites"]
+    }
+    done = run(
+        "--suite",
+        "smoke",
+        "--model",
+        "tiny",
+        "--results",
+        str(tmp_path / "runs"),
+        "--store",
+        str(tmp_path / "store"),
+    )
     assert done.returncode == 0, done.stderr
     t2i, i2t = json.loads(done.stdout)["averages"]
     assert 0.5 < t2i["value"] < i2t["value"] < 1
     assert (t2i["members"], t2i["missing"]) == (6, [])
     assert run("--model", "tiny").returncode == 2
-    assert "No suite 'smok'. Did you mean smoke?" in run("--suite", "smok", "--model", "tiny").stderr
+    assert (
+        "No suite 'smok'. Did you mean smoke?" in run("--suite", "smok", "--model", "tiny").stderr
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "encoder", "spec"),
     [
         ("open_clip:ViT-B-32/openai", "open_clip", "ViT-B-32/openai"),
-        ("st:sentence-transformers/all-MiniLM-L6-v2", "sentence_transformers", "sentence-transformers/all-MiniLM-L6-v2"),
-        ("api:https://api.jina.ai/v1/embeddings#jina-clip-v2", "api", "https://api.jina.ai/v1/embeddings#jina-clip-v2"),
+        (
+            "st:sentence-transformers/all-MiniLM-L6-v2",
+            "sentence_transformers",
+            "sentence-transformers/all-MiniLM-L6-v2",
+        ),
+        (
+            "api:https://api.jina.ai/v1/embeddings#jina-clip-v2",
+            "api",
+            "https://api.jina.ai/v1/embeddings#jina-clip-v2",
+        ),
     ],
 )
 def test_a_rival_is_named_by_its_kind_and_what_follows(name: str, encoder: str, spec: str) -> None:
@@ -166,7 +234,9 @@ def test_an_option_that_a_model_does_not_have_is_refused(monkeypatch: pytest.Mon
 
     monkeypatch.setitem(ENCODERS, "api", lambda: Plain)  # type: ignore[arg-type]
     defaults = {"device": None, "compile": False}
-    built: Any = build("api", {"name": "m", "spec": "x"}, {"device": "cpu", "compile": False}, defaults)
+    built: Any = build(
+        "api", {"name": "m", "spec": "x"}, {"device": "cpu", "compile": False}, defaults
+    )
     assert (built.name, built.device) == ("m", "cpu")
     with pytest.raises(ConfigError, match="--compile means nothing to m, which is api"):
         build("api", {"name": "m", "spec": "x"}, {"device": "cpu", "compile": True}, defaults)
@@ -179,7 +249,13 @@ def test_a_prefix_without_anything_is_refused() -> None:
 
 
 def test_the_shipped_suites_have_the_published_members() -> None:
-    sizes = {"mteb-eng-retrieval": 15, "mteb-eng-sts": 10, "mteb-multilingual-sts": 13, "vidore": 10, "mieb-lite": 51}
+    sizes = {
+        "mteb-eng-retrieval": 15,
+        "mteb-eng-sts": 10,
+        "mteb-multilingual-sts": 13,
+        "vidore": 10,
+        "mieb-lite": 51,
+    }
     for name, size in sizes.items():
         suite = find_suite(name)
         assert len(set(suite.tasks)) == len(suite.benchmarks) == size
@@ -191,7 +267,9 @@ def test_the_shipped_suites_have_the_published_members() -> None:
         "TinyImageNetClustering": "valid",
         "Food101ZeroShot": "validation",
     }
-    assert {task.task: task.subsets for task in find_suite("mteb-eng-sts").tasks if task.subsets} == {
+    assert {
+        task.task: task.subsets for task in find_suite("mteb-eng-sts").tasks if task.subsets
+    } == {
         "STS17": ("en-en",),
         "STS22": ("en",),
     }
@@ -200,10 +278,14 @@ def test_the_shipped_suites_have_the_published_members() -> None:
     assert sum(len(average.of) for average in by_type) == 51
 
 
-def test_the_list_shows_suites_of_tasks_and_how_many_they_have(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_shows_suites_of_tasks_and_how_many_they_have(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     from evals.views.listing import print_list
 
-    assert len({row["name"]: row for row in as_json(None)["suites"]}["mieb-lite"]["benchmarks"]) == 51
+    assert (
+        len({row["name"]: row for row in as_json(None)["suites"]}["mieb-lite"]["benchmarks"]) == 51
+    )
     print_list(None)
     text = " ".join(capsys.readouterr().out.split())
     assert "51 tasks of mteb" in text

@@ -22,7 +22,14 @@ from evals.schema import ConfigError
 from evals.stats.bootstrap import Interval
 from evals.tasks.scores import Scores, Value
 from evals.views import sweep_table
-from evals.views.sweep_figures import FIGURES, draw, kept_by_dimension, pareto, score_by_bytes, score_by_dimension
+from evals.views.sweep_figures import (
+    FIGURES,
+    draw,
+    kept_by_dimension,
+    pareto,
+    score_by_bytes,
+    score_by_dimension,
+)
 from tests.published_toys import QUERY
 from tests.toys import HashEncoder, image_text
 
@@ -33,15 +40,42 @@ NAMES = ("float32", "binary", "binary+rescore10")
 def outcome(tmp_path, monkeypatch) -> Outcome:
     monkeypatch.setattr("evals.data.images.verify", lambda items, indices: None)
     row = Benchmark(
-        name="toy", title="Toy [bold]", task="image_text", data="toy", subsets=("en", "de"), split="test", images=12, texts=24
+        name="toy",
+        title="Toy [bold]",
+        task="image_text",
+        data="toy",
+        subsets=("en", "de"),
+        split="test",
+        images=12,
+        texts=24,
     )
-    parts = {"en": image_text([i // 2 for i in range(24)]), "de": image_text([i % 12 for i in range(36)])}
+    parts = {
+        "en": image_text([i // 2 for i in range(24)]),
+        "de": image_text([i % 12 for i in range(36)]),
+    }
     options = Options(results=tmp_path / "runs", store=tmp_path / "store")
-    return evaluate(row, Parts(parts, None), HashEncoder(), [8, 4, 1], options, Log(), precisions=NAMES)
+    return evaluate(
+        row, Parts(parts, None), HashEncoder(), [8, 4, 1], options, Log(), precisions=NAMES
+    )
 
 
 def point(dim: int, precision: str, value: float, size: int, direction: str = "t2i") -> Point:
-    return Point("toy", "Toy", "m", "en", direction, dim, precision, "R@5", value, value - 0.1, value + 0.1, value, size, 10)
+    return Point(
+        "toy",
+        "Toy",
+        "m",
+        "en",
+        direction,
+        dim,
+        precision,
+        "R@5",
+        value,
+        value - 0.1,
+        value + 0.1,
+        value,
+        size,
+        10,
+    )
 
 
 # points
@@ -50,7 +84,10 @@ def point(dim: int, precision: str, value: float, size: int, direction: str = "t
 def test_a_point_is_the_mean_over_subsets_and_its_share_of_the_full_width(outcome):
     found = {(p.direction, p.dim, p.precision, p.metric): p for p in points(outcome)}
     assert len(found) == 2 * 3 * 3 * 2
-    en, de = ({(s.direction, s.dim, s.precision): s for s in outcome.scores[name]} for name in ("en", "de"))
+    en, de = (
+        {(s.direction, s.dim, s.precision): s for s in outcome.scores[name]}
+        for name in ("en", "de")
+    )
     for (direction, dim, precision, metric), p in found.items():
         both = [some[direction, dim, precision].values[metric].value for some in (en, de)]
         assert p.value == fmean(both)
@@ -62,14 +99,22 @@ def test_a_point_is_the_mean_over_subsets_and_its_share_of_the_full_width(outcom
 def test_the_interval_of_one_subset_is_that_of_the_record(outcome):
     alone = outcome._replace(scores={"en": outcome.scores["en"]})
     for p in points(alone):
-        (s,) = [s for s in outcome.scores["en"] if (s.direction, s.dim, s.precision) == (p.direction, p.dim, p.precision)]
+        (s,) = [
+            s
+            for s in outcome.scores["en"]
+            if (s.direction, s.dim, s.precision) == (p.direction, p.dim, p.precision)
+        ]
         assert (p.ci_low, p.ci_high) == tuple(s.values[p.metric].interval)
 
 
 def test_a_mean_over_the_same_subset_twice_is_as_sure_as_the_subset(outcome):
     en = outcome.scores["en"]
-    once, twice = (points(outcome._replace(scores=scores)) for scores in ({"en": en}, {"en": en, "again": en}))
-    assert fmean(p.ci_high - p.ci_low for p in twice) == pytest.approx(fmean(p.ci_high - p.ci_low for p in once), rel=0.05)
+    once, twice = (
+        points(outcome._replace(scores=scores)) for scores in ({"en": en}, {"en": en, "again": en})
+    )
+    assert fmean(p.ci_high - p.ci_low for p in twice) == pytest.approx(
+        fmean(p.ci_high - p.ci_low for p in once), rel=0.05
+    )
 
 
 def test_the_csv_holds_every_point_exactly(outcome):
@@ -80,7 +125,10 @@ def test_the_csv_holds_every_point_exactly(outcome):
 
 
 def test_a_share_of_nothing_is_no_share(outcome):
-    none = {name: [s._replace(values={"R@1": Value(0.0, None)}) for s in every] for name, every in outcome.scores.items()}
+    none = {
+        name: [s._replace(values={"R@1": Value(0.0, None)}) for s in every]
+        for name, every in outcome.scores.items()
+    }
     single = outcome._replace(scores={"en": none["en"]})
     assert {p.kept for p in points(single)} == {None}
 
@@ -88,12 +136,22 @@ def test_a_share_of_nothing_is_no_share(outcome):
 def test_the_points_of_a_record_are_those_of_its_sweep(outcome):
     found = points(outcome)
     assert {p.ci_low is None for p in found} == {False}
-    assert points_of(read_run(outcome.path)) == found  # intervals of means over subsets too, bit for bit
+    assert (
+        points_of(read_run(outcome.path)) == found
+    )  # intervals of means over subsets too, bit for bit
 
 
 def test_the_points_of_an_mteb_record_are_those_of_its_task(tmp_path):
     scores = [
-        TaskScore(subset, split, dim, value / dim, Interval(0.1, 0.9), 5, {"ndcg": value / dim, "map": 0.3})
+        TaskScore(
+            subset,
+            split,
+            dim,
+            value / dim,
+            Interval(0.1, 0.9),
+            5,
+            {"ndcg": value / dim, "map": 0.3},
+        )
         for split, value, subsets in (("test", 2.0, "x"), ("dev", 4.0, "x"), ("train", 1.0, "xy"))
         for dim in (4, 8)
         for subset in subsets
@@ -103,7 +161,12 @@ def test_the_points_of_an_mteb_record_are_those_of_its_task(tmp_path):
             s.n, 9, 0.0)
         for s in scores for name, value in s.values.items()
     ]  # fmt: skip
-    manifest = {"benchmark": "mteb.Toy", "model": "m", "partial": {"subsets": ["x"]}, "mteb": {"task": "Toy"}}
+    manifest = {
+        "benchmark": "mteb.Toy",
+        "model": "m",
+        "partial": {"subsets": ["x"]},
+        "mteb": {"task": "Toy"},
+    }
     path = write_run(tmp_path, manifest=manifest, metrics=lines, queries=QUERY)
     found = points(TaskOutcome(path, "Toy", "m", manifest["partial"], {}, "ndcg", scores))
     assert points_of(read_run(path)) == found
@@ -113,7 +176,10 @@ def test_the_points_of_an_mteb_record_are_those_of_its_task(tmp_path):
         for split, subsets in (("dev", "x"), ("test", "x"), ("train", "xy"))
         for dim in (4, 8)
     }
-    assert of["mteb:Toy/dev.partial", "x", 8].ci_high == 0.9 and of["mteb:Toy/train.partial", "x y", 8].ci_high is None
+    assert (
+        of["mteb:Toy/dev.partial", "x", 8].ci_high == 0.9
+        and of["mteb:Toy/train.partial", "x y", 8].ci_high is None
+    )
 
 
 def test_a_record_without_a_metric_of_sweeps_is_refused(tmp_path):
@@ -132,7 +198,10 @@ def test_the_table_has_a_row_a_direction_dimension_and_precision(outcome, monkey
     sweep_table.print_sweep([outcome])
     rows = [line for line in page.getvalue().splitlines() if line.startswith(("t2i ", "i2t "))]
     assert len(rows) == 2 * 3 * 3
-    assert "Toy [bold] · toy" in page.getvalue() and "Mean over 2 subsets: en de." in page.getvalue().replace("\n", " ")
+    assert (
+        "Toy [bold] · toy" in page.getvalue()
+        and "Mean over 2 subsets: en de." in page.getvalue().replace("\n", " ")
+    )
     p = next(p for p in points(outcome) if (p.dim, p.precision, p.metric) == (4, "binary", "R@5"))
     row = next(line for line in rows if line.split()[1:3] == ["4", "binary"])
     assert f"{100 * p.value:.1f} [{100 * p.ci_low:.1f},{100 * p.ci_high:.1f}]" in row
@@ -149,12 +218,18 @@ def test_figures_name_what_they_show_on_honest_axes(outcome):
     left, right = figure.axes
     assert left.get_xscale() == "log" and left.get_ylim()[0] == 0
     assert [tick.get_text() for tick in left.get_xticklabels()] == ["1", "4", "8"]
-    assert "dimensions" in left.get_xlabel() and "R@5 (%)" in left.get_ylabel() and "95%" in left.get_ylabel()
+    assert (
+        "dimensions" in left.get_xlabel()
+        and "R@5 (%)" in left.get_ylabel()
+        and "95%" in left.get_ylabel()
+    )
     assert "n = 60" in left.get_title() and "n = 24" in right.get_title()
     title = figure.get_suptitle()
     assert "Toy" in title and "R@5" in title and "mean over 2 subsets" in title
     line = left.get_lines()[0]
-    want = sorted((p.dim, 100 * p.value) for p in found if (p.direction, p.precision) == ("t2i", "float32"))
+    want = sorted(
+        (p.dim, 100 * p.value) for p in found if (p.direction, p.precision) == ("t2i", "float32")
+    )
     assert list(zip(line.get_xdata(), line.get_ydata(), strict=True)) == want
     assert len(left.collections) == 3  # a band for each precision
 
@@ -167,7 +242,12 @@ def test_an_axis_of_shares_that_does_not_begin_at_zero_says_so():
 
 
 def test_the_front_is_what_nothing_smaller_beats():
-    some = [point(8, "float32", 0.9, 32), point(4, "float32", 0.7, 16), point(8, "int8", 0.9, 8), point(8, "binary", 0.5, 1)]
+    some = [
+        point(8, "float32", 0.9, 32),
+        point(4, "float32", 0.7, 16),
+        point(8, "int8", 0.9, 8),
+        point(8, "binary", 0.5, 1),
+    ]
     assert [(p.precision, p.dim) for p in pareto(some)] == [("binary", 8), ("int8", 8)]
     ax = score_by_bytes(some).axes[0]
     assert "bytes" in ax.get_xlabel() and ax.get_xscale() == "log"
@@ -184,9 +264,17 @@ def test_numbers_that_would_cover_each_other_are_left_out():
 
 
 def test_a_long_title_is_broken_into_lines():
-    some = [point(8, "float32", 0.9, 32)._replace(model="sentence-transformers/paraphrase-multilingual-mpnet-base-v2")]
+    some = [
+        point(8, "float32", 0.9, 32)._replace(
+            model="sentence-transformers/paraphrase-multilingual-mpnet-base-v2"
+        )
+    ]
     figure = kept_by_dimension(some)
-    assert max(map(len, figure.get_suptitle().split("\n"))) <= 13 * figure.get_figwidth() < len(figure.get_suptitle())
+    assert (
+        max(map(len, figure.get_suptitle().split("\n")))
+        <= 13 * figure.get_figwidth()
+        < len(figure.get_suptitle())
+    )
 
 
 def test_figures_are_written_for_every_metric(outcome, tmp_path):
@@ -198,7 +286,9 @@ def test_figures_are_written_for_every_metric(outcome, tmp_path):
 # published statements
 
 
-def planted(name: str, t2i: dict[int, float], *, model: str = "jina-clip-v2", partial: dict | None = None) -> Outcome:
+def planted(
+    name: str, t2i: dict[int, float], *, model: str = "jina-clip-v2", partial: dict | None = None
+) -> Outcome:
     """A row whose every subset has these R@5 by dimension in both directions."""
     row = benchmarks()[name]
     empty = (np.zeros(0), ["q"], ["g"], 1, 0.0)
@@ -215,7 +305,9 @@ SIX = ("xm3600-first", "flickr-quoted", "flickr8k-quoted", "coco", "xtd", "xtd20
 
 
 def verdicts(values: dict[int, float], names=SIX, **options) -> dict:
-    return {v.claim.name: v for v in check_claims([planted(name, values, **options) for name in names])}
+    return {
+        v.claim.name: v for v in check_claims([planted(name, values, **options) for name in names])
+    }
 
 
 def test_verdicts_follow_from_the_measured_shares():
@@ -224,15 +316,24 @@ def test_verdicts_follow_from_the_measured_shares():
     assert found["cross-modal-64-t2i"].points == pytest.approx(0.92)
     assert found["cross-modal-64-t2i"].verdict == "reproduced"
     assert found["cross-modal-256-t2i"].verdict == "reproduced"  # 99.5 relative
-    assert found["cross-modal-64-i2t"].verdict == "deviates"  # 90 relative, 92 in points, published 93
+    assert (
+        found["cross-modal-64-i2t"].verdict == "deviates"
+    )  # 90 relative, 92 in points, published 93
     assert found["sts-64"].verdict == "not run"
     assert verdicts({1024: 0.8, 256: 0.78, 64: 0.5})["cross-modal-256-t2i"].verdict == "deviates"
 
 
 def test_a_statement_without_all_its_parts_is_not_run():
     found = verdicts({1024: 0.8, 64: 0.72}, names=SIX[:5])["cross-modal-64-t2i"]
-    assert (found.verdict, found.relative, found.missing) == ("not run", None, ["paper-v2: XTD200 (27 languages)"])
-    assert len(verdicts({1024: 0.8, 64: 0.72}, partial={"limit": 5})["cross-modal-64-t2i"].missing) == 6
+    assert (found.verdict, found.relative, found.missing) == (
+        "not run",
+        None,
+        ["paper-v2: XTD200 (27 languages)"],
+    )
+    assert (
+        len(verdicts({1024: 0.8, 64: 0.72}, partial={"limit": 5})["cross-modal-64-t2i"].missing)
+        == 6
+    )
     assert verdicts({512: 0.8, 64: 0.72})["cross-modal-64-t2i"].verdict == "not run"
 
 
@@ -243,7 +344,11 @@ def test_another_model_is_measured_but_not_judged(capsys):
     assert {v.verdict for v in found if v.model == "jina-clip-v2"} == {"not run"}
     print_claims(found)
     printed = capsys.readouterr().out
-    assert "50.0 rel, 60.0 pts" in printed and "other model: rival" in printed and "not run (0 of 6 parts)" in printed
+    assert (
+        "50.0 rel, 60.0 pts" in printed
+        and "other model: rival" in printed
+        and "not run (0 of 6 parts)" in printed
+    )
 
 
 def test_every_part_of_a_statement_is_known_or_of_a_suite_to_come():
@@ -260,7 +365,15 @@ def test_every_part_of_a_statement_is_known_or_of_a_suite_to_come():
 
 def test_a_share_just_outside_the_rounding_deviates():
     claim = Claim(
-        name="x", statement="s", source="s", kept=0.9, tolerance=0.005, dim=64, direction="t2i", metric="R@5", of=("coco/en",)
+        name="x",
+        statement="s",
+        source="s",
+        kept=0.9,
+        tolerance=0.005,
+        dim=64,
+        direction="t2i",
+        metric="R@5",
+        of=("coco/en",),
     )
     for value, verdict in ((0.9049, "reproduced"), (0.9051, "deviates"), (0.8949, "deviates")):
         (found,) = check_claims([planted("coco", {1024: 1.0, 64: value})], {"x": claim})

@@ -12,8 +12,13 @@ from tests.conftest import SHARED, needs_shared, word_tokenizer
 
 def test_texts_are_cut_to_max_length_special_tokens_included():
     tokenizer = word_tokenizer()
-    assert tokenize(tokenizer, ["a cat", "the dog runs on a red cat"], 5) == [[0, 4, 6, 2], [0, 5, 7, 9, 2]]
-    assert tokenize(tokenizer, ["the dog runs on a red cat"], 100) == [[0, 5, 7, 9, 10, 4, 12, 6, 2]]
+    assert tokenize(tokenizer, ["a cat", "the dog runs on a red cat"], 5) == [
+        [0, 4, 6, 2],
+        [0, 5, 7, 9, 2],
+    ]
+    assert tokenize(tokenizer, ["the dog runs on a red cat"], 100) == [
+        [0, 5, 7, 9, 10, 4, 12, 6, 2]
+    ]
 
 
 def test_batches_are_padded_on_the_right():

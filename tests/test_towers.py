@@ -23,33 +23,47 @@ def golden(request, tmp_path):
     version = request.param
     config = golden_config(version)
     (tmp_path / "config.json").write_text(json.dumps(config))
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": config["vision_config"]["image_size"]}))
+    (tmp_path / "preprocessor_config.json").write_text(
+        json.dumps({"size": config["vision_config"]["image_size"]})
+    )
     word_tokenizer().save(str(tmp_path / "tokenizer.json"))
     shutil.copy(GOLDEN / f"{version}_tiny.safetensors", tmp_path / "model.safetensors")
-    return JinaCLIP.from_pretrained(tmp_path, device="cpu"), np.load(GOLDEN / f"{version}_tiny_io.npz")
+    return JinaCLIP.from_pretrained(tmp_path, device="cpu"), np.load(
+        GOLDEN / f"{version}_tiny_io.npz"
+    )
 
 
 def test_golden_texts_are_reproduced(golden):
     model, expected = golden
     with torch.inference_mode():
         features = model.get_text_features(torch.from_numpy(expected["input_ids"]))
-    torch.testing.assert_close(features, torch.from_numpy(expected["text_embeds"]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        features, torch.from_numpy(expected["text_embeds"]), atol=1e-5, rtol=0
+    )
 
 
 def test_golden_images_are_reproduced(golden):
     model, expected = golden
     with torch.inference_mode():
         features = model.get_image_features(torch.from_numpy(expected["pixel_values"]))
-    torch.testing.assert_close(features, torch.from_numpy(expected["image_embeds"]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        features, torch.from_numpy(expected["image_embeds"]), atol=1e-5, rtol=0
+    )
 
 
 def test_forward_normalises_and_scales(golden):
     model, expected = golden
     with torch.inference_mode():
-        out = model(torch.from_numpy(expected["input_ids"][:2]), torch.from_numpy(expected["pixel_values"]), return_loss=True)
+        out = model(
+            torch.from_numpy(expected["input_ids"][:2]),
+            torch.from_numpy(expected["pixel_values"]),
+            return_loss=True,
+        )
     assert np.abs(out.text_embeds.numpy() - expected["text_norm"][:2]).max() < 1e-5
     assert np.abs(out.image_embeds.numpy() - expected["image_norm"]).max() < 1e-5
-    similarities = expected["text_norm"][:2] @ expected["image_norm"].T * np.exp(model.logit_scale.item())
+    similarities = (
+        expected["text_norm"][:2] @ expected["image_norm"].T * np.exp(model.logit_scale.item())
+    )
     np.testing.assert_allclose(out.logits_per_text.numpy(), similarities, atol=1e-4)
     np.testing.assert_array_equal(out.logits_per_image.numpy(), out.logits_per_text.numpy().T)
     rows = torch.log_softmax(torch.from_numpy(similarities), 1).diag().mean()
@@ -57,7 +71,9 @@ def test_forward_normalises_and_scales(golden):
     assert out.loss.item() == pytest.approx(-(rows + columns).item() / 2, abs=1e-4)
 
 
-@pytest.mark.parametrize(("config", "version", "total"), [(V1, "v1", 222_647_041), (V2, "v2", 865_278_477)])
+@pytest.mark.parametrize(
+    ("config", "version", "total"), [(V1, "v1", 222_647_041), (V2, "v2", 865_278_477)]
+)
 def test_official_keys_shapes_and_parameter_totals(config: ClipConfig, version: str, total: int):
     official = json.loads((GOLDEN / f"keys_{version}.json").read_text())
     assert expected_shapes(config) == {name: tuple(shape) for name, shape in official.items()}
@@ -71,21 +87,53 @@ def randomised(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
         for name, parameter in module.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             scale = parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 0.1
-            parameter.copy_(noise * scale + (1.0 if "norm" in name or "ln" in name else 0.0) * name.endswith("weight"))
+            parameter.copy_(
+                noise * scale
+                + (1.0 if "norm" in name or "ln" in name else 0.0) * name.endswith("weight")
+            )
     return module.eval()
 
 
 def clip_config(**sizes) -> ClipConfig:
-    text = {"vocab_size": 8, "hidden_size": sizes["width"], "num_hidden_layers": 1, "num_attention_heads": 1}
+    text = {
+        "vocab_size": 8,
+        "hidden_size": sizes["width"],
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+    }
     return ClipConfig.from_dict(official_config("v2", text, sizes))
 
 
 @pytest.mark.parametrize(
     "sizes",
     [
-        dict(width=96, head_width=32, layers=3, image_size=56, patch_size=14, pt_hw_seq_len=16, intp_freq=True),
-        dict(width=96, head_width=32, layers=2, image_size=61, patch_size=14, pt_hw_seq_len=16, intp_freq=True),
-        dict(width=64, head_width=16, layers=2, image_size=64, patch_size=16, pt_hw_seq_len=4, intp_freq=False),
+        dict(
+            width=96,
+            head_width=32,
+            layers=3,
+            image_size=56,
+            patch_size=14,
+            pt_hw_seq_len=16,
+            intp_freq=True,
+        ),
+        dict(
+            width=96,
+            head_width=32,
+            layers=2,
+            image_size=61,
+            patch_size=14,
+            pt_hw_seq_len=16,
+            intp_freq=True,
+        ),
+        dict(
+            width=64,
+            head_width=16,
+            layers=2,
+            image_size=64,
+            patch_size=16,
+            pt_hw_seq_len=4,
+            intp_freq=False,
+        ),
     ],
 )
 def test_vision_tower_equals_timm_eva(sizes):
@@ -93,25 +141,46 @@ def test_vision_tower_equals_timm_eva(sizes):
     config = whole.vision
     tower = randomised(VisionTower(config))
     eva = timm_eva(whole, tower)
-    pixels = torch.randn(2, 3, config.image_size, config.image_size, generator=torch.Generator().manual_seed(1))
+    pixels = torch.randn(
+        2, 3, config.image_size, config.image_size, generator=torch.Generator().manual_seed(1)
+    )
     inside = config.grid * config.patch_size  # the rest is not seen
     with torch.inference_mode():
-        torch.testing.assert_close(tower(pixels), eva(pixels[:, :, :inside, :inside]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            tower(pixels), eva(pixels[:, :, :inside, :inside]), atol=1e-5, rtol=0
+        )
 
 
 def text_config(version: str, **sizes) -> TextConfig:
-    vision = dict(width=sizes["hidden_size"], head_width=8, layers=1, image_size=16, patch_size=16, pt_hw_seq_len=1)
+    vision = dict(
+        width=sizes["hidden_size"],
+        head_width=8,
+        layers=1,
+        image_size=16,
+        patch_size=16,
+        pt_hw_seq_len=1,
+    )
     return ClipConfig.from_dict(official_config(version, sizes, vision | {"intp_freq": False})).text
 
 
 def test_text_tower_equals_transformers_jina_embeddings_v3():
     from transformers import JinaEmbeddingsV3Config, JinaEmbeddingsV3Model
 
-    sizes = dict(vocab_size=100, hidden_size=64, num_hidden_layers=3, num_attention_heads=4, intermediate_size=96)
+    sizes = dict(
+        vocab_size=100,
+        hidden_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=96,
+    )
     tower = randomised(TextTower(text_config("v2", **sizes)))
     peer = JinaEmbeddingsV3Model(JinaEmbeddingsV3Config(**sizes), add_pooling_layer=False).eval()
     state = {}
-    renamed = [("emb_ln", "embeddings.LayerNorm"), ("encoder.layers", "layers"), ("mixer.out_proj", "self_attn.o_proj")]
+    renamed = [
+        ("emb_ln", "embeddings.LayerNorm"),
+        ("encoder.layers", "layers"),
+        ("mixer.out_proj", "self_attn.o_proj"),
+    ]
     renamed += [("norm1", "post_attention_layernorm"), ("norm2", "post_mlp_layernorm")]
     for name, tensor in tower.state_dict().items():
         for ours, theirs in renamed:
@@ -136,7 +205,13 @@ def test_text_tower_equals_transformers_jina_embeddings_v3():
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_padding_changes_nothing(version):
-    sizes = dict(vocab_size=100, hidden_size=48, num_hidden_layers=2, num_attention_heads=12, intermediate_size=64)
+    sizes = dict(
+        vocab_size=100,
+        hidden_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=12,
+        intermediate_size=64,
+    )
     config = text_config(version, **sizes)
     tower = randomised(TextTower(config))
     ids = torch.randint(5, 100, (1, 9), generator=torch.Generator().manual_seed(3))
@@ -157,13 +232,18 @@ def test_alibi_attention_is_eager_softmax_with_the_bias_for_every_block(block, m
     distance = (torch.arange(11)[:, None] - torch.arange(11)).abs()
     scores = q @ k.transpose(2, 3) / 2 - torch.tensor(alibi_slopes(3))[:, None, None] * distance
     monkeypatch.setattr("jina_clip.attention.BIAS_ELEMENTS", block * 3 * 11)
-    torch.testing.assert_close(alibi_attention(q, k, v, alibi_slopes(3)), scores.softmax(-1) @ v, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        alibi_attention(q, k, v, alibi_slopes(3)), scores.softmax(-1) @ v, atol=1e-5, rtol=0
+    )
 
 
 def test_tables_are_float32_whatever_the_default_dtype():
     torch.set_default_dtype(torch.bfloat16)
     try:
-        tables = [*rope_1d(3, 4, 10000.0, torch.device("cpu")), *rope_2d(2, 4, 8, True, torch.device("cpu"))]
+        tables = [
+            *rope_1d(3, 4, 10000.0, torch.device("cpu")),
+            *rope_2d(2, 4, 8, True, torch.device("cpu")),
+        ]
     finally:
         torch.set_default_dtype(torch.float32)
     assert all(table.dtype == torch.float32 for table in tables)

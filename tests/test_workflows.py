@@ -21,14 +21,18 @@ def jobs(file: Path) -> dict[str, Any]:
 def commands(file: Path) -> list[str]:
     """Every line that a workflow runs."""
     steps = [step for job in jobs(file).values() for step in job["steps"]]
-    return [line.strip() for step in steps for line in step.get("run", "").split("\n") if line.strip()]
+    return [
+        line.strip() for step in steps for line in step.get("run", "").split("\n") if line.strip()
+    ]
 
 
 def test_every_action_is_pinned_to_a_commit_and_says_its_version(file):
     used = [line for line in file.read_text().split("\n") if "uses:" in line]
     assert used
     for line in used:
-        assert re.fullmatch(r"\s+(- )?uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
+        assert re.fullmatch(r"\s+(- )?uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), (
+            line
+        )
 
 
 def test_every_target_and_module_exists(file):
@@ -54,7 +58,9 @@ def test_every_option_of_ours_exists(file):
 
 def test_code_of_a_pull_request_never_runs_with_a_right_to_write(file):
     loaded = yaml.safe_load(file.read_text())
-    assert "pull_request_target" not in loaded[True] and loaded["permissions"] == {"contents": "read"}
+    assert "pull_request_target" not in loaded[True] and loaded["permissions"] == {
+        "contents": "read"
+    }
     for name, job in loaded["jobs"].items():
         runs_our_code = any("actions/checkout" in step.get("uses", "") for step in job["steps"])
         assert not (runs_our_code and job.get("permissions")), name

@@ -26,9 +26,15 @@ def image_text(image_of_text: list[int]) -> ImageText:
 class HashEncoder:
     """Rows that depend on the item alone, so that any order, batch or resumption gives the same; it counts its work."""
 
-    def __init__(self, dim: int = 8, name: str = "toy", fingerprint: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, dim: int = 8, name: str = "toy", fingerprint: Mapping[str, str] | None = None
+    ) -> None:
         self.name, self.dim = name, dim
-        self.fingerprint = fingerprint or {"weights": "toy", "text.max_length": "64", "image.preprocess": "toy"}
+        self.fingerprint = fingerprint or {
+            "weights": "toy",
+            "text.max_length": "64",
+            "image.preprocess": "toy",
+        }
         self.calls: list[list[str]] = []
 
     @property
@@ -38,5 +44,8 @@ class HashEncoder:
 
     def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
         self.calls.append(list(side.ids))
-        rows = [np.random.default_rng(int(item[:8], 16)).standard_normal(self.dim) for item in side.hashes]
+        rows = [
+            np.random.default_rng(int(item[:8], 16)).standard_normal(self.dim)
+            for item in side.hashes
+        ]
         return np.array(rows, np.float32).reshape(len(side), self.dim)

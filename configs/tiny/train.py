@@ -15,7 +15,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from torch import Tensor
 from tqdm import tqdm
 
@@ -64,7 +74,9 @@ def main() -> None:
     started = time.perf_counter()
     tokenizer = train_tokenizer(text for i in range(TOKENIZER_SCENES) for text in _texts(i))
     model = JinaCLIP(tiny_config(tokenizer.get_vocab_size()), tokenizer=tokenizer)
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {tokenizer.get_vocab_size()} tokens")
+    print(
+        f"{sum(p.numel() for p in model.parameters()):,} parameters, {tokenizer.get_vocab_size()} tokens"
+    )
     examples = draw_examples(tokenizer, SCENES)
     print(f"{SCENES} scenes drawn after {time.perf_counter() - started:.0f} s")
     _initialise(model, examples.pixels[:512])
@@ -78,13 +90,21 @@ def train_tokenizer(texts: Iterator[str]) -> Tokenizer:
     """A SentencePiece-like tokenizer with the special tokens of XLM-RoBERTa, learned from `texts`."""
     # BPE, not XLM-R's Unigram: the latter's trainer gives other pieces every time.
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))  # noqa: S106
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()])
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()]
+    )
     tokenizer.decoder = decoders.Metaspace()
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=["<s>", "<pad>", "</s>", "<unk>"], show_progress=False
+    )
     tokenizer.train_from_iterator([INSTRUCTION, *texts], trainer)
     tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True)])
-    tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> </s> $B </s>", [("<s>", 0), ("</s>", 2)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        "<s> $A </s>", "<s> $A </s> </s> $B </s>", [("<s>", 0), ("</s>", 2)]
+    )
     return tokenizer
 
 
@@ -172,10 +192,14 @@ def train(model: JinaCLIP, examples: Examples) -> None:
     optimizer = torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate)
     model.train()
-    with tqdm(_batches(model, examples), total=STEPS, desc="training", unit="step", disable=None) as steps:
+    with tqdm(
+        _batches(model, examples), total=STEPS, desc="training", unit="step", disable=None
+    ) as steps:
         for step, batch in enumerate(steps):
             loss = matryoshka_loss(
-                model.get_text_features(batch.input_ids), model.get_image_features(batch.pixel_values), model.logit_scale.exp()
+                model.get_text_features(batch.input_ids),
+                model.get_image_features(batch.pixel_values),
+                model.logit_scale.exp(),
             )
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -185,11 +209,15 @@ def train(model: JinaCLIP, examples: Examples) -> None:
             with torch.no_grad():
                 model.logit_scale.clamp_(max=float(np.log(MAX_SCALE)))
             if step % 50 == 0 or step == STEPS - 1:
-                steps.write(f"step {step} loss {loss.item():.3f} scale {model.logit_scale.exp().item():.1f}")
+                steps.write(
+                    f"step {step} loss {loss.item():.3f} scale {model.logit_scale.exp().item():.1f}"
+                )
     model.eval()
 
 
-def matryoshka_loss(texts: Float[Tensor, "b d"], images: Float[Tensor, "b d"], scale: Float[Tensor, ""]) -> Float[Tensor, ""]:
+def matryoshka_loss(
+    texts: Float[Tensor, "b d"], images: Float[Tensor, "b d"], scale: Float[Tensor, ""]
+) -> Float[Tensor, ""]:
     """Symmetric InfoNCE of matching rows at every truncated width (arXiv:2205.13147), weighted by the width's cube.
 
     Scenes are simple: with equal weights eight values hold nearly all, and a sweep would have nothing to show.
@@ -198,19 +226,30 @@ def matryoshka_loss(texts: Float[Tensor, "b d"], images: Float[Tensor, "b d"], s
     loss = torch.zeros(())
     for dim in DIMS:
         logits = scale * F.normalize(texts[:, :dim], dim=1) @ F.normalize(images[:, :dim], dim=1).T
-        loss = loss + dim**3 / sum(d**3 for d in DIMS) * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        loss = (
+            loss
+            + dim**3
+            / sum(d**3 for d in DIMS)
+            * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target))
+            / 2
+        )
     return loss
 
 
 def print_recall(model: JinaCLIP) -> None:
     """Recall on the test split per language and width, both directions; for information, without ties in expectation."""
     images = torch.as_tensor(
-        model.encode_image(list(load_scenes(Source(("en",), "test"))["en"].images.items), normalize_embeddings=False)
+        model.encode_image(
+            list(load_scenes(Source(("en",), "test"))["en"].images.items),
+            normalize_embeddings=False,
+        )
     )
     print("language  dim  t2i R@1     R@5    R@10 i2t R@1     R@5    R@10")
     for language in LANGUAGES:
         data = load_scenes(Source((language,), "test"))[language]
-        texts = torch.as_tensor(model.encode_text(list(data.texts.items), normalize_embeddings=False))
+        texts = torch.as_tensor(
+            model.encode_text(list(data.texts.items), normalize_embeddings=False)
+        )
         gold = torch.from_numpy(data.image_of_text)
         for dim in DIMS:
             scores = F.normalize(texts[:, :dim], dim=1) @ F.normalize(images[:, :dim], dim=1).T
@@ -232,7 +271,9 @@ def _batches(model: JinaCLIP, examples: Examples) -> Iterator[Batch]:
     for _ in range(STEPS):
         if len(twins) < BATCH // 2:
             twins = rng.sample(range(0, len(examples.ids), 2), len(examples.ids) // 2)
-        rows = [row for first in twins[: BATCH // 2] for row in (first, first + 1)]  # near twins teach the details
+        rows = [
+            row for first in twins[: BATCH // 2] for row in (first, first + 1)
+        ]  # near twins teach the details
         twins = twins[BATCH // 2 :]
         ids = [rng.choice(examples.ids[i]) for i in rows]
         yield Batch(
@@ -259,15 +300,24 @@ def _initialise(model: JinaCLIP, pixels: UInt8[Tensor, "n 3 64 64"]) -> None:
             value.mul_(0.2)
         elif name.endswith("pos_embed"):
             value.mul_(15.0)
-    weight, bias = (model.get_parameter(f"vision_model.patch_embed.proj.{name}") for name in ("weight", "bias"))
-    patches = F.conv2d(_normalised(model, pixels), weight, bias, stride=weight.shape[-1]).transpose(0, 1).flatten(1)
+    weight, bias = (
+        model.get_parameter(f"vision_model.patch_embed.proj.{name}") for name in ("weight", "bias")
+    )
+    patches = (
+        F.conv2d(_normalised(model, pixels), weight, bias, stride=weight.shape[-1])
+        .transpose(0, 1)
+        .flatten(1)
+    )
     mean, deviation = patches.mean(dim=1), patches.std(dim=1)
     weight.div_(deviation[:, None, None, None])
     bias.sub_(mean).div_(deviation)
 
 
 def _normalised(model: JinaCLIP, pixels: UInt8[Tensor, "b 3 64 64"]) -> Float[Tensor, "b 3 64 64"]:
-    mean, std = (torch.tensor(values)[:, None, None] for values in (model.preprocess.mean, model.preprocess.std))
+    mean, std = (
+        torch.tensor(values)[:, None, None]
+        for values in (model.preprocess.mean, model.preprocess.std)
+    )
     return (pixels.float() / 255 - mean) / std
 
 

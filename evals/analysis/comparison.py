@@ -49,7 +49,10 @@ class _Part(NamedTuple):
 
 
 def compare(
-    pairs: Sequence[tuple[Measured, Measured]], *, subsets: Sequence[str] = (), metrics: Sequence[str] = ()
+    pairs: Sequence[tuple[Measured, Measured]],
+    *,
+    subsets: Sequence[str] = (),
+    metrics: Sequence[str] = (),
 ) -> list[Change]:
     """The changes in every pair of runs, those named in `subsets` and `metrics` only when these are given.
 
@@ -58,12 +61,16 @@ def compare(
     Raises NotComparableError, with the reason and the remedy, for runs that do not measure the same thing.
     """
     changes = [change for a, b in pairs for change in _changes(a, b, subsets, metrics)]
-    family = {i: c.difference.p for i, c in enumerate(changes) if c.primary and c.difference.p is not None}
+    family = {
+        i: c.difference.p for i, c in enumerate(changes) if c.primary and c.difference.p is not None
+    }
     adjusted = holm({i: p for i, p in family.items() if p is not None})
     return [change._replace(p_holm=adjusted.get(i)) for i, change in enumerate(changes)]
 
 
-def _changes(a: Measured, b: Measured, subsets: Sequence[str], metrics: Sequence[str]) -> list[Change]:
+def _changes(
+    a: Measured, b: Measured, subsets: Sequence[str], metrics: Sequence[str]
+) -> list[Change]:
     _check_runs(a, b)
     cells = _cells(a, subsets), _cells(b, subsets)
     if cells[0].keys() != cells[1].keys():
@@ -83,19 +90,44 @@ def _changes(a: Measured, b: Measured, subsets: Sequence[str], metrics: Sequence
     return changes
 
 
-def _of_metric(benchmark: str, direction: str, metric: str, parts: Mapping[str, _Part]) -> list[Change]:
+def _of_metric(
+    benchmark: str, direction: str, metric: str, parts: Mapping[str, _Part]
+) -> list[Change]:
     """A change for each subset, and before them that of their mean when there are several."""
-    primary = metric in PRIMARY or metric == SPEARMAN or len(next(iter(parts.values())).a.values) == 1
-    groups = {group: i for i, group in enumerate(sorted({group for part in parts.values() for group in part.a.groups}))}
+    primary = (
+        metric in PRIMARY or metric == SPEARMAN or len(next(iter(parts.values())).a.values) == 1
+    )
+    groups = {
+        group: i
+        for i, group in enumerate(
+            sorted({group for part in parts.values() for group in part.a.groups})
+        )
+    }
     several = {MEAN: list(parts)} if len(parts) > 1 else {}
     found = []
     for name, members in (several | {subset: [subset] for subset in parts}).items():
         own = [parts[member] for member in members]
-        a, b = (math.fsum(_value(side, metric) for side in sides) / len(own) for sides in zip(*own, strict=True))
+        a, b = (
+            math.fsum(_value(side, metric) for side in sides) / len(own)
+            for sides in zip(*own, strict=True)
+        )
         difference = _difference(own, metric, groups)
-        counts = sum(len(part.a.ids) for part in own), len({group for part in own for group in part.a.groups})
+        counts = (
+            sum(len(part.a.ids) for part in own),
+            len({group for part in own for group in part.a.groups}),
+        )
         found.append(
-            Change(benchmark, name, direction, metric, primary and name in (several or parts), a, b, difference, *counts)
+            Change(
+                benchmark,
+                name,
+                direction,
+                metric,
+                primary and name in (several or parts),
+                a,
+                b,
+                difference,
+                *counts,
+            )
         )
     return found
 
@@ -110,7 +142,11 @@ def _difference(parts: Sequence[_Part], metric: str, groups: Mapping[str, int]) 
             ]
         )
     pairs = [
-        Pair({metric: a.values[metric]}, {metric: b.values[metric]}, np.array([groups[group] for group in a.groups]))
+        Pair(
+            {metric: a.values[metric]},
+            {metric: b.values[metric]},
+            np.array([groups[group] for group in a.groups]),
+        )
         for a, b in parts
     ]
     return paired_means(pairs)[metric]
@@ -124,11 +160,17 @@ def _value(side: PerQuery, metric: str) -> float:
 
 def _metrics(benchmark: str, parts: Mapping[str, _Part], asked: Sequence[str]) -> list[str]:
     """Which metrics to compare; those of the two runs must be the same unless they are named."""
-    sides = [[SPEARMAN] if side.pairs is not None else list(side.values) for part in parts.values() for side in part]
+    sides = [
+        [SPEARMAN] if side.pairs is not None else list(side.values)
+        for part in parts.values()
+        for side in part
+    ]
     both = [name for name in sides[0] if all(name in names for names in sides)]
     if asked:
         if unknown := [name for name in asked if name not in both]:
-            raise ConfigError(f"--metric {','.join(unknown)}: the runs of {benchmark} both have {', '.join(both)}.")
+            raise ConfigError(
+                f"--metric {','.join(unknown)}: the runs of {benchmark} both have {', '.join(both)}."
+            )
         return list(dict.fromkeys(asked))
     if any(set(names) != set(both) for names in sides):
         alone = ", ".join(sorted({name for names in sides for name in names} - set(both)))
@@ -137,18 +179,29 @@ def _metrics(benchmark: str, parts: Mapping[str, _Part], asked: Sequence[str]) -
             "older one again."
         )
     if not both:
-        raise NotComparableError(f"{benchmark}: none of its metrics has a value for each query, so nothing can be paired.")
+        raise NotComparableError(
+            f"{benchmark}: none of its metrics has a value for each query, so nothing can be paired."
+        )
     return [name for name in both if name in PRIMARY] or both[:1]
 
 
 def _check_runs(a: Measured, b: Measured) -> None:
-    if a.run.path.resolve() == b.run.path.resolve() and (a.dim, a.precision) == (b.dim, b.precision):
+    if a.run.path.resolve() == b.run.path.resolve() and (a.dim, a.precision) == (
+        b.dim,
+        b.precision,
+    ):
         raise NotComparableError(
             f"{a.run.path}: the same measurement twice, {a.label}. Name another dimension, precision or record."
         )
-    parts = [{k: v for k, v in (m.run.manifest.get("partial") or {}).items() if k != "subsets"} for m in (a, b)]
+    parts = [
+        {k: v for k, v in (m.run.manifest.get("partial") or {}).items() if k != "subsets"}
+        for m in (a, b)
+    ]
     if parts[0] != parts[1]:
-        kinds = [f"of a part ({', '.join(f'{k} {v}' for k, v in part.items())})" if part else "whole" for part in parts]
+        kinds = [
+            f"of a part ({', '.join(f'{k} {v}' for k, v in part.items())})" if part else "whole"
+            for part in parts
+        ]
         raise NotComparableError(
             f"{_name(a)}: {a.run.path} is {kinds[0]}, {b.run.path} {kinds[1]}. Run both with the same --limit and --allow-subset."
         )
@@ -166,15 +219,23 @@ def _check_content(a: Measured, b: Measured, subset: str) -> None:
 def _content(m: Measured, subset: str) -> str:
     entry = m.run.manifest.get("data", {}).get(subset)
     if not isinstance(entry, Mapping) or not isinstance(entry.get("content"), str):
-        raise InvalidError(f"{m.run.path}: the manifest has no content hash of {subset}; run the evaluation again.")
+        raise InvalidError(
+            f"{m.run.path}: the manifest has no content hash of {subset}; run the evaluation again."
+        )
     return str(entry["content"])
 
 
 def _cells(m: Measured, subsets: Sequence[str]) -> dict[tuple[str, str], PerQuery]:
     every = per_query(m.run)
-    cells = {(c.subset, c.direction): q for c, q in every.items() if (c.dim, c.precision) == (m.dim, m.precision)}
+    cells = {
+        (c.subset, c.direction): q
+        for c, q in every.items()
+        if (c.dim, c.precision) == (m.dim, m.precision)
+    }
     if not cells:
-        raise NotComparableError(f"{m.run.path}: no queries of {m.label} were kept, so nothing can be paired.")
+        raise NotComparableError(
+            f"{m.run.path}: no queries of {m.label} were kept, so nothing can be paired."
+        )
     if unknown := set(subsets) - {subset for subset, _ in cells}:
         there = ", ".join(dict.fromkeys(subset for subset, _ in cells))
         raise ConfigError(f"--subsets {','.join(sorted(unknown))}: {m.run.path} has {there}.")
@@ -185,15 +246,25 @@ def _paired(a: PerQuery, b: PerQuery, where: str) -> _Part:
     """The queries of `b` in the order of those of `a`."""
     if set(a.ids) != set(b.ids):
         only = [sorted(set(x.ids) - set(y.ids)) for x, y in ((a, b), (b, a))]
-        told_only = " and ".join(f"{len(ids)} only in {name} ({ids[0]} …)" for name, ids in zip("AB", only, strict=True) if ids)
-        raise NotComparableError(f"{where}: other queries: {told_only}. Run both again on the same copy of the data.")
+        told_only = " and ".join(
+            f"{len(ids)} only in {name} ({ids[0]} …)"
+            for name, ids in zip("AB", only, strict=True)
+            if ids
+        )
+        raise NotComparableError(
+            f"{where}: other queries: {told_only}. Run both again on the same copy of the data."
+        )
     place = {name: i for i, name in enumerate(b.ids)}
     order = np.array([place[name] for name in a.ids])
     values = {name: column[order] for name, column in b.values.items()}
     pairs = b.pairs and type(b.pairs)(*(column[order] for column in b.pairs))
     same = PerQuery(list(a.ids), [b.groups[i] for i in order], values, pairs)
-    if same.groups != a.groups or (a.pairs and pairs and not np.array_equal(a.pairs.gold, pairs.gold)):
-        raise NotComparableError(f"{where}: the queries belong to other images or gold scores. Run both again on the same data.")
+    if same.groups != a.groups or (
+        a.pairs and pairs and not np.array_equal(a.pairs.gold, pairs.gold)
+    ):
+        raise NotComparableError(
+            f"{where}: the queries belong to other images or gold scores. Run both again on the same data."
+        )
     return _Part(a, same)
 
 

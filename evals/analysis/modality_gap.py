@@ -31,21 +31,36 @@ class Gap(NamedTuple):
         matched = {kind: self.cosines[kind, "matched"] for kind in ("text_text", "text_image")}
         return {
             "centroid_distance": self.centroid_distance,
-            "text_text_above_text_image": float((matched["text_text"] > matched["text_image"]).mean()),
+            "text_text_above_text_image": float(
+                (matched["text_text"] > matched["text_image"]).mean()
+            ),
             "bins": BINS.round(2).tolist(),
-            "pairs": [{"kind": kind, "pair": pair} | _summary(values) for (kind, pair), values in self.cosines.items()],
+            "pairs": [
+                {"kind": kind, "pair": pair} | _summary(values)
+                for (kind, pair), values in self.cosines.items()
+            ],
         }
 
 
 def modality_gap(
-    images: Float[np.ndarray, "n_images d"], texts: Float[np.ndarray, "n_texts d"], roles: Roles, *, dim: int, seed: int = 0
+    images: Float[np.ndarray, "n_images d"],
+    texts: Float[np.ndarray, "n_texts d"],
+    roles: Roles,
+    *,
+    dim: int,
+    seed: int = 0,
 ) -> Gap:
     """From full-width rows at `dim` dimensions. All matched pairs; of 10,000 pairs drawn at random those that do not match."""
     i, y = truncate(images, dim), truncate(texts, dim)
     q, t = y[roles.queries], y[roles.doc_texts]
-    pairs = {"matched": np.stack([roles.relevant.queries, roles.relevant.docs]), "random": _random_pairs(roles, len(i), seed)}
+    pairs = {
+        "matched": np.stack([roles.relevant.queries, roles.relevant.docs]),
+        "random": _random_pairs(roles, len(i), seed),
+    }
     cosines = {
-        (kind, pair): dots(q, docs, *at) for kind, docs in (("text_text", t), ("text_image", i)) for pair, at in pairs.items()
+        (kind, pair): dots(q, docs, *at)
+        for kind, docs in (("text_text", t), ("text_image", i))
+        for pair, at in pairs.items()
     }
     distance = np.linalg.norm(i.mean(axis=0, dtype=np.float64) - y.mean(axis=0, dtype=np.float64))
     return Gap(cosines, float(distance))
@@ -53,13 +68,20 @@ def modality_gap(
 
 def _random_pairs(roles: Roles, n_docs: int, seed: int) -> Int64[np.ndarray, "2 n"]:
     rng = np.random.Generator(np.random.PCG64(seed))
-    pairs = np.stack([rng.integers(len(roles.queries), size=RANDOM_PAIRS), rng.integers(n_docs, size=RANDOM_PAIRS)])
+    pairs = np.stack(
+        [
+            rng.integers(len(roles.queries), size=RANDOM_PAIRS),
+            rng.integers(n_docs, size=RANDOM_PAIRS),
+        ]
+    )
     matched = roles.relevant.queries * n_docs + roles.relevant.docs
     return pairs[:, ~np.isin(pairs[0] * n_docs + pairs[1], matched)]
 
 
 def _summary(values: Float64[np.ndarray, "n"]) -> dict[str, Any]:
     low, median, high = np.quantile(values, [0.05, 0.5, 0.95]).tolist()
-    counts = np.histogram(values.clip(-1, 1), BINS)[0].tolist()  # a float32 row is a unit row to 1e-7
+    counts = np.histogram(values.clip(-1, 1), BINS)[
+        0
+    ].tolist()  # a float32 row is a unit row to 1e-7
     found = {"n": len(values), "mean": float(values.mean()), "std": float(values.std())}
     return found | {"p5": low, "median": median, "p95": high, "histogram": counts}

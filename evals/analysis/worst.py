@@ -17,7 +17,14 @@ from evals.ranking.metrics import expected_rank, truncate
 from evals.records.queries import Cell, ranks_of, table_of, told
 from evals.records.record import Run
 from evals.run import load_parts
-from evals.schema import ConfigError, ImageText, InvalidError, MissingError, NotComparableError, Side
+from evals.schema import (
+    ConfigError,
+    ImageText,
+    InvalidError,
+    MissingError,
+    NotComparableError,
+    Side,
+)
 
 PREFERRED = 5
 CLOSE = 1e-4  # how far a recomputed score may be from the recorded one: the last bits differ with the matmul kernel
@@ -74,7 +81,9 @@ class Recorded:
         raise MissingError(f"{len(side)} {side.kind}s by {self.name} are not in the store.")
 
 
-def worst(run: Run, cell: Cell, *, top: int, data: Path | None = None, store: Path | None = None) -> Worst:
+def worst(
+    run: Run, cell: Cell, *, top: int, data: Path | None = None, store: Path | None = None
+) -> Worst:
     """The `top` worst queries of a cell with the documents preferred to their own, from the data and the store of the run.
 
     `data` and `store` stand in for the places that the record names. ConfigError for a record of another kind of task,
@@ -124,7 +133,9 @@ class _Found(NamedTuple):
     preferred: list[tuple[int, float]]
 
 
-def _preferred(x: Float32[np.ndarray, "q d"], y: Float32[np.ndarray, "n d"], relevant: Sequence[np.ndarray]) -> list[_Found]:
+def _preferred(
+    x: Float32[np.ndarray, "q d"], y: Float32[np.ndarray, "n d"], relevant: Sequence[np.ndarray]
+) -> list[_Found]:
     """The best relevant document of each query, and the best irrelevant ones."""
     from evals.ranking.search import top_k
 
@@ -136,7 +147,11 @@ def _preferred(x: Float32[np.ndarray, "q d"], y: Float32[np.ndarray, "n d"], rel
         for i, (docs, scores) in enumerate(zip(hits.docs, hits.scores, strict=True), hits.first):
             own = relevant[i]
             of_own = y[own].astype(np.float64) @ x[i].astype(np.float64)
-            others = [(int(doc), float(score)) for doc, score in zip(docs, scores, strict=True) if doc not in own]
+            others = [
+                (int(doc), float(score))
+                for doc, score in zip(docs, scores, strict=True)
+                if doc not in own
+            ]
             found.append(_Found(int(own[of_own.argmax()]), float(of_own.max()), others[:PREFERRED]))
     return found
 
@@ -148,7 +163,9 @@ def _data(run: Run, subset: str, folder: Path | None) -> ImageText:
             f"{run.path}: {run.manifest['benchmark']} is no benchmark of images and captions; others are not shown."
         )
     given = folder or (Path(config["data"]) if config["data"] else None)
-    options = Options(data=given, subsets=subset, limit=config["limit"], allow_subset=config["allow_subset"])
+    options = Options(
+        data=given, subsets=subset, limit=config["limit"], allow_subset=config["allow_subset"]
+    )
     data = load_parts(Benchmark(**config["row"]), options).subsets[subset]
     assert isinstance(data, ImageText)  # as its task says
     if content_hash(data) != run.manifest["data"][subset]["content"]:
@@ -166,7 +183,9 @@ def _encoder(run: Run) -> Recorded:
 
 def _sides(data: ImageText, direction: str) -> tuple[Side, Side, list[np.ndarray]]:
     """Queries, documents, and the documents relevant to each query."""
-    pairs = np.concatenate([np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1), data.also])
+    pairs = np.concatenate(
+        [np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1), data.also]
+    )
     relevant = Relevant.of_pairs(pairs, len(data.texts))
     if direction == "t2i":
         return data.texts, data.images, np.split(relevant.docs, relevant.indptr[1:-1])
@@ -191,9 +210,16 @@ def _shown(data: ImageText, kind: str, place: int, score: float | None) -> Shown
 
 def chosen_cell(run: Run, subset: str | None, direction: str, dim: int) -> Cell:
     """The cell that is meant, the first subset unless one is named; ConfigError with those there are."""
-    cells = list(dict.fromkeys(Cell(line.subset, line.direction, line.dim, line.precision) for line in run.metrics))
+    cells = list(
+        dict.fromkeys(
+            Cell(line.subset, line.direction, line.dim, line.precision) for line in run.metrics
+        )
+    )
     wanted = Cell(subset or (cells[0].subset if cells else ""), direction, dim, "float32")
     if wanted not in cells:
-        there = "; ".join(told(cell) for cell in cells if cell.dim == dim) or "nothing at this dimension"
+        there = (
+            "; ".join(told(cell) for cell in cells if cell.dim == dim)
+            or "nothing at this dimension"
+        )
         raise ConfigError(f"{run.path} has no {told(wanted)}. It has {there}.")
     return wanted

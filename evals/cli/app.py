@@ -88,10 +88,14 @@ def new_app() -> typer.Typer:
 def exit_with(app: typer.Typer) -> None:
     """Run the app; an interrupt ends it with 130 or 143. What was finished is kept, and the same command goes on from there."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal without Unicode shows ? rather than nothing
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a terminal without Unicode shows ? rather than nothing
             stream.reconfigure(errors="replace")
     signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits it ignored
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job inherits it ignored
     try:
         app()
     except KeyboardInterrupt:

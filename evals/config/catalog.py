@@ -86,7 +86,9 @@ class Benchmark(Row):
     title: Text
     task: Literal["image_text", "classification"]
     data: Text
-    subsets: Annotated[tuple[Subset, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
+    subsets: Annotated[
+        tuple[Subset, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)
+    ]
     split: Text
     images: Count
     texts: Count | None = None
@@ -94,7 +96,9 @@ class Benchmark(Row):
     classes: Classes | None = None
     metric: Literal["acc@1", "mAP"] | None = None
     hub: Hub | None = None
-    folder: Annotated[str, Field(pattern=_NAME.pattern)] | None = None  # in --data DIR, when another than `name`
+    folder: Annotated[str, Field(pattern=_NAME.pattern)] | None = (
+        None  # in --data DIR, when another than `name`
+    )
     protocol: Captions = Captions()
     licence: Text | None = None
     about: Text | None = None
@@ -109,7 +113,9 @@ class Benchmark(Row):
             return self
         if self.classes or self.metric:
             raise ValueError("captioned images have neither `classes` nor a `metric`")
-        if (self.texts is None) == (self.texts_of is None) or (self.texts_of and set(self.texts_of) != set(self.subsets)):
+        if (self.texts is None) == (self.texts_of is None) or (
+            self.texts_of and set(self.texts_of) != set(self.subsets)
+        ):
             raise ValueError("needs either `texts`, or `texts_of` with the count of every subset")
         return self
 
@@ -125,7 +131,11 @@ class Benchmark(Row):
 
 
 EncoderName = Literal["jina_clip", "open_clip", "sentence_transformers", "api"]
-PREFIXES: dict[str, EncoderName] = {"open_clip": "open_clip", "st": "sentence_transformers", "api": "api"}  # of --model
+PREFIXES: dict[str, EncoderName] = {
+    "open_clip": "open_clip",
+    "st": "sentence_transformers",
+    "api": "api",
+}  # of --model
 
 
 class ModelRow(Row):
@@ -147,7 +157,11 @@ class ModelRow(Row):
         if self.encoder != "jina_clip":
             if self.spec is None or self.path or self.repo or self.revision:
                 raise ValueError("needs `spec`, and neither `path`, `repo` nor `revision`")
-        elif self.spec or (self.path is None) == (self.repo is None) or (self.repo is None) != (self.revision is None):
+        elif (
+            self.spec
+            or (self.path is None) == (self.repo is None)
+            or (self.repo is None) != (self.revision is None)
+        ):
             raise ValueError("needs either `path`, or `repo` with `revision`")
         return self
 
@@ -175,12 +189,22 @@ def benchmarks(path: Path | None = None) -> dict[str, Benchmark]:
 
     ConfigError when a name comes twice. A folder of configs without classification.yaml has no such rows.
     """
-    files = [path] if path else [CONFIGS / name for name in BENCHMARKS if name == BENCHMARKS[0] or (CONFIGS / name).is_file()]
+    files = (
+        [path]
+        if path
+        else [
+            CONFIGS / name
+            for name in BENCHMARKS
+            if name == BENCHMARKS[0] or (CONFIGS / name).is_file()
+        ]
+    )
     found: dict[str, Benchmark] = {}
     for file in files:
         rows = read_rows(file, Benchmark)
         if twice := found.keys() & rows.keys():
-            raise ConfigError(f"{file}, row {min(twice)}: there is one of that name in {files[0].name}. Rename one of them.")
+            raise ConfigError(
+                f"{file}, row {min(twice)}: there is one of that name in {files[0].name}. Rename one of them."
+            )
         found |= rows
     return found
 
@@ -194,7 +218,9 @@ def benchmark(name: str, path: Path | None = None) -> Benchmark:
     """The row `name` of the benchmarks; ConfigError with the nearest names when there is none."""
     rows = benchmarks(path)
     if name not in rows:
-        raise ConfigError(f"No benchmark {name!r}.{nearest(name, rows)} The rows are: {', '.join(rows)}.")
+        raise ConfigError(
+            f"No benchmark {name!r}.{nearest(name, rows)} The rows are: {', '.join(rows)}."
+        )
     return rows[name]
 
 
@@ -204,7 +230,14 @@ def resolve_model(name: str, path: Path | None = None) -> ModelRef:
     rows = models(path)
     if name in rows:
         row = rows[name]
-        return ModelRef(name, row.encoder, ROOT / row.path if row.path else None, row.repo, row.revision, row.spec)
+        return ModelRef(
+            name,
+            row.encoder,
+            ROOT / row.path if row.path else None,
+            row.repo,
+            row.revision,
+            row.spec,
+        )
     prefix, colon, spec = name.partition(":")
     if colon and prefix in PREFIXES:
         if not spec:
@@ -216,7 +249,9 @@ def resolve_model(name: str, path: Path | None = None) -> ModelRef:
     if match := _HUB_ID.fullmatch(name):
         return ModelRef(name.replace("/", "--"), "jina_clip", None, match[1], match[2])
     if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1:
-        raise MissingError(f"{name}: no such checkpoint folder. Give an existing one, a row of models.yaml, or a Hub id.")
+        raise MissingError(
+            f"{name}: no such checkpoint folder. Give an existing one, a row of models.yaml, or a Hub id."
+        )
     raise ConfigError(
         f"No model {name!r}.{nearest(name, rows)} Give a row of models.yaml ({', '.join(rows)}), "
         "an existing folder with weights, or a Hub id of the form org/name or org/name@revision."
@@ -236,7 +271,9 @@ class _Loader(yaml.SafeLoader):
         seen: list[Any] = []
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} comes twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} comes twice", key.start_mark
+                )
             seen.append(key.value)
         return super().construct_mapping(node, deep)
 
@@ -249,11 +286,15 @@ def read_rows(file: Path, kind: type[R]) -> dict[str, R]:
     try:
         loaded = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read ({error}). Check the file, or EVALS_CONFIGS.") from None
+        raise ConfigError(
+            f"{file}: cannot be read ({error}). Check the file, or EVALS_CONFIGS."
+        ) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{_place(file, error)}. Correct the YAML.") from None
     if not isinstance(loaded, dict):
-        raise ConfigError(f"{file}: must map row names to rows, and holds {type(loaded).__name__}. Write `name: {{...}}`.")
+        raise ConfigError(
+            f"{file}: must map row names to rows, and holds {type(loaded).__name__}. Write `name: {{...}}`."
+        )
     return {str(name): _row(file, name, fields, kind) for name, fields in loaded.items()}
 
 
@@ -263,7 +304,9 @@ def _row(file: Path, name: Any, fields: Any, kind: type[R]) -> R:
             f"{file}: {name!r} is no name for a row. Use a-z, 0-9, `.`, `_` and `-`, in quotes if YAML reads a word."
         )
     if not isinstance(fields, dict) or "name" in fields:
-        raise ConfigError(f"{file}, row {name}: must be a mapping without the key `name`, which is the row's own key.")
+        raise ConfigError(
+            f"{file}, row {name}: must be a mapping without the key `name`, which is the row's own key."
+        )
     try:
         return kind.model_validate({"name": name, **fields})
     except ValidationError as error:

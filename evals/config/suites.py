@@ -35,8 +35,12 @@ class Average(Row):
     score, the plain mean over its subsets.
     """
 
-    metric: Annotated[str, Field(pattern=r"^(R@\d+|MRR|nDCG@10|acc@[15]|mean_per_class_recall|mAP)$")] = "R@5"
-    of: Annotated[tuple[Annotated[str, Field(pattern=_MEMBER)], ...], Field(strict=False, min_length=1)]
+    metric: Annotated[
+        str, Field(pattern=r"^(R@\d+|MRR|nDCG@10|acc@[15]|mean_per_class_recall|mAP)$")
+    ] = "R@5"
+    of: Annotated[
+        tuple[Annotated[str, Field(pattern=_MEMBER)], ...], Field(strict=False, min_length=1)
+    ]
 
     @property
     def of_tasks(self) -> bool:
@@ -64,7 +68,9 @@ class Suite(Row):
     name: str
     title: Text
     benchmarks: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
-    subsets: dict[str, Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]] = Field(default_factory=dict)
+    subsets: dict[str, Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]] = Field(
+        default_factory=dict
+    )
     averages: dict[str, Average] = Field(default_factory=dict)
     about: Text | None = None
 
@@ -87,24 +93,38 @@ class Choice(NamedTuple):
     suites: list[Suite]
 
 
-def choose(names: Sequence[str], suite_names: Sequence[str] = (), *, subsets: str | None = None) -> Choice:
+def choose(
+    names: Sequence[str], suite_names: Sequence[str] = (), *, subsets: str | None = None
+) -> Choice:
     """What names mean: mteb tasks, rows, or suites where there is no such row; then the suites of `suite_names`.
 
     `subsets` is the option: ConfigError when a suite limits them too. ConfigError also for a name that means nothing here;
     whether mteb has a task is seen when it is run.
     """
     rows, known = benchmarks(), suites()
-    meant = [*(_meaning(name, rows, known) for name in names), *(find_suite(name, known) for name in suite_names)]
+    meant = [
+        *(_meaning(name, rows, known) for name in names),
+        *(find_suite(name, known) for name in suite_names),
+    ]
     chosen = [item for item in meant if isinstance(item, Suite)]
     if subsets is not None and (limited := [suite.name for suite in chosen if suite.subsets]):
-        raise ConfigError(f"--subsets {subsets}: the suite {limited[0]} has its own. Name single benchmarks instead.")
-    work = [part for item in meant for part in (_parts(item, rows) if isinstance(item, Suite) else [item])]
+        raise ConfigError(
+            f"--subsets {subsets}: the suite {limited[0]} has its own. Name single benchmarks instead."
+        )
+    work = [
+        part
+        for item in meant
+        for part in (_parts(item, rows) if isinstance(item, Suite) else [item])
+    ]
     return Choice(
-        list({(part.name, part.subsets): part for part in work}.values()), list({suite.name: suite for suite in chosen}.values())
+        list({(part.name, part.subsets): part for part in work}.values()),
+        list({suite.name: suite for suite in chosen}.values()),
     )
 
 
-def _meaning(name: str, rows: dict[str, Benchmark], known: dict[str, Suite]) -> Benchmark | TaskRef | Suite:
+def _meaning(
+    name: str, rows: dict[str, Benchmark], known: dict[str, Suite]
+) -> Benchmark | TaskRef | Suite:
     if name.startswith(MTEB):
         return task_ref(name)
     if name in rows:
@@ -126,7 +146,9 @@ def task_ref(name: str) -> TaskRef:
     """`mteb:TASK` or `mteb:TASK/SPLIT` in its parts; ConfigError when it is neither."""
     match = _TASK.fullmatch(name)
     if match is None:
-        raise ConfigError(f"{name!r} names no mteb task. Write mteb:TASK or mteb:TASK/SPLIT, as mteb:MSMARCO/dev.")
+        raise ConfigError(
+            f"{name!r} names no mteb task. Write mteb:TASK or mteb:TASK/SPLIT, as mteb:MSMARCO/dev."
+        )
     return TaskRef(match[1], match[2])
 
 
@@ -144,7 +166,9 @@ def find_suite(name: str, rows: dict[str, Suite] | None = None) -> Suite:
     """The row `name` of suites.yaml; ConfigError with the nearest names when there is none."""
     rows = suites() if rows is None else rows
     if name not in rows:
-        raise ConfigError(f"No suite {name!r}.{nearest(name, rows)} The suites are: {', '.join(rows)}.")
+        raise ConfigError(
+            f"No suite {name!r}.{nearest(name, rows)} The suites are: {', '.join(rows)}."
+        )
     return rows[name]
 
 

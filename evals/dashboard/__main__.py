@@ -18,9 +18,13 @@ app = new_app()
 
 @app.command()
 def dashboard(
-    results: Annotated[Path, typer.Option(envvar="EVALS_RESULTS", help="Folder of records.")] = RESULTS,
+    results: Annotated[
+        Path, typer.Option(envvar="EVALS_RESULTS", help="Folder of records.")
+    ] = RESULTS,
     baselines: Annotated[Path, typer.Option(help="Folder of baselines.")] = BASELINES,
-    out: Annotated[Path, typer.Option(help="Folder of the site; an earlier site there is replaced.")] = Path("site"),
+    out: Annotated[
+        Path, typer.Option(help="Folder of the site; an earlier site there is replaced.")
+    ] = Path("site"),
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Write a site of all records: it opens from the disk as from a server, and fetches nothing."""
@@ -31,9 +35,13 @@ def dashboard(
 
         for folder, usual in ((results, RESULTS), (baselines, BASELINES)):
             if folder != usual and not folder.is_dir():
-                raise MissingError(f"{folder}: no such folder. Name the one that holds the records or baselines.")
+                raise MissingError(
+                    f"{folder}: no such folder. Name the one that holds the records or baselines."
+                )
         history = read_history(results)
-        pages = build(history, Verdicts(gate_rows(results, baselines), reproduction_rows(results)), out)
+        pages = build(
+            history, Verdicts(gate_rows(results, baselines), reproduction_rows(results)), out
+        )
         for problem in history.broken:
             log.info(f"broken, shown under Data quality: {problem.message}")
         log.info(
@@ -41,7 +49,9 @@ def dashboard(
         )
         index = out / "index.html"
         if json:
-            counts = {name: len(getattr(history, name)) for name in ("runs", "broken", "incomplete")}
+            counts = {
+                name: len(getattr(history, name)) for name in ("runs", "broken", "incomplete")
+            }
             log.output({"schema_version": 1, "index": str(index), "pages": pages, **counts})
         else:
             print(index)  # noqa: T201

@@ -31,7 +31,11 @@ def mistakes(history: History) -> Page:
         "mistakes",
         "Mistakes",
         f"The {WORST} worst queries of each newest run, language and direction.",
-        [Table("mistakes", "Worst queries", columns, rows, "No record of queries yet. " + MAKE_ONE)],
+        [
+            Table(
+                "mistakes", "Worst queries", columns, rows, "No record of queries yet. " + MAKE_ONE
+            )
+        ],
         notes=[
             "The rank is where the first relevant document is expected, from 1, with equal scores in random order. "
             "Tasks of mteb keep a value for each query instead, and those of text similarity none.",
@@ -69,16 +73,30 @@ def quality(history: History) -> Page:
                 "incomplete",
                 "Incomplete folders",
                 (Column("path", "Folder"), Column("message", "What is wrong")),
-                [{"path": str(path), "message": "No manifest: interrupted, or still writing."} for path in history.incomplete],
+                [
+                    {"path": str(path), "message": "No manifest: interrupted, or still writing."}
+                    for path in history.incomplete
+                ],
                 "None.",
             ),
             Table(
-                "quality", "What runs tell of their data", (DATE, *WHAT, *told, RUN), [*map(_told, history.runs[::-1])], MAKE_ONE
+                "quality",
+                "What runs tell of their data",
+                (DATE, *WHAT, *told, RUN),
+                [*map(_told, history.runs[::-1])],
+                MAKE_ONE,
             ),
             Table(
                 "counts",
                 "Counts of the newest runs",
-                (*WHAT, *WHERE[:2], DIM, *counts, Column("tie_rate", "Tie rate, %", "percent"), RUN),
+                (
+                    *WHAT,
+                    *WHERE[:2],
+                    DIM,
+                    *counts,
+                    Column("tie_rate", "Tie rate, %", "percent"),
+                    RUN,
+                ),
                 counted,
                 MAKE_ONE,
             ),
@@ -104,10 +122,17 @@ def _worst(run: Run) -> Iterator[dict[str, Any]]:
     else:
         badness, right, name, sign = -columns["value"], -1.0, "score", -1.0
     for subset, direction in dict.fromkeys((line.subset, line.direction) for line in run.metrics):
-        own = np.flatnonzero(full & (columns["subset"] == subset) & (columns["direction"] == direction))
+        own = np.flatnonzero(
+            full & (columns["subset"] == subset) & (columns["direction"] == direction)
+        )
         wrong = own[badness[own] > right]
         for i in wrong[np.argsort(-badness[wrong], kind="stable")][:WORST]:
-            where = {"subset": subset, "direction": direction, "dim": dim, "query": columns["query_id"][i]}
+            where = {
+                "subset": subset,
+                "direction": direction,
+                "dim": dim,
+                "query": columns["query_id"][i],
+            }
             yield {**run_row(run), **where, name: sign * float(badness[i])}
 
 
@@ -122,7 +147,9 @@ def _told(run: Run) -> dict[str, Any]:
         "zero": manifest.get("zero_rows"),
         "cut": lengths.get("truncated"),
         "skipped": len(manifest.get("skipped", ())),
-        "partial": ", ".join(f"{name}: {value}" for name, value in partial.items()) if partial else None,
+        "partial": ", ".join(f"{name}: {value}" for name, value in partial.items())
+        if partial
+        else None,
     }
 
 

@@ -45,7 +45,9 @@ def _page(run: Run, before: Run | None) -> Page:
                 f"Changes since {since}",
                 (name, Column("before", "Before"), Column("after", "After")),
                 changed,
-                "Nothing differs." if before else "There is no earlier run of this benchmark and model.",
+                "Nothing differs."
+                if before
+                else "There is no earlier run of this benchmark and model.",
             ),
             Table(
                 "manifest",

@@ -6,7 +6,17 @@ from evals.dashboard.parts import Column, Page, Row, Table
 from evals.dashboard.rows import WHAT, WHERE
 
 NO_BASELINE = "No baseline is set: `python -m evals.regress baseline set NAME --why …` sets one."
-WORST_FIRST = ("invalid", "missing", "not comparable", "regressed", "suspicious", "improved", "passed", "unchanged", "untested")
+WORST_FIRST = (
+    "invalid",
+    "missing",
+    "not comparable",
+    "regressed",
+    "suspicious",
+    "improved",
+    "passed",
+    "unchanged",
+    "untested",
+)
 REPRODUCED = ("exact", "reproduced", "deviates", "not run", "invalid")
 
 
@@ -31,14 +41,25 @@ def reproduction(rows: Sequence[Row]) -> Page:
         Column("dim", "Dimension", "number"),
     )
     tables = dict.fromkeys(row["table"] for row in rows)
-    counts = [{"name": name} | _counts([row for row in rows if row["table"] == name]) for name in tables]
-    head = (Column("name", "Table"), *(Column(verdict, verdict.capitalize(), "number") for verdict in REPRODUCED))
+    counts = [
+        {"name": name} | _counts([row for row in rows if row["table"] == name]) for name in tables
+    ]
+    head = (
+        Column("name", "Table"),
+        *(Column(verdict, verdict.capitalize(), "number") for verdict in REPRODUCED),
+    )
     return Page(
         "reproduction",
         "Reproduction",
         "Published numbers beside what was measured here. A cell that was not run has no measured value.",
         [
-            Table("reproduction", "Published and measured", columns, rows, "There is no published table."),
+            Table(
+                "reproduction",
+                "Published and measured",
+                columns,
+                rows,
+                "There is no published table.",
+            ),
             Table("tables", "Verdicts by table", head, counts, "None."),
         ],
         single=("table",),

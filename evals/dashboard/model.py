@@ -8,10 +8,21 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from evals.records.queries import metric_name
-from evals.records.record import MetricLine, Run, list_incomplete, list_runs, path_component, read_run
+from evals.records.record import (
+    MetricLine,
+    Run,
+    list_incomplete,
+    list_runs,
+    path_component,
+    read_run,
+)
 from evals.schema import InvalidError
 
-PRIMARY = ("R@1", "R@5", "acc@1")  # shown where a record has them; else its first metric, for mteb the main score
+PRIMARY = (
+    "R@1",
+    "R@5",
+    "acc@1",
+)  # shown where a record has them; else its first metric, for mteb the main score
 MEAN = "mean"  # stands where a subset would: the plain mean over the subsets of a run
 WATCHED = ("source", "packages", "host", "encoder", "config", "data")
 ENVIRONMENT = ("source.commit", "packages.", "host.", "encoder.fingerprint.")  # what marks a trend
@@ -103,7 +114,9 @@ def points(run: Run, *, full: bool = True) -> list[Point]:
         dim, precision = max(line.dim for line in lines), _plain_precision(lines)
         lines = [line for line in lines if (line.dim, line.precision) == (dim, precision)]
     own = [
-        Point(o.subset, o.direction, metric_name(o), o.dim, o.precision, o.value, o.ci_low, o.ci_high)
+        Point(
+            o.subset, o.direction, metric_name(o), o.dim, o.precision, o.value, o.ci_low, o.ci_high
+        )
         for o in sorted(lines, key=lambda line: names.index(metric_name(line)))
     ]
     return [*_means(own), *own]
@@ -119,7 +132,11 @@ def leading(run: Run) -> list[Point]:
 def changes(before: Run, after: Run) -> list[Change]:
     """What differs between two manifests: source, packages, host, encoder, options and data."""
     old, new = told(before), told(after)
-    return [Change(name, old.get(name), new.get(name)) for name in sorted(old | new) if old.get(name) != new.get(name)]
+    return [
+        Change(name, old.get(name), new.get(name))
+        for name in sorted(old | new)
+        if old.get(name) != new.get(name)
+    ]
 
 
 def told(run: Run) -> dict[str, str]:

@@ -4,7 +4,17 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from evals.dashboard import charts
-from evals.dashboard.model import MEAN, Change, History, Point, changes, headlines, leading, of_environment, points
+from evals.dashboard.model import (
+    MEAN,
+    Change,
+    History,
+    Point,
+    changes,
+    headlines,
+    leading,
+    of_environment,
+    points,
+)
 from evals.dashboard.parts import Chart, Column, Page, Row, Table
 from evals.dashboard.rows import DATE, DIM, MAKE_ONE, RUN, VALUE, WHAT, WHERE, point_row, run_row
 from evals.records.record import Run
@@ -50,7 +60,12 @@ def overview(history: History, verdicts: Mapping[tuple[str | None, str | None], 
 
 def trends(history: History) -> Page:
     """Every run's headline metrics over time, and what changed between runs."""
-    measured = [point_row(run, point) for runs in history.series().values() for run in runs for point in points(run)]
+    measured = [
+        point_row(run, point)
+        for runs in history.series().values()
+        for run in runs
+        for point in points(run)
+    ]
     changed = [
         {**run_row(after), "change": brief(found)}
         for runs in history.series().values()
@@ -58,7 +73,8 @@ def trends(history: History) -> Page:
         if (found := of_environment(changes(before, after)))
     ]
     about = (
-        "A line a model; bands are 95% intervals; a dashed rule marks a run whose commit, packages, machine or encoder changed."
+        "A line a model; bands are 95% intervals; a dashed rule marks a run whose commit, packages, machine or encoder "
+        "changed."
     )
     return Page(
         "trends",
@@ -74,7 +90,9 @@ def trends(history: History) -> Page:
                 "No run's environment differs from that of the run before it.",
             ),
         ],
-        [Chart("trend", "Results over time", about, charts.trend("points", "changes"))] if measured else [],
+        [Chart("trend", "Results over time", about, charts.trend("points", "changes"))]
+        if measured
+        else [],
         ("benchmark", "subset", "direction", "metric"),
     )
 
@@ -82,13 +100,32 @@ def trends(history: History) -> Page:
 def matryoshka(history: History) -> Page:
     """What shorter and coarser embeddings keep, for the newest run of each model that has several."""
     rows = [row for run in history.newest() for row in _kept(run)]
-    about = "A line a model and precision; bars are 95% intervals. The dimensions are evenly spaced."
-    columns = (*WHAT, *WHERE, DIM, Column("precision", "Precision"), VALUE, Column("kept", "Kept, %", "percent"), DATE, RUN)
+    about = (
+        "A line a model and precision; bars are 95% intervals. The dimensions are evenly spaced."
+    )
+    columns = (
+        *WHAT,
+        *WHERE,
+        DIM,
+        Column("precision", "Precision"),
+        VALUE,
+        Column("kept", "Kept, %", "percent"),
+        DATE,
+        RUN,
+    )
     return Page(
         "matryoshka",
         "Matryoshka",
         "How much of the full width's result an embedding keeps when it is cut to fewer dimensions, or stored in fewer bits.",
-        [Table("dims", "By dimension and precision", columns, rows, "No sweep yet: `python -m evals.mrl_sweep` makes one.")],
+        [
+            Table(
+                "dims",
+                "By dimension and precision",
+                columns,
+                rows,
+                "No sweep yet: `python -m evals.mrl_sweep` makes one.",
+            )
+        ],
         [Chart("curve", "Result by dimension", about, charts.curve("dims"))] if rows else [],
         ("benchmark", "subset", "direction", "metric"),
     )
@@ -109,7 +146,11 @@ def languages(history: History) -> Page:
         "The newest results language by language, at each model's full width.",
         [
             Table(
-                "languages", "By language", (*WHAT, *WHERE, VALUE, DIM, DATE, RUN), rows, "No run has more than one language yet."
+                "languages",
+                "By language",
+                (*WHAT, *WHERE, VALUE, DIM, DATE, RUN),
+                rows,
+                "No run has more than one language yet.",
             )
         ],
         [Chart("heat", "Language by model", about, charts.heat_map("languages"))] if rows else [],
@@ -122,7 +163,13 @@ def runs(history: History) -> Page:
     rows = []
     for every in history.series().values():
         for before, run in zip([None, *every], every, strict=False):
-            rows.append({**run_row(run), **_cost(run), "changed": len(changes(before, run)) if before else None})
+            rows.append(
+                {
+                    **run_row(run),
+                    **_cost(run),
+                    "changed": len(changes(before, run)) if before else None,
+                }
+            )
     rows.sort(key=lambda row: str(row["date"]), reverse=True)
     columns = (
         DATE,
@@ -145,7 +192,9 @@ def runs(history: History) -> Page:
 
 def brief(found: list[Change]) -> str:
     """Changes in one line: `torch 2.14.0 → 2.15.0; commit abc1234 → def5678`."""
-    return "; ".join(f"{c.name.split('.', 1)[1]} {_short(c.before)} → {_short(c.after)}" for c in found)
+    return "; ".join(
+        f"{c.name.split('.', 1)[1]} {_short(c.before)} → {_short(c.after)}" for c in found
+    )
 
 
 def _short(value: str | None) -> str:
@@ -156,7 +205,11 @@ def _short(value: str | None) -> str:
 
 
 def _over(run: Run, point: Point) -> str:
-    return f"mean of {len({line.subset for line in run.metrics})}" if point.subset == MEAN else point.subset
+    return (
+        f"mean of {len({line.subset for line in run.metrics})}"
+        if point.subset == MEAN
+        else point.subset
+    )
 
 
 def _past(runs: list[Run], point: Point) -> Row:
@@ -173,7 +226,10 @@ def _kept(run: Run) -> Iterator[Row]:
     for several in cells.values():
         best = max(several, key=lambda point: (point.dim, point.precision == "float32"))
         if len(several) > 1:
-            yield from ({**point_row(run, p), "kept": p.value / best.value if best.value else None} for p in several)
+            yield from (
+                {**point_row(run, p), "kept": p.value / best.value if best.value else None}
+                for p in several
+            )
 
 
 def _cost(run: Run) -> Row:
@@ -183,6 +239,8 @@ def _cost(run: Run) -> Row:
         "metric": f"{found[0].direction} {headlines(run)[0]}" if found else None,
         "value": found[0].value if found else None,
         "device": (run.manifest.get("encoder") or {}).get("fingerprint", {}).get("device"),
-        "commit": f"{source['commit'][:8]}{' + changes' if source['dirty'] else ''}" if source else None,
+        "commit": f"{source['commit'][:8]}{' + changes' if source['dirty'] else ''}"
+        if source
+        else None,
         "seconds": round(sum(seconds.values()), 1) if seconds else None,
     }

@@ -40,7 +40,14 @@ def compare(history: History) -> Page:
         Column("detectable", "Would see, points", "points"),
     )
     tables = [
-        Table("differences", "Differences", columns, rows, "No benchmark has been run by two models yet.", more=("cell",)),
+        Table(
+            "differences",
+            "Differences",
+            columns,
+            rows,
+            "No benchmark has been run by two models yet.",
+            more=("cell",),
+        ),
         Table("refused", "Not comparable", (*names, Column("message", "Why")), refused, "None."),
     ]
     about = "B less A with 95% intervals; an interval that reaches zero leaves the direction open."
@@ -64,7 +71,9 @@ def _pairs(history: History) -> Iterator[tuple[str, Run, Run]]:
     found: dict[str, list[Run]] = {}
     for run in sorted(history.newest(), key=lambda run: str(run.manifest["written"])):
         found.setdefault(run.manifest["benchmark"], []).append(run)
-    yield from ((benchmark, *every[-2:]) for benchmark, every in sorted(found.items()) if len(every) > 1)  # type: ignore[misc]
+    yield from (
+        (benchmark, *every[-2:]) for benchmark, every in sorted(found.items()) if len(every) > 1
+    )  # type: ignore[misc]
 
 
 def _at_full_width(run: Run) -> Measured:

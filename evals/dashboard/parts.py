@@ -65,7 +65,9 @@ class Table:
         """The fields of a row that the page needs."""
         ends = [end for column in self.columns for end in column.ends or ()]
         address = ["href"] if any(column.kind == "link" for column in self.columns) else []
-        return list(dict.fromkeys([*(column.key for column in self.columns), *ends, *address, *self.more]))
+        return list(
+            dict.fromkeys([*(column.key for column in self.columns), *ends, *address, *self.more])
+        )
 
 
 class Chart(NamedTuple):
@@ -97,7 +99,11 @@ class Page:
     def filters(self) -> list[Filter]:
         """A filter for each field of the tables that has one."""
         there = {name for table in self.tables for name in table.keys}
-        return [Filter(name, label, name in self.single) for name, label in FILTERS.items() if name in there]
+        return [
+            Filter(name, label, name in self.single)
+            for name, label in FILTERS.items()
+            if name in there
+        ]
 
     @property
     def dated(self) -> bool:

@@ -28,7 +28,9 @@ def build(history: History, verdicts: Verdicts, out: Path) -> int:
     A site that is there is replaced; ConfigError for a folder that holds anything else.
     """
     if out.exists() and not (out / MARK).exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"--out {out}: holds something that is no site. Give a new or an empty folder.")
+        raise ConfigError(
+            f"--out {out}: holds something that is no site. Give a new or an empty folder."
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
     try:
@@ -51,10 +53,16 @@ def _write(history: History, verdicts: Verdicts, folder: Path) -> int:
     about = _about(history)
     render = _template()
     for page in main:
-        _save(folder / f"{page.name}.html", render(page=page, data=_data(page), menu=menu, root="", about=about))
+        _save(
+            folder / f"{page.name}.html",
+            render(page=page, data=_data(page), menu=menu, root="", about=about),
+        )
     count = len(main)
     for name, page in details.of_runs(history):
-        _save(folder / "runs" / name, render(page=page, data=_data(page), menu=menu, root="../", about=about))
+        _save(
+            folder / "runs" / name,
+            render(page=page, data=_data(page), menu=menu, root="../", about=about),
+        )
         count += 1
     return count
 
@@ -77,7 +85,9 @@ def _pages(history: History, verdicts: Verdicts) -> list[Page]:
 def _template() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    found = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined)
+    found = Environment(
+        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined
+    )
     return found.get_template("page.html.j2").render
 
 

@@ -17,7 +17,11 @@ def gate_rows(results: Path, baselines: Path) -> list[Row]:
     """The verdict on the newest runs below `results` against every baseline; a row also for what has no verdict."""
     gates = read_gates()
     folders = sorted(path for path in baselines.glob("*/") if path.is_dir())
-    return [row for folder in folders for row in _of_baseline(folder.name, against(str(folder), None, results, gates))]
+    return [
+        row
+        for folder in folders
+        for row in _of_baseline(folder.name, against(str(folder), None, results, gates))
+    ]
 
 
 def reproduction_rows(results: Path) -> list[Row]:
@@ -28,7 +32,11 @@ def reproduction_rows(results: Path) -> list[Row]:
 
 def _of_baseline(name: str, verdict: Verdict) -> Iterator[Row]:
     for problem in verdict.problems:
-        where = {"baseline": name, "benchmark": problem.benchmark or None, "model": problem.model or None}
+        where = {
+            "baseline": name,
+            "benchmark": problem.benchmark or None,
+            "model": problem.model or None,
+        }
         yield where | {"verdict": problem.kind, "message": problem.message}
     for change in verdict.worst_first():
         low, high = change.difference.interval or (None, None)
@@ -57,13 +65,24 @@ def _of_table(name: str, records: Records) -> Iterator[Row]:
         yield {"table": name, "verdict": "invalid", "message": str(error)}
         return
     for section, row, column, result in results:
-        yield {"table": name, "row": " / ".join(filter(None, (section, row))), "column": column} | _of_cell(result)
+        yield {
+            "table": name,
+            "row": " / ".join(filter(None, (section, row))),
+            "column": column,
+        } | _of_cell(result)
 
 
 def _of_cell(result: Result) -> dict[str, object]:
     printed = result.cell.published
-    fractions = {"value": result.measured, "low": result.low, "high": result.high, "difference": result.difference}
-    return {name: None if percent is None else percent / 100 for name, percent in fractions.items()} | {
+    fractions = {
+        "value": result.measured,
+        "low": result.low,
+        "high": result.high,
+        "difference": result.difference,
+    }
+    return {
+        name: None if percent is None else percent / 100 for name, percent in fractions.items()
+    } | {
         "published": printed.value / 100,
         "verdict": result.verdict,
         "coverage": result.coverage or None,

@@ -62,7 +62,9 @@ LOAD: dict[str, Load] = {
 def load(loader: str, source: Source) -> dict[str, Any]:
     """The subsets that `source` names: from its folder, in whatever layout, when it has one, else by LOAD[loader]."""
     if loader not in LOAD:
-        raise ConfigError(f"No loader {loader!r} (`data` of a benchmark's row). Use one of {', '.join(LOAD)}.")
+        raise ConfigError(
+            f"No loader {loader!r} (`data` of a benchmark's row). Use one of {', '.join(LOAD)}."
+        )
     if source.folder is not None and source.prompts is not None:
         from evals.data.class_folders import load_labeled
 
@@ -84,7 +86,10 @@ def subset_of(data: D, limit: int, seed: int = 0) -> D:
         raise ConfigError(f"--limit {limit}: must be 1 or more.")
     if limit >= len(data.images):
         return data
-    by_chance = sorted(range(len(data.images)), key=lambda i: sha256(f"{seed}:{data.images.ids[i]}".encode()).digest())
+    by_chance = sorted(
+        range(len(data.images)),
+        key=lambda i: sha256(f"{seed}:{data.images.ids[i]}".encode()).digest(),
+    )
     images = sorted(by_chance[:limit])
     origin = {**data.origin, "limit": str(limit), "seed": str(seed)}
     if isinstance(data, LabeledImages):
@@ -93,14 +98,20 @@ def subset_of(data: D, limit: int, seed: int = 0) -> D:
 
 
 def _labelled(data: LabeledImages, images: list[int], origin: dict[str, str]) -> LabeledImages:
-    return replace(data, images=data.images.select(images), labels=data.labels[images], origin=origin)
+    return replace(
+        data, images=data.images.select(images), labels=data.labels[images], origin=origin
+    )
 
 
 def _captioned(data: ImageText, images: list[int], origin: dict[str, str]) -> ImageText:
-    pairs = np.concatenate([np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1), data.also])
+    pairs = np.concatenate(
+        [np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1), data.also]
+    )
     pairs = pairs[np.isin(pairs[:, 1], images)]
     texts, first = np.unique(pairs[:, 0], return_index=True)
-    pairs = np.stack([np.searchsorted(texts, pairs[:, 0]), np.searchsorted(images, pairs[:, 1])], axis=1)
+    pairs = np.stack(
+        [np.searchsorted(texts, pairs[:, 0]), np.searchsorted(images, pairs[:, 1])], axis=1
+    )
     return replace(
         data,
         images=data.images.select(images),
@@ -123,9 +134,15 @@ def check_counts(data: Data, *, allow_subset: bool, name: str, **declared: int) 
     wanted = " and ".join(f"{count:,}" for count in declared.values())
     what = f"{name}: {there}, where the row declares {wanted}"
     if "classes" in found and found["classes"] != declared.get("classes"):
-        raise InvalidError(f"{what}. Another number of classes is another benchmark: check the folder and its class names.")
+        raise InvalidError(
+            f"{what}. Another number of classes is another benchmark: check the folder and its class names."
+        )
     if any(found[kind] > count for kind, count in declared.items()):
-        raise InvalidError(f"{what}. That is more than the benchmark has: check the split and the folder.")
+        raise InvalidError(
+            f"{what}. That is more than the benchmark has: check the split and the folder."
+        )
     if not allow_subset:
-        raise InvalidError(f"{what}. Complete the data, or pass --allow-subset to measure this part under its own key.")
+        raise InvalidError(
+            f"{what}. Complete the data, or pass --allow-subset to measure this part under its own key."
+        )
     return True

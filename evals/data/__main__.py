@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from evals.data.manifest import Manifest
 
 app = new_app()
-Json = Annotated[bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
+]
 
 
 @app.callback()
@@ -30,9 +32,15 @@ def main() -> None:
 def prepare(
     name: Annotated[str, typer.Argument(help="Row of configs/benchmarks.yaml.")],
     to: Annotated[Path, typer.Option(help="Folder that gets a folder of the benchmark.")],
-    data: Annotated[Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")] = None,
-    subsets: Annotated[str | None, typer.Option(help="Languages to pack, e.g. en,de; all unless given.")] = None,
-    allow_subset: Annotated[bool, typer.Option("--allow-subset", help="Accept data with fewer items than declared.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")
+    ] = None,
+    subsets: Annotated[
+        str | None, typer.Option(help="Languages to pack, e.g. en,de; all unless given.")
+    ] = None,
+    allow_subset: Annotated[
+        bool, typer.Option("--allow-subset", help="Accept data with fewer items than declared.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Pack a benchmark from the Hub, or from --data, into DIR; the same command goes on after an interruption."""
@@ -43,13 +51,18 @@ def prepare(
         row = benchmark(name)
         folder = to.expanduser() / (row.folder or row.name)
         source = _source(row, data, comma_list(subsets))
-        manifest = room.prepare(row, source, folder, allow_subset=allow_subset, progress=log.progress)
+        manifest = room.prepare(
+            row, source, folder, allow_subset=allow_subset, progress=log.progress
+        )
         _tell([(folder, manifest)], log)
 
 
 @app.command()
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A prepared folder, or a folder of them.")], json: Json = False
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A prepared folder, or a folder of them.")
+    ],
+    json: Json = False,
 ) -> None:
     """Compare every file with the manifest: what is missing, changed or additional is named, with exit code 3."""
     with reported(json=json) as log:
@@ -71,7 +84,9 @@ def verify(
 def _source(row: "Benchmark", data: Path | None, subsets: tuple[str, ...] | None) -> Source:
     """Where the row is packed from, with all captions as they were written, whatever its protocol."""
     if unknown := set(subsets or ()) - set(row.subsets):
-        raise ConfigError(f"{row.name} has no subset {', '.join(sorted(unknown))}. It has {', '.join(row.subsets)}.")
+        raise ConfigError(
+            f"{row.name} has no subset {', '.join(sorted(unknown))}. It has {', '.join(row.subsets)}."
+        )
     own = data.expanduser() / (row.folder or row.name) if data else None
     return Source(
         subsets=subsets or row.subsets,
@@ -92,10 +107,16 @@ def _prepared(folder: Path, log: Log) -> list[Path]:
 
     if is_prepared(folder):
         return [folder]
-    inside = sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+    inside = (
+        sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        if folder.is_dir()
+        else []
+    )
     found = [path for path in inside if is_prepared(path)]
     if not found:
-        raise MissingError(f"{folder}: no {MANIFEST} in it, nor in a folder of it. Make one with `python -m evals.data prepare`.")
+        raise MissingError(
+            f"{folder}: no {MANIFEST} in it, nor in a folder of it. Make one with `python -m evals.data prepare`."
+        )
     for path in inside:
         if path not in found:
             log.info(f"{path}: no {MANIFEST} in it, so there is nothing to check it against")
@@ -119,7 +140,9 @@ def _tell(found: "list[tuple[Path, Manifest]]", log: Log) -> None:
         )
         if not log.json:
             counted = f"{folder.name}: {len(manifest.files):,} files, {size / 1e6:,.1f} MB"
-            typer.echo(f"{counted}, as prepared on {manifest.prepared[:10]}, {place_of(manifest.source)}\n  {folder}")
+            typer.echo(
+                f"{counted}, as prepared on {manifest.prepared[:10]}, {place_of(manifest.source)}\n  {folder}"
+            )
     if log.json:
         log.output({"schema_version": 1, "prepared": entries})
 

@@ -49,14 +49,22 @@ class Archive:
         try:
             data = os.pread(self._descriptor, size, start)
         except OSError as error:
-            raise MissingError(f"{self.path}: cannot be read ({error.strerror}). Check the file and its disk.") from None
+            raise MissingError(
+                f"{self.path}: cannot be read ({error.strerror}). Check the file and its disk."
+            ) from None
         if len(data) != size:
-            raise InvalidError(f"{self.path}, {name!r}: {len(data):,} of {size:,} bytes are left of it. {_AGAIN}")
+            raise InvalidError(
+                f"{self.path}, {name!r}: {len(data):,} of {size:,} bytes are left of it. {_AGAIN}"
+            )
         return data
 
 
 def open_tar(
-    path: Path, *, most_members: int = 1_000_000, largest_member: int = 100_000_000, most_bytes: int = 200_000_000_000
+    path: Path,
+    *,
+    most_members: int = 1_000_000,
+    largest_member: int = 100_000_000,
+    most_bytes: int = 200_000_000_000,
 ) -> Archive:
     """A `.tar` where it lies, or a gzipped one (told by its first bytes), decompressed once into an unnamed file in TMPDIR.
 
@@ -79,7 +87,9 @@ def _opened(path: Path, most_bytes: int) -> io.BufferedIOBase:
     try:
         file = path.open("rb")
     except OSError as error:
-        raise MissingError(f"{path}: cannot be read ({error.strerror}). Check the file and its permissions.") from None
+        raise MissingError(
+            f"{path}: cannot be read ({error.strerror}). Check the file and its permissions."
+        ) from None
     if file.peek(2)[:2] != b"\x1f\x8b":
         return file
     with file:
@@ -126,12 +136,16 @@ class _Headers:
         return self.file.read(size)
 
 
-def _places(path: Path, file: io.BufferedIOBase, most_members: int, largest_member: int) -> dict[str, Place]:
+def _places(
+    path: Path, file: io.BufferedIOBase, most_members: int, largest_member: int
+) -> dict[str, Place]:
     end, count = os.fstat(file.fileno()).st_size, 0
     places: dict[str, Place] = {}
     headers: Any = _Headers(file)
     try:
-        with tarfile.open(fileobj=headers, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
+        with tarfile.open(
+            fileobj=headers, mode="r:", encoding="utf-8", errors="surrogateescape"
+        ) as tar:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined] # it keeps a kilobyte for each
                 count += 1
@@ -142,13 +156,17 @@ def _places(path: Path, file: io.BufferedIOBase, most_members: int, largest_memb
                 elif count > most_members:
                     problem = f"is one more than the {most_members:,} members an archive may have"
                 if problem:
-                    raise InvalidError(f"{path}: member {member.name!r} {problem}. Repack the archive, or download it again.")
+                    raise InvalidError(
+                        f"{path}: member {member.name!r} {problem}. Repack the archive, or download it again."
+                    )
                 if member.isreg():
                     places[name] = Place(member.offset_data, member.size)
             _check_end(path, file, tar.offset, end)
     except _BROKEN as error:
         after = f" after {next(reversed(places))!r}" if places else ""
-        raise InvalidError(f"{path}: not a whole tar archive, broken{after} ({error}). {_AGAIN}") from None
+        raise InvalidError(
+            f"{path}: not a whole tar archive, broken{after} ({error}). {_AGAIN}"
+        ) from None
     return places
 
 
@@ -161,7 +179,12 @@ def _problem(member: tarfile.TarInfo, largest: int) -> str:
     if not (member.isreg() or member.isdir()):
         return "is neither a file nor a folder"
     parts = member.name.split("/")
-    if not member.name or not parts[0] or ".." in parts or (member.isreg() and parts[-1] in ("", ".")):
+    if (
+        not member.name
+        or not parts[0]
+        or ".." in parts
+        or (member.isreg() and parts[-1] in ("", "."))
+    ):
         return "has a name that is not a path inside the archive"
     if "\0" in member.name or any("\ud800" <= c <= "\udfff" for c in member.name):
         return "has a name that is not UTF-8 text"
@@ -174,7 +197,11 @@ def _misfit(member: tarfile.TarInfo, following: int, end: int) -> str:
     """Headers may give a file two sizes, or a negative one, which would be read again and again."""
     if not member.isreg():
         return ""
-    if member.size < 0 or following != member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE:
+    if (
+        member.size < 0
+        or following
+        != member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    ):
         return "has headers that disagree about its size"
     return "is cut off: the archive is truncated" if member.offset_data + member.size > end else ""
 

@@ -49,7 +49,9 @@ class Line(NamedTuple):
     where: str
 
 
-def measured(release: Release, source: Source, origin: Mapping[str, str] | None = None) -> dict[str, ImageText]:
+def measured(
+    release: Release, source: Source, origin: Mapping[str, str] | None = None
+) -> dict[str, ImageText]:
     """The data of each subset. Image ids are the names as written, text ids `<image>#<n>`; captions are kept verbatim.
 
     InvalidError names the place of a caption or image that cannot be measured.
@@ -58,12 +60,17 @@ def measured(release: Release, source: Source, origin: Mapping[str, str] | None 
     rows = {}
     for subset, given in release.rows.items():
         check(given, f"{release.place}, {subset}" if len(release.rows) > 1 else release.place)
-        rows[subset] = [replace(row, captions=_protocol_captions(row, protocol, release.quoted)) for row in given]
+        rows[subset] = [
+            replace(row, captions=_protocol_captions(row, protocol, release.quoted))
+            for row in given
+        ]
     distinct: dict[str, Captioned] = {}
     for row in (row for given in rows.values() for row in given):
         distinct.setdefault(row.image, row)
     images = release.images(list(distinct.values()))
-    every = Side("image", images, list(distinct), [content_hash(images.read(i)) for i in range(len(images))])
+    every = Side(
+        "image", images, list(distinct), [content_hash(images.read(i)) for i in range(len(images))]
+    )
     index = {name: i for i, name in enumerate(distinct)}
     sides: dict[tuple[str, ...], Side] = {tuple(distinct): every}
     place = {"layout": release.layout, **(origin or {"path": release.place})}
@@ -83,13 +90,19 @@ def check(rows: Sequence[Captioned], name: str) -> None:
     first: dict[str, str] = {}
     for row in rows:
         if row.image in first:
-            raise InvalidError(f"{row.where}: image {row.image!r} is listed at {first[row.image]} too. Merge the two entries.")
+            raise InvalidError(
+                f"{row.where}: image {row.image!r} is listed at {first[row.image]} too. Merge the two entries."
+            )
         first[row.image] = row.where
         if not row.captions:
-            raise InvalidError(f"{row.where}: image {row.image!r} has no captions. Add one, or remove the image.")
+            raise InvalidError(
+                f"{row.where}: image {row.image!r} has no captions. Add one, or remove the image."
+            )
         for n, caption in enumerate(row.captions):
             if problem := _problem(caption):
-                raise InvalidError(f"{row.where}: caption {n} of image {row.image!r} {problem}. Correct or remove it.")
+                raise InvalidError(
+                    f"{row.where}: caption {n} of image {row.image!r} {problem}. Correct or remove it."
+                )
 
 
 def _protocol_captions(row: Captioned, protocol: CaptionProtocol, quoted: bool) -> tuple[str, ...]:
@@ -105,18 +118,28 @@ def _protocol_captions(row: Captioned, protocol: CaptionProtocol, quoted: bool) 
 
 def quoted_caption(caption: str) -> str:
     """The caption as it stands in a CSV file, which CLIP_benchmark's Flickr loader takes for the caption itself."""
-    return f'"{caption.replace(chr(34), chr(34) * 2)}"' if any(c in caption for c in ',"\n\r') else caption
+    return (
+        f'"{caption.replace(chr(34), chr(34) * 2)}"'
+        if any(c in caption for c in ',"\n\r')
+        else caption
+    )
 
 
 def _unquoted(caption: str, where: str) -> str:
     cells = next(csv.reader([caption]), [""]) if caption.startswith('"') else [caption]
     if len(cells) != 1:
-        raise InvalidError(f"{where}: caption {caption[:40]!r} is not one cell of CSV. Correct its quotes.")
+        raise InvalidError(
+            f"{where}: caption {caption[:40]!r} is not one cell of CSV. Correct its quotes."
+        )
     return cells[0]
 
 
 def _image_text(
-    rows: Sequence[Captioned], images: Side, subset: str, protocol: CaptionProtocol, origin: Mapping[str, str]
+    rows: Sequence[Captioned],
+    images: Side,
+    subset: str,
+    protocol: CaptionProtocol,
+    origin: Mapping[str, str],
 ) -> ImageText:
     texts = [caption for row in rows for caption in row.captions]
     ids = [f"{row.image}#{n}" for row in rows for n in range(len(row.captions))]
@@ -127,9 +150,17 @@ def _image_text(
         for n, (text, image) in enumerate(zip(texts, image_of_text.tolist(), strict=True)):
             pairs.setdefault(text, {}).setdefault(image, n)
         kept = [next(iter(of.values())) for of in pairs.values()]
-        also = np.array([(n, i) for n, of in enumerate(pairs.values()) for i in list(of)[1:]], dtype=np.int64).reshape(-1, 2)
-        texts, ids, image_of_text = [texts[n] for n in kept], [ids[n] for n in kept], image_of_text[kept]
-    side = Side("text", texts, ids, [content_hash(text.encode()) for text in texts], language=subset)
+        also = np.array(
+            [(n, i) for n, of in enumerate(pairs.values()) for i in list(of)[1:]], dtype=np.int64
+        ).reshape(-1, 2)
+        texts, ids, image_of_text = (
+            [texts[n] for n in kept],
+            [ids[n] for n in kept],
+            image_of_text[kept],
+        )
+    side = Side(
+        "text", texts, ids, [content_hash(text.encode()) for text in texts], language=subset
+    )
     return ImageText(images, side, image_of_text, origin, also)
 
 
@@ -149,10 +180,14 @@ def read_text(file: Path) -> str:
         data = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
         return data.decode()
     except OSError as error:
-        raise MissingError(f"{file}: cannot be read ({error.strerror}). Check the file and its permissions.") from None
+        raise MissingError(
+            f"{file}: cannot be read ({error.strerror}). Check the file and its permissions."
+        ) from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InvalidError(f"{file}, line {line}: not UTF-8 ({error.reason}). Convert the file to UTF-8.") from None
+        raise InvalidError(
+            f"{file}, line {line}: not UTF-8 ({error.reason}). Convert the file to UTF-8."
+        ) from None
 
 
 def read_lines(file: Path) -> Iterator[Line]:
@@ -168,7 +203,9 @@ def read_json(text: str, where: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         place = f"{where}, line {error.lineno}" if "\n" in text else where
-        raise InvalidError(f"{place}: not JSON ({error.msg}, column {error.colno}). Correct it, or copy it again.") from None
+        raise InvalidError(
+            f"{place}: not JSON ({error.msg}, column {error.colno}). Correct it, or copy it again."
+        ) from None
     except RecursionError:
         raise InvalidError(f"{where}: JSON nested too deeply. Copy the file again.") from None
 
@@ -177,5 +214,7 @@ def field_of(entry: Any, key: str, kind: type, where: str) -> Any:
     """`entry[key]`, which must be of that type."""
     value = entry.get(key) if isinstance(entry, dict) else None
     if not isinstance(value, kind):
-        raise InvalidError(f"{where}: `{key}` must be a {kind.__name__} and is {json.dumps(value)[:40]}. Correct the entry.")
+        raise InvalidError(
+            f"{where}: `{key}` must be a {kind.__name__} and is {json.dumps(value)[:40]}. Correct the entry."
+        )
     return value

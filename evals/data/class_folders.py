@@ -20,7 +20,14 @@ from evals.data.labeled import Labeled, LabeledRelease, labelled, prompts_of, re
 from evals.data.labeled_webdataset import read_labeled_webdataset
 from evals.data.prompts import Listed, names_of, plain, wordnet_ids
 from evals.data.webdataset import find_webdataset
-from evals.schema import ClassPrompts, ConfigError, InvalidError, LabeledImages, MissingError, Source
+from evals.schema import (
+    ClassPrompts,
+    ConfigError,
+    InvalidError,
+    LabeledImages,
+    MissingError,
+    Source,
+)
 
 CLASSES = "classes.json"
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -34,20 +41,28 @@ def load_labeled(source: Source) -> dict[str, LabeledImages]:
     """
     root = source.folder
     if root is None or not root.is_dir():
-        raise MissingError(f"{root}: no such folder. Point at a webdataset, or at a folder of images for each class.")
+        raise MissingError(
+            f"{root}: no such folder. Point at a webdataset, or at a folder of images for each class."
+        )
     if find_webdataset(root, source.split):
         return read_labeled_webdataset(root, source, {"layout": "webdataset", "path": str(root)})
     if prompts_of(source).multilabel:
-        raise ConfigError(f"{root}: no webdataset in it, and class folders cannot say which images have several classes.")
+        raise ConfigError(
+            f"{root}: no webdataset in it, and class folders cannot say which images have several classes."
+        )
     return _class_folders(root, source)
 
 
 def _class_folders(root: Path, source: Source) -> dict[str, LabeledImages]:
     prompts = prompts_of(source)
     top = root / source.split if (root / source.split).is_dir() else root
-    folders = sorted(path.name for path in top.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = sorted(
+        path.name for path in top.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
     if not folders:
-        raise MissingError(f"{top}: no folders of classes in it. Point at the folder that holds them, or at their splits.")
+        raise MissingError(
+            f"{top}: no folders of classes in it. Point at the folder that holds them, or at their splits."
+        )
     names, classes = _classes(root, folders, prompts)
     rows, paths = [], []
     for folder in folders:
@@ -58,7 +73,9 @@ def _class_folders(root: Path, source: Source) -> dict[str, LabeledImages]:
     return labelled(LabeledRelease(rows, names, lambda: image_files(paths), root, origin), source)
 
 
-def _classes(root: Path, folders: Sequence[str], prompts: ClassPrompts) -> tuple[Listed, dict[str, int]]:
+def _classes(
+    root: Path, folders: Sequence[str], prompts: ClassPrompts
+) -> tuple[Listed, dict[str, int]]:
     """The class names, and the class of each folder."""
     if (root / CLASSES).is_file():
         names, keys = _from_json(root / CLASSES, prompts)
@@ -74,7 +91,9 @@ def _classes(root: Path, folders: Sequence[str], prompts: ClassPrompts) -> tuple
     first: dict[int, str] = {}
     for folder, label in found.items():
         if (other := first.setdefault(label, folder)) != folder:
-            raise InvalidError(f"{root}: the folders {other!r} and {folder!r} are one class. Merge or rename them.")
+            raise InvalidError(
+                f"{root}: the folders {other!r} and {folder!r} are one class. Merge or rename them."
+            )
     return names, found
 
 
@@ -85,17 +104,25 @@ def _keys(names: Sequence[str], folders: Sequence[str], prompts: ClassPrompts) -
         return {wnid: label for label, wnid in enumerate(wnids)}
     known = [plain(name) for name in names]
     keys = {name: label for label, name in enumerate(known) if known.count(name) == 1}
-    if not set(known) & {plain(folder) for folder in folders} and all(folder.isdecimal() for folder in folders):
+    if not set(known) & {plain(folder) for folder in folders} and all(
+        folder.isdecimal() for folder in folders
+    ):
         return {str(label): label for label in range(len(names))}
     return keys
 
 
 def _from_json(file: Path, prompts: ClassPrompts) -> tuple[Listed, dict[str, int]]:
     entries: Any = read_json(read_text(file), str(file))
-    if not isinstance(entries, dict) or not all(isinstance(name, str) and name.strip() for name in entries.values()):
-        raise InvalidError(f'{file}: must be one object, {{"folder": "class name", …}}. Correct it.')
+    if not isinstance(entries, dict) or not all(
+        isinstance(name, str) and name.strip() for name in entries.values()
+    ):
+        raise InvalidError(
+            f'{file}: must be one object, {{"folder": "class name", …}}. Correct it.'
+        )
     if len(entries) != prompts.classes:
-        raise InvalidError(f"{file}: {len(entries)} classes, where the row has {prompts.classes}. Complete it, or check the row.")
+        raise InvalidError(
+            f"{file}: {len(entries)} classes, where the row has {prompts.classes}. Complete it, or check the row."
+        )
     labels = {plain(folder): label for label, folder in enumerate(entries)}
     return Listed(list(entries.values()), CLASSES), labels
 
@@ -109,5 +136,7 @@ def _files(folder: Path) -> Iterator[Path]:
             if name.startswith("."):
                 continue
             if path.suffix.lower() not in ENDINGS:
-                raise InvalidError(f"{path}: not an image ({', '.join(sorted(ENDINGS))}). Remove it from the folders of classes.")
+                raise InvalidError(
+                    f"{path}: not an image ({', '.join(sorted(ENDINGS))}). Remove it from the folders of classes."
+                )
             yield path

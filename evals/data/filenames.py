@@ -4,11 +4,23 @@ import re
 from hashlib import sha256
 from io import BytesIO
 
-SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
+SUFFIXES = {
+    "JPEG": ".jpg",
+    "MPO": ".jpg",
+    "PNG": ".png",
+    "WEBP": ".webp",
+    "GIF": ".gif",
+    "BMP": ".bmp",
+    "TIFF": ".tif",
+}
 FOLDER = "images"
 
 _PLAIN = re.compile(r"[\w@+=,():~-]([\w .@+=,():~-]{0,150}[\w@+=,():~-])?", re.ASCII)
-_TAKEN = ("captions", "captions.jsonl", "manifest.json")  # the loader would find these before the image
+_TAKEN = (
+    "captions",
+    "captions.jsonl",
+    "manifest.json",
+)  # the loader would find these before the image
 
 
 def place_for(name: str, data: bytes, used: set[str]) -> tuple[str, str]:
@@ -18,7 +30,12 @@ def place_for(name: str, data: bytes, used: set[str]) -> tuple[str, str]:
     """
     file, line = _plain_file(name), name
     path, *above = _steps(file) if file else ("",)
-    if not file or path in used or f"{path}/" in used or any(folder.rstrip("/") in used for folder in above):
+    if (
+        not file
+        or path in used
+        or f"{path}/" in used
+        or any(folder.rstrip("/") in used for folder in above)
+    ):
         line = sha256(name.encode()).hexdigest()[:20] + _suffix(data)
         file = f"{FOLDER}/{line}"
     used.update(_steps(file))

@@ -83,12 +83,20 @@ def _named(data: bytes, name: str) -> Iterator[None]:
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise InvalidError(f"{name}: the image has more than {MAX_PIXELS:,} pixels. Replace it by a smaller copy.") from None
+        raise InvalidError(
+            f"{name}: the image has more than {MAX_PIXELS:,} pixels. Replace it by a smaller copy."
+        ) from None
     except UnidentifiedImageError:
-        what = f"its {len(data):,} bytes are not an image in {', '.join(FORMATS)}" if data else "the image file is empty"
+        what = (
+            f"its {len(data):,} bytes are not an image in {', '.join(FORMATS)}"
+            if data
+            else "the image file is empty"
+        )
         raise InvalidError(f"{name}: {what}. Replace the file, or remove its captions.") from None
     except _BROKEN as error:
-        raise InvalidError(f"{name}: the image is broken ({error}). Replace the file, or remove its captions.") from None
+        raise InvalidError(
+            f"{name}: the image is broken ({error}). Replace the file, or remove its captions."
+        ) from None
 
 
 def verify(images: Sequence[Any], indices: Sequence[int]) -> None:
@@ -124,4 +132,6 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise MissingError(f"{path}: cannot be read ({error.strerror}). Check the file and its permissions.") from None
+        raise MissingError(
+            f"{path}: cannot be read ({error.strerror}). Check the file and its permissions."
+        ) from None

@@ -59,7 +59,9 @@ def labelled(release: LabeledRelease, source: Source) -> dict[str, LabeledImages
         "templates": templates.origin,
         "prompts_sha256": digest(texts),
     }
-    labels = np.array([row.label for row in release.rows], dtype=bool if prompts.multilabel else np.int64)
+    labels = np.array(
+        [row.label for row in release.rows], dtype=bool if prompts.multilabel else np.int64
+    )
     class_of_text = np.repeat(np.arange(len(names)), [len(every) for every in of_class])
     every = Side("image", images, [row.image for row in release.rows], hashes)
     return {source.subsets[0]: LabeledImages(every, labels, names, side, class_of_text, origin)}
@@ -68,35 +70,51 @@ def labelled(release: LabeledRelease, source: Source) -> dict[str, LabeledImages
 def prompts_of(source: Source) -> ClassPrompts:
     """What the row says of its classes."""
     if source.prompts is None:
-        raise ConfigError("Labelled images need a row with `task: classification` and `classes`. Check the row.")
+        raise ConfigError(
+            "Labelled images need a row with `task: classification` and `classes`. Check the row."
+        )
     return source.prompts
 
 
 def required_names(found: Listed | None, place: str) -> Listed:
     """The names, where there are some."""
     if found is None:
-        raise InvalidError(f"{place}: no {NAMES} in it, and clip-benchmark names no classes of this set. Add one, a name a line.")
+        raise InvalidError(
+            f"{place}: no {NAMES} in it, and clip-benchmark names no classes of this set. Add one, a name a line."
+        )
     return found
 
 
 def label_of(text: str, where: str) -> int:
     """A label written in digits."""
     if not (text.strip().isascii() and text.strip().isdigit()):
-        raise InvalidError(f"{where}: {text[:40]!r} is not the number of a class, from 0. Correct it.")
+        raise InvalidError(
+            f"{where}: {text[:40]!r} is not the number of a class, from 0. Correct it."
+        )
     return int(text)
 
 
 def _check(rows: Sequence[Labeled], prompts: ClassPrompts, origin: Mapping[str, str]) -> None:
     if not rows:
-        raise InvalidError(f"{origin.get('path') or origin.get('repo')}: no labelled images in it. Check that it is complete.")
+        raise InvalidError(
+            f"{origin.get('path') or origin.get('repo')}: no labelled images in it. Check that it is complete."
+        )
     first: dict[str, str] = {}
     for row in rows:
         if row.image in first:
-            raise InvalidError(f"{row.where}: image {row.image!r} is at {first[row.image]} too. Remove one of them.")
+            raise InvalidError(
+                f"{row.where}: image {row.image!r} is at {first[row.image]} too. Remove one of them."
+            )
         first[row.image] = row.where
         if prompts.multilabel != isinstance(row.label, tuple):
-            raise InvalidError(f"{row.where}: the row has {'several classes' if prompts.multilabel else 'one class'} an image.")
+            raise InvalidError(
+                f"{row.where}: the row has {'several classes' if prompts.multilabel else 'one class'} an image."
+            )
         if isinstance(row.label, tuple) and len(row.label) != prompts.classes:
-            raise InvalidError(f"{row.where}: {len(row.label)} truths, where the row has {prompts.classes} classes.")
+            raise InvalidError(
+                f"{row.where}: {len(row.label)} truths, where the row has {prompts.classes} classes."
+            )
         if isinstance(row.label, int) and not row.label < prompts.classes:
-            raise InvalidError(f"{row.where}: class {row.label}, where the row has {prompts.classes} classes, from 0.")
+            raise InvalidError(
+                f"{row.where}: class {row.label}, where the row has {prompts.classes} classes, from 0."
+            )

@@ -13,7 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from evals.data.labeled import Labeled, LabeledRelease, label_of, labelled, prompts_of, required_names
+from evals.data.labeled import (
+    Labeled,
+    LabeledRelease,
+    label_of,
+    labelled,
+    prompts_of,
+    required_names,
+)
 from evals.data.prompts import NAMES, TEMPLATES, names_of
 from evals.data.webdataset import TYPE, Member, fetched, images_of, kind_of, samples
 from evals.schema import ConfigError, InvalidError, LabeledImages, Source
@@ -25,10 +32,14 @@ def load_labeled_webdataset(source: Source) -> dict[str, LabeledImages]:
     Errors are those of evals.data.webdataset.load_hub_webdataset; ConfigError: a set of captions, or of the other kind of labels.
     """
     place = fetched(source, NAMES, TEMPLATES)
-    return read_labeled_webdataset(place.folder, source, {"layout": "labeled_webdataset", **place.origin})
+    return read_labeled_webdataset(
+        place.folder, source, {"layout": "labeled_webdataset", **place.origin}
+    )
 
 
-def read_labeled_webdataset(root: Path, source: Source, origin: Mapping[str, str]) -> dict[str, LabeledImages]:
+def read_labeled_webdataset(
+    root: Path, source: Source, origin: Mapping[str, str]
+) -> dict[str, LabeledImages]:
     """The samples of all shards of the split; image ids are the keys."""
     prompts = prompts_of(source)
     _check_kind(root, prompts.multilabel)
@@ -38,7 +49,11 @@ def read_labeled_webdataset(root: Path, source: Source, origin: Mapping[str, str
     members: list[Member] = []
     for sample in samples(root / source.split, ending, "label"):
         data = sample.said.archive.read(sample.said.name)
-        label = _truths(data, sample.said.where) if prompts.multilabel else label_of(_text(data), sample.said.where)
+        label = (
+            _truths(data, sample.said.where)
+            if prompts.multilabel
+            else label_of(_text(data), sample.said.where)
+        )
         rows.append(Labeled(sample.key, label, sample.where))
         members.append(sample.image)
     return labelled(LabeledRelease(rows, names, lambda: images_of(members), root, origin), source)
@@ -48,7 +63,9 @@ def _check_kind(root: Path, multilabel: bool) -> None:
     kind = kind_of(root) or "classification"
     if kind == "retrieval" or (kind == "multilabel") != multilabel:
         wanted = "'multilabel'" if multilabel else "a set with one class an image"
-        raise ConfigError(f"{root / TYPE}: says {kind[:40]!r}, and the row needs {wanted}. Point at another set.")
+        raise ConfigError(
+            f"{root / TYPE}: says {kind[:40]!r}, and the row needs {wanted}. Point at another set."
+        )
 
 
 def _text(data: bytes) -> str:

@@ -26,7 +26,14 @@ from evals.data.multilingual import (
     read_xtd,
     read_xtd200,
 )
-from evals.data.releases import find_jsonl, find_karpathy, find_token, read_jsonl, read_karpathy, read_token
+from evals.data.releases import (
+    find_jsonl,
+    find_karpathy,
+    find_token,
+    read_jsonl,
+    read_karpathy,
+    read_token,
+)
 from evals.data.webdataset import find_webdataset, read_webdataset
 from evals.schema import ConfigError, ImageText, MissingError, Source
 
@@ -47,7 +54,9 @@ LAYOUTS: Mapping[str, Layout] = {
     "coco": Layout("a coco_<split>_karpathy.json", find_coco, read_coco),
     "flickr_csv": Layout("a flickr30k_<split>_karpathy.txt", find_flickr_csv, read_flickr_csv),
     "clip_benchmark_json": Layout(
-        "a <benchmark>-<language>.json of CLIP_benchmark", find_clip_benchmark_json, read_clip_benchmark_json
+        "a <benchmark>-<language>.json of CLIP_benchmark",
+        find_clip_benchmark_json,
+        read_clip_benchmark_json,
     ),
     "xtd": Layout("an XTD10 test_image_names.txt", find_xtd, read_xtd),
     "xtd200": Layout("an XTD200 or Flickr30k-200 list of image names", find_xtd200, read_xtd200),
@@ -72,13 +81,23 @@ def recognise(path: Path, split: str) -> tuple[str, Path]:
     """The layout of a folder or an annotation file, and the place in it to read."""
     known = ", ".join(layout.about for layout in LAYOUTS.values())
     if not path.exists():
-        raise MissingError(f"{path}: no such file or folder. Point at the folder that holds one of: {known}.")
-    found = [(name, place) for name, layout in LAYOUTS.items() for place in layout.find(path, split)]
+        raise MissingError(
+            f"{path}: no such file or folder. Point at the folder that holds one of: {known}."
+        )
+    found = [
+        (name, place) for name, layout in LAYOUTS.items() for place in layout.find(path, split)
+    ]
     if not found and path.is_file():
-        raise ConfigError(f"{path}: not an annotation file that is known here. Point at one of these, or at its folder: {known}.")
+        raise ConfigError(
+            f"{path}: not an annotation file that is known here. Point at one of these, or at its folder: {known}."
+        )
     if not found:
-        raise MissingError(f"{path}: no annotations in it. Put one of these there, or point at the file itself: {known}.")
+        raise MissingError(
+            f"{path}: no annotations in it. Put one of these there, or point at the file itself: {known}."
+        )
     if len(found) > 1:
         names = " and ".join(f"{place.name} ({name})" for name, place in found)
-        raise ConfigError(f"{path}: holds {names}, any of which could be meant. Point at the file itself.")
+        raise ConfigError(
+            f"{path}: holds {names}, any of which could be meant. Point at the file itself."
+        )
     return found[0]

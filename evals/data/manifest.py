@@ -86,16 +86,22 @@ def read_plan(folder: Path) -> Plan | None:
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a finished folder; MissingError when there is none, InvalidError when it is unfinished or broken."""
     if (folder / UNFINISHED).is_file():
-        raise InvalidError(f"{folder}: not finished. Run the same `prepare` again, it goes on from there.")
+        raise InvalidError(
+            f"{folder}: not finished. Run the same `prepare` again, it goes on from there."
+        )
     if not (folder / MANIFEST).is_file():
-        raise MissingError(f"{folder}: no {MANIFEST} in it. Make one with `python -m evals.data prepare NAME --to DIR`.")
+        raise MissingError(
+            f"{folder}: no {MANIFEST} in it. Make one with `python -m evals.data prepare NAME --to DIR`."
+        )
     return _read(folder / MANIFEST, Manifest)
 
 
 def check_folder(folder: Path, progress: Progress) -> Manifest:
     """The manifest, after every file was compared with it; InvalidError names what is missing, changed or additional."""
     manifest = read_manifest(folder)
-    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
+    there = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    } - {MANIFEST}
     missing = sorted(manifest.files.keys() - there)
     changed = []
     with progress(f"check {folder.name}") as report:
@@ -125,11 +131,18 @@ def has_content(path: Path, expected: File) -> bool:
 
 def place_of(source: Mapping[str, str]) -> str:
     """A source in words."""
-    return f"{source['repo']} at {source['revision']}" if "repo" in source else f"from {source['path']}"
+    return (
+        f"{source['repo']} at {source['revision']}"
+        if "repo" in source
+        else f"from {source['path']}"
+    )
 
 
 def _check_counts(file: Path, packed: Packed, subset: str) -> None:
-    entries = [field_of(read_json(line.text, line.where), "captions", list, line.where) for line in read_lines(file)]
+    entries = [
+        field_of(read_json(line.text, line.where), "captions", list, line.where)
+        for line in read_lines(file)
+    ]
     found, declared = (len(entries), sum(map(len, entries))), (packed.images, packed.texts)
     if found != declared:
         raise InvalidError(

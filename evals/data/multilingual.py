@@ -30,32 +30,56 @@ XTD200_NAMES = (XTD_NAMES, "filenames.txt")
 FLORES = "[a-z][a-z][a-z]_[A-Z][a-z][a-z][a-z]"
 XM3600_KEY = "image/key"
 MULTI30K_LANGUAGES = ("en", "de", "fr", "cs")
-MULTI30K_SPLITS = {"test": "test_2016_flickr"}  # the other splits are named as their files: val, test_2017_flickr ...
+MULTI30K_SPLITS = {
+    "test": "test_2016_flickr"
+}  # the other splits are named as their files: val, test_2017_flickr ...
 ARCHIVES = ("images.tar", "images.tgz", "images.tar.gz")
 
 
 def find_xtd(path: Path, split: str) -> list[Path]:
     places = [path] if path.is_file() else [path / XTD_NAMES, path / "XTD10" / XTD_NAMES]
-    return [place for place in places if place.name == XTD_NAMES and place.is_file() and _xtd_files(place)]
+    return [
+        place
+        for place in places
+        if place.name == XTD_NAMES and place.is_file() and _xtd_files(place)
+    ]
 
 
 def find_xtd200(path: Path, split: str) -> list[Path]:
     places = [path] if path.is_file() else [path / name for name in XTD200_NAMES]
-    found = [place for place in places if place.name in XTD200_NAMES and place.is_file() and _xtd200_files(place)]
+    found = [
+        place
+        for place in places
+        if place.name in XTD200_NAMES and place.is_file() and _xtd200_files(place)
+    ]
     # The list of names is called the same in both: a folder with XTD's own captions is XTD.
     return [place for place in found if not _xtd_files(place)]
 
 
 def find_xm3600(path: Path, split: str) -> list[Path]:
-    places = [path] if path.is_file() else [path / "captions.jsonl", path / "xm3600" / "captions.jsonl"]
-    return [place for place in places if place.suffix == ".jsonl" and place.is_file() and XM3600_KEY in first_keys(place)]
+    places = (
+        [path] if path.is_file() else [path / "captions.jsonl", path / "xm3600" / "captions.jsonl"]
+    )
+    return [
+        place
+        for place in places
+        if place.suffix == ".jsonl" and place.is_file() and XM3600_KEY in first_keys(place)
+    ]
 
 
 def find_multi30k(path: Path, split: str) -> list[Path]:
     stem = MULTI30K_SPLITS.get(split, split)
-    names = [f"{folder}{stem}{end}" for folder in ("", "image_splits/") for end in (".txt", "_images.txt")]
+    names = [
+        f"{folder}{stem}{end}"
+        for folder in ("", "image_splits/")
+        for end in (".txt", "_images.txt")
+    ]
     places = [path] if path.is_file() else [path / name for name in names]
-    return [place for place in places if place.suffix == ".txt" and place.is_file() and _multi30k_files(place)]
+    return [
+        place
+        for place in places
+        if place.suffix == ".txt" and place.is_file() and _multi30k_files(place)
+    ]
 
 
 def read_xtd(names: Path, source: Source) -> Release:
@@ -71,8 +95,15 @@ def read_xtd200(names: Path, source: Source) -> Release:
 
 
 def read_multi30k(names: Path, source: Source) -> Release:
-    files = _chosen(_multi30k_files(names), source, _multi30k_root(names), f"{_multi30k_stem(names)}.{{}}")
-    return _parallel("multi30k", names, files, _pictures(_multi30k_root(names), ("", "flickr30k-images", "images")))
+    files = _chosen(
+        _multi30k_files(names), source, _multi30k_root(names), f"{_multi30k_stem(names)}.{{}}"
+    )
+    return _parallel(
+        "multi30k",
+        names,
+        files,
+        _pictures(_multi30k_root(names), ("", "flickr30k-images", "images")),
+    )
 
 
 def read_xm3600(file: Path, source: Source) -> Release:
@@ -86,7 +117,9 @@ def read_xm3600(file: Path, source: Source) -> Release:
         languages.update({name: None for name, value in entry.items() if isinstance(value, dict)})
         for subset in source.subsets:
             if subset in entry:
-                rows[subset].append(Captioned(key, _captions(entry, subset, line.where), line.where))
+                rows[subset].append(
+                    Captioned(key, _captions(entry, subset, line.where), line.where)
+                )
             else:
                 lacking[subset].append(f"{line.where}: image {key!r} has no captions in {subset!r}")
     for subset, places in lacking.items():
@@ -96,20 +129,29 @@ def read_xm3600(file: Path, source: Source) -> Release:
                 f"file are {', '.join(languages) or 'none'}. Copy the file again, or name other languages with --subsets."
             )
     images = _pictures(file.parent, ("", "images"))
-    return Release("xm3600", str(file), rows, lambda wanted: images([replace(row, image=f"{row.image}.jpg") for row in wanted]))
+    return Release(
+        "xm3600",
+        str(file),
+        rows,
+        lambda wanted: images([replace(row, image=f"{row.image}.jpg") for row in wanted]),
+    )
 
 
 def _xtd_root(names: Path) -> Path:
     """The folder that captions and images are looked for in: above XTD10/ in the release, else the folder of the list."""
     above = names.parent.parent
-    released = names.parent.name == "XTD10" and any((above / folder).is_dir() for folder in ("MIC", "STAIR"))
+    released = names.parent.name == "XTD10" and any(
+        (above / folder).is_dir() for folder in ("MIC", "STAIR")
+    )
     return above if released else names.parent
 
 
 def _xtd_files(names: Path) -> dict[str, Path]:
     """The caption files by language."""
     start, root = "test_1kcaptions_", _xtd_root(names)
-    files = [file for folder in XTD_FOLDERS for file in sorted((root / folder).glob(f"{start}*.txt"))]
+    files = [
+        file for folder in XTD_FOLDERS for file in sorted((root / folder).glob(f"{start}*.txt"))
+    ]
     return {file.stem.removeprefix(start): file for file in reversed(files)}
 
 
@@ -127,7 +169,11 @@ def _multi30k_root(names: Path) -> Path:
 
 def _multi30k_files(names: Path) -> dict[str, Path]:
     root, stem = _multi30k_root(names), _multi30k_stem(names)
-    places = [(language, root / folder / f"{stem}.{language}") for folder in ("raw", "") for language in MULTI30K_LANGUAGES]
+    places = [
+        (language, root / folder / f"{stem}.{language}")
+        for folder in ("raw", "")
+        for language in MULTI30K_LANGUAGES
+    ]
     return {language: file for language, file in places if file.is_file()}
 
 
@@ -142,7 +188,12 @@ def _chosen(files: Mapping[str, Path], source: Source, root: Path, called: str) 
     return {subset: files[subset] for subset in source.subsets}
 
 
-def _parallel(layout: str, names: Path, files: Mapping[str, Path], images: Callable[[Sequence[Captioned]], Images]) -> Release:
+def _parallel(
+    layout: str,
+    names: Path,
+    files: Mapping[str, Path],
+    images: Callable[[Sequence[Captioned]], Images],
+) -> Release:
     """Line i of each caption file describes the image on line i of `names`."""
     listed = [line.text for line in read_lines(names)]
     rows = {}
@@ -152,14 +203,21 @@ def _parallel(layout: str, names: Path, files: Mapping[str, Path], images: Calla
             raise InvalidError(
                 f"{file}: {len(lines):,} captions, where {names} lists {len(listed):,} images. Take both from one release."
             )
-        rows[subset] = [Captioned(name, (line.text,), line.where) for name, line in zip(listed, lines, strict=True)]
+        rows[subset] = [
+            Captioned(name, (line.text,), line.where)
+            for name, line in zip(listed, lines, strict=True)
+        ]
     return Release(layout, str(names), rows, images)
 
 
 def _captions(entry: Any, subset: str, where: str) -> tuple[str, ...]:
-    captions = field_of(field_of(entry, subset, dict, where), "caption", list, f"{where}, {subset!r}")
+    captions = field_of(
+        field_of(entry, subset, dict, where), "caption", list, f"{where}, {subset!r}"
+    )
     if not all(isinstance(caption, str) for caption in captions):
-        raise InvalidError(f"{where}, {subset!r}: `caption` must be a list of strings. Correct the line.")
+        raise InvalidError(
+            f"{where}, {subset!r}: `caption` must be a list of strings. Correct the line."
+        )
     return tuple(captions)
 
 
@@ -186,6 +244,8 @@ def _packed(rows: Sequence[Captioned], path: Path) -> Images:
     for row in rows:
         if len(members[row.image]) > 1:
             found = " and ".join(members[row.image])
-            raise InvalidError(f"{path}: holds {found}, any of which could be meant. Unpack the right ones into images/.")
+            raise InvalidError(
+                f"{path}: holds {found}, any of which could be meant. Unpack the right ones into images/."
+            )
     wanted = [members[row.image][0] for row in rows]
     return Images([f"{path}: {name}" for name in wanted], lambda index: archive.read(wanted[index]))

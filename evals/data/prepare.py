@@ -54,7 +54,9 @@ class Image(NamedTuple):
     content: File
 
 
-def prepare(row: Benchmark, source: Source, folder: Path, *, allow_subset: bool, progress: Progress) -> Manifest:
+def prepare(
+    row: Benchmark, source: Source, folder: Path, *, allow_subset: bool, progress: Progress
+) -> Manifest:
     """Pack the subsets that `source` names, and those that are packed there already; a finished folder is only checked.
 
     Run again after a kill it goes on, and keeps every file that has the right bytes. ConfigError when the folder is for another
@@ -76,21 +78,34 @@ def prepare(row: Benchmark, source: Source, folder: Path, *, allow_subset: bool,
             manifest = read_manifest(folder)
             if allow_subset or not any(packed.partial for packed in manifest.subsets.values()):
                 return check_folder(folder, progress)
-        if known and source.repo and not source.folder:  # the commit that was resolved when it was begun
+        if (
+            known and source.repo and not source.folder
+        ):  # the commit that was resolved when it was begun
             source = replace(source, revision=known.source["revision"])
         return _pack(row, replace(source, subsets=subsets), folder, allow_subset, progress)
 
 
-def _pack(row: Benchmark, source: Source, folder: Path, allow_subset: bool, progress: Progress) -> Manifest:
+def _pack(
+    row: Benchmark, source: Source, folder: Path, allow_subset: bool, progress: Progress
+) -> Manifest:
     parts = load(row.data, source)
-    plan = Plan(benchmark=row.name, source=_place(source) | _commit(parts, source), subsets=tuple(parts))
-    partial = {subset: _is_partial(row, subset, data, allow_subset) for subset, data in parts.items()}
+    plan = Plan(
+        benchmark=row.name, source=_place(source) | _commit(parts, source), subsets=tuple(parts)
+    )
+    partial = {
+        subset: _is_partial(row, subset, data, allow_subset) for subset, data in parts.items()
+    }
     every = _every(parts)
     _verify(every, progress)
     images = _plan_images(parts, every, progress)
     captions = {_captions_file(row, subset): _lines(data, images) for subset, data in parts.items()}
-    missing = [image for image in images.values() if not has_content(folder / image.file, image.content)]
-    _refuse_full_disk(folder, [image.content.bytes for image in missing] + [len(data) for data in captions.values()])
+    missing = [
+        image for image in images.values() if not has_content(folder / image.file, image.content)
+    ]
+    _refuse_full_disk(
+        folder,
+        [image.content.bytes for image in missing] + [len(data) for data in captions.values()],
+    )
 
     folder.mkdir(exist_ok=True)
     write_atomically(folder / UNFINISHED, as_json(plan))
@@ -104,10 +119,14 @@ def _pack(row: Benchmark, source: Source, folder: Path, allow_subset: bool, prog
         schema_version=1,
         benchmark=row.name,
         source=plan.source,
-        subsets={subset: _packed(data, _captions_file(row, subset), partial[subset]) for subset, data in parts.items()},
+        subsets={
+            subset: _packed(data, _captions_file(row, subset), partial[subset])
+            for subset, data in parts.items()
+        },
         made_by=f"jina-clip-evals {importlib.metadata.version('jina-clip-evals')}",
         prepared=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        files={image.file: image.content for image in images.values()} | {name: _file(data) for name, data in captions.items()},
+        files={image.file: image.content for image in images.values()}
+        | {name: _file(data) for name, data in captions.items()},
     )
     write_atomically(folder / MANIFEST, as_json(manifest))
     (folder / UNFINISHED).unlink()
@@ -124,7 +143,9 @@ def _alone(folder: Path) -> Iterator[None]:
         with FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
             yield
     except Timeout:
-        raise MissingError(f"{folder}: another process prepares it now. Wait for its end.") from None
+        raise MissingError(
+            f"{folder}: another process prepares it now. Wait for its end."
+        ) from None
 
 
 def _known(folder: Path, source: Source) -> Plan | None:
@@ -132,11 +153,17 @@ def _known(folder: Path, source: Source) -> Plan | None:
     plan = read_plan(folder)
     if plan is None and (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
-        plan = Plan(benchmark=manifest.benchmark, source=manifest.source, subsets=tuple(manifest.subsets))
+        plan = Plan(
+            benchmark=manifest.benchmark, source=manifest.source, subsets=tuple(manifest.subsets)
+        )
     if plan is None:
         begun = f".{UNFINISHED}.*.part"  # killed before the first file was whole
-        if folder.exists() and (not folder.is_dir() or any(not path.match(begun) for path in folder.iterdir())):
-            raise ConfigError(f"{folder}: is there, and was not prepared by this command. Choose another --to, or remove it.")
+        if folder.exists() and (
+            not folder.is_dir() or any(not path.match(begun) for path in folder.iterdir())
+        ):
+            raise ConfigError(
+                f"{folder}: is there, and was not prepared by this command. Choose another --to, or remove it."
+            )
         return None
     if any(plan.source.get(key) != value for key, value in _place(source).items()):
         raise ConfigError(
@@ -155,7 +182,9 @@ def _place(source: Source) -> dict[str, str]:
 
 
 def _commit(parts: Mapping[str, ImageText], source: Source) -> dict[str, str]:
-    return {"revision": next(iter(parts.values())).origin["revision"]} if source.folder is None else {}
+    return (
+        {"revision": next(iter(parts.values())).origin["revision"]} if source.folder is None else {}
+    )
 
 
 def _is_partial(row: Benchmark, subset: str, data: ImageText, allow_subset: bool) -> bool:
@@ -176,7 +205,9 @@ def _every(parts: Mapping[str, ImageText]) -> Images:
             places.append((data.images.ids[i], items, index))
     distinct = {name: (items, index) for name, items, index in reversed(places)}
     found = [distinct[name] for name in _ids(parts)]
-    return Images([items.names[i] for items, i in found], lambda at: found[at][0].read(found[at][1]))
+    return Images(
+        [items.names[i] for items, i in found], lambda at: found[at][0].read(found[at][1])
+    )
 
 
 def _ids(parts: Mapping[str, ImageText]) -> dict[str, str]:
@@ -196,13 +227,17 @@ def _verify(images: Images, progress: Progress) -> None:
             report(some.stop, len(images))
 
 
-def _plan_images(parts: Mapping[str, ImageText], every: Images, progress: Progress) -> dict[str, Image]:
+def _plan_images(
+    parts: Mapping[str, ImageText], every: Images, progress: Progress
+) -> dict[str, Image]:
     """Where each image goes, by its id."""
     images, used = {}, set[str]()
     with progress("plan images") as report:
         for at, (name, content) in enumerate(_ids(parts).items()):
             data = every.read(at)
-            images[name] = Image(*place_for(name, data, used), at, File(sha256=content, bytes=len(data)))
+            images[name] = Image(
+                *place_for(name, data, used), at, File(sha256=content, bytes=len(data))
+            )
             report(at + 1, len(every))
     return images
 
@@ -216,16 +251,28 @@ def _lines(data: ImageText, images: Mapping[str, Image]) -> bytes:
     captions: list[list[str]] = [[] for _ in data.images.ids]
     for text, image in zip(data.texts.items, data.image_of_text.tolist(), strict=True):
         captions[image].append(text)
-    entries = ({"image": images[name].name, "captions": texts} for name, texts in zip(data.images.ids, captions, strict=True))
+    entries = (
+        {"image": images[name].name, "captions": texts}
+        for name, texts in zip(data.images.ids, captions, strict=True)
+    )
     return "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries).encode()
 
 
 def _packed(data: ImageText, captions: str, partial: bool) -> Packed:
-    return Packed(origin=dict(data.origin), images=len(data.images), texts=len(data.texts), captions=captions, partial=partial)
+    return Packed(
+        origin=dict(data.origin),
+        images=len(data.images),
+        texts=len(data.texts),
+        captions=captions,
+        partial=partial,
+    )
 
 
 def _refuse_full_disk(folder: Path, sizes: Sequence[int]) -> None:
-    needed, free = sum(-(-size // BLOCK) * BLOCK for size in sizes), shutil.disk_usage(folder.parent).free
+    needed, free = (
+        sum(-(-size // BLOCK) * BLOCK for size in sizes),
+        shutil.disk_usage(folder.parent).free,
+    )
     if needed > free:
         raise MissingError(
             f"{folder}: needs {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free. Make room, or choose another --to."

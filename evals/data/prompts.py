@@ -56,13 +56,17 @@ def fill(templates: Templates, classname: str) -> list[str]:
     """The prompts of a class. InvalidError: no template, one without `{c}`, or none for this class."""
     if isinstance(templates, Mapping):
         if not templates.get(classname):
-            raise InvalidError(f"templates: none for the class {classname!r}. Add some, or use templates with {{c}}.")
+            raise InvalidError(
+                f"templates: none for the class {classname!r}. Add some, or use templates with {{c}}."
+            )
         return list(templates[classname])
     if not templates:
         raise InvalidError("templates: there are none. Add one, as in: a photo of a {c}.")
     for template in templates:
         if "{c}" not in template or set(template.replace("{c}", "")) & set("{}"):
-            raise InvalidError(f"template {template!r}: must hold {{c}}, where the class name goes, and no other braces.")
+            raise InvalidError(
+                f"template {template!r}: must hold {{c}}, where the class name goes, and no other braces."
+            )
     return [template.replace("{c}", classname) for template in templates]
 
 
@@ -90,7 +94,11 @@ def _of_parts(prompts: ClassPrompts) -> list[str]:
     if prompts.wordnet is None:
         return names
     own = set(wordnet_ids(prompts) or ())
-    return [name for wnid, name in zip(_key(_wordnet_lists(), ALL_WORDNET), names, strict=True) if wnid in own]
+    return [
+        name
+        for wnid, name in zip(_key(_wordnet_lists(), ALL_WORDNET), names, strict=True)
+        if wnid in own
+    ]
 
 
 def _lines(file: Path) -> list[str]:
@@ -116,7 +124,8 @@ def _wordnet_lists() -> dict[str, list[str]]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.List | ast.Set)
         for target in node.targets
-        if isinstance(target, ast.Name) and (target.id == ALL_WORDNET or target.id.endswith("_wnids"))
+        if isinstance(target, ast.Name)
+        and (target.id == ALL_WORDNET or target.id.endswith("_wnids"))
     }
 
 
@@ -133,5 +142,7 @@ def _folder() -> Path:
 
 def _key(found: Mapping[str, Any], key: str) -> Any:
     if key not in found:
-        raise InvalidError(f"clip-benchmark has no {key!r}. Check the row, and the version of clip-benchmark (1.6.2 has it).")
+        raise InvalidError(
+            f"clip-benchmark has no {key!r}. Check the row, and the version of clip-benchmark (1.6.2 has it)."
+        )
     return found[key]

@@ -33,7 +33,9 @@ def find_token(path: Path, split: str) -> list[Path]:
     return [
         file
         for file in ([path] if path.is_file() else sorted(path.iterdir()))
-        if file.is_file() and file.name.endswith((".token", ".token.txt")) and ".lemma." not in file.name
+        if file.is_file()
+        and file.name.endswith((".token", ".token.txt"))
+        and ".lemma." not in file.name
     ]
 
 
@@ -48,18 +50,32 @@ def find_jsonl(path: Path, split: str) -> list[Path]:
 
 
 def read_karpathy(file: Path, source: Source) -> Release:
-    return Release("karpathy", str(file), {only(source, file): _karpathy(file, source.split)}, located(file.parent))
+    return Release(
+        "karpathy",
+        str(file),
+        {only(source, file): _karpathy(file, source.split)},
+        located(file.parent),
+    )
 
 
 def read_token(file: Path, source: Source) -> Release:
-    return Release("token", str(file), {only(source, file): _token(file, source.split)}, located(file.parent))
+    return Release(
+        "token", str(file), {only(source, file): _token(file, source.split)}, located(file.parent)
+    )
 
 
 def read_jsonl(place: Path, source: Source) -> Release:
     if place.is_file():
-        return Release("jsonl", str(place), {only(source, place): _jsonl(place)}, located(place.parent))
+        return Release(
+            "jsonl", str(place), {only(source, place): _jsonl(place)}, located(place.parent)
+        )
     files = {subset: place / f"{subset}.jsonl" for subset in source.subsets}
-    return Release("jsonl", str(place), {subset: _jsonl(file) for subset, file in files.items()}, located(place.parent))
+    return Release(
+        "jsonl",
+        str(place),
+        {subset: _jsonl(file) for subset, file in files.items()},
+        located(place.parent),
+    )
 
 
 def first_keys(file: Path) -> set[str]:
@@ -86,7 +102,9 @@ def only(source: Source, place: Path) -> str:
     return source.subsets[0]
 
 
-def located(root: Path, folders: Sequence[str] = IMAGE_FOLDERS) -> Callable[[Sequence[Captioned]], Images]:
+def located(
+    root: Path, folders: Sequence[str] = IMAGE_FOLDERS
+) -> Callable[[Sequence[Captioned]], Images]:
     """Image files below `root`, or below one of `folders` in it; none may lead out of it."""
     return lambda rows: image_files(_locate(rows, root, folders))
 
@@ -103,16 +121,25 @@ def _plain(file: Path) -> bool:
 
 def _karpathy(file: Path, split: str) -> list[Captioned]:
     rows, splits = [], set()
-    for n, entry in enumerate(field_of(read_json(read_text(file), str(file)), "images", list, str(file))):
+    for n, entry in enumerate(
+        field_of(read_json(read_text(file), str(file)), "images", list, str(file))
+    ):
         where = f"{file}, images[{n}]"
         kept = field_of(entry, "split", str, where)
         splits.add(kept)
         if kept == split:
-            raw = [field_of(sentence, "raw", str, where) for sentence in field_of(entry, "sentences", list, where)]
+            raw = [
+                field_of(sentence, "raw", str, where)
+                for sentence in field_of(entry, "sentences", list, where)
+            ]
             folder = field_of(entry, "filepath", str, where) if "filepath" in entry else ""
-            rows.append(Captioned(field_of(entry, "filename", str, where), tuple(raw), where, folder))
+            rows.append(
+                Captioned(field_of(entry, "filename", str, where), tuple(raw), where, folder)
+            )
     if not rows:
-        raise InvalidError(f"{file}: no image of split {split!r}; its splits are {', '.join(sorted(splits)) or 'none'}.")
+        raise InvalidError(
+            f"{file}: no image of split {split!r}; its splits are {', '.join(sorted(splits)) or 'none'}."
+        )
     return rows
 
 
@@ -122,8 +149,12 @@ def _jsonl(file: Path) -> list[Captioned]:
         entry = read_json(line.text, line.where)
         captions = field_of(entry, "captions", list, line.where)
         if not all(isinstance(caption, str) for caption in captions):
-            raise InvalidError(f"{line.where}: `captions` must be a list of strings. Correct the line.")
-        rows.append(Captioned(field_of(entry, "image", str, line.where), tuple(captions), line.where))
+            raise InvalidError(
+                f"{line.where}: `captions` must be a list of strings. Correct the line."
+            )
+        rows.append(
+            Captioned(field_of(entry, "image", str, line.where), tuple(captions), line.where)
+        )
     return rows
 
 
@@ -134,32 +165,51 @@ def _token(file: Path, split: str) -> list[Captioned]:
     for line in read_lines(file):
         match = re.fullmatch(r"(.+)#(\d+)\t(.*)", line.text, re.DOTALL)
         if match is None:
-            raise InvalidError(f"{line.where}: not of the form <image>#<n> TAB <caption>. Correct the line.")
+            raise InvalidError(
+                f"{line.where}: not of the form <image>#<n> TAB <caption>. Correct the line."
+            )
         image, number, caption = match.groups()
         if number in found.setdefault(image, {}):
-            raise InvalidError(f"{line.where}: {image}#{number} comes twice. Remove one of the two lines.")
+            raise InvalidError(
+                f"{line.where}: {image}#{number} comes twice. Remove one of the two lines."
+            )
         found[image][number] = caption
         where.setdefault(image, line.where)
     for image, place in (wanted or {}).items():
         if image not in found:
-            raise InvalidError(f"{place}: image {image!r} has no caption in {file}. Take both from one release.")
-    return [Captioned(i, tuple(found[i].values()), where[i]) for i in found if wanted is None or i in wanted]
+            raise InvalidError(
+                f"{place}: image {image!r} has no caption in {file}. Take both from one release."
+            )
+    return [
+        Captioned(i, tuple(found[i].values()), where[i])
+        for i in found
+        if wanted is None or i in wanted
+    ]
 
 
 def _split_list(folder: Path, split: str) -> dict[str, str] | None:
     """The image names of the list for `split` and the place of each; None when no list of any split lies there."""
     lists: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*.txt")):
-        if match := re.search(r"(?:^|[._ -])(train|dev|val|validation|test)(?:images)?\.txt$", path.name, re.IGNORECASE):
+        if match := re.search(
+            r"(?:^|[._ -])(train|dev|val|validation|test)(?:images)?\.txt$",
+            path.name,
+            re.IGNORECASE,
+        ):
             lists.setdefault(_split_name(match[1]), []).append(path)
     if not lists:
         return None
     found = lists.get(_split_name(split), [])
     if len(found) != 1:
         names = ", ".join(path.name for paths in lists.values() for path in paths)
-        raise ConfigError(f"{folder}: {len(found)} lists for split {split!r} among {names}. Keep exactly one for it.")
+        raise ConfigError(
+            f"{folder}: {len(found)} lists for split {split!r} among {names}. Keep exactly one for it."
+        )
     # The lists of Flickr30k leave the suffix out.
-    return {line.text if line.text.endswith(".jpg") else f"{line.text}.jpg": line.where for line in read_lines(found[0])}
+    return {
+        line.text if line.text.endswith(".jpg") else f"{line.text}.jpg": line.where
+        for line in read_lines(found[0])
+    }
 
 
 def _split_name(name: str) -> str:
@@ -172,17 +222,25 @@ def _locate(rows: Sequence[Captioned], root: Path, folders: Sequence[str]) -> li
     for row in rows:
         name = Path(row.folder, row.image)
         if name.is_absolute() or ".." in name.parts or not row.image or "\0" in str(name):
-            raise InvalidError(f"{row.where}: {str(name)!r} is not a path inside {root}. Use a relative path without `..`.")
+            raise InvalidError(
+                f"{row.where}: {str(name)!r} is not a path inside {root}. Use a relative path without `..`."
+            )
         path = _place(row, root, folders)
         if path is None:
             missing = sum(_place(other, root, folders) is None for other in rows)
-            hint = " That one is a known defect of Flickr8k: delete its lines." if row.image.endswith(".jpg.1") else ""
+            hint = (
+                " That one is a known defect of Flickr8k: delete its lines."
+                if row.image.endswith(".jpg.1")
+                else ""
+            )
             raise MissingError(
                 f"{row.where}: image {row.image!r} is not in {root}, nor in its {', '.join(filter(None, folders))} "
                 f"({missing:,} of {len(rows):,} images are missing).{hint} Put the images there."
             )
         if not path.resolve().is_relative_to(inside):
-            raise InvalidError(f"{row.where}: {path} is a link that leads out of {root}. Put the file itself there.")
+            raise InvalidError(
+                f"{row.where}: {path} is a link that leads out of {root}. Put the file itself there."
+            )
         paths.append(path)
     return paths
 

@@ -48,7 +48,9 @@ def probe(repo: str, revision: str | None) -> str | None:
 def repo_of(source: Source) -> Repo:
     """The repo at the commit asked for, or at the newest; from the cache when the Hub does not answer."""
     if source.repo is None:
-        raise MissingError(f"No data for split {source.split!r}: neither a folder nor a repo. {THREE_WAYS}")
+        raise MissingError(
+            f"No data for split {source.split!r}: neither a folder nor a repo. {THREE_WAYS}"
+        )
     repo = Repo(source.repo, source.revision or "main", probe(source.repo, source.revision), {})
     folder = snapshot(repo, ["README.md"])
     return replace(repo, commit=folder.name, configs=_configs(folder, source.split))
@@ -76,7 +78,9 @@ def snapshot(repo: Repo, patterns: list[str]) -> Path:
 
 def refuse_missing(repo: Repo, reason: str) -> NoReturn:
     reason = f"{repo.offline}, and the Hub cache does not hold it" if repo.offline else reason
-    raise MissingError(f"{repo.name} at {repo.commit} cannot be had: {reason}. {THREE_WAYS}") from None
+    raise MissingError(
+        f"{repo.name} at {repo.commit} cannot be had: {reason}. {THREE_WAYS}"
+    ) from None
 
 
 def refuse_missing_shards(repo: Repo, files: Sequence[Path], patterns: Sequence[str]) -> None:
@@ -86,7 +90,10 @@ def refuse_missing_shards(repo: Repo, files: Sequence[Path], patterns: Sequence[
         if match := re.fullmatch(r"(.*)-\d{5}-of-(\d{5})\.parquet", file.name):
             there = len(list(file.parent.glob(f"{match[1]}-?????-of-{match[2]}.parquet")))
             if there != int(match[2]):
-                refuse_missing(repo, f"only {there} of the {int(match[2])} files {match[1]}-*.parquet are there")
+                refuse_missing(
+                    repo,
+                    f"only {there} of the {int(match[2])} files {match[1]}-*.parquet are there",
+                )
 
 
 def refuse_damaged(file: Path) -> None:
@@ -95,7 +102,9 @@ def refuse_damaged(file: Path) -> None:
     if re.fullmatch(r"[0-9a-f]{64}", blob.name):
         with blob.open("rb") as stream:
             if file_digest(stream, "sha256").hexdigest() != blob.name:
-                raise InvalidError(f"{file}: damaged, its sha256 is not {blob.name[:12]}... Delete {blob} and run again.")
+                raise InvalidError(
+                    f"{file}: damaged, its sha256 is not {blob.name[:12]}... Delete {blob} and run again."
+                )
 
 
 def _configs(folder: Path, split: str) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -108,22 +117,38 @@ def _configs(folder: Path, split: str) -> dict[str, dict[str, tuple[str, ...]]]:
     try:
         declared = (yaml.safe_load(head[1]) or {}).get("configs") if head else None
         if not declared:
-            return {"default": {split: tuple(f"{at}{split}{rest}" for at in ("", "*/") for rest in ("-*.parquet", ".parquet"))}}
+            return {
+                "default": {
+                    split: tuple(
+                        f"{at}{split}{rest}"
+                        for at in ("", "*/")
+                        for rest in ("-*.parquet", ".parquet")
+                    )
+                }
+            }
         return {str(config["config_name"]): _patterns(config["data_files"]) for config in declared}
     except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise InvalidError(f"{readme}: the configs in its YAML head cannot be read ({error}). {CHECK_COMMIT}") from None
+        raise InvalidError(
+            f"{readme}: the configs in its YAML head cannot be read ({error}). {CHECK_COMMIT}"
+        ) from None
 
 
 def _patterns(data_files: Any) -> dict[str, tuple[str, ...]]:
-    if isinstance(data_files, str) or (isinstance(data_files, list) and isinstance(data_files[0], str)):
+    if isinstance(data_files, str) or (
+        isinstance(data_files, list) and isinstance(data_files[0], str)
+    ):
         data_files = [{"split": "train", "path": data_files}]
     paths = {entry["split"]: entry["path"] for entry in data_files}
-    return {split: (path,) if isinstance(path, str) else tuple(path) for split, path in paths.items()}
+    return {
+        split: (path,) if isinstance(path, str) else tuple(path) for split, path in paths.items()
+    }
 
 
 def only_config(repo: Repo) -> str:
     if len(repo.configs) > 1:
-        raise ConfigError(f"{repo.name}: several configs ({', '.join(repo.configs)}) and none named like the subset.")
+        raise ConfigError(
+            f"{repo.name}: several configs ({', '.join(repo.configs)}) and none named like the subset."
+        )
     return next(iter(repo.configs))
 
 
@@ -131,7 +156,9 @@ def _unreachable() -> tuple[type[Exception], ...]:
     from huggingface_hub import errors
 
     # HTTPError is httpx's, and httpx has another name in each generation of huggingface_hub.
-    return (OSError, errors.HTTPError, json.JSONDecodeError, getattr(errors, "XetDownloadError", OSError))  # type: ignore[attr-defined]
+    http_error: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
+    xet_error: type[Exception] = getattr(errors, "XetDownloadError", OSError)
+    return OSError, http_error, json.JSONDecodeError, xet_error
 
 
 def _status(error: Exception) -> int | None:
@@ -140,7 +167,11 @@ def _status(error: Exception) -> int | None:
 
 def _reason(error: Exception) -> str:
     """The failure in a line, without credentials that a URL may carry."""
-    said = {401: "no access without a login", 403: "no access for this login", 404: "no such repo or commit, or a private one"}
+    said = {
+        401: "no access without a login",
+        403: "no access for this login",
+        404: "no such repo or commit, or a private one",
+    }
     if status := _status(error):
         return f"the Hub answers {status}" + (f" ({said[status]})" if status in said else "")
     if type(error).__name__ == "OfflineModeIsEnabled":

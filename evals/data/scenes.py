@@ -32,7 +32,12 @@ UNIT = 8  # all geometry is whole eighths of a pixel
 HALF = SIZE * UNIT // 2  # a place is one quarter of the picture, this wide
 SAMPLES = 4  # supersampling per pixel and axis
 
-PLACES = {"top left": (0, 0), "top right": (HALF, 0), "bottom left": (0, HALF), "bottom right": (HALF, HALF)}
+PLACES = {
+    "top left": (0, 0),
+    "top right": (HALF, 0),
+    "bottom left": (0, HALF),
+    "bottom right": (HALF, HALF),
+}
 RADII = {"small": (37, 41), "large": (58, 62)}
 BACKGROUNDS = ((246, 246, 242), (230, 234, 240), (240, 232, 220), (222, 230, 222))
 COLOURS = {
@@ -63,18 +68,29 @@ SHAPES: dict[str, Callable[[Samples, Samples, int], Mask]] = {
     "square": lambda x, y, r: 100 * np.maximum(abs(x), abs(y)) <= 85 * r,
     "triangle": lambda x, y, r: (100 * abs(x) <= 58 * (y + r)) & (100 * y <= 72 * r),
     "star": _star,
-    "cross": lambda x, y, r: (10 * np.minimum(abs(x), abs(y)) <= 3 * r) & (100 * np.maximum(abs(x), abs(y)) <= 95 * r),
+    "cross": lambda x, y, r: (
+        (10 * np.minimum(abs(x), abs(y)) <= 3 * r) & (100 * np.maximum(abs(x), abs(y)) <= 95 * r)
+    ),
     "ring": lambda x, y, r: (x**2 + y**2 <= r**2) & (100 * (x**2 + y**2) >= 34 * r**2),
     "diamond": lambda x, y, r: 10 * abs(x) + 7 * abs(y) <= 7 * r,
-    "hexagon": lambda x, y, r: (1000 * abs(y) <= 866 * r) & (1732 * abs(x) + 1000 * abs(y) <= 1732 * r),
+    "hexagon": lambda x, y, r: (
+        (1000 * abs(y) <= 866 * r) & (1732 * abs(x) + 1000 * abs(y) <= 1732 * r)
+    ),
     "heart": lambda x, y, r: (64 * (x**2 + y**2) - 49 * r**2) ** 3 <= -7 * r * 8**5 * x**2 * y**3,
-    "crescent": lambda x, y, r: (x**2 + y**2 <= r**2) & ((20 * x - 9 * r) ** 2 + 400 * y**2 > 256 * r**2),
+    "crescent": lambda x, y, r: (
+        (x**2 + y**2 <= r**2) & ((20 * x - 9 * r) ** 2 + 400 * y**2 > 256 * r**2)
+    ),
 }
 # Centres of the objects of a group, in quarters of a place.
 LAYOUTS: dict[int, tuple[tuple[tuple[int, int], ...], ...]] = {
     1: (((2, 2),),),
     2: (((1, 2), (3, 2)), ((2, 1), (2, 3)), ((1, 1), (3, 3)), ((3, 1), (1, 3))),
-    3: (((1, 1), (3, 1), (1, 3)), ((1, 1), (3, 1), (3, 3)), ((1, 1), (1, 3), (3, 3)), ((3, 1), (1, 3), (3, 3))),
+    3: (
+        ((1, 1), (3, 1), (1, 3)),
+        ((1, 1), (3, 1), (3, 3)),
+        ((1, 1), (1, 3), (3, 3)),
+        ((3, 1), (1, 3), (3, 3)),
+    ),
 }
 
 
@@ -107,7 +123,9 @@ class Pictures(Sequence[Any]):
         return len(self.scenes)
 
     def __getitem__(self, index: Any) -> Any:
-        return Pictures(self.scenes[index]) if isinstance(index, slice) else render(self.scenes[index])
+        return (
+            Pictures(self.scenes[index]) if isinstance(index, slice) else render(self.scenes[index])
+        )
 
 
 def load_scenes(source: Source) -> dict[str, ImageText]:
@@ -120,7 +138,9 @@ def load_scenes(source: Source) -> dict[str, ImageText]:
     if source.split != "test":
         raise ConfigError(f"scenes has no split {source.split!r} to measure; it has test")
     if source.folder is not None:
-        raise ConfigError(f"scenes is generated, not read from {source.folder}; leave the folder out")
+        raise ConfigError(
+            f"scenes is generated, not read from {source.folder}; leave the folder out"
+        )
     scenes = test_scenes()
     ids = [f"scene-{i:04}" for i in range(len(scenes))]
     images = Side("image", Pictures(scenes), ids, _image_hashes())
@@ -130,10 +150,18 @@ def load_scenes(source: Source) -> dict[str, ImageText]:
 def _in_language(language: str, scenes: Sequence[Scene], images: Side) -> ImageText:
     texts = [captions(scene, language) for scene in scenes]
     flat = [text for pair in texts for text in pair]
-    ids = [f"{images.ids[i]}-{language}-{j}" for i, pair in enumerate(texts) for j in range(len(pair))]
+    ids = [
+        f"{images.ids[i]}-{language}-{j}" for i, pair in enumerate(texts) for j in range(len(pair))
+    ]
     return ImageText(
         images=images,
-        texts=Side("text", flat, ids, [sha256(text.encode()).hexdigest() for text in flat], language=language),
+        texts=Side(
+            "text",
+            flat,
+            ids,
+            [sha256(text.encode()).hexdigest() for text in flat],
+            language=language,
+        ),
         image_of_text=np.repeat(np.arange(len(scenes)), [len(pair) for pair in texts]),
         origin={"layout": "scenes", "generator": GENERATOR},
     )
@@ -243,7 +271,11 @@ def _twin(scene: Scene, rng: random.Random) -> Scene:
         "shape": [*SHAPES],
         "place": [*PLACES],
     }
-    taken = {getattr(group, word)} if word in ("count", "size") else {getattr(other, word) for other in groups}
+    taken = (
+        {getattr(group, word)}
+        if word in ("count", "size")
+        else {getattr(other, word) for other in groups}
+    )
     free = [choice for choice in choices[word] if choice not in taken]
     groups[at] = replace(group, **{word: free[_below(rng, len(free))]})
     groups.sort(key=lambda group: list(PLACES).index(group.place))
@@ -267,7 +299,9 @@ def _paint(canvas: Int[np.ndarray, "y x 3"], group: Group, x: int, y: int, *, ra
     window = canvas[lo[0] : hi[0], lo[1] : hi[1]]
     weight = cover[lo[0] - first[0] : hi[0] - first[0], lo[1] - first[1] : hi[1] - first[1], None]
     total = SAMPLES**2
-    window[:] = (window * (total - weight) + np.array(COLOURS[group.colour]) * weight + total // 2) // total
+    window[:] = (
+        window * (total - weight) + np.array(COLOURS[group.colour]) * weight + total // 2
+    ) // total
 
 
 @cache

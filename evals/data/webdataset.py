@@ -21,7 +21,12 @@ from evals.data.releases import only
 from evals.schema import ConfigError, ImageText, InvalidError, MissingError, Source
 
 TYPE = "dataset_type.txt"
-IMAGES = ("webp", "png", "jpg", "jpeg")  # where a sample has several, CLIP_benchmark takes the first of these
+IMAGES = (
+    "webp",
+    "png",
+    "jpg",
+    "jpeg",
+)  # where a sample has several, CLIP_benchmark takes the first of these
 
 
 class Member(NamedTuple):
@@ -54,7 +59,9 @@ class Place(NamedTuple):
 
 
 def find_webdataset(path: Path, split: str) -> list[Path]:
-    return [path] if any((path / split / name).is_file() for name in ("nshards.txt", "0.tar")) else []
+    return (
+        [path] if any((path / split / name).is_file() for name in ("nshards.txt", "0.tar")) else []
+    )
 
 
 def read_webdataset(place: Path, source: Source) -> Release:
@@ -96,7 +103,10 @@ def csv_quoted(captions: Iterable[str]) -> bool:
     quotes of its CSV files for a part of the caption. In other sets a caption may well begin and end with quotes: few do.
     """
     special = [caption for caption in captions if "," in caption or '"' in caption]
-    cells = sum(len(caption) > 1 and quoted_caption(caption[1:-1].replace('""', '"')) == caption for caption in special)
+    cells = sum(
+        len(caption) > 1 and quoted_caption(caption[1:-1].replace('""', '"')) == caption
+        for caption in special
+    )
     return cells * 2 > len(special)
 
 
@@ -161,11 +171,19 @@ def _missing_shards(folder: Path) -> str:
             f"{folder / 'nshards.txt'}: counts {count} shards, but {extra[0]}.tar is there. Correct it, or remove the rest."
         )
     missing = sorted(set(range(count)) - there)
-    return f"shard {missing[0]}.tar is missing ({len(missing)} of {count} shards are)" if missing else ""
+    return (
+        f"shard {missing[0]}.tar is missing ({len(missing)} of {count} shards are)"
+        if missing
+        else ""
+    )
 
 
 def _numbers(folder: Path) -> set[int]:
-    return {int(path.stem) for path in folder.glob("*.tar") if re.fullmatch(r"0|[1-9][0-9]{0,5}", path.stem)}
+    return {
+        int(path.stem)
+        for path in folder.glob("*.tar")
+        if re.fullmatch(r"0|[1-9][0-9]{0,5}", path.stem)
+    }
 
 
 def _samples(shard: Path, ending: str, what: str) -> Iterator[Sample]:
@@ -175,19 +193,29 @@ def _samples(shard: Path, ending: str, what: str) -> Iterator[Sample]:
         if match := re.fullmatch(r"((?:.*/)?[^./]+)\.([^/]*)", name, re.DOTALL):
             files = parts.setdefault(match[1], {})
             if (own := match[2].lower()) in files:
-                raise InvalidError(f"{shard}: sample {match[1]!r} has {files[own]!r} and {name!r}. Remove one of them.")
+                raise InvalidError(
+                    f"{shard}: sample {match[1]!r} has {files[own]!r} and {name!r}. Remove one of them."
+                )
             files[own] = name
     for key, files in parts.items():
         image = next((files[own] for own in IMAGES if own in files), None)
         if image is None or ending not in files:
-            lacking = f"no image ({', '.join(IMAGES)})" if image is None else f"no {what} ({ending})"
-            raise InvalidError(f"{shard}: sample {key!r} has {lacking} among its {', '.join(files)}. Complete or remove it.")
-        yield Sample(key, Member(archive, image), Member(archive, files[ending]), f"{shard}, sample {key!r}")
+            lacking = (
+                f"no image ({', '.join(IMAGES)})" if image is None else f"no {what} ({ending})"
+            )
+            raise InvalidError(
+                f"{shard}: sample {key!r} has {lacking} among its {', '.join(files)}. Complete or remove it."
+            )
+        yield Sample(
+            key, Member(archive, image), Member(archive, files[ending]), f"{shard}, sample {key!r}"
+        )
 
 
 def _captions(data: bytes, where: str) -> tuple[str, ...]:
     try:
         lines = [line.removesuffix("\r") for line in data.decode().split("\n")]
     except UnicodeDecodeError as error:
-        raise InvalidError(f"{where}: not UTF-8 ({error.reason} at byte {error.start}). Write the captions as UTF-8.") from None
+        raise InvalidError(
+            f"{where}: not UTF-8 ({error.reason} at byte {error.start}). Write the captions as UTF-8."
+        ) from None
     return tuple(lines[:-1] if lines[-1] == "" else lines)

@@ -38,15 +38,34 @@ GERMAN = {
     "heart": Noun("Herz", "Herzen", "n"),
     "crescent": Noun("Mondsichel", "Mondsicheln", "f"),
 }
-GERMAN_STEMS = {"small": "klein", "large": "groß", "red": "rot", "orange": "orangefarben", "yellow": "gelb", "green": "grün"}
-GERMAN_STEMS |= {"blue": "blau", "purple": "violett", "pink": "rosafarben", "brown": "braun", "black": "schwarz"}
+GERMAN_STEMS = {
+    "small": "klein",
+    "large": "groß",
+    "red": "rot",
+    "orange": "orangefarben",
+    "yellow": "gelb",
+    "green": "grün",
+}
+GERMAN_STEMS |= {
+    "blue": "blau",
+    "purple": "violett",
+    "pink": "rosafarben",
+    "brown": "braun",
+    "black": "schwarz",
+}
 
 
 def _german(count: int, shape: str, adjectives: Sequence[str]) -> str:
     noun = GERMAN[shape]
     number = ("eine" if noun.gender == "f" else "ein", "zwei", "drei")[count - 1]
     ending = {"m": "er", "n": "es", "f": "e"}[noun.gender] if count == 1 else "e"
-    return " ".join([number, *(GERMAN_STEMS[a] + ending for a in adjectives), noun.one if count == 1 else noun.many])
+    return " ".join(
+        [
+            number,
+            *(GERMAN_STEMS[a] + ending for a in adjectives),
+            noun.one if count == 1 else noun.many,
+        ]
+    )
 
 
 FRENCH = {
@@ -80,7 +99,9 @@ FRENCH_ADJECTIVES = {
 def _french(count: int, shape: str, adjectives: Sequence[str]) -> str:
     noun = FRENCH[shape]
     number = ("une" if noun.gender == "f" else "un", "deux", "trois")[count - 1]
-    *sizes, colour = [FRENCH_ADJECTIVES[a][2 * (count > 1) + (noun.gender == "f")] for a in adjectives]
+    *sizes, colour = [
+        FRENCH_ADJECTIVES[a][2 * (count > 1) + (noun.gender == "f")] for a in adjectives
+    ]
     return " ".join([number, *sizes, noun.one if count == 1 else noun.many, colour])
 
 
@@ -114,7 +135,9 @@ SPANISH_ADJECTIVES = {
 def _spanish(count: int, shape: str, adjectives: Sequence[str]) -> str:
     noun = SPANISH[shape]
     number = ("una" if noun.gender == "f" else "un", "dos", "tres")[count - 1]
-    agreed = [SPANISH_ADJECTIVES[a][2 * (count > 1) + (noun.gender == "f")] for a in reversed(adjectives)]
+    agreed = [
+        SPANISH_ADJECTIVES[a][2 * (count > 1) + (noun.gender == "f")] for a in reversed(adjectives)
+    ]
     return " ".join([number, noun.one if count == 1 else noun.many, *agreed])
 
 
@@ -130,13 +153,31 @@ CHINESE = {
     "heart": Noun("爱心", measure="颗"),
     "crescent": Noun("月牙"),
 }
-CHINESE_ADJECTIVES = {"small": "小", "large": "大", "red": "红色的", "orange": "橙色的", "yellow": "黄色的", "green": "绿色的"}
-CHINESE_ADJECTIVES |= {"blue": "蓝色的", "purple": "紫色的", "pink": "粉色的", "brown": "棕色的", "black": "黑色的"}
+CHINESE_ADJECTIVES = {
+    "small": "小",
+    "large": "大",
+    "red": "红色的",
+    "orange": "橙色的",
+    "yellow": "黄色的",
+    "green": "绿色的",
+}
+CHINESE_ADJECTIVES |= {
+    "blue": "蓝色的",
+    "purple": "紫色的",
+    "pink": "粉色的",
+    "brown": "棕色的",
+    "black": "黑色的",
+}
 
 
 def _chinese(count: int, shape: str, adjectives: Sequence[str]) -> str:
     noun = CHINESE[shape]
-    return "一两三"[count - 1] + noun.measure + "".join(CHINESE_ADJECTIVES[a] for a in reversed(adjectives)) + noun.one
+    return (
+        "一两三"[count - 1]
+        + noun.measure
+        + "".join(CHINESE_ADJECTIVES[a] for a in reversed(adjectives))
+        + noun.one
+    )
 
 
 ARABIC = {
@@ -198,7 +239,9 @@ def _places(top_left: str, top_right: str, bottom_left: str, bottom_right: str) 
 LEXICONS: dict[str, Lexicon] = {
     "en": Lexicon(
         phrase=_english,
-        places=_places("at the top left", "at the top right", "at the bottom left", "at the bottom right"),
+        places=_places(
+            "at the top left", "at the top right", "at the bottom left", "at the bottom right"
+        ),
         comma=", ",
         last=" and ",
         short="A picture of {}.",
@@ -220,7 +263,9 @@ LEXICONS: dict[str, Lexicon] = {
     ),
     "fr": Lexicon(
         phrase=_french,
-        places=_places("en haut à gauche", "en haut à droite", "en bas à gauche", "en bas à droite"),
+        places=_places(
+            "en haut à gauche", "en haut à droite", "en bas à gauche", "en bas à droite"
+        ),
         comma=", ",
         last=" et ",
         short="On voit {}.",
@@ -231,7 +276,12 @@ LEXICONS: dict[str, Lexicon] = {
     ),
     "es": Lexicon(
         phrase=_spanish,
-        places=_places("arriba a la izquierda", "arriba a la derecha", "abajo a la izquierda", "abajo a la derecha"),
+        places=_places(
+            "arriba a la izquierda",
+            "arriba a la derecha",
+            "abajo a la izquierda",
+            "abajo a la derecha",
+        ),
         comma=", ",
         last=" y ",
         short="En la imagen hay {}.",

@@ -40,7 +40,9 @@ def parse_precision(name: str) -> Precision:
     if match[2] is None:
         return Precision(match[1])
     if BITS[match[1]] > 8 or int(match[2]) < FEWEST:
-        raise ConfigError(f"{name}: rescoring takes int8 or binary, and {FEWEST} candidates at least.")
+        raise ConfigError(
+            f"{name}: rescoring takes int8 or binary, and {FEWEST} candidates at least."
+        )
     return Precision(match[1], int(match[2]))
 
 
@@ -54,14 +56,23 @@ def with_rescoring(kinds: tuple[str, ...], candidates: int | None) -> tuple[str,
     if candidates is None:
         return tuple(names)
     if not quantised:
-        raise ConfigError("--rescore: only int8 and binary have candidates to rescore. Name one in --precisions.")
-    return tuple(part for name in names for part in ([name, f"{name}+rescore{candidates}"] if name in quantised else [name]))
+        raise ConfigError(
+            "--rescore: only int8 and binary have candidates to rescore. Name one in --precisions."
+        )
+    return tuple(
+        part
+        for name in names
+        for part in ([name, f"{name}+rescore{candidates}"] if name in quantised else [name])
+    )
 
 
 def calibration(names: tuple[str, ...]) -> dict[str, str]:
     """What a manifest states of each precision."""
     parsed = {name: parse_precision(name) for name in names}
-    return {name: CALIBRATION[kind] + (f"; {RESCORE}" if rescore else "") for name, (kind, rescore) in parsed.items()}
+    return {
+        name: CALIBRATION[kind] + (f"; {RESCORE}" if rescore else "")
+        for name, (kind, rescore) in parsed.items()
+    }
 
 
 def bytes_per_vector(name: str, dim: int) -> int:
@@ -79,7 +90,9 @@ def quantise(rows: Float32[np.ndarray, "n d"], kind: str) -> Float32[np.ndarray,
         return rows.astype(np.float16).astype(np.float32)
     if kind == "int8":
         largest = float(np.abs(rows).max(initial=0.0))
-        return np.rint(rows.astype(np.float64) * (127 / largest if largest else 0.0)).astype(np.float32)
+        return np.rint(rows.astype(np.float64) * (127 / largest if largest else 0.0)).astype(
+            np.float32
+        )
     if kind == "binary":
         return np.where(rows > 0, np.float32(1), np.float32(-1))
     return rows

@@ -62,7 +62,13 @@ class Store:
                 first.setdefault(item, index)
         return list(first.values())
 
-    def embed(self, encoder: Encoder, side: Side, *, progress: Callable[[int, int], None] = lambda done, total: None) -> Embedded:
+    def embed(
+        self,
+        encoder: Encoder,
+        side: Side,
+        *,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Embedded:
         """The rows of `side`: those stored are read and checked, the others encoded and stored shard by shard.
 
         A damaged shard is set aside with a warning and encoded again. InvalidError when a row holds NaN or infinity (with the
@@ -74,7 +80,9 @@ class Store:
         encoded = 0
         if len(rows) < len(set(side.hashes)):
             with self._locked(folder):
-                rows |= self._read(folder, set(side.hashes) - rows.keys(), encoder.dim)  # another process may have been here
+                rows |= self._read(
+                    folder, set(side.hashes) - rows.keys(), encoder.dim
+                )  # another process may have been here
                 encoded = self._encode(folder, encoder, side, rows, progress)
         if not len(side):
             return Embedded(np.zeros((0, encoder.dim), np.float32), 0)
@@ -88,8 +96,16 @@ class Store:
         rows: dict[str, Float[np.ndarray, " d"]],
         progress: Callable[[int, int], None],
     ) -> int:
-        todo = list({item: index for index, item in reversed(list(enumerate(side.hashes))) if item not in rows}.values())[::-1]
-        for left_over in folder.glob("*.part"):  # of a killed process; the lock says that nobody writes here
+        todo = list(
+            {
+                item: index
+                for index, item in reversed(list(enumerate(side.hashes)))
+                if item not in rows
+            }.values()
+        )[::-1]
+        for left_over in folder.glob(
+            "*.part"
+        ):  # of a killed process; the lock says that nobody writes here
             left_over.unlink()
         self._check_space(folder, len(todo) * encoder.dim * 4)
         write_atomically(folder / "key.json", _canonical(_identity(encoder, side)) + b"\n")
@@ -114,7 +130,9 @@ class Store:
         shard: list[int] = []
         characters = 0
         for index in todo:
-            size = len(side.items[index]) if side.kind == "text" else 0  # an image is decoded by looking at it
+            size = (
+                len(side.items[index]) if side.kind == "text" else 0
+            )  # an image is decoded by looking at it
             if shard and (len(shard) == most or characters + size > SHARD_CHARACTERS):
                 yield shard
                 shard, characters = [], 0
@@ -178,29 +196,55 @@ class Store:
             )
 
 
-def _streamed(encoder: Encoder, shards: Sequence[Side]) -> Generator[Float[np.ndarray, "n d"], None, None]:
-    yield from encoder.stream(shards) if isinstance(encoder, StreamingEncoder) else map(encoder.encode, shards)
+def _streamed(
+    encoder: Encoder, shards: Sequence[Side]
+) -> Generator[Float[np.ndarray, "n d"], None, None]:
+    yield from (
+        encoder.stream(shards)
+        if isinstance(encoder, StreamingEncoder)
+        else map(encoder.encode, shards)
+    )
 
 
 def _identity(encoder: Encoder, side: Side) -> dict[str, Any]:
     """What can change a row of this kind: fingerprint entries `text.…` do not concern images, nor `image.…` texts."""
     other = "image." if side.kind == "text" else "text."
-    concerned = {name: value for name, value in encoder.fingerprint.items() if not name.startswith(other)}
-    identity = {"schema": SCHEMA, "kind": side.kind, "role": side.role, "dim": encoder.dim, "encoder": concerned}
-    return identity | ({"language": side.language} if side.kind == "text" and getattr(encoder, "by_language", False) else {})
+    concerned = {
+        name: value for name, value in encoder.fingerprint.items() if not name.startswith(other)
+    }
+    identity = {
+        "schema": SCHEMA,
+        "kind": side.kind,
+        "role": side.role,
+        "dim": encoder.dim,
+        "encoder": concerned,
+    }
+    return identity | (
+        {"language": side.language}
+        if side.kind == "text" and getattr(encoder, "by_language", False)
+        else {}
+    )
 
 
 def _canonical(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return json.dumps(
+        value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    ).encode()
 
 
-def _checked(rows: Float[np.ndarray, "n d"], encoder: Encoder, side: Side) -> Float[np.ndarray, "n d"]:
+def _checked(
+    rows: Float[np.ndarray, "n d"], encoder: Encoder, side: Side
+) -> Float[np.ndarray, "n d"]:
     if rows.shape != (len(side), encoder.dim):
-        raise InvalidError(f"{encoder.name}: gave rows of shape {rows.shape} for {len(side)} items of width {encoder.dim}")
+        raise InvalidError(
+            f"{encoder.name}: gave rows of shape {rows.shape} for {len(side)} items of width {encoder.dim}"
+        )
     broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if broken.size:
         names = ", ".join(side.ids[i] for i in broken[:5])
-        raise InvalidError(f"{encoder.name}: {broken.size} of {len(side)} embeddings hold NaN or infinity: {names}")
+        raise InvalidError(
+            f"{encoder.name}: {broken.size} of {len(side)} embeddings hold NaN or infinity: {names}"
+        )
     return rows.astype(np.float32, copy=False)
 
 
@@ -214,7 +258,12 @@ def _write_shard(folder: Path, items: Sequence[str], rows: Float[np.ndarray, "n 
 
     name = hashlib.sha256("\n".join(items).encode()).hexdigest()[:32]
     data = save({"rows": np.ascontiguousarray(rows)})
-    sidecar = {"schema": SCHEMA, "sha256": hashlib.sha256(data).hexdigest(), "shape": list(rows.shape), "items": list(items)}
+    sidecar = {
+        "schema": SCHEMA,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "shape": list(rows.shape),
+        "items": list(items),
+    }
     write_atomically(folder / f"{name}.safetensors", data)
     write_atomically(folder / f"{name}.json", _canonical(sidecar) + b"\n")
 
@@ -241,7 +290,11 @@ def _read_shard(folder: Path, name: str, dim: int) -> Float[np.ndarray, "n d"]:
     if hashlib.sha256(data).hexdigest() != sidecar.get("sha256"):
         raise _DamagedError("its checksum does not match")
     rows = load(data)["rows"]
-    if rows.shape != (len(sidecar["items"]), dim) or rows.dtype != np.float32 or not np.isfinite(rows).all():
+    if (
+        rows.shape != (len(sidecar["items"]), dim)
+        or rows.dtype != np.float32
+        or not np.isfinite(rows).all()
+    ):
         raise _DamagedError(f"its rows are {rows.dtype} of shape {rows.shape}, or not finite")
     return rows
 

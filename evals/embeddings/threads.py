@@ -8,7 +8,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 THREADS = 16  # at most: each holds a block of its own
-ROW_BLOCK = 128  # rows of 1,024 values that one thread takes at once; of narrower ones it takes more
+ROW_BLOCK = (
+    128  # rows of 1,024 values that one thread takes at once; of narrower ones it takes more
+)
 FEW_PARTS = 8  # one thread does them before others have started
 
 

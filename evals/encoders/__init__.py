@@ -39,7 +39,9 @@ ENCODERS: dict[str, Callable[[], Callable[..., Encoder]]] = {
 }
 
 
-def build(kind: str, place: dict[str, Any], options: dict[str, Any], defaults: dict[str, Any]) -> Encoder:
+def build(
+    kind: str, place: dict[str, Any], options: dict[str, Any], defaults: dict[str, Any]
+) -> Encoder:
     """The encoder `kind`: `place` says what it is, of `options` it gets those it has.
 
     ConfigError for an option that the user set (it differs from `defaults`) and the encoder does not have.
@@ -48,6 +50,8 @@ def build(kind: str, place: dict[str, Any], options: dict[str, Any], defaults: d
     known = inspect.signature(make).parameters
     for name, value in options.items():
         if name not in known and value != defaults[name]:
-            raise ConfigError(f"--{name.replace('_', '-')} means nothing to {place['name']}, which is {kind}. Leave it out.")
+            raise ConfigError(
+                f"--{name.replace('_', '-')} means nothing to {place['name']}, which is {kind}. Leave it out."
+            )
     given = place | options
     return make(**{name: value for name, value in given.items() if name in known})

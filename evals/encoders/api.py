@@ -19,7 +19,12 @@ from evals.encoders.pricing import image_tokens, version_of
 from evals.schema import InvalidError, Selection, Side
 
 SCHEMA = "1"  # raise it when the same item is sent in another way
-DIMS = {"jina-clip-v1": 768, "jina-clip-v2": 1024, "text-embedding-3-small": 1536, "text-embedding-3-large": 3072}
+DIMS = {
+    "jina-clip-v1": 768,
+    "jina-clip-v2": 1024,
+    "text-embedding-3-small": 1536,
+    "text-embedding-3-large": 3072,
+}
 BATCH = {"image": 32, "text": 128}  # items of a request
 USAGE = ("requests", "retries", "tokens", "unreported", "image_tokens_expected", "unpriced")
 PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
@@ -45,11 +50,15 @@ class ApiEncoder:
         self.endpoint = read_endpoint(spec)
         self.name = name
         self.usage = dict.fromkeys(USAGE, 0)
-        self.batches: dict[str, list[int]] = {}  # the sizes of requests that were used; more than one when the server wants less
+        self.batches: dict[
+            str, list[int]
+        ] = {}  # the sizes of requests that were used; more than one when the server wants less
         self._server = Server(self.endpoint, name, self.usage)
         self._size = BATCH | ({"image": batch_images} if batch_images else {})
         self._jina = self.endpoint.model.startswith("jina")
-        self._objects = self.endpoint.model.startswith("jina-clip")  # others take texts as plain strings
+        self._objects = self.endpoint.model.startswith(
+            "jina-clip"
+        )  # others take texts as plain strings
         self.source = {"url": self.endpoint.url, "model": self.endpoint.model}
         self.fingerprint: Mapping[str, str] = {
             "api": SCHEMA,
@@ -91,8 +100,13 @@ class ApiEncoder:
         return rows
 
     def _rows(self, client: Any, side: Side, indices: Sequence[int]) -> Float[np.ndarray, "n d"]:
-        inputs = [self._text(side.items[i]) if side.kind == "text" else self._image(side, i) for i in indices]
-        found = self._ask(client, inputs, task="retrieval.query" if self._jina and side.role == "query" else None)
+        inputs = [
+            self._text(side.items[i]) if side.kind == "text" else self._image(side, i)
+            for i in indices
+        ]
+        found = self._ask(
+            client, inputs, task="retrieval.query" if self._jina and side.role == "query" else None
+        )
         if found.shape[1] != self.dim:
             raise InvalidError(
                 f"{self._server.where} gives rows of width {found.shape[1]} for {self.endpoint.model}, not {self.dim}. "
@@ -110,9 +124,17 @@ class ApiEncoder:
     def _halve(self, side: Side, index: int, count: int) -> None:
         if count == 1:
             what = f"{side.kind} {side.ids[index]}"
-            raise InvalidError(f"{self._server.where} finds {what} too large (413). Make it smaller, or remove it.")
+            raise InvalidError(
+                f"{self._server.where} finds {what} too large (413). Make it smaller, or remove it."
+            )
         self._size[side.kind] = count // 2
-        log.warning("%s finds %d %ss too many for a request; going on with %d", self._server.where, count, side.kind, count // 2)
+        log.warning(
+            "%s finds %d %ss too many for a request; going on with %d",
+            self._server.where,
+            count,
+            side.kind,
+            count // 2,
+        )
 
     def _text(self, text: str) -> _Input:
         return _Input({"text": text} if self._objects else text, None)
@@ -131,19 +153,34 @@ class ApiEncoder:
         tokens = image_tokens(*_pixels(data, what), version) if version else None
         return _Input({"image": base64.b64encode(data).decode()}, tokens)
 
-    def _ask(self, client: Any, inputs: Sequence[_Input], task: str | None) -> Float[np.ndarray, "n d"]:
+    def _ask(
+        self, client: Any, inputs: Sequence[_Input], task: str | None
+    ) -> Float[np.ndarray, "n d"]:
         """The embeddings of the inputs as the server gives them, in float64."""
-        body: dict[str, Any] = {"model": self.endpoint.model, "input": [given.value for given in inputs]}
-        body |= {"normalized": True, "embedding_type": "float"} if self._jina else {"encoding_format": "float"}
+        body: dict[str, Any] = {
+            "model": self.endpoint.model,
+            "input": [given.value for given in inputs],
+        }
+        body |= (
+            {"normalized": True, "embedding_type": "float"}
+            if self._jina
+            else {"encoding_format": "float"}
+        )
         body |= {"dimensions": self.endpoint.dimensions} if self.endpoint.dimensions else {}
         body |= {"task": task} if task else {}
         answer = self._server.post(client, body)
         try:
             rows = _embeddings(answer, len(inputs))
         except (ValueError, OverflowError) as error:
-            raise InvalidError(f"{self._server.where} answers with {error}. Check the URL and the model.") from None
+            raise InvalidError(
+                f"{self._server.where} answers with {error}. Check the URL and the model."
+            ) from None
         usage = answer.get("usage")
-        tokens = usage.get("total_tokens", usage.get("prompt_tokens")) if isinstance(usage, dict) else None
+        tokens = (
+            usage.get("total_tokens", usage.get("prompt_tokens"))
+            if isinstance(usage, dict)
+            else None
+        )
         self.usage["tokens"] += tokens if isinstance(tokens, int) else 0
         self.usage["unreported"] += not isinstance(tokens, int)
         return rows
@@ -156,11 +193,18 @@ def _embeddings(answer: Any, count: int) -> Float[np.ndarray, "n d"]:
         raise ValueError("no list `data` of objects")
     if len(data) != count:
         raise ValueError(f"{len(data)} embeddings for {count} inputs")
-    by_index = {entry.get("index"): entry.get("embedding") for entry in data if type(entry.get("index")) is int}
+    by_index = {
+        entry.get("index"): entry.get("embedding")
+        for entry in data
+        if type(entry.get("index")) is int
+    }
     if set(by_index) != set(range(count)):
         raise ValueError(f"embeddings whose `index` is not 0 to {count - 1}, each once")
     vectors = [by_index[index] for index in range(count)]
-    if not all(isinstance(vector, list) and vector and {*map(type, vector)} <= {int, float} for vector in vectors):
+    if not all(
+        isinstance(vector, list) and vector and {*map(type, vector)} <= {int, float}
+        for vector in vectors
+    ):
         raise ValueError("an `embedding` that is no list of numbers")
     if len(widths := {len(vector) for vector in vectors}) > 1:
         raise ValueError(f"embeddings of several widths ({', '.join(map(str, sorted(widths)))})")
@@ -180,7 +224,9 @@ def _unwrapped(items: Sequence[Any], index: int) -> tuple[Any, int]:
 
 def _png(image: Any, what: str) -> bytes:
     if not hasattr(image, "save"):
-        raise InvalidError(f"{what} is neither an image nor a URL, but a {type(image).__name__}. Check the data.")
+        raise InvalidError(
+            f"{what} is neither an image nor a URL, but a {type(image).__name__}. Check the data."
+        )
     data = BytesIO()
     (image if image.mode in PNG_MODES else image.convert("RGB")).save(data, "PNG")
     return data.getvalue()

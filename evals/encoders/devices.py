@@ -16,5 +16,7 @@ def choose_device(asked: str | None) -> str:
     if not re.fullmatch(r"cpu|cuda(:\d+)?", asked):
         raise ConfigError(f"--device {asked}: give cpu, cuda or cuda:N.")
     if asked.startswith("cuda:") and int(asked[5:]) >= torch.cuda.device_count():
-        raise ConfigError(f"--device {asked}: this machine has {torch.cuda.device_count()} CUDA devices.")
+        raise ConfigError(
+            f"--device {asked}: this machine has {torch.cuda.device_count()} CUDA devices."
+        )
     return asked

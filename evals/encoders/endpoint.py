@@ -54,22 +54,46 @@ def read_endpoint(spec: str) -> Endpoint:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise ConfigError("api: the URL cannot be read. Give api:https://HOST/PATH#MODEL.") from None
-    secret = next((name for name, _ in parse_qsl(parts.query) if any(word in name.lower() for word in SECRETS)), None)
+        raise ConfigError(
+            "api: the URL cannot be read. Give api:https://HOST/PATH#MODEL."
+        ) from None
+    secret = next(
+        (
+            name
+            for name, _ in parse_qsl(parts.query)
+            if any(word in name.lower() for word in SECRETS)
+        ),
+        None,
+    )
     if "@" in parts.netloc or secret:
         where = f"its parameter {secret}" if secret else "before the @"
-        raise ConfigError(f"api: the URL carries a credential ({where}). Leave it out and set {KEYS[0]}.")
-    if parts.scheme not in ("http", "https") or not host or not url.isprintable() or not url.isascii():
-        raise ConfigError("api: the URL must be http(s) with a host, in ASCII. Give api:https://HOST/PATH#MODEL.")
+        raise ConfigError(
+            f"api: the URL carries a credential ({where}). Leave it out and set {KEYS[0]}."
+        )
+    if (
+        parts.scheme not in ("http", "https")
+        or not host
+        or not url.isprintable()
+        or not url.isascii()
+    ):
+        raise ConfigError(
+            "api: the URL must be http(s) with a host, in ASCII. Give api:https://HOST/PATH#MODEL."
+        )
     if parts.scheme == "http" and not is_loopback(host):
-        raise ConfigError(f"api: with http:// the key and the data would travel to {host} in clear. Use https://.")
+        raise ConfigError(
+            f"api: with http:// the key and the data would travel to {host} in clear. Use https://."
+        )
     model, *options = fragment.split(";")
     if not model.strip():
-        raise ConfigError(f"api: no model for {parts.netloc}. Name it behind the URL: api:https://HOST/PATH#MODEL.")
+        raise ConfigError(
+            f"api: no model for {parts.netloc}. Name it behind the URL: api:https://HOST/PATH#MODEL."
+        )
     if not options:
         return Endpoint(url, model, None)
     if len(options) > 1 or not (asked := re.fullmatch(r"dim=([1-9]\d{0,5})", options[0])):
-        raise ConfigError(f"api: {';'.join(options)!r} behind the model {model} means nothing. Only ;dim=N may stand there.")
+        raise ConfigError(
+            f"api: {';'.join(options)!r} behind the model {model} means nothing. Only ;dim=N may stand there."
+        )
     return Endpoint(url, model, int(asked[1]))
 
 
@@ -100,15 +124,20 @@ class Server:
         try:
             http.URL(self.endpoint.url)
             return http.Client(
-                headers={"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key.value}"} if key.value else {}),
+                headers={"Content-Type": "application/json"}
+                | ({"Authorization": f"Bearer {key.value}"} if key.value else {}),
                 timeout=http.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
                 # A request to this machine goes through no proxy: it may be plain http, with the key in it.
                 trust_env=not is_loopback(urlsplit(self.endpoint.url).hostname or ""),
             )
         except http.InvalidURL as error:
-            raise ConfigError(f"{self.where}: the URL, or that of a proxy, is none ({error}). Correct it.") from None
+            raise ConfigError(
+                f"{self.where}: the URL, or that of a proxy, is none ({error}). Correct it."
+            ) from None
         except (ImportError, ValueError) as error:
-            raise MissingError(f"{self.where}: the proxy of the environment cannot be used ({error}). Correct it.") from None
+            raise MissingError(
+                f"{self.where}: the proxy of the environment cannot be used ({error}). Correct it."
+            ) from None
 
     def post(self, client: Any, body: dict[str, Any]) -> Any:
         """The JSON of a good answer. What may pass is tried again: after Retry-After, else by exponential back-off with full
@@ -121,15 +150,26 @@ class Server:
             try:
                 response = client.post(self.endpoint.url, content=content)
             except _http().RequestError as error:
-                reason = f"{self.where} cannot be reached ({type(error).__name__}: {_line(str(error))})"
+                reason = (
+                    f"{self.where} cannot be reached ({type(error).__name__}: {_line(str(error))})"
+                )
             else:
                 if response.status_code == 200:
                     return self._strict_json(response.text)
-                reason, wait = self._refused(response), _retry_after(response.headers.get("Retry-After"))
+                reason, wait = (
+                    self._refused(response),
+                    _retry_after(response.headers.get("Retry-After")),
+                )
             if failures < TRIES:
                 self.usage["retries"] += 1
-                _sleep(random.SystemRandom().uniform(0, 2.0 ** (failures - 1)) if wait is None else wait)
-        raise MissingError(f"{reason}, {TRIES} times. Try again later: what was stored so far is kept.")
+                _sleep(
+                    random.SystemRandom().uniform(0, 2.0 ** (failures - 1))
+                    if wait is None
+                    else wait
+                )
+        raise MissingError(
+            f"{reason}, {TRIES} times. Try again later: what was stored so far is kept."
+        )
 
     def _refused(self, response: Any) -> str:
         """Why a request failed, when another try may help; the error of one that can only fail again is raised."""
@@ -142,13 +182,21 @@ class Server:
             raise TooLargeError
         if status in (401, 403):  # the message is left out: servers repeat the key in it
             why = f"it refuses the key in {key.variable}" if key.value else "it wants a key"
-            raise MissingError(f"{what}: {why}. Set {KEYS[0]} (or {' or '.join(KEYS[1:])}) to a key of this API.")
+            raise MissingError(
+                f"{what}: {why}. Set {KEYS[0]} (or {' or '.join(KEYS[1:])}) to a key of this API."
+            )
         if status == 402:
-            raise MissingError(f"{what}{said}: the account has no balance left. Top it up: what was stored so far is kept.")
+            raise MissingError(
+                f"{what}{said}: the account has no balance left. Top it up: what was stored so far is kept."
+            )
         if status == 404:
-            raise ConfigError(f"{what}{said}: no such endpoint, or no model {self.endpoint.model!r}. Correct --model.")
+            raise ConfigError(
+                f"{what}{said}: no such endpoint, or no model {self.endpoint.model!r}. Correct --model."
+            )
         if status < 400:
-            raise ConfigError(f"{what}, where embeddings were expected. Give the URL of the endpoint itself.")
+            raise ConfigError(
+                f"{what}, where embeddings were expected. Give the URL of the endpoint itself."
+            )
         raise InvalidError(f"{what}{said}. Correct the model, ;dim=N, or the items that are sent.")
 
     def _strict_json(self, text: str) -> Any:
@@ -158,7 +206,9 @@ class Server:
         try:
             return json.loads(text, parse_constant=refuse)
         except (ValueError, RecursionError) as error:
-            raise InvalidError(f"{self.where} answers with no strict JSON ({error}). Check the URL and the model.") from None
+            raise InvalidError(
+                f"{self.where} answers with no strict JSON ({error}). Check the URL and the model."
+            ) from None
 
     def _take_turn(self) -> None:
         if self._spacing:
@@ -172,14 +222,18 @@ def _http() -> Any:
     for name in ("httpx2", "httpx"):
         if importlib.util.find_spec(name):
             return importlib.import_module(name)
-    raise MissingError("An API needs an HTTP client, and neither httpx2 nor httpx is installed. Install httpx2.")
+    raise MissingError(
+        "An API needs an HTTP client, and neither httpx2 nor httpx is installed. Install httpx2."
+    )
 
 
 def _key() -> _Key:
     for variable in KEYS:
         if value := os.environ.get(variable, "").strip():
             if not re.fullmatch(r"[!-~]+", value):
-                raise ConfigError(f"{variable} holds a space or a character that no key has. Set it to the key alone.")
+                raise ConfigError(
+                    f"{variable} holds a space or a character that no key has. Set it to the key alone."
+                )
             return _Key(variable, value)
     return _Key("", "")
 
@@ -188,7 +242,11 @@ def _spacing() -> float:
     given = os.environ.get("EVALS_API_RPM", "").strip()
     if not given:
         return 0.0
-    if not re.fullmatch(r"\d+(\.\d+)?", given, re.ASCII) or not float(given) or not math.isfinite(float(given)):
+    if (
+        not re.fullmatch(r"\d+(\.\d+)?", given, re.ASCII)
+        or not float(given)
+        or not math.isfinite(float(given))
+    ):
         raise ConfigError(f"EVALS_API_RPM={given}: must be a number of requests a minute, above 0.")
     return 60 / float(given)
 

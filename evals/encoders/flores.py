@@ -22,5 +22,7 @@ def flores(language: str | None) -> str:
     if language and re.fullmatch(r"[a-z]{3}_[A-Z][a-z]{3}", language):
         return language
     if language not in FLORES:
-        raise ConfigError(f"No FLORES code for the language {language!r}. Known are {', '.join(FLORES)}, or a code as eng_Latn.")
+        raise ConfigError(
+            f"No FLORES code for the language {language!r}. Known are {', '.join(FLORES)}, or a code as eng_Latn."
+        )
     return FLORES[language]

@@ -58,13 +58,17 @@ class JinaEncoder:
         self.folder = _fetched(folder, repo, revision)
         self.device = choose_device(device)
         try:
-            self.config = config = ClipConfig.from_dict(json.loads((self.folder / "config.json").read_text(encoding="utf-8")))
+            self.config = config = ClipConfig.from_dict(
+                json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+            )
         except ValueError as error:  # CheckpointError, JSON and UTF-8 errors
             raise InvalidError(f"{self.folder}: {error}") from error
         self.dim = config.dim
         self.dtype = dtype or (config.torch_dtype if self.device.startswith("cuda") else "float32")
         try:
-            self.attention = resolve_attention(attention, config.text, torch.device(self.device), getattr(torch, self.dtype))
+            self.attention = resolve_attention(
+                attention, config.text, torch.device(self.device), getattr(torch, self.dtype)
+            )
         except ValueError as error:
             raise ConfigError(f"--attention {attention}: {error}.") from error
         self.fingerprint: Mapping[str, str] = {
@@ -84,14 +88,22 @@ class JinaEncoder:
             "image.config": _sha256(self.folder / "preprocessor_config.json"),
             "image.pillow": importlib.metadata.version("pillow"),
         }
-        self.source = {"folder": _told(self.folder), "repo": repo, "revision": self.folder.name if repo else revision}
+        self.source = {
+            "folder": _told(self.folder),
+            "repo": repo,
+            "revision": self.folder.name if repo else revision,
+        }
 
     @cached_property
     def model(self) -> JinaCLIP:
         """The loaded model."""
         try:
             model = JinaCLIP.from_pretrained(
-                self.folder, device=self.device, dtype=self.dtype, attention=self.attention, compile=self.compile
+                self.folder,
+                device=self.device,
+                dtype=self.dtype,
+                attention=self.attention,
+                compile=self.compile,
             )
         except ValueError as error:  # CheckpointError is one
             raise InvalidError(str(error)) from error
@@ -102,7 +114,11 @@ class JinaEncoder:
     @property
     def batches(self) -> dict[str, list[int]]:
         """The sizes of a pass that were used, in tokens and in images: more than one when memory ran out."""
-        return {unit: budget.used for unit, budget in self.model.budgets.items()} if "model" in vars(self) else {}
+        return (
+            {unit: budget.used for unit, budget in self.model.budgets.items()}
+            if "model" in vars(self)
+            else {}
+        )
 
     def truncated(self, side: Side) -> int:
         """How many texts of the side are cut to `max_length` tokens; the weights are not loaded for it."""
@@ -110,12 +126,20 @@ class JinaEncoder:
         prefix = instruction(self.config.text, self._task(side))
         starts = range(0, len(side), TEXTS_AHEAD)
         return sum(
-            count_longer(tokenizer, [prefix + text for text in side.items[start : start + TEXTS_AHEAD]], self.max_length)
+            count_longer(
+                tokenizer,
+                [prefix + text for text in side.items[start : start + TEXTS_AHEAD]],
+                self.max_length,
+            )
             for start in starts
         )
 
     def _task(self, side: Side) -> str | None:
-        return "retrieval.query" if side.role == "query" and self.config.text.lora_adaptations else None
+        return (
+            "retrieval.query"
+            if side.role == "query" and self.config.text.lora_adaptations
+            else None
+        )
 
     def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
         """Full-width L2-normalised rows. Queries get the retrieval instruction of models that have one."""
@@ -141,7 +165,11 @@ class JinaEncoder:
         items = ((side.items, index) for side in again for index in range(len(side)))
         with self._enough_memory("images"):
             ahead = 2 * self.model.budgets["images"].size
-            pixels = prefetch(lambda at: self.model.preprocess.pixels(at[0][at[1]], self.preprocess), items, ahead=ahead)
+            pixels = prefetch(
+                lambda at: self.model.preprocess.pixels(at[0][at[1]], self.preprocess),
+                items,
+                ahead=ahead,
+            )
             for side in sides:
                 yield _normalised(self.model.image_rows(islice(pixels, len(side))))
 
@@ -201,7 +229,10 @@ def _code() -> str:
     for path in (*sorted((ROOT / "jina_clip").glob("*.py")), Path(__file__)):
         tree = ast.parse(path.read_bytes())
         for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+            if (
+                isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+                and ast.get_docstring(node, clean=False) is not None
+            ):
                 node.body = node.body[1:]
         digest.update(ast.dump(tree).encode())
     return digest.hexdigest()

@@ -30,7 +30,9 @@ PROBE_SECONDS = 6
 # Files that torch never reads, by fnmatch as on the Hub: they are neither fetched nor fingerprinted.
 _FOREIGN = ("*.h5", "*.ot", "*.msgpack", "*.onnx", "*.md", "onnx/*", "openvino/*", ".*", "*/.*")
 _AGAIN = "Copy the model again, whole."
-_OWN_CODE = "is code of the model's own (trust_remote_code), which is never run. Choose another model."
+_OWN_CODE = (
+    "is code of the model's own (trust_remote_code), which is never run. Choose another model."
+)
 
 
 class SentenceTransformersEncoder:
@@ -58,7 +60,11 @@ class SentenceTransformersEncoder:
         self.device = choose_device(device)
         saved = _json(self.folder / modules[0]["path"] / "config.json", dict)
         kept = saved.get("dtype") or saved.get("torch_dtype")
-        self.dtype = dtype or (kept if self.device.startswith("cuda") and kept in ("bfloat16", "float16") else "float32")
+        self.dtype = dtype or (
+            kept
+            if self.device.startswith("cuda") and kept in ("bfloat16", "float16")
+            else "float32"
+        )
         self.fingerprint: Mapping[str, str] = {
             "maths": f"sentence_transformers-{MATHS}",
             "weights": _content_hash(self.folder),
@@ -71,7 +77,9 @@ class SentenceTransformersEncoder:
             "text.max_length": str(max_length),
             "image.pillow": _version("pillow"),
             # where it is installed, transformers resizes with it and not with Pillow
-            "image.torchvision": _version("torchvision") if importlib.util.find_spec("torchvision") else "none",
+            "image.torchvision": _version("torchvision")
+            if importlib.util.find_spec("torchvision")
+            else "none",
         }
         self.source = {"folder": str(self.folder.resolve()), "repo": repo, "revision": revision}
         self.dim: int = _width(self.folder, modules) or self.model.get_embedding_dimension()
@@ -87,20 +95,35 @@ class SentenceTransformersEncoder:
             # transformers 5 takes the checkpoint's dtype unless told: half precision on a CPU, too
             told = {"dtype": wanted}
             with _missing_weights() as missing:
-                model = SentenceTransformer(str(self.folder), device=self.device, local_files_only=True, model_kwargs=told)
+                model = SentenceTransformer(
+                    str(self.folder), device=self.device, local_files_only=True, model_kwargs=told
+                )
         except torch.OutOfMemoryError:
             raise
         except ImportError as error:
             raise MissingError(f"{self.name}: {_first_line(error)}. Install it.") from error
-        except (AttributeError, LookupError, OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        except (
+            AttributeError,
+            LookupError,
+            OSError,
+            RuntimeError,
+            SafetensorError,
+            TypeError,
+            ValueError,
+        ) as error:
             if "trust_remote_code" in str(error):
                 raise ConfigError(f"{self.folder}: its architecture {_OWN_CODE}") from error
-            raise InvalidError(f"{self.folder}: sentence-transformers cannot load it: {_first_line(error)}. {_AGAIN}") from error
+            raise InvalidError(
+                f"{self.folder}: sentence-transformers cannot load it: {_first_line(error)}. {_AGAIN}"
+            ) from error
         if missing:
             raise InvalidError(
                 f"{self.folder}: the checkpoint lacks {min(missing)} ({len(missing)} weights are missing). {_AGAIN}"
             )
-        if model.dtype not in (None, wanted):  # models without a transformer do not heed model_kwargs
+        if model.dtype not in (
+            None,
+            wanted,
+        ):  # models without a transformer do not heed model_kwargs
             model = model.to(wanted)
         model.truncate_dim = None
         own = model.max_seq_length
@@ -111,7 +134,11 @@ class SentenceTransformersEncoder:
     @property
     def batches(self) -> dict[str, list[int]]:
         """The items of a pass, by kind; empty before the model is loaded."""
-        return {f"{kind}s": [size] for kind, size in self._batch.items()} if "model" in vars(self) else {}
+        return (
+            {f"{kind}s": [size] for kind, size in self._batch.items()}
+            if "model" in vars(self)
+            else {}
+        )
 
     def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
         """Full-width L2-normalised float32 rows in the order of the items.
@@ -120,7 +147,9 @@ class SentenceTransformersEncoder:
         applies. ConfigError when the model has no tower for this kind, MissingError when memory does not suffice.
         """
         if not self.model.supports(side.kind):
-            raise ConfigError(f"{self.name} has no {side.kind} tower. Choose another model, or a benchmark without {side.kind}s.")
+            raise ConfigError(
+                f"{self.name} has no {side.kind} tower. Choose another model, or a benchmark without {side.kind}s."
+            )
         try:
             parts = [self._rows(items, side) for items in self._passes(side)]
         except (MemoryError, torch.OutOfMemoryError) as error:
@@ -130,7 +159,9 @@ class SentenceTransformersEncoder:
             ) from error
         rows = torch.cat(parts) if parts else torch.zeros(0, self.dim)
         if rows.shape[1] != self.dim:
-            raise InvalidError(f"{self.folder}: the rows have {rows.shape[1]} values, its configs say {self.dim}. {_AGAIN}")
+            raise InvalidError(
+                f"{self.folder}: the rows have {rows.shape[1]} values, its configs say {self.dim}. {_AGAIN}"
+            )
         found: Float[np.ndarray, "n d"] = F.normalize(rows, dim=1).cpu().numpy()
         return found
 
@@ -138,15 +169,27 @@ class SentenceTransformersEncoder:
         """Images in passes, so that few are decoded at a time; texts at once, which the library sorts by length."""
         if side.kind == "image":
             for start in range(0, len(side), self._batch["image"]):
-                yield [side.items[i].convert("RGB") for i in range(start, min(start + self._batch["image"], len(side)))]
+                yield [
+                    side.items[i].convert("RGB")
+                    for i in range(start, min(start + self._batch["image"], len(side)))
+                ]
         elif len(side):
             # a model of several kinds would open a text that looks like the path or address of an image
             named = set(self.model.modalities) != {"text"}
             yield [{"text": text} if named else text for text in side.items]
 
     def _rows(self, items: list[Any], side: Side) -> Float[Tensor, "n d"]:
-        encode = {None: self.model.encode, "query": self.model.encode_query, "document": self.model.encode_document}[side.role]
-        rows: Tensor = encode(items, batch_size=self._batch[side.kind], convert_to_tensor=True, show_progress_bar=False)
+        encode = {
+            None: self.model.encode,
+            "query": self.model.encode_query,
+            "document": self.model.encode_document,
+        }[side.role]
+        rows: Tensor = encode(
+            items,
+            batch_size=self._batch[side.kind],
+            convert_to_tensor=True,
+            show_progress_bar=False,
+        )
         return rows.float()
 
 
@@ -179,7 +222,9 @@ def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        raise MissingError(f"{package} is not installed; st: models need it. pip install 'jina-clip-evals[rivals]'.") from None
+        raise MissingError(
+            f"{package} is not installed; st: models need it. pip install 'jina-clip-evals[rivals]'."
+        ) from None
 
 
 def _located(spec: str) -> tuple[Path, str | None, str | None]:
@@ -189,7 +234,9 @@ def _located(spec: str) -> tuple[Path, str | None, str | None]:
         return path, None, None
     match = re.fullmatch(r"(\w[\w.-]*/[\w.-]+)(?:@([\w./-]+))?", spec)
     if match is None:
-        raise MissingError(f"{spec}: no such folder, and no Hub id of the form org/name[@revision]. Correct what follows st:.")
+        raise MissingError(
+            f"{spec}: no such folder, and no Hub id of the form org/name[@revision]. Correct what follows st:."
+        )
     folder = _snapshot(match[1], match[2])
     return folder, match[1], folder.name
 
@@ -204,7 +251,12 @@ def _snapshot(repo: str, revision: str | None) -> Path:
     except (OSError, HTTPError) as error:
         silent = error
     try:
-        folder = snapshot_download(repo, revision=revision, ignore_patterns=list(_FOREIGN), local_files_only=silent is not None)
+        folder = snapshot_download(
+            repo,
+            revision=revision,
+            ignore_patterns=list(_FOREIGN),
+            local_files_only=silent is not None,
+        )
     except (OSError, HTTPError) as error:
         raise MissingError(
             f"{repo} is not in the Hub's cache and cannot be fetched: {_first_line(silent or error)}. Provide it in one of three "
@@ -219,18 +271,28 @@ def _modules(folder: Path) -> Sequence[Mapping[str, Any]]:
     each; refuses what the library would load as something else."""
     file = folder / "modules.json"
     if not file.is_file():
-        raise InvalidError(f"{folder}: no modules.json, so no sentence-transformers model. Point at the folder that has one.")
+        raise InvalidError(
+            f"{folder}: no modules.json, so no sentence-transformers model. Point at the folder that has one."
+        )
     modules: list[Any] = _json(file, list)
     for module in modules or [{}]:
-        if not isinstance(module, dict) or not all(isinstance(module.get(key), str) for key in ("type", "path")):
+        if not isinstance(module, dict) or not all(
+            isinstance(module.get(key), str) for key in ("type", "path")
+        ):
             raise InvalidError(f"{file}: must list modules with `type` and `path`. {_AGAIN}")
         if not module["type"].startswith("sentence_transformers."):
             raise ConfigError(f"{folder}: {module['type']} {_OWN_CODE}")
-    kind = _json(folder / "config_sentence_transformers.json", dict).get("model_type", "SentenceTransformer")
+    kind = _json(folder / "config_sentence_transformers.json", dict).get(
+        "model_type", "SentenceTransformer"
+    )
     if kind != "SentenceTransformer":
-        raise ConfigError(f"{folder}: a {kind}, whose output is not one row an item. Choose a SentenceTransformer.")
+        raise ConfigError(
+            f"{folder}: a {kind}, whose output is not one row an item. Choose a SentenceTransformer."
+        )
     if (folder / modules[0]["path"] / "adapter_config.json").is_file():
-        raise ConfigError(f"{folder}: an adapter, whose base model is elsewhere. Merge the two and save the whole model.")
+        raise ConfigError(
+            f"{folder}: an adapter, whose base model is elsewhere. Merge the two and save the whole model."
+        )
     return modules
 
 
@@ -241,20 +303,38 @@ def _json(file: Path, kind: type) -> Any:
     except ValueError as error:  # JSON and UTF-8
         raise InvalidError(f"{file}: not JSON ({error}). {_AGAIN}") from error
     if not isinstance(found, kind):
-        raise InvalidError(f"{file}: must be a {kind.__name__}, and is {type(found).__name__}. {_AGAIN}")
+        raise InvalidError(
+            f"{file}: must be a {kind.__name__}, and is {type(found).__name__}. {_AGAIN}"
+        )
     return found
 
 
 def _width(folder: Path, modules: Sequence[Mapping[str, Any]]) -> int | None:
     """The width of the rows as the configs tell it; None where only the loaded model knows."""
-    last = next((m for m in reversed(modules) if not m["type"].endswith((".Normalize", ".Dropout", ".LayerNorm"))), modules[0])
+    last = next(
+        (
+            m
+            for m in reversed(modules)
+            if not m["type"].endswith((".Normalize", ".Dropout", ".LayerNorm"))
+        ),
+        modules[0],
+    )
     config = _json(folder / last["path"] / "config.json", dict)
     kind = last["type"].rpartition(".")[2]
-    key = {"Dense": "out_features", "CLIPModel": "projection_dim", "Transformer": "projection_dim"}.get(kind)
+    key = {
+        "Dense": "out_features",
+        "CLIPModel": "projection_dim",
+        "Transformer": "projection_dim",
+    }.get(kind)
     # several ways of pooling put their rows side by side; files of before version 5.4 hold a yes or no for each way
     old = [way for way, used in config.items() if way.startswith("pooling_mode_") and used]
-    if kind == "Pooling" and (isinstance(config.get("pooling_mode"), str) or ("pooling_mode" not in config and len(old) == 1)):
-        key = "embedding_dimension" if "embedding_dimension" in config else "word_embedding_dimension"
+    if kind == "Pooling" and (
+        isinstance(config.get("pooling_mode"), str)
+        or ("pooling_mode" not in config and len(old) == 1)
+    ):
+        key = (
+            "embedding_dimension" if "embedding_dimension" in config else "word_embedding_dimension"
+        )
     width = config.get(key)
     return width if isinstance(width, int) else None
 
@@ -266,7 +346,11 @@ def _content_hash(folder: Path) -> str:
         name = path.relative_to(folder).as_posix()
         if path.is_file() and not any(fnmatch(name, pattern) for pattern in _FOREIGN):
             with path.open("rb") as file:
-                whole.update(name.encode("utf-8", "surrogateescape") + b"\0" + hashlib.file_digest(file, "sha256").digest())
+                whole.update(
+                    name.encode("utf-8", "surrogateescape")
+                    + b"\0"
+                    + hashlib.file_digest(file, "sha256").digest()
+                )
     return whole.hexdigest()
 
 

@@ -55,7 +55,9 @@ def claims(path: Path | None = None) -> dict[str, Claim]:
     return read_rows(path or CONFIGS / "claims.yaml", Claim)
 
 
-def check_claims(outcomes: Sequence[Result], rows: Mapping[str, Claim] | None = None) -> list[Verdict]:
+def check_claims(
+    outcomes: Sequence[Result], rows: Mapping[str, Claim] | None = None
+) -> list[Verdict]:
     """A verdict on every statement for its own model, and for each other model that has all of its parts."""
     found, rows = _parts(outcomes), claims() if rows is None else rows
     verdicts = []
@@ -67,7 +69,9 @@ def check_claims(outcomes: Sequence[Result], rows: Mapping[str, Claim] | None = 
     return verdicts
 
 
-Found = dict[tuple[str, str, int], dict[str, dict[str, float]]]  # (model, direction, dim): part: metric: value
+Found = dict[
+    tuple[str, str, int], dict[str, dict[str, float]]
+]  # (model, direction, dim): part: metric: value
 
 
 def _parts(outcomes: Sequence[Result]) -> Found:
@@ -81,7 +85,9 @@ def _parts(outcomes: Sequence[Result]) -> Found:
             every = [f"{name}/{subset}" for subset in rows[name].subsets] if name in rows else []
             if every and all(member in members for member in every):
                 metrics = members[every[0]]
-                some[f"{name}/*"] = {metric: fmean(members[member][metric] for member in every) for metric in metrics}
+                some[f"{name}/*"] = {
+                    metric: fmean(members[member][metric] for member in every) for metric in metrics
+                }
     for suite in suites().values():
         for mean in averages(suite, outcomes):
             if mean.value is not None:
@@ -91,7 +97,10 @@ def _parts(outcomes: Sequence[Result]) -> Found:
 
 
 def _verdict(claim: Claim, model: str, found: Found) -> Verdict:
-    short, full = (_values(claim, found.get((model, claim.direction, dim), {})) for dim in (claim.dim, claim.full))
+    short, full = (
+        _values(claim, found.get((model, claim.direction, dim), {}))
+        for dim in (claim.dim, claim.full)
+    )
     missing = [part for part in claim.of if part not in short or part not in full]
     if missing:
         return Verdict(claim, model, None, None, missing, "not run")
@@ -133,9 +142,19 @@ def print_claims(verdicts: Sequence[Verdict]) -> None:
         table.add_column(name, overflow="fold")
     for claim, model, relative, points, missing, verdict in verdicts:
         published = f"{'> ' if claim.kind == 'over' else ''}{100 * claim.kept:g}"
-        measured = "–" if relative is None or points is None else f"{100 * relative:.1f} rel, {100 * points:.1f} pts"
+        measured = (
+            "–"
+            if relative is None or points is None
+            else f"{100 * relative:.1f} rel, {100 * points:.1f} pts"
+        )
         there, n = len(claim.of) - len(missing), len(claim.of)
-        tail = f" ({there} of {n} parts)" if missing else f": {model}" if verdict == "other model" else ""
+        tail = (
+            f" ({there} of {n} parts)"
+            if missing
+            else f": {model}"
+            if verdict == "other model"
+            else ""
+        )
         table.add_row(escape(claim.statement), published, measured, escape(verdict + tail))
     console().print(table)
 
@@ -143,7 +162,12 @@ def print_claims(verdicts: Sequence[Verdict]) -> None:
 def as_json(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     """The same as JSON: fractions, with the parts that are missing."""
     return [
-        {"claim": v.claim.name, "statement": v.claim.statement, "source": v.claim.source, "published": v.claim.kept}
+        {
+            "claim": v.claim.name,
+            "statement": v.claim.statement,
+            "source": v.claim.source,
+            "published": v.claim.kept,
+        }
         | {"kind": v.claim.kind, "model": v.model, "relative": v.relative, "points": v.points}
         | {"missing": v.missing, "verdict": v.verdict}
         for v in verdicts

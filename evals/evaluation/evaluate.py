@@ -19,7 +19,10 @@ if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answe
     from evals.tasks.scores import Scores
 
 
-ALSO = {"label": "int32", "average_precision": "float64"}  # what some tasks tell of a query beside its ranks; Arrow types
+ALSO = {
+    "label": "int32",
+    "average_precision": "float64",
+}  # what some tasks tell of a query beside its ranks; Arrow types
 
 
 class Outcome(NamedTuple):
@@ -74,7 +77,9 @@ def evaluate(
     kept: tuple[Sequence[str], Any] = ((), None)
     for subset, data in parts.items():
         sides = task.sides(data)
-        log.info(f"{row.name} {subset}: {' and '.join(f'{len(s):,} {s.kind}s' for s in sides)}, by {encoder.name}")
+        log.info(
+            f"{row.name} {subset}: {' and '.join(f'{len(s):,} {s.kind}s' for s in sides)}, by {encoder.name}"
+        )
         every = []
         for side in sides:
             shared = side.kind == "image" and side.hashes == kept[0]  # languages share their images
@@ -88,7 +93,9 @@ def evaluate(
         where = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
         scores[subset] = task.score(every, data, dims=dims, precisions=precisions, device=where)
         costs.add("score", since)
-    path = write_record(row, encoder, dims, options, parts, partial, scores, costs, started, zero_rows, precisions)
+    path = write_record(
+        row, encoder, dims, options, parts, partial, scores, costs, started, zero_rows, precisions
+    )
     return Outcome(path, row, encoder.name, partial, dict(costs.encoded), scores)
 
 
@@ -96,7 +103,9 @@ def embed(store: "Store", encoder: "Encoder", side: Side, log: Log, costs: Costs
     """The full-width rows of a side; what is not stored yet is encoded, and counted in `costs`."""
     missing = store.missing(encoder, side)
     since = time.monotonic()
-    if side.kind == "image" and missing:  # a broken file is found now, not after an hour of encoding
+    if (
+        side.kind == "image" and missing
+    ):  # a broken file is found now, not after an hour of encoding
         from evals.data.images import verify
 
         verify(side.items, missing)
@@ -110,7 +119,9 @@ def embed(store: "Store", encoder: "Encoder", side: Side, log: Log, costs: Costs
 def checked_dims(dims: Sequence[int], encoder: "Encoder") -> tuple[int, ...]:
     """Each dimension once, the largest first; ConfigError for one that the encoder does not have."""
     if wrong := [dim for dim in dims if not 1 <= dim <= encoder.dim]:
-        raise ConfigError(f"--dims {','.join(map(str, wrong))}: {encoder.name} has {encoder.dim} dimensions.")
+        raise ConfigError(
+            f"--dims {','.join(map(str, wrong))}: {encoder.name} has {encoder.dim} dimensions."
+        )
     return tuple(sorted(set(dims), reverse=True))
 
 
@@ -133,12 +144,18 @@ def write_record(
     from evals.records.record import QUERY_COLUMNS, write_run
 
     manifest = circumstances(encoder, options, costs, started)
-    scored = {"dims": dims, "precisions": list(precisions), "calibration": calibration(tuple(precisions))}
+    scored = {
+        "dims": dims,
+        "precisions": list(precisions),
+        "calibration": calibration(tuple(precisions)),
+    }
     manifest |= {
         # A part of a benchmark has a key of its own, so that no table or baseline can take it for the whole.
         "benchmark": f"{row.name}.partial" if partial else row.name,
         "partial": partial,
-        "config": manifest["config"] | scored | {"subsets": list(parts), "row": row.model_dump(mode="json")},
+        "config": manifest["config"]
+        | scored
+        | {"subsets": list(parts), "row": row.model_dump(mode="json")},
         "data": {
             subset: {
                 "origin": dict(data.origin),
@@ -153,11 +170,17 @@ def write_record(
     queries = query_table(scores)
     also = {name: kind for name, kind in ALSO.items() if name in queries.column_names}
     return write_run(
-        options.results, manifest=manifest, metrics=metric_lines(scores), queries=queries, columns=QUERY_COLUMNS | also
+        options.results,
+        manifest=manifest,
+        metrics=metric_lines(scores),
+        queries=queries,
+        columns=QUERY_COLUMNS | also,
     )
 
 
-def circumstances(encoder: "Encoder", options: Options, costs: Costs, started: float) -> dict[str, Any]:
+def circumstances(
+    encoder: "Encoder", options: Options, costs: Costs, started: float
+) -> dict[str, Any]:
     """What every manifest tells of how a run came about: command, options, times, machine, packages, encoder and cost."""
     from evals.records.provenance import command, host, packages, peak_memory, source_state, utc
 
@@ -165,7 +188,8 @@ def circumstances(encoder: "Encoder", options: Options, costs: Costs, started: f
         "model": encoder.name,
         "status": "complete",
         "command": command(),
-        "config": {name: _plain(value) for name, value in vars(options).items()} | {"model": encoder.name},
+        "config": {name: _plain(value) for name, value in vars(options).items()}
+        | {"model": encoder.name},
         "started": utc(started),
         "finished": utc(time.time()),
         "host": host(),
@@ -178,7 +202,9 @@ def circumstances(encoder: "Encoder", options: Options, costs: Costs, started: f
             "source": getattr(encoder, "source", {}),
         },
         "batches": getattr(encoder, "batches", {}),
-        "usage": dict(getattr(encoder, "usage", {})),  # requests and tokens of an API, since the command started
+        "usage": dict(
+            getattr(encoder, "usage", {})
+        ),  # requests and tokens of an API, since the command started
         "encoded": costs.encoded,
         "skipped": [],
         "seconds": costs.seconds,
@@ -223,8 +249,16 @@ def query_table(scores: dict[str, list["Scores"]]) -> Any:
     for subset, every in scores.items():
         for s in every:
             if (key := (subset, s.direction)) not in ids:
-                ids[key] = {"query_id": pa.array(s.query_ids, pa.string()), "group_id": pa.array(s.group_ids, pa.string())}
-            same = {"subset": subset, "direction": s.direction, "dim": s.dim, "precision": s.precision}
+                ids[key] = {
+                    "query_id": pa.array(s.query_ids, pa.string()),
+                    "group_id": pa.array(s.group_ids, pa.string()),
+                }
+            same = {
+                "subset": subset,
+                "direction": s.direction,
+                "dim": s.dim,
+                "precision": s.precision,
+            }
             columns = {name: pa.repeat(value, len(s.query_ids)) for name, value in same.items()}
             tables.append(pa.table(columns | ids[key] | dict(s.columns)))
     return pa.concat_tables(tables)
@@ -241,4 +275,10 @@ def content_hash(data: Data) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+    return (
+        str(value)
+        if isinstance(value, Path)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+    )

@@ -63,15 +63,24 @@ def points_of(run: Run) -> list[Point]:
     found = _of_task_record(run) if "mteb" in run.manifest else _of_row_record(run)
     found = _with_shares(found, int(run.manifest["encoder"]["dim"]))
     if not found:
-        raise ConfigError(f"{run.path}: none of its metrics is one of a sweep: {', '.join(METRICS)}.")
+        raise ConfigError(
+            f"{run.path}: none of its metrics is one of a sweep: {', '.join(METRICS)}."
+        )
     return found
 
 
 def _with_shares(found: list[Point], width: int) -> list[Point]:
     """Points with what each keeps of the full width in float32."""
-    full = {_place(point): point.value for point in found if (point.dim, point.precision) == (width, "float32")}
+    full = {
+        _place(point): point.value
+        for point in found
+        if (point.dim, point.precision) == (width, "float32")
+    }
     wholes = [full.get(_place(point)) for point in found]
-    return [point._replace(kept=point.value / whole if whole else None) for point, whole in zip(found, wholes, strict=True)]
+    return [
+        point._replace(kept=point.value / whole if whole else None)
+        for point, whole in zip(found, wholes, strict=True)
+    ]
 
 
 def _place(point: Point) -> tuple[str, ...]:
@@ -88,8 +97,17 @@ def _of_row(outcome: Outcome) -> list[Point]:
             value = fmean(one.values[metric].value for one in every)
             low, high = _interval(every, metric) or (None, None)
             size, n = bytes_per_vector(s.precision, s.dim), sum(len(one.query_ids) for one in every)
-            names = (outcome.benchmark.name + partial, outcome.benchmark.title, outcome.model, " ".join(outcome.scores))
-            out.append(Point(*names, s.direction, s.dim, s.precision, metric, value, low, high, None, size, n))
+            names = (
+                outcome.benchmark.name + partial,
+                outcome.benchmark.title,
+                outcome.model,
+                " ".join(outcome.scores),
+            )
+            out.append(
+                Point(
+                    *names, s.direction, s.dim, s.precision, metric, value, low, high, None, size, n
+                )
+            )
     return out
 
 
@@ -118,18 +136,35 @@ def _of_task(outcome: TaskOutcome) -> list[Point]:
     for i, s in enumerate(outcome.scores):
         by_split.setdefault((s.split, s.dim), []).append(i)
     out = []
-    for (split, dim), places in sorted(by_split.items(), key=lambda item: (item[0][0], -item[0][1])):
+    for (split, dim), places in sorted(
+        by_split.items(), key=lambda item: (item[0][0], -item[0][1])
+    ):
         every = [outcome.scores[i] for i in places]
         low, high = (every[0].interval if len(every) == 1 else None) or (None, None)
-        names = (f"mteb:{outcome.task}/{split}" + (".partial" if outcome.partial else ""), outcome.task, outcome.model)
-        value, n, size = fmean(s.value for s in every), sum(s.n for s in every), bytes_per_vector("float32", dim)
+        names = (
+            f"mteb:{outcome.task}/{split}" + (".partial" if outcome.partial else ""),
+            outcome.task,
+            outcome.model,
+        )
+        value, n, size = (
+            fmean(s.value for s in every),
+            sum(s.n for s in every),
+            bytes_per_vector("float32", dim),
+        )
         subsets = " ".join(s.subset for s in every)
-        out.append(Point(*names, subsets, "", dim, "float32", outcome.metric, value, low, high, None, size, n))
+        out.append(
+            Point(
+                *names, subsets, "", dim, "float32", outcome.metric, value, low, high, None, size, n
+            )
+        )
     return out
 
 
 def _of_row_record(run: Run) -> list[Point]:
-    manifest, by_place = run.manifest, _lines([line for line in run.metrics if metric_name(line) in METRICS])
+    manifest, by_place = (
+        run.manifest,
+        _lines([line for line in run.metrics if metric_name(line) in METRICS]),
+    )
     several = any(len(lines) > 1 for lines in by_place.values())
     queries = per_query(run) if several else {}
     subsets = " ".join(dict.fromkeys(line.subset for line in run.metrics))
@@ -139,7 +174,9 @@ def _of_row_record(run: Run) -> list[Point]:
         low, high = _ends(lines, queries) or (None, None)
         value, n = fmean(line.value for line in lines), sum(line.n_queries for line in lines)
         size = bytes_per_vector(precision, dim)
-        out.append(Point(*names, direction, dim, precision, metric, value, low, high, None, size, n))
+        out.append(
+            Point(*names, direction, dim, precision, metric, value, low, high, None, size, n)
+        )
     return out
 
 
@@ -148,7 +185,9 @@ def _ends(lines: Sequence[MetricLine], queries: Mapping[Cell, PerQuery]) -> Inte
     if len(lines) == 1:
         return _interval_of(lines[0])
     every = [queries[Cell(line.subset, line.direction, line.dim, line.precision)] for line in lines]
-    return _of_mean([one.values[metric_name(lines[0])] for one in every], [one.groups for one in every])
+    return _of_mean(
+        [one.values[metric_name(lines[0])] for one in every], [one.groups for one in every]
+    )
 
 
 def _of_task_record(run: Run) -> list[Point]:
@@ -158,11 +197,32 @@ def _of_task_record(run: Run) -> list[Point]:
     for line in run.metrics:
         first.setdefault((line.subset, line.direction, line.dim), line)
     out = []
-    for (split, dim, _, metric), lines in sorted(_lines(first.values()).items(), key=lambda item: (item[0][0], -item[0][1])):
+    for (split, dim, _, metric), lines in sorted(
+        _lines(first.values()).items(), key=lambda item: (item[0][0], -item[0][1])
+    ):
         low, high = (_interval_of(lines[0]) if len(lines) == 1 else None) or (None, None)
-        names = (f"mteb:{task}/{split}{part}", task, run.manifest["model"], " ".join(line.subset for line in lines))
+        names = (
+            f"mteb:{task}/{split}{part}",
+            task,
+            run.manifest["model"],
+            " ".join(line.subset for line in lines),
+        )
         value, n = fmean(line.value for line in lines), sum(line.n_queries for line in lines)
-        out.append(Point(*names, "", dim, "float32", metric, value, low, high, None, bytes_per_vector("float32", dim), n))
+        out.append(
+            Point(
+                *names,
+                "",
+                dim,
+                "float32",
+                metric,
+                value,
+                low,
+                high,
+                None,
+                bytes_per_vector("float32", dim),
+                n,
+            )
+        )
     return out
 
 
@@ -170,12 +230,16 @@ def _lines(found: Iterable[MetricLine]) -> dict[tuple[str, int, str, str], list[
     """Lines of all subsets by direction, dimension, precision and metric."""
     places: dict[tuple[str, int, str, str], list[MetricLine]] = {}
     for line in found:
-        places.setdefault((line.direction, line.dim, line.precision, metric_name(line)), []).append(line)
+        places.setdefault((line.direction, line.dim, line.precision, metric_name(line)), []).append(
+            line
+        )
     return places
 
 
 def _interval_of(line: MetricLine) -> Interval | None:
-    return None if line.ci_low is None or line.ci_high is None else Interval(line.ci_low, line.ci_high)
+    return (
+        None if line.ci_low is None or line.ci_high is None else Interval(line.ci_low, line.ci_high)
+    )
 
 
 def as_csv(found: Sequence[Point]) -> bytes:

@@ -51,23 +51,54 @@ class Adapter:
     and documents their roles. `content` collects a hash of everything that was embedded, for each subset.
     """
 
-    def __init__(self, encoder: Encoder, store: Store, log: Log, costs: Costs, *, instruction: bool, tools: Tools) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        store: Store,
+        log: Log,
+        costs: Costs,
+        *,
+        instruction: bool,
+        tools: Tools,
+    ) -> None:
         self.mteb_model_meta, self.tools = tools.meta, tools
-        self.encoder, self.store, self.log, self.costs, self.instruction = encoder, store, log, costs, instruction
+        self.encoder, self.store, self.log, self.costs, self.instruction = (
+            encoder,
+            store,
+            log,
+            costs,
+            instruction,
+        )
         self.dim = encoder.dim
         self.content: dict[str, Any] | None = {}
         self.corpus: Any = None
-        self.lengths = {"texts": 0, "truncated": 0}  # of what was embedded, while the content is collected
+        self.lengths = {
+            "texts": 0,
+            "truncated": 0,
+        }  # of what was embedded, while the content is collected
         self.where = ("", "")  # the subset and split that was encoded last
 
     def encode(
-        self, inputs: Any, *, task_metadata: Any, hf_split: str, hf_subset: str, prompt_type: Any = None, **ignored: Any
+        self,
+        inputs: Any,
+        *,
+        task_metadata: Any,
+        hf_split: str,
+        hf_subset: str,
+        prompt_type: Any = None,
+        **ignored: Any,
     ) -> Float32[np.ndarray, "n d"]:
         """The rows of a data loader; of items with a text and an image the sum of both normalised rows, as in mteb's wrappers."""
         self.where = (hf_subset, hf_split)
         role = prompt_type.value if self.instruction and prompt_type is not None else None
-        language = language_of(task_metadata, hf_subset) if getattr(self.encoder, "by_language", False) else None
-        parts = [self._rows(side, hf_subset) for side in sides_of(inputs, role=role, language=language)]
+        language = (
+            language_of(task_metadata, hf_subset)
+            if getattr(self.encoder, "by_language", False)
+            else None
+        )
+        parts = [
+            self._rows(side, hf_subset) for side in sides_of(inputs, role=role, language=language)
+        ]
         if len(parts) == 1 and self.dim == self.encoder.dim:
             return parts[0]
         total = truncate(parts[0], self.dim)
@@ -87,47 +118,89 @@ class Adapter:
         """Remember the documents; they are embedded by `search`, which knows whether all are needed."""
         self.corpus = corpus
 
-    def search(self, queries: Any, *, top_k: int, top_ranked: Any = None, **task: Any) -> dict[str, dict[str, float]]:
+    def search(
+        self, queries: Any, *, top_k: int, top_ranked: Any = None, **task: Any
+    ) -> dict[str, dict[str, float]]:
         """The best documents of every query in mteb's form, for tasks that need all of them at once."""
         ids, names = list(queries["id"]), list(self.corpus["id"])
         found: dict[str, dict[str, float]] = {query: {} for query in ids}
         for block in self.blocks(queries, top_k=top_k, top_ranked=top_ranked, **task):
-            for row, (docs, scores) in enumerate(zip(block.docs.tolist(), block.scores.tolist(), strict=True)):
-                hits = [(score, names[doc]) for doc, score in zip(docs, scores, strict=True) if doc >= 0]
-                found[ids[block.first + row]] = {hits[i][1]: hits[i][0] for i in heap_order(hits, top_k)}
+            for row, (docs, scores) in enumerate(
+                zip(block.docs.tolist(), block.scores.tolist(), strict=True)
+            ):
+                hits = [
+                    (score, names[doc]) for doc, score in zip(docs, scores, strict=True) if doc >= 0
+                ]
+                found[ids[block.first + row]] = {
+                    hits[i][1]: hits[i][0] for i in heap_order(hits, top_k)
+                }
         return found
 
-    def blocks(self, queries: Any, *, top_k: int, top_ranked: Mapping[str, Sequence[str]] | None, **task: Any) -> Iterator[Hits]:
+    def blocks(
+        self,
+        queries: Any,
+        *,
+        top_k: int,
+        top_ranked: Mapping[str, Sequence[str]] | None,
+        **task: Any,
+    ) -> Iterator[Hits]:
         """Hits block by block: `top_k` and one more, for ties at the last place are broken by id; or all candidates."""
         if top_ranked is None:
-            rows, docs = self._embed(queries, self.tools.query, **task), self._embed(self.corpus, self.tools.document, **task)
+            rows, docs = (
+                self._embed(queries, self.tools.query, **task),
+                self._embed(self.corpus, self.tools.document, **task),
+            )
             device = "cuda" if self.encoder.fingerprint.get("device") == "cuda" else "cpu"
             return search_blocks(rows, docs, top_k + 1, cos_sim=self.tools.cos_sim, device=device)
         wanted = {doc for query in queries["id"] for doc in top_ranked.get(query, ())}
         places = {doc: index for index, doc in enumerate(self.corpus["id"]) if doc in wanted}
         if missing := wanted - places.keys():
-            raise InvalidError(f"candidate {min(missing)} is not in the corpus ({len(missing):,} are missing).")
+            raise InvalidError(
+                f"candidate {min(missing)} is not in the corpus ({len(missing):,} are missing)."
+            )
         chosen = sorted(places.values())
         row_of = {index: row for row, index in enumerate(chosen)}
         rows = self._embed(queries, self.tools.query, **task)
         docs = self._embed(self.corpus.select(chosen), self.tools.document, **task)
-        candidates = [np.array([places[doc] for doc in top_ranked.get(q, ())], dtype=np.int64) for q in queries["id"]]
+        candidates = [
+            np.array([places[doc] for doc in top_ranked.get(q, ())], dtype=np.int64)
+            for q in queries["id"]
+        ]
         return self._reranked(rows, docs, candidates, row_of)
 
-    def _reranked(self, rows: Any, docs: Any, candidates: Sequence[np.ndarray], row_of: Mapping[int, int]) -> Iterator[Hits]:
+    def _reranked(
+        self, rows: Any, docs: Any, candidates: Sequence[np.ndarray], row_of: Mapping[int, int]
+    ) -> Iterator[Hits]:
         import torch
 
         for first, own in enumerate(candidates):
             if not len(own):
                 yield Hits(first, np.zeros((1, 0), np.int64), np.zeros((1, 0), np.float32))
                 continue
-            scores = torch.as_tensor(self.similarity(rows[first : first + 1], docs[[row_of[i] for i in own.tolist()]]))
+            scores = torch.as_tensor(
+                self.similarity(rows[first : first + 1], docs[[row_of[i] for i in own.tolist()]])
+            )
             best = scores.topk(len(own), dim=1)
             yield Hits(first, own[best.indices.cpu().numpy()], best.values.cpu().numpy())
 
-    def _embed(self, dataset: Any, prompt_type: Any, *, task_metadata: Any, hf_split: str, hf_subset: str, **ignored: Any) -> Any:
+    def _embed(
+        self,
+        dataset: Any,
+        prompt_type: Any,
+        *,
+        task_metadata: Any,
+        hf_split: str,
+        hf_subset: str,
+        **ignored: Any,
+    ) -> Any:
         loader = self.tools.loader(dataset, task_metadata, prompt_type)
-        return self.encode(loader, task_metadata=task_metadata, hf_split=hf_split, hf_subset=hf_subset, prompt_type=prompt_type)
+        return self.encode(
+            loader,
+            task_metadata=task_metadata,
+            hf_split=hf_split,
+            hf_subset=hf_subset,
+            prompt_type=prompt_type,
+        )
 
     def _rows(self, side: Side, hf_subset: str) -> Float32[np.ndarray, "n d"]:
         since = time.monotonic()
@@ -136,7 +209,11 @@ class Adapter:
         self.costs.encoded[side.kind] += encoded
         self.costs.add(f"encode_{side.kind}", since)
         self.note(hf_subset, side.kind, *side.hashes)
-        if self.content is not None and side.kind == "text" and (truncated := getattr(self.encoder, "truncated", None)):
+        if (
+            self.content is not None
+            and side.kind == "text"
+            and (truncated := getattr(self.encoder, "truncated", None))
+        ):
             self.lengths["texts"] += len(side)
             self.lengths["truncated"] += truncated(side)
         return rows
@@ -149,12 +226,19 @@ class Adapter:
                 digest.update(part.encode() + b"\n")
 
 
-def search_blocks(queries: Any, docs: Any, k: int, *, cos_sim: Callable[[Any, Any], Any], device: str = "cpu") -> Iterator[Any]:
+def search_blocks(
+    queries: Any, docs: Any, k: int, *, cos_sim: Callable[[Any, Any], Any], device: str = "cpu"
+) -> Iterator[Any]:
     """The `k` best documents of each query by cosine, in blocks with `first`, `docs` and `scores`."""
     if len(queries) * len(docs) > AT_ONCE:
         from evals.ranking.search import top_k
 
-        yield from top_k(truncate(queries, queries.shape[1]), truncate(docs, docs.shape[1]), min(k, len(docs)), device=device)
+        yield from top_k(
+            truncate(queries, queries.shape[1]),
+            truncate(docs, docs.shape[1]),
+            min(k, len(docs)),
+            device=device,
+        )
         return
     scores = cos_sim(queries, docs)
     for first in range(0, len(queries), BLOCK):

@@ -22,17 +22,40 @@ from evals.evaluation.outcome import TaskOutcome
 from evals.mteb_bridge.adapter import Adapter, Tools
 from evals.mteb_bridge.records import Details, Measured, Task, about, export, task_scores, write
 from evals.mteb_bridge.scoring import Qrels, score_hits
-from evals.mteb_bridge.tasks import benchmark_key, choose, loaded, named_errors, partial_of, replaced, split_name
+from evals.mteb_bridge.tasks import (
+    benchmark_key,
+    choose,
+    loaded,
+    named_errors,
+    partial_of,
+    replaced,
+    split_name,
+)
 from evals.schema import ConfigError, Encoder, InvalidError
 from evals.stats.bootstrap import cluster_bootstrap
 from evals.stats.correlation import spearman_interval
 
 # What mteb's keys are called in its code, and in trec_eval.
-NAMES = {"ndcg": "NDCG", "map": "MAP", "recall": "Recall", "precision": "P", "mrr": "MRR", "hit_rate": "HitRate"}
-TREC = {"ndcg": "ndcg_cut", "map": "map_cut", "recall": "recall", "precision": "P", "hit_rate": "success"}
+NAMES = {
+    "ndcg": "NDCG",
+    "map": "MAP",
+    "recall": "Recall",
+    "precision": "P",
+    "mrr": "MRR",
+    "hit_rate": "HitRate",
+}
+TREC = {
+    "ndcg": "ndcg_cut",
+    "map": "map_cut",
+    "recall": "recall",
+    "precision": "P",
+    "hit_rate": "success",
+}
 
 
-def adapter(encoder: Encoder, store: Store, log: Log, costs: Costs, *, instruction: bool) -> Adapter:
+def adapter(
+    encoder: Encoder, store: Store, log: Log, costs: Costs, *, instruction: bool
+) -> Adapter:
     """The encoder as a model of mteb: EncoderProtocol and SearchProtocol."""
     from mteb._create_dataloaders import create_dataloader
     from mteb.models.model_meta import ModelMeta, ScoringFunction
@@ -95,8 +118,14 @@ def retrieval_scores(
         skip_first_result=skip_first_result,
     )
     means = {name: sum(values.tolist()) / len(query_ids) for name, values in metrics.items()}
-    of = {kind: {k: v for k, v in means.items() if k.partition("@")[0] == kind} for kind in NAMES.values()}
-    rounded = {kind: {name: round(value, 5) for name, value in values.items()} for kind, values in of.items()}
+    of = {
+        kind: {k: v for k, v in means.items() if k.partition("@")[0] == kind}
+        for kind in NAMES.values()
+    }
+    rounded = {
+        kind: {name: round(value, 5) for name, value in values.items()}
+        for kind, values in of.items()
+    }
     naucs = {
         f"nAUC_{name}_{by}": nauc(sure, values)
         for name, values in metrics.items()
@@ -118,7 +147,13 @@ def retrieval_scores(
 
 
 def evaluate_task(
-    name: str, encoder: Encoder, dims: Sequence[int], options: Options, log: Log, *, instruction: bool
+    name: str,
+    encoder: Encoder,
+    dims: Sequence[int],
+    options: Options,
+    log: Log,
+    *,
+    instruction: bool,
 ) -> TaskOutcome:
     """Measure `TASK` or `TASK/SPLIT` of mteb at each dimension, and write the record with mteb's own JSON beside it.
 
@@ -137,21 +172,41 @@ def evaluate_task(
         return run_task(task, encoder, dims, options, log, instruction=instruction)
 
 
-def run_task(task: Any, encoder: Encoder, dims: Sequence[int], options: Options, log: Log, *, instruction: bool) -> TaskOutcome:
+def run_task(
+    task: Any,
+    encoder: Encoder,
+    dims: Sequence[int],
+    options: Options,
+    log: Log,
+    *,
+    instruction: bool,
+) -> TaskOutcome:
     """Measure a task object of mteb; of an aggregate its members, and their mean as mteb combines them."""
     if wrong := [dim for dim in dims if not 1 <= dim <= encoder.dim]:
-        raise ConfigError(f"--dims {','.join(map(str, wrong))}: {encoder.name} has {encoder.dim} dimensions.")
+        raise ConfigError(
+            f"--dims {','.join(map(str, wrong))}: {encoder.name} has {encoder.dim} dimensions."
+        )
     dims, started = sorted(set(dims), reverse=True), time.time()
     model = adapter(encoder, Store(options.store), log, Costs(), instruction=instruction)
     whole = task.is_aggregate
-    runs = [_run_one(one, model, dims, options, member=whole) for one in (task.metadata.tasks if whole else [task])]
+    runs = [
+        _run_one(one, model, dims, options, member=whole)
+        for one in (task.metadata.tasks if whole else [task])
+    ]
     results = {
-        dim: task.combine_task_results([run.results[dim] for run in runs]) if whole else runs[0].results[dim] for dim in dims
+        dim: task.combine_task_results([run.results[dim] for run in runs])
+        if whole
+        else runs[0].results[dim]
+        for dim in dims
     }
     measured = [one for run in runs for one in run.measured]
     if whole:
         n = sum(one.score.n for one in measured if one.score.dim == dims[0])
-        means = [score._replace(n=n) for dim in dims for score, _ in task_scores(task, results[dim], dim, {})]
+        means = [
+            score._replace(n=n)
+            for dim in dims
+            for score, _ in task_scores(task, results[dim], dim, {})
+        ]
         measured = [*(Measured(score, None) for score in means), *measured]
     told = Task(
         name=task.metadata.name,
@@ -170,7 +225,9 @@ def run_task(task: Any, encoder: Encoder, dims: Sequence[int], options: Options,
     path = write(told, encoder, dims, options, measured)
     scores = means if whole else [one.score for one in measured]
     export(path, told, results, [score for score in scores if score.dim == dims[0]])
-    return TaskOutcome(path, told.name, encoder.name, told.partial, dict(model.costs.encoded), told.metric, scores)
+    return TaskOutcome(
+        path, told.name, encoder.name, told.partial, dict(model.costs.encoded), told.metric, scores
+    )
 
 
 class _Run(NamedTuple):
@@ -184,7 +241,9 @@ class _Run(NamedTuple):
     undefined: list[str]
 
 
-def _run_one(task: Any, model: Adapter, dims: Sequence[int], options: Options, *, member: bool) -> _Run:
+def _run_one(
+    task: Any, model: Adapter, dims: Sequence[int], options: Options, *, member: bool
+) -> _Run:
     import mteb
 
     name, results, measured, undefined = task.metadata.name, {}, [], []
@@ -196,16 +255,27 @@ def _run_one(task: Any, model: Adapter, dims: Sequence[int], options: Options, *
         for dim in dims:
             model.log.info(f"mteb:{name}: {dim} dimensions, by {model.encoder.name}")
             model.dim, methods.kept = dim, {}
-            task.rng_state, task.np_rng = deepcopy(seeds)  # every dimension sees the samples that a run of its own would see
+            task.rng_state, task.np_rng = deepcopy(
+                seeds
+            )  # every dimension sees the samples that a run of its own would see
             with replaced(task, methods.ours()):
-                found = mteb.evaluate(model, task, cache=None, co2_tracker=False, raise_error=True, show_progress_bar=False)
+                found = mteb.evaluate(
+                    model,
+                    task,
+                    cache=None,
+                    co2_tracker=False,
+                    raise_error=True,
+                    show_progress_bar=False,
+                )
             if not found.task_results:
                 raise InvalidError(f"mteb gave no result: {found.exceptions}.")
             results[dim] = found.task_results[0]
             model.content = None
             for score, missing in task_scores(task, results[dim], dim, methods.kept):
                 details = methods.kept.get((score.subset, score.split))
-                undefined += [f"{name} {score.subset} {score.split} {dim}: {key}" for key in missing]
+                undefined += [
+                    f"{name} {score.subset} {score.split} {dim}: {key}" for key in missing
+                ]
                 measured.append(Measured(score._replace(subset=name) if member else score, details))
     hashes = {subset: digest.hexdigest() for subset, digest in content.items()}
     if member:
@@ -232,21 +302,38 @@ class _Methods:
             return {}
         main, ks = self.task.metadata.main_score, self.task.k_values
         known = {f"{family}_at_{k}" for family in NAMES for k in ks}
-        self.query_metric = main if main in known else "recall_at_1" if main == "accuracy" else "ndcg_at_10"
+        self.query_metric = (
+            main if main in known else "recall_at_1" if main == "accuracy" else "ndcg_at_10"
+        )
         plain = AbsTaskRetrieval
-        if kind.task_specific_scores is plain.task_specific_scores and kind._evaluate_subset is plain._evaluate_subset:
+        if (
+            kind.task_specific_scores is plain.task_specific_scores
+            and kind._evaluate_subset is plain._evaluate_subset
+        ):
             return {"_evaluate_subset": self.retrieve}
         return {"task_specific_scores": partial(self.keep_queries, self.task.task_specific_scores)}
 
-    def retrieve(self, model: Any, data: Any, *, hf_split: str, hf_subset: str, timer: Any, **ignored: Any) -> dict[str, Any]:
+    def retrieve(
+        self, model: Any, data: Any, *, hf_split: str, hf_subset: str, timer: Any, **ignored: Any
+    ) -> dict[str, Any]:
         """The scores of a subset of a retrieval task, with memory that grows with its documents but not with its queries."""
         qrels = {query: docs for query, docs in data["relevant_docs"].items() if docs}
-        queries = data["queries"].select([i for i, query in enumerate(data["queries"]["id"]) if query in qrels])
-        ids, names, place = list(queries["id"]), list(data["corpus"]["id"]), {"hf_split": hf_split, "hf_subset": hf_subset}
-        model.log.info(f"mteb:{self.task.metadata.name} {hf_subset} {hf_split}: {len(ids):,} queries, {len(names):,} documents")
+        queries = data["queries"].select(
+            [i for i, query in enumerate(data["queries"]["id"]) if query in qrels]
+        )
+        ids, names, place = (
+            list(queries["id"]),
+            list(data["corpus"]["id"]),
+            {"hf_split": hf_split, "hf_subset": hf_subset},
+        )
+        model.log.info(
+            f"mteb:{self.task.metadata.name} {hf_subset} {hf_split}: {len(ids):,} queries, {len(names):,} documents"
+        )
         model.index(data["corpus"])
         depth, ranked = self.task._top_k, data["top_ranked"]
-        blocks = model.blocks(queries, top_k=depth, top_ranked=ranked, task_metadata=self.task.metadata, **place)
+        blocks = model.blocks(
+            queries, top_k=depth, top_ranked=ranked, task_metadata=self.task.metadata, **place
+        )
         with timer("Searching and scoring", split=hf_split, subset=hf_subset):
             found = retrieval_scores(
                 blocks,
@@ -259,10 +346,14 @@ class _Methods:
                 skip_first_result=self.task.skip_first_result,
             )
         family, _, k = str(self.query_metric).partition("_at_")
-        self._keep((hf_subset, hf_split), ids, found.per_query[f"{NAMES[family]}@{k}"], qrels, len(names))
+        self._keep(
+            (hf_subset, hf_split), ids, found.per_query[f"{NAMES[family]}@{k}"], qrels, len(names)
+        )
         return found.values
 
-    def keep_queries(self, own: Any, scores: Any, qrels: Any, results: Any, hf_split: str, hf_subset: str) -> Any:
+    def keep_queries(
+        self, own: Any, scores: Any, qrels: Any, results: Any, hf_split: str, hf_subset: str
+    ) -> Any:
         """mteb's own path: trec_eval's value of each query (it has no reciprocal rank)."""
         from mteb._evaluators.retrieval_metrics import mrr
 
@@ -271,12 +362,17 @@ class _Methods:
             values = mrr(qrels, results, [int(k)])[f"MRR@{k}"]
         else:
             values = [scores[query][f"{TREC[family]}_{k}"] for query in results]
-        self._keep((hf_subset, hf_split), list(results), np.array(values), qrels, len(self.model.corpus))
+        self._keep(
+            (hf_subset, hf_split), list(results), np.array(values), qrels, len(self.model.corpus)
+        )
         return own(scores, qrels, results, hf_split=hf_split, hf_subset=hf_subset)
 
     def keep_pairs(self, own: Any, scores: Any, normalized_scores: Any) -> Any:
         """Each pair's cosine and gold score, and the interval of a Spearman correlation of the two."""
-        cosine, gold = np.array(scores["cosine_scores"], np.float64), np.array(normalized_scores, np.float64)
+        cosine, gold = (
+            np.array(scores["cosine_scores"], np.float64),
+            np.array(normalized_scores, np.float64),
+        )
         spearman = self.task.metadata.main_score in ("cosine_spearman", "spearman")
         self.model.note(self.model.where[0], "gold", *map(repr, gold.tolist()))
         self.kept[self.model.where] = Details(
@@ -287,10 +383,19 @@ class _Methods:
         )
         return own(scores, normalized_scores)
 
-    def _keep(self, where: tuple[str, str], ids: Sequence[str], values: np.ndarray, qrels: Qrels, n_docs: int) -> None:
+    def _keep(
+        self,
+        where: tuple[str, str],
+        ids: Sequence[str],
+        values: np.ndarray,
+        qrels: Qrels,
+        n_docs: int,
+    ) -> None:
         judged = sorted((query, sorted(docs.items())) for query, docs in qrels.items())
         self.model.note(where[0], "qrels", json.dumps(judged))
         main = self.task.metadata.main_score
         same = main == self.query_metric or main == "accuracy"
-        interval = cluster_bootstrap({"main": values}, np.arange(len(values)))["main"] if same else None
+        interval = (
+            cluster_bootstrap({"main": values}, np.arange(len(values)))["main"] if same else None
+        )
         self.kept[where] = Details(ids, {"value": values}, interval, n_docs)

@@ -62,7 +62,9 @@ class Task:
     started: float = field(default_factory=time.time)
 
 
-def task_scores(task: Any, result: Any, dim: int, kept: Mapping[tuple[str, str], Details]) -> list[tuple[TaskScore, list[str]]]:
+def task_scores(
+    task: Any, result: Any, dim: int, kept: Mapping[tuple[str, str], Details]
+) -> list[tuple[TaskScore, list[str]]]:
     """The scores of mteb's result, each with the names of its undefined metrics; InvalidError when the main one is undefined."""
     metric, found = task.metadata.main_score, []
     for split, entries in result.scores.items():
@@ -70,11 +72,15 @@ def task_scores(task: Any, result: Any, dim: int, kept: Mapping[tuple[str, str],
             subset = entry["hf_subset"]
             values, missing = _numbers(entry)
             if metric not in values:
-                raise InvalidError(f"{metric} of {subset} {split} is undefined at {dim} dimensions.")
+                raise InvalidError(
+                    f"{metric} of {subset} {split} is undefined at {dim} dimensions."
+                )
             details = kept.get((subset, split))
             n = len(details.ids) if details else _size(task, subset, split)
             interval = details.interval if details else None
-            found.append((TaskScore(subset, split, dim, values[metric], interval, n, values), missing))
+            found.append(
+                (TaskScore(subset, split, dim, values[metric], interval, n, values), missing)
+            )
     return found
 
 
@@ -93,7 +99,13 @@ def about(task: Any, undefined: list[str], *, instruction: bool) -> dict[str, An
     }
 
 
-def write(task: Task, encoder: "Encoder", dims: Sequence[int], options: Options, measured: Sequence[Measured]) -> Path:
+def write(
+    task: Task,
+    encoder: "Encoder",
+    dims: Sequence[int],
+    options: Options,
+    measured: Sequence[Measured],
+) -> Path:
     """Write the record of a task and return its folder."""
     from evals.records.record import write_run
 
@@ -124,9 +136,13 @@ def _numbers(scores: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:
     found = {
         key: float(value)
         for key, value in scores.items()
-        if key != "main_score" and isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if key != "main_score"
+        and isinstance(value, int | float | np.number)
+        and not isinstance(value, bool)
     }
-    return {k: v for k, v in found.items() if math.isfinite(v)}, [k for k, v in found.items() if not math.isfinite(v)]
+    return {k: v for k, v in found.items() if math.isfinite(v)}, [
+        k for k, v in found.items() if not math.isfinite(v)
+    ]
 
 
 def _size(task: Any, subset: str, split: str) -> int:
@@ -146,7 +162,11 @@ def _write_eval_results(path: Path, task: Task, scores: Sequence[TaskScore]) -> 
         entries.append((task.name, float(np.mean([score.value for score in scores]))))
     results = [
         {
-            "dataset": {"id": task.mteb["dataset"], "task_id": task_id, "revision": task.mteb["revision"]},
+            "dataset": {
+                "id": task.mteb["dataset"],
+                "task_id": task_id,
+                "revision": task.mteb["revision"],
+            },
             "value": round(value * 100, 5),
             "date": time.strftime("%Y-%m-%d", time.gmtime(task.started)),
             "notes": note,
@@ -162,7 +182,9 @@ def _metric_lines(one: Measured, metric: str) -> list["MetricLine"]:
 
     score, details = one
     if metric not in score.values:
-        raise InvalidError(f"{metric} of {score.subset} {score.split} at {score.dim} dimensions is not a finite number.")
+        raise InvalidError(
+            f"{metric} of {score.subset} {score.split} at {score.dim} dimensions is not a finite number."
+        )
     names = [metric, *(name for name in score.values if name != metric)]
     return [
         MetricLine(
@@ -187,24 +209,41 @@ def _query_table(measured: Sequence[Measured], columns: Mapping[str, str]) -> An
     """The rows of queries.parquet as an Arrow table; without rows where the task has neither queries nor pairs."""
     import pyarrow as pa
 
-    empty = pa.table({name: pa.array([], pa.type_for_alias(kind)) for name, kind in columns.items()})
+    empty = pa.table(
+        {name: pa.array([], pa.type_for_alias(kind)) for name, kind in columns.items()}
+    )
     tables = [empty]
     for score, details in measured:
         if details is None:
             continue
-        same = {"subset": score.subset, "direction": score.split, "dim": score.dim, "precision": "float32"}
+        same = {
+            "subset": score.subset,
+            "direction": score.split,
+            "dim": score.dim,
+            "precision": "float32",
+        }
         ids = pa.array(list(details.ids), pa.string())
-        rows = {name: pa.repeat(value, len(ids)) for name, value in same.items()} | {"query_id": ids, "group_id": ids}
-        tables.append(pa.table(rows | {k: pa.array(v) for k, v in details.columns.items()}).cast(empty.schema))
+        rows = {name: pa.repeat(value, len(ids)) for name, value in same.items()} | {
+            "query_id": ids,
+            "group_id": ids,
+        }
+        tables.append(
+            pa.table(rows | {k: pa.array(v) for k, v in details.columns.items()}).cast(empty.schema)
+        )
     return pa.concat_tables(tables)
 
 
-def _manifest(task: Task, encoder: "Encoder", dims: Sequence[int], options: Options) -> dict[str, Any]:
+def _manifest(
+    task: Task, encoder: "Encoder", dims: Sequence[int], options: Options
+) -> dict[str, Any]:
     manifest = circumstances(encoder, options, task.costs, task.started)
     return manifest | {
         "benchmark": task.benchmark,
         "partial": task.partial,
         "config": manifest["config"] | {"dims": list(dims)},
-        "data": {name: {"origin": task.origin[name], "content": content} for name, content in task.content.items()},
+        "data": {
+            name: {"origin": task.origin[name], "content": content}
+            for name, content in task.content.items()
+        },
         "mteb": task.mteb | {"query_metric": task.query_metric},
     }

@@ -49,7 +49,11 @@ def score_hits(
     its own id is dropped if asked, and then the first. Every query has an entry in `qrels`.
     """
     judged = _positions(doc_ids, qrels)
-    own = _positions(doc_ids, {query: {query: 1} for query in query_ids}) if ignore_identical_ids else {}
+    own = (
+        _positions(doc_ids, {query: {query: 1} for query in query_ids})
+        if ignore_identical_ids
+        else {}
+    )
     metrics: dict[str, list[np.ndarray]] = {}
     confidence: dict[str, list[np.ndarray]] = {}
     for block in blocks:
@@ -64,7 +68,12 @@ def score_hits(
             metrics.setdefault(name, []).append(values)
         for name, values in _confidences(ranked).items():
             confidence.setdefault(name, []).append(values)
-    return QueryScores(*({name: np.concatenate(parts) for name, parts in found.items()} for found in (metrics, confidence)))
+    return QueryScores(
+        *(
+            {name: np.concatenate(parts) for name, parts in found.items()}
+            for found in (metrics, confidence)
+        )
+    )
 
 
 def _positions(doc_ids: Sequence[str], wanted: Qrels) -> dict[str, int]:
@@ -82,14 +91,19 @@ def _in_heap(block: Any, depth: int, doc_ids: Sequence[str]) -> _Ranked:
     width = min(depth, block.docs.shape[1])
     scores = np.asarray(block.scores, dtype=np.float64)
     order = np.array(heap_order([(-float(i), "") for i in range(width)], depth), dtype=np.int64)
-    ranked = _Ranked(*(np.ascontiguousarray(x[:, order]) for x in (block.docs, scores, block.docs >= 0)))
+    ranked = _Ranked(
+        *(np.ascontiguousarray(x[:, order]) for x in (block.docs, scores, block.docs >= 0))
+    )
     falling = (scores[:, 1:] < scores[:, :-1]).all(axis=1) & (block.docs >= 0).all(axis=1)
     for row in np.flatnonzero(~falling):
         own = np.flatnonzero(block.docs[row] >= 0)
         docs = block.docs[row, own]
         keys = zip(scores[row, own].tolist(), (doc_ids[doc] for doc in docs.tolist()), strict=True)
         best = heap_order(list(keys), depth)
-        ranked.docs[row, : len(best)], ranked.scores[row, : len(best)] = docs[best], scores[row, own[best]]
+        ranked.docs[row, : len(best)], ranked.scores[row, : len(best)] = (
+            docs[best],
+            scores[row, own[best]],
+        )
         ranked.valid[row] = np.arange(width) < len(best)
     return ranked
 
@@ -113,7 +127,13 @@ def _in_order(ranked: _Ranked, doc_ids: Sequence[str]) -> _Ranked:
     tied = ((scores[:, 1:] == scores[:, :-1]) & valid[:, 1:]).any(axis=1)
     for row in np.flatnonzero(tied):
         n = int(valid[row].sum())
-        keys = list(zip(scores[row, :n].tolist(), (doc_ids[doc] for doc in docs[row, :n].tolist()), strict=True))
+        keys = list(
+            zip(
+                scores[row, :n].tolist(),
+                (doc_ids[doc] for doc in docs[row, :n].tolist()),
+                strict=True,
+            )
+        )
         docs[row, :n] = docs[row, sorted(range(n), key=keys.__getitem__, reverse=True)]
     return _Ranked(docs, scores, valid)
 
@@ -126,11 +146,15 @@ def _without(ranked: _Ranked, doc_of_query: Int[np.ndarray, "c"]) -> _Ranked:
     return _Ranked(*(np.take_along_axis(values, order, axis=1) for values in kept))
 
 
-def _gains(ranked: _Ranked, ids: Sequence[str], qrels: Qrels, judged: Mapping[str, int]) -> Float64[np.ndarray, "c k"]:
+def _gains(
+    ranked: _Ranked, ids: Sequence[str], qrels: Qrels, judged: Mapping[str, int]
+) -> Float64[np.ndarray, "c k"]:
     """The grade of each hit, 0 where it is not judged or negative."""
     gains = np.zeros(ranked.docs.shape)
     for row, query in enumerate(ids):
-        grades = {judged[doc]: grade for doc, grade in qrels[query].items() if grade > 0 and doc in judged}
+        grades = {
+            judged[doc]: grade for doc, grade in qrels[query].items() if grade > 0 and doc in judged
+        }
         if grades:
             docs = np.array(sorted(grades))
             found = np.minimum(np.searchsorted(docs, ranked.docs[row]), len(docs) - 1)
@@ -139,7 +163,9 @@ def _gains(ranked: _Ranked, ids: Sequence[str], qrels: Qrels, judged: Mapping[st
     return gains
 
 
-def _metrics(gains: Float64[np.ndarray, "c k"], judged: Sequence[Mapping[str, int]], k_values: Sequence[int]) -> dict[str, Any]:
+def _metrics(
+    gains: Float64[np.ndarray, "c k"], judged: Sequence[Mapping[str, int]], k_values: Sequence[int]
+) -> dict[str, Any]:
     """All cut-offs at once, from running sums along the hits; a cut-off beyond the hits sees all of them."""
     depth = max(k_values)
     gains = np.pad(gains[:, :depth], ((0, 0), (0, max(0, depth - gains.shape[1]))))
@@ -163,13 +189,17 @@ def _metrics(gains: Float64[np.ndarray, "c k"], judged: Sequence[Mapping[str, in
         "MRR": np.where(ranks > first[:, None], 1 / (first[:, None] + 1), 0),
         "HitRate": (hits > 0).astype(np.float64),
     }
-    return {f"{name}@{k}": values[:, k - 1].copy() for name, values in runs.items() for k in k_values}
+    return {
+        f"{name}@{k}": values[:, k - 1].copy() for name, values in runs.items() for k in k_values
+    }
 
 
 def _confidences(ranked: _Ranked) -> dict[str, Float64[np.ndarray, "c"]]:
     """How sure each query's scores look: the best, their standard deviation, and the best minus the second; 0 without hits."""
     n = ranked.valid.sum(axis=1)
-    scores = np.pad(np.where(ranked.valid, ranked.scores, -np.inf), ((0, 0), (2, 0)), constant_values=-np.inf)
+    scores = np.pad(
+        np.where(ranked.valid, ranked.scores, -np.inf), ((0, 0), (2, 0)), constant_values=-np.inf
+    )
     second, best = np.partition(scores, (-2, -1), axis=1)[:, -2:].T
     spread = ranked.scores.std(axis=1) if ranked.scores.shape[1] else np.zeros(len(n))
     for row in np.flatnonzero(n < ranked.valid.shape[1]):

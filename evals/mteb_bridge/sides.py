@@ -11,7 +11,15 @@ from evals.schema import ConfigError, InvalidError, Role, Side
 
 ORIENTATION = 0x0112  # EXIF
 # mteb's ISO 639-3 codes of macro-languages that FLORES-200, whose codes the encoders with a tokenizer a language know, narrows
-FLORES = {"cmn": "zho", "ara": "arb", "swa": "swh", "est": "ekk", "lav": "lvs", "fas": "pes", "nor": "nob"}
+FLORES = {
+    "cmn": "zho",
+    "ara": "arb",
+    "swa": "swh",
+    "est": "ekk",
+    "lav": "lvs",
+    "fas": "pes",
+    "nor": "nob",
+}
 
 
 def sides_of(loader: Any, *, role: Role | None, language: str | None) -> list[Side]:
@@ -19,7 +27,9 @@ def sides_of(loader: Any, *, role: Role | None, language: str | None) -> list[Si
     dataset = loader.dataset
     columns = set(getattr(dataset, "column_names", None) or ())
     if foreign := columns & {"audio", "video"}:
-        raise InvalidError(f"the task needs {' and '.join(sorted(foreign))}; encoders here read texts and images.")
+        raise InvalidError(
+            f"the task needs {' and '.join(sorted(foreign))}; encoders here read texts and images."
+        )
     if not columns:  # any other kind of data set: what it holds is what its batches hold
         return _from_batches(loader, role, language)
     sides = []
@@ -106,7 +116,9 @@ def _decoded(images: Sequence[Any], role: Role | None) -> Side:
     for index, image in enumerate(images):
         if not hasattr(image, "tobytes") or not hasattr(image, "mode"):
             raise InvalidError(f"image {index} is {type(image).__name__}, not a Pillow image.")
-    hashes = [content_hash(f"{image.mode} {image.size} ".encode() + image.tobytes()) for image in images]
+    hashes = [
+        content_hash(f"{image.mode} {image.size} ".encode() + image.tobytes()) for image in images
+    ]
     return Side("image", images, [str(index) for index in range(len(images))], hashes, role)
 
 
@@ -118,5 +130,7 @@ def _from_batches(loader: Any, role: Role | None, language: str | None) -> list[
     sides = [text_side(columns["text"], role=role, language=language)] if "text" in columns else []
     sides += [_decoded(columns["image"], role)] if "image" in columns else []
     if not sides:
-        raise InvalidError(f"no text and no image in the batches, which hold {', '.join(sorted(columns)) or 'nothing'}.")
+        raise InvalidError(
+            f"no text and no image in the batches, which hold {', '.join(sorted(columns)) or 'nothing'}."
+        )
     return sides

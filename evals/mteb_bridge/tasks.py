@@ -10,7 +10,16 @@ from evals.data.repos import probe
 from evals.schema import ConfigError, EvalError, InvalidError, MissingError
 
 # What tasks raise on data, or on rows, that are not what they expect.
-_BROKEN = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError)
+_BROKEN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def split_name(name: str) -> tuple[str, str | None]:
@@ -26,10 +35,14 @@ def choose(task: Any, split: str | None, subsets: Sequence[str] | None) -> None:
     name, known = task.metadata.name, list(task.metadata.hf_subsets)
     if task.is_aggregate and (split or subsets):
         if subsets or [split] != list(task.metadata.eval_splits):
-            raise ConfigError(f"{name} is a mean of whole tasks: it has no --subsets and no other split than its own.")
+            raise ConfigError(
+                f"{name} is a mean of whole tasks: it has no --subsets and no other split than its own."
+            )
         return
     if unknown := set(subsets or ()) - set(known):
-        raise ConfigError(f"{name} has no subset {', '.join(sorted(unknown))}. It has {', '.join(known)}.")
+        raise ConfigError(
+            f"{name} has no subset {', '.join(sorted(unknown))}. It has {', '.join(known)}."
+        )
     if split:
         task.filter_eval_splits([split])
     if subsets:
@@ -65,7 +78,9 @@ def loaded(task: Any, data: Path | None) -> Iterator[dict[str, str]]:
         if data is not None:
             folder = data.expanduser().resolve() / repo
             if not folder.is_dir():
-                raise MissingError(f"{folder}: no such folder. Put a copy of the data set {repo} there, or leave out --data.")
+                raise MissingError(
+                    f"{folder}: no such folder. Put a copy of the data set {repo} there, or leave out --data."
+                )
             own = task.metadata.model_copy(deep=True)  # the metadata belongs to the class
             own.dataset["path"] = str(folder)
             task.metadata = own
@@ -74,7 +89,9 @@ def loaded(task: Any, data: Path | None) -> Iterator[dict[str, str]]:
                 task.load_data()
         else:
             # Not from the cache of `datasets`: offline it may leave out the candidates of a reranking task without a word.
-            if type(task).__module__.startswith("mteb.tasks.") and (reason := probe(repo, revision)):
+            if type(task).__module__.startswith("mteb.tasks.") and (
+                reason := probe(repo, revision)
+            ):
                 raise MissingError(
                     f"{repo} at {revision} cannot be had: {reason}. Connect to the network, or put a copy below a folder "
                     "given with --data."

@@ -22,8 +22,12 @@ from evals.ranking.levels import Add, Step, add_groups, on
 if TYPE_CHECKING:
     import torch
 
-DOC_BLOCK = 2048  # documents scored at once: the block of scores stays in the cache while it is counted
-DEVICE_BLOCK = 2**15  # the same on an accelerator, where starting an operation costs more than doing it
+DOC_BLOCK = (
+    2048  # documents scored at once: the block of scores stays in the cache while it is counted
+)
+DEVICE_BLOCK = (
+    2**15
+)  # the same on an accelerator, where starting an operation costs more than doing it
 FILLED = 256  # documents of a block: a multiple of it on a CPU
 FEW = 128  # queries that are not worth a thread
 
@@ -64,16 +68,24 @@ class Relevant:
     def of_pairs(pairs: Int[np.ndarray, "pairs 2"], n_queries: int) -> "Relevant":
         """From pairs of a query and a document, in any order. Raises ValueError for a query without any."""
         counts = np.bincount(pairs[:, 0], minlength=n_queries)
-        return Relevant(np.concatenate([[0], np.cumsum(counts)]), pairs[np.argsort(pairs[:, 0], kind="stable"), 1])
+        return Relevant(
+            np.concatenate([[0], np.cumsum(counts)]),
+            pairs[np.argsort(pairs[:, 0], kind="stable"), 1],
+        )
 
     def inverse(self, n_docs: int) -> "Relevant":
         """From texts that look for images to images that look for texts. Raises ValueError for an image without any."""
         counts = np.bincount(self.docs, minlength=n_docs)
         if len(counts) > n_docs:
-            raise ValueError(f"a text describes image {len(counts) - 1}, but there are {n_docs} images")
+            raise ValueError(
+                f"a text describes image {len(counts) - 1}, but there are {n_docs} images"
+            )
         if (empty := np.flatnonzero(counts == 0)).size:
             raise ValueError(f"image {empty[0]} has no text")
-        return Relevant(np.concatenate([[0], np.cumsum(counts)]), self.queries[np.argsort(self.docs, kind="stable")])
+        return Relevant(
+            np.concatenate([[0], np.cumsum(counts)]),
+            self.queries[np.argsort(self.docs, kind="stable")],
+        )
 
 
 def count_all(steps: Sequence[Step], relevant: Relevant, *, chunk: int, device: str) -> None:
@@ -87,7 +99,10 @@ def count_all(steps: Sequence[Step], relevant: Relevant, *, chunk: int, device: 
     add = _kernel() if on_host else add_groups
     width = DOC_BLOCK if on_host else DEVICE_BLOCK
     blocks = [slice(first, min(first + width, n_docs)) for first in range(0, n_docs, width)]
-    lefts, rights = [on(device, step.left) for step in steps], [on(device, step.right) for step in steps]
+    lefts, rights = (
+        [on(device, step.left) for step in steps],
+        [on(device, step.right) for step in steps],
+    )
     filled = [[_filled(right[cols]) for cols in blocks] for right in rights]
     own_queries, lock = relevant.queries, Lock()
 
@@ -101,12 +116,16 @@ def count_all(steps: Sequence[Step], relevant: Relevant, *, chunk: int, device: 
             for step, left, right in zip(steps, lefts, filled, strict=True):
                 more = products(left[rows], right[i])
                 if sums is None:
-                    more[on(device, own_query[inside]), on(device, own_doc[inside] - cols.start)] = -math.inf
+                    more[
+                        on(device, own_query[inside]), on(device, own_doc[inside] - cols.start)
+                    ] = -math.inf
                 sums = add(step, sums, more, rows, cols, lock)
 
     with full_float32(), one_thread_each() as threads:
         workers = min(THREADS, threads) if on_host else 1
-        if n_queries > min(chunk, FEW * workers):  # as many strips for each thread, all about as long
+        if n_queries > min(
+            chunk, FEW * workers
+        ):  # as many strips for each thread, all about as long
             chunk = -(-n_queries // (-(-n_queries // (chunk * workers)) * workers))
         in_threads(strip, range(0, n_queries, chunk), workers)
 
@@ -123,7 +142,9 @@ def products(queries: "torch.Tensor", docs: "torch.Tensor") -> "torch.Tensor":
 
     if queries.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return torch.mm(queries, docs.T)
-    scores: torch.Tensor = torch.ops.mkldnn._linear_pointwise(queries, _filled(docs), None, "none", [], "none")
+    scores: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+        queries, _filled(docs), None, "none", [], "none"
+    )
     return scores[:, : len(docs)]
 
 

@@ -21,24 +21,48 @@ TILE = 512  # documents whose levels and counts stay in the fastest cache
 
 
 def add_levels(
-    step: Step, sums: "torch.Tensor | None", more: "torch.Tensor", rows: slice, cols: slice, lock: Lock
+    step: Step,
+    sums: "torch.Tensor | None",
+    more: "torch.Tensor",
+    rows: slice,
+    cols: slice,
+    lock: Lock,
 ) -> "torch.Tensor":
     """Count at a step: all levels in one pass, and again, exactly, for those that have a close call."""
     shape = len(more), cols.stop - cols.start
     ones = [np.ones(n, dtype=np.float32) for n in shape]
-    scales = [scale[part] for scale, part in zip(step.scales, (rows, cols), strict=True)] if step.scales else ones
+    scales = (
+        [scale[part] for scale, part in zip(step.scales, (rows, cols), strict=True)]
+        if step.scales
+        else ones
+    )
     sides = [(step.by_row, rows), (step.by_col, cols)]
     asks = [
-        asked(search, part) if search else np.zeros((n, 0), dtype=bool) for (search, part), n in zip(sides, shape, strict=True)
+        asked(search, part) if search else np.zeros((n, 0), dtype=bool)
+        for (search, part), n in zip(sides, shape, strict=True)
     ]
     bounds = [_bounds(search, part, ask) for (search, part), ask in zip(sides, asks, strict=True)]
     counts = [np.zeros((2, ask.shape[1], len(ask)), dtype=np.int32) for ask in asks]
     total, added = (more, more[:0]) if sums is None else (sums, more)
     count_levels(total.numpy(), added.numpy(), *scales, *bounds[0], *bounds[1], *counts)
     scores, queries, docs = total[:, : shape[1]], step.queries[rows], step.docs[cols]
-    _add(step.by_row, rows, asks[0], counts[0], lock, _Scored(scores, scales[0], scales[1], queries, docs))
+    _add(
+        step.by_row,
+        rows,
+        asks[0],
+        counts[0],
+        lock,
+        _Scored(scores, scales[0], scales[1], queries, docs),
+    )
     if step.by_col is not None:
-        _add(step.by_col, cols, asks[1], counts[1], lock, _Scored(scores.T, scales[1], scales[0], docs, queries))
+        _add(
+            step.by_col,
+            cols,
+            asks[1],
+            counts[1],
+            lock,
+            _Scored(scores.T, scales[1], scales[0], docs, queries),
+        )
     return total
 
 
@@ -52,7 +76,9 @@ class _Scored(NamedTuple):
     docs: Float32[np.ndarray, "b d"]
 
 
-def _bounds(search: Search | None, part: slice, ask: Bool[np.ndarray, "c places"]) -> tuple[np.ndarray, np.ndarray]:
+def _bounds(
+    search: Search | None, part: slice, ask: Bool[np.ndarray, "c places"]
+) -> tuple[np.ndarray, np.ndarray]:
     """From where on a score is a close call, and above what it is none, as `places c`; infinity where nothing is asked."""
     if search is None:
         return np.zeros((0, len(ask)), np.float32), np.zeros((0, len(ask)), np.float32)
@@ -78,7 +104,9 @@ def _add(
     if at.size == 0:
         return
     some, at_some = np.unique(at, return_inverse=True)
-    scores = (of.sums[on("cpu", some)] * on("cpu", of.of_docs)).mul_(on("cpu", of.of_queries[some])[:, None])
+    scores = (of.sums[on("cpu", some)] * on("cpu", of.of_docs)).mul_(
+        on("cpu", of.of_queries[some])[:, None]
+    )
     block = Block(part, of.queries[some], of.docs, scores[:, None])
     score, close, tie = levels.score[part][at, place], search.close[part][at], search.tie[part][at]
     exact = count_exactly(block, at_some, np.zeros_like(at), score, close, tie)
@@ -139,7 +167,10 @@ def _count_levels(
                     reached += np.int32(scores[j] >= lows[j])
                 if reached == 0:
                     continue
-                at_leasts, aboves = col_counts[0, place, first:last], col_counts[1, place, first:last]
+                at_leasts, aboves = (
+                    col_counts[0, place, first:last],
+                    col_counts[1, place, first:last],
+                )
                 for j in range(n):
                     at_leasts[j] += np.int32(scores[j] >= lows[j])
                     aboves[j] += np.int32(scores[j] > highs[j])

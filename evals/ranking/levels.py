@@ -60,7 +60,9 @@ class Step(NamedTuple):
 
 # Adds more products to the sums of a block (slices of queries and of documents), and its counts to those of a step, which the
 # lock guards; the sums are None at first, and may have columns beyond the documents.
-Add: TypeAlias = 'Callable[[Step, "torch.Tensor | None", "torch.Tensor", slice, slice, Lock], torch.Tensor]'
+Add: TypeAlias = (
+    'Callable[[Step, "torch.Tensor | None", "torch.Tensor", slice, slice, Lock], torch.Tensor]'
+)
 
 
 def places_above(better: Int64[np.ndarray, "q places"]) -> Int64[np.ndarray, "q places"]:
@@ -82,7 +84,9 @@ class Block(NamedTuple):
         whole = len(self.docs) - len(self.docs) % GROUP
         parts = ((slice(0, whole), GROUP), (slice(whole, len(self.docs)), len(self.docs) - whole))
         return [
-            self._replace(docs=self.docs[part], scores=self.scores[:, part].unflatten(1, (-1, size)))
+            self._replace(
+                docs=self.docs[part], scores=self.scores[:, part].unflatten(1, (-1, size))
+            )
             for part, size in parts
             if size
         ]
@@ -91,16 +95,27 @@ class Block(NamedTuple):
 def asked(search: Search, rows: slice) -> Bool[np.ndarray, "c places"]:
     """The levels of these queries whose counts matter: one with ten documents above it adds nothing to nDCG@10."""
     head = search.levels.head[rows].copy()
-    head[:, 1:] &= places_above(search.levels.better[rows])[:, 1:] < DEPTH  # counts so far are lower bounds
+    head[:, 1:] &= (
+        places_above(search.levels.better[rows])[:, 1:] < DEPTH
+    )  # counts so far are lower bounds
     return head
 
 
 def add_groups(
-    step: Step, sums: "torch.Tensor | None", more: "torch.Tensor", rows: slice, cols: slice, lock: Lock
+    step: Step,
+    sums: "torch.Tensor | None",
+    more: "torch.Tensor",
+    rows: slice,
+    cols: slice,
+    lock: Lock,
 ) -> "torch.Tensor":
     """Count at a step, of the few groups of documents that hold anything near a level: what suits an accelerator."""
     sums = more if sums is None else sums.add_(more)
-    scores, queries, docs = _scaled(step, sums[:, : cols.stop - cols.start], rows, cols), step.queries[rows], step.docs[cols]
+    scores, queries, docs = (
+        _scaled(step, sums[:, : cols.stop - cols.start], rows, cols),
+        step.queries[rows],
+        step.docs[cols],
+    )
     _add_groups(Block(rows, queries, docs, scores), step.by_row, lock)
     if step.by_col is not None:
         _add_groups(Block(cols, docs, queries, scores.T), step.by_col, lock)
@@ -118,7 +133,9 @@ def _scaled(step: Step, sums: "torch.Tensor", rows: slice, cols: slice) -> "torc
 def _add_groups(block: Block, search: Search, lock: Lock) -> None:
     levels = search.levels
     score, close, tie = levels.score[block.rows], search.close[block.rows], search.tie[block.rows]
-    low = np.where(asked(search, block.rows), (score - close[:, None]).astype(np.float32), np.float32(np.inf))
+    low = np.where(
+        asked(search, block.rows), (score - close[:, None]).astype(np.float32), np.float32(np.inf)
+    )
     for part in block.grouped():
         at, place, group = np.nonzero(_peaks(part.scores)[:, None, :] >= low[:, :, None])
         if at.size:
@@ -134,7 +151,12 @@ class Counts(NamedTuple):
 
 
 def count_exactly(
-    block: Block, at: np.ndarray, group: np.ndarray, score: np.ndarray, close: np.ndarray, tie: np.ndarray
+    block: Block,
+    at: np.ndarray,
+    group: np.ndarray,
+    score: np.ndarray,
+    close: np.ndarray,
+    tie: np.ndarray,
 ) -> Counts:
     """How many documents of a `group` score above `score`, and how many tie with it, for each of the queries `at`."""
     device, size = block.scores.device, block.scores.shape[2]
@@ -147,9 +169,15 @@ def count_exactly(
         exact = np.empty(scores.shape)
         for g in np.unique(group):
             own = group == g
-            exact[own] = block.queries[at[own]].astype(np.float64) @ block.docs[g * size :][:size].astype(np.float64).T
+            exact[own] = (
+                block.queries[at[own]].astype(np.float64)
+                @ block.docs[g * size :][:size].astype(np.float64).T
+            )
         exact[scores.isneginf().cpu().numpy()] = -np.inf
-        at_least, above = ((exact >= (score - tie)[:, None]).sum(axis=1), (exact > (score + tie)[:, None]).sum(axis=1))
+        at_least, above = (
+            (exact >= (score - tie)[:, None]).sum(axis=1),
+            (exact > (score + tie)[:, None]).sum(axis=1),
+        )
     elif n_close > 0:
         some = np.flatnonzero(at_least != above)
         rows = on(device, some)
@@ -184,7 +212,9 @@ def on(device: "str | torch.device", values: np.ndarray) -> "torch.Tensor":
     return torch.from_numpy(np.require(values, requirements=["C", "W"])).to(device)
 
 
-def dots(queries: np.ndarray, docs: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> Float64[np.ndarray, "pairs"]:
+def dots(
+    queries: np.ndarray, docs: np.ndarray, rows: np.ndarray, cols: np.ndarray
+) -> Float64[np.ndarray, "pairs"]:
     """Float64 dot products of pairs of float32 rows."""
     out = np.empty(len(rows))
     for part in row_blocks(len(rows), queries.shape[1]):

@@ -32,14 +32,22 @@ def truncations(rows: Float[np.ndarray, "n d"], dims: Sequence[int]) -> dict[int
     if misfit := [dim for dim in dims if not 1 <= dim <= rows.shape[1]]:
         raise ValueError(f"cannot keep {misfit[0]} of {rows.shape[1]} dimensions")
     widths = sorted(set(dims))
-    cuts = {dim: Cut(np.empty((len(rows), dim), dtype=np.float32), np.empty(len(rows))) for dim in widths}
+    cuts = {
+        dim: Cut(np.empty((len(rows), dim), dtype=np.float32), np.empty(len(rows)))
+        for dim in widths
+    }
 
     def fill(some: slice) -> None:
         whole = rows[some, : widths[-1]].astype(np.float64, order="C")
         squares = np.square(whole)
         for dim, cut in cuts.items():
             cut.norms[some] = norms = np.sqrt(squares[:, :dim].sum(axis=1))
-            np.divide(whole[:, :dim], np.where(norms == 0, 1, norms)[:, None], out=cut.rows[some], casting="same_kind")
+            np.divide(
+                whole[:, :dim],
+                np.where(norms == 0, 1, norms)[:, None],
+                out=cut.rows[some],
+                casting="same_kind",
+            )
 
     over_rows(fill, *rows.shape)
     return cuts
@@ -49,7 +57,9 @@ def hit_at(ranks: Ranks, k: int) -> Float64[np.ndarray, "q"]:
     """P(a relevant document is among the first k), equal scores in random order: 1 - C(t, k-g) / C(t+r, k-g)."""
     g, t, r = ranks.better, ranks.tied, ranks.tied_relevant
     miss = np.ones(len(ranks))
-    for i in range(k):  # C(t, m) / C(t+r, m) as a product of m shares: nothing overflows, and from i = t on it is 0
+    for i in range(
+        k
+    ):  # C(t, m) / C(t+r, m) as a product of m shares: nothing overflows, and from i = t on it is 0
         miss *= np.where(i < k - g, (t - i) / np.maximum(t + r - i, 1), 1.0)
     return 1.0 - miss
 
@@ -58,7 +68,11 @@ def reciprocal_rank(ranks: Ranks) -> Float64[np.ndarray, "q"]:
     """Expected 1 / rank of the first relevant document, equal scores in random order."""
     values = 1.0 / (ranks.better + 1.0)
     at = np.flatnonzero(ranks.tied)
-    cases, case = np.unique(np.stack([ranks.better, ranks.tied, ranks.tied_relevant])[:, at], axis=1, return_inverse=True)
+    cases, case = np.unique(
+        np.stack([ranks.better, ranks.tied, ranks.tied_relevant])[:, at],
+        axis=1,
+        return_inverse=True,
+    )
     values[at] = np.array([_expected_reciprocal(*map(int, column)) for column in cases.T])[case]
     return values
 
@@ -71,7 +85,10 @@ def expected_rank(ranks: Ranks) -> Float64[np.ndarray, "q"]:
 
 def per_query(ranks: Ranks, ks: Sequence[int] = (1, 5, 10)) -> dict[str, Float64[np.ndarray, "q"]]:
     """The metrics that are means over queries, in [0, 1], by their public names; `mean` makes them one number."""
-    return {f"R@{k}": hit_at(ranks, k) for k in ks} | {"MRR": reciprocal_rank(ranks), f"nDCG@{DEPTH}": ranks.ndcg10}
+    return {f"R@{k}": hit_at(ranks, k) for k in ks} | {
+        "MRR": reciprocal_rank(ranks),
+        f"nDCG@{DEPTH}": ranks.ndcg10,
+    }
 
 
 def mean(values: Float[np.ndarray, "q"]) -> float:
@@ -79,7 +96,9 @@ def mean(values: Float[np.ndarray, "q"]) -> float:
     if len(values) == 0:
         raise ValueError("the mean of no queries")
     total = float(values.sum())
-    if abs(total) >= 2.0**53 or not (values == np.rint(values)).all():  # whole numbers add up exactly in any order
+    if (
+        abs(total) >= 2.0**53 or not (values == np.rint(values)).all()
+    ):  # whole numbers add up exactly in any order
         total = math.fsum(values.tolist())
     return total / len(values)
 

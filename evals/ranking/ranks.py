@@ -94,11 +94,17 @@ def check(n_queries: int, n_docs: int, relevant: Relevant, chunk: int) -> None:
     """Raises ValueError for a chunk below 1 and for relevant documents that do not fit."""
     if chunk < 1:
         raise ValueError(f"cannot take {chunk} queries at a time")
-    if len(relevant.counts) != n_queries or not np.all((relevant.docs >= 0) & (relevant.docs < n_docs)):
-        raise ValueError(f"the relevant documents do not fit {n_queries} queries and {n_docs} documents")
+    if len(relevant.counts) != n_queries or not np.all(
+        (relevant.docs >= 0) & (relevant.docs < n_docs)
+    ):
+        raise ValueError(
+            f"the relevant documents do not fit {n_queries} queries and {n_docs} documents"
+        )
 
 
-def one_way(queries: Float32[np.ndarray, "q d"], docs: Float32[np.ndarray, "n d"], relevant: Relevant) -> Step:
+def one_way(
+    queries: Float32[np.ndarray, "q d"], docs: Float32[np.ndarray, "n d"], relevant: Relevant
+) -> Step:
     """What the queries ask of the scores. Raises ValueError for rows that are not finite."""
     reach = norms(queries, "query") * norms(docs, "document").max(initial=0.0)
     search = _search(_own_scores(queries, docs, relevant), relevant, reach, queries.shape[1])
@@ -113,14 +119,20 @@ class Lengths(NamedTuple):
 
 
 def both_ways(
-    images: Float32[np.ndarray, "n d"], texts: Float32[np.ndarray, "texts d"], t2i: Relevant, i2t: Relevant, lengths: Lengths
+    images: Float32[np.ndarray, "n d"],
+    texts: Float32[np.ndarray, "texts d"],
+    t2i: Relevant,
+    i2t: Relevant,
+    lengths: Lengths,
 ) -> Step:
     """What images (the rows of the scores) and texts ask of each other."""
     reach, text_reach = lengths
     scores = _own_scores(texts, images, t2i)
     width = images.shape[1]
     forth = _search(scores, t2i, text_reach * reach.max(initial=0.0), width)
-    back = _search(scores[np.argsort(t2i.docs, kind="stable")], i2t, reach * text_reach.max(initial=0.0), width)
+    back = _search(
+        scores[np.argsort(t2i.docs, kind="stable")], i2t, reach * text_reach.max(initial=0.0), width
+    )
     return Step(images, texts, back, forth, images, texts)
 
 
@@ -130,7 +142,9 @@ def found_both(step: Step, t2i: Relevant, i2t: Relevant) -> Both:
     return Both(found(step.by_col, t2i), found(step.by_row, i2t))
 
 
-def _levels(scores: Float64[np.ndarray, "pairs"], relevant: Relevant, tie: Float64[np.ndarray, "q"]) -> Levels:
+def _levels(
+    scores: Float64[np.ndarray, "pairs"], relevant: Relevant, tie: Float64[np.ndarray, "q"]
+) -> Levels:
     counts, queries = relevant.counts, relevant.queries
     own = np.full((len(counts), counts.max(initial=1)), -np.inf)
     own[queries, np.arange(len(queries)) - relevant.indptr[queries]] = scores
@@ -146,10 +160,16 @@ def _levels(scores: Float64[np.ndarray, "pairs"], relevant: Relevant, tie: Float
     return Levels(head, own[:, :places], size, np.zeros_like(size), np.zeros_like(size))
 
 
-def _search(scores: np.ndarray, relevant: Relevant, reach: Float64[np.ndarray, "q"], width: int) -> Search:
+def _search(
+    scores: np.ndarray, relevant: Relevant, reach: Float64[np.ndarray, "q"], width: int
+) -> Search:
     """`scores` are those of the relevant pairs; `reach` bounds a query's scores; `width` is that of the rows."""
     # d u |q||d| bounds the error, in any order of summation; a sweep's scaling adds 8 u, the rounding of levels 2 u
-    return Search(_levels(scores, relevant, TIE * reach), close=(width + 16) * 2.0**-24 * reach, tie=TIE * reach)
+    return Search(
+        _levels(scores, relevant, TIE * reach),
+        close=(width + 16) * 2.0**-24 * reach,
+        tie=TIE * reach,
+    )
 
 
 def found(search: Search, relevant: Relevant) -> Ranks:
@@ -175,7 +195,9 @@ def _ndcg(levels: Levels, n_relevant: Int64[np.ndarray, "q"]) -> Float64[np.ndar
     return ndcg
 
 
-def _own_scores(queries: np.ndarray, docs: np.ndarray, relevant: Relevant) -> Float64[np.ndarray, "pairs"]:
+def _own_scores(
+    queries: np.ndarray, docs: np.ndarray, relevant: Relevant
+) -> Float64[np.ndarray, "pairs"]:
     rows, scores = relevant.queries, np.empty(len(relevant.docs))
 
     def fill(part: slice) -> None:

@@ -32,7 +32,9 @@ def rescored(
     (queries, docs), n = exact, min(candidates, len(exact[1]))
     # all relevant documents missed: the candidates, none of them relevant, come first; those that tied left the tie
     better, tied = np.maximum(coarse.better, n), coarse.tied - np.maximum(n - coarse.better, 0)
-    out = Ranks(better, tied, coarse.tied_relevant.copy(), coarse.score.copy(), np.zeros(len(coarse)))
+    out = Ranks(
+        better, tied, coarse.tied_relevant.copy(), coarse.score.copy(), np.zeros(len(coarse))
+    )
     for start in range(0, len(queries), ROWS):
         rows = np.arange(start, min(start + ROWS, len(queries)))
         found = _candidates(quantised[0][rows], quantised[1], n)
@@ -42,7 +44,9 @@ def rescored(
     return out
 
 
-def _candidates(queries: Float32[np.ndarray, "c d"], docs: Float32[np.ndarray, "n d"], k: int) -> Int64[np.ndarray, "c k"]:
+def _candidates(
+    queries: Float32[np.ndarray, "c d"], docs: Float32[np.ndarray, "n d"], k: int
+) -> Int64[np.ndarray, "c k"]:
     """The k best documents of each query, in no order; of equals the earlier ones."""
     scores = queries.astype(np.float64) @ docs.T.astype(np.float64)
     keys = scores * len(docs) - np.arange(len(docs))  # whole numbers below 2^53: no two are equal
@@ -50,7 +54,9 @@ def _candidates(queries: Float32[np.ndarray, "c d"], docs: Float32[np.ndarray, "
     return chosen
 
 
-def _is_relevant(relevant: Relevant, rows: Int64[np.ndarray, "c"], found: Int64[np.ndarray, "c k"]) -> Bool[np.ndarray, "c k"]:
+def _is_relevant(
+    relevant: Relevant, rows: Int64[np.ndarray, "c"], found: Int64[np.ndarray, "c k"]
+) -> Bool[np.ndarray, "c k"]:
     pairs = slice(relevant.indptr[rows[0]], relevant.indptr[rows[-1] + 1])
     width = int(max(found.max(initial=0), relevant.docs[pairs].max(initial=0))) + 1
     known = relevant.queries[pairs] * width + relevant.docs[pairs]
@@ -75,7 +81,10 @@ def _fill(
     out.score[rows] = best[:, 0]
     at, place = np.nonzero(own)
     score = scores[at, place][:, None]
-    above, group = (scores[at] > score + TIE).sum(axis=1), (np.abs(scores[at] - score) <= TIE).sum(axis=1)
+    above, group = (
+        (scores[at] > score + TIE).sum(axis=1),
+        (np.abs(scores[at] - score) <= TIE).sum(axis=1),
+    )
     gains = (GAIN[np.minimum(above + group, DEPTH)] - GAIN[np.minimum(above, DEPTH)]) / group
     dcg = np.bincount(at, weights=gains, minlength=len(rows))
     out.ndcg10[rows] = dcg / GAIN[np.minimum(n_relevant[hit], DEPTH)]

@@ -23,7 +23,10 @@ Bits = TypeVar("Bits", np.ndarray, "torch.Tensor")
 
 CHUNK = 256  # queries whose candidates a thread keeps at a time
 DOC_BLOCK = 2048  # documents scored at once: their scores stay in the cache while they are compared
-DEVICE_CHUNK, DEVICE_BLOCK = 2048, 8192  # the same on an accelerator, where starting an operation costs more than doing it
+DEVICE_CHUNK, DEVICE_BLOCK = (
+    2048,
+    8192,
+)  # the same on an accelerator, where starting an operation costs more than doing it
 EMPTY = -(2**63)  # the key of no document
 LAST = 2**32 - 1  # the lower half of a key holds LAST less the document
 
@@ -55,14 +58,20 @@ def top_k(
     chunk = chunk if chunk is not None else CHUNK if on_host else DEVICE_CHUNK
     block = block if block is not None else DOC_BLOCK if on_host else DEVICE_BLOCK
     if min(k, chunk, block, len(docs)) < 1:
-        raise ValueError(f"cannot find {k} of {len(docs)} documents by {chunk} queries and {block} documents at a time")
+        raise ValueError(
+            f"cannot find {k} of {len(docs)} documents by {chunk} queries and {block} documents at a time"
+        )
     _refuse_infinite(queries, "query")
     _refuse_infinite(docs, "document")
-    return _search(queries, docs, min(k, len(docs)), chunk=chunk, block=min(block, len(docs)), device=device)
+    return _search(
+        queries, docs, min(k, len(docs)), chunk=chunk, block=min(block, len(docs)), device=device
+    )
 
 
 def rerank(
-    queries: Float32[np.ndarray, "q d"], docs: Float32[np.ndarray, "n d"], candidates: Sequence[Int[np.ndarray, "_"]]
+    queries: Float32[np.ndarray, "q d"],
+    docs: Float32[np.ndarray, "n d"],
+    candidates: Sequence[Int[np.ndarray, "_"]],
 ) -> Iterator[Float32[np.ndarray, "_"]]:
     """The scores of each query's own candidates, in their order: a document scores the same wherever it stands among them.
 
@@ -73,15 +82,21 @@ def rerank(
         raise ValueError(f"{len(candidates)} lists of candidates for {len(queries)} queries")
     for query, own in enumerate(candidates):
         if (wrong := own[(own < 0) | (own >= len(docs))]).size:
-            raise ValueError(f"query {query} has candidate {wrong[0]}, but there are {len(docs)} documents")
+            raise ValueError(
+                f"query {query} has candidate {wrong[0]}, but there are {len(docs)} documents"
+            )
     return _reranked(queries, docs, candidates)
 
 
-def _reranked(queries: np.ndarray, docs: np.ndarray, candidates: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+def _reranked(
+    queries: np.ndarray, docs: np.ndarray, candidates: Sequence[np.ndarray]
+) -> Iterator[np.ndarray]:
     for query, own in enumerate(candidates):
         scores = dots(queries, docs, np.full(len(own), query), own)
         if (bad := np.flatnonzero(~np.isfinite(scores))).size:
-            raise ValueError(f"query {query} and document {own[bad[0]]} have no finite score: one of them has NaN or infinity")
+            raise ValueError(
+                f"query {query} and document {own[bad[0]]} have no finite score: one of them has NaN or infinity"
+            )
         yield scores.astype(np.float32)
 
 
@@ -92,12 +107,16 @@ def _refuse_infinite(rows: np.ndarray, name: str) -> None:
         with np.errstate(all="ignore"):  # what overflows is what is looked for
             squares = np.einsum("ij,ij->i", rows[part], rows[part])
         if (bad := np.flatnonzero(~np.isfinite(squares))).size:
-            raise ValueError(f"{name} {part.start + bad[0]} has NaN, infinity or a length that float32 cannot hold")
+            raise ValueError(
+                f"{name} {part.start + bad[0]} has NaN, infinity or a length that float32 cannot hold"
+            )
 
     over_rows(check, *rows.shape)
 
 
-def _search(queries: np.ndarray, docs: np.ndarray, k: int, *, chunk: int, block: int, device: str) -> Iterator[Hits]:
+def _search(
+    queries: np.ndarray, docs: np.ndarray, k: int, *, chunk: int, block: int, device: str
+) -> Iterator[Hits]:
     """As many strips of queries at once as there are threads; all of them have ended when the first is given out."""
     import torch
 
@@ -106,11 +125,20 @@ def _search(queries: np.ndarray, docs: np.ndarray, k: int, *, chunk: int, block:
     chunk = max(-(-len(queries) // max(turns * workers, 1)), 1)  # strips that are all about as long
     starts = range(0, len(queries), chunk)
     for turn in range(0, len(starts), workers):
-        yield from _strips(queries, docs, starts[turn : turn + workers], k, chunk=chunk, block=block, device=device)
+        yield from _strips(
+            queries, docs, starts[turn : turn + workers], k, chunk=chunk, block=block, device=device
+        )
 
 
 def _strips(
-    queries: np.ndarray, docs: np.ndarray, starts: Sequence[int], k: int, *, chunk: int, block: int, device: str
+    queries: np.ndarray,
+    docs: np.ndarray,
+    starts: Sequence[int],
+    k: int,
+    *,
+    chunk: int,
+    block: int,
+    device: str,
 ) -> list[Hits]:
     """The hits of some strips of queries. A thread does all the work of its strip alone, which is faster than sharing it."""
     found: dict[int, Hits] = {}
@@ -154,7 +182,9 @@ class _Best:
         if len(full := _true(self.filled + counts > self.room)):
             self._choose(full)
         place = rows * self.room + self.filled - starts[:-1]
-        place = torch.arange(len(at), device=at.device) + place.repeat_interleave(counts, output_size=len(at))
+        place = torch.arange(len(at), device=at.device) + place.repeat_interleave(
+            counts, output_size=len(at)
+        )
         docs = at - (rows * width - first).repeat_interleave(counts, output_size=len(at))
         self.keys.put_(place, _keys(scores.take(at), docs))
         self.filled += counts
@@ -171,7 +201,9 @@ class _Best:
     def hits(self, first: int) -> Hits:
         """What was found, if these are the queries from `first` on; `k` documents must have been seen."""
         keys = np.sort(_largest(self.keys, self.k).cpu().numpy(), axis=1)[:, ::-1]
-        return Hits(first, LAST - (keys & LAST), _ordered((keys >> 32).astype(np.int32)).view(np.float32))
+        return Hits(
+            first, LAST - (keys & LAST), _ordered((keys >> 32).astype(np.int32)).view(np.float32)
+        )
 
 
 def _keys(scores: "torch.Tensor", docs: "torch.Tensor") -> "torch.Tensor":
@@ -202,7 +234,11 @@ def _true(mask: "torch.Tensor") -> "torch.Tensor":
     """Where a row of bool is true; numpy is faster at it on a CPU."""
     import torch
 
-    return torch.from_numpy(np.flatnonzero(mask.numpy())) if mask.device.type == "cpu" else mask.nonzero().flatten()
+    return (
+        torch.from_numpy(np.flatnonzero(mask.numpy()))
+        if mask.device.type == "cpu"
+        else mask.nonzero().flatten()
+    )
 
 
 def _on(device: str, rows: np.ndarray) -> "torch.Tensor":

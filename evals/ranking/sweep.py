@@ -31,7 +31,9 @@ from evals.ranking.ranks import (
 )
 from evals.ranking.rescore import rescored
 
-SMALL = 2.0**-30  # a prefix this small beside its row would lose bits of its own in the common products
+SMALL = (
+    2.0**-30
+)  # a prefix this small beside its row would lose bits of its own in the common products
 
 Key = tuple[int, str]  # a dimension and the name of a precision
 
@@ -53,18 +55,25 @@ def ranks_at(
     out: dict[Key, Both] = {}
     kinds = {name: parse_precision(name) for name in precisions}
     if "float32" in kinds:
-        out |= {(dim, "float32"): both for dim, both in sweep_cross_ranks(images, texts, t2i, dims, device=device).items()}
+        out |= {
+            (dim, "float32"): both
+            for dim, both in sweep_cross_ranks(images, texts, t2i, dims, device=device).items()
+        }
     for dim in dims if set(kinds) - {"float32"} else ():
         i2t, exact = t2i.inverse(len(images)), (truncate(images, dim), truncate(texts, dim))
         for kind in dict.fromkeys(kind for kind, _ in kinds.values() if kind != "float32"):
             x, y = (quantise(rows, kind) for rows in exact)
             coarse = cross_ranks(x, y, t2i, device=device)
-            for name, candidates in ((name, some.rescore) for name, some in kinds.items() if some.kind == kind):
+            for name, candidates in (
+                (name, some.rescore) for name, some in kinds.items() if some.kind == kind
+            ):
                 if candidates is None:
                     out[dim, name] = coarse
                 else:
                     forth = rescored(coarse.t2i, (y, x), exact[::-1], t2i, candidates)
-                    out[dim, name] = Both(forth, rescored(coarse.i2t, (x, y), exact, i2t, candidates))
+                    out[dim, name] = Both(
+                        forth, rescored(coarse.i2t, (x, y), exact, i2t, candidates)
+                    )
     return out
 
 
@@ -89,9 +98,14 @@ def sweep_cross_ranks(
         refuse_infinite(cuts[max(cuts)].norms, name)
     # cut rows have norm 1, or 0
     lengths = [Lengths(*((cuts[dim].norms > 0).astype(np.float64) for cuts in (x, y))) for dim in x]
-    steps = [both_ways(x[dim].rows, y[dim].rows, t2i, i2t, some) for dim, some in zip(x, lengths, strict=True)]
+    steps = [
+        both_ways(x[dim].rows, y[dim].rows, t2i, i2t, some)
+        for dim, some in zip(x, lengths, strict=True)
+    ]
     if (shared := _cumulative(steps, x, y)) is None:
-        return {dim: cross_ranks(x[dim].rows, y[dim].rows, t2i, chunk=chunk, device=device) for dim in x}
+        return {
+            dim: cross_ranks(x[dim].rows, y[dim].rows, t2i, chunk=chunk, device=device) for dim in x
+        }
     count_all(shared, i2t, chunk=chunk, device=device)
     return {dim: found_both(step, t2i, i2t) for dim, step in zip(x, shared, strict=True)}
 
@@ -112,17 +126,25 @@ def sweep_ranks(
     """
     widths = sorted(set(dims))
     if isinstance(docs, Mapping):
-        return {dim: ranks(truncate(queries, dim), docs[dim], relevant, chunk=chunk, device=device) for dim in widths}
+        return {
+            dim: ranks(truncate(queries, dim), docs[dim], relevant, chunk=chunk, device=device)
+            for dim in widths
+        }
     check(len(queries), len(docs), relevant, chunk)
     x, y = truncations(queries, widths), truncations(docs, widths)
     steps = [one_way(x[dim].rows, y[dim].rows, relevant) for dim in widths]
     if (shared := _cumulative(steps, x, y)) is None:
-        return {dim: ranks(x[dim].rows, y[dim].rows, relevant, chunk=chunk, device=device) for dim in widths}
+        return {
+            dim: ranks(x[dim].rows, y[dim].rows, relevant, chunk=chunk, device=device)
+            for dim in widths
+        }
     count_all(shared, relevant, chunk=chunk, device=device)
     return {dim: found(step.by_row, relevant) for dim, step in zip(widths, shared, strict=True)}
 
 
-def _cumulative(steps: Sequence[Step], x: Mapping[int, Cut], y: Mapping[int, Cut]) -> list[Step] | None:
+def _cumulative(
+    steps: Sequence[Step], x: Mapping[int, Cut], y: Mapping[int, Cut]
+) -> list[Step] | None:
     """The steps as parts of the widest rows; None where a row begins too small for that."""
     if len(steps) == 1:
         return list(steps)
@@ -138,7 +160,9 @@ def _cumulative(steps: Sequence[Step], x: Mapping[int, Cut], y: Mapping[int, Cut
     return shared
 
 
-def _scale(whole: Float64[np.ndarray, "n"], begun: Float64[np.ndarray, "n"]) -> Float32[np.ndarray, "n"] | None:
+def _scale(
+    whole: Float64[np.ndarray, "n"], begun: Float64[np.ndarray, "n"]
+) -> Float32[np.ndarray, "n"] | None:
     """What makes the beginnings of unit rows unit rows, from the norms of both; rows of zeros stay zero."""
     small = begun < SMALL * whole
     if (small & (whole > 0)).any():

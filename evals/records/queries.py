@@ -51,12 +51,16 @@ def per_query(run: Run) -> dict[Cell, PerQuery]:
     values = _reader(run, set(table.column_names))
     lines: dict[Cell, list[MetricLine]] = {}
     for line in run.metrics:
-        lines.setdefault(Cell(line.subset, line.direction, line.dim, line.precision), []).append(line)
+        lines.setdefault(Cell(line.subset, line.direction, line.dim, line.precision), []).append(
+            line
+        )
     found = {}
     for cell, part in _cells(table).items():
         ids, groups = part["query_id"].to_pylist(), part["group_id"].to_pylist()
         if len(set(ids)) < len(ids):
-            raise InvalidError(f"{run.path}: {told(cell)} has a query twice; run the evaluation again.")
+            raise InvalidError(
+                f"{run.path}: {told(cell)} has a query twice; run the evaluation again."
+            )
         found[cell] = values(ids, groups, part, lines.get(cell, []))
     return found
 
@@ -74,7 +78,9 @@ def table_of(run: Run, cell: Cell) -> Any:
 def told(cell: Cell) -> str:
     """A cell in words: `en t2i, dim 256`, with the precision unless it is float32."""
     where = " ".join(name for name in (cell.subset, cell.direction) if name)
-    return f"{where}, dim {cell.dim}" + (f" {cell.precision}" if cell.precision != "float32" else "")
+    return f"{where}, dim {cell.dim}" + (
+        f" {cell.precision}" if cell.precision != "float32" else ""
+    )
 
 
 def metric_name(line: MetricLine) -> str:
@@ -94,7 +100,9 @@ def _cells(table: Any) -> dict[Cell, Any]:
     places = table.select(CELL).append_column("row", pa.array(np.arange(len(table))))
     grouped = places.group_by(list(CELL), use_threads=False).aggregate([("row", "list")])
     cells = [Cell(*(grouped[name][i].as_py() for name in CELL)) for i in range(len(grouped))]
-    return {cell: table.take(rows.values) for cell, rows in zip(cells, grouped["row_list"], strict=True)}
+    return {
+        cell: table.take(rows.values) for cell, rows in zip(cells, grouped["row_list"], strict=True)
+    }
 
 
 def _reader(run: Run, columns: set[str]) -> Any:
@@ -102,12 +110,16 @@ def _reader(run: Run, columns: set[str]) -> Any:
         return _of_ranks
     if "value" in columns:
         name = str(run.manifest["mteb"]["query_metric"])
-        return lambda ids, groups, part, lines: PerQuery(ids, groups, {name: part["value"].to_numpy()})
+        return lambda ids, groups, part, lines: PerQuery(
+            ids, groups, {name: part["value"].to_numpy()}
+        )
     if columns >= {"score", "gold"}:
         return lambda ids, groups, part, lines: PerQuery(
             ids, groups, {}, Scored(part["score"].to_numpy(), part["gold"].to_numpy())
         )
-    raise InvalidError(f"{run.path}: queries.parquet has neither ranks, values nor scores: {', '.join(sorted(columns))}.")
+    raise InvalidError(
+        f"{run.path}: queries.parquet has neither ranks, values nor scores: {', '.join(sorted(columns))}."
+    )
 
 
 def _of_ranks(ids: list[str], groups: list[str], part: Any, lines: list[MetricLine]) -> PerQuery:

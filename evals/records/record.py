@@ -34,8 +34,20 @@ QUERY_COLUMNS = {  # Arrow types by name, because pyarrow is imported only where
     "score": "float32",
     "ndcg10": "float64",
 }
-FLOATS = ("value", "ci_low", "ci_high", "tie_rate")  # 1.0 and not 1 in the file, whoever made the line
-REQUIRED = {"schema_version": int, "benchmark": str, "model": str, "written": str, "files": dict, "checksum": str}
+FLOATS = (
+    "value",
+    "ci_low",
+    "ci_high",
+    "tie_rate",
+)  # 1.0 and not 1 in the file, whoever made the line
+REQUIRED = {
+    "schema_version": int,
+    "benchmark": str,
+    "model": str,
+    "written": str,
+    "files": dict,
+    "checksum": str,
+}
 
 Table = Any  # pyarrow.Table
 
@@ -84,14 +96,18 @@ def write_run(
     files = {METRICS: b"".join(map(_metric_json, metrics)), QUERIES: _parquet(queries, columns)}
     now = datetime.now(UTC)
     content = {
-        **_parse(_json(manifest, MANIFEST), MANIFEST),  # as it will be read: tuples are lists, keys are strings
+        **_parse(
+            _json(manifest, MANIFEST), MANIFEST
+        ),  # as it will be read: tuples are lists, keys are strings
         "schema_version": SCHEMA_VERSION,
         "written": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
     model_folder = root / path_component(manifest["benchmark"]) / path_component(manifest["model"])
     for attempt in itertools.count(1):
-        content["attempt"] = attempt  # the same run written twice in one second would have the same hash
+        content["attempt"] = (
+            attempt  # the same run written twice in one second would have the same hash
+        )
         content["checksum"] = _checksum(content, MANIFEST)
         folder = model_folder / f"{now:%Y%m%dT%H%M%SZ}-{content['checksum'][:8]}"
         data = _json(content, MANIFEST, indent=2)
@@ -111,7 +127,9 @@ def list_runs(root: Path, benchmark: str | None = None, model: str | None = None
     return [path for path in _folders(root, benchmark, model) if (path / MANIFEST).exists()]
 
 
-def list_incomplete(root: Path, benchmark: str | None = None, model: str | None = None) -> list[Path]:
+def list_incomplete(
+    root: Path, benchmark: str | None = None, model: str | None = None
+) -> list[Path]:
     """The records without a manifest: runs that were interrupted while they wrote, or that are writing now."""
     return [path for path in _folders(root, benchmark, model) if not (path / MANIFEST).exists()]
 
@@ -121,14 +139,22 @@ def read_run(path: Path) -> Run:
     data = _read(path / MANIFEST)
     manifest = _parse(data, str(path / MANIFEST))
     if manifest.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
-        raise InvalidError(f"{path / MANIFEST}: schema version {manifest['schema_version']}, this is {SCHEMA_VERSION}")
+        raise InvalidError(
+            f"{path / MANIFEST}: schema version {manifest['schema_version']}, this is {SCHEMA_VERSION}"
+        )
     for key, kind in REQUIRED.items():
         _check_type(manifest, key, (kind,), str(path / MANIFEST))
     if manifest["checksum"] != _checksum(manifest, str(path / MANIFEST)):
-        raise InvalidError(f"{path / MANIFEST}: checksum mismatch: it was changed after it was written")
+        raise InvalidError(
+            f"{path / MANIFEST}: checksum mismatch: it was changed after it was written"
+        )
     bodies = {name: _read_checked(path / name, manifest) for name in (METRICS, QUERIES)}
-    lines = bodies[METRICS].split(b"\n")[:-1]  # not splitlines(): captions and names may hold U+2028
-    metrics = tuple(_metric_line(line, f"{path / METRICS}: line {i}") for i, line in enumerate(lines, 1))
+    lines = bodies[METRICS].split(b"\n")[
+        :-1
+    ]  # not splitlines(): captions and names may hold U+2028
+    metrics = tuple(
+        _metric_line(line, f"{path / METRICS}: line {i}") for i, line in enumerate(lines, 1)
+    )
     return Run(path, manifest, metrics)
 
 
@@ -162,7 +188,9 @@ def _sha256(text: str) -> str:
 
 def _checksum(manifest: Mapping[str, Any], where: str) -> str:
     """The sha256 of the manifest without its checksum."""
-    return hashlib.sha256(_json({k: v for k, v in manifest.items() if k != "checksum"}, where)).hexdigest()
+    return hashlib.sha256(
+        _json({k: v for k, v in manifest.items() if k != "checksum"}, where)
+    ).hexdigest()
 
 
 def _json(value: Mapping[str, Any], where: str, indent: int | None = None) -> bytes:
@@ -176,7 +204,10 @@ def _json(value: Mapping[str, Any], where: str, indent: int | None = None) -> by
 def _metric_json(line: MetricLine) -> bytes:
     at = f" at {line.k}" if line.k is not None else ""
     floats = {name: float(value) for name in FLOATS if (value := getattr(line, name)) is not None}
-    return _json(vars(line) | floats, f"metric {line.metric}{at} of {line.subset} {line.direction}, dim {line.dim}")
+    return _json(
+        vars(line) | floats,
+        f"metric {line.metric}{at} of {line.subset} {line.direction}, dim {line.dim}",
+    )
 
 
 def _parquet(queries: Table | Mapping[str, Any], columns: Mapping[str, str]) -> bytes:
@@ -184,7 +215,11 @@ def _parquet(queries: Table | Mapping[str, Any], columns: Mapping[str, str]) -> 
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    given = dict(queries) if isinstance(queries, Mapping) else dict(zip(queries.column_names, queries.columns, strict=True))
+    given = (
+        dict(queries)
+        if isinstance(queries, Mapping)
+        else dict(zip(queries.column_names, queries.columns, strict=True))
+    )
     if given.keys() != columns.keys():
         raise InvalidError(f"{QUERIES}: columns {sorted(given)}, not {sorted(columns)}")
     table = pa.table({name: given[name] for name in columns}).cast(_query_schema(columns))
@@ -193,14 +228,18 @@ def _parquet(queries: Table | Mapping[str, Any], columns: Mapping[str, str]) -> 
             raise InvalidError(f"{QUERIES}: {name} holds NaN or infinity")
     sink = BytesIO()
     strings = [name for name, kind in columns.items() if kind == "string"]
-    pq.write_table(table, sink, compression="zstd", use_dictionary=strings, write_page_checksum=True)
+    pq.write_table(
+        table, sink, compression="zstd", use_dictionary=strings, write_page_checksum=True
+    )
     return sink.getvalue()
 
 
 def _query_schema(columns: Mapping[str, str]) -> Any:
     import pyarrow as pa
 
-    return pa.schema([pa.field(name, pa.type_for_alias(kind), nullable=False) for name, kind in columns.items()])
+    return pa.schema(
+        [pa.field(name, pa.type_for_alias(kind), nullable=False) for name, kind in columns.items()]
+    )
 
 
 def _read(path: Path) -> bytes:
@@ -213,7 +252,9 @@ def _read(path: Path) -> bytes:
 def _read_checked(path: Path, manifest: Mapping[str, Any]) -> bytes:
     data = _read(path)
     if manifest["files"].get(path.name) != hashlib.sha256(data).hexdigest():
-        raise InvalidError(f"{path}: checksum mismatch: it was changed after it was written; run it again")
+        raise InvalidError(
+            f"{path}: checksum mismatch: it was changed after it was written; run it again"
+        )
     return data
 
 

@@ -38,7 +38,9 @@ class Measured(NamedTuple):
     @property
     def label(self) -> str:
         """As an operand names it: `jina-clip-v2@256:int8`."""
-        return f"{self.run.manifest['model']}@{self.dim}" + (f":{self.precision}" if self.precision != FULL else "")
+        return f"{self.run.manifest['model']}@{self.dim}" + (
+            f":{self.precision}" if self.precision != FULL else ""
+        )
 
 
 def newest(root: Path) -> dict[tuple[str, str], Path]:
@@ -74,7 +76,9 @@ def measured(which: Operand, root: Path, benchmark: str) -> Measured:
     """
     paths = [which.path] if which.path else list_runs(root, benchmark, which.name)[::-1]
     if not paths:
-        raise MissingError(f"{root}: no complete record of {benchmark} by {which.name}. {_there(root)}")
+        raise MissingError(
+            f"{root}: no complete record of {benchmark} by {which.name}. {_there(root)}"
+        )
     there: set[tuple[int, str]] = set()
     for path in paths:
         run = read_run(path)
@@ -83,14 +87,19 @@ def measured(which: Operand, root: Path, benchmark: str) -> Measured:
         if (dim, which.precision) in scored:
             return Measured(run, dim, which.precision)
         there |= scored
-    has = ", ".join(f"@{dim}" + (f":{precision}" if precision != FULL else "") for dim, precision in sorted(there))
+    has = ", ".join(
+        f"@{dim}" + (f":{precision}" if precision != FULL else "")
+        for dim, precision in sorted(there)
+    )
     raise ConfigError(
         f"{which.text}: no record of {benchmark} was scored so; there is {has or 'nothing'}. "
         "Score it with python -m evals.mrl_sweep --dims …, which encodes nothing again."
     )
 
 
-def matched(a: Operand, b: Operand, root: Path, benchmarks: Sequence[str] | None = None) -> list[tuple[Measured, Measured]]:
+def matched(
+    a: Operand, b: Operand, root: Path, benchmarks: Sequence[str] | None = None
+) -> list[tuple[Measured, Measured]]:
     """The two measurements of each benchmark: of the records given, else of all `benchmarks`, else of all whole ones both have.
 
     MissingError when there are none, ConfigError for benchmarks named beside a record, NotComparableError for records of two
@@ -103,17 +112,25 @@ def matched(a: Operand, b: Operand, root: Path, benchmarks: Sequence[str] | None
 def _benchmarks(a: Operand, b: Operand, root: Path, asked: Sequence[str] | None) -> list[str]:
     given = [str(read_run(path).manifest["benchmark"]) for path in (a.path, b.path) if path]
     if given and asked:
-        raise ConfigError("--benchmarks means nothing beside a record, which is of one benchmark. Leave it out.")
+        raise ConfigError(
+            "--benchmarks means nothing beside a record, which is of one benchmark. Leave it out."
+        )
     if len({name.removesuffix(PARTIAL) for name in given}) > 1:
-        raise NotComparableError(f"{a.text} is of {given[0]}, {b.text} of {given[1]}: name two records of one benchmark.")
+        raise NotComparableError(
+            f"{a.text} is of {given[0]}, {b.text} of {given[1]}: name two records of one benchmark."
+        )
     if given or asked:
         return given[:1] or list(dict.fromkeys(asked or ()))
     there = newest(root)
-    both = sorted({of for of, by in there if by == a.name} & {of for of, by in there if by == b.name})
+    both = sorted(
+        {of for of, by in there if by == a.name} & {of for of, by in there if by == b.name}
+    )
     if whole := [name for name in both if not name.endswith(PARTIAL)]:
         return whole
     parts = f" Of {', '.join(both)} there are parts: name them with --benchmarks." if both else ""
-    raise MissingError(f"{root}: no whole benchmark by both {a.name} and {b.name}.{parts} {_there(root)}")
+    raise MissingError(
+        f"{root}: no whole benchmark by both {a.name} and {b.name}.{parts} {_there(root)}"
+    )
 
 
 def _there(root: Path) -> str:

@@ -25,9 +25,14 @@ if TYPE_CHECKING:
 app, baseline_app = new_app(), new_app()
 app.add_typer(baseline_app, name="baseline", help="Set a baseline, or show it and its history.")
 
-Json = Annotated[bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
+]
 Results = Annotated[Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")]
-Runs = Annotated[list[Path] | None, typer.Option(help="A record's folder, instead of the newest below --results. Repeatable.")]
+Runs = Annotated[
+    list[Path] | None,
+    typer.Option(help="A record's folder, instead of the newest below --results. Repeatable."),
+]
 Output = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdict there too.")]
 
 
@@ -51,22 +56,38 @@ def unless_subcommand(command: Callable[..., None]) -> Callable[..., None]:
 @app.callback(invoke_without_command=True)
 @unless_subcommand
 def regress(
-    baseline: Annotated[str | None, typer.Option(help="Name below results/baselines, a record, or a folder of records.")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="Name below results/baselines, a record, or a folder of records."),
+    ] = None,
     runs: Runs = None,
     results: Results = Path("results/runs"),
-    gates: Annotated[Path | None, typer.Option(help="Another file than configs/gates.yaml.")] = None,
-    published: Annotated[
-        list[str] | None, typer.Option(help="A table of evals.report, held against the newest records. Repeatable.")
+    gates: Annotated[
+        Path | None, typer.Option(help="Another file than configs/gates.yaml.")
     ] = None,
-    stand_in: Annotated[list[str] | None, typer.Option("--as", help="MODEL=RECORDS for --published, as in evals.report.")] = None,
+    published: Annotated[
+        list[str] | None,
+        typer.Option(help="A table of evals.report, held against the newest records. Repeatable."),
+    ] = None,
+    stand_in: Annotated[
+        list[str] | None,
+        typer.Option("--as", help="MODEL=RECORDS for --published, as in evals.report."),
+    ] = None,
     markdown: Output = None,
     junit: Output = None,
     badge: Output = None,
-    noise: Annotated[int | None, typer.Option(min=2, help="Instead: repeat an evaluation so often, and say what flips.")] = None,
+    noise: Annotated[
+        int | None,
+        typer.Option(min=2, help="Instead: repeat an evaluation so often, and say what flips."),
+    ] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="What --noise evaluates.")] = "tiny",
     benchmark: Annotated[str, typer.Option(help="Where --noise evaluates it.")] = "scenes",
-    data: Annotated[Path | None, typer.Option(help="Of --noise: local folder instead of the Hub.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where --noise writes its JSON.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Of --noise: local folder instead of the Hub.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where --noise writes its JSON.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compare the newest runs with a baseline, metric by metric: exit code 1 when one regressed."""
@@ -76,14 +97,25 @@ def regress(
             _noise(noise, (benchmark, model, data), out, log)
         elif baseline is not None:
             files = {"markdown": markdown, "junit": junit, "badge": badge}
-            code = _gate(_verdict(baseline, runs, results, gates, published or [], stand_in or []), files, log)
+            code = _gate(
+                _verdict(baseline, runs, results, gates, published or [], stand_in or []),
+                files,
+                log,
+            )
         else:
-            raise ConfigError("Name a --baseline, or say --noise N, or set a baseline: python -m evals.regress baseline set.")
+            raise ConfigError(
+                "Name a --baseline, or say --noise N, or set a baseline: python -m evals.regress baseline set."
+            )
     raise typer.Exit(code)
 
 
 def _verdict(
-    baseline: str, runs: list[Path] | None, results: Path, gates: Path | None, published: list[str], stand_in: list[str]
+    baseline: str,
+    runs: list[Path] | None,
+    results: Path,
+    gates: Path | None,
+    published: list[str],
+    stand_in: list[str],
 ) -> "Verdict":
     from evals.regress.gates import read_gates
     from evals.regress.runs import against
@@ -92,7 +124,9 @@ def _verdict(
     if not published:
         return verdict
     if runs:
-        raise ConfigError("--published takes the newest records below --results, not those of --runs. Leave one of them out.")
+        raise ConfigError(
+            "--published takes the newest records below --results, not those of --runs. Leave one of them out."
+        )
     from evals.regress.published import held_against
     from evals.report.names import stand_ins
 
@@ -104,7 +138,10 @@ def _gate(verdict: "Verdict", files: dict[str, Path | None], log: Log) -> int:
     from evals.files import write_atomically
     from evals.regress import outputs
 
-    made = {"markdown": lambda: outputs.as_markdown(verdict).encode(), "junit": lambda: outputs.as_junit(verdict)}
+    made = {
+        "markdown": lambda: outputs.as_markdown(verdict).encode(),
+        "junit": lambda: outputs.as_junit(verdict),
+    }
     made["badge"] = lambda: outputs.as_badge(verdict)
     written = []
     for name, path in files.items():
@@ -145,7 +182,9 @@ def set_(
     name: Annotated[str, typer.Argument(help="Folder below results/baselines.")],
     why: Annotated[str, typer.Option(help="Why it moves; kept in history.jsonl.")],
     runs: Runs = None,
-    suite: Annotated[str | None, typer.Option("--suite", "-s", help="Only benchmarks of this suite.")] = None,
+    suite: Annotated[
+        str | None, typer.Option("--suite", "-s", help="Only benchmarks of this suite.")
+    ] = None,
     results: Results = Path("results/runs"),
     json: Json = False,
 ) -> None:
@@ -158,18 +197,30 @@ def set_(
         records = chosen(runs, suite, results)
         for run in records:
             if (run.manifest.get("source") or {"dirty": True})["dirty"]:
-                log.info(f"warning: {run.path} comes from source that is not committed; the history says so.")
+                log.info(
+                    f"warning: {run.path} comes from source that is not committed; the history says so."
+                )
         lines = set_baseline(name, records, why)
-        places = [[path_component(str(run.manifest[key])) for key in ("benchmark", "model")] for run in records]
-        folders = [str(BASELINES.joinpath(name, *place, run.path.name)) for place, run in zip(places, records, strict=True)]
+        places = [
+            [path_component(str(run.manifest[key])) for key in ("benchmark", "model")]
+            for run in records
+        ]
+        folders = [
+            str(BASELINES.joinpath(name, *place, run.path.name))
+            for place, run in zip(places, records, strict=True)
+        ]
         if log.json:
-            log.output({"schema_version": 1, "baseline": name, "records": folders, "history": lines})
+            log.output(
+                {"schema_version": 1, "baseline": name, "records": folders, "history": lines}
+            )
         for folder in folders:
             log.info(f"written: {folder}")
 
 
 @baseline_app.command()
-def show(name: Annotated[str, typer.Argument(help="Name or path of a baseline.")], json: Json = False) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="Name or path of a baseline.")], json: Json = False
+) -> None:
     """The records of a baseline, and when, why and by whom it was moved."""
     with reported(json=json) as log:
         from evals.regress.baselines import history, locate, read_baseline

@@ -11,7 +11,16 @@ from typing import Any
 from evals.config.catalog import ROOT, nearest
 from evals.files import write_atomically
 from evals.records.provenance import source_state
-from evals.records.record import MANIFEST, METRICS, QUERIES, Run, list_incomplete, list_runs, path_component, read_run
+from evals.records.record import (
+    MANIFEST,
+    METRICS,
+    QUERIES,
+    Run,
+    list_incomplete,
+    list_runs,
+    path_component,
+    read_run,
+)
 from evals.regress.sanity import faults
 from evals.schema import ConfigError, InvalidError
 
@@ -31,7 +40,9 @@ def read_baseline(name: str) -> list[Run]:
         raise InvalidError(f"{broken[0]}: no {MANIFEST}; the baseline is incomplete. Set it again.")
     newest = {path.parent: path for path in list_runs(folder)}
     if not newest:
-        raise InvalidError(f"{folder} holds no record. Set one: python -m evals.regress baseline set {name} --why …")
+        raise InvalidError(
+            f"{folder} holds no record. Set one: python -m evals.regress baseline set {name} --why …"
+        )
     return [read_run(path) for path in newest.values()]
 
 
@@ -54,7 +65,9 @@ def set_baseline(name: str, runs: Sequence[Run], why: str) -> list[dict[str, Any
     Refuses partial and unsound records (InvalidError) before anything is copied. Returns the new lines of the history.
     """
     if path_component(name) != name:
-        raise ConfigError(f"{name!r} is no name for a folder. Use letters, digits, `.`, `_` and `-`.")
+        raise ConfigError(
+            f"{name!r} is no name for a folder. Use letters, digits, `.`, `_` and `-`."
+        )
     if not why.strip():
         raise ConfigError("--why is empty. Say why the baseline moves: the history keeps it.")
     for run in runs:
@@ -66,7 +79,9 @@ def set_baseline(name: str, runs: Sequence[Run], why: str) -> list[dict[str, Any
 def history(folder: Path) -> list[dict[str, Any]]:
     """The lines of a baseline's history, oldest first; InvalidError names the line that is no JSON object."""
     file, lines = folder / HISTORY, []
-    for number, text in enumerate(file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else [], 1):
+    for number, text in enumerate(
+        file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else [], 1
+    ):
         try:
             lines.append(dict(json.loads(text)))
         except (ValueError, TypeError) as error:
@@ -77,7 +92,9 @@ def history(folder: Path) -> list[dict[str, Any]]:
 def _replace(folder: Path, run: Run, why: str) -> dict[str, Any]:
     benchmark, model = str(run.manifest["benchmark"]), str(run.manifest["model"])
     place = folder / path_component(benchmark) / path_component(model)
-    old = [path for path in (place.iterdir() if place.is_dir() else []) if path.name != run.path.name]
+    old = [
+        path for path in (place.iterdir() if place.is_dir() else []) if path.name != run.path.name
+    ]
     target = place / run.path.name
     target.mkdir(parents=True, exist_ok=True)
     for name in (METRICS, QUERIES, MANIFEST):
@@ -94,7 +111,10 @@ def _replace(folder: Path, run: Run, why: str) -> dict[str, Any]:
         "commit": (source_state() or {}).get("commit"),
     }
     before = (folder / HISTORY).read_bytes() if (folder / HISTORY).exists() else b""
-    write_atomically(folder / HISTORY, before + (json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n").encode())
+    write_atomically(
+        folder / HISTORY,
+        before + (json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n").encode(),
+    )
     for path in old:
         for name in (MANIFEST, METRICS, QUERIES):
             (path / name).unlink(missing_ok=True)
@@ -105,7 +125,13 @@ def _replace(folder: Path, run: Run, why: str) -> dict[str, Any]:
 def _who() -> str:
     """The name that git signs with here, else that of the account."""
     try:
-        told = subprocess.run(["git", "config", "user.name"], capture_output=True, text=True, cwd=ROOT, check=False).stdout  # noqa: S607
+        told = subprocess.run(
+            ["git", "config", "user.name"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        ).stdout
     except OSError:
         told = ""
     return told.strip() or getpass.getuser()

@@ -3,8 +3,12 @@
 import re
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
-BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # reorders what stands around it
-MARKUP = re.compile(r"[&<>|`*_\[\]()#!@~\\$:]")  # with `@` nobody is called, with `:` no link or emoji is made
+BIDI = re.compile(
+    "[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)  # reorders what stands around it
+MARKUP = re.compile(
+    r"[&<>|`*_\[\]()#!@~\\$:]"
+)  # with `@` nobody is called, with `:` no link or emoji is made
 
 
 def plain(text: object) -> str:

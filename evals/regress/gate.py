@@ -36,7 +36,9 @@ class Measured(NamedTuple):
     same: bool
 
 
-def judge(baseline: str, records: Sequence[Run], find: Callable[[str, str], Run], gates: list[Gate]) -> Verdict:
+def judge(
+    baseline: str, records: Sequence[Run], find: Callable[[str, str], Run], gates: list[Gate]
+) -> Verdict:
     """Hold a run, as `find(benchmark, model)` gives it, against each record of the baseline.
 
     What is missing, unreadable, partial, unsound or not comparable becomes a problem of the verdict. ConfigError when
@@ -49,9 +51,23 @@ def judge(baseline: str, records: Sequence[Run], find: Callable[[str, str], Run]
         gate = gate_of(benchmark, gates)
         run, found, reasons = _held_against(record, find)
         if not reasons and not any(is_primary(gate, record, each) for each in found):
-            reasons = [("invalid", f"{record.path} holds no metric that the gate {gate.name} calls primary.")]
+            reasons = [
+                (
+                    "invalid",
+                    f"{record.path} holds no metric that the gate {gate.name} calls primary.",
+                )
+            ]
         environment = changed(record.manifest, run.manifest) if run else []
-        compared.append(Compared(benchmark, model, gate.name, str(record.path), str(run.path) if run else None, environment))
+        compared.append(
+            Compared(
+                benchmark,
+                model,
+                gate.name,
+                str(record.path),
+                str(run.path) if run else None,
+                environment,
+            )
+        )
         problems += [Problem(kind, benchmark, model, message) for kind, message in reasons]
         measured += [(record, gate, each) for each in found]
     return Verdict(baseline, compared, _judged(measured), problems)
@@ -61,7 +77,11 @@ def is_primary(gate: Gate, record: Run, measured: Measured) -> bool:
     """Whether the gate lets this metric block; `main` is the first metric of each cell in the record of a task of mteb."""
     if measured.metric in gate.primary:
         return True
-    mains = {(line.direction, metric_name(line)) for line in first_lines(record)} if "mteb" in record.manifest else set()
+    mains = (
+        {(line.direction, metric_name(line)) for line in first_lines(record)}
+        if "mteb" in record.manifest
+        else set()
+    )
     return "main" in gate.primary and (measured.cell.direction, measured.metric) in mains
 
 
@@ -81,11 +101,15 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[s
         for key in part.split("."):
             old, new = old.get(key) or {}, new.get(key) or {}
         moved = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-        found += [(f"{part}.{key}", str(old.get(key, "none")), str(new.get(key, "none"))) for key in moved]
+        found += [
+            (f"{part}.{key}", str(old.get(key, "none")), str(new.get(key, "none"))) for key in moved
+        ]
     return found
 
 
-def _held_against(record: Run, find: Callable[[str, str], Run]) -> tuple[Run | None, list[Measured], list[tuple[Kind, str]]]:
+def _held_against(
+    record: Run, find: Callable[[str, str], Run]
+) -> tuple[Run | None, list[Measured], list[tuple[Kind, str]]]:
     run = None
     try:
         run = find(str(record.manifest["benchmark"]), str(record.manifest["model"]))
@@ -93,10 +117,31 @@ def _held_against(record: Run, find: Callable[[str, str], Run]) -> tuple[Run | N
             return run, [], [("invalid", f"{run.path}: {reason}") for reason in reasons]
         before, after = _lines(record), _lines(run)
         if lost := _cells_of(before) - _cells_of(after):
-            where = "; ".join(f"{cell.subset} {cell.direction} at {cell.dim} {cell.precision}" for cell in sorted(lost)[:5])
-            return run, [], [("missing", f"{run.path}: {len(lost)} cells of the baseline are missing: {where}. Run them too.")]
+            where = "; ".join(
+                f"{cell.subset} {cell.direction} at {cell.dim} {cell.precision}"
+                for cell in sorted(lost)[:5]
+            )
+            return (
+                run,
+                [],
+                [
+                    (
+                        "missing",
+                        f"{run.path}: {len(lost)} cells of the baseline are missing: {where}. Run them too.",
+                    )
+                ],
+            )
         if absent := before.keys() - after.keys():
-            return run, [], [("missing", f"{run.path}: no {min(name for _, name in absent)}, which the baseline has.")]
+            return (
+                run,
+                [],
+                [
+                    (
+                        "missing",
+                        f"{run.path}: no {min(name for _, name in absent)}, which the baseline has.",
+                    )
+                ],
+            )
         _check_same_data(record, run)
         if record.manifest["files"] == run.manifest["files"]:
             return run, _unmoved(before), []
@@ -110,7 +155,10 @@ def _kind_of_find(error: EvalError) -> Kind:
 
 
 def _lines(run: Run) -> Lines:
-    return {(Cell(line.subset, line.direction, line.dim, line.precision), metric_name(line)): line for line in run.metrics}
+    return {
+        (Cell(line.subset, line.direction, line.dim, line.precision), metric_name(line)): line
+        for line in run.metrics
+    }
 
 
 def _cells_of(lines: Lines) -> set[Cell]:
@@ -128,17 +176,26 @@ def _check_same_data(record: Run, run: Run) -> None:
 
 def _unmoved(lines: Lines) -> list[Measured]:
     """Bit-identical files: nothing to resample."""
-    own = [Measured(cell, name, line.value, line.value, [], True) for (cell, name), line in lines.items()]
+    own = [
+        Measured(cell, name, line.value, line.value, [], True)
+        for (cell, name), line in lines.items()
+    ]
     return own + _means(own)
 
 
-def _measure(before: Lines, after: Lines, old: dict[Cell, PerQuery], new: dict[Cell, PerQuery]) -> list[Measured]:
+def _measure(
+    before: Lines, after: Lines, old: dict[Cell, PerQuery], new: dict[Cell, PerQuery]
+) -> list[Measured]:
     number: dict[str, int] = {}  # of each image, the same in every language
     pairs = {cell: _paired(cell, part, new.get(cell), number) for cell, part in old.items()}
     own = []
     for (cell, name), line in before.items():
         pair = pairs.get(cell)
-        found = [Pair({name: pair.a[name]}, {name: pair.b[name]}, pair.groups)] if pair and name in pair.a else []
+        found = (
+            [Pair({name: pair.a[name]}, {name: pair.b[name]}, pair.groups)]
+            if pair and name in pair.a
+            else []
+        )
         value = after[cell, name].value
         same = all((p.a[name] == p.b[name]).all() for p in found) if found else line.value == value
         own.append(Measured(cell, name, line.value, value, found, same))
@@ -153,8 +210,12 @@ def _paired(cell: Cell, old: PerQuery, new: PerQuery | None, number: dict[str, i
         )
     order = np.array([place[name] for name in old.ids], dtype=np.int64)
     if [new.groups[i] for i in order] != old.groups:
-        raise NotComparableError(f"{cell.subset} {cell.direction}: the queries do not belong to the same images as before.")
-    groups = np.array([number.setdefault(group, len(number)) for group in old.groups], dtype=np.int64)
+        raise NotComparableError(
+            f"{cell.subset} {cell.direction}: the queries do not belong to the same images as before."
+        )
+    groups = np.array(
+        [number.setdefault(group, len(number)) for group in old.groups], dtype=np.int64
+    )
     return Pair(old.values, {name: values[order] for name, values in new.values.items()}, groups)
 
 
@@ -170,7 +231,9 @@ def _means(own: Sequence[Measured]) -> list[Measured]:
             name,
             float(np.mean([each.old for each in every])),
             float(np.mean([each.new for each in every])),
-            [pair for each in every for pair in each.pairs] if all(each.pairs for each in every) else [],
+            [pair for each in every for pair in each.pairs]
+            if all(each.pairs for each in every)
+            else [],
             all(each.same for each in every),
         )
         for (cell, name), every in found.items()
@@ -182,9 +245,14 @@ def _judged(measured: Sequence[tuple[Run, Gate, Measured]]) -> list[Change]:
     primary = [is_primary(gate, record, each) for record, gate, each in measured]
     resamples = max(2000, 40 * sum(primary))  # the least p there is must survive Holm
     tested = [_difference(each, resamples) for _, _, each in measured]
-    p = [1.0 if each.same else _one_sided(found) for (_, _, each), found in zip(measured, tested, strict=True)]
+    p = [
+        1.0 if each.same else _one_sided(found)
+        for (_, _, each), found in zip(measured, tested, strict=True)
+    ]
     family = {
-        i: chance for i, chance in enumerate(p) if primary[i] and measured[i][1].correction == "holm" and chance is not None
+        i: chance
+        for i, chance in enumerate(p)
+        if primary[i] and measured[i][1].correction == "holm" and chance is not None
     }
     adjusted = holm(family)
     changes = []
@@ -192,7 +260,11 @@ def _judged(measured: Sequence[tuple[Run, Gate, Measured]]) -> list[Change]:
         manifest = record.manifest
         judgement = _judgement(each, tested[i], gate, adjusted.get(i), primary=primary[i])
         names = str(manifest["benchmark"]), str(manifest["model"]), *each.cell, each.metric
-        changes.append(Change(*names, primary[i], each.old, each.new, tested[i], p[i], adjusted.get(i), judgement))
+        changes.append(
+            Change(
+                *names, primary[i], each.old, each.new, tested[i], p[i], adjusted.get(i), judgement
+            )
+        )
     return changes
 
 
@@ -208,7 +280,9 @@ def _one_sided(difference: Difference) -> float | None:
     return difference.p / 2 if difference.value < 0 else 1 - difference.p / 2
 
 
-def _judgement(each: Measured, found: Difference, gate: Gate, p_holm: float | None, *, primary: bool) -> Judgement:
+def _judgement(
+    each: Measured, found: Difference, gate: Gate, p_holm: float | None, *, primary: bool
+) -> Judgement:
     if each.same:
         return "unchanged"
     far = -found.value > gate.floor + ROUNDING

@@ -41,7 +41,12 @@ class Condition(NamedTuple):
     batch_tokens: int | None
 
 
-CONDITIONS = (Condition(None, None, None), Condition(1, 7, 300), Condition(None, 16, 4096), Condition(1, 33, 700))
+CONDITIONS = (
+    Condition(None, None, None),
+    Condition(1, 7, 300),
+    Condition(None, 16, 4096),
+    Condition(1, 33, 700),
+)
 
 
 def measure(times: int, case: Case, log: Log) -> dict[str, Any]:
@@ -53,14 +58,20 @@ def measure(times: int, case: Case, log: Log) -> dict[str, Any]:
     """
     conditions = [CONDITIONS[i % len(CONDITIONS)] for i in range(times)]
     if resolve_model(case.model).encoder != "jina_clip":
-        conditions = [Condition(condition.threads, None, None) for condition in conditions]  # others have no such options
+        conditions = [
+            Condition(condition.threads, None, None) for condition in conditions
+        ]  # others have no such options
     repeats = []
     with tempfile.TemporaryDirectory(prefix="noise-") as folder:
         for i, condition in enumerate(conditions):
-            told = ", ".join(f"{name} {value or 'as usual'}" for name, value in condition._asdict().items())
+            told = ", ".join(
+                f"{name} {value or 'as usual'}" for name, value in condition._asdict().items()
+            )
             log.info(f"repeat {i + 1} of {times}: {told}")
             repeats.append(per_query(read_run(_evaluate(case, condition, Path(folder) / str(i)))))
-        shuffled = shuffled_ranks(case.benchmark, resolve_model(case.model), case.data, Path(folder) / "0" / "store")
+        shuffled = shuffled_ranks(
+            case.benchmark, resolve_model(case.model), case.data, Path(folder) / "0" / "store"
+        )
     if wrong := [each["subset"] for each in shuffled if not each["chance"]]:
         raise InvalidError(
             f"{case.benchmark} {', '.join(wrong)}: texts with another's image do not rank by chance. Check the data."
@@ -71,8 +82,13 @@ def measure(times: int, case: Case, log: Log) -> dict[str, Any]:
         for name in queries.values
     ]
     if not rows:
-        raise InvalidError(f"{case.benchmark} keeps no value a query: its noise cannot be measured like this.")
-    spread = max((row["spread"] for row in rows if "@" in row["metric"]), default=max(row["spread"] for row in rows))
+        raise InvalidError(
+            f"{case.benchmark} keeps no value a query: its noise cannot be measured like this."
+        )
+    spread = max(
+        (row["spread"] for row in rows if "@" in row["metric"]),
+        default=max(row["spread"] for row in rows),
+    )
     return {
         "schema_version": 1,
         "benchmark": case.benchmark,
@@ -92,11 +108,18 @@ def measure(times: int, case: Case, log: Log) -> dict[str, Any]:
 def compare(repeats: Sequence[PerQuery], metric: str) -> dict[str, Any]:
     """Means, spread and flip rate of one metric over repeats that hold the same queries in the same order."""
     if any(repeat.ids != repeats[0].ids for repeat in repeats):
-        raise InvalidError(f"{metric}: the repeats do not hold the same queries; is the data changing?")
+        raise InvalidError(
+            f"{metric}: the repeats do not hold the same queries; is the data changing?"
+        )
     columns = [repeat.values[metric] for repeat in repeats]
     means = [float(np.mean(column)) for column in columns]
     flips = [float(np.mean(np.abs(a - b) > 1e-12)) for a, b in combinations(columns, 2)]
-    return {"values": means, "spread": max(means) - min(means), "flip_rate": float(np.mean(flips)), "queries": len(columns[0])}
+    return {
+        "values": means,
+        "spread": max(means) - min(means),
+        "flip_rate": float(np.mean(flips)),
+        "queries": len(columns[0]),
+    }
 
 
 def write(found: dict[str, Any], path: Path | None) -> Path:
@@ -104,7 +127,9 @@ def write(found: dict[str, Any], path: Path | None) -> Path:
     name = f"{path_component(found['benchmark'])}-{path_component(found['model'])}.json"
     path = path or Path("results/noise") / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, (json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    write_atomically(
+        path, (json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    )
     return path
 
 
@@ -128,25 +153,49 @@ def print_noise(found: dict[str, Any]) -> None:
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for row in sorted(found["metrics"], key=lambda row: (-row["spread"], -row["flip_rate"]))[:12]:
         cells = row["subset"], row["direction"], str(row["dim"]), row["metric"]
-        table.add_row(*map(escape, cells), f"{100 * row['spread']:.3f}", f"{100 * row['flip_rate']:.3f}%")
+        table.add_row(
+            *map(escape, cells), f"{100 * row['spread']:.3f}", f"{100 * row['flip_rate']:.3f}%"
+        )
     out.print(table)
-    out.print("spread: largest less smallest value, in points; flips: queries whose value differs between two repeats.")
+    out.print(
+        "spread: largest less smallest value, in points; flips: queries whose value differs between two repeats."
+    )
     if found["shuffled"]:
-        shares = " ".join(f"{each['subset']} {100 * each['mean_rank_share']:.1f}%" for each in found["shuffled"])
-        out.print(f"pairs mixed up: mean rank at {shares} of the gallery; chance is 50%", highlight=False)
-    out.print(f"suggested floor: {found['suggested_floor']:.4f} (twice the largest spread of a recall)", highlight=False)
+        shares = " ".join(
+            f"{each['subset']} {100 * each['mean_rank_share']:.1f}%" for each in found["shuffled"]
+        )
+        out.print(
+            f"pairs mixed up: mean rank at {shares} of the gallery; chance is 50%", highlight=False
+        )
+    out.print(
+        f"suggested floor: {found['suggested_floor']:.4f} (twice the largest spread of a recall)",
+        highlight=False,
+    )
 
 
 def _evaluate(case: Case, condition: Condition, folder: Path) -> Path:
     """One evaluation in a process of its own; the record it wrote."""
     places = ["--results", folder / "runs", "--store", folder / "store", "--json"]
     options = [
-        f"--{name.replace('_', '-')}={value}" for name, value in condition._asdict().items() if name != "threads" and value
+        f"--{name.replace('_', '-')}={value}"
+        for name, value in condition._asdict().items()
+        if name != "threads" and value
     ]
     data = ["--data", case.data] if case.data else []
     threads = {"OMP_NUM_THREADS": str(condition.threads)} if condition.threads else {}
-    command = [sys.executable, "-m", "evals.run", case.benchmark, "--model", case.model, *options, *map(str, [*data, *places])]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **threads}, check=False)  # noqa: S603
+    command = [
+        sys.executable,
+        "-m",
+        "evals.run",
+        case.benchmark,
+        "--model",
+        case.model,
+        *options,
+        *map(str, [*data, *places]),
+    ]
+    done = subprocess.run(  # noqa: S603
+        command, capture_output=True, text=True, env={**os.environ, **threads}, check=False
+    )
     if done.returncode:
         told = done.stderr.strip().split("\n")[-1].removeprefix("error: ")
         kind = {2: ConfigError, 5: MissingError}.get(done.returncode, InvalidError)

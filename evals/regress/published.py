@@ -27,7 +27,11 @@ def held_against(
         except InvalidError as error:  # the baseline has its verdict all the same
             problems.append(Problem("invalid", name, "", str(error)))
             continue
-        found = [_cell(name, place, result) for *place, result in results_of if result.measured is not None]
+        found = [
+            _cell(name, place, result)
+            for *place, result in results_of
+            if result.measured is not None
+        ]
         cells += found
         if not found:
             problems.append(
@@ -44,4 +48,6 @@ def held_against(
 def _cell(name: str, place: Sequence[str], result: Result) -> PublishedCell:
     assert result.measured is not None and result.difference is not None
     where = " · ".join(part for part in place if part)
-    return PublishedCell(name, where, result.cell.published.value, result.measured, result.difference, result.verdict)
+    return PublishedCell(
+        name, where, result.cell.published.value, result.measured, result.difference, result.verdict
+    )

@@ -12,7 +12,9 @@ from evals.regress.verdict import Problem, Verdict
 from evals.schema import ConfigError, InvalidError, MissingError
 
 
-def against(baseline: str, given: Sequence[Path] | None, results: Path, gates: list[Gate]) -> Verdict:
+def against(
+    baseline: str, given: Sequence[Path] | None, results: Path, gates: list[Gate]
+) -> Verdict:
     """The verdict on the runs given, or on the newest below `results`. ConfigError for what cannot be meant.
 
     A baseline or a given run that cannot be read, and a given run that the baseline does not have, are problems of the verdict.
@@ -28,12 +30,18 @@ def against(baseline: str, given: Sequence[Path] | None, results: Path, gates: l
         if not given:
             return newest(results, benchmark, model)
         if (benchmark, model) not in runs:
-            raise MissingError(f"No record of {benchmark} by {model} among those given. Run it, and give its folder too.")
+            raise MissingError(
+                f"No record of {benchmark} by {model} among those given. Run it, and give its folder too."
+            )
         return runs[benchmark, model]
 
     verdict = judge(baseline, records, find, gates)
     verdict.problems.extend(
-        Problem("not comparable", *key, f"{run.path}: the baseline {baseline} has no {key[0]} by {key[1]}. Set it first.")
+        Problem(
+            "not comparable",
+            *key,
+            f"{run.path}: the baseline {baseline} has no {key[0]} by {key[1]}. Set it first.",
+        )
         for key, run in runs.items()
         if key not in {key_of(record) for record in records}
     )
@@ -49,7 +57,11 @@ def newest(root: Path, benchmark: str, model: str) -> Run:
     """The newest record, complete or not: InvalidError when it was interrupted, MissingError when there is none."""
     every = sorted([*list_runs(root, benchmark, model), *list_incomplete(root, benchmark, model)])
     if not every:
-        partial = " There are partial runs only, which never count." if list_runs(root, f"{benchmark}.partial", model) else ""
+        partial = (
+            " There are partial runs only, which never count."
+            if list_runs(root, f"{benchmark}.partial", model)
+            else ""
+        )
         command = f"python -m evals.run {benchmark} --model {model}"
         raise MissingError(f"{root}: no record of {benchmark} by {model}.{partial} Run: {command}")
     return read_run(every[-1])
@@ -59,10 +71,16 @@ def read_given(paths: Sequence[Path]) -> dict[tuple[str, str], Run]:
     """The records at these paths, or the newest ones in folders of records; ConfigError for two of one benchmark and model."""
     runs: dict[tuple[str, str], Run] = {}
     for path in paths:
-        inside = {} if (path / MANIFEST).exists() else {record.parent: record for record in list_runs(path)}
+        inside = (
+            {}
+            if (path / MANIFEST).exists()
+            else {record.parent: record for record in list_runs(path)}
+        )
         for run in map(read_run, inside.values() if inside else [path]):
             if (key := key_of(run)) in runs:
-                raise ConfigError(f"--runs: {runs[key].path} and {run.path} are both {key[0]} by {key[1]}. Give one of them.")
+                raise ConfigError(
+                    f"--runs: {runs[key].path} and {run.path} are both {key[0]} by {key[1]}. Give one of them."
+                )
             runs[key] = run
     return runs
 
@@ -78,7 +96,11 @@ def chosen(given: Sequence[Path] | None, suite: str | None, results: Path) -> li
     runs = [run for run in map(read_run, last.values()) if run.manifest.get("partial") is None]
     runs = [run for run in runs if wanted is None or run.manifest["benchmark"] in wanted]
     if absent := set(wanted or ()) - {str(run.manifest["benchmark"]) for run in runs}:
-        raise InvalidError(f"{results}: no whole record of {', '.join(sorted(absent))}. Run: python -m evals.run --suite {suite}")
+        raise InvalidError(
+            f"{results}: no whole record of {', '.join(sorted(absent))}. Run: python -m evals.run --suite {suite}"
+        )
     if not runs:
-        raise InvalidError(f"{results}: no whole record. Run an evaluation first: python -m evals.run.")
+        raise InvalidError(
+            f"{results}: no whole record. Run an evaluation first: python -m evals.run."
+        )
     return runs

@@ -15,7 +15,12 @@ EXACT = 1e-9
 ROUNDED = 1e-5  # mteb keeps five decimals of its means
 FLIPS = 0.003  # embeddings made in passes of other sizes may differ in the last bits, and flip single queries
 SHARES = ("R", "acc", "MRR", "nDCG")  # metrics in [0, 1] whatever the model
-SAME = ("encoder", "data", "source", "packages")  # two runs with these in common differ in the dimensions that were scored
+SAME = (
+    "encoder",
+    "data",
+    "source",
+    "packages",
+)  # two runs with these in common differ in the dimensions that were scored
 
 
 def faults(run: Run) -> list[str]:
@@ -28,11 +33,16 @@ def faults(run: Run) -> list[str]:
         return ["no metrics. Run it again."]
     lines: dict[Cell, list[MetricLine]] = {}
     for line in run.metrics:
-        lines.setdefault(Cell(line.subset, line.direction, line.dim, line.precision), []).append(line)
+        lines.setdefault(Cell(line.subset, line.direction, line.dim, line.precision), []).append(
+            line
+        )
     queries = per_query(run)
     found = [*_counts(run), *_lost(lines, queries)]
     for cell, every in lines.items():
-        found += [f"{cell.subset} {cell.direction} at {cell.dim}: {fault}" for fault in _of_cell(every, queries.get(cell))]
+        found += [
+            f"{cell.subset} {cell.direction} at {cell.dim}: {fault}"
+            for fault in _of_cell(every, queries.get(cell))
+        ]
     return found or list(_unlike_its_sweep(run))
 
 
@@ -68,11 +78,18 @@ def _of_cell(lines: list[MetricLine], queries: PerQuery | None) -> Iterator[str]
         yield from _of_line(line, name)
         if queries is not None and name in queries.values:
             mean = float(np.mean(queries.values[name])) if queries.ids else float("nan")
-            if not abs(mean - line.value) <= (EXACT if line.metric in SHARES else ROUNDED) or len(queries.ids) != line.n_queries:
+            if (
+                not abs(mean - line.value) <= (EXACT if line.metric in SHARES else ROUNDED)
+                or len(queries.ids) != line.n_queries
+            ):
                 yield f"{name} is {line.value:.6f} over {line.n_queries}, its {len(queries.ids)} queries make {mean:.6f}."
         elif line.metric in SHARES:
             yield f"{name} has no queries it follows from."
-    curve = sorted((line.metric, line.k, line.value) for line in lines if line.k is not None and line.metric in ("R", "acc"))
+    curve = sorted(
+        (line.metric, line.k, line.value)
+        for line in lines
+        if line.k is not None and line.metric in ("R", "acc")
+    )
     for (metric, k, value), (other, deeper, larger) in pairwise(curve):
         if metric == other and larger < value - EXACT:
             yield f"{metric}@{deeper} is below {metric}@{k}."
@@ -84,7 +101,11 @@ def _of_line(line: MetricLine, name: str) -> Iterator[str]:
     if line.metric.endswith("_rank") and not 1 <= line.value <= line.n_gallery:
         yield f"{name} is {line.value} among {line.n_gallery}."
     # a random order has a mean rank of half the gallery, or less where several documents count; this is 3 standard errors beyond
-    if line.metric == "mean_rank" and line.n_queries >= 100 and line.value > 0.6 * (line.n_gallery + 1):
+    if (
+        line.metric == "mean_rank"
+        and line.n_queries >= 100
+        and line.value > 0.6 * (line.n_gallery + 1)
+    ):
         yield f"the mean rank {line.value:.1f} among {line.n_gallery} is worse than chance: reversed ranks, or mixed-up pairs."
     low, high = line.ci_low, line.ci_high
     if low is not None and high is not None and not low - EXACT <= line.value <= high + EXACT:
@@ -96,15 +117,26 @@ def _unlike_its_sweep(run: Run) -> Iterator[str]:
     own_path = run.path.resolve()
     if len(own_path.parents) < 3:  # a record alone, at the root of a file system
         return
-    for path in reversed(list_runs(own_path.parents[2], str(run.manifest["benchmark"]), str(run.manifest["model"]))):
+    for path in reversed(
+        list_runs(own_path.parents[2], str(run.manifest["benchmark"]), str(run.manifest["model"]))
+    ):
         try:
             beside = json.loads((path / MANIFEST).read_bytes())
             same = all(beside.get(key) == run.manifest.get(key) for key in SAME)
-            if path == own_path or not same or beside["config"]["dims"] == run.manifest["config"]["dims"]:
+            if (
+                path == own_path
+                or not same
+                or beside["config"]["dims"] == run.manifest["config"]["dims"]
+            ):
                 continue
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InvalidError(f"{path / MANIFEST}: unreadable ({error}). Remove this record or run it again.") from error
-        own = {(Cell(m.subset, m.direction, m.dim, m.precision), metric_name(m)): m.value for m in run.metrics}
+            raise InvalidError(
+                f"{path / MANIFEST}: unreadable ({error}). Remove this record or run it again."
+            ) from error
+        own = {
+            (Cell(m.subset, m.direction, m.dim, m.precision), metric_name(m)): m.value
+            for m in run.metrics
+        }
         for line in read_run(path).metrics:
             key = Cell(line.subset, line.direction, line.dim, line.precision), metric_name(line)
             if line.metric in SHARES and key in own and abs(own[key] - line.value) > FLIPS:

@@ -13,10 +13,14 @@ from evals.cli.options import Options
 from evals.config.catalog import ModelRef, benchmarks
 from evals.schema import ImageText
 
-WITHIN = 0.1  # of the gallery, around the mean rank of a random order: 3 standard errors at 100 queries
+WITHIN = (
+    0.1  # of the gallery, around the mean rank of a random order: 3 standard errors at 100 queries
+)
 
 
-def shuffled_ranks(benchmark: str, ref: ModelRef, data: Path | None, store: Path) -> list[dict[str, Any]]:
+def shuffled_ranks(
+    benchmark: str, ref: ModelRef, data: Path | None, store: Path
+) -> list[dict[str, Any]]:
     """For each subset the mean rank of t2i as a share of the gallery when every text has another image, drawn with seed 0.
 
     `chance` says whether it is that of a random order, 0.5. From stored embeddings; what is missing is encoded. Empty for
@@ -34,10 +38,14 @@ def shuffled_ranks(benchmark: str, ref: ModelRef, data: Path | None, store: Path
     for subset, part in load_parts(row, options).subsets.items():
         assert isinstance(part, ImageText)  # as the row's task says
         rows = [Store(store).embed(encoder, side)[0] for side in task.sides(part)]
-        every = task.score(rows, mixed_up(part), dims=[encoder.dim], precisions=("float32",), device="cpu")
+        every = task.score(
+            rows, mixed_up(part), dims=[encoder.dim], precisions=("float32",), device="cpu"
+        )
         scores = next(scores for scores in every if scores.direction == "t2i")
         share = scores.values["mean_rank"].value / (scores.n_gallery + 1)
-        found.append({"subset": subset, "mean_rank_share": share, "chance": abs(share - 0.5) < WITHIN})
+        found.append(
+            {"subset": subset, "mean_rank_share": share, "chance": abs(share - 0.5) < WITHIN}
+        )
     return found
 
 

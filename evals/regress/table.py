@@ -41,14 +41,24 @@ def print_verdict(verdict: Verdict, out: Console) -> None:
             style = STYLES[change.judgement]
             judgement = f"[{style}]{change.judgement}[/{style}]" if style else change.judgement
             numbers = number(change, change.old), number(change, change.new), escape(moved(change))
-            table.add_row(*(escape(plain(text)) for text in (name, change.where, change.metric)), *numbers, judgement)
+            table.add_row(
+                *(escape(plain(text)) for text in (name, change.where, change.metric)),
+                *numbers,
+                judgement,
+            )
         out.print(table)
-        out.print("In per cent; 95% intervals of the change: paired bootstrap over images.\n", highlight=False)
+        out.print(
+            "In per cent; 95% intervals of the change: paired bootstrap over images.\n",
+            highlight=False,
+        )
     for cell in verdict.deviating:
         told = (
-            f"{cell.table} · {cell.where}: published {cell.published:.2f}, measured {cell.measured:.2f}, {cell.difference:+.2f}"
+            f"{cell.table} · {cell.where}: published {cell.published:.2f}, measured {cell.measured:.2f}, "
+            f"{cell.difference:+.2f}"
         )
-        out.print(f"[bold red]deviates[/bold red] {escape(plain(told))}", highlight=False, soft_wrap=True)
+        out.print(
+            f"[bold red]deviates[/bold red] {escape(plain(told))}", highlight=False, soft_wrap=True
+        )
     for problem in verdict.problems:
         where = escape(plain(f"{problem.benchmark} · {problem.model}: {problem.message}"))
         out.print(f"[bold red]{problem.kind}[/bold red] {where}", highlight=False, soft_wrap=True)
@@ -61,7 +71,11 @@ def print_environment(rows: list[tuple[str, str, str]], out: Console) -> None:
         return
     out.print("environment changed:", highlight=False)
     for what, before, after in rows[:ENVIRONMENT]:
-        out.print(escape(plain(f"  {what}: {before[:24]} → {after[:24]}")), highlight=False, soft_wrap=True)
+        out.print(
+            escape(plain(f"  {what}: {before[:24]} → {after[:24]}")),
+            highlight=False,
+            soft_wrap=True,
+        )
     if len(rows) > ENVIRONMENT:
         out.print(f"  … and {len(rows) - ENVIRONMENT} more in the JSON", highlight=False)
     out.print()
@@ -75,4 +89,8 @@ def print_baseline(records: Sequence[Run], history: Sequence[dict[str, Any]], ou
         out.print(f"{escape(plain(run.path))} · {state}", highlight=False, soft_wrap=True)
     for line in history:
         what = f"{line['benchmark']} · {line['model']}: {line['old']} → {line['new']}"
-        out.print(escape(plain(f"{line['when']} · {line['who']} · {what}: {line['why']}")), highlight=False, soft_wrap=True)
+        out.print(
+            escape(plain(f"{line['when']} · {line['who']} · {what}: {line['why']}")),
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -7,10 +7,23 @@ from evals.schema import EvalError, NotComparableError
 from evals.stats.bootstrap import Difference
 
 Judgement = Literal["regressed", "suspicious", "passed", "improved", "unchanged", "untested"]
-ORDER: tuple[Judgement, ...] = ("regressed", "suspicious", "improved", "passed", "untested", "unchanged")
+ORDER: tuple[Judgement, ...] = (
+    "regressed",
+    "suspicious",
+    "improved",
+    "passed",
+    "untested",
+    "unchanged",
+)
 Kind = Literal["missing", "invalid", "not comparable"]
 Outcome = Literal["passed", "regressed", "deviates", "invalid", "not comparable"]
-EXIT_CODES: dict[Outcome, int] = {"passed": 0, "regressed": 1, "deviates": 1, "invalid": 3, "not comparable": 4}
+EXIT_CODES: dict[Outcome, int] = {
+    "passed": 0,
+    "regressed": 1,
+    "deviates": 1,
+    "invalid": 3,
+    "not comparable": 4,
+}
 MEAN = "mean"  # stands as subset for the plain mean over all subsets
 
 
@@ -40,7 +53,9 @@ class Change(NamedTuple):
     def where(self) -> str:
         """`en t2i, dim 256`."""
         cell = " ".join(part for part in (self.subset, self.direction) if part)
-        return f"{cell}, dim {self.dim}" + (f" {self.precision}" if self.precision != "float32" else "")
+        return f"{cell}, dim {self.dim}" + (
+            f" {self.precision}" if self.precision != "float32" else ""
+        )
 
 
 class Problem(NamedTuple):
@@ -120,7 +135,10 @@ class Verdict:
                 return c.primary and (c.subset == MEAN or (c.benchmark, c.model) not in averaged)
             return c.primary or c.judgement in ("regressed", "suspicious", "improved")
 
-        return sorted(filter(shown, self.changes), key=lambda c: (ORDER.index(c.judgement), c.difference.value))
+        return sorted(
+            filter(shown, self.changes),
+            key=lambda c: (ORDER.index(c.judgement), c.difference.value),
+        )
 
     def told(self) -> str:
         """The verdict as a sentence."""

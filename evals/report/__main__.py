@@ -7,6 +7,7 @@ python -m evals.report --check | --write           the tables in README.md and d
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,23 +29,41 @@ app = new_app()
 
 @app.command()
 def report(
-    tables: Annotated[list[str] | None, typer.Option("--table", "-t", help="A row of configs/tables. Repeatable.")] = None,
+    tables: Annotated[
+        list[str] | None, typer.Option("--table", "-t", help="A row of configs/tables. Repeatable.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All tables.")] = False,
-    formats: Annotated[str | None, typer.Option("--format", help=f"{','.join(FORMATS)}; md,html,csv with --all.")] = None,
+    formats: Annotated[
+        str | None, typer.Option("--format", help=f"{','.join(FORMATS)}; md,html,csv with --all.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where files are written.")] = Path("results/report"),
-    results: Annotated[Path, typer.Option(envvar="EVALS_RESULTS", help="Where records lie.")] = Path("results/runs"),
+    results: Annotated[
+        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records lie.")
+    ] = Path("results/runs"),
     stand_in: Annotated[
         list[str] | None,
         typer.Option(
-            "--as", help="MODEL=RECORDS: take for MODEL's the records of this name, or of this checkpoint folder. Repeatable."
+            "--as",
+            help="MODEL=RECORDS: take for MODEL's the records of this name, or of this checkpoint folder. Repeatable.",
         ),
     ] = None,
-    needs: Annotated[str | None, typer.Option(help="What is left to evaluate for the cells of this model.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a cell deviates.")] = False,
-    check: Annotated[bool, typer.Option("--check", help="Exit with 1 when a table in README.md or docs is stale.")] = False,
-    write: Annotated[bool, typer.Option("--write", help="Refresh the tables in README.md and docs.")] = False,
+    needs: Annotated[
+        str | None, typer.Option(help="What is left to evaluate for the cells of this model.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 when a cell deviates.")
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Exit with 1 when a table in README.md or docs is stale."),
+    ] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Refresh the tables in README.md and docs.")
+    ] = False,
     root: Annotated[Path, typer.Option(hidden=True)] = ROOT,
-    json: Annotated[bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
+    ] = False,
 ) -> None:
     """Show published tables beside what the records say, and write them as files."""
     with reported(json=json) as log:
@@ -53,14 +72,22 @@ def report(
             return
         names = list(dict.fromkeys(table_names() if every or needs else tables or ()))
         if not names:
-            raise ConfigError(f"Name a --table, or --all. The tables are: {', '.join(table_names())}.")
+            raise ConfigError(
+                f"Name a --table, or --all. The tables are: {', '.join(table_names())}."
+            )
         records, others = Records(results), stand_ins(stand_in or ())
         if needs:
             _needs(names, needs, records, others, log)
             return
         wanted = _formats(formats or ("md,html,csv" if every else None))
         judged = [judge(table(name), records, others) for name in names]
-        paths = _files(judged, wanted, out, "report" if every or len(names) > 1 else names[0], _head(records, results, others))
+        paths = _files(
+            judged,
+            wanted,
+            out,
+            "report" if every or len(names) > 1 else names[0],
+            _head(records, results, others),
+        )
         _show(judged, paths, every, log)
         if strict and any(one.counts["deviates"] for one in judged):
             raise typer.Exit(1)
@@ -69,24 +96,36 @@ def report(
 def _formats(given: str | None) -> tuple[str, ...]:
     found = comma_list(given) or ()
     if unknown := [name for name in found if name not in FORMATS]:
-        raise ConfigError(f"--format {given}: no format {unknown[0]!r}. There are {', '.join(FORMATS)}.")
+        raise ConfigError(
+            f"--format {given}: no format {unknown[0]!r}. There are {', '.join(FORMATS)}."
+        )
     return found
 
 
 def _head(records: Records, results: Path, others: dict[str, str]) -> list[str]:
     """What a reader of a file must know before the tables."""
-    told = [f"Made by python -m evals.report from {len(records)} record{'s' * (len(records) != 1)} in {results}."]
-    return told + [f"Where the tables say {model}, the records of {name} were taken." for model, name in others.items()]
+    told = [
+        f"Made by python -m evals.report from {len(records)} record{'s' * (len(records) != 1)} in {results}."
+    ]
+    return told + [
+        f"Where the tables say {model}, the records of {name} were taken."
+        for model, name in others.items()
+    ]
 
 
-def _files(judged: Sequence[Judged], formats: Sequence[str], out: Path, stem: str, head: Sequence[str]) -> list[Path]:
+def _files(
+    judged: Sequence[Judged], formats: Sequence[str], out: Path, stem: str, head: Sequence[str]
+) -> list[Path]:
     """Write the report in each format and return the paths; a PNG is written for each table."""
     bodies: dict[Path, Callable[[], bytes]] = {}
     for name in formats:
         if name == "png":
-            bodies |= {out / f"{one.table.row.name}.png": lambda one=one: _png(one) for one in judged}  # type: ignore[misc]
+            for one in judged:
+                bodies[out / f"{one.table.row.name}.png"] = partial(_png, one)
         else:
-            bodies[out / f"{stem}.{'tex' if name == 'latex' else name}"] = lambda name=name: _page(name, judged, head)  # type: ignore[misc]
+            bodies[out / f"{stem}.{'tex' if name == 'latex' else name}"] = partial(
+                _page, name, judged, head
+            )
     if bodies:
         out.mkdir(parents=True, exist_ok=True)
     for path, body in bodies.items():
@@ -132,7 +171,11 @@ def _show(judged: Sequence[Judged], paths: Sequence[Path], every: bool, log: Log
 
 
 def _as_json(judged: Sequence[Judged], paths: Sequence[Path]) -> dict[str, Any]:
-    return {"schema_version": 1, "files": [str(path) for path in paths], "tables": [_table_json(one) for one in judged]}
+    return {
+        "schema_version": 1,
+        "files": [str(path) for path in paths],
+        "tables": [_table_json(one) for one in judged],
+    }
 
 
 def _table_json(judged: Judged) -> dict[str, Any]:
@@ -154,10 +197,18 @@ def _table_json(judged: Judged) -> dict[str, Any]:
         for section, row, column, result in judged.results
     ]
     row = judged.table.row
-    return {"name": row.name, "title": row.title, "counts": judged.counts, "footnotes": judged.table.footnotes, "cells": cells}
+    return {
+        "name": row.name,
+        "title": row.title,
+        "counts": judged.counts,
+        "footnotes": judged.table.footnotes,
+        "cells": cells,
+    }
 
 
-def _needs(names: Sequence[str], model: str, records: Records, others: dict[str, str], log: Log) -> None:
+def _needs(
+    names: Sequence[str], model: str, records: Records, others: dict[str, str], log: Log
+) -> None:
     from evals.report.needs import needs
 
     calls = needs(map(table, names), model, records, others)

@@ -20,7 +20,11 @@ _CLOSE = "<!-- /report -->"
 
 def pages(root: Path) -> Iterator[Path]:
     """The pages that may hold blocks."""
-    yield from (path for path in (root / "README.md", *sorted((root / "docs").glob("*.md"))) if path.is_file())
+    yield from (
+        path
+        for path in (root / "README.md", *sorted((root / "docs").glob("*.md")))
+        if path.is_file()
+    )
 
 
 def refreshed(path: Path, root: Path) -> str:
@@ -36,6 +40,13 @@ def refreshed(path: Path, root: Path) -> str:
         if match is None:
             raise InvalidError(f"{path}, line {number}: write <!-- report TABLE from FOLDER -->.")
         if not any(inner == _CLOSE for _, inner in lines):
-            raise InvalidError(f"{path}, line {number}: the block does not end; write {_CLOSE} after it.")
-        new += ["", block(judge(table(match["table"]), Records(root / match["folder"]))), "", _CLOSE]
+            raise InvalidError(
+                f"{path}, line {number}: the block does not end; write {_CLOSE} after it."
+            )
+        new += [
+            "",
+            block(judge(table(match["table"]), Records(root / match["folder"]))),
+            "",
+            _CLOSE,
+        ]
     return "\n".join(new)

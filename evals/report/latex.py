@@ -28,7 +28,9 @@ def block(judged: Judged) -> str:
     width = 0.94 / (len(row.columns) + 1)
     columns = (escape(c.label + marks(judged, c.footnotes)) for c in row.columns)
     lines = [rf"\section*{{{escape(row.title)}}}"]
-    lines.append(rf"\begin{{longtable}}{{*{{{len(row.columns) + 1}}}{{p{{{width:.3f}\linewidth}}}}}}\toprule")
+    lines.append(
+        rf"\begin{{longtable}}{{*{{{len(row.columns) + 1}}}{{p{{{width:.3f}\linewidth}}}}}}\toprule"
+    )
     lines.append(_line(["", *columns]) + r"\midrule\endhead")
     for title, names, rows in judged.sections:
         if title:
@@ -38,8 +40,13 @@ def block(judged: Judged) -> str:
             cells = (escape(str(words(result))) if result else "" for result in results)
             lines.append(_line([escape(line.label + marks(judged, line.footnotes)), *cells]))
     told = f"{summary(judged)}. {tolerance(judged)}{marks(judged, row.footnotes)}"
-    after = [escape(told), *(escape(f"[{i}] {text}") for i, (_, text) in enumerate(notes(judged), 1))]
-    return "\n".join([*lines, r"\bottomrule\end{longtable}", *(f"\\noindent {text}\n" for text in after)])
+    after = [
+        escape(told),
+        *(escape(f"[{i}] {text}") for i, (_, text) in enumerate(notes(judged), 1)),
+    ]
+    return "\n".join(
+        [*lines, r"\bottomrule\end{longtable}", *(f"\\noindent {text}\n" for text in after)]
+    )
 
 
 def escape(text: str) -> str:

@@ -20,15 +20,32 @@ def page(tables: Sequence[Judged], head: Sequence[str]) -> str:
 
 def block(judged: Judged) -> str:
     """A table with its verdicts, tolerance and footnotes."""
-    columns = ["", *(f"{escape(c.label)}{escape(marks(judged, c.footnotes))}" for c in judged.table.row.columns)]
+    columns = [
+        "",
+        *(
+            f"{escape(c.label)}{escape(marks(judged, c.footnotes))}"
+            for c in judged.table.row.columns
+        ),
+    ]
     lines = [_line(columns), _line(["---"] * len(columns))]
     for title, names, rows in judged.sections:
         if title:
-            lines.append(_line([f"**{escape(title)}**{escape(marks(judged, names))}", *[""] * (len(columns) - 1)]))
+            lines.append(
+                _line(
+                    [
+                        f"**{escape(title)}**{escape(marks(judged, names))}",
+                        *[""] * (len(columns) - 1),
+                    ]
+                )
+            )
         for line, results in rows:
             cells = (escape(str(words(result))) if result else "" for result in results)
-            lines.append(_line([escape(line.label) + escape(marks(judged, line.footnotes)), *cells]))
-    told = [f"{escape(summary(judged))}. {escape(tolerance(judged))}{escape(marks(judged, judged.table.row.footnotes))}"]
+            lines.append(
+                _line([escape(line.label) + escape(marks(judged, line.footnotes)), *cells])
+            )
+    told = [
+        f"{escape(summary(judged))}. {escape(tolerance(judged))}{escape(marks(judged, judged.table.row.footnotes))}"
+    ]
     told += [f"{escape(f'[{i}]')} {escape(text)}" for i, (_, text) in enumerate(notes(judged), 1)]
     return "\n".join(lines) + "\n\n" + "  \n".join(told)
 

@@ -50,17 +50,36 @@ class Records:
         groups = [[self.number(models, place) for place in group] for group in selector.groups]
         found = [number for group in groups for number in group if number]
         records = tuple(dict.fromkeys(number.record for number in found))
-        whole = [all(group) for group in groups] if len(groups) > 1 else [bool(number) for number in groups[0]]
+        whole = (
+            [all(group) for group in groups]
+            if len(groups) > 1
+            else [bool(number) for number in groups[0]]
+        )
         if not all(whole):
             return Mean(None, None, None, sum(whole), len(whole), records)
         value = fmean(fmean(number.value for number in group if number) for group in groups)
-        alone = found[0] if len(found) == 1 else None  # the members of a mean share images: their intervals do not add up
-        return Mean(value, alone.low if alone else None, alone.high if alone else None, len(whole), len(whole), records)
+        alone = (
+            found[0] if len(found) == 1 else None
+        )  # the members of a mean share images: their intervals do not add up
+        return Mean(
+            value,
+            alone.low if alone else None,
+            alone.high if alone else None,
+            len(whole),
+            len(whole),
+            records,
+        )
 
     def number(self, models: Sequence[str], place: Place) -> Number | None:
         """The number at a place in the newest record that has it: float32, at full width unless the place says another."""
-        keys = [(path_component(key), path_component(model)) for key in place.keys for model in models]
-        for path in sorted((path for key in keys for path in self._paths.get(key, ())), key=lambda path: path.name, reverse=True):
+        keys = [
+            (path_component(key), path_component(model)) for key in place.keys for model in models
+        ]
+        for path in sorted(
+            (path for key in keys for path in self._paths.get(key, ())),
+            key=lambda path: path.name,
+            reverse=True,
+        ):
             if found := self._at(path, place):
                 return found
         return None
@@ -73,7 +92,8 @@ class Records:
         at = [
             line
             for line in lines.get((place.metric, dim), ())
-            if place.subset in (None, ALL, line.subset) and place.direction in (None, line.direction)
+            if place.subset in (None, ALL, line.subset)
+            and place.direction in (None, line.direction)
         ]
         if not at:
             return None
@@ -91,9 +111,14 @@ class Records:
         """A record and its float32 lines by metric and dimension; the first of a subset and split is its main score."""
         if path not in self._read:
             run = read_run(path)
-            folder = (path_component(run.manifest["benchmark"]), path_component(run.manifest["model"]))
+            folder = (
+                path_component(run.manifest["benchmark"]),
+                path_component(run.manifest["model"]),
+            )
             if folder != (path.parent.parent.name, path.parent.name):
-                raise InvalidError(f"{path}: the record is of {'/'.join(folder)}; it lies in a folder of another. Move it back.")
+                raise InvalidError(
+                    f"{path}: the record is of {'/'.join(folder)}; it lies in a folder of another. Move it back."
+                )
             lines: dict[tuple[str, int], list[MetricLine]] = {}
             seen: set[tuple[str, str, int]] = set()
             for line in (line for line in run.metrics if line.precision == "float32"):

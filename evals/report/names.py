@@ -119,9 +119,15 @@ def quantities() -> dict[str, Quantity]:
     """Published benchmarks by key, under each of their names; single members of averages under the data set's own name."""
     rows = read_rows(CONFIGS / "published" / "benchmarks.yaml", Quantity)
     members: dict[str, set[str]] = {}
-    for member in (member for row in rows.values() for member in row.of if not member.endswith(f"/{ALL}")):
+    for member in (
+        member for row in rows.values() for member in row.of if not member.endswith(f"/{ALL}")
+    ):
         members.setdefault(slug(_set_name(member)), set()).add(member)
-    single = {name: Quantity(name=name, of=tuple(found)) for name, found in members.items() if len(found) == 1}
+    single = {
+        name: Quantity(name=name, of=tuple(found))
+        for name, found in members.items()
+        if len(found) == 1
+    }
     return single | rows | {other: row for row in rows.values() for other in row.also}
 
 
@@ -136,22 +142,39 @@ def selector(benchmark: str, wanted: Wanted) -> Selector:
     if row.not_run:
         return Selector(not_run=row.not_run)
     if row.parts:
-        parts = [selector(part, wanted._replace(metric=metric)).groups for part, metric in row.parts.items()]
+        parts = [
+            selector(part, wanted._replace(metric=metric)).groups
+            for part, metric in row.parts.items()
+        ]
         if row.pooled:
-            return Selector(tuple((place,) for groups in parts for group in groups for place in group), row.unit)
+            return Selector(
+                tuple((place,) for groups in parts for group in groups for place in group), row.unit
+            )
         return Selector(tuple(group for groups in parts for group in groups), row.unit)
     places = [_place(member, wanted) for member in row.of]
     if wanted.language:
         places = [place for place in places if place.subset == wanted.language]
         if len(places) != 1:
-            raise ConfigError(f"configs/published/benchmarks.yaml, row {row.name}: has no language {wanted.language!r}.")
+            raise ConfigError(
+                f"configs/published/benchmarks.yaml, row {row.name}: has no language {wanted.language!r}."
+            )
     return Selector((tuple(places),), row.unit)
 
 
 def _place(member: str, wanted: Wanted) -> Place:
     of_row, of_task = METRICS.get(wanted.metric, (None, None))
     if match := _TASK.fullmatch(member):
-        metric, place = of_task, Place(f"mteb:{match[1]}/{match[2]}", match[2], match[3] or "default", match[2], "", wanted.dim)
+        metric, place = (
+            of_task,
+            Place(
+                f"mteb:{match[1]}/{match[2]}",
+                match[2],
+                match[3] or "default",
+                match[2],
+                "",
+                wanted.dim,
+            ),
+        )
     else:
         row = _ROW.fullmatch(member)
         assert row is not None  # the pattern of Member
@@ -171,13 +194,22 @@ def _set_name(member: str) -> str:
 def _known(name: str, rows: Mapping[str, R], file: str) -> R:
     key = slug(name)
     if key not in rows:
-        raise ConfigError(f"configs/published/{file} has no row {key!r}.{nearest(key, rows)} Add one, or correct configs/tables.")
+        raise ConfigError(
+            f"configs/published/{file} has no row {key!r}.{nearest(key, rows)} Add one, or correct configs/tables."
+        )
     return rows[key]
 
 
 def stand_ins(given: Sequence[str]) -> dict[str, str]:
     """What `--as MODEL=RECORDS` says, RECORDS being a name, or the folder of a checkpoint. ConfigError when it is neither."""
     pairs = [item.partition("=") for item in given]
-    if wrong := [item for item, (model, _, name) in zip(given, pairs, strict=True) if not (model and name)]:
-        raise ConfigError(f"--as {wrong[0]}: write MODEL=RECORDS, as in jina-clip-v2=my-checkpoint.")
-    return {model: Path(name).resolve().name if Path(name).is_dir() else name for model, _, name in pairs}
+    if wrong := [
+        item for item, (model, _, name) in zip(given, pairs, strict=True) if not (model and name)
+    ]:
+        raise ConfigError(
+            f"--as {wrong[0]}: write MODEL=RECORDS, as in jina-clip-v2=my-checkpoint."
+        )
+    return {
+        model: Path(name).resolve().name if Path(name).is_dir() else name
+        for model, _, name in pairs
+    }

@@ -8,7 +8,9 @@ from evals.report.tables import Table
 from evals.schema import ConfigError
 
 
-def needs(tables: Iterable[Table], model: str, records: Records, stand_in: Mapping[str, str]) -> list[list[str]]:
+def needs(
+    tables: Iterable[Table], model: str, records: Records, stand_in: Mapping[str, str]
+) -> list[list[str]]:
     """Arguments for evals.run, a list a call: benchmarks that share subsets and dimensions, those that exist as records left out.
 
     ConfigError when the tables have no number of the model that a checkpoint could give.
@@ -20,17 +22,28 @@ def needs(tables: Iterable[Table], model: str, records: Records, stand_in: Mappi
     own = (stand_in[model],) if model in stand_in else names[0]
     cells = [cell for table in tables for _, cell in table.cells if not cell.selector.not_run]
     places = dict.fromkeys(
-        place for cell in cells if names[0] in (cell.records, cell.base) for group in cell.selector.groups for place in group
+        place
+        for cell in cells
+        if names[0] in (cell.records, cell.base)
+        for group in cell.selector.groups
+        for place in group
     )
     calls: dict[tuple[str, str, tuple[int, ...]], list[str]] = {}
     for place in (place for place in places if records.number(own, place) is None):
-        dims = tuple(sorted({p.dim for p in places if p.benchmark == place.benchmark and p.dim}, reverse=True))
+        dims = tuple(
+            sorted(
+                {p.dim for p in places if p.benchmark == place.benchmark and p.dim}, reverse=True
+            )
+        )
         subset = place.subset if place.split and place.subset not in (ALL, "default", None) else ""
         call = calls.setdefault((_kind(place), subset or "", dims), [])
         if place.benchmark not in call:
             call.append(place.benchmark)
     whole = {name for (_, subset, _), call in calls.items() if not subset for name in call}
-    left = {key: [name for name in call if not key[1] or name not in whole] for key, call in calls.items()}
+    left = {
+        key: [name for name in call if not key[1] or name not in whole]
+        for key, call in calls.items()
+    }
     return [_arguments(call, subset, dims) for (_, subset, dims), call in left.items() if call]
 
 
@@ -41,4 +54,8 @@ def _kind(place: Place) -> str:
 
 
 def _arguments(call: list[str], subset: str, dims: tuple[int, ...]) -> list[str]:
-    return [*call, *(["--subsets", subset] if subset else []), *(["--dims", ",".join(map(str, dims))] if dims else [])]
+    return [
+        *call,
+        *(["--subsets", subset] if subset else []),
+        *(["--dims", ",".join(map(str, dims))] if dims else []),
+    ]

@@ -23,15 +23,26 @@ def png(judged: Judged, dpi: int = 120) -> bytes:
     below = [f"{summary(judged)}. {tolerance(judged)}{marks(judged, judged.table.row.footnotes)}"]
     below.append("Per cent. Each cell: measured, verdict (published, difference); – was not run.")
     below += [f"[{i}] {text}" for i, (_, text) in enumerate(notes(judged), 1)]
-    told = [part for text in below for part in textwrap.wrap(visible(text), max(30, int(width * 15)))]
+    told = [
+        part for text in below for part in textwrap.wrap(visible(text), max(30, int(width * 15)))
+    ]
     body = LINE * sum(heights)
     height = body + LINE * (len(told) + 4)
     figure = Figure(figsize=(width + 0.4, height), dpi=dpi)
     FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.2 / (width + 0.4), LINE * (len(told) + 1.5) / height, width / (width + 0.4), body / height))
+    axes = figure.add_axes(
+        (
+            0.2 / (width + 0.4),
+            LINE * (len(told) + 1.5) / height,
+            width / (width + 0.4),
+            body / height,
+        )
+    )
     axes.axis("off")
     shares = [LABEL / width, *[COLUMN / width] * len(judged.table.row.columns)]
-    drawn = axes.table(cells, cellColours=colours, colWidths=shares, cellLoc="left", bbox=Bbox.unit())
+    drawn = axes.table(
+        cells, cellColours=colours, colWidths=shares, cellLoc="left", bbox=Bbox.unit()
+    )
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(8)
     for (line, column), cell in drawn.get_celld().items():
@@ -41,14 +52,27 @@ def png(judged: Judged, dpi: int = 120) -> bytes:
         if line == 0 or column == 0:
             cell.get_text().set_fontweight("bold")
     figure.text(
-        0.2 / (width + 0.4), 1 - LINE / height, visible(judged.table.row.title), weight="bold", va="center", parse_math=False
+        0.2 / (width + 0.4),
+        1 - LINE / height,
+        visible(judged.table.row.title),
+        weight="bold",
+        va="center",
+        parse_math=False,
     )
     figure.text(
-        0.2 / (width + 0.4), LINE * (len(told) + 1) / height, "\n".join(told), size=8, va="top", linespacing=1.5, parse_math=False
+        0.2 / (width + 0.4),
+        LINE * (len(told) + 1) / height,
+        "\n".join(told),
+        size=8,
+        va="top",
+        linespacing=1.5,
+        parse_math=False,
     )
     out = BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing", category=UserWarning)  # it draws a box, which is honest
+        warnings.filterwarnings(
+            "ignore", message="Glyph .* missing", category=UserWarning
+        )  # it draws a box, which is honest
         figure.savefig(out, format="png")
     return out.getvalue()
 
@@ -56,15 +80,21 @@ def png(judged: Judged, dpi: int = 120) -> bytes:
 def _grid(judged: Judged) -> tuple[list[list[str]], list[list[str]], list[int]]:
     """The text and the colour of every cell, and how many lines of text each row needs."""
     columns = judged.table.row.columns
-    texts = [["", *(_wrapped(column.label + marks(judged, column.footnotes), 22) for column in columns)]]
+    texts = [
+        ["", *(_wrapped(column.label + marks(judged, column.footnotes), 22) for column in columns)]
+    ]
     colours = [["white"] * (len(columns) + 1)]
     for title, names, rows in judged.sections:
         if title:
             texts.append([_wrapped(title + marks(judged, names), 36), *[""] * len(columns)])
             colours.append(["#e4e4ea"] * (len(columns) + 1))
         for line, results in rows:
-            texts.append([_wrapped(line.label + marks(judged, line.footnotes), 36), *map(_text, results)])
-            colours.append(["white", *(COLOURS[result.verdict] if result else "white" for result in results)])
+            texts.append(
+                [_wrapped(line.label + marks(judged, line.footnotes), 36), *map(_text, results)]
+            )
+            colours.append(
+                ["white", *(COLOURS[result.verdict] if result else "white" for result in results)]
+            )
     return texts, colours, [max(text.count("\n") for text in row) + 1 for row in texts]
 
 

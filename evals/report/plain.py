@@ -27,8 +27,23 @@ def page(tables: Sequence[Judged]) -> str:
 def _fields(place: tuple[str, ...], result: Result, notes: str) -> list[str]:
     printed = result.cell.published
     numbers = (result.measured, result.difference, result.low, result.high)
-    texts = [result.verdict, result.coverage, result.why, printed.model, printed.benchmark, printed.direction, printed.metric]
-    texts += [printed.language, printed.dim, printed.source, printed.note, notes, " ".join(map(str, result.records))]
+    texts = [
+        result.verdict,
+        result.coverage,
+        result.why,
+        printed.model,
+        printed.benchmark,
+        printed.direction,
+        printed.metric,
+    ]
+    texts += [
+        printed.language,
+        printed.dim,
+        printed.source,
+        printed.note,
+        notes,
+        " ".join(map(str, result.records)),
+    ]
     measured = ["" if value is None else f"{round(value, 4) + 0.0:.4f}" for value in numbers]
     return [*map(text, place), printed.score, text(printed.grade), *measured, *map(text, texts)]
 

@@ -62,7 +62,9 @@ def published(folder: Path = CONFIGS / "published") -> dict[str, list[Published]
     """All printed numbers by table, in the order of the files. ConfigError names file, line and field."""
     files = sorted(folder.glob("*.csv"))
     if not files:
-        raise ConfigError(f"{folder}: holds no *.csv of published numbers. Restore it, or check EVALS_CONFIGS.")
+        raise ConfigError(
+            f"{folder}: holds no *.csv of published numbers. Restore it, or check EVALS_CONFIGS."
+        )
     tables: dict[str, list[Published]] = {}
     for file in files:
         with file.open(encoding="utf-8", newline="") as lines:

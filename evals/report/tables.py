@@ -43,7 +43,9 @@ def _entry(value: Any) -> Any:
     return {"label": value} if isinstance(value, str) else value
 
 
-Entries = Annotated[tuple[Annotated[Entry, BeforeValidator(_entry)], ...], Field(strict=False, min_length=1)]
+Entries = Annotated[
+    tuple[Annotated[Entry, BeforeValidator(_entry)], ...], Field(strict=False, min_length=1)
+]
 
 
 class Section(Row):
@@ -122,7 +124,9 @@ class Table(NamedTuple):
         """All footnotes, in the order a reader meets them."""
         of_columns = [note for column in self.row.columns for note in column.footnotes]
         of_lines = [
-            note for _, notes, lines in self.sections for note in (*notes, *(n for line in lines for n in line.footnotes))
+            note
+            for _, notes, lines in self.sections
+            for note in (*notes, *(n for line in lines for n in line.footnotes))
         ]
         return list(dict.fromkeys([*self.row.footnotes, *of_columns, *of_lines]))
 
@@ -136,15 +140,24 @@ def table(name: str) -> Table:
     """A table by name, every cell resolved. ConfigError for an unknown name, and for rows that name what there is not."""
     rows = _rows()
     if name not in rows:
-        raise ConfigError(f"No table {name!r}.{nearest(name, rows)} The tables are: {', '.join(rows)}.")
+        raise ConfigError(
+            f"No table {name!r}.{nearest(name, rows)} The tables are: {', '.join(rows)}."
+        )
     row = rows[name]
     if name not in published():
-        raise ConfigError(f"{name}: configs/published/*.csv hold no numbers of this table. Add them, or remove the table.")
+        raise ConfigError(
+            f"{name}: configs/published/*.csv hold no numbers of this table. Add them, or remove the table."
+        )
     sections = [Section(title="-", rows=row.rows)] if row.rows else row.sections
     found = Table(
         row,
         tuple(
-            (None if row.rows else s.title, s.where.footnotes, tuple(_line(row, s, entry) for entry in s.rows)) for s in sections
+            (
+                None if row.rows else s.title,
+                s.where.footnotes,
+                tuple(_line(row, s, entry) for entry in s.rows),
+            )
+            for s in sections
         ),
     )
     if unknown := [note for note in found.footnotes if note not in footnotes()]:
@@ -170,9 +183,14 @@ def _rows() -> dict[str, TableRow]:
 
 
 def _line(row: TableRow, section: Section, entry: Entry) -> Line:
-    cells = tuple(_cell(row, _sum(row, section, entry, column), f"{entry.label} / {column.label}") for column in row.columns)
+    cells = tuple(
+        _cell(row, _sum(row, section, entry, column), f"{entry.label} / {column.label}")
+        for column in row.columns
+    )
     if not any(cells):
-        raise ConfigError(f"{row.name}, row {entry.label!r}: nothing is published of it. Correct the row or the CSV.")
+        raise ConfigError(
+            f"{row.name}, row {entry.label!r}: nothing is published of it. Correct the row or the CSV."
+        )
     return Line(entry.label, entry.footnotes, cells)
 
 
@@ -180,14 +198,20 @@ def _sum(row: TableRow, section: Section, entry: Entry, column: Entry) -> dict[s
     """What is said of a cell; the later part wins."""
     said: dict[str, Any] = {row.rows_are: entry.label, row.columns_are: column.label}
     for part in (row.where, section.where, entry, column):
-        said |= {name: getattr(part, name) for name in Part.model_fields if getattr(part, name) is not None}
+        said |= {
+            name: getattr(part, name)
+            for name in Part.model_fields
+            if getattr(part, name) is not None
+        }
     return said
 
 
 def _cell(row: TableRow, said: dict[str, Any], where: str) -> Cell | None:
     change = said.get("change")
     if missing := [name for name in ("model", "benchmark", "metric") if name not in said]:
-        raise ConfigError(f"{row.name}, {where}: {missing[0]} is not said by the table, its section, row or column.")
+        raise ConfigError(
+            f"{row.name}, {where}: {missing[0]} is not said by the table, its section, row or column."
+        )
     printed = _printed(row, said | ({"metric": change} if change else {}), where)
     if printed is None:
         return None
@@ -197,9 +221,14 @@ def _cell(row: TableRow, said: dict[str, Any], where: str) -> Cell | None:
     base = None
     if change:
         if "relative_to" not in said or row.change_tolerance is None:
-            raise ConfigError(f"{row.name}, {where}: a change needs `relative_to`, and the table a `change_tolerance`.")
+            raise ConfigError(
+                f"{row.name}, {where}: a change needs `relative_to`, and the table a `change_tolerance`."
+            )
         other = records_of(said["relative_to"])
-        base, known = other.records, known if known.not_run else known.model_copy(update={"not_run": other.not_run})
+        base, known = (
+            other.records,
+            known if known.not_run else known.model_copy(update={"not_run": other.not_run}),
+        )
     if known.not_run:
         found = found._replace(not_run=known.not_run)
     tolerance = (row.change_tolerance if change else None) or row.tolerance
@@ -211,9 +240,15 @@ def _printed(row: TableRow, said: dict[str, Any], where: str) -> Published | Non
     key = slug(said["model"]), slug(said["benchmark"]), said["metric"]
     asked = {name: str(said[name]) for name in ("direction", "language", "dim") if said.get(name)}
     every = _by_key(row.name).get(key, [])
-    found = [number for number in every if all(getattr(number, name) == value for name, value in asked.items())]
+    found = [
+        number
+        for number in every
+        if all(getattr(number, name) == value for name, value in asked.items())
+    ]
     if len(found) > 1:
-        raise ConfigError(f"{row.name}, {where}: {len(found)} published numbers are meant. Say direction, language or dim too.")
+        raise ConfigError(
+            f"{row.name}, {where}: {len(found)} published numbers are meant. Say direction, language or dim too."
+        )
     return found[0] if found else None
 
 
@@ -222,5 +257,7 @@ def _by_key(name: str) -> dict[tuple[str, str, str], list[Published]]:
     """The printed numbers of a table by model, benchmark and metric."""
     found: dict[tuple[str, str, str], list[Published]] = {}
     for number in published()[name]:
-        found.setdefault((slug(number.model), slug(number.benchmark), number.metric), []).append(number)
+        found.setdefault((slug(number.model), slug(number.benchmark), number.metric), []).append(
+            number
+        )
     return found

@@ -10,7 +10,12 @@ from rich.table import Table
 from evals.report.verdicts import VERDICTS, Judged
 from evals.report.words import DASH, notes, summary, tolerance, visible, words
 
-PLAIN: dict[str, Any] = {"box": None, "pad_edge": False, "padding": (0, 1, 0, 0), "header_style": "bold"}
+PLAIN: dict[str, Any] = {
+    "box": None,
+    "pad_edge": False,
+    "padding": (0, 1, 0, 0),
+    "header_style": "bold",
+}
 STYLES = {"exact": "green", "reproduced": "green", "deviates": "bold red", "not run": "dim"}
 
 
@@ -31,7 +36,14 @@ def print_table(judged: Judged, out: Console) -> None:
             shown.add_row(f"[bold]{escape(visible(section))}[/bold]")
         told = words(result)
         label = "" if (section, row) == before else row
-        texts = [label, column, told.published, told.measured, told.difference, *([told.interval] if intervals else [])]
+        texts = [
+            label,
+            column,
+            told.published,
+            told.measured,
+            told.difference,
+            *([told.interval] if intervals else []),
+        ]
         verdict = f"[{STYLES[result.verdict]}]{result.verdict}[/]"
         shown.add_row(*(escape(visible(text)) for text in texts), verdict)
         if told.coverage:
@@ -51,5 +63,7 @@ def print_summary(tables: Sequence[Judged], out: Console) -> None:
     for verdict in VERDICTS:
         shown.add_column(verdict, justify="right")
     for judged in tables:
-        shown.add_row(escape(judged.table.row.name), *(str(n) if n else DASH for n in judged.counts.values()))
+        shown.add_row(
+            escape(judged.table.row.name), *(str(n) if n else DASH for n in judged.counts.values())
+        )
     out.print(shown)

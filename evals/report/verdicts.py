@@ -34,7 +34,9 @@ class Judged(NamedTuple):
     """A table with its results in the places of its cells, None where it has none."""
 
     table: Table
-    sections: tuple[tuple[str | None, tuple[str, ...], tuple[tuple[Line, tuple[Result | None, ...]], ...]], ...]
+    sections: tuple[
+        tuple[str | None, tuple[str, ...], tuple[tuple[Line, tuple[Result | None, ...]], ...]], ...
+    ]
 
     @property
     def results(self) -> list[tuple[str, str, str, Result]]:
@@ -61,7 +63,10 @@ def judge(table: Table, records: Records, stand_in: Mapping[str, str] | None = N
     def judged(line: Line) -> tuple[Line, tuple[Result | None, ...]]:
         return line, tuple(_result(cell, records, names) if cell else None for cell in line.cells)
 
-    return Judged(table, tuple((title, notes, tuple(map(judged, lines))) for title, notes, lines in table.sections))
+    return Judged(
+        table,
+        tuple((title, notes, tuple(map(judged, lines))) for title, notes, lines in table.sections),
+    )
 
 
 def verdict(measured: float, cell: Cell) -> Verdict:
@@ -85,9 +90,21 @@ def _result(cell: Cell, records: Records, names: Mapping[str, str]) -> Result:
     if missing:
         return Result(cell, None, None, None, None, "not run", coverage, "no record has it", paths)
     if cell.base and means[1].value == 0:
-        return Result(cell, None, None, None, None, "not run", coverage, "relative to a score of 0", paths)
+        return Result(
+            cell, None, None, None, None, "not run", coverage, "relative to a score of 0", paths
+        )
     measured, low, high = _percent(own, means[1] if cell.base else None)
-    return Result(cell, measured, low, high, measured - cell.published.value, verdict(measured, cell), coverage, "", paths)
+    return Result(
+        cell,
+        measured,
+        low,
+        high,
+        measured - cell.published.value,
+        verdict(measured, cell),
+        coverage,
+        "",
+        paths,
+    )
 
 
 def _renamed(models: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:

@@ -31,11 +31,18 @@ def page(tables: Sequence[Judged], head: Sequence[str]) -> str:
     """One document; every text is escaped, the style is allowed by its hash and nothing else is allowed."""
     from jinja2 import Environment, StrictUndefined, select_autoescape
 
-    environment = Environment(autoescape=select_autoescape(default=True, default_for_string=True), undefined=StrictUndefined)
+    environment = Environment(
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+    )
     digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
-        head=head, legend=LEGEND, style=STYLE, style_hash=f"sha256-{digest}", tables=[_view(judged) for judged in tables]
+        head=head,
+        legend=LEGEND,
+        style=STYLE,
+        style_hash=f"sha256-{digest}",
+        tables=[_view(judged) for judged in tables],
     )
 
 
@@ -53,7 +60,10 @@ def _view(judged: Judged) -> dict[str, Any]:
             (
                 title,
                 marks(judged, names),
-                [(line.label, marks(judged, line.footnotes), list(map(_cell, cells))) for line, cells in rows],
+                [
+                    (line.label, marks(judged, line.footnotes), list(map(_cell, cells)))
+                    for line, cells in rows
+                ],
             )
             for title, names, rows in judged.sections
         ],
@@ -63,5 +73,7 @@ def _view(judged: Judged) -> dict[str, Any]:
 def _cell(result: Result | None) -> dict[str, str] | None:
     if result is None:
         return None
-    told = ". ".join(filter(None, (result.why, result.cell.published.source, result.cell.published.note)))
+    told = ". ".join(
+        filter(None, (result.why, result.cell.published.source, result.cell.published.note))
+    )
     return words(result)._asdict() | {"told": told}

@@ -37,12 +37,20 @@ class Words(NamedTuple):
 
 def words(result: Result) -> Words:
     """A result in words."""
-    printed = _minus(result.cell.published.score) + (SECOND_HAND if result.cell.published.grade == "C" else "")
+    printed = _minus(result.cell.published.score) + (
+        SECOND_HAND if result.cell.published.grade == "C" else ""
+    )
     if result.measured is None or result.difference is None:
         return Words(DASH, "", printed, "", result.verdict, result.coverage)
-    interval = "" if result.low is None or result.high is None else _minus(f"[{result.low:.2f}, {result.high:.2f}]")
+    interval = (
+        ""
+        if result.low is None or result.high is None
+        else _minus(f"[{result.low:.2f}, {result.high:.2f}]")
+    )
     measured = _minus(f"{round(result.measured, 2) + 0.0:.2f}")
-    return Words(measured, interval, printed, signed(result.difference), result.verdict, result.coverage)
+    return Words(
+        measured, interval, printed, signed(result.difference), result.verdict, result.coverage
+    )
 
 
 def signed(value: float) -> str:
@@ -80,4 +88,7 @@ def marks(judged: Judged, names: Sequence[str]) -> str:
 
 def visible(text: str) -> str:
     """Text whose control characters, line breaks and marks of direction can be seen, and rearrange nothing around them."""
-    return "".join(c if unicodedata.category(c) not in ("Cc", "Cf", "Zl", "Zp", "Cs") else f"\\u{{{ord(c):x}}}" for c in text)
+    return "".join(
+        c if unicodedata.category(c) not in ("Cc", "Cf", "Zl", "Zp", "Cs") else f"\\u{{{ord(c):x}}}"
+        for c in text
+    )

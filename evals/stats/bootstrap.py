@@ -14,9 +14,13 @@ from jaxtyping import Float, Float64, Int, UInt8
 
 K = TypeVar("K", bound=Hashable)
 FLOOR = 0.003  # drops of 0.3 points and less are nobody's regression
-GRID = 2.0**32  # sums are whole multiples of 1 / GRID: their totals are exact up to 2^21, however a matmul adds them
+GRID = (
+    2.0**32
+)  # sums are whole multiples of 1 / GRID: their totals are exact up to 2^21, however a matmul adds them
 CHUNK = 64  # resamples drawn, and widened to float64, at once
-KEEP = 2**27  # bytes of resamples worth keeping for the next call; more are drawn again by every call
+KEEP = (
+    2**27
+)  # bytes of resamples worth keeping for the next call; more are drawn again by every call
 
 
 class Interval(NamedTuple):
@@ -66,9 +70,14 @@ def cluster_bootstrap(
     labels, group = np.unique(groups, return_inverse=True)
     if len(labels) < 2:
         return dict.fromkeys(values)
-    means = _resampled_means(np.stack(list(values.values()), axis=1), group, len(labels), seed, resamples)
+    means = _resampled_means(
+        np.stack(list(values.values()), axis=1), group, len(labels), seed, resamples
+    )
     ends = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return {name: Interval(float(low), float(high)) for name, (low, high) in zip(values, ends.T, strict=True)}
+    return {
+        name: Interval(float(low), float(high))
+        for name, (low, high) in zip(values, ends.T, strict=True)
+    }
 
 
 def paired_bootstrap(
@@ -91,7 +100,9 @@ def paired_bootstrap(
     return paired_means([Pair(a, b, groups)], seed=seed, resamples=resamples)
 
 
-def paired_means(parts: Sequence[Pair], *, seed: int = 0, resamples: int = 2000) -> dict[str, Difference]:
+def paired_means(
+    parts: Sequence[Pair], *, seed: int = 0, resamples: int = 2000
+) -> dict[str, Difference]:
     """As `paired_bootstrap`, of the plain mean over parts, such as languages, in which a group is drawn as a whole.
 
     Groups of the same number are the same image: a resample has it equally often in every part, and a permutation swaps the
@@ -101,13 +112,22 @@ def paired_means(parts: Sequence[Pair], *, seed: int = 0, resamples: int = 2000)
     names = list(parts[0].a)
     if any(part.a.keys() != set(names) or part.b.keys() != set(names) for part in parts):
         raise ValueError(f"the runs do not all have the metrics {', '.join(names)}")
-    changes = [np.stack([part.b[name] - part.a[name] for name in names], axis=1).astype(np.float64) for part in parts]
+    changes = [
+        np.stack([part.b[name] - part.a[name] for name in names], axis=1).astype(np.float64)
+        for part in parts
+    ]
     labels, every = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)
     groups = np.split(every, np.cumsum([len(part.groups) for part in parts])[:-1])
     plain = {name: _unvaried(parts, name) for name in names}
     if len(labels) < 2:
         return plain
-    means = np.mean([_resampled_means(*part, len(labels), seed, resamples) for part in zip(changes, groups, strict=True)], axis=0)
+    means = np.mean(
+        [
+            _resampled_means(*part, len(labels), seed, resamples)
+            for part in zip(changes, groups, strict=True)
+        ],
+        axis=0,
+    )
     means = means[np.isfinite(means).all(axis=1)]
     if len(means) < resamples / 2:
         return plain
@@ -120,9 +140,16 @@ def paired_means(parts: Sequence[Pair], *, seed: int = 0, resamples: int = 2000)
 
 def spread(changes: Float64[np.ndarray, "s"]) -> dict[str, Any]:
     """The fields of a `Difference` that follow from resampled changes: all but the value, the counts and p."""
-    low, lower, upper, high = (float(end) for end in np.quantile(changes, [0.025, 0.05, 0.95, 0.975]))
+    low, lower, upper, high = (
+        float(end) for end in np.quantile(changes, [0.025, 0.05, 0.95, 0.975])
+    )
     seen = (NormalDist().inv_cdf(0.95) + NormalDist().inv_cdf(0.80)) * float(changes.std(ddof=1))
-    return {"interval": Interval(low, high), "upper": upper, "lower": lower, "detectable": seen or None}
+    return {
+        "interval": Interval(low, high),
+        "upper": upper,
+        "lower": lower,
+        "detectable": seen or None,
+    }
 
 
 def fell(change: Difference, floor: float = FLOOR) -> bool:
@@ -149,34 +176,59 @@ def _unvaried(parts: Sequence[Pair], name: str) -> Difference:
         values.append(math.fsum([*b.tolist(), *(-a).tolist()]) / len(a))
         for sign in counts:
             counts[sign] += int((np.sign(b - a) == sign).sum())
-    return Difference(math.fsum(values) / len(values), None, None, None, None, counts[1], counts[-1], counts[0], None)
+    return Difference(
+        math.fsum(values) / len(values),
+        None,
+        None,
+        None,
+        None,
+        counts[1],
+        counts[-1],
+        counts[0],
+        None,
+    )
 
 
 def _resampled_means(
-    values: Float[np.ndarray, "q m"], group: Int[np.ndarray, "q"], n_groups: int, seed: int, resamples: int
+    values: Float[np.ndarray, "q m"],
+    group: Int[np.ndarray, "q"],
+    n_groups: int,
+    seed: int,
+    resamples: int,
 ) -> Float64[np.ndarray, "s m"]:
     columns = [np.ones(len(group)), *values.T]
-    per_group = np.stack([np.bincount(group, weights=column, minlength=n_groups) for column in columns], axis=1)
+    per_group = np.stack(
+        [np.bincount(group, weights=column, minlength=n_groups) for column in columns], axis=1
+    )
     sums: np.ndarray = np.round(per_group * GRID) / GRID
-    totals = np.concatenate([times.astype(np.float64) @ sums for times in resamples_of(n_groups, seed, resamples)])
+    totals = np.concatenate(
+        [times.astype(np.float64) @ sums for times in resamples_of(n_groups, seed, resamples)]
+    )
     with np.errstate(invalid="ignore"):  # NaN where none of these groups was drawn
         means: np.ndarray = totals[:, 1:] / totals[:, :1]
     return means
 
 
 def _shares(
-    changes: Sequence[Float64[np.ndarray, "_ m"]], groups: Sequence[Int[np.ndarray, "_"]], n_groups: int
+    changes: Sequence[Float64[np.ndarray, "_ m"]],
+    groups: Sequence[Int[np.ndarray, "_"]],
+    n_groups: int,
 ) -> Float64[np.ndarray, "g m"]:
     """What each group adds to the change: their sum is the mean over parts of the mean over queries."""
     parts = [
-        np.stack([np.bincount(group, weights=column, minlength=n_groups) for column in change.T], axis=1) / len(group)
+        np.stack(
+            [np.bincount(group, weights=column, minlength=n_groups) for column in change.T], axis=1
+        )
+        / len(group)
         for change, group in zip(changes, groups, strict=True)
     ]
     shares: np.ndarray = np.mean(parts, axis=0)
     return shares
 
 
-def _sign_flips(shares: Float64[np.ndarray, "g m"], seed: int, flips: int) -> Float64[np.ndarray, "m"]:
+def _sign_flips(
+    shares: Float64[np.ndarray, "g m"], seed: int, flips: int
+) -> Float64[np.ndarray, "m"]:
     """Two-sided p values of the sums, from so many random sign flips of the rows."""
     rng = np.random.Generator(np.random.PCG64(seed))
     # flips of whole queries give equal sums that differ by rounding: those count as reached
@@ -207,7 +259,9 @@ def stratified_bootstrap(
     labels, sizes = np.unique(strata, return_counts=True)
     total = np.zeros(resamples)
     for label, size in zip(labels, sizes, strict=True):
-        distinct, counts = np.unique(values[strata == label], return_counts=True)  # draws differ by how often each value comes
+        distinct, counts = np.unique(
+            values[strata == label], return_counts=True
+        )  # draws differ by how often each value comes
         total += rng.multinomial(size, counts / size, size=resamples) @ distinct / size
     low, high = np.quantile(total / len(labels), [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))

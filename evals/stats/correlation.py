@@ -21,7 +21,12 @@ class ScoredTwice(NamedTuple):
 
 
 def spearman_interval(
-    x: Float64[np.ndarray, "n"], y: Float64[np.ndarray, "n"], *, seed: int = 0, resamples: int = 1000, level: float = 0.95
+    x: Float64[np.ndarray, "n"],
+    y: Float64[np.ndarray, "n"],
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
+    level: float = 0.95,
 ) -> Interval | None:
     """Percentile interval of Spearman's correlation, pairs resampled with replacement; equal values share their mean rank.
 
@@ -40,7 +45,9 @@ def spearman(x: Float64[np.ndarray, "n"], y: Float64[np.ndarray, "n"]) -> float:
     return float(_weighted(_groups(x), _groups(y), np.ones(len(x))))
 
 
-def paired_spearman(parts: Sequence[ScoredTwice], *, seed: int = 0, resamples: int = 2000) -> Difference:
+def paired_spearman(
+    parts: Sequence[ScoredTwice], *, seed: int = 0, resamples: int = 2000
+) -> Difference:
     """The change of Spearman's correlation from `a` to `b`, as plain mean over parts, such as languages; pairs are resampled.
 
     `p` is that of the bootstrap, its changes shifted to mean nothing (Efron & Tibshirani 1993, chapter 16), with the data counted
@@ -56,7 +63,11 @@ def paired_spearman(parts: Sequence[ScoredTwice], *, seed: int = 0, resamples: i
     plain = Difference(value, None, None, None, None, wins, losses, ties, None)
     if not all(_varies(scores, part.gold) for part in parts for scores in (part.a, part.b)):
         return plain
-    of_parts = [_resampled(part.b, part.gold, seed, resamples) - _resampled(part.a, part.gold, seed, resamples) for part in parts]
+    of_parts = [
+        _resampled(part.b, part.gold, seed, resamples)
+        - _resampled(part.a, part.gold, seed, resamples)
+        for part in parts
+    ]
     changes = np.mean(of_parts, axis=0)
     changes = changes[np.isfinite(changes)]
     beyond = int((np.abs(changes - value) >= abs(value)).sum())
@@ -71,10 +82,14 @@ def _resampled(x: np.ndarray, y: np.ndarray, seed: int, resamples: int) -> Float
     """The correlation of each resample; NaN for one of a single value. Runs with as many pairs share the draws."""
     groups = _groups(x), _groups(y)
     chunks = resamples_of(len(x), seed, resamples)
-    return np.array([_weighted(*groups, times.astype(np.float64)) for chunk in chunks for times in chunk])
+    return np.array(
+        [_weighted(*groups, times.astype(np.float64)) for chunk in chunks for times in chunk]
+    )
 
 
-def _weighted(group_x: Int[np.ndarray, "n"], group_y: Int[np.ndarray, "n"], times: Float64[np.ndarray, "n"]) -> float:
+def _weighted(
+    group_x: Int[np.ndarray, "n"], group_y: Int[np.ndarray, "n"], times: Float64[np.ndarray, "n"]
+) -> float:
     a, b = _centred_ranks(group_x, times), _centred_ranks(group_y, times)
     spread = np.sqrt((times * a * a).sum() * (times * b * b).sum())
     return float((times * a * b).sum() / spread) if spread > 0 else np.nan
@@ -88,7 +103,9 @@ def _ranks(values: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
     return _centred_ranks(_groups(values), np.ones(len(values)))
 
 
-def _centred_ranks(group: Int[np.ndarray, "n"], times: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
+def _centred_ranks(
+    group: Int[np.ndarray, "n"], times: Float64[np.ndarray, "n"]
+) -> Float64[np.ndarray, "n"]:
     sizes = np.bincount(group, weights=times)
     ranks = np.cumsum(sizes) - (sizes - 1) / 2
     centred: np.ndarray = (ranks - (times.sum() + 1) / 2)[group]

@@ -42,7 +42,9 @@ def score(
     """
     kinds = {name: parse_precision(name) for name in precisions}
     if rescored := [name for name, kind in kinds.items() if kind.rescore]:
-        raise ConfigError(f"{rescored[0]}: classes are few, and are not rescored. Leave --rescore out.")
+        raise ConfigError(
+            f"{rescored[0]}: classes are few, and are not rescored. Leave --rescore out."
+        )
     images, texts = rows
     of, found = _multilabel if data.multilabel else _single, []
     for dim in dims:
@@ -63,7 +65,12 @@ def class_vectors(
 
 
 def label_scores(
-    found: Ranks, labels: Int[np.ndarray, "images"], data: LabeledImages, *, dim: int, direction: str = ""
+    found: Ranks,
+    labels: Int[np.ndarray, "images"],
+    data: LabeledImages,
+    *,
+    dim: int,
+    direction: str = "",
 ) -> Scores:
     """The metrics of images that rank classes, each with the one class that is right.
 
@@ -73,18 +80,33 @@ def label_scores(
     hits = {f"acc@{k}": hit_at(found, k) for k in KS if k == 1 or k <= n_classes}
     intervals = cluster_bootstrap(hits, every)
     values = {name: Value(mean(column), intervals[name]) for name, column in hits.items()}
-    values["mean_per_class_recall"] = Value(mean_per_class(hits["acc@1"], labels), stratified_bootstrap(hits["acc@1"], labels))
+    values["mean_per_class_recall"] = Value(
+        mean_per_class(hits["acc@1"], labels), stratified_bootstrap(hits["acc@1"], labels)
+    )
     columns = {**vars(found), "label": labels}
-    return Scores(direction, dim, values, columns, data.images.ids, data.images.ids, n_classes, tie_rate(found))
+    return Scores(
+        direction,
+        dim,
+        values,
+        columns,
+        data.images.ids,
+        data.images.ids,
+        n_classes,
+        tie_rate(found),
+    )
 
 
-def mean_per_class(values: Float64[np.ndarray, "images"], labels: Int[np.ndarray, "images"]) -> float:
+def mean_per_class(
+    values: Float64[np.ndarray, "images"], labels: Int[np.ndarray, "images"]
+) -> float:
     """The mean over the classes that have images of the mean over their images."""
     counts = np.bincount(labels)
     return mean((np.bincount(labels, weights=values) / np.maximum(counts, 1))[counts > 0])
 
 
-def average_precision(scores: Float64[np.ndarray, "images"], truth: Bool[np.ndarray, "images"], tie: float = TIE) -> float:
+def average_precision(
+    scores: Float64[np.ndarray, "images"], truth: Bool[np.ndarray, "images"], tie: float = TIE
+) -> float:
     """The mean over the true images of the precision at their rank, equal scores (up to `tie`) in random order.
 
     Of a group of s equal scores with r true ones, behind g images with p true ones, the j-th place holds a true one with
@@ -125,7 +147,9 @@ def _multilabel(
 ) -> Scores:
     """Classes are the queries, and find their images; a class without any counts as 0 and is no query of the record."""
     scores = classes.astype(np.float64) @ images.astype(np.float64).T
-    precisions = np.array([average_precision(row, truth) for row, truth in zip(scores, data.labels.T, strict=True)])
+    precisions = np.array(
+        [average_precision(row, truth) for row, truth in zip(scores, data.labels.T, strict=True)]
+    )
     there = np.flatnonzero(data.labels.any(axis=0))
     pairs = np.argwhere(data.labels.T[there])
     found = ranks(classes[there], images, Relevant.of_pairs(pairs, len(there)), device=device)

@@ -69,7 +69,9 @@ def roles(data: ImageText) -> Roles:
     A caption of several images that is the first of one of them is no query. ConfigError when there are fewer than two images,
     or no queries.
     """
-    pairs = np.concatenate([np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1), data.also])
+    pairs = np.concatenate(
+        [np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1), data.also]
+    )
     doc_texts = np.full(len(data.images), len(data.texts))
     np.minimum.at(doc_texts, pairs[:, 1], pairs[:, 0])
     queries = np.setdiff1d(np.arange(len(data.texts)), doc_texts)
@@ -80,7 +82,9 @@ def roles(data: ImageText) -> Roles:
         )
     pairs = pairs[np.isin(pairs[:, 0], queries)]
     pairs[:, 0] = np.searchsorted(queries, pairs[:, 0])
-    return Roles(doc_texts, queries, Relevant.of_pairs(pairs, len(queries)), data.image_of_text[queries])
+    return Roles(
+        doc_texts, queries, Relevant.of_pairs(pairs, len(queries)), data.image_of_text[queries]
+    )
 
 
 def score(
@@ -93,19 +97,33 @@ def score(
 ) -> list[Scores]:
     """Every direction at each dimension, from the full-width rows of images and texts. ConfigError for other precisions."""
     if tuple(precisions) != ("float32",):
-        raise ConfigError(f"Fusion is scored in float32 only, not in {', '.join(precisions)}. Leave the others out.")
+        raise ConfigError(
+            f"Fusion is scored in float32 only, not in {', '.join(precisions)}. Leave the others out."
+        )
     (images, texts), found = rows, roles(data)
-    return [scores for dim in dims for scores in _directions(images, texts, data, found, dim=dim, device=device)]
+    return [
+        scores
+        for dim in dims
+        for scores in _directions(images, texts, data, found, dim=dim, device=device)
+    ]
 
 
-def _directions(images: np.ndarray, texts: np.ndarray, data: ImageText, found: Roles, *, dim: int, device: str) -> list[Scores]:
+def _directions(
+    images: np.ndarray, texts: np.ndarray, data: ImageText, found: Roles, *, dim: int, device: str
+) -> list[Scores]:
     i, y = truncate(images, dim), truncate(texts, dim)
     q, t = y[found.queries], y[found.doc_texts]
     spread_t, spread_i = spread(q, t), spread(q, i)
     merges = {f"weighted@{alpha}": weighted(alpha, len(q)) for alpha in SWEEP}
     merges |= {f"zscore@{alpha}": zscore(alpha, spread_t, spread_i) for alpha in ZSCORES}
-    alone = {"tt": ranks(q, t, found.relevant, device=device), "ti": ranks(q, i, found.relevant, device=device)}
-    merged = {name: merged_ranks(q, t, i, merge, found.relevant, device=device) for name, merge in merges.items()}
+    alone = {
+        "tt": ranks(q, t, found.relevant, device=device),
+        "ti": ranks(q, i, found.relevant, device=device),
+    }
+    merged = {
+        name: merged_ranks(q, t, i, merge, found.relevant, device=device)
+        for name, merge in merges.items()
+    }
     return [_scores(name, dim, of, data, found) for name, of in (alone | merged).items()]
 
 
@@ -116,7 +134,10 @@ def weighted(alpha: float, n: int) -> Merge:
 
 def zscore(alpha: float, tt: Spread, ti: Spread) -> Merge:
     """The weighted mean of both z-scores."""
-    text, image = (np.divide(w, s.std, out=np.zeros_like(s.std), where=s.std > 0) for w, s in ((alpha, tt), (1 - alpha, ti)))
+    text, image = (
+        np.divide(w, s.std, out=np.zeros_like(s.std), where=s.std > 0)
+        for w, s in ((alpha, tt), (1 - alpha, ti))
+    )
     return Merge(text, image, text * tt.mean + image * ti.mean)
 
 
@@ -152,7 +173,9 @@ def merged_ranks(
     scale = np.where(lead, merge.text, merge.image)
     share = np.divide(merge.image, scale, out=np.zeros_like(scale), where=scale > 0)
     high = (wide := queries * share[:, None]).astype(np.float32)
-    rows = np.concatenate([queries * lead[:, None].astype(np.float32), high, (wide - high).astype(np.float32)], axis=1)
+    rows = np.concatenate(
+        [queries * lead[:, None].astype(np.float32), high, (wide - high).astype(np.float32)], axis=1
+    )
     found = ranks(rows, np.concatenate([texts, images, images], axis=1), relevant, device=device)
     return replace(found, score=(scale * found.score - merge.offset).astype(np.float32))
 
@@ -161,7 +184,12 @@ def _scores(direction: str, dim: int, found: Ranks, data: ImageText, role: Roles
     columns = per_query(found)
     intervals = cluster_bootstrap(columns, role.group)
     values = {name: Value(mean(column), intervals[name]) for name, column in columns.items()}
-    values |= {"median_rank": Value(median_rank(found), None), "mean_rank": Value(mean_rank(found), None)}
+    values |= {
+        "median_rank": Value(median_rank(found), None),
+        "mean_rank": Value(mean_rank(found), None),
+    }
     ids = [data.texts.ids[j] for j in role.queries]
     groups = [data.images.ids[i] for i in role.group]
-    return Scores(direction, dim, values, vars(found), ids, groups, len(data.images), tie_rate(found))
+    return Scores(
+        direction, dim, values, vars(found), ids, groups, len(data.images), tie_rate(found)
+    )

@@ -34,11 +34,29 @@ def score(
 ) -> list[Scores]:
     """Both directions at each dimension and precision, from the full-width rows of images and texts."""
     images, texts = rows
-    pairs = np.concatenate([np.stack([np.arange(len(texts)), data.image_of_text], axis=1), data.also])
-    every = ranks_at(images, texts, Relevant.of_pairs(pairs, len(texts)), dims, precisions, device=device)
+    pairs = np.concatenate(
+        [np.stack([np.arange(len(texts)), data.image_of_text], axis=1), data.also]
+    )
+    every = ranks_at(
+        images, texts, Relevant.of_pairs(pairs, len(texts)), dims, precisions, device=device
+    )
     order = [(dim, name) for dim in dims for name in precisions]
-    t2i = _scores("t2i", {key: every[key].t2i for key in order}, data, data.texts.ids, data.image_of_text, len(images))
-    i2t = _scores("i2t", {key: every[key].i2t for key in order}, data, data.images.ids, np.arange(len(images)), len(texts))
+    t2i = _scores(
+        "t2i",
+        {key: every[key].t2i for key in order},
+        data,
+        data.texts.ids,
+        data.image_of_text,
+        len(images),
+    )
+    i2t = _scores(
+        "i2t",
+        {key: every[key].i2t for key in order},
+        data,
+        data.images.ids,
+        np.arange(len(images)),
+        len(texts),
+    )
     return [scores for both in zip(t2i, i2t, strict=True) for scores in both]
 
 
@@ -58,7 +76,25 @@ def _scores(
     out = []
     for (dim, precision), found in every.items():
         some = columns[dim, precision]
-        values = {name: Value(mean(column), intervals[dim, precision, name]) for name, column in some.items()}
-        values |= {"median_rank": Value(median_rank(found), None), "mean_rank": Value(mean_rank(found), None)}
-        out.append(Scores(direction, dim, values, vars(found), query_ids, groups, n_gallery, tie_rate(found), precision))
+        values = {
+            name: Value(mean(column), intervals[dim, precision, name])
+            for name, column in some.items()
+        }
+        values |= {
+            "median_rank": Value(median_rank(found), None),
+            "mean_rank": Value(mean_rank(found), None),
+        }
+        out.append(
+            Scores(
+                direction,
+                dim,
+                values,
+                vars(found),
+                query_ids,
+                groups,
+                n_gallery,
+                tie_rate(found),
+                precision,
+            )
+        )
     return out

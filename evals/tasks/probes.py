@@ -19,7 +19,9 @@ from evals.ranking.search import top_k
 from evals.schema import InvalidError, MissingError
 
 TEMPERATURE = 0.07
-STRENGTHS = tuple(10.0**power for power in range(-2, 7))  # of C, the inverse of the penalty: rows of length 1 want large ones
+STRENGTHS = tuple(
+    10.0**power for power in range(-2, 7)
+)  # of C, the inverse of the penalty: rows of length 1 want large ones
 HELD_OUT = 5  # one image in so many of each class
 ITERATIONS = 1000
 
@@ -46,7 +48,9 @@ def nearest(
 ) -> dict[int, Ranks]:
     """The ranks of the right classes by the votes of the k nearest training images, for each k. InvalidError: m < k."""
     if max(ks) > len(train):
-        raise InvalidError(f"--knn {max(ks)}: there are only {len(train)} training images. Ask for fewer.")
+        raise InvalidError(
+            f"--knn {max(ks)}: there are only {len(train)} training images. Ask for fewer."
+        )
     found: dict[int, list[Ranks]] = {k: [] for k in ks}
     for hits in top_k(test, train, max(ks), device=device):
         weights = np.exp((hits.scores.astype(np.float64) - 1) / TEMPERATURE)
@@ -72,10 +76,14 @@ def linear(
     InvalidError: one class only, or no class with images enough to hold one out. MissingError: no scikit-learn.
     """
     if len(np.unique(train_labels)) < 2:
-        raise InvalidError("The training images are of one class; a linear probe needs two. Check the training split.")
+        raise InvalidError(
+            "The training images are of one class; a linear probe needs two. Check the training split."
+        )
     away = _held_out(train_labels, seed)
     if not away.any():
-        raise InvalidError(f"No class has {HELD_OUT} training images, so none can be held out to choose the penalty. Add some.")
+        raise InvalidError(
+            f"No class has {HELD_OUT} training images, so none can be held out to choose the penalty. Add some."
+        )
     accuracies = []
     for strength in STRENGTHS:
         probe = _fitted(train[~away], train_labels[~away], strength)
@@ -85,7 +93,13 @@ def linear(
     scores = np.zeros((len(test), n_classes))  # a class that was never seen has no chance
     scores[:, probe.classes_] = probe.predict_proba(test)
     iterations = int(probe.n_iter_.max())
-    return Fit(rank_labels(scores, labels), STRENGTHS[best], accuracies[best], iterations, iterations < ITERATIONS)
+    return Fit(
+        rank_labels(scores, labels),
+        STRENGTHS[best],
+        accuracies[best],
+        iterations,
+        iterations < ITERATIONS,
+    )
 
 
 def rank_labels(scores: Float64[np.ndarray, "n classes"], labels: Int[np.ndarray, "n"]) -> Ranks:
@@ -95,7 +109,9 @@ def rank_labels(scores: Float64[np.ndarray, "n classes"], labels: Int[np.ndarray
     tied = (np.abs(scores - own) <= TIE).sum(axis=1) - 1
     last = len(DISCOUNT)
     gains = GAIN[np.minimum(better + tied + 1, last)] - GAIN[np.minimum(better, last)]
-    return Ranks(better, tied, np.ones_like(better), own[:, 0].astype(np.float32), gains / (tied + 1))
+    return Ranks(
+        better, tied, np.ones_like(better), own[:, 0].astype(np.float32), gains / (tied + 1)
+    )
 
 
 def _held_out(labels: Int[np.ndarray, "m"], seed: int) -> Bool[np.ndarray, "m"]:
@@ -117,7 +133,9 @@ def _fitted(rows: Float[np.ndarray, "_ d"], labels: Int[np.ndarray, "_"], streng
         ) from None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # whether it did is in the record
-        return LogisticRegression(C=strength, max_iter=ITERATIONS).fit(rows.astype(np.float64), labels)
+        return LogisticRegression(C=strength, max_iter=ITERATIONS).fit(
+            rows.astype(np.float64), labels
+        )
 
 
 def _joined(parts: Sequence[Ranks]) -> Ranks:

@@ -42,7 +42,13 @@ class Task(Protocol):
         ...
 
     def score(
-        self, rows: Sequence[np.ndarray], data: Any, *, dims: Sequence[int], precisions: Sequence[str], device: str
+        self,
+        rows: Sequence[np.ndarray],
+        data: Any,
+        *,
+        dims: Sequence[int],
+        precisions: Sequence[str],
+        device: str,
     ) -> list[Scores]:
         """Every direction at every dimension and precision, in this order: dimension, precision, direction."""
         ...

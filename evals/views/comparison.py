@@ -16,7 +16,11 @@ LEGEND = (
     "better or worse; detects: the drop seen with 80% power; ▼: each by itself, fell by more than "
     f"{100 * FLOOR:.1f} points, and the one-sided 95% bound says so."
 )
-FELL, ROSE, NEITHER = "#d55e00", "#0072b2", "#555555"  # told apart by the colour-blind (Okabe & Ito)
+FELL, ROSE, NEITHER = (
+    "#d55e00",
+    "#0072b2",
+    "#555555",
+)  # told apart by the colour-blind (Okabe & Ito)
 
 
 class Title(NamedTuple):
@@ -28,17 +32,31 @@ class Title(NamedTuple):
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[Measured, Measured]]) -> "Title":
-        labels = [", ".join(dict.fromkeys(side.label for side in sides)) for sides in zip(*pairs, strict=True)]
-        notes = [f"{name}: {side.run.path}" for pair in pairs for name, side in zip("AB", pair, strict=True)]
+        labels = [
+            ", ".join(dict.fromkeys(side.label for side in sides))
+            for sides in zip(*pairs, strict=True)
+        ]
+        notes = [
+            f"{name}: {side.run.path}"
+            for pair in pairs
+            for name, side in zip("AB", pair, strict=True)
+        ]
         if labels[0] == labels[1]:
-            notes += [f"They differ in {', '.join(_settings_apart(*pair)) or 'no setting of the encoder'}." for pair in pairs]
+            notes += [
+                f"They differ in {', '.join(_settings_apart(*pair)) or 'no setting of the encoder'}."
+                for pair in pairs
+            ]
         return cls(labels[0], labels[1], notes)
 
 
 def _settings_apart(a: Measured, b: Measured) -> list[str]:
     """What tells the encoders of two records apart: weights, dtype …"""
     sides = [m.run.manifest.get("encoder", {}).get("fingerprint", {}) for m in (a, b)]
-    return sorted(name for name in sides[0].keys() | sides[1].keys() if sides[0].get(name) != sides[1].get(name))
+    return sorted(
+        name
+        for name in sides[0].keys() | sides[1].keys()
+        if sides[0].get(name) != sides[1].get(name)
+    )
 
 
 def print_tables(title: Title, changes: Sequence[Change]) -> None:
@@ -49,15 +67,26 @@ def print_tables(title: Title, changes: Sequence[Change]) -> None:
     from evals.views.tables import console
 
     out = console()
-    out.print(f"[bold]A[/bold] {escape(title.a)}   [bold]B[/bold] {escape(title.b)}\n", highlight=False)
+    out.print(
+        f"[bold]A[/bold] {escape(title.a)}   [bold]B[/bold] {escape(title.b)}\n", highlight=False
+    )
     for benchmark, rows in _by_benchmark(changes).items():
         n = f"{rows[0].n:,} queries of {rows[0].groups:,} images" if len(rows) == 1 else ""
-        table = Table(title=escape(" · ".join(filter(None, (benchmark, n)))), title_justify="left", box=None, pad_edge=False)
+        table = Table(
+            title=escape(" · ".join(filter(None, (benchmark, n)))),
+            title_justify="left",
+            box=None,
+            pad_edge=False,
+        )
         table.padding = (0, 1, 0, 0)
         for i, name in enumerate(HEAD):
-            table.add_column(name, justify="right" if i in (3, 4, 6, 7, 8, 9) else "left", overflow="fold")
+            table.add_column(
+                name, justify="right" if i in (3, 4, 6, 7, 8, 9) else "left", overflow="fold"
+            )
         for row in rows:
-            table.add_row(*(escape(cell) for cell in _cells(row)), style="red" if row.fell else None)
+            table.add_row(
+                *(escape(cell) for cell in _cells(row)), style="red" if row.fell else None
+            )
         out.print(table)
         out.print()
     out.print(LEGEND, style="dim", highlight=False)
@@ -76,18 +105,35 @@ def print_path(kind: str, path: Path) -> None:
 
 def as_markdown(title: Title, changes: Sequence[Change]) -> str:
     """A table a benchmark, as GitHub reads it."""
-    lines = [f"# {_plain(title.b)} against {_plain(title.a)}", "", f"A: {_plain(title.a)} · B: {_plain(title.b)}", ""]
+    lines = [
+        f"# {_plain(title.b)} against {_plain(title.a)}",
+        "",
+        f"A: {_plain(title.a)} · B: {_plain(title.b)}",
+        "",
+    ]
     for benchmark, rows in _by_benchmark(changes).items():
-        lines += [f"## {_plain(benchmark)}", "", _line(HEAD), _line(["---"] * 3 + ["--:"] * (len(HEAD) - 3))]
+        lines += [
+            f"## {_plain(benchmark)}",
+            "",
+            _line(HEAD),
+            _line(["---"] * 3 + ["--:"] * (len(HEAD) - 3)),
+        ]
         lines += [_line([_plain(cell) for cell in _cells(row)]) for row in rows] + [""]
     return "\n".join([*lines, LEGEND, "", *(f"- {_plain(note)}" for note in title.notes)]) + "\n"
 
 
-def as_json(pairs: Sequence[tuple[Measured, Measured]], changes: Sequence[Change]) -> dict[str, Any]:
+def as_json(
+    pairs: Sequence[tuple[Measured, Measured]], changes: Sequence[Change]
+) -> dict[str, Any]:
     """The machine output: fractions in [0, 1]; what has no value is null."""
     records = [
         {
-            name: {"record": str(m.run.path), "label": m.label, "dim": m.dim, "precision": m.precision}
+            name: {
+                "record": str(m.run.path),
+                "label": m.label,
+                "dim": m.dim,
+                "precision": m.precision,
+            }
             for name, m in zip("ab", pair, strict=True)
         }
         for pair in pairs
@@ -123,7 +169,13 @@ def forest(title: Title, changes: Sequence[Change]) -> Any:
 
     figure = Figure(figsize=(9, 1.5 + 0.27 * len(changes)), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    axes.axvspan(-100 * FLOOR, 100 * FLOOR, color="#e6e6e6", zorder=0, label=f"within {100 * FLOOR:.1f} points")
+    axes.axvspan(
+        -100 * FLOOR,
+        100 * FLOOR,
+        color="#e6e6e6",
+        zorder=0,
+        label=f"within {100 * FLOOR:.1f} points",
+    )
     axes.axvline(0, color="black", linewidth=0.8, zorder=1)
     for place, change in enumerate(changes):
         _draw(axes, place, change)
@@ -131,7 +183,9 @@ def forest(title: Title, changes: Sequence[Change]) -> Any:
     for tick, change in zip(axes.get_yticklabels(), changes, strict=True):
         tick.set_fontweight("bold" if change.primary else "normal")
     axes.set_ylim(len(changes) - 0.5, -0.5)
-    axes.set_xlabel(f"B − A, points, with 95% interval; grey band: the floor of {100 * FLOOR:.1f} points")
+    axes.set_xlabel(
+        f"B − A, points, with 95% interval; grey band: the floor of {100 * FLOOR:.1f} points"
+    )
     axes.set_title(f"A: {title.a}\nB: {title.b}", loc="left", fontsize=10)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -143,14 +197,31 @@ def _draw(axes: Any, place: int, change: Change) -> None:
     rose = found.lower is not None and found.lower > 0 and found.value > FLOOR
     colour = FELL if change.fell else ROSE if rose else NEITHER
     if found.interval:
-        axes.plot([100 * end for end in found.interval], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
-    axes.plot(100 * found.value, place, "D" if change.subset == MEAN else "o", color=colour, markersize=5)
+        axes.plot(
+            [100 * end for end in found.interval],
+            [place, place],
+            color=colour,
+            linewidth=1.6,
+            solid_capstyle="butt",
+        )
+    axes.plot(
+        100 * found.value, place, "D" if change.subset == MEAN else "o", color=colour, markersize=5
+    )
     text = f"{100 * found.value:+.2f}   p {_p(found.p)}" + (" ▼" if change.fell else "")
-    axes.annotate(text, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=colour)
+    axes.annotate(
+        text,
+        (1.01, place),
+        xycoords=("axes fraction", "data"),
+        va="center",
+        fontsize=9,
+        color=colour,
+    )
 
 
 def _label(change: Change) -> str:
-    return " ".join(part for part in (change.benchmark, change.subset, change.direction, change.metric) if part)
+    return " ".join(
+        part for part in (change.benchmark, change.subset, change.direction, change.metric) if part
+    )
 
 
 def _by_benchmark(changes: Sequence[Change]) -> dict[str, list[Change]]:
@@ -162,7 +233,11 @@ def _by_benchmark(changes: Sequence[Change]) -> dict[str, list[Change]]:
 
 def _cells(row: Change) -> list[str]:
     found = row.difference
-    ends = f" [{100 * found.interval.low:+.2f},{100 * found.interval.high:+.2f}]" if found.interval else ""
+    ends = (
+        f" [{100 * found.interval.low:+.2f},{100 * found.interval.high:+.2f}]"
+        if found.interval
+        else ""
+    )
     return [
         row.subset,
         row.direction,

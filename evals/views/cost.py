@@ -19,10 +19,18 @@ def print_costs(costs: Sequence[Cost], stored: Sequence[Storage], model: str | N
 
 
 def _images(costs: Sequence[Cost]) -> Table:
-    rules = "; ".join(f"{version}: {side} px, {TILE_TOKENS[version]:,} tokens a tile" for version, side in TILE_SIDE.items())
-    table = _table("Images", f"Distinct images at their own size, in whole tiles ({rules}); resized: the v2 post's advice.")
+    rules = "; ".join(
+        f"{version}: {side} px, {TILE_TOKENS[version]:,} tokens a tile"
+        for version, side in TILE_SIDE.items()
+    )
+    table = _table(
+        "Images",
+        f"Distinct images at their own size, in whole tiles ({rules}); resized: the v2 post's advice.",
+    )
     for name in ("benchmark", "rule", "images", "tiles", "tokens"):
-        table.add_column(name, justify="left" if name in ("benchmark", "rule") else "right", no_wrap=True)
+        table.add_column(
+            name, justify="left" if name in ("benchmark", "rule") else "right", no_wrap=True
+        )
     for cost in costs:
         for i in cost.images:
             table.add_row(_name(cost), i.rule, f"{i.images:,}", f"{i.tiles:,}", f"{i.tokens:,}")
@@ -37,16 +45,28 @@ def _texts(costs: Sequence[Cost], model: str | None) -> Table:
         f"{counted}; special: those around each text. The v1 post puts English at 1.1 tokens a word.",
     )
     for name in ("benchmark", "", "texts", "words", "tokens", "special", "tokens/word"):
-        table.add_column(name, justify="left" if name in ("benchmark", "") else "right", no_wrap=True)
+        table.add_column(
+            name, justify="left" if name in ("benchmark", "") else "right", no_wrap=True
+        )
     for cost in costs:
         for t in cost.texts:
             ratio = "–" if t.tokens_per_word is None else f"{t.tokens_per_word:.2f}"
-            table.add_row(_name(cost), t.subset, f"{t.texts:,}", f"{t.words:,}", _count(t.tokens), _count(t.special), ratio)
+            table.add_row(
+                _name(cost),
+                t.subset,
+                f"{t.texts:,}",
+                f"{t.words:,}",
+                _count(t.tokens),
+                _count(t.special),
+                ratio,
+            )
     return table
 
 
 def _storage(stored: Sequence[Storage]) -> Table:
-    table = _table("A million vectors", "Values alone, without an index; 1 GB is 1,000,000,000 bytes.")
+    table = _table(
+        "A million vectors", "Values alone, without an index; 1 GB is 1,000,000,000 bytes."
+    )
     for name in ("dim", *BITS):
         table.add_column(name, justify="right", no_wrap=True)
     for dim in dict.fromkeys(s.dim for s in stored):

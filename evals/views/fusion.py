@@ -27,9 +27,15 @@ def print_fused(fused: Fused) -> None:
     out.print(_table(fused))
     out.print(_sweep(fused))
     for subset, gap in fused.gaps.items():
-        means = {f"{pair} {kind.replace('_', '-')}": f"{values.mean():.3f}" for (kind, pair), values in gap.cosines.items()}
+        means = {
+            f"{pair} {kind.replace('_', '-')}": f"{values.mean():.3f}"
+            for (kind, pair), values in gap.cosines.items()
+        }
         told = ", ".join(f"{name} {mean}" for name, mean in means.items())
-        out.print(f"{subset}: mean cosine {told}; centroids {gap.centroid_distance:.3f} apart.", highlight=False)
+        out.print(
+            f"{subset}: mean cosine {told}; centroids {gap.centroid_distance:.3f} apart.",
+            highlight=False,
+        )
     encoded = " and ".join(f"{n:,} {kind}s" for kind, n in fused.outcome.encoded.items())
     out.print(f"Encoded now: {encoded}; the rest came from the store.", highlight=False)
     for name, path in (("record", fused.outcome.path), *(("wrote", path) for path in fused.files)):
@@ -40,19 +46,34 @@ def print_fused(fused: Fused) -> None:
 def _table(fused: Fused) -> Table:
     outcome = fused.outcome
     part = " · partial: not the benchmark's number" if outcome.partial else ""
-    sizes = [f"{subset} {len(every[0].query_ids):,}/{every[0].n_gallery:,}" for subset, every in outcome.scores.items()]
+    sizes = [
+        f"{subset} {len(every[0].query_ids):,}/{every[0].n_gallery:,}"
+        for subset, every in outcome.scores.items()
+    ]
     table = empty_table(
         f"{outcome.benchmark.title} · {outcome.model}{part}",
         "A caption looks for its image, whose document has the image and its first caption. Per cent, 95% intervals from "
         f"a bootstrap over images; gain: R@1 less that of the text alone, paired. Queries/documents: {', '.join(sizes)}.",
     )
     for name in ("", "dim", "by", "R@1", "R@5", "nDCG@10", "gain"):
-        table.add_column(name, justify="right" if name in ("dim", "nDCG@10") else "left", no_wrap=True)
+        table.add_column(
+            name, justify="right" if name in ("dim", "nDCG@10") else "left", no_wrap=True
+        )
     gains = {(g.subset, g.dim, g.direction): g for g in fused.gains if g.metric == METRIC}
     for subset, every in outcome.scores.items():
         for s in (s for s in every if s.direction in SHOWN):
-            cells = [percent(s.values["R@1"]), percent(s.values["R@5"]), f"{100 * s.values['nDCG@10'].value:.1f}"]
-            table.add_row(subset, str(s.dim), SHOWN[s.direction], *cells, _signed(gains.get((subset, s.dim, s.direction))))
+            cells = [
+                percent(s.values["R@1"]),
+                percent(s.values["R@5"]),
+                f"{100 * s.values['nDCG@10'].value:.1f}",
+            ]
+            table.add_row(
+                subset,
+                str(s.dim),
+                SHOWN[s.direction],
+                *cells,
+                _signed(gains.get((subset, s.dim, s.direction))),
+            )
     return table
 
 
@@ -66,9 +87,13 @@ def _sweep(fused: Fused) -> Table:
     for subset, every in fused.outcome.scores.items():
         for dim in dict.fromkeys(s.dim for s in every):
             found = {
-                alpha: s.values[METRIC].value for s in every if s.dim == dim and (alpha := alpha_of(s.direction)) is not None
+                alpha: s.values[METRIC].value
+                for s in every
+                if s.dim == dim and (alpha := alpha_of(s.direction)) is not None
             }
-            table.add_row(subset, str(dim), *(f"{100 * found[alpha]:.1f}" for alpha in sorted(found)))
+            table.add_row(
+                subset, str(dim), *(f"{100 * found[alpha]:.1f}" for alpha in sorted(found))
+            )
     return table
 
 
@@ -76,18 +101,33 @@ def _signed(gain: Gain | None) -> str:
     if gain is None:
         return ""
     value, ends = gain.change.value, gain.change.interval
-    return f"{100 * value:+.1f}" + (f" [dim]\\[{100 * ends.low:+.1f},{100 * ends.high:+.1f}][/dim]" if ends else "")
+    return f"{100 * value:+.1f}" + (
+        f" [dim]\\[{100 * ends.low:+.1f},{100 * ends.high:+.1f}][/dim]" if ends else ""
+    )
 
 
 def findings(fused: Fused) -> dict[str, Any]:
     """What fusion.json says beside the record: gains over the text alone, and the modality gap of each subset."""
     gains = [
-        {"subset": gain.subset, "dim": gain.dim, "direction": gain.direction, "metric": gain.metric, "value": gain.change.value}
-        | {"ci_low": ends.low if (ends := gain.change.interval) else None, "ci_high": ends.high if ends else None}
+        {
+            "subset": gain.subset,
+            "dim": gain.dim,
+            "direction": gain.direction,
+            "metric": gain.metric,
+            "value": gain.change.value,
+        }
+        | {
+            "ci_low": ends.low if (ends := gain.change.interval) else None,
+            "ci_high": ends.high if ends else None,
+        }
         | {"p": gain.change.p, "wins": gain.change.wins, "losses": gain.change.losses}
         for gain in fused.gains
     ]
-    return {"schema_version": 1, "gains": gains, "gap": {subset: gap.as_json() for subset, gap in fused.gaps.items()}}
+    return {
+        "schema_version": 1,
+        "gains": gains,
+        "gap": {subset: gap.as_json() for subset, gap in fused.gaps.items()},
+    }
 
 
 def as_json(done: Sequence[Fused]) -> dict[str, Any]:

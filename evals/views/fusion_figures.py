@@ -30,18 +30,41 @@ def alpha_of(direction: str) -> float | None:
 def plot_alpha(path: Path, scores: Sequence[Scores], title: str) -> Path:
     """R@1 in per cent against alpha with its 95% intervals; the card's weights are marked, and the z-scores are a level."""
     figure, (axes,) = _figure(title)
-    swept = sorted((alpha, s.values[METRIC]) for s in scores if (alpha := alpha_of(s.direction)) is not None)
+    swept = sorted(
+        (alpha, s.values[METRIC]) for s in scores if (alpha := alpha_of(s.direction)) is not None
+    )
     alphas, values = [alpha for alpha, _ in swept], [100 * value.value for _, value in swept]
     ends = [_ends(value) for _, value in swept]
-    axes.fill_between(alphas, [low for low, _ in ends], [high for _, high in ends], color=BLUE, alpha=0.15, linewidth=0)
+    axes.fill_between(
+        alphas,
+        [low for low, _ in ends],
+        [high for _, high in ends],
+        color=BLUE,
+        alpha=0.15,
+        linewidth=0,
+    )
     axes.plot(alphas, values, color=BLUE, marker="o", markersize=4)
     card = values[alphas.index(CARD)]
-    axes.plot([CARD], [card], marker="o", markersize=10, markerfacecolor="none", markeredgecolor=BLUE, linestyle="none")
+    axes.plot(
+        [CARD],
+        [card],
+        marker="o",
+        markersize=10,
+        markerfacecolor="none",
+        markeredgecolor=BLUE,
+        linestyle="none",
+    )
     told = f"weighted average,\n{CARD} as on the card: {card:.1f}"
-    axes.annotate(told, (CARD, card), (0, -14), textcoords="offset points", va="top", ha="center", color=BLUE)
+    axes.annotate(
+        told, (CARD, card), (0, -14), textcoords="offset points", va="top", ha="center", color=BLUE
+    )
     level = next(100 * s.values[METRIC].value for s in scores if s.direction == "zscore@0.5")
     axes.axhline(level, color=ORANGE, linestyle="--", linewidth=1.5)
-    at = {"xycoords": axes.get_yaxis_transform(), "va": "center", "color": ORANGE}  # outside: nothing is drawn there
+    at = {
+        "xycoords": axes.get_yaxis_transform(),
+        "va": "center",
+        "color": ORANGE,
+    }  # outside: nothing is drawn there
     axes.annotate(f" z-scores,\n summed:\n {level:.1f}", (1, level), **at)
     axes.set_xlabel("alpha, the weight of the text: 0 is the image alone, 1 the text alone")
     axes.set_ylabel("R@1, per cent, with 95% interval")
@@ -55,20 +78,41 @@ def plot_gap(path: Path, gap: Gap, title: str) -> Path:
     for axes, kind, colour in zip(panels, ("text_text", "text_image"), (BLUE, ORANGE), strict=True):
         means = {pair: float(gap.cosines[kind, pair].mean()) for pair in ("matched", "random")}
         for pair, mean in means.items():
-            side, lean = ("left", 3) if mean == max(means.values()) else ("right", -3)  # labels lean away from each other
+            side, lean = (
+                ("left", 3) if mean == max(means.values()) else ("right", -3)
+            )  # labels lean away from each other
             cosines = gap.cosines[kind, pair]
-            density, filled = np.histogram(cosines.clip(-1, 1), BINS, density=True)[0], pair == "matched"
-            axes.stairs(density, BINS, color=colour, fill=filled, alpha=0.35 if filled else 1, linewidth=1.5)
+            density, filled = (
+                np.histogram(cosines.clip(-1, 1), BINS, density=True)[0],
+                pair == "matched",
+            )
+            axes.stairs(
+                density, BINS, color=colour, fill=filled, alpha=0.35 if filled else 1, linewidth=1.5
+            )
             top = float(density.max())
             axes.plot([mean, mean], [0, top], color=colour, linestyle=":", linewidth=1.5)
             label = f"{pair} {kind.replace('_', '-')}\nmean {mean:.2f}, n {len(cosines):,}"
-            axes.annotate(label, (mean, top), (lean, 4), textcoords="offset points", ha=side, va="bottom", color=colour)
+            axes.annotate(
+                label,
+                (mean, top),
+                (lean, 4),
+                textcoords="offset points",
+                ha=side,
+                va="bottom",
+                color=colour,
+            )
         axes.set_ylabel("density")
     lowest = min(float(cosines.min()) for cosines in gap.cosines.values())
-    panels[0].set_xlim(np.floor(10 * lowest) / 10 - 0.3, 1.4)  # room for labels; no cosine is above 1
+    panels[0].set_xlim(
+        np.floor(10 * lowest) / 10 - 0.3, 1.4
+    )  # room for labels; no cosine is above 1
     panels[0].set_ylim(0, panels[0].get_ylim()[1] * 1.35)
-    panels[-1].set_xticks([tick for tick in np.linspace(-1, 1, 11).round(1) if tick >= np.floor(10 * lowest) / 10])
-    panels[-1].set_xlabel(f"cosine; the centroids of images and texts are {gap.centroid_distance:.2f} apart")
+    panels[-1].set_xticks(
+        [tick for tick in np.linspace(-1, 1, 11).round(1) if tick >= np.floor(10 * lowest) / 10]
+    )
+    panels[-1].set_xlabel(
+        f"cosine; the centroids of images and texts are {gap.centroid_distance:.2f} apart"
+    )
     return _save(figure, path)
 
 

@@ -13,8 +13,15 @@ RECALL, ACCURACY = "t2i and i2t R@1, R@5, R@10", "acc@1, acc@5, mean per-class r
 
 def as_json(data: Path | None) -> dict[str, Any]:
     """Benchmarks and suites as rows of a table; `here` tells whether the data is on this machine, `data` being `--data`."""
-    rows = [row.model_dump(mode="json") | {"metric": metric(row), "here": here(row, data)} for row in benchmarks().values()]
-    return {"schema_version": 1, "benchmarks": rows, "suites": [suite.model_dump(mode="json") for suite in suites().values()]}
+    rows = [
+        row.model_dump(mode="json") | {"metric": metric(row), "here": here(row, data)}
+        for row in benchmarks().values()
+    ]
+    return {
+        "schema_version": 1,
+        "benchmarks": rows,
+        "suites": [suite.model_dump(mode="json") for suite in suites().values()],
+    }
 
 
 def print_list(data: Path | None) -> None:
@@ -25,17 +32,33 @@ def print_list(data: Path | None) -> None:
 
     out = console()
     rows = list(benchmarks().values())
-    out.print(_table(("images", "texts", "languages", "data"), [(row, _captioned(row)) for row in rows if not row.classes], data))
-    out.print(f"\nImages and texts are those of each language. Measured: {RECALL}.\n", highlight=False)
-    out.print(_table(("images", "classes"), [(row, _classified(row)) for row in rows if row.classes], data))
+    out.print(
+        _table(
+            ("images", "texts", "languages", "data"),
+            [(row, _captioned(row)) for row in rows if not row.classes],
+            data,
+        )
+    )
+    out.print(
+        f"\nImages and texts are those of each language. Measured: {RECALL}.\n", highlight=False
+    )
+    out.print(
+        _table(
+            ("images", "classes"), [(row, _classified(row)) for row in rows if row.classes], data
+        )
+    )
     out.print(
         f"\nMeasured: {ACCURACY}; mAP where images have several classes."
         "Data: CLIP_benchmark's webdatasets on the Hub, or --data.\n",
         highlight=False,
     )
     for suite in suites().values():
-        out.print(f"[bold]{suite.name}[/bold]  {escape(suite.title)}: {_parts(suite)}", highlight=False)
-    out.print("\nAny task of mteb can be named too, as mteb:TASK or mteb:TASK/SPLIT.", highlight=False)
+        out.print(
+            f"[bold]{suite.name}[/bold]  {escape(suite.title)}: {_parts(suite)}", highlight=False
+        )
+    out.print(
+        "\nAny task of mteb can be named too, as mteb:TASK or mteb:TASK/SPLIT.", highlight=False
+    )
 
 
 def metric(row: Benchmark) -> str:
@@ -45,7 +68,9 @@ def metric(row: Benchmark) -> str:
     return ACCURACY if row.metric == "acc@1" else str(row.metric)
 
 
-def _table(columns: tuple[str, ...], rows: list[tuple[Benchmark, tuple[str, ...]]], data: Path | None) -> Any:
+def _table(
+    columns: tuple[str, ...], rows: list[tuple[Benchmark, tuple[str, ...]]], data: Path | None
+) -> Any:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
@@ -61,7 +86,12 @@ def _table(columns: tuple[str, ...], rows: list[tuple[Benchmark, tuple[str, ...]
 def _captioned(row: Benchmark) -> tuple[str, ...]:
     counts = sorted({row.count_texts(subset) for subset in row.subsets})
     texts = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,}-{counts[-1]:,}"
-    return f"{row.images:,}", texts, row.subsets[0] if len(row.subsets) == 1 else str(len(row.subsets)), source(row)
+    return (
+        f"{row.images:,}",
+        texts,
+        row.subsets[0] if len(row.subsets) == 1 else str(len(row.subsets)),
+        source(row),
+    )
 
 
 def _classified(row: Benchmark) -> tuple[str, ...]:
@@ -89,7 +119,12 @@ def here(row: Benchmark, data: Path | None = None) -> bool:
         return True
     if row.hub is None:
         return False
-    cache = Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser() / "hub")
+    cache = Path(
+        os.environ.get("HF_HUB_CACHE")
+        or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser() / "hub"
+    )
     snapshots = cache / f"datasets--{row.hub.repo.replace('/', '--')}" / "snapshots"
-    files = (snapshots.glob(f"{row.hub.revision or '*'}/**/*{kind}") for kind in (".parquet", ".tar"))
+    files = (
+        snapshots.glob(f"{row.hub.revision or '*'}/**/*{kind}") for kind in (".parquet", ".tar")
+    )
     return any(next(found, None) is not None for found in files)

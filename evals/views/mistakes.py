@@ -11,7 +11,9 @@ from evals.analysis.worst import Mistake, Shown, Worst
 from evals.escape import markdown_text
 from evals.records.queries import told
 
-TEMPLATE, STYLE = (Path(__file__).with_name(name) for name in ("mistakes.html.jinja", "mistakes.css"))
+TEMPLATE, STYLE = (
+    Path(__file__).with_name(name) for name in ("mistakes.html.jinja", "mistakes.css")
+)
 SIDE = 128  # pixels of a thumbnail's longer side
 LICENCE = "The thumbnails are copies of the data set's images, under their licence: look before you publish this page."
 
@@ -38,7 +40,13 @@ def print_table(page: Worst) -> None:
 
     from evals.views.tables import console
 
-    table = Table(title=escape(heading(page)), title_justify="left", box=None, pad_edge=False, padding=(0, 1, 1, 0))
+    table = Table(
+        title=escape(heading(page)),
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 1, 0),
+    )
     table.add_column("rank", justify="right", no_wrap=True)
     for name in ("query", "its own", "preferred first"):
         table.add_column(name, overflow="fold", ratio=1)
@@ -101,7 +109,9 @@ def as_html(page: Worst, *, thumbnails: bool) -> str:
     """One page without a script that loads nothing; with `thumbnails` the images are in it."""
     from jinja2 import Environment, StrictUndefined
 
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
+        TEMPLATE.read_text(encoding="utf-8")
+    )
     style = STYLE.read_text(encoding="utf-8").strip()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     cache: dict[int, str] = {}

@@ -35,7 +35,10 @@ def draw(found: Sequence[Point], folder: Path) -> list[Path]:
     for (benchmark, model, metric), some in every.items():
         for kind, make in FIGURES.items():
             figure = make(some)
-            paths.append(folder / f"{path_component('.'.join([benchmark, model, metric.replace('@', ''), kind]))}.png")
+            paths.append(
+                folder
+                / f"{path_component('.'.join([benchmark, model, metric.replace('@', ''), kind]))}.png"
+            )
             figure.savefig(paths[-1], dpi=150)
     return paths
 
@@ -49,7 +52,9 @@ def score_by_dimension(found: Sequence[Point]) -> "Figure":
             x, y = [p.dim for p in line], [100 * p.value for p in line]
             ax.plot(x, y, label=name, **look)
             if all(p.ci_low is not None for p in line):
-                low, high = ([100 * (getattr(p, end) or 0.0) for p in line] for end in ("ci_low", "ci_high"))
+                low, high = (
+                    [100 * (getattr(p, end) or 0.0) for p in line] for end in ("ci_low", "ci_high")
+                )
                 ax.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
         _dimension_axis(ax, some)
         ax.set_ylim(0, 106)
@@ -65,7 +70,12 @@ def kept_by_dimension(found: Sequence[Point]) -> "Figure":
     floor = 10 * (least // 10) - 5 if least >= 50 else 0.0
     for ax, some in panels:
         for name, line in _lines([p for p in some if p.kept is not None]).items():
-            ax.plot([p.dim for p in line], [100 * (p.kept or 0.0) for p in line], label=name, **_look(name))
+            ax.plot(
+                [p.dim for p in line],
+                [100 * (p.kept or 0.0) for p in line],
+                label=name,
+                **_look(name),
+            )
         ax.axhline(100, color="0.4", linewidth=1, linestyle=":")
         _dimension_axis(ax, some)
         ax.set_ylim(floor, max([105.0, *shares]) * 1.01)
@@ -86,7 +96,9 @@ def score_by_bytes(found: Sequence[Point]) -> "Figure":
         ax.step(x, y, where="post", color="0.3", linewidth=1, zorder=1, label="Pareto front")
         for p in _told_apart(front):
             at = (p.bytes, 100 * p.value)
-            ax.annotate(str(p.dim), at, xytext=(-5, 6), textcoords="offset points", fontsize=7, ha="right")
+            ax.annotate(
+                str(p.dim), at, xytext=(-5, 6), textcoords="offset points", fontsize=7, ha="right"
+            )
         sizes = [p.bytes for p in some]
         _log_axis(ax, [4**i for i in range(12) if min(sizes) <= 4**i <= max(sizes)], sizes)
         ax.set_xlabel("bytes of a vector (log scale); numbers: dimensions on the front")
@@ -127,7 +139,9 @@ def _panels(found: Sequence[Point], what: str) -> tuple["Figure", list[tuple["Ax
     of = f"mean over {several} subsets" if several > 1 else one.subsets
     part = " (partial run)" if one.benchmark.endswith(".partial") else ""
     title = f"{one.title} by {one.model}: {one.metric} {what}, {of}{part}"
-    figure.suptitle(textwrap.fill(title, int(13 * figure.get_figwidth()), break_on_hyphens=False), fontsize=10)
+    figure.suptitle(
+        textwrap.fill(title, int(13 * figure.get_figwidth()), break_on_hyphens=False), fontsize=10
+    )
     panels = []
     for ax, direction in zip(axes, directions, strict=True):
         some = [p for p in found if p.direction == direction]
@@ -137,8 +151,14 @@ def _panels(found: Sequence[Point], what: str) -> tuple["Figure", list[tuple["Ax
 
 
 def _lines(found: Sequence[Point]) -> dict[str, list[Point]]:
-    names = sorted({p.precision for p in found}, key=lambda name: (list(LOOKS).index(name.partition("+")[0]), name))
-    return {name: sorted((p for p in found if p.precision == name), key=lambda p: p.dim) for name in names}
+    names = sorted(
+        {p.precision for p in found},
+        key=lambda name: (list(LOOKS).index(name.partition("+")[0]), name),
+    )
+    return {
+        name: sorted((p for p in found if p.precision == name), key=lambda p: p.dim)
+        for name in names
+    }
 
 
 def _look(precision: str) -> dict[str, Any]:
@@ -159,7 +179,10 @@ def _log_axis(ax: "Axes", ticks: Sequence[int], values: Sequence[int]) -> None:
     from matplotlib.ticker import NullLocator
 
     room = (max(values) / min(values)) ** 0.08  # the width of a number, as a ratio
-    numbers = [f"{tick:,}" if higher / tick > room else "" for tick, higher in zip(ticks, [*ticks[1:], math.inf], strict=True)]
+    numbers = [
+        f"{tick:,}" if higher / tick > room else ""
+        for tick, higher in zip(ticks, [*ticks[1:], math.inf], strict=True)
+    ]
     ax.set_xscale("log", base=2)
     ax.set_xticks(ticks, numbers, fontsize=8)
     ax.xaxis.set_minor_locator(NullLocator())
@@ -168,9 +191,20 @@ def _log_axis(ax: "Axes", ticks: Sequence[int], values: Sequence[int]) -> None:
 
 
 def _finished(figure: "Figure", panels: Sequence[tuple["Axes", Any]]) -> "Figure":
-    shown = {label: handle for ax, _ in panels for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    shown = {
+        label: handle
+        for ax, _ in panels
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
     if shown:  # nothing is, where no point has a share
         lines = -(-len(shown) // (3 * len(panels)))
         columns = -(-len(shown) // lines)
-        figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=columns, fontsize=8, frameon=False)
+        figure.legend(
+            list(shown.values()),
+            list(shown),
+            loc="outside lower center",
+            ncols=columns,
+            fontsize=8,
+            frameon=False,
+        )
     return figure

@@ -22,7 +22,9 @@ def print_sweep(outcomes: Sequence[Result]) -> None:
     for outcome in outcomes:
         found = points(outcome)
         subsets = max((point.subsets.split() for point in found), key=len)
-        mean = f" Mean over {len(subsets)} subsets: {' '.join(subsets)}." if len(subsets) > 1 else ""
+        mean = (
+            f" Mean over {len(subsets)} subsets: {' '.join(subsets)}." if len(subsets) > 1 else ""
+        )
         part = " · partial: not the benchmark's number" if outcome.partial else ""
         metrics = list(dict.fromkeys(point.metric for point in found))
         head = f"{found[0].title} · {outcome.model}{part}"
@@ -59,6 +61,13 @@ def _cells(group: tuple[str, str], row: Row, metrics: Sequence[str], *, several:
     cells = [escape(group[0] if several else group[1]), str(one.dim), one.precision]
     for metric in metrics:
         point = row[metric]
-        interval = None if point.ci_low is None or point.ci_high is None else Interval(point.ci_low, point.ci_high)
-        cells += [percent(Value(point.value, interval)), "–" if point.kept is None else f"{100 * point.kept:.1f}%"]
+        interval = (
+            None
+            if point.ci_low is None or point.ci_high is None
+            else Interval(point.ci_low, point.ci_high)
+        )
+        cells += [
+            percent(Value(point.value, interval)),
+            "–" if point.kept is None else f"{100 * point.kept:.1f}%",
+        ]
     return [*cells, f"{one.bytes:,}"]

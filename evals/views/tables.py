@@ -47,24 +47,40 @@ def print_origin(out: Console, outcome: Result) -> None:
 
 
 def _table(outcome: Outcome) -> Table:
-    several = "" if len(outcome.scores) == 1 else f" mean: plain mean over {' '.join(outcome.scores)}."
+    several = (
+        "" if len(outcome.scores) == 1 else f" mean: plain mean over {' '.join(outcome.scores)}."
+    )
     table = empty_table(
         f"{outcome.benchmark.title} · {outcome.model}{_part(outcome)}",
         "t2i: texts find their image; i2t: images find one of their texts. Recall in per cent, 95% intervals from a "
         f"bootstrap over images; n: queries/gallery; ties count in expectation.{several}",
     )
-    for name, justify in (("", "left"), ("dim", "right"), ("", "left"), *((name, "left") for name in SHOWN)):
+    for name, justify in (
+        ("", "left"),
+        ("dim", "right"),
+        ("", "left"),
+        *((name, "left") for name in SHOWN),
+    ):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for name in ("n", "ties"):
         table.add_column(name, justify="right", no_wrap=True)
     for subset, every in outcome.scores.items():
         for s in every:
             counts = (f"{len(s.query_ids)}/{s.n_gallery}", f"{100 * s.tie_rate:.1f}%")
-            table.add_row(subset, str(s.dim), s.direction, *(percent(s.values[name]) for name in SHOWN), *counts)
+            table.add_row(
+                subset,
+                str(s.dim),
+                s.direction,
+                *(percent(s.values[name]) for name in SHOWN),
+                *counts,
+            )
     if len(outcome.scores) > 1:
         table.add_section()
         for s in next(iter(outcome.scores.values())):
-            means = [f"{100 * mean_over_subsets(outcome, s.direction, s.dim, name):.1f}" for name in SHOWN]
+            means = [
+                f"{100 * mean_over_subsets(outcome, s.direction, s.dim, name):.1f}"
+                for name in SHOWN
+            ]
             table.add_row("mean", str(s.dim), s.direction, *means)
     return table
 
@@ -76,7 +92,9 @@ def _part(outcome: Outcome) -> str:
 def _class_table(outcome: Outcome) -> Table:
     [every] = outcome.scores.values()
     if outcome.benchmark.metric == "mAP":
-        caption = "Mean average precision in per cent; n: classes/images; ties count in expectation."
+        caption = (
+            "Mean average precision in per cent; n: classes/images; ties count in expectation."
+        )
     else:
         caption = "In per cent, 95% intervals from a bootstrap over images; n: images/classes; ties count in expectation."
     table = empty_table(f"{outcome.benchmark.title} · {outcome.model}{_part(outcome)}", caption)
@@ -89,7 +107,9 @@ def _class_table(outcome: Outcome) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for s in every:
         counts = (f"{len(s.query_ids)}/{s.n_gallery}", f"{100 * s.tie_rate:.1f}%")
-        table.add_row(*(s.direction, str(s.dim))[-len(labels) :], *map(percent, s.values.values()), *counts)
+        table.add_row(
+            *(s.direction, str(s.dim))[-len(labels) :], *map(percent, s.values.values()), *counts
+        )
     return table
 
 
@@ -106,7 +126,13 @@ def _task_table(outcome: TaskOutcome) -> Table:
     table.add_column(outcome.metric, no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
     for s in outcome.scores:
-        table.add_row(escape(s.subset), escape(s.split), str(s.dim), percent(Value(s.value, s.interval), digits=2), f"{s.n:,}")
+        table.add_row(
+            escape(s.subset),
+            escape(s.split),
+            str(s.dim),
+            percent(Value(s.value, s.interval), digits=2),
+            f"{s.n:,}",
+        )
     for (split, dim), every in several.items():
         table.add_row("mean", escape(split), str(dim), f"{100 * fmean(s.value for s in every):.2f}")
     return table
@@ -145,7 +171,10 @@ def mean_over_subsets(outcome: Outcome, direction: str, dim: int, name: str) -> 
     """The plain mean of a metric over the subsets that were run, in float32."""
     asked = (direction, dim, "float32")
     values = [
-        s.values[name].value for every in outcome.scores.values() for s in every if (s.direction, s.dim, s.precision) == asked
+        s.values[name].value
+        for every in outcome.scores.values()
+        for s in every
+        if (s.direction, s.dim, s.precision) == asked
     ]
     return sum(values) / len(values)
 
@@ -157,26 +186,46 @@ def print_averages(means: Sequence[Mean], suites: Sequence[Suite] = ()) -> None:
         what = f"{mean.direction} {mean.metric}".strip()
         head = f"{mean.suite}: {mean.title} · {mean.model} · {what}, dim {mean.dim}"
         if mean.value is not None:
-            out.print(f"{escape(head)}: [bold]{100 * mean.value:.2f}[/bold] ({mean.members} of {mean.members})", highlight=False)
+            out.print(
+                f"{escape(head)}: [bold]{100 * mean.value:.2f}[/bold] ({mean.members} of {mean.members})",
+                highlight=False,
+            )
         else:
             have = mean.members - len(mean.missing)
-            out.print(f"{escape(head)}: none, {have} of {mean.members}; {mean.missing[0]} … missing", highlight=False)
+            out.print(
+                f"{escape(head)}: none, {have} of {mean.members}; {mean.missing[0]} … missing",
+                highlight=False,
+            )
     for suite in suites:
         if suite.about:
             out.print(f"{suite.name}: {escape(suite.about)}", highlight=False)
 
 
 def as_json(
-    outcomes: Sequence[Result], failures: Sequence[Failure] = (), means: Sequence[Mean] = (), suites: Sequence[Suite] = ()
+    outcomes: Sequence[Result],
+    failures: Sequence[Failure] = (),
+    means: Sequence[Mean] = (),
+    suites: Sequence[Suite] = (),
 ) -> dict[str, Any]:
     """The machine output of an evaluation."""
     return {
         "schema_version": 1,
-        "runs": [_task_run(outcome) if isinstance(outcome, TaskOutcome) else _run(outcome) for outcome in outcomes],
+        "runs": [
+            _task_run(outcome) if isinstance(outcome, TaskOutcome) else _run(outcome)
+            for outcome in outcomes
+        ],
         "averages": [mean._asdict() for mean in means],
-        "suites": [{"name": suite.name, "title": suite.title, "about": suite.about} for suite in suites],
+        "suites": [
+            {"name": suite.name, "title": suite.title, "about": suite.about} for suite in suites
+        ],
         "failures": [
-            {"benchmark": f.benchmark, "model": f.model, "error": str(f.error), "exit_code": f.error.exit_code} for f in failures
+            {
+                "benchmark": f.benchmark,
+                "model": f.model,
+                "error": str(f.error),
+                "exit_code": f.error.exit_code,
+            }
+            for f in failures
         ],
     }
 
