@@ -124,7 +124,7 @@ def _probes(
 ) -> list[Outcome]:
     """Encode both splits once, probe at every dimension, and write a record for each kind of probe."""
     from evals.embeddings.store import Store
-    from evals.ranking.metrics import truncate
+    from evals.embeddings.truncation import truncate
 
     started, costs, store = time.time(), Costs(), Store(options.store)
     [(subset, data)] = test.subsets.items()

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from evals.embeddings import threads
+from evals.embeddings.truncation import truncate
 from evals.ranking import counting, levels
 from evals.ranking import ranks as ranks_module
 from evals.ranking.counting import Relevant
-from evals.ranking.metrics import truncate
 from evals.ranking.ranks import Both, Ranks, ranks
 
 Rows = np.ndarray

@@ -8,8 +8,8 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, top_k_accuracy_score
 
+from evals.embeddings.truncation import truncate
 from evals.encoders.open_clip import OpenClipEncoder
-from evals.ranking.metrics import truncate
 from evals.schema import ClassPrompts, ConfigError, LabeledImages, Side
 from evals.stats.bootstrap import stratified_bootstrap
 from evals.tasks import task_of

@@ -9,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evals.embeddings.truncation import truncate
 from evals.ranking import counting, levels
 from evals.ranking.counting import Relevant
-from evals.ranking.metrics import mean, per_query, truncate
+from evals.ranking.metrics import mean, per_query
 from evals.ranking.ranks import Ranks, ranks
 from tests.ranking import Rows, both_ways, cross_ranks, hard_case, random_rows, rows, same
 

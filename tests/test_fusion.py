@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evals.embeddings.truncation import truncate
 from evals.ranking.counting import Relevant
-from evals.ranking.metrics import hit_at, truncate
+from evals.ranking.metrics import hit_at
 from evals.ranking.ranks import ranks
 from evals.schema import ConfigError
 from evals.tasks import fusion

@@ -16,6 +16,7 @@ MAY_SEE = {
     "evals.schema": set(),
     "evals.files": set(),
     "evals.embeddings.threads": set(),
+    "evals.embeddings.truncation": {"evals.embeddings.threads"},
     "evals.ranking.levels": {"evals.embeddings.threads"},
     "evals.ranking.kernel": {"evals.ranking.levels"},
     "evals.ranking.counting": {
@@ -37,22 +38,17 @@ MAY_SEE = {
     "evals.ranking.sweep": {
         "evals.ranking.counting",
         "evals.ranking.levels",
-        "evals.ranking.metrics",
         "evals.embeddings.precision",
+        "evals.embeddings.truncation",
         "evals.ranking.ranks",
         "evals.ranking.rescore",
-        "evals.embeddings.threads",
     },
     "evals.ranking.search": {
         "evals.ranking.counting",
         "evals.ranking.levels",
         "evals.embeddings.threads",
     },
-    "evals.ranking.metrics": {
-        "evals.ranking.levels",
-        "evals.ranking.ranks",
-        "evals.embeddings.threads",
-    },
+    "evals.ranking.metrics": {"evals.ranking.levels", "evals.ranking.ranks"},
     "evals.records.record": {"evals.schema", "evals.files"},
     "evals.stats.bootstrap": set(),
     "evals.records.queries": {
@@ -105,8 +101,8 @@ MAY_SEE = {
     "evals.data.__main__": {"evals"},
     "evals.data.prepare": {*CORE, "evals.data", "evals.config.catalog", "evals.files"},
     "evals.analysis.modality_gap": {
+        "evals.embeddings.truncation",
         "evals.ranking.levels",
-        "evals.ranking.metrics",
         "evals.tasks.fusion",
     },
     "evals.tasks.probes": {*CORE, "evals.ranking.ranks", "evals.ranking.search"},
@@ -115,6 +111,7 @@ MAY_SEE = {
         "evals.ranking.counting",
         "evals.ranking.metrics",
         "evals.embeddings.precision",
+        "evals.embeddings.truncation",
         "evals.ranking.ranks",
         "evals.stats.bootstrap",
         "evals.ranking.sweep",

@@ -1,4 +1,4 @@
-"""Truncation, and the metrics of each query, in which ties count in expectation."""
+"""The metrics of each query, in which ties count in expectation."""
 
 import itertools
 
@@ -9,42 +9,9 @@ from hypothesis import strategies as st
 
 from evals.ranking import metrics
 from evals.ranking.counting import Relevant
-from evals.ranking.metrics import expected_rank, hit_at, mean, per_query, reciprocal_rank, truncate
+from evals.ranking.metrics import expected_rank, hit_at, mean, per_query, reciprocal_rank
 from evals.ranking.ranks import ranks
 from tests.ranking import ndcg_of, ranks_of, rows
-
-# truncate
-
-
-def test_truncate_keeps_the_first_values_and_makes_unit_rows() -> None:
-    out = truncate(rows([3, 4, 12], [0, 2, 7]), 2)
-    assert out.dtype == np.float32
-    assert np.array_equal(out, rows([0.6, 0.8], [0, 1]))
-
-
-def test_truncate_leaves_a_zero_row_zero() -> None:
-    assert np.array_equal(truncate(rows([0, 0, 5], [0, 0, 0]), 2), np.zeros((2, 2)))
-
-
-def test_truncate_gives_equal_rows_equal_bits_wherever_they_stand() -> None:
-    some = np.random.default_rng(0).standard_normal((1, 999)).astype(np.float32)
-    many = np.random.default_rng(1).standard_normal((1100, 999)).astype(np.float32)
-    places = [0, 1, 511, 512, 1099]
-    many[places] = some
-    assert (truncate(many, 777)[places] == truncate(some, 777)).all()
-
-
-@pytest.mark.parametrize("dim", [0, -1, 4])
-def test_truncate_refuses_a_width_it_cannot_keep(dim: int) -> None:
-    with pytest.raises(ValueError, match=f"cannot keep {dim} of 3"):
-        truncate(rows([1, 2, 3]), dim)
-
-
-def test_tiny_and_huge_rows_are_normalised_like_others() -> None:
-    row = rows([1, 2, 2])
-    for scale in (2.0**-100, 2.0**100):
-        assert np.array_equal(truncate(row * np.float32(scale), 3), truncate(row, 3))
-
 
 # ties in expectation
 

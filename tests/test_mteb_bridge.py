@@ -25,11 +25,11 @@ from PIL import Image
 from evals.cli.app import Log
 from evals.cli.options import Options
 from evals.embeddings.store import Store
+from evals.embeddings.truncation import truncate
 from evals.evaluation.evaluate import Costs
 from evals.mteb_bridge import adapter as mteb_adapter
 from evals.mteb_bridge.adapter import Hits, search_blocks
 from evals.mteb_bridge.bridge import adapter, evaluate_task, retrieval_scores, run_task
-from evals.ranking.metrics import truncate
 from evals.records.record import read_queries, read_run
 from evals.schema import ConfigError, InvalidError, MissingError, Side
 from evals.stats.correlation import spearman_interval

@@ -8,7 +8,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from evals.ranking.metrics import hit_at, truncate
+from evals.embeddings.truncation import truncate
+from evals.ranking.metrics import hit_at
 from evals.records.record import read_run
 from evals.schema import InvalidError
 from evals.tasks.probes import STRENGTHS, linear, nearest, rank_labels

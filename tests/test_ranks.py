@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
+from evals.embeddings.truncation import truncate
 from evals.ranking import counting, metrics
 from evals.ranking.counting import Relevant
-from evals.ranking.metrics import expected_rank, hit_at, mean, per_query, reciprocal_rank, truncate
+from evals.ranking.metrics import expected_rank, hit_at, mean, per_query, reciprocal_rank
 from evals.ranking.ranks import ranks
 from tests.ranking import both_ways, cross_ranks, hard_case, random_rows, rows, same
 

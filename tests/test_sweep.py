@@ -14,9 +14,10 @@ from evals.embeddings.precision import (
     quantise,
     with_rescoring,
 )
+from evals.embeddings.truncation import truncate
 from evals.ranking import counting, levels, ranks, sweep
 from evals.ranking.counting import Relevant
-from evals.ranking.metrics import hit_at, mean, per_query, truncate
+from evals.ranking.metrics import hit_at, mean, per_query
 from evals.ranking.ranks import Ranks, cross_ranks
 from evals.ranking.rescore import rescored
 from evals.ranking.sweep import ranks_at, sweep_cross_ranks, sweep_ranks

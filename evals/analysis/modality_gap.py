@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
+from evals.embeddings.truncation import truncate
 from evals.ranking.levels import dots
-from evals.ranking.metrics import truncate
 from evals.tasks.fusion import Roles
 
 RANDOM_PAIRS = 10_000

@@ -13,10 +13,10 @@ from jaxtyping import Float32
 
 from evals.cli.app import Log
 from evals.embeddings.store import Store
+from evals.embeddings.truncation import truncate
 from evals.evaluation.evaluate import Costs
 from evals.mteb_bridge.scoring import heap_order
 from evals.mteb_bridge.sides import language_of, sides_of
-from evals.ranking.metrics import truncate
 from evals.schema import Encoder, InvalidError, Side
 
 # Up to so many scores are computed at once by mteb's own function, so that even their last bits, and with them near ties, are

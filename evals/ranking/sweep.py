@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64
 
 from evals.embeddings.precision import parse_precision, quantise
+from evals.embeddings.truncation import Cut, truncate, truncations
 from evals.ranking.counting import Relevant, count_all
 from evals.ranking.levels import Step
-from evals.ranking.metrics import Cut, truncate, truncations
 from evals.ranking.ranks import (
     CHUNK,
     Both,

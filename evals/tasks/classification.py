@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from evals.embeddings.precision import parse_precision, quantise
+from evals.embeddings.truncation import truncate
 from evals.ranking.counting import Relevant
-from evals.ranking.metrics import hit_at, mean, tie_rate, truncate
+from evals.ranking.metrics import hit_at, mean, tie_rate
 from evals.ranking.ranks import TIE, Ranks, ranks
 from evals.schema import ConfigError, LabeledImages, Side
 from evals.stats.bootstrap import cluster_bootstrap, stratified_bootstrap
