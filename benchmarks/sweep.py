@@ -18,7 +18,7 @@ NOISE = 1.3  # of its texts, beside values of about 1; the recall it gives is am
 
 def main() -> None:
     """7,200 texts and 3,600 images, random or as a Matryoshka model has them; --small: 1,000 texts and 500 images."""
-    import evals.ranking.kernel  # noqa: F401 - so that no contender pays for the import
+    import evals.ranking.cpu  # noqa: F401 - so that no contender pays for the import
 
     args = parse(__doc__ or "")
     n_images, n_texts = (500, 1000) if args.small else (3600, 7200)

@@ -7,10 +7,10 @@ import pytest
 
 from evals.embeddings import threads
 from evals.embeddings.truncation import truncate
-from evals.ranking import counting, levels
+from evals.ranking import accelerator, counting, levels
 from evals.ranking import ranks as ranks_module
-from evals.ranking.counting import Relevant
 from evals.ranking.ranks import Both, Ranks, ranks
+from evals.ranking.relevance import Relevant
 
 Rows = np.ndarray
 
@@ -48,7 +48,7 @@ def small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(levels, "GROUP", 5)
     monkeypatch.setattr(threads, "ROW_BLOCK", 1)
     if request.param == "groups":
-        monkeypatch.setattr(counting, "_kernel", lambda: levels.add_groups)
+        monkeypatch.setattr(counting, "_way_to_count", lambda device: accelerator.count)
 
 
 def hard_case() -> tuple[Rows, Rows, np.ndarray]:

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.embeddings.truncation import truncate
-from evals.ranking import counting, levels
-from evals.ranking.counting import Relevant
+from evals.ranking import accelerator, counting, levels, products
 from evals.ranking.metrics import mean, per_query
 from evals.ranking.ranks import Ranks, ranks
+from evals.ranking.relevance import Relevant
 from tests.ranking import Rows, both_ways, cross_ranks, hard_case, random_rows, rows, same
 
 # relevance
@@ -122,7 +122,7 @@ def test_no_block_size_changes_a_bit(
     monkeypatch.setattr(levels, "GROUP", group)
     for way in ("kernel", "groups"):
         if way == "groups":
-            monkeypatch.setattr(counting, "_kernel", lambda: levels.add_groups)
+            monkeypatch.setattr(counting, "_way_to_count", lambda device: accelerator.count)
         assert all(map(same, both_ways(*case, chunk=chunk), expected))
         assert all(map(same, cross_ranks(*case, chunk=chunk), expected))
 
@@ -213,7 +213,7 @@ def test_a_process_that_allows_tf32_or_autocast_gets_float32_and_keeps_its_setti
 
 def test_memory_is_that_of_a_block_never_of_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counting, "DOC_BLOCK", 200)
-    monkeypatch.setattr(counting, "FILLED", 1)
+    monkeypatch.setattr(products, "BLOCK_MULTIPLE", 1)
     shapes: set[tuple[int, ...]] = set()
     mm = counting.products
 

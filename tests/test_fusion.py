@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.embeddings.truncation import truncate
-from evals.ranking.counting import Relevant
 from evals.ranking.metrics import hit_at
 from evals.ranking.ranks import ranks
+from evals.ranking.relevance import Relevant
 from evals.schema import ConfigError
 from evals.tasks import fusion
 from evals.tasks.fusion import Merge, merged_ranks, roles, score, sides, spread, weighted, zscore

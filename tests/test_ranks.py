@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
 from evals.embeddings.truncation import truncate
-from evals.ranking import counting, metrics
-from evals.ranking.counting import Relevant
+from evals.ranking import counting, metrics, products
 from evals.ranking.metrics import expected_rank, hit_at, mean, per_query, reciprocal_rank
 from evals.ranking.ranks import ranks
+from evals.ranking.relevance import Relevant
 from tests.ranking import both_ways, cross_ranks, hard_case, random_rows, rows, same
 
 # ranks by hand
@@ -171,7 +171,7 @@ def test_both_directions_score_every_pair_once(
     monkeypatch: pytest.MonkeyPatch, small_blocks: None
 ) -> None:
     pairs, mm = [], counting.products
-    monkeypatch.setattr(counting, "FILLED", 1)  # no rows of zeros
+    monkeypatch.setattr(products, "BLOCK_MULTIPLE", 1)  # no rows of zeros
 
     def recorded(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         pairs.append(len(a) * len(b))

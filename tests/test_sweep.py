@@ -15,10 +15,10 @@ from evals.embeddings.precision import (
     with_rescoring,
 )
 from evals.embeddings.truncation import truncate
-from evals.ranking import counting, levels, ranks, sweep
-from evals.ranking.counting import Relevant
+from evals.ranking import accelerator, counting, ranks, sweep
 from evals.ranking.metrics import hit_at, mean, per_query
 from evals.ranking.ranks import Ranks, cross_ranks
+from evals.ranking.relevance import Relevant
 from evals.ranking.rescore import rescored
 from evals.ranking.sweep import ranks_at, sweep_cross_ranks, sweep_ranks
 from evals.schema import ConfigError
@@ -90,7 +90,7 @@ def test_an_accelerator_s_groups_and_the_compiled_pass_count_the_same(
         pairs_of(150, 1300, rng),
     )
     before = sweep_cross_ranks(images, texts, t2i, [4, 24])
-    monkeypatch.setattr(counting, "_kernel", lambda: levels.add_groups)
+    monkeypatch.setattr(counting, "_way_to_count", lambda device: accelerator.count)
     after = sweep_cross_ranks(images, texts, t2i, [4, 24])
     assert all(same(x, y) for dim in (4, 24) for x, y in zip(before[dim], after[dim], strict=True))
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 from evals.embeddings.truncation import truncate
-from evals.ranking.levels import dots
+from evals.ranking.products import pair_scores
 from evals.tasks.fusion import Roles
 
 RANDOM_PAIRS = 10_000
@@ -58,7 +58,7 @@ def modality_gap(
         "random": _random_pairs(roles, len(i), seed),
     }
     cosines = {
-        (kind, pair): dots(q, docs, *at)
+        (kind, pair): pair_scores(q, docs, *at)
         for kind, docs in (("text_text", t), ("text_image", i))
         for pair, at in pairs.items()
     }

@@ -13,8 +13,8 @@ from evals.config.catalog import Benchmark
 from evals.embeddings.store import Store
 from evals.embeddings.truncation import truncate
 from evals.evaluation.evaluate import content_hash
-from evals.ranking.counting import Relevant
 from evals.ranking.metrics import expected_rank
+from evals.ranking.relevance import Relevant
 from evals.records.queries import Cell, ranks_of, table_of, told
 from evals.records.record import Run
 from evals.run import load_parts

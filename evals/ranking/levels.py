@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from evals.embeddings.threads import row_blocks
+from evals.ranking.products import as_tensor, pair_scores
 
 if TYPE_CHECKING:
     import torch
@@ -101,50 +101,6 @@ def asked(search: Search, rows: slice) -> Bool[np.ndarray, "c places"]:
     return head
 
 
-def add_groups(
-    step: Step,
-    sums: "torch.Tensor | None",
-    more: "torch.Tensor",
-    rows: slice,
-    cols: slice,
-    lock: Lock,
-) -> "torch.Tensor":
-    """Count at a step, of the few groups of documents that hold anything near a level: what suits an accelerator."""
-    sums = more if sums is None else sums.add_(more)
-    scores, queries, docs = (
-        _scaled(step, sums[:, : cols.stop - cols.start], rows, cols),
-        step.queries[rows],
-        step.docs[cols],
-    )
-    _add_groups(Block(rows, queries, docs, scores), step.by_row, lock)
-    if step.by_col is not None:
-        _add_groups(Block(cols, docs, queries, scores.T), step.by_col, lock)
-    return sums
-
-
-def _scaled(step: Step, sums: "torch.Tensor", rows: slice, cols: slice) -> "torch.Tensor":
-    """The sums of a block as scores."""
-    if step.scales is None:
-        return sums
-    of_queries, of_docs = step.scales
-    return (sums * on(sums.device, of_docs[cols])).mul_(on(sums.device, of_queries[rows])[:, None])
-
-
-def _add_groups(block: Block, search: Search, lock: Lock) -> None:
-    levels = search.levels
-    score, close, tie = levels.score[block.rows], search.close[block.rows], search.tie[block.rows]
-    low = np.where(
-        asked(search, block.rows), (score - close[:, None]).astype(np.float32), np.float32(np.inf)
-    )
-    for part in block.grouped():
-        at, place, group = np.nonzero(_peaks(part.scores)[:, None, :] >= low[:, :, None])
-        if at.size:
-            counts = count_exactly(part, at, group, score[at, place], close[at], tie[at])
-            with lock:  # other threads count other documents for the same queries
-                np.add.at(levels.better[block.rows], (at, place), counts.above)
-                np.add.at(levels.tied[block.rows], (at, place), counts.beside)
-
-
 class Counts(NamedTuple):
     above: Int64[np.ndarray, "c"]
     beside: Int64[np.ndarray, "c"]
@@ -160,9 +116,9 @@ def count_exactly(
 ) -> Counts:
     """How many documents of a `group` score above `score`, and how many tie with it, for each of the queries `at`."""
     device, size = block.scores.device, block.scores.shape[2]
-    scores = block.scores[on(device, at), on(device, group)]
-    low = scores >= on(device, (score - close).astype(np.float32)[:, None])
-    high = scores > on(device, (score + close).astype(np.float32)[:, None])
+    scores = block.scores[as_tensor(device, at), as_tensor(device, group)]
+    low = scores >= as_tensor(device, (score - close).astype(np.float32)[:, None])
+    high = scores > as_tensor(device, (score + close).astype(np.float32)[:, None])
     at_least, above = _row_sums(low), _row_sums(high)
     n_close = int((at_least - above).sum())
     if n_close > DENSE_SHARE * scores.numel():
@@ -180,21 +136,15 @@ def count_exactly(
         )
     elif n_close > 0:
         some = np.flatnonzero(at_least != above)
-        rows = on(device, some)
+        rows = as_tensor(device, some)
         row, doc = (low[rows] & ~high[rows]).nonzero().cpu().numpy().T
         row = some[row]
-        difference = dots(block.queries, block.docs, at[row], group[row] * size + doc) - score[row]
+        difference = (
+            pair_scores(block.queries, block.docs, at[row], group[row] * size + doc) - score[row]
+        )
         at_least = above + np.bincount(row[difference >= -tie[row]], minlength=len(at))
         above = above + np.bincount(row[difference > tie[row]], minlength=len(at))
     return Counts(above, at_least - above)
-
-
-def _peaks(scores: "torch.Tensor") -> Float32[np.ndarray, "c groups"]:
-    """The best score of each group. Torch is 30 times slower where the innermost dimension of memory is the first."""
-    inner_first = scores.stride(0) == 1
-    peaks = scores.permute(1, 2, 0).amax(dim=1).T if inner_first else scores.amax(dim=2)
-    best: np.ndarray = peaks.cpu().numpy()
-    return best
 
 
 def _row_sums(mask: "torch.Tensor") -> Int64[np.ndarray, "c"]:
@@ -203,22 +153,3 @@ def _row_sums(mask: "torch.Tensor") -> Int64[np.ndarray, "c"]:
 
     sums: np.ndarray = mask.view(torch.uint8).sum(dim=1, dtype=torch.int32).cpu().numpy()
     return sums.astype(np.int64)
-
-
-def on(device: "str | torch.device", values: np.ndarray) -> "torch.Tensor":
-    """The same values as a tensor on the device; torch takes no read-only memory."""
-    import torch
-
-    return torch.from_numpy(np.require(values, requirements=["C", "W"])).to(device)
-
-
-def dots(
-    queries: np.ndarray, docs: np.ndarray, rows: np.ndarray, cols: np.ndarray
-) -> Float64[np.ndarray, "pairs"]:
-    """Float64 dot products of pairs of float32 rows."""
-    out = np.empty(len(rows))
-    for part in row_blocks(len(rows), queries.shape[1]):
-        products = queries[rows[part]].astype(np.float64)
-        products *= docs[cols[part]]
-        out[part] = products.sum(axis=1)
-    return out

@@ -10,8 +10,10 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from evals.embeddings.threads import over_rows
-from evals.ranking.counting import Relevant, count_all
-from evals.ranking.levels import DEPTH, Levels, Search, Step, dots, on, places_above
+from evals.ranking.counting import count_all
+from evals.ranking.levels import DEPTH, Levels, Search, Step, places_above
+from evals.ranking.products import as_tensor, pair_scores
+from evals.ranking.relevance import Relevant
 
 # On a grid of 2^-40 every sum of discounts is exact, so a perfect ranking scores 1.0 and not 0.9999999999999999.
 DISCOUNT = np.round(2.0**40 / np.log2(np.arange(2, DEPTH + 2))) / 2.0**40
@@ -201,7 +203,7 @@ def _own_scores(
     rows, scores = relevant.queries, np.empty(len(relevant.docs))
 
     def fill(part: slice) -> None:
-        scores[part] = dots(queries, docs, rows[part], relevant.docs[part])
+        scores[part] = pair_scores(queries, docs, rows[part], relevant.docs[part])
 
     over_rows(fill, len(rows), queries.shape[1])
     return scores
@@ -214,7 +216,7 @@ def norms(rows: Float32[np.ndarray, "n d"], name: str) -> Float64[np.ndarray, "n
     """
     import torch
 
-    found: np.ndarray = torch.linalg.vector_norm(on("cpu", rows), dim=1).double().numpy()
+    found: np.ndarray = torch.linalg.vector_norm(as_tensor("cpu", rows), dim=1).double().numpy()
     refuse_infinite(found, name)
     return np.where(np.abs(found - 1) < UNIT, 1.0, found * (1 + UNIT))
 

@@ -6,9 +6,10 @@ Shapes: q queries, n documents, d dimensions, c queries of a chunk, k candidates
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from evals.ranking.counting import Relevant
-from evals.ranking.levels import DEPTH, dots
+from evals.ranking.levels import DEPTH
+from evals.ranking.products import pair_scores
 from evals.ranking.ranks import GAIN, TIE, Ranks
+from evals.ranking.relevance import Relevant
 
 ROWS = 256  # queries scored at once
 
@@ -39,7 +40,7 @@ def rescored(
         rows = np.arange(start, min(start + ROWS, len(queries)))
         found = _candidates(quantised[0][rows], quantised[1], n)
         own = _is_relevant(relevant, rows, found)
-        scores = dots(queries, docs, np.repeat(rows, n), found.ravel()).reshape(found.shape)
+        scores = pair_scores(queries, docs, np.repeat(rows, n), found.ravel()).reshape(found.shape)
         _fill(out, rows, scores, own, relevant.counts[rows])
     return out
 

@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int, Int64
 
 from evals.embeddings.threads import THREADS, in_threads, one_thread_each, over_rows
-from evals.ranking.counting import full_float32, products
-from evals.ranking.levels import dots
+from evals.ranking.products import full_float32, pair_scores, products
 
 if TYPE_CHECKING:
     import torch
@@ -92,7 +91,7 @@ def _reranked(
     queries: np.ndarray, docs: np.ndarray, candidates: Sequence[np.ndarray]
 ) -> Iterator[np.ndarray]:
     for query, own in enumerate(candidates):
-        scores = dots(queries, docs, np.full(len(own), query), own)
+        scores = pair_scores(queries, docs, np.full(len(own), query), own)
         if (bad := np.flatnonzero(~np.isfinite(scores))).size:
             raise ValueError(
                 f"query {query} and document {own[bad[0]]} have no finite score: one of them has NaN or infinity"

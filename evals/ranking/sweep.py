@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, Float64
 
 from evals.embeddings.precision import parse_precision, quantise
 from evals.embeddings.truncation import Cut, truncate, truncations
-from evals.ranking.counting import Relevant, count_all
+from evals.ranking.counting import count_all
 from evals.ranking.levels import Step
 from evals.ranking.ranks import (
     CHUNK,
@@ -29,6 +29,7 @@ from evals.ranking.ranks import (
     ranks,
     refuse_infinite,
 )
+from evals.ranking.relevance import Relevant
 from evals.ranking.rescore import rescored
 
 SMALL = (

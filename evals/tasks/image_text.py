@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from evals.ranking.counting import Relevant
 from evals.ranking.metrics import mean, mean_rank, median_rank, per_query, tie_rate
 from evals.ranking.ranks import Ranks
+from evals.ranking.relevance import Relevant
 from evals.ranking.sweep import Key, ranks_at
 from evals.schema import ImageText, Side
 from evals.stats.bootstrap import cluster_bootstrap

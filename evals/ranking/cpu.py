@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32
 from numba import njit
 
-from evals.ranking.levels import Block, Search, Step, asked, count_exactly, on
+from evals.ranking.levels import Block, Search, Step, asked, count_exactly
+from evals.ranking.products import as_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 TILE = 512  # documents whose levels and counts stay in the fastest cache
 
 
-def add_levels(
+def count(
     step: Step,
     sums: "torch.Tensor | None",
     more: "torch.Tensor",
@@ -104,8 +105,8 @@ def _add(
     if at.size == 0:
         return
     some, at_some = np.unique(at, return_inverse=True)
-    scores = (of.sums[on("cpu", some)] * on("cpu", of.of_docs)).mul_(
-        on("cpu", of.of_queries[some])[:, None]
+    scores = (of.sums[as_tensor("cpu", some)] * as_tensor("cpu", of.of_docs)).mul_(
+        as_tensor("cpu", of.of_queries[some])[:, None]
     )
     block = Block(part, of.queries[some], of.docs, scores[:, None])
     score, close, tie = levels.score[part][at, place], search.close[part][at], search.tie[part][at]
