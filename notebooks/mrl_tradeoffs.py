@@ -33,12 +33,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from evals.config.catalog import ROOT
 from evals.evaluation.points import points_of
+from evals.paths import checkout
 from evals.records.selection import newest_run
 from evals.views.sweep_figures import kept_by_dimension, pareto, score_by_bytes, score_by_dimension
 
-os.chdir(ROOT)  # paths are those of the repository
+os.chdir(checkout())  # paths are those of the repository
 RESULTS = Path(os.environ.get("EVALS_RESULTS", "results/runs"))
 BENCHMARK, MODEL = "scenes.partial", "tiny"
 

@@ -31,13 +31,13 @@ import pandas as pd
 from IPython.display import Image
 
 from evals.analysis.comparison import compare
-from evals.config.catalog import ROOT
+from evals.paths import checkout
 from evals.ranking.metrics import expected_rank
 from evals.records.queries import Cell, ranks_of, table_of
 from evals.records.selection import matched, newest, newest_run, operand
 from evals.views.comparison import Title, as_json, forest_png
 
-os.chdir(ROOT)  # paths are those of the repository
+os.chdir(checkout())  # paths are those of the repository
 pd.set_option("display.max_colwidth", None)
 RESULTS = Path(os.environ.get("EVALS_RESULTS", "results/runs"))
 BENCHMARK, SWEEP, MODEL = "scenes", "scenes.partial", "tiny"

@@ -32,14 +32,14 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Markdown
 
-from evals.config.catalog import ROOT
+from evals.paths import checkout
 from evals.report.markdown import block
 from evals.report.measured import Records
 from evals.report.needs import needs
 from evals.report.tables import table, table_names
 from evals.report.verdicts import judge
 
-os.chdir(ROOT)  # paths are those of the repository
+os.chdir(checkout())  # paths are those of the repository
 pd.set_option("display.max_colwidth", None)
 RESULTS = Path(os.environ.get("EVALS_RESULTS", "results/runs"))
 STAND_IN: dict[

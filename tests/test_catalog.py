@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from evals.config import catalog
 from evals.config.catalog import ModelRef, benchmark, benchmarks, models, resolve_model
 from evals.data import LOAD
 from evals.schema import ConfigError, MissingError
+
+ROOT = Path(__file__).parents[1]
 
 ROW = {
     "title": '"Toy"',
@@ -67,7 +68,7 @@ def test_the_shipped_benchmarks_are_valid_and_their_loaders_exist() -> None:
 
 def test_the_shipped_models_are_valid_and_pinned() -> None:
     assert list(models())[:3] == ["tiny", "jina-clip-v1", "jina-clip-v2"]
-    assert resolve_model("tiny") == ModelRef("tiny", "jina_clip", catalog.ROOT / "configs/tiny")
+    assert resolve_model("tiny") == ModelRef("tiny", "jina_clip", ROOT / "configs/tiny")
     v2 = resolve_model("jina-clip-v2")
     assert (v2.folder, v2.repo, v2.revision) == (
         None,
@@ -198,7 +199,7 @@ def test_a_model_is_a_row_then_a_folder_then_a_hub_id(
     (tmp_path / "org" / "m").mkdir(parents=True)
     assert resolve_model("org/m", rows) == ModelRef("m", "jina_clip", Path("org/m"))
     assert resolve_model(str(tmp_path / "org"), rows).name == "org"
-    assert resolve_model("org", rows).folder == catalog.ROOT / "a/b"
+    assert resolve_model("org", rows).folder == ROOT / "a/b"
     for name in ("orgg", "", "a b/c"):
         with pytest.raises(ConfigError, match=r"No model .*models.yaml \(org\)"):
             resolve_model(name, rows)
@@ -214,7 +215,7 @@ def test_evals_configs_names_another_folder(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=env,
-        cwd=catalog.ROOT,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,

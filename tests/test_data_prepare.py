@@ -19,7 +19,6 @@ from typer.testing import CliRunner, Result
 
 from evals.cli.app import Log
 from evals.cli.options import Options
-from evals.config import catalog
 from evals.config.catalog import Benchmark
 from evals.data import load
 from evals.data.__main__ import app
@@ -510,7 +509,7 @@ def command(tmp_path: Path, karpathy: Path, monkeypatch: pytest.MonkeyPatch) -> 
         for name, data in (("toy", "captions"), ("drawn", "scenes"))
     }
     (tmp_path / "benchmarks.yaml").write_text(json.dumps(rows))
-    monkeypatch.setattr(catalog, "CONFIGS", tmp_path)
+    monkeypatch.setenv("EVALS_CONFIGS", str(tmp_path))
 
     def run(*words: object) -> Result:
         return CliRunner().invoke(app, list(map(str, words)))

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CORE = {"evals.schema"}
+CORE = {"evals.schema", "evals.paths"}
 
 # What each room may see of ours. Rooms not named may see everything of evals.
 MAY_SEE = {
     "evals.schema": set(),
+    "evals.paths": set(),
     "evals.files": set(),
     "evals.embeddings.threads": set(),
     "evals.embeddings.truncation": {"evals.embeddings.threads"},

@@ -1,7 +1,6 @@
 """The rows of configs/*.yaml: benchmarks and models that can be named on a command line (suites: evals.config.suites)."""
 
 import difflib
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +10,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from evals.paths import configs, of_row
 from evals.schema import ConfigError, MissingError
-
-ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = Path(os.environ.get("EVALS_CONFIGS") or ROOT / "configs")
 
 _SPEC_NAME = re.compile(r"[^A-Za-z0-9._]+")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # a row's key is a make target, a folder and a column
@@ -193,9 +190,9 @@ def benchmarks(path: Path | None = None) -> dict[str, Benchmark]:
         [path]
         if path
         else [
-            CONFIGS / name
+            configs() / name
             for name in BENCHMARKS
-            if name == BENCHMARKS[0] or (CONFIGS / name).is_file()
+            if name == BENCHMARKS[0] or (configs() / name).is_file()
         ]
     )
     found: dict[str, Benchmark] = {}
@@ -211,7 +208,7 @@ def benchmarks(path: Path | None = None) -> dict[str, Benchmark]:
 
 def models(path: Path | None = None) -> dict[str, ModelRow]:
     """All rows of models.yaml by name, in the order of the file."""
-    return read_rows(path or CONFIGS / "models.yaml", ModelRow)
+    return read_rows(path or configs() / "models.yaml", ModelRow)
 
 
 def benchmark(name: str, path: Path | None = None) -> Benchmark:
@@ -233,7 +230,7 @@ def resolve_model(name: str, path: Path | None = None) -> ModelRef:
         return ModelRef(
             name,
             row.encoder,
-            ROOT / row.path if row.path else None,
+            of_row(row.path) if row.path else None,
             row.repo,
             row.revision,
             row.spec,

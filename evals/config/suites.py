@@ -7,7 +7,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field, model_validator
 
-from evals.config.catalog import CONFIGS, Benchmark, Row, Text, benchmarks, nearest, read_rows
+from evals.config.catalog import Benchmark, Row, Text, benchmarks, nearest, read_rows
+from evals.paths import configs
 from evals.schema import ConfigError
 
 MTEB = "mteb:"
@@ -154,7 +155,7 @@ def task_ref(name: str) -> TaskRef:
 
 def suites(path: Path | None = None) -> dict[str, Suite]:
     """All rows of suites.yaml by name; ConfigError also when one names a benchmark or subset that there is not."""
-    file, rows = path or CONFIGS / "suites.yaml", benchmarks()
+    file, rows = path or configs() / "suites.yaml", benchmarks()
     found = read_rows(file, Suite)
     for suite in found.values():
         if problem := _problem(suite, rows):

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from evals.cli.app import exit_with, new_app, reported
-from evals.config.catalog import ROOT
+from evals.paths import baseline_folder
 from evals.schema import MissingError
 
-RESULTS, BASELINES = Path("results/runs"), ROOT / "results" / "baselines"
+RESULTS, BASELINES = Path("results/runs"), baseline_folder()
 app = new_app()
 
 

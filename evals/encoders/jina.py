@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from evals.encoders.devices import choose_device
+from evals.paths import as_recorded
 from evals.schema import ConfigError, InvalidError, MissingError, Side
 from jina_clip import ClipConfig, JinaCLIP
 from jina_clip.attention import resolve_attention
@@ -89,7 +90,7 @@ class JinaEncoder:
             "image.pillow": importlib.metadata.version("pillow"),
         }
         self.source = {
-            "folder": _told(self.folder),
+            "folder": as_recorded(self.folder),
             "repo": repo,
             "revision": self.folder.name if repo else revision,
         }
@@ -212,12 +213,6 @@ def _kernels(device: str) -> str:
         return f"triton-{importlib.metadata.version('triton')}"
     except importlib.metadata.PackageNotFoundError:
         return "torch"
-
-
-def _told(folder: Path) -> str:
-    """Where a checkpoint is, as the record says it: a bundled one is in the same place in every checkout."""
-    folder = folder.resolve()
-    return str(folder.relative_to(ROOT)) if folder.is_relative_to(ROOT) else str(folder)
 
 
 def _code() -> str:

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from evals.config.catalog import CONFIGS, Row, Text, benchmarks, read_rows
+from evals.config.catalog import Row, Text, benchmarks, read_rows
 from evals.config.suites import suites
 from evals.evaluation.averages import averages, values_of_rows
 from evals.evaluation.outcome import Result
+from evals.paths import configs
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
@@ -52,7 +53,7 @@ class Verdict(NamedTuple):
 
 def claims(path: Path | None = None) -> dict[str, Claim]:
     """All rows of claims.yaml by name; ConfigError for a row that cannot be read."""
-    return read_rows(path or CONFIGS / "claims.yaml", Claim)
+    return read_rows(path or configs() / "claims.yaml", Claim)
 
 
 def check_claims(

@@ -1,6 +1,7 @@
 """Where a result came from: command, machine, package versions and the state of the source. No torch is loaded for it."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -11,16 +12,34 @@ import time
 from pathlib import Path
 from typing import Any
 
+from evals.paths import built_from, checkout
+
 PACKAGES = (
     "jina-clip-evals torch transformers tokenizers safetensors numpy pillow datasets huggingface-hub pandas pyarrow "
     "open-clip-torch sentence-transformers mteb clip-benchmark scikit-learn timm triton flash-attn"
 ).split()
 
 
+CONSOLE_SCRIPT = "jina-clip-evals"
+
+
 def command() -> list[str]:
-    """The command line, with credentials in URLs blotted out."""
-    words = ("python", "-m", f"evals.{Path(sys.argv[0]).stem}", *sys.argv[1:])
+    """The command line that runs this process, with credentials in URLs blotted out.
+
+    It starts with `python -m MODULE`, `jina-clip-evals` or `python SCRIPT`, without the folders that the interpreter and the
+    console script lie in.
+    """
+    words = [*_program(), *sys.argv[1:]]
     return [re.sub(r"(?<=://)[^/@\s]+@", "***@", word) for word in words]
+
+
+def _program() -> list[str]:
+    spec = getattr(sys.modules["__main__"], "__spec__", None)  # set by `python -m` alone
+    if spec is not None:
+        return ["python", "-m", spec.name.removesuffix(".__main__")]
+    if Path(sys.argv[0]).stem == CONSOLE_SCRIPT:
+        return [CONSOLE_SCRIPT]
+    return ["python", sys.argv[0]]
 
 
 def host() -> dict[str, Any]:
@@ -51,23 +70,35 @@ def packages() -> dict[str, str]:
 
 
 def source_state() -> dict[str, Any] | None:
-    """The git commit of this source and whether it was changed since; None outside a checkout."""
-    root = Path(__file__).resolve().parents[2]
+    """The git commit of this source and whether it was changed since.
+
+    In a checkout git tells. An installed copy says what its wheel was built from, and never looks at the folder it runs in.
+    None when neither is known: source without git, or a wheel built from such.
+    """
+    root = checkout()
+    if root is None:
+        file = built_from()
+        return dict(json.loads(file.read_bytes())) if file.is_file() else None
     if not (root / ".git").exists():
         return None
     try:
-        commit, status = (
-            subprocess.run(  # noqa: S603
-                ["git", "-C", str(root), *args],  # noqa: S607
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout.strip()
-            for args in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-        )
+        commit = _git(root, "rev-parse", "HEAD")
+        changes = _git(root, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return {"commit": commit, "dirty": bool(status)}
+    return {"commit": commit, "dirty": bool(changes)}
+
+
+def _git(root: Path, *words: str) -> str:
+    # In a git hook, GIT_DIR and its like name the repository that is being committed to.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return subprocess.run(  # noqa: S603
+        ["git", "-C", str(root), *words],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    ).stdout.strip()
 
 
 def peak_memory() -> dict[str, float]:

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evals.config.catalog import ROOT, nearest
+from evals.config.catalog import nearest
 from evals.files import write_atomically
+from evals.paths import baseline_folder, checkout
 from evals.records.provenance import source_state
 from evals.records.record import (
     MANIFEST,
@@ -24,7 +25,7 @@ from evals.records.record import (
 from evals.regress.sanity import faults
 from evals.schema import ConfigError, InvalidError
 
-BASELINES = ROOT / "results" / "baselines"
+BASELINES = baseline_folder()
 HISTORY = "history.jsonl"
 
 
@@ -129,7 +130,7 @@ def _who() -> str:
             ["git", "config", "user.name"],  # noqa: S607
             capture_output=True,
             text=True,
-            cwd=ROOT,
+            cwd=checkout(),
             check=False,
         ).stdout
     except OSError:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from evals.config.catalog import CONFIGS, Row, Text, read_rows
+from evals.config.catalog import Row, Text, read_rows
+from evals.paths import configs
 from evals.schema import ConfigError
 
 
@@ -30,7 +31,7 @@ class Gate(Row):
 
 def read_gates(file: Path | None = None) -> list[Gate]:
     """All gates in the order of the file; ConfigError as for every file of configs/."""
-    return list(read_rows(file or CONFIGS / "gates.yaml", Gate).values())
+    return list(read_rows(file or configs() / "gates.yaml", Gate).values())
 
 
 def gate_of(benchmark: str, gates: list[Gate]) -> Gate:

@@ -15,8 +15,8 @@ import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import comma_list
-from evals.config.catalog import ROOT
 from evals.files import write_atomically
+from evals.paths import checkout
 from evals.report.measured import Records
 from evals.report.names import stand_ins
 from evals.report.tables import table, table_names
@@ -60,7 +60,7 @@ def report(
     write: Annotated[
         bool, typer.Option("--write", help="Refresh the tables in README.md and docs.")
     ] = False,
-    root: Annotated[Path, typer.Option(hidden=True)] = ROOT,
+    root: Annotated[Path | None, typer.Option(hidden=True)] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
     ] = False,
@@ -68,7 +68,7 @@ def report(
     """Show published tables beside what the records say, and write them as files."""
     with reported(json=json) as log:
         if check or write:
-            _blocks(root, write, log)
+            _blocks(_pages_of(root), write, log)
             return
         names = list(dict.fromkeys(table_names() if every or needs else tables or ()))
         if not names:
@@ -216,6 +216,16 @@ def _needs(
         log.output({"schema_version": 1, "model": model, "calls": calls})
     for call in () if log.json else calls:
         typer.echo(" ".join(call))
+
+
+def _pages_of(root: Path | None) -> Path:
+    """Where README.md and docs are; ConfigError for an installed copy, which has none."""
+    folder = root or checkout()
+    if folder is None:
+        raise ConfigError(
+            "--check and --write are for README.md and docs. Run them in a clone of the repository."
+        )
+    return folder
 
 
 def _blocks(root: Path, write: bool, log: Log) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated, NamedTuple, TypeVar
 
 from pydantic import Field, model_validator
 
-from evals.config.catalog import CONFIGS, Row, Text, nearest, read_rows
+from evals.config.catalog import Row, Text, nearest, read_rows
+from evals.paths import configs
 from evals.report.published import slug
 from evals.schema import ConfigError
 
@@ -111,13 +112,13 @@ class Wanted(NamedTuple):
 @cache
 def models() -> dict[str, Model]:
     """Published models by key."""
-    return read_rows(CONFIGS / "published" / "models.yaml", Model)
+    return read_rows(configs() / "published" / "models.yaml", Model)
 
 
 @cache
 def quantities() -> dict[str, Quantity]:
     """Published benchmarks by key, under each of their names; single members of averages under the data set's own name."""
-    rows = read_rows(CONFIGS / "published" / "benchmarks.yaml", Quantity)
+    rows = read_rows(configs() / "published" / "benchmarks.yaml", Quantity)
     members: dict[str, set[str]] = {}
     for member in (
         member for row in rows.values() for member in row.of if not member.endswith(f"/{ALL}")

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.config.catalog import CONFIGS
+from evals.paths import configs
 from evals.schema import ConfigError
 
 GRADES = {
@@ -58,8 +58,9 @@ def slug(name: str) -> str:
 
 
 @cache
-def published(folder: Path = CONFIGS / "published") -> dict[str, list[Published]]:
+def published(folder: Path | None = None) -> dict[str, list[Published]]:
     """All printed numbers by table, in the order of the files. ConfigError names file, line and field."""
+    folder = folder or configs() / "published"
     files = sorted(folder.glob("*.csv"))
     if not files:
         raise ConfigError(

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from evals.config.catalog import CONFIGS, Count, Row, Text, nearest, read_rows
+from evals.config.catalog import Count, Row, Text, nearest, read_rows
+from evals.paths import configs
 from evals.report.names import Selector, Wanted, records_of, selector
 from evals.report.published import Published, published, slug
 from evals.schema import ConfigError
@@ -168,13 +169,13 @@ def table(name: str) -> Table:
 @cache
 def footnotes() -> dict[str, Footnote]:
     """All footnotes by name."""
-    return read_rows(CONFIGS / "published" / "footnotes.yaml", Footnote)
+    return read_rows(configs() / "published" / "footnotes.yaml", Footnote)
 
 
 @cache
 def _rows() -> dict[str, TableRow]:
     rows: dict[str, TableRow] = {}
-    for file in (CONFIGS / "tables" / f"{family}.yaml" for family in ("v1", "v2", "later")):
+    for file in (configs() / "tables" / f"{family}.yaml" for family in ("v1", "v2", "later")):
         found = read_rows(file, TableRow)
         if twice := rows.keys() & found.keys():
             raise ConfigError(f"{file}: the table {min(twice)} is in another file too. Rename one.")
