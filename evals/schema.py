@@ -4,7 +4,7 @@ Shapes: n rows, d dimensions, texts, images.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, final, runtime_checkable
 
@@ -163,7 +163,8 @@ Data = ImageText | LabeledImages
 class Encoder(Protocol):
     """What turns a side into rows. `fingerprint` holds everything that can change a row.
 
-    An encoder with another tokenizer for each language has the attribute `by_language = True` and heeds `side.language`.
+    These four are all that an encoder must have. What it may have beside them is stated by `EncoderInfo`,
+    `StreamingEncoder` and `TruncatingEncoder`.
     """
 
     name: str
@@ -175,12 +176,42 @@ class Encoder(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class EncoderInfo:
+    """What an encoder says of itself, each field by an attribute of that name; one that it lacks has the default.
+
+    `source` says where its weights come from: folder, repo, revision, file or URL. `batches` holds the sizes of a pass that
+    were used, by what is counted; `usage` the requests and tokens of an API. These three go into the record as they are when
+    it is written. An encoder `by_language` heeds `side.language`, so the texts of each language are stored apart.
+    """
+
+    source: Mapping[str, str | None] = field(default_factory=dict)
+    batches: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    usage: Mapping[str, int] = field(default_factory=dict)
+    by_language: bool = False
+
+    @classmethod
+    def read(cls, encoder: Encoder) -> "EncoderInfo":
+        """What this encoder says now."""
+        stated = [entry.name for entry in fields(cls) if hasattr(encoder, entry.name)]
+        return cls(**{name: getattr(encoder, name) for name in stated})
+
+
 @runtime_checkable
 class StreamingEncoder(Encoder, Protocol):
     """An encoder that reads ahead: while it computes the rows of one side it decodes or tokenizes the next."""
 
     def stream(self, sides: Iterable[Side]) -> Iterator[Float[np.ndarray, "n d"]]:
         """`encode` of each side, in their order; all are of one kind and role."""
+        ...
+
+
+@runtime_checkable
+class TruncatingEncoder(Protocol):
+    """An encoder that can tell, without its weights, how many texts are longer than it reads."""
+
+    def truncated(self, side: Side) -> int:
+        """How many texts of the side are cut."""
         ...
 
 

@@ -22,7 +22,14 @@ import numpy as np
 from jaxtyping import Float
 
 from evals.files import write_atomically
-from evals.schema import Encoder, InvalidError, MissingError, Side, StreamingEncoder
+from evals.schema import (
+    Encoder,
+    EncoderInfo,
+    InvalidError,
+    MissingError,
+    Side,
+    StreamingEncoder,
+)
 
 SCHEMA = 1
 # The most that a kill can cost: rows of a shard, and characters of its texts (about 32,000 tokens, one pass on a GPU).
@@ -212,18 +219,16 @@ def _identity(encoder: Encoder, side: Side) -> dict[str, Any]:
     concerned = {
         name: value for name, value in encoder.fingerprint.items() if not name.startswith(other)
     }
-    identity = {
+    identity: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": side.kind,
         "role": side.role,
         "dim": encoder.dim,
         "encoder": concerned,
     }
-    return identity | (
-        {"language": side.language}
-        if side.kind == "text" and getattr(encoder, "by_language", False)
-        else {}
-    )
+    if side.kind == "text" and EncoderInfo.read(encoder).by_language:
+        identity["language"] = side.language
+    return identity
 
 
 def _canonical(value: Mapping[str, Any]) -> bytes:

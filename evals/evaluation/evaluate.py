@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from evals.cli.app import Log
 from evals.cli.options import Options
 from evals.config.catalog import Benchmark
-from evals.schema import ConfigError, Data, Side
+from evals.schema import ConfigError, Data, EncoderInfo, Side
 
 if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
     from evals.embeddings.store import Store
@@ -184,6 +184,7 @@ def circumstances(
     """What every manifest tells of how a run came about: command, options, times, machine, packages, encoder and cost."""
     from evals.records.provenance import command, host, packages, peak_memory, source_state, utc
 
+    info = EncoderInfo.read(encoder)
     return {
         "model": encoder.name,
         "status": "complete",
@@ -199,12 +200,10 @@ def circumstances(
             "name": encoder.name,
             "dim": encoder.dim,
             "fingerprint": dict(encoder.fingerprint),
-            "source": getattr(encoder, "source", {}),
+            "source": dict(info.source),
         },
-        "batches": getattr(encoder, "batches", {}),
-        "usage": dict(
-            getattr(encoder, "usage", {})
-        ),  # requests and tokens of an API, since the command started
+        "batches": dict(info.batches),
+        "usage": dict(info.usage),
         "encoded": costs.encoded,
         "skipped": [],
         "seconds": costs.seconds,

@@ -17,7 +17,7 @@ from evals.embeddings.truncation import truncate
 from evals.evaluation.evaluate import Costs
 from evals.mteb_bridge.scoring import heap_order
 from evals.mteb_bridge.sides import language_of, sides_of
-from evals.schema import Encoder, InvalidError, Side
+from evals.schema import Encoder, EncoderInfo, InvalidError, Side, TruncatingEncoder
 
 # Up to so many scores are computed at once by mteb's own function, so that even their last bits, and with them near ties, are
 # mteb's. Larger searches go block by block: other kernels, whose scores may differ in the last bit.
@@ -93,7 +93,7 @@ class Adapter:
         role = prompt_type.value if self.instruction and prompt_type is not None else None
         language = (
             language_of(task_metadata, hf_subset)
-            if getattr(self.encoder, "by_language", False)
+            if EncoderInfo.read(self.encoder).by_language
             else None
         )
         parts = [
@@ -212,10 +212,10 @@ class Adapter:
         if (
             self.content is not None
             and side.kind == "text"
-            and (truncated := getattr(self.encoder, "truncated", None))
+            and isinstance(self.encoder, TruncatingEncoder)
         ):
             self.lengths["texts"] += len(side)
-            self.lengths["truncated"] += truncated(side)
+            self.lengths["truncated"] += self.encoder.truncated(side)
         return rows
 
     def note(self, hf_subset: str, *parts: str) -> None:

@@ -31,7 +31,7 @@ from evals.mteb_bridge.tasks import (
     replaced,
     split_name,
 )
-from evals.schema import ConfigError, Encoder, InvalidError
+from evals.schema import ConfigError, Encoder, InvalidError, TruncatingEncoder
 from evals.stats.bootstrap import cluster_bootstrap
 from evals.stats.correlation import spearman_interval
 
@@ -217,7 +217,7 @@ def run_task(
         origin={name: run.origin for run in runs for name in run.content},
         content={name: content for run in runs for name, content in run.content.items()},
         mteb=about(task, [key for run in runs for key in run.undefined], instruction=instruction)
-        | {"lengths": model.lengths if hasattr(encoder, "truncated") else None},
+        | {"lengths": model.lengths if isinstance(encoder, TruncatingEncoder) else None},
         aggregate=whole,
         costs=model.costs,
         started=started,
