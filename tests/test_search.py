@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from benchmarks.harness import peak_memory
 from evals.ranking import search
-from evals.ranking.search import Hits, rerank, top_k
+from evals.ranking.search import Hits, top_k
 
 
 @pytest.fixture
@@ -142,14 +142,6 @@ def test_rows_without_a_finite_length_are_refused_by_name(value: float) -> None:
         top_k(good, bad, 3)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_candidate_without_a_finite_score_is_refused_by_name(value: float) -> None:
-    docs = unit_rows(300, 4)
-    docs[270, 2] = value
-    with pytest.raises(ValueError, match="query 0 and document 270 have no finite score"):
-        list(rerank(unit_rows(1, 4, seed=1), docs, [np.array([3, 270])]))
-
-
 @pytest.mark.parametrize("sizes", [{"k": 0}, {"chunk": 0}, {"block": -1}])
 def test_sizes_below_one_are_refused(sizes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="cannot find"):
@@ -213,41 +205,6 @@ def test_a_read_only_memory_map_is_never_copied_as_a_whole(tmp_path: Path) -> No
     tracemalloc.stop()
     assert found.docs.tolist() == [[0], [1], [2], [3]]
     assert peak < 8e6  # the rows are 25.6e6
-
-
-def test_reranking_scores_the_candidates_in_their_order() -> None:
-    docs = rows([0, 1], [1, 0], [0.6, 0.8])
-    found = list(
-        rerank(
-            rows([1, 0], [0, 1], [1, 0]),
-            docs,
-            [np.array([2, 0]), np.array([1, 2, 2]), np.array([], dtype=int)],
-        )
-    )
-    assert [own.tolist() for own in found] == [
-        [np.float32(0.6), 0.0],
-        [0.0, np.float32(0.8), np.float32(0.8)],
-        [],
-    ]
-    assert all(own.dtype == np.float32 for own in found)
-
-
-def test_equal_documents_score_the_same_anywhere_among_the_candidates() -> None:
-    docs = unit_rows(300, 37)
-    docs[1:200:3] = docs[0]
-    (found,) = rerank(unit_rows(1, 37, seed=1), docs, [np.arange(300)])
-    assert len(set(found[1:200:3].tolist())) == 1
-
-
-def test_candidates_that_fit_no_document_or_query_are_refused() -> None:
-    queries, docs = unit_rows(2, 4), unit_rows(5, 4)
-    for wrong in (5, -1):
-        with pytest.raises(
-            ValueError, match=f"query 1 has candidate {wrong}, but there are 5 documents"
-        ):
-            rerank(queries, docs, [np.array([0]), np.array([4, wrong])])
-    with pytest.raises(ValueError, match="1 lists of candidates for 2 queries"):
-        rerank(queries, docs, [np.array([0])])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="takes a GPU")

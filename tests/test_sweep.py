@@ -20,7 +20,7 @@ from evals.ranking.metrics import hit_at, mean, per_query
 from evals.ranking.ranks import Ranks, cross_ranks
 from evals.ranking.relevance import Relevant
 from evals.ranking.rescore import rescored
-from evals.ranking.sweep import ranks_at, sweep_cross_ranks, sweep_ranks
+from evals.ranking.sweep import ranks_at, sweep_cross_ranks
 from evals.schema import ConfigError
 from evals.stats.bootstrap import cluster_bootstrap
 from evals.tasks.image_text import score
@@ -76,8 +76,6 @@ def test_a_sweep_equals_a_run_of_each_dimension_bit_for_bit(
     for dim, both in found.items():
         alone = cross_ranks(truncate(images, dim), truncate(texts, dim), t2i)
         assert same(both.t2i, alone.t2i) and same(both.i2t, alone.i2t)
-    one = sweep_ranks(texts, images, t2i, sorted(dims), chunk=chunk)
-    assert all(same(one[dim], found[dim].t2i) for dim in dims)
 
 
 def test_an_accelerator_s_groups_and_the_compiled_pass_count_the_same(
@@ -118,16 +116,6 @@ def test_a_common_pass_is_used_where_it_can_be(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sweep, "cross_ranks", refuse)
     sweep_cross_ranks(
         hard_rows(0, 9, 16, "plain"), hard_rows(1, 20, 16, "plain"), pairs_of(9, 20, rng), [4, 16]
-    )
-
-
-def test_documents_of_each_dimension_can_be_given() -> None:
-    rng = np.random.default_rng(0)
-    queries, relevant = hard_rows(0, 30, 16, "plain"), Relevant.one_of(rng.integers(0, 5, 30))
-    docs = {dim: truncate(hard_rows(dim, 5, 16, "plain"), dim) for dim in (4, 16)}
-    found = sweep_ranks(queries, docs, relevant, [4, 16])
-    assert all(
-        same(found[dim], ranks.ranks(truncate(queries, dim), docs[dim], relevant)) for dim in docs
     )
 
 

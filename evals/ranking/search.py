@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float32, Int, Int64
+from jaxtyping import Float32, Int64
 
 from evals.embeddings.threads import THREADS, in_threads, one_thread_each, over_rows
-from evals.ranking.products import full_float32, pair_scores, products
+from evals.ranking.products import full_float32, products
 
 if TYPE_CHECKING:
     import torch
@@ -65,38 +65,6 @@ def top_k(
     return _search(
         queries, docs, min(k, len(docs)), chunk=chunk, block=min(block, len(docs)), device=device
     )
-
-
-def rerank(
-    queries: Float32[np.ndarray, "q d"],
-    docs: Float32[np.ndarray, "n d"],
-    candidates: Sequence[Int[np.ndarray, "_"]],
-) -> Iterator[Float32[np.ndarray, "_"]]:
-    """The scores of each query's own candidates, in their order: a document scores the same wherever it stands among them.
-
-    Raises ValueError, before anything is scored, for a candidate that is no document and for another number of queries; and
-    when its turn comes, for a query or a candidate with NaN or infinity.
-    """
-    if len(candidates) != len(queries):
-        raise ValueError(f"{len(candidates)} lists of candidates for {len(queries)} queries")
-    for query, own in enumerate(candidates):
-        if (wrong := own[(own < 0) | (own >= len(docs))]).size:
-            raise ValueError(
-                f"query {query} has candidate {wrong[0]}, but there are {len(docs)} documents"
-            )
-    return _reranked(queries, docs, candidates)
-
-
-def _reranked(
-    queries: np.ndarray, docs: np.ndarray, candidates: Sequence[np.ndarray]
-) -> Iterator[np.ndarray]:
-    for query, own in enumerate(candidates):
-        scores = pair_scores(queries, docs, np.full(len(own), query), own)
-        if (bad := np.flatnonzero(~np.isfinite(scores))).size:
-            raise ValueError(
-                f"query {query} and document {own[bad[0]]} have no finite score: one of them has NaN or infinity"
-            )
-        yield scores.astype(np.float32)
 
 
 def _refuse_infinite(rows: np.ndarray, name: str) -> None:

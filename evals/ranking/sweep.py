@@ -19,14 +19,10 @@ from evals.ranking.ranks import (
     CHUNK,
     Both,
     Lengths,
-    Ranks,
     both_ways,
     check,
     cross_ranks,
-    found,
     found_both,
-    one_way,
-    ranks,
     refuse_infinite,
 )
 from evals.ranking.relevance import Relevant
@@ -109,38 +105,6 @@ def sweep_cross_ranks(
         }
     count_all(shared, i2t, chunk=chunk, device=device)
     return {dim: found_both(step, t2i, i2t) for dim, step in zip(x, shared, strict=True)}
-
-
-def sweep_ranks(
-    queries: Float[np.ndarray, "q d"],
-    docs: Float[np.ndarray, "n d"] | Mapping[int, Float32[np.ndarray, "n _"]],
-    relevant: Relevant,
-    dims: Sequence[int],
-    *,
-    chunk: int = CHUNK,
-    device: str = "cpu",
-) -> dict[int, Ranks]:
-    """One direction at every dimension: `ranks` of the rows cut by `truncate`, bit for bit.
-
-    Documents that are no prefixes of each other, as class vectors averaged after the cut, are given for each dimension, ready
-    to be scored; each dimension is a pass of its own then. Raises ValueError as `truncate` and `ranks` do.
-    """
-    widths = sorted(set(dims))
-    if isinstance(docs, Mapping):
-        return {
-            dim: ranks(truncate(queries, dim), docs[dim], relevant, chunk=chunk, device=device)
-            for dim in widths
-        }
-    check(len(queries), len(docs), relevant, chunk)
-    x, y = truncations(queries, widths), truncations(docs, widths)
-    steps = [one_way(x[dim].rows, y[dim].rows, relevant) for dim in widths]
-    if (shared := _cumulative(steps, x, y)) is None:
-        return {
-            dim: ranks(x[dim].rows, y[dim].rows, relevant, chunk=chunk, device=device)
-            for dim in widths
-        }
-    count_all(shared, relevant, chunk=chunk, device=device)
-    return {dim: found(step.by_row, relevant) for dim, step in zip(widths, shared, strict=True)}
 
 
 def _cumulative(
