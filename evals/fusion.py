@@ -138,8 +138,8 @@ def _gains(subset: str, scores: Sequence["Scores"]) -> Iterable[Gain]:
     """Every metric of every direction against the text alone at the same dimension, paired by query, clustered by image."""
     import numpy as np
 
+    from evals.ranking.definition import Ranks
     from evals.ranking.metrics import per_query
-    from evals.ranking.ranks import Ranks
     from evals.stats.bootstrap import paired_bootstrap
 
     alone = {s.dim: per_query(Ranks(**s.columns)) for s in scores if s.direction == "tt"}

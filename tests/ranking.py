@@ -9,7 +9,8 @@ from evals.embeddings import threads
 from evals.embeddings.truncation import truncate
 from evals.ranking import accelerator, counting, levels
 from evals.ranking import ranks as ranks_module
-from evals.ranking.ranks import Both, Ranks, ranks
+from evals.ranking.definition import Both, Ranks
+from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant
 
 Rows = np.ndarray
@@ -34,6 +35,14 @@ def ranks_of(better: list[int], tied: list[int], tied_relevant: list[int]) -> Ra
 
 def same(a: Ranks, b: Ranks) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(astuple(a), astuple(b), strict=True))
+
+
+def assert_defined(ranks: Ranks, expected: Ranks) -> None:
+    """Counts equal; scores and nDCG to within the rounding of float32 and of a sum."""
+    for name in ("better", "tied", "tied_relevant"):
+        assert getattr(ranks, name).tolist() == getattr(expected, name).tolist(), name
+    assert ranks.score == pytest.approx(expected.score, abs=1e-6)
+    assert ranks.ndcg10 == pytest.approx(expected.ndcg10, abs=1e-12)
 
 
 def ndcg_of(order: list[bool]) -> float:

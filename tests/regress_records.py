@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from evals.evaluation.evaluate import metric_lines, query_table
+from evals.ranking.definition import Ranks
 from evals.ranking.metrics import mean, mean_rank, median_rank, per_query
-from evals.ranking.ranks import Ranks
 from evals.records.record import QUERY_COLUMNS, read_queries, read_run, write_run
 from evals.stats.bootstrap import cluster_bootstrap
 from evals.tasks.scores import Scores, Value

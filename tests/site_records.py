@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 import numpy as np
 
+from evals.ranking.definition import Ranks
 from evals.ranking.metrics import hit_at
-from evals.ranking.ranks import Ranks
 from evals.records.record import MetricLine, write_run
 from evals.stats.bootstrap import cluster_bootstrap
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.ranking import metrics
+from evals.ranking.definition import ranks
 from evals.ranking.metrics import expected_rank, hit_at, mean, per_query, reciprocal_rank
-from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant
 from tests.ranking import ndcg_of, ranks_of, rows
 

@@ -15,15 +15,17 @@ from evals.embeddings.precision import (
     with_rescoring,
 )
 from evals.embeddings.truncation import truncate
-from evals.ranking import accelerator, counting, ranks, sweep
+from evals.ranking import accelerator, counting, definition, ranks, sweep
+from evals.ranking.definition import Ranks
 from evals.ranking.metrics import hit_at, mean, per_query
-from evals.ranking.ranks import Ranks, cross_ranks
+from evals.ranking.ranks import cross_ranks
 from evals.ranking.relevance import Relevant
 from evals.ranking.rescore import rescored
 from evals.ranking.sweep import ranks_at, sweep_cross_ranks
 from evals.schema import ConfigError
 from evals.stats.bootstrap import cluster_bootstrap
 from evals.tasks.image_text import score
+from tests.ranking import assert_defined
 from tests.toys import image_text
 
 
@@ -93,7 +95,7 @@ def test_an_accelerator_s_groups_and_the_compiled_pass_count_the_same(
     assert all(same(x, y) for dim in (4, 24) for x, y in zip(before[dim], after[dim], strict=True))
 
 
-def test_ranks_of_a_sweep_are_those_of_float64_scores() -> None:
+def test_ranks_of_a_sweep_are_those_of_the_definition_at_each_dimension() -> None:
     rng = np.random.default_rng(3)
     images, texts = (
         rng.standard_normal((40, 64)).astype(np.float32),
@@ -101,11 +103,9 @@ def test_ranks_of_a_sweep_are_those_of_float64_scores() -> None:
     )
     t2i = pairs_of(40, 90, rng)
     for dim, both in sweep_cross_ranks(images, texts, t2i, [3, 17, 64]).items():
-        scores = truncate(texts, dim).astype(np.float64) @ truncate(images, dim).T.astype(
-            np.float64
-        )
-        own = scores[np.arange(90), t2i.docs]
-        assert both.t2i.better.tolist() == (scores > own[:, None] + 1e-12).sum(axis=1).tolist()
+        expected = definition.cross_ranks(truncate(images, dim), truncate(texts, dim), t2i)
+        assert_defined(both.t2i, expected.t2i)
+        assert_defined(both.i2t, expected.i2t)
 
 
 def test_a_common_pass_is_used_where_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 from evals.embeddings.precision import bytes_per_vector
 from evals.evaluation.evaluate import Outcome
 from evals.evaluation.outcome import Result, TaskOutcome
+from evals.ranking.definition import Ranks
 from evals.ranking.metrics import hit_at
-from evals.ranking.ranks import Ranks
 from evals.records.queries import Cell, PerQuery, metric_name, per_query
 from evals.records.record import MetricLine, Run
 from evals.schema import ConfigError

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
+from evals.ranking.definition import DEPTH
 from evals.ranking.products import as_tensor, pair_scores
 
 if TYPE_CHECKING:
     import torch
 
-DEPTH = 10  # of nDCG: places after the tenth add nothing to it
 GROUP = 64  # documents that are counted, or not, together
 DENSE_SHARE = 1 / 32  # a pair that is gathered costs about as much as 32 pairs of a float64 matmul
 

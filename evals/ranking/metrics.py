@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Float64
 
-from evals.ranking.levels import DEPTH
-from evals.ranking.ranks import Ranks
+from evals.ranking.definition import DEPTH, Ranks
 
 
 def hit_at(ranks: Ranks, k: int) -> Float64[np.ndarray, "q"]:

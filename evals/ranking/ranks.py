@@ -3,7 +3,6 @@
 Shapes: q queries, n documents or rows, d dimensions, pairs of a query and a document relevant to it.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,43 +10,13 @@ from jaxtyping import Float32, Float64, Int64
 
 from evals.embeddings.threads import over_rows
 from evals.ranking.counting import count_all
-from evals.ranking.levels import DEPTH, Levels, Search, Step, places_above
+from evals.ranking.definition import DEPTH, GAIN, TIE, Both, Ranks
+from evals.ranking.levels import Levels, Search, Step, places_above
 from evals.ranking.products import as_tensor, pair_scores
 from evals.ranking.relevance import Relevant
 
-# On a grid of 2^-40 every sum of discounts is exact, so a perfect ranking scores 1.0 and not 0.9999999999999999.
-DISCOUNT = np.round(2.0**40 / np.log2(np.arange(2, DEPTH + 2))) / 2.0**40
-GAIN = np.concatenate([[0.0], np.cumsum(DISCOUNT)])
-
-TIE = 1e-12  # float64 scores this close, as a share of the rows' norms, are one score: rounding is 1e-14 at most
 UNIT = 1e-4  # rows whose norm is 1 to within this are unit rows: bounds on their scores have that to spare
 CHUNK = 960  # queries scored at once, by one thread
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """Where the best relevant document of each query stands among the irrelevant ones.
-
-    `better` irrelevant documents score strictly higher; `tied` irrelevant and `tied_relevant` relevant ones (itself
-    included, so at least 1) have its score. `score` is that score. `ndcg10` is the expected nDCG@10, all relevant
-    documents counted, with binary gains and equal scores in random order.
-    """
-
-    better: Int64[np.ndarray, "q"]
-    tied: Int64[np.ndarray, "q"]
-    tied_relevant: Int64[np.ndarray, "q"]
-    score: Float32[np.ndarray, "q"]
-    ndcg10: Float64[np.ndarray, "q"]
-
-    def __len__(self) -> int:
-        return len(self.better)
-
-
-class Both(NamedTuple):
-    """Texts that look for their image, and images that look for their texts."""
-
-    t2i: Ranks
-    i2t: Ranks
 
 
 def ranks(

@@ -36,6 +36,10 @@ class Relevant:
         """The query of each pair; the pairs are in the order of the queries."""
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
+    def docs_of(self, query: int) -> Int[np.ndarray, "_"]:
+        """The documents relevant to a query."""
+        return self.docs[self.indptr[query] : self.indptr[query + 1]]
+
     @staticmethod
     def one_of(image_of_text: Int[np.ndarray, "texts"]) -> "Relevant":
         """Texts are the queries: each has the one image that it describes."""

@@ -6,9 +6,8 @@ Shapes: q queries, n documents, d dimensions, c queries of a chunk, k candidates
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from evals.ranking.levels import DEPTH
+from evals.ranking.definition import DEPTH, GAIN, TIE, Ranks
 from evals.ranking.products import pair_scores
-from evals.ranking.ranks import GAIN, TIE, Ranks
 from evals.ranking.relevance import Relevant
 
 ROWS = 256  # queries scored at once

@@ -14,10 +14,10 @@ from jaxtyping import Float, Float32, Float64
 from evals.embeddings.precision import parse_precision, quantise
 from evals.embeddings.truncation import Cut, truncate, truncations
 from evals.ranking.counting import count_all
+from evals.ranking.definition import Both
 from evals.ranking.levels import Step
 from evals.ranking.ranks import (
     CHUNK,
-    Both,
     Lengths,
     both_ways,
     check,

@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from evals.ranking.definition import Ranks
 from evals.ranking.metrics import hit_at, reciprocal_rank
-from evals.ranking.ranks import Ranks
 from evals.records.record import MetricLine, Run, read_queries
 from evals.schema import InvalidError
 

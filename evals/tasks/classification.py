@@ -13,8 +13,9 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from evals.embeddings.precision import parse_precision, quantise
 from evals.embeddings.truncation import truncate
+from evals.ranking.definition import TIE, Ranks
 from evals.ranking.metrics import hit_at, mean, tie_rate
-from evals.ranking.ranks import TIE, Ranks, ranks
+from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant
 from evals.schema import ConfigError, LabeledImages, Side
 from evals.stats.bootstrap import cluster_bootstrap, stratified_bootstrap

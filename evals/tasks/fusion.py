@@ -22,8 +22,9 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int, Int64
 
 from evals.embeddings.truncation import truncate
+from evals.ranking.definition import TIE, Ranks
 from evals.ranking.metrics import mean, mean_rank, median_rank, per_query, tie_rate
-from evals.ranking.ranks import TIE, Ranks, ranks
+from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant
 from evals.schema import ConfigError, ImageText, Side
 from evals.stats.bootstrap import cluster_bootstrap

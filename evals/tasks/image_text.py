@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from evals.ranking.definition import Ranks
 from evals.ranking.metrics import mean, mean_rank, median_rank, per_query, tie_rate
-from evals.ranking.ranks import Ranks
 from evals.ranking.relevance import Relevant
 from evals.ranking.sweep import Key, ranks_at
 from evals.schema import ImageText, Side

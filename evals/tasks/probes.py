@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from evals.ranking.ranks import DISCOUNT, GAIN, TIE, Ranks
+from evals.ranking.definition import DISCOUNT, GAIN, TIE, Ranks
 from evals.ranking.search import top_k
 from evals.schema import InvalidError, MissingError
 

@@ -1,0 +1,98 @@
+"""START HERE: what a rank is, in plain numpy over the whole matrix of scores.
+
+The score of a query and a document is the dot product of their rows. Rows are float32; they are multiplied and added in float64,
+so that no order of summation decides anything. Scores nearer to each other than TIE are equal, and equal scores stand in random
+order: every metric is its mean over those orders (McSherry & Najork, ECIR 2008). Four numbers per query are enough for that,
+and a fifth for nDCG@10: they are its `Ranks`.
+
+Nothing is fast here, and memory grows with queries times documents. The tests hold every faster file of this room to these lines.
+
+Shapes: q queries, n documents, d dimensions.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+
+from evals.ranking.relevance import Relevant
+
+DEPTH = 10  # of nDCG: places after the tenth add nothing to it
+TIE = 1e-12  # as a share of the norms |query| max |document|; the rounding of a float64 sum is 1e-14 at most
+
+# What a relevant document gains at each of the first ten places, 1 / log2(place + 1), and at the first k places together.
+# On a grid of 2^-40 every sum of them is exact, so a perfect ranking scores 1.0 and not 0.9999999999999999.
+DISCOUNT = np.round(2.0**40 / np.log2(np.arange(2, DEPTH + 2))) / 2.0**40
+GAIN = np.concatenate([[0.0], np.cumsum(DISCOUNT)])
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where the best relevant document of each query stands among the irrelevant ones.
+
+    `better` irrelevant documents score strictly higher; `tied` irrelevant and `tied_relevant` relevant ones (itself
+    included, so at least 1) have its score. `score` is that score. `ndcg10` is the expected nDCG@10, all relevant
+    documents counted, with binary gains and equal scores in random order.
+    """
+
+    better: Int64[np.ndarray, "q"]
+    tied: Int64[np.ndarray, "q"]
+    tied_relevant: Int64[np.ndarray, "q"]
+    score: Float32[np.ndarray, "q"]
+    ndcg10: Float64[np.ndarray, "q"]
+
+    def __len__(self) -> int:
+        return len(self.better)
+
+
+class Both(NamedTuple):
+    """Texts that look for their image, and images that look for their texts."""
+
+    t2i: Ranks
+    i2t: Ranks
+
+
+def ranks(
+    queries: Float32[np.ndarray, "q d"], docs: Float32[np.ndarray, "n d"], relevant: Relevant
+) -> Ranks:
+    """The ranks of one direction."""
+    scores = queries.astype(np.float64) @ docs.astype(np.float64).T
+    ties = TIE * _norms(queries) * _norms(docs).max()
+    better, tied, tied_relevant = (np.zeros(len(queries), dtype=np.int64) for _ in range(3))
+    best_scores, ndcg10 = np.zeros(len(queries), dtype=np.float32), np.zeros(len(queries))
+    for query, tie in enumerate(ties):
+        row = scores[query]
+        is_relevant = np.isin(np.arange(len(docs)), relevant.docs_of(query))
+        best = row[is_relevant].max()
+        equal = np.abs(row - best) <= tie
+        better[query] = np.sum(~is_relevant & (row > best + tie))
+        tied[query] = np.sum(~is_relevant & equal)
+        tied_relevant[query] = np.sum(is_relevant & equal)
+        best_scores[query] = best
+        ndcg10[query] = _ndcg10(row, is_relevant, tie)
+    return Ranks(better, tied, tied_relevant, best_scores, ndcg10)
+
+
+def cross_ranks(
+    images: Float32[np.ndarray, "n d"], texts: Float32[np.ndarray, "texts d"], t2i: Relevant
+) -> Both:
+    """The ranks of both directions: two calls of `ranks`, with images and texts in turn as queries."""
+    return Both(ranks(texts, images, t2i), ranks(images, texts, t2i.inverse(len(images))))
+
+
+def _ndcg10(
+    scores: Float64[np.ndarray, "n"], is_relevant: Bool[np.ndarray, "n"], tie: float
+) -> float:
+    """A relevant document gains the mean discount of the places that its group of equal scores takes up."""
+    gain = 0.0
+    for score in scores[is_relevant]:
+        above = np.sum(scores > score + tie)
+        group = np.sum(np.abs(scores - score) <= tie)
+        gain += DISCOUNT[above : above + group].sum() / group
+    return float(gain / DISCOUNT[: is_relevant.sum()].sum())
+
+
+def _norms(rows: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, "n"]:
+    lengths: np.ndarray = np.linalg.norm(rows.astype(np.float64), axis=1)
+    return lengths
