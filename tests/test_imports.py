@@ -16,6 +16,8 @@ MAY_SEE = {
     "evals.schema": set(),
     "evals.paths": set(),
     "evals.files": set(),
+    "evals.strict_yaml": set(),
+    "evals.reading": {*CORE, "evals.strict_yaml"},
     "evals.embeddings.threads": set(),
     "evals.embeddings.truncation": {"evals.embeddings.threads"},
     "evals.ranking.relevance": set(),
@@ -89,7 +91,7 @@ MAY_SEE = {
         "evals.report",
         "evals.records.selection",
     },
-    "evals.config.catalog": CORE,
+    "evals.config.catalog": {*CORE, "evals.reading"},
     "evals.report": {
         *CORE,
         "evals.config.catalog",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evals.paths import configs, of_row
+from evals.reading import read_yaml
 from evals.schema import ConfigError, MissingError
 
 _SPEC_NAME = re.compile(r"[^A-Za-z0-9._]+")
@@ -261,33 +261,15 @@ def nearest(name: str, rows: Mapping[str, object]) -> str:
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key that comes twice: the second would silently replace the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: list[Any] = []
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} comes twice", key.start_mark
-                )
-            seen.append(key.value)
-        return super().construct_mapping(node, deep)
-
-
 R = TypeVar("R", bound=Row)
 
 
 def read_rows(file: Path, kind: type[R]) -> dict[str, R]:
     """All rows of a file by name, validated; ConfigError names file, row, field and problem."""
     try:
-        loaded = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 a SafeLoader
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{file}: cannot be read ({error}). Check the file, or EVALS_CONFIGS."
-        ) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{_place(file, error)}. Correct the YAML.") from None
+        loaded = read_yaml(file, error=ConfigError)
+    except MissingError as error:
+        raise ConfigError(f"{error} EVALS_CONFIGS names another folder of configs.") from None
     if not isinstance(loaded, dict):
         raise ConfigError(
             f"{file}: must map row names to rows, and holds {type(loaded).__name__}. Write `name: {{...}}`."
@@ -331,8 +313,3 @@ def _problem(error: dict[str, Any], allowed: list[str]) -> str:
         return f"`{field}` must be a full commit of 40 hex digits and is {value!r}"
     message = error["msg"].removeprefix("Value error, ")
     return f"`{field}` is {value!r}: {message[0].lower()}{message[1:]}" if field else message
-
-
-def _place(file: Path, error: yaml.YAMLError) -> str:
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    return f"{file}, line {mark.line + 1}: {problem}" if mark else f"{file}: {problem or error}"
