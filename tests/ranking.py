@@ -17,7 +17,7 @@ Rows = np.ndarray
 
 
 def cross_ranks(images: Rows, texts: Rows, image_of_text: Rows, **options: int) -> Both:
-    return ranks_module.cross_ranks(images, texts, Relevant.one_of(image_of_text), **options)
+    return ranks_module.cross_ranks(images, texts, Relevant.single(image_of_text), **options)
 
 
 def rows(*values: list[float]) -> Rows:
@@ -79,7 +79,7 @@ def hard_case() -> tuple[Rows, Rows, np.ndarray]:
 def both_ways(
     images: Rows, texts: Rows, image_of_text: np.ndarray, chunk: int = 1024
 ) -> tuple[Ranks, Ranks]:
-    t2i = ranks(texts, images, Relevant.one_of(image_of_text), chunk=chunk)
+    t2i = ranks(texts, images, Relevant.single(image_of_text), chunk=chunk)
     return t2i, ranks(
-        images, texts, Relevant.one_of(image_of_text).inverse(len(images)), chunk=chunk
+        images, texts, Relevant.single(image_of_text).inverse(len(images)), chunk=chunk
     )

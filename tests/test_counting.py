@@ -22,14 +22,14 @@ from tests.ranking import assert_defined, both_ways, cross_ranks, hard_case, ran
 
 def test_relevance_runs_both_ways() -> None:
     image_of_text = np.array([1, 0, 1])
-    forward, back = Relevant.one_of(image_of_text), Relevant.one_of(image_of_text).inverse(2)
+    forward, back = Relevant.single(image_of_text), Relevant.single(image_of_text).inverse(2)
     assert forward.indptr.tolist() == [0, 1, 2, 3] and forward.docs.tolist() == [1, 0, 1]
     assert back.indptr.tolist() == [0, 1, 3] and back.docs.tolist() == [1, 0, 2]
 
 
 def test_the_texts_of_an_image_keep_their_order() -> None:
     image_of_text = np.random.default_rng(0).permutation(np.repeat(np.arange(100), 5))
-    back = Relevant.one_of(image_of_text).inverse(100)
+    back = Relevant.single(image_of_text).inverse(100)
     assert all(
         back.docs[5 * i : 5 * i + 5].tolist() == np.flatnonzero(image_of_text == i).tolist()
         for i in range(100)
@@ -38,16 +38,16 @@ def test_the_texts_of_an_image_keep_their_order() -> None:
 
 def test_an_image_without_text_is_named() -> None:
     with pytest.raises(ValueError, match="image 1 has no text"):
-        Relevant.one_of(np.array([0, 2, 2])).inverse(4)
+        Relevant.single(np.array([0, 2, 2])).inverse(4)
 
 
 def test_a_text_of_an_image_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match="describes image 5, but there are 2"):
-        Relevant.one_of(np.array([0, 5, 1])).inverse(2)
+        Relevant.single(np.array([0, 5, 1])).inverse(2)
     with pytest.raises(ValueError, match="do not fit 2 queries and 2 documents"):
-        ranks(rows([1], [1]), rows([1], [1]), Relevant.one_of(np.array([0, 2])))
+        ranks(rows([1], [1]), rows([1], [1]), Relevant.single(np.array([0, 2])))
     with pytest.raises(ValueError, match="do not fit 2 queries and 2 documents"):
-        ranks(rows([1], [1]), rows([1], [1]), Relevant.one_of(np.array([0, -1])))
+        ranks(rows([1], [1]), rows([1], [1]), Relevant.single(np.array([0, -1])))
 
 
 def test_relevance_refuses_a_query_without_document_and_a_document_twice() -> None:
@@ -69,8 +69,8 @@ def test_ranks_equal_the_definition_however_close_calls_are_decided(
     monkeypatch.setattr(levels, "DENSE_SHARE", share)
     images, texts, image_of_text = hard_case()
     for q, d, relevant in (
-        (texts, images, Relevant.one_of(image_of_text)),
-        (images, texts, Relevant.one_of(image_of_text).inverse(len(images))),
+        (texts, images, Relevant.single(image_of_text)),
+        (images, texts, Relevant.single(image_of_text).inverse(len(images))),
     ):
         out = ranks(q, d, relevant, chunk=13)
         assert (out.tied > 0).mean() > 0.1
@@ -131,14 +131,14 @@ def test_duplicates_tie_wherever_they_stand(d: int) -> None:
     twins = [0, 1, 5, 63, 64, 127, 128, 200, 298, 299]
     docs[twins] = docs[0]
     for twin in twins:
-        out = ranks(queries, docs, Relevant.one_of(np.full(40, twin)), chunk=17)
+        out = ranks(queries, docs, Relevant.single(np.full(40, twin)), chunk=17)
         assert (out.tied == len(twins) - 1).all()
 
 
 def test_constant_rows_tie_though_float32_sums_drift() -> None:
     # 1/sqrt(d) added up d times in one direction: the largest rounding error there is
     docs = np.full((3000, 1000), 1000**-0.5, np.float32)
-    out = ranks(docs[:5], docs, Relevant.one_of(np.arange(5)))
+    out = ranks(docs[:5], docs, Relevant.single(np.arange(5)))
     assert out.tied.tolist() == [2999] * 5
 
 
@@ -147,7 +147,7 @@ def test_constant_rows_tie_though_float32_sums_drift() -> None:
 def test_scaling_by_a_power_of_two_changes_nothing(power: int, seed: int) -> None:
     queries = np.random.default_rng(seed).standard_normal((9, 12)).astype(np.float32)
     docs = np.random.default_rng(seed + 99).standard_normal((9, 12)).astype(np.float32)
-    relevant = Relevant.one_of(np.arange(9))
+    relevant = Relevant.single(np.arange(9))
     scale = np.float32(2.0**power)
     expected = ranks(truncate(queries, 8), truncate(docs, 8), relevant)
     assert same(ranks(truncate(queries * scale, 8), truncate(docs * scale, 8), relevant), expected)
@@ -192,7 +192,7 @@ def test_memory_is_that_of_a_block_never_of_the_matrix(monkeypatch: pytest.Monke
     monkeypatch.setattr(counting, "products", recorded)
     queries, docs = random_rows(500, 8, 0), random_rows(3000, 8, 1)
     tracemalloc.start()
-    ranks(queries, docs, Relevant.one_of(np.arange(500)), chunk=50)
+    ranks(queries, docs, Relevant.single(np.arange(500)), chunk=50)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert shapes == {(50, 200)}

@@ -28,7 +28,7 @@ def ranks(request: pytest.FixtureRequest) -> Rank:
 def test_hand_matrix_of_three_texts_and_three_images(ranks: Rank) -> None:
     images = rows([1, 0], [0, 1], [2, 1])
     texts = rows([1, 0], [1, 3], [0, 1])  # scores: [1 0 2], [1 3 5], [0 1 1]
-    out = ranks(texts, images, Relevant.one_of(np.array([2, 1, 1])))
+    out = ranks(texts, images, Relevant.single(np.array([2, 1, 1])))
     assert out.better.tolist() == [0, 1, 0]
     assert out.tied.tolist() == [0, 0, 1]
     assert out.tied_relevant.tolist() == [1, 1, 1]
@@ -76,19 +76,19 @@ def test_constant_embeddings_score_chance_in_both_directions(ranks: Rank) -> Non
         np.full((n, 48), 0.1443, np.float32),
         np.full((n * captions, 48), 0.1443, np.float32),
     )
-    t2i = per_query(ranks(texts, images, Relevant.one_of(image_of_text)))
-    i2t = per_query(ranks(images, texts, Relevant.one_of(image_of_text).inverse(n)))
+    t2i = per_query(ranks(texts, images, Relevant.single(image_of_text)))
+    i2t = per_query(ranks(images, texts, Relevant.single(image_of_text).inverse(n)))
     for k in (1, 5, 10):
         assert mean(t2i[f"R@{k}"]) == pytest.approx(k / n, abs=1e-12)
         missed = np.prod([(n * captions - captions - i) / (n * captions - i) for i in range(k)])
         assert mean(i2t[f"R@{k}"]) == pytest.approx(1 - missed, abs=1e-12)
     assert mean(i2t["R@1"]) == pytest.approx(1 / n, abs=1e-12)
-    assert metrics.tie_rate(ranks(texts, images, Relevant.one_of(image_of_text))) == 1.0
+    assert metrics.tie_rate(ranks(texts, images, Relevant.single(image_of_text))) == 1.0
 
 
 def test_zero_rows_tie_with_what_scores_zero(ranks: Rank) -> None:
     docs = rows([0, 0], [1, 0], [0, 1], [-1, 0])
-    out = ranks(rows([0, 0], [1, 0]), docs, Relevant.one_of(np.array([1, 0])))
+    out = ranks(rows([0, 0], [1, 0]), docs, Relevant.single(np.array([1, 0])))
     assert out.better.tolist() == [0, 1]
     assert out.tied.tolist() == [3, 1]
 
@@ -96,7 +96,7 @@ def test_zero_rows_tie_with_what_scores_zero(ranks: Rank) -> None:
 def test_a_difference_below_float32_still_decides(ranks: Rank) -> None:
     one, tiny = np.float32(1), np.float32(2.0**-30)
     docs = np.array([[one, 0], [one, tiny], [one, -tiny]], np.float32)
-    out = ranks(rows([1, 1]), docs, Relevant.one_of(np.array([0])))
+    out = ranks(rows([1, 1]), docs, Relevant.single(np.array([0])))
     assert (out.better.tolist(), out.tied.tolist()) == ([1], [0])
 
 
@@ -108,7 +108,7 @@ def test_the_engine_ranks_any_matrix_as_the_definition_does(
 ) -> None:
     n_images, dim = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 3))
     second_captions = data.draw(st.lists(st.integers(0, n_images - 1), max_size=15))
-    t2i = Relevant.one_of(
+    t2i = Relevant.single(
         np.array(data.draw(st.permutations([*range(n_images), *second_captions])))
     )
     values = st.sampled_from([-1.0, 0.0, 0.1, 0.7, 1.0])  # few values: many ties

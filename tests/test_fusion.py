@@ -35,7 +35,7 @@ def placed(scores: np.ndarray, relevant: list[int]) -> list[tuple[int, int]]:
 def found(
     queries: np.ndarray, texts: np.ndarray, images: np.ndarray, merge: Merge, relevant: list[int]
 ) -> list[tuple[int, int]]:
-    result = merged_ranks(queries, texts, images, merge, Relevant.one_of(np.array(relevant)))
+    result = merged_ranks(queries, texts, images, merge, Relevant.single(np.array(relevant)))
     return list(zip(result.better.tolist(), result.tied.tolist(), strict=True))
 
 
@@ -50,7 +50,7 @@ IMAGES = np.array([[0.8, 0.6], [0, 1], [0.6, 0.8]], np.float32)
 
 
 def test_a_merge_finds_what_either_score_alone_may_miss():
-    one = Relevant.one_of(np.array([0]))
+    one = Relevant.single(np.array([0]))
     assert ranks(QUERY, TEXTS, one).better.tolist() == [1]  # by text document 1 comes first
     for alpha, better in (
         (0.6, 0),
@@ -61,12 +61,12 @@ def test_a_merge_finds_what_either_score_alone_may_miss():
 
 
 def test_the_score_of_a_merge_is_the_cards():
-    result = merged_ranks(QUERY, TEXTS, IMAGES, weighted(0.6, 1), Relevant.one_of(np.array([0])))
+    result = merged_ranks(QUERY, TEXTS, IMAGES, weighted(0.6, 1), Relevant.single(np.array([0])))
     assert result.score[0] == pytest.approx(0.6 * 0.6 + 0.4 * 0.8)
     z = zscore(0.5, spread(QUERY, TEXTS), spread(QUERY, IMAGES))
     tt, ti = np.array([0.6, 0.8, 0]), np.array([0.8, 0, 0.6])
     expected = 0.5 * ((tt - tt.mean()) / tt.std())[0] + 0.5 * ((ti - ti.mean()) / ti.std())[0]
-    assert merged_ranks(QUERY, TEXTS, IMAGES, z, Relevant.one_of(np.array([0]))).score[
+    assert merged_ranks(QUERY, TEXTS, IMAGES, z, Relevant.single(np.array([0]))).score[
         0
     ] == pytest.approx(expected, abs=1e-6)
 
@@ -111,7 +111,7 @@ def test_a_list_of_equal_scores_adds_nothing(seed):
         q.astype(np.float64) @ other.T.astype(np.float64), meant
     )
     both = zscore(0.5, spread(q, same), spread(q, same))
-    chance = merged_ranks(q, same, same, both, Relevant.one_of(np.array(meant)))
+    chance = merged_ranks(q, same, same, both, Relevant.single(np.array(meant)))
     assert hit_at(chance, 1) == pytest.approx(1 / 9)
 
 

@@ -33,24 +33,24 @@ def test_rows_that_are_not_finite_are_refused_by_number(side: str, value: float)
     queries, docs = random_rows(4, 3, 0), random_rows(4, 3, 1)
     (queries if side == "query" else docs)[2, 1] = value
     with pytest.raises(ValueError, match=f"{side} 2 holds NaN or infinity"):
-        ranks(queries, docs, Relevant.one_of(np.arange(4)))
+        ranks(queries, docs, Relevant.single(np.arange(4)))
 
 
 def test_a_chunk_below_one_is_refused() -> None:
     for chunk in (0, -1):
         with pytest.raises(ValueError, match=f"cannot take {chunk} queries"):
-            ranks(rows([1]), rows([1]), Relevant.one_of(np.array([0])), chunk=chunk)
+            ranks(rows([1]), rows([1]), Relevant.single(np.array([0])), chunk=chunk)
 
 
 def test_float64_rows_are_refused_not_rounded() -> None:
     with pytest.raises(TypeCheckError):
-        ranks(np.ones((1, 2)), np.ones((1, 2)), Relevant.one_of(np.array([0])))
+        ranks(np.ones((1, 2)), np.ones((1, 2)), Relevant.single(np.array([0])))
 
 
 def test_rows_of_a_read_only_array_are_ranked() -> None:
     docs = random_rows(5, 4, 0)
     docs.setflags(write=False)
-    assert ranks(docs, docs, Relevant.one_of(np.arange(5))).better.tolist() == [0] * 5
+    assert ranks(docs, docs, Relevant.single(np.arange(5))).better.tolist() == [0] * 5
 
 
 # both directions at once
@@ -181,7 +181,7 @@ def test_success_ndcg_and_mrr_are_those_of_trec_eval() -> None:
     texts = truncate(
         images[image_of_text] + 0.3 * rng.standard_normal((600, d)).astype(np.float32), d
     )
-    relevant = Relevant.one_of(image_of_text).inverse(n)
+    relevant = Relevant.single(image_of_text).inverse(n)
     assert relevant.counts.max() > 10 > relevant.counts.min()
     scores = images.astype(np.float64) @ texts.T
     run = {f"q{i}": {f"d{j}": float(s) for j, s in enumerate(row)} for i, row in enumerate(scores)}

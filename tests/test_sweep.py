@@ -34,7 +34,7 @@ def same(a: Ranks, b: Ranks) -> bool:
 
 
 def pairs_of(n_images: int, n_texts: int, rng: np.random.Generator) -> Relevant:
-    return Relevant.one_of(rng.permutation(np.arange(n_texts) % n_images))
+    return Relevant.single(rng.permutation(np.arange(n_texts) % n_images))
 
 
 def hard_rows(seed: int, n: int, d: int, kind: str) -> np.ndarray:
@@ -171,7 +171,7 @@ def test_rows_of_equal_bits_score_chance() -> None:
         np.abs(rng.standard_normal((n, 16))).astype(np.float32) + 0.1 for n in (20, 40)
     )
     found = ranks_at(
-        images, texts, Relevant.one_of(np.arange(40) % 20), [16], ["float32", "binary"]
+        images, texts, Relevant.single(np.arange(40) % 20), [16], ["float32", "binary"]
     )
     assert mean(hit_at(found[16, "binary"].t2i, 1)) == pytest.approx(1 / 20)
     assert mean(hit_at(found[16, "binary"].t2i, 10)) == pytest.approx(10 / 20)
@@ -206,7 +206,7 @@ def test_rescoring_by_hand() -> None:
     coarse_docs = np.arange(12, 0, -1, dtype=np.float32)[:, None]
     exact_docs = np.linspace(0.1, 0.9, 12, dtype=np.float32)[:, None]
     query = np.ones((3, 1), np.float32)
-    relevant = Relevant.of_pairs(np.array([[0, 0], [1, 9], [2, 10]]), 3)
+    relevant = Relevant.from_pairs(np.array([[0, 0], [1, 9], [2, 10]]), 3)
     coarse = ranks.ranks(query, coarse_docs, relevant)
     out = rescored(coarse, (query, coarse_docs), (query, exact_docs), relevant, 10)
     assert out.better.tolist() == [
@@ -239,7 +239,7 @@ def test_rescored_ranks_are_those_of_the_whole_order_written_out() -> None:
     queries, docs = (
         truncate(rng.standard_normal((n, 12)).astype(np.float32), 12) for n in (40, 70)
     )
-    relevant = Relevant.of_pairs(
+    relevant = Relevant.from_pairs(
         np.stack([np.repeat(np.arange(40), 2), rng.permutation(80) % 70], axis=1), 40
     )
     x, y = quantise(queries, "binary"), quantise(docs, "binary")

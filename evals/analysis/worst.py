@@ -187,7 +187,7 @@ def _sides(data: ImageText, direction: str) -> tuple[Side, Side, list[np.ndarray
     pairs = np.concatenate(
         [np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1), data.also]
     )
-    relevant = Relevant.of_pairs(pairs, len(data.texts))
+    relevant = Relevant.from_pairs(pairs, len(data.texts))
     if direction == "t2i":
         return data.texts, data.images, np.split(relevant.docs, relevant.indptr[1:-1])
     back = relevant.inverse(len(data.images))

@@ -1,4 +1,4 @@
-"""Which documents are relevant to each query: what TREC calls qrels, without grades.
+"""Which documents are relevant to each query: TREC's qrels with a single grade.
 
 Shapes: q queries, pairs of a query and a document relevant to it.
 """
@@ -11,7 +11,11 @@ from jaxtyping import Int, Int64
 
 @dataclass(frozen=True)
 class Relevant:
-    """The documents relevant to each query, one or more: those of query i are `docs[indptr[i]:indptr[i + 1]]`."""
+    """The documents relevant to each query, one or more: those of query i are `docs[indptr[i]:indptr[i + 1]]`.
+
+    That is how a sparse matrix in CSR form keeps the columns of its rows. Raises ValueError, with the number of the query, for
+    bounds that do not fit, a query without relevant documents, and a document that a query has twice.
+    """
 
     indptr: Int[np.ndarray, "bounds"]
     docs: Int[np.ndarray, "pairs"]
@@ -19,12 +23,14 @@ class Relevant:
     def __post_init__(self) -> None:
         if len(self.indptr) == 0 or self.indptr[0] != 0 or self.indptr[-1] != len(self.docs):
             raise ValueError(f"indptr must run from 0 to the {len(self.docs)} relevant documents")
-        if (empty := np.flatnonzero(self.counts < 1)).size:
-            raise ValueError(f"query {empty[0]} has no relevant document")
+        without = np.flatnonzero(self.counts < 1)
+        if without.size:
+            raise ValueError(f"query {without[0]} has no relevant document")
         order = np.lexsort((self.docs, self.queries))
         queries, docs = self.queries[order], self.docs[order]
-        if (twice := np.flatnonzero((np.diff(queries) == 0) & (np.diff(docs) == 0))).size:
-            raise ValueError(f"query {queries[twice[0]]} has document {docs[twice[0]]} twice")
+        repeated = np.flatnonzero((np.diff(queries) == 0) & (np.diff(docs) == 0))
+        if repeated.size:
+            raise ValueError(f"query {queries[repeated[0]]} has document {docs[repeated[0]]} twice")
 
     @property
     def counts(self) -> Int64[np.ndarray, "q"]:
@@ -41,18 +47,16 @@ class Relevant:
         return self.docs[self.indptr[query] : self.indptr[query + 1]]
 
     @staticmethod
-    def one_of(image_of_text: Int[np.ndarray, "texts"]) -> "Relevant":
-        """Texts are the queries: each has the one image that it describes."""
-        return Relevant(np.arange(len(image_of_text) + 1), image_of_text)
+    def single(docs: Int[np.ndarray, "q"]) -> "Relevant":
+        """From the one document of each query, such as the image that a text describes or the class of an image."""
+        return Relevant(np.arange(len(docs) + 1), docs)
 
     @staticmethod
-    def of_pairs(pairs: Int[np.ndarray, "pairs 2"], n_queries: int) -> "Relevant":
+    def from_pairs(pairs: Int[np.ndarray, "pairs 2"], n_queries: int) -> "Relevant":
         """From pairs of a query and a document, in any order. Raises ValueError for a query without any."""
         counts = np.bincount(pairs[:, 0], minlength=n_queries)
-        return Relevant(
-            np.concatenate([[0], np.cumsum(counts)]),
-            pairs[np.argsort(pairs[:, 0], kind="stable"), 1],
-        )
+        by_query = np.argsort(pairs[:, 0], kind="stable")
+        return Relevant(_bounds(counts), pairs[by_query, 1])
 
     def inverse(self, n_docs: int) -> "Relevant":
         """From texts that look for images to images that look for texts. Raises ValueError for an image without any."""
@@ -61,9 +65,17 @@ class Relevant:
             raise ValueError(
                 f"a text describes image {len(counts) - 1}, but there are {n_docs} images"
             )
-        if (empty := np.flatnonzero(counts == 0)).size:
-            raise ValueError(f"image {empty[0]} has no text")
-        return Relevant(
-            np.concatenate([[0], np.cumsum(counts)]),
-            self.queries[np.argsort(self.docs, kind="stable")],
-        )
+        without = np.flatnonzero(counts == 0)
+        if without.size:
+            raise ValueError(f"image {without[0]} has no text")
+        return Relevant(_bounds(counts), self.queries[self.by_doc])
+
+    @property
+    def by_doc(self) -> Int64[np.ndarray, "pairs"]:
+        """The places of the pairs in the order of their documents: the order in which `inverse` has them."""
+        # stable, so that the texts of an image keep their order
+        return np.argsort(self.docs, kind="stable")
+
+
+def _bounds(counts: Int[np.ndarray, "q"]) -> Int[np.ndarray, "bounds"]:
+    return np.concatenate([[0], np.cumsum(counts)])

@@ -135,7 +135,7 @@ def _single(
     dim: int,
     device: str,
 ) -> Scores:
-    found = ranks(images, classes, Relevant.one_of(data.labels), device=device)
+    found = ranks(images, classes, Relevant.single(data.labels), device=device)
     return label_scores(found, data.labels, data, dim=dim)
 
 
@@ -154,7 +154,7 @@ def _multilabel(
     )
     there = np.flatnonzero(data.labels.any(axis=0))
     pairs = np.argwhere(data.labels.T[there])
-    found = ranks(classes[there], images, Relevant.of_pairs(pairs, len(there)), device=device)
+    found = ranks(classes[there], images, Relevant.from_pairs(pairs, len(there)), device=device)
     columns = {**vars(found), "label": there, "average_precision": precisions[there]}
     ids = [f"{label}:{data.classnames[label]}" for label in there]
     values = {"mAP": Value(mean(precisions), None)}

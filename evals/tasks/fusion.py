@@ -85,7 +85,7 @@ def roles(data: ImageText) -> Roles:
     pairs = pairs[np.isin(pairs[:, 0], queries)]
     pairs[:, 0] = np.searchsorted(queries, pairs[:, 0])
     return Roles(
-        doc_texts, queries, Relevant.of_pairs(pairs, len(queries)), data.image_of_text[queries]
+        doc_texts, queries, Relevant.from_pairs(pairs, len(queries)), data.image_of_text[queries]
     )
 
 

@@ -38,7 +38,7 @@ def score(
         [np.stack([np.arange(len(texts)), data.image_of_text], axis=1), data.also]
     )
     every = ranks_at(
-        images, texts, Relevant.of_pairs(pairs, len(texts)), dims, precisions, device=device
+        images, texts, Relevant.from_pairs(pairs, len(texts)), dims, precisions, device=device
     )
     order = [(dim, name) for dim in dims for name in precisions]
     t2i = _scores(
