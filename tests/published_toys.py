@@ -5,7 +5,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from evals.records.record import MetricLine, write_run
-from evals.report.names import ALL, MAIN, Place, Wanted, selector
+from evals.report.names import ALL, MAIN, Meaning, Place, selector
 from evals.report.published import published, slug
 from evals.report.tables import table
 
@@ -73,7 +73,7 @@ def write_languages(root: Path, name: str, direction: str) -> None:
 
 def of_published(benchmark: str, metric: str, **wanted):
     """The selector of a published benchmark."""
-    return selector(benchmark, Wanted(metric, **wanted))
+    return selector(benchmark, Meaning(metric, **wanted))
 
 
 def _keep(values: Values, place: Place, model: str, value: float) -> None:

@@ -96,6 +96,7 @@ MAY_SEE = {
         *CORE,
         "evals.config.catalog",
         "evals.escape",
+        "evals.files",
         "evals.records.record",
         "evals.report",
     },

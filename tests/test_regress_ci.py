@@ -118,7 +118,7 @@ def test_names_that_mean_nothing_are_usage_errors(tmp_path):
     file.write_text('"x": {match: "flickr", floor: 0.1, primary: ["R@1"]}')
     assert gate("--baseline", "ci", "--runs", CI, "--gates", file)[0] == 2
     with pytest.raises(ConfigError, match="Give one of them"):
-        regress_runs.read_given([CI, CI])
+        regress_runs.read_paths([CI, CI])
 
 
 def test_the_first_gate_that_fits_judges():

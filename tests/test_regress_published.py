@@ -63,8 +63,8 @@ def test_every_output_names_a_deviating_cell(tmp_path):
     assert "| 81.50 | 81.00 | -0.50 | 🔴 deviates |" in as_markdown(verdict)
     suite = ElementTree.fromstring(as_junit(verdict))  # noqa: S314 - our own
     assert (suite.get("tests"), suite.get("failures")) == ("1", "1")
-    assert "81 of" not in replace(verdict, published=[]).told()
-    assert verdict.told().endswith("0 of 1 published cells reproduced")
+    assert "81 of" not in replace(verdict, published=[]).sentence()
+    assert verdict.sentence().endswith("0 of 1 published cells reproduced")
 
 
 def test_the_command_holds_both_against_the_runs(tmp_path):

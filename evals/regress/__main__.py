@@ -37,20 +37,25 @@ Output = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the ver
 
 
 def unless_subcommand(command: Callable[..., None]) -> Callable[..., None]:
-    """A callback that does nothing where a subcommand follows; `command` sees no context, whose class is typer's own."""
+    """A callback that does nothing where a subcommand follows.
+
+    `command` itself takes no context: typer hands over one of a class that it does not export, so
+    that no annotation of ours would be true.
+    """
 
     @functools.wraps(command)
-    def wrapped(**given: Any) -> None:
-        if given.pop("context").invoked_subcommand is None:
-            command(**given)
+    def callback(**arguments: Any) -> None:
+        if arguments.pop("context").invoked_subcommand is None:
+            command(**arguments)
 
-    own = inspect.signature(command).parameters.values()
-    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    named = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-    wrapped.__signature__ = inspect.Signature([context, *named])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {**command.__annotations__, "context": typer.Context}
-    del wrapped.__wrapped__
-    return wrapped
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    context = inspect.Parameter("context", keyword, annotation=typer.Context)
+    options = [p.replace(kind=keyword) for p in inspect.signature(command).parameters.values()]
+    callback.__signature__ = inspect.Signature([context, *options])  # type: ignore[attr-defined]
+    callback.__annotations__ = {**command.__annotations__, "context": typer.Context}
+    # typer would read the signature of `command`
+    del callback.__wrapped__
+    return callback
 
 
 @app.callback(invoke_without_command=True)
@@ -94,64 +99,67 @@ def regress(
     code = 0
     with reported(json=json) as log:
         if noise is not None:
-            _noise(noise, (benchmark, model, data), out, log)
+            _noise(noise, benchmark, model, data=data, out=out, log=log)
         elif baseline is not None:
-            files = {"markdown": markdown, "junit": junit, "badge": badge}
-            code = _gate(
-                _verdict(baseline, runs, results, gates, published or [], stand_in or []),
-                files,
-                log,
-            )
+            verdict = _verdict(baseline, runs, results=results, gates=gates)
+            if published:
+                if runs:
+                    raise ConfigError(
+                        "--published takes the newest records below --results, not those of "
+                        "--runs. Leave one of them out."
+                    )
+                verdict = _with_published(verdict, published, results, stand_in or [])
+            _show(verdict, {"markdown": markdown, "junit": junit, "badge": badge}, log)
+            code = verdict.exit_code
         else:
             raise ConfigError(
-                "Name a --baseline, or say --noise N, or set a baseline: python -m evals.regress baseline set."
+                "Name a --baseline, or say --noise N, or set a baseline: "
+                "python -m evals.regress baseline set."
             )
     raise typer.Exit(code)
 
 
 def _verdict(
-    baseline: str,
-    runs: list[Path] | None,
-    results: Path,
-    gates: Path | None,
-    published: list[str],
-    stand_in: list[str],
+    baseline: str, runs: list[Path] | None, *, results: Path, gates: Path | None
 ) -> "Verdict":
     from evals.regress.gates import read_gates
     from evals.regress.runs import against
 
-    verdict = against(baseline, runs, results, read_gates(gates))
-    if not published:
-        return verdict
-    if runs:
-        raise ConfigError(
-            "--published takes the newest records below --results, not those of --runs. Leave one of them out."
-        )
+    return against(baseline, runs, results, read_gates(gates))
+
+
+def _with_published(
+    verdict: "Verdict", tables: list[str], results: Path, stand_in: list[str]
+) -> "Verdict":
     from evals.regress.published import held_against
     from evals.report.names import stand_ins
 
-    cells, problems = held_against(published, results, stand_ins(stand_in))
+    cells, problems = held_against(tables, results, stand_ins(stand_in))
     return replace(verdict, published=cells, problems=[*verdict.problems, *problems])
 
 
-def _gate(verdict: "Verdict", files: dict[str, Path | None], log: Log) -> int:
+def _show(verdict: "Verdict", files: dict[str, Path | None], log: Log) -> None:
+    """Write the verdict to the files that were asked for, to GitHub's summary, and print it."""
     from evals.files import write_atomically
     from evals.regress import outputs
 
-    made = {
-        "markdown": lambda: outputs.as_markdown(verdict).encode(),
-        "junit": lambda: outputs.as_junit(verdict),
+    page = outputs.as_markdown(verdict)
+    bodies = {
+        "markdown": page.encode(),
+        "junit": outputs.as_junit(verdict),
+        "badge": outputs.as_badge(verdict),
     }
-    made["badge"] = lambda: outputs.as_badge(verdict)
     written = []
     for name, path in files.items():
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, made[name]())
+            write_atomically(path, bodies[name])
             written.append(str(path))
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:  # other steps write there too
-            file.write(outputs.as_markdown(verdict) + "\n")
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        # appended, because other steps of the job write there too
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(f"{page}\n")
         written.append(summary)
     if log.json:
         log.output(outputs.as_json(verdict, written))
@@ -162,18 +170,19 @@ def _gate(verdict: "Verdict", files: dict[str, Path | None], log: Log) -> int:
         print_verdict(verdict, console())
     for path_written in written:
         log.info(f"written: {path_written}")
-    return verdict.exit_code
 
 
-def _noise(times: int, case: tuple[str, str, Path | None], out: Path | None, log: Log) -> None:
+def _noise(
+    times: int, benchmark: str, model: str, *, data: Path | None, out: Path | None, log: Log
+) -> None:
     from evals.regress.noise import Case, measure, print_noise, write
 
-    found = measure(times, Case(*case), log)
-    path = write(found, out)
+    noise = measure(times, Case(benchmark, model, data), log)
+    path = write(noise, out)
     if log.json:
-        log.output(found)
+        log.output(noise)
     else:
-        print_noise(found)
+        print_noise(noise)
     log.info(f"written: {path}")
 
 
@@ -196,9 +205,11 @@ def set_(
 
         records = chosen(runs, suite, results)
         for run in records:
-            if (run.manifest.get("source") or {"dirty": True})["dirty"]:
+            source = run.manifest.get("source")
+            if not source or source["dirty"]:
                 log.info(
-                    f"warning: {run.path} comes from source that is not committed; the history says so."
+                    f"warning: {run.path} comes from source that is not committed; "
+                    "the history says so."
                 )
         lines = set_baseline(name, records, why)
         places = [

@@ -1,4 +1,4 @@
-"""Baselines: folders of whole records below results/baselines, and a history of why each one moved."""
+"""Keeps baselines: folders of whole records below results/baselines, with a history of each move."""
 
 import getpass
 import json
@@ -30,40 +30,44 @@ HISTORY = "history.jsonl"
 
 
 def read_baseline(name: str) -> list[Run]:
-    """The records of a baseline: a name below results/baselines, a folder of records, or one record.
+    """The records of a baseline: a name, a folder of records, or one record.
 
     ConfigError when there is no such place, InvalidError when it holds no record or a broken one.
     """
     folder = locate(name)
     if (folder / MANIFEST).exists():
         return [read_run(folder)]
-    if broken := list_incomplete(folder):
+    broken = list_incomplete(folder)
+    if broken:
         raise InvalidError(f"{broken[0]}: no {MANIFEST}; the baseline is incomplete. Set it again.")
+    # oldest first: of two records of one place the newer one counts
     newest = {path.parent: path for path in list_runs(folder)}
     if not newest:
-        raise InvalidError(
-            f"{folder} holds no record. Set one: python -m evals.regress baseline set {name} --why …"
-        )
+        command = f"python -m evals.regress baseline set {name} --why …"
+        raise InvalidError(f"{folder} holds no record. Set one: {command}")
     return [read_run(path) for path in newest.values()]
 
 
 def locate(name: str) -> Path:
-    """The folder that `--baseline` means."""
+    """The folder that `--baseline` means. ConfigError when there is none."""
     if (BASELINES / name).is_dir() and path_component(name) == name:
         return BASELINES / name
-    if (path := Path(name).expanduser()).is_dir():
+    path = Path(name).expanduser()
+    if path.is_dir():
         return path
-    there = sorted(path.name for path in BASELINES.glob("*/")) if BASELINES.is_dir() else []
+    names = sorted(path.name for path in BASELINES.glob("*/")) if BASELINES.is_dir() else []
     raise ConfigError(
-        f"No baseline {name!r}.{nearest(name, dict.fromkeys(there))} There is {', '.join(there) or 'none yet'} in {BASELINES}; "
+        f"No baseline {name!r}.{nearest(name, dict.fromkeys(names))} "
+        f"There is {', '.join(names) or 'none yet'} in {BASELINES}; "
         "a path to a record or a folder of records serves too."
     )
 
 
 def set_baseline(name: str, runs: Sequence[Run], why: str) -> list[dict[str, Any]]:
-    """Make these records the baseline: each is copied whole, then takes the place of the one it replaces; the history grows.
+    """Make these records the baseline and return the new lines of its history.
 
-    Refuses partial and unsound records (InvalidError) before anything is copied. Returns the new lines of the history.
+    Each is copied whole, then takes the place of the one it replaces. InvalidError for partial and
+    unsound records, before anything is copied; ConfigError for a name or reason that cannot be.
     """
     if path_component(name) != name:
         raise ConfigError(
@@ -71,18 +75,22 @@ def set_baseline(name: str, runs: Sequence[Run], why: str) -> list[dict[str, Any
         )
     if not why.strip():
         raise ConfigError("--why is empty. Say why the baseline moves: the history keeps it.")
+    # all of them, before the first is copied
     for run in runs:
-        if reasons := faults(run):
+        reasons = faults(run)
+        if reasons:
             raise InvalidError(f"{run.path}: {reasons[0]}")
     return [_replace(BASELINES / name, run, why.strip()) for run in runs]
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a baseline's history, oldest first; InvalidError names the line that is no JSON object."""
-    file, lines = folder / HISTORY, []
-    for number, text in enumerate(
-        file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else [], 1
-    ):
+    """The lines of a baseline's history, oldest first. InvalidError names a line that is broken."""
+    file = folder / HISTORY
+    if not file.exists():
+        return []
+    lines = []
+    # not splitlines(): a reason may hold U+2028
+    for number, text in enumerate(file.read_text(encoding="utf-8").split("\n")[:-1], 1):
         try:
             lines.append(dict(json.loads(text)))
         except (ValueError, TypeError) as error:
@@ -93,10 +101,10 @@ def history(folder: Path) -> list[dict[str, Any]]:
 def _replace(folder: Path, run: Run, why: str) -> dict[str, Any]:
     benchmark, model = str(run.manifest["benchmark"]), str(run.manifest["model"])
     place = folder / path_component(benchmark) / path_component(model)
-    old = [
-        path for path in (place.iterdir() if place.is_dir() else []) if path.name != run.path.name
-    ]
+    before = place.iterdir() if place.is_dir() else []
+    replaced = [path for path in before if path.name != run.path.name]
     target = place / run.path.name
+    # the manifest last: until it is there the record is incomplete
     target.mkdir(parents=True, exist_ok=True)
     for name in (METRICS, QUERIES, MANIFEST):
         write_atomically(target / name, (run.path / name).read_bytes())
@@ -106,33 +114,31 @@ def _replace(folder: Path, run: Run, why: str) -> dict[str, Any]:
         "why": why,
         "benchmark": benchmark,
         "model": model,
-        "old": old[-1].name if old else None,
+        "old": replaced[-1].name if replaced else None,
         "new": run.path.name,
         "record_source": run.manifest.get("source"),
         "commit": (source_state() or {}).get("commit"),
     }
-    before = (folder / HISTORY).read_bytes() if (folder / HISTORY).exists() else b""
-    write_atomically(
-        folder / HISTORY,
-        before + (json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n").encode(),
-    )
-    for path in old:
+    _append(folder / HISTORY, line)
+    # the manifest first, for the same reason
+    for path in replaced:
         for name in (MANIFEST, METRICS, QUERIES):
             (path / name).unlink(missing_ok=True)
         path.rmdir()
     return line
 
 
+def _append(file: Path, line: dict[str, Any]) -> None:
+    before = file.read_bytes() if file.exists() else b""
+    text = json.dumps(line, ensure_ascii=False, sort_keys=True)
+    write_atomically(file, before + f"{text}\n".encode())
+
+
 def _who() -> str:
     """The name that git signs with here, else that of the account."""
+    command = ["git", "config", "user.name"]
     try:
-        told = subprocess.run(
-            ["git", "config", "user.name"],  # noqa: S607
-            capture_output=True,
-            text=True,
-            cwd=checkout(),
-            check=False,
-        ).stdout
-    except OSError:
-        told = ""
-    return told.strip() or getpass.getuser()
+        done = subprocess.run(command, capture_output=True, text=True, cwd=checkout(), check=False)  # noqa: S603
+    except OSError:  # no git on this machine
+        return getpass.getuser()
+    return done.stdout.strip() or getpass.getuser()

@@ -1,4 +1,4 @@
-"""The rows of configs/gates.yaml: which metrics of a benchmark can block, and from which drop on."""
+"""Reads configs/gates.yaml: which metrics of a benchmark can block, and from which drop on."""
 
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,7 +12,7 @@ from evals.schema import ConfigError
 
 
 class Gate(Row):
-    """How benchmarks whose name fits the pattern `match` are judged; see the head of gates.yaml."""
+    """How the benchmarks whose name fits `match` are judged; the head of gates.yaml says more."""
 
     name: str
     match: Text
@@ -24,18 +24,20 @@ class Gate(Row):
     @field_validator("primary")
     @classmethod
     def _more_is_better(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if ranks := [name for name in names if name.endswith("_rank")]:
-            raise ValueError(f"{ranks[0]} is better when it is lower, and a gate judges drops")
+        # the floor is a share: a rank that rises by 0.003 means nothing
+        for name in names:
+            if name.endswith("_rank"):
+                raise ValueError(f"{name} is better when it is lower, and a gate judges drops")
         return names
 
 
 def read_gates(file: Path | None = None) -> list[Gate]:
-    """All gates in the order of the file; ConfigError as for every file of configs/."""
+    """All gates in the order of the file. ConfigError as for each file of configs/."""
     return list(read_rows(file or configs() / "gates.yaml", Gate).values())
 
 
 def gate_of(benchmark: str, gates: list[Gate]) -> Gate:
-    """The first gate that fits; ConfigError when none does."""
+    """The first gate that fits a benchmark's name. ConfigError when none does."""
     for gate in gates:
         if fnmatchcase(benchmark, gate.match):
             return gate

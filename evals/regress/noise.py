@@ -1,4 +1,4 @@
-"""How much the numbers move when nothing did: an evaluation repeated in passes of other sizes, encoded afresh each time."""
+"""Measures how much numbers move when nothing did: one evaluation repeated, encoded afresh each time."""
 
 import json
 import math
@@ -22,11 +22,18 @@ from evals.records.record import path_component, read_run
 from evals.regress.shuffled import shuffled_ranks
 from evals.schema import ConfigError, InvalidError, MissingError
 
-STEP = 0.0005  # a suggested floor is a multiple of it
+# a suggested floor is a multiple of it
+STEP = 0.0005
+# rows on the terminal; the JSON has all
+SHOWN = 12
+# values of a query that are further apart count as a flip
+DIFFERS = 1e-12
+# by the exit code of the evaluation
+ERRORS = {2: ConfigError, 5: MissingError}
 
 
 class Case(NamedTuple):
-    """What is repeated: a benchmark by a model, from a local folder if one is given."""
+    """What is repeated: a benchmark by a model, `data` being a local folder instead of the Hub."""
 
     benchmark: str
     model: str
@@ -40,7 +47,12 @@ class Condition(NamedTuple):
     batch_images: int | None
     batch_tokens: int | None
 
+    def __str__(self) -> str:
+        """`threads 1, batch_images 7, batch_tokens as usual`."""
+        return ", ".join(f"{name} {value or 'as usual'}" for name, value in self._asdict().items())
 
+
+# Sums of floats depend on their order, and the order on the threads and on the size of a pass.
 CONDITIONS = (
     Condition(None, None, None),
     Condition(1, 7, 300),
@@ -50,52 +62,51 @@ CONDITIONS = (
 
 
 def measure(times: int, case: Case, log: Log) -> dict[str, Any]:
-    """Evaluate so often, each time in a process of its own under the next condition, and compare query by query.
+    """Evaluate `times` times, each in its own process under the next condition, and compare.
 
-    `flip_rate` is the share of queries whose value differs, the mean over all pairs of repeats; `spread` the largest value
-    minus the smallest. The suggested floor is twice the largest spread of a recall, rounded up to 0.05 points and never 0.
-    Raises the EvalError of an evaluation that fails.
+    `flip_rate` is the share of queries whose value differs, the mean over all pairs of repeats;
+    `spread` is the largest value minus the smallest. The suggested floor is twice the largest
+    spread of a recall, rounded up to 0.05 points and never 0. Raises the EvalError of an
+    evaluation that fails, and InvalidError where texts with a random image do not rank by chance.
     """
+    ref = resolve_model(case.model)
     conditions = [CONDITIONS[i % len(CONDITIONS)] for i in range(times)]
-    if resolve_model(case.model).encoder != "jina_clip":
-        conditions = [
-            Condition(condition.threads, None, None) for condition in conditions
-        ]  # others have no such options
+    if ref.encoder != "jina_clip":  # other encoders have no options for the size of a pass
+        conditions = [Condition(condition.threads, None, None) for condition in conditions]
     repeats = []
+    # a store of its own for each repeat: everything is encoded again
     with tempfile.TemporaryDirectory(prefix="noise-") as folder:
         for i, condition in enumerate(conditions):
-            told = ", ".join(
-                f"{name} {value or 'as usual'}" for name, value in condition._asdict().items()
-            )
-            log.info(f"repeat {i + 1} of {times}: {told}")
+            log.info(f"repeat {i + 1} of {times}: {condition}")
             repeats.append(per_query(read_run(_evaluate(case, condition, Path(folder) / str(i)))))
-        shuffled = shuffled_ranks(
-            case.benchmark, resolve_model(case.model), case.data, Path(folder) / "0" / "store"
-        )
-    if wrong := [each["subset"] for each in shuffled if not each["chance"]]:
+        store = Path(folder) / "0" / "store"
+        shuffled = shuffled_ranks(case.benchmark, ref, case.data, store)
+    wrong = [row["subset"] for row in shuffled if not row["chance"]]
+    if wrong:
         raise InvalidError(
-            f"{case.benchmark} {', '.join(wrong)}: texts with another's image do not rank by chance. Check the data."
+            f"{case.benchmark} {', '.join(wrong)}: texts with another's image do not rank by "
+            "chance. Check the data."
         )
-    rows = [
-        {**cell._asdict(), "metric": name} | compare([repeat[cell] for repeat in repeats], name)
-        for cell, queries in repeats[0].items()
-        for name in queries.values
-    ]
+    rows = []
+    for cell, queries in repeats[0].items():
+        for name in queries.values:
+            spread = compare([repeat[cell] for repeat in repeats], name)
+            rows.append({**cell._asdict(), "metric": name, **spread})
     if not rows:
         raise InvalidError(
             f"{case.benchmark} keeps no value a query: its noise cannot be measured like this."
         )
-    spread = max(
-        (row["spread"] for row in rows if "@" in row["metric"]),
-        default=max(row["spread"] for row in rows),
-    )
+    # a rank-based mean such as MRR moves less than a recall, whose queries flip as a whole
+    recalls = [row["spread"] for row in rows if "@" in row["metric"]]
+    largest = max(recalls or [row["spread"] for row in rows])
     return {
         "schema_version": 1,
         "benchmark": case.benchmark,
         "model": case.model,
         "conditions": [condition._asdict() for condition in conditions],
-        "suggested_floor": max(1, math.ceil(2 * spread / STEP - 1e-9)) * STEP,
-        "largest_spread": spread,
+        # - 1e-9: 2 * 0.0005 / 0.0005 must not be rounded up to 3
+        "suggested_floor": max(1, math.ceil(2 * largest / STEP - 1e-9)) * STEP,
+        "largest_spread": largest,
         "largest_flip_rate": max(row["flip_rate"] for row in rows),
         "shuffled": shuffled,
         "metrics": rows,
@@ -106,14 +117,18 @@ def measure(times: int, case: Case, log: Log) -> dict[str, Any]:
 
 
 def compare(repeats: Sequence[PerQuery], metric: str) -> dict[str, Any]:
-    """Means, spread and flip rate of one metric over repeats that hold the same queries in the same order."""
+    """Means, spread and flip rate of one metric over repeats of the same queries in one order.
+
+    InvalidError when the repeats hold other queries.
+    """
     if any(repeat.ids != repeats[0].ids for repeat in repeats):
         raise InvalidError(
             f"{metric}: the repeats do not hold the same queries; is the data changing?"
         )
     columns = [repeat.values[metric] for repeat in repeats]
     means = [float(np.mean(column)) for column in columns]
-    flips = [float(np.mean(np.abs(a - b) > 1e-12)) for a, b in combinations(columns, 2)]
+    # a mean hides flips that cancel out
+    flips = [float(np.mean(np.abs(a - b) > DIFFERS)) for a, b in combinations(columns, 2)]
     return {
         "values": means,
         "spread": max(means) - min(means),
@@ -122,19 +137,18 @@ def compare(repeats: Sequence[PerQuery], metric: str) -> dict[str, Any]:
     }
 
 
-def write(found: dict[str, Any], path: Path | None) -> Path:
-    """Write it as JSON, to results/noise/ unless told otherwise."""
-    name = f"{path_component(found['benchmark'])}-{path_component(found['model'])}.json"
+def write(noise: dict[str, Any], path: Path | None) -> Path:
+    """Write the measurement as JSON, below results/noise/ unless `path` is there."""
+    name = f"{path_component(noise['benchmark'])}-{path_component(noise['model'])}.json"
     path = path or Path("results/noise") / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(
-        path, (json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-    )
+    text = json.dumps(noise, indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, f"{text}\n".encode())
     return path
 
 
-def print_noise(found: dict[str, Any]) -> None:
-    """The recalls that moved most, and the floor that follows."""
+def print_noise(noise: dict[str, Any]) -> None:
+    """Show the metrics that moved most, and the floor that follows."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -142,62 +156,49 @@ def print_noise(found: dict[str, Any]) -> None:
 
     out = console()
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for name, justify in (
-        ("subset", "left"),
-        ("", "left"),
-        ("dim", "right"),
-        ("metric", "left"),
-        ("spread", "right"),
-        ("flips", "right"),
-    ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for row in sorted(found["metrics"], key=lambda row: (-row["spread"], -row["flip_rate"]))[:12]:
-        cells = row["subset"], row["direction"], str(row["dim"]), row["metric"]
-        table.add_row(
-            *map(escape, cells), f"{100 * row['spread']:.3f}", f"{100 * row['flip_rate']:.3f}%"
-        )
+    for name in ("subset", ""):
+        table.add_column(name)
+    table.add_column("dim", justify="right")
+    table.add_column("metric")
+    for name in ("spread", "flips"):
+        table.add_column(name, justify="right")
+    most_first = sorted(noise["metrics"], key=lambda row: (-row["spread"], -row["flip_rate"]))
+    for row in most_first[:SHOWN]:
+        names = row["subset"], row["direction"], str(row["dim"]), row["metric"]
+        spread, flips = f"{100 * row['spread']:.3f}", f"{100 * row['flip_rate']:.3f}%"
+        table.add_row(*map(escape, names), spread, flips)
     out.print(table)
     out.print(
-        "spread: largest less smallest value, in points; flips: queries whose value differs between two repeats."
+        "spread: largest less smallest value, in points; "
+        "flips: queries whose value differs between two repeats."
     )
-    if found["shuffled"]:
+    if noise["shuffled"]:
         shares = " ".join(
-            f"{each['subset']} {100 * each['mean_rank_share']:.1f}%" for each in found["shuffled"]
+            f"{row['subset']} {100 * row['mean_rank_share']:.1f}%" for row in noise["shuffled"]
         )
-        out.print(
-            f"pairs mixed up: mean rank at {shares} of the gallery; chance is 50%", highlight=False
-        )
-    out.print(
-        f"suggested floor: {found['suggested_floor']:.4f} (twice the largest spread of a recall)",
-        highlight=False,
-    )
+        text = f"pairs mixed up: mean rank at {shares} of the gallery; chance is 50%"
+        out.print(text, highlight=False)
+    floor = f"suggested floor: {noise['suggested_floor']:.4f}"
+    out.print(f"{floor} (twice the largest spread of a recall)", highlight=False)
 
 
 def _evaluate(case: Case, condition: Condition, folder: Path) -> Path:
-    """One evaluation in a process of its own; the record it wrote."""
-    places = ["--results", folder / "runs", "--store", folder / "store", "--json"]
-    options = [
-        f"--{name.replace('_', '-')}={value}"
-        for name, value in condition._asdict().items()
-        if name != "threads" and value
-    ]
-    data = ["--data", case.data] if case.data else []
-    threads = {"OMP_NUM_THREADS": str(condition.threads)} if condition.threads else {}
-    command = [
-        sys.executable,
-        "-m",
-        "evals.run",
-        case.benchmark,
-        "--model",
-        case.model,
-        *options,
-        *map(str, [*data, *places]),
-    ]
-    done = subprocess.run(  # noqa: S603
-        command, capture_output=True, text=True, env={**os.environ, **threads}, check=False
-    )
+    """One evaluation in its own process, and the record that it wrote."""
+    command = [sys.executable, "-m", "evals.run", case.benchmark, "--model", case.model, "--json"]
+    command += ["--results", str(folder / "runs"), "--store", str(folder / "store")]
+    if case.data:
+        command += ["--data", str(case.data)]
+    if condition.batch_images:
+        command.append(f"--batch-images={condition.batch_images}")
+    if condition.batch_tokens:
+        command.append(f"--batch-tokens={condition.batch_tokens}")
+    environment = dict(os.environ)
+    if condition.threads:
+        environment["OMP_NUM_THREADS"] = str(condition.threads)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
     if done.returncode:
-        told = done.stderr.strip().split("\n")[-1].removeprefix("error: ")
-        kind = {2: ConfigError, 5: MissingError}.get(done.returncode, InvalidError)
-        raise kind(f"The evaluation failed with {done.returncode}: {told}")
+        # the last line is the message, what stands before it is progress
+        reason = done.stderr.strip().split("\n")[-1].removeprefix("error: ")
+        kind = ERRORS.get(done.returncode, InvalidError)
+        raise kind(f"The evaluation failed with {done.returncode}: {reason}")
     return Path(json.loads(done.stdout)["runs"][0]["path"])

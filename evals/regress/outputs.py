@@ -1,14 +1,23 @@
-"""A verdict for machines and pages: JSON, Markdown, JUnit XML, and the badge that shields.io reads from an address."""
+"""Writes a verdict for machines and pages: JSON, Markdown, JUnit XML, and a badge for shields.io."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
 from evals.regress.escape import markdown, plain
-from evals.regress.verdict import Change, Outcome, PublishedCell, Verdict
+from evals.regress.verdict import (
+    Change,
+    Compared,
+    Judgement,
+    Outcome,
+    Problem,
+    PublishedCell,
+    Verdict,
+)
 
-LIMIT = 60  # lines of each part in Markdown: a comment on GitHub holds 65,536 characters
+# lines of each part in Markdown: a comment on GitHub holds 65,536 characters
+LIMIT = 60
 COLORS: dict[Outcome, str] = {
     "passed": "brightgreen",
     "regressed": "red",
@@ -16,26 +25,21 @@ COLORS: dict[Outcome, str] = {
     "invalid": "lightgrey",
     "not comparable": "orange",
 }
-MARKS = {"regressed": "🔴", "suspicious": "🟡", "improved": "🟢"}
+MARKS: dict[Judgement, str] = {"regressed": "🔴", "suspicious": "🟡", "improved": "🟢"}
+# the heads of the Markdown tables
+CHANGES = ("benchmark", "model", "where", "metric", "old", "new", "difference [95%]", "verdict")
+PUBLISHED = ("published table", "where", "published", "measured", "difference", "verdict")
+ENVIRONMENT = ("benchmark", "model", "", "before", "after")
 
 
 def as_json(verdict: Verdict, written: Sequence[str] = ()) -> dict[str, Any]:
-    """The machine output: fractions, all metrics, and every reason for there being no verdict."""
+    """The machine output: fractions, all metrics, and each reason for there being no verdict."""
     return {
         "schema_version": 1,
         "verdict": verdict.outcome,
         "exit_code": verdict.exit_code,
         "baseline": verdict.baseline,
-        "compared": [
-            each._asdict()
-            | {
-                "environment": [
-                    dict(zip(("what", "before", "after"), row, strict=True))
-                    for row in each.environment
-                ]
-            }
-            for each in verdict.compared
-        ],
+        "compared": [_compared(pair) for pair in verdict.compared],
         "problems": [problem._asdict() for problem in verdict.problems],
         "metrics": [_metric(change) for change in verdict.changes],
         "published": [cell._asdict() for cell in verdict.published],
@@ -43,110 +47,91 @@ def as_json(verdict: Verdict, written: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
+def _compared(pair: Compared) -> dict[str, Any]:
+    return pair._asdict() | {"environment": [moved._asdict() for moved in pair.environment]}
+
+
 def _metric(change: Change) -> dict[str, Any]:
-    found = change.difference
-    low, high = found.interval or (None, None)
+    """The fields of a change, those of its `difference` beside them."""
+    fields = change._asdict()
+    difference = fields.pop("difference")
+    low, high = difference.interval or (None, None)
     bounds = {
-        "difference": found.value,
+        "difference": difference.value,
         "ci_low": low,
         "ci_high": high,
-        "upper": found.upper,
-        "lower": found.lower,
+        "upper": difference.upper,
+        "lower": difference.lower,
     }
     counts = {
-        "wins": found.wins,
-        "losses": found.losses,
-        "ties": found.ties,
-        "detectable": found.detectable,
+        "wins": difference.wins,
+        "losses": difference.losses,
+        "ties": difference.ties,
+        "detectable": difference.detectable,
     }
-    return (
-        {key: value for key, value in change._asdict().items() if key != "difference"}
-        | bounds
-        | counts
-    )
+    return fields | bounds | counts
 
 
 def as_markdown(verdict: Verdict) -> str:
-    """The verdict as a comment: a sentence, what has no verdict, old/new/difference, and what changed around the runs."""
-    parts = [
-        f"### Retrieval against the baseline {markdown(verdict.baseline)}: {verdict.outcome}",
-        "",
-    ]
+    """The verdict as a comment: problems, changes, published cells, and what else changed."""
+    title = f"### Retrieval against the baseline {markdown(verdict.baseline)}: {verdict.outcome}"
+    parts = [title, ""]
     if verdict.problems:
-        told = [
-            f"- **{p.kind}** · {' · '.join(map(markdown, (p.benchmark, p.model, p.message)))}"
-            for p in verdict.problems
-        ]
-        parts += [
-            *_first(told),
-            "",
-            "A missing, unreadable or incomplete result is never a pass.",
-            "",
-        ]
-    if rows := verdict.worst_first():
-        parts += ["| benchmark | model | where | metric | old | new | difference [95%] | verdict |"]
-        parts += ["|---|---|---|---|--:|--:|--:|---|"]
-        parts += [*_first([_row(change) for change in rows]), ""]
-        parts += [
-            f"{markdown(verdict.told())}. In per cent; intervals: paired bootstrap over images.",
-            "",
-        ]
+        parts += _first([_problem(problem) for problem in verdict.problems])
+        parts += ["", "A missing, unreadable or incomplete result is never a pass.", ""]
+    rows = verdict.worst_first()
+    if rows:
+        parts += [_line(CHANGES), "|---|---|---|---|--:|--:|--:|---|"]
+        parts += [*_first([_change(change) for change in rows]), ""]
+        sentence = markdown(verdict.sentence())
+        parts += [f"{sentence}. In per cent; intervals: paired bootstrap over images.", ""]
     if verdict.published:
-        told = [
-            _published(cell)
-            for cell in sorted(verdict.published, key=lambda cell: cell.verdict != "deviates")
-        ]
-        parts += [
-            "| published table | where | published | measured | difference | verdict |",
-            "|---|---|--:|--:|--:|---|",
-        ]
-        parts += [*_first(told), ""]
-    moved = [(each, row) for each in verdict.compared for row in each.environment]
+        # a comment is cut at LIMIT: what deviates must stand before the cut
+        worst_first = sorted(verdict.published, key=lambda cell: cell.verdict != "deviates")
+        parts += [_line(PUBLISHED), "|---|---|--:|--:|--:|---|"]
+        parts += [*_first([_published(cell) for cell in worst_first]), ""]
+    moved = _environment(verdict)
     if moved:
-        told = [
-            f"| {' | '.join(map(markdown, (each.benchmark, each.model, *row)))} |"
-            for each, row in moved
-        ]
         parts += [f"<details><summary>environment changed ({len(moved)})</summary>", ""]
-        parts += [
-            "| benchmark | model | | before | after |",
-            "|---|---|---|---|---|",
-            *_first(told),
-            "",
-            "</details>",
-            "",
-        ]
+        parts += [_line(ENVIRONMENT), "|---|---|---|---|---|", *_first(moved), "", "</details>", ""]
     return "\n".join(parts)
 
 
+def _problem(problem: Problem) -> str:
+    texts = map(markdown, (problem.benchmark, problem.model, problem.message))
+    return f"- **{problem.kind}** · {' · '.join(texts)}"
+
+
+def _environment(verdict: Verdict) -> list[str]:
+    lines: list[str] = []
+    for pair in verdict.compared:
+        rows = ((pair.benchmark, pair.model, *moved) for moved in pair.environment)
+        lines += [_line(map(markdown, row)) for row in rows]
+    return lines
+
+
 def _first(lines: list[str]) -> list[str]:
-    return (
-        lines
-        if len(lines) <= LIMIT
-        else [*lines[:LIMIT], "", f"… and {len(lines) - LIMIT} more in the JSON verdict."]
-    )
+    if len(lines) <= LIMIT:
+        return lines
+    return [*lines[:LIMIT], "", f"… and {len(lines) - LIMIT} more in the JSON verdict."]
 
 
-def _row(change: Change) -> str:
+def _change(change: Change) -> str:
+    names = map(markdown, (change.benchmark, change.model, change.where, change.metric))
+    numbers = number(change, change.old), number(change, change.new), moved(change)
     mark = MARKS.get(change.judgement, "")
-    names = (change.benchmark, change.model, change.where, change.metric)
-    cells = [
-        *map(markdown, names),
-        number(change, change.old),
-        number(change, change.new),
-        moved(change),
-    ]
-    return "| " + " | ".join([*cells, f"{mark} {change.judgement}".strip()]) + " |"
+    return _line([*names, *numbers, f"{mark} {change.judgement}".strip()])
 
 
 def _published(cell: PublishedCell) -> str:
+    names = markdown(cell.table), markdown(cell.where)
     numbers = f"{cell.published:.2f}", f"{cell.measured:.2f}", f"{cell.difference:+.2f}"
     mark = "🔴 " if cell.verdict == "deviates" else ""
-    return (
-        "| "
-        + " | ".join([markdown(cell.table), markdown(cell.where), *numbers, mark + cell.verdict])
-        + " |"
-    )
+    return _line([*names, *numbers, mark + cell.verdict])
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def number(change: Change, value: float) -> str:
@@ -158,50 +143,47 @@ def moved(change: Change) -> str:
     """`-0.50 [-0.90,-0.10]`, or 0 for what is unchanged."""
     if change.judgement == "unchanged":
         return "0"
-    scale, ends = 1 if change.metric.endswith("_rank") else 100, change.difference.interval
-    tail = f" [{scale * ends.low:+.2f},{scale * ends.high:+.2f}]" if ends else ""
-    return f"{scale * change.difference.value:+.2f}{tail}"
+    # a rank is no share
+    scale = 1 if change.metric.endswith("_rank") else 100
+    text = f"{scale * change.difference.value:+.2f}"
+    interval = change.difference.interval
+    if interval is None:
+        return text
+    return f"{text} [{scale * interval.low:+.2f},{scale * interval.high:+.2f}]"
 
 
 def as_junit(verdict: Verdict) -> bytes:
-    """A test case a metric, failed when it regressed, and an errored one for each thing without a verdict."""
-    failed, errors = verdict.count("regressed") + len(verdict.deviating), len(verdict.problems)
+    """A test case per metric, failed when it regressed, and an errored one per problem."""
+    failures = verdict.count("regressed") + len(verdict.deviating)
+    errors = len(verdict.problems)
     totals = {
         "tests": str(len(verdict.changes) + len(verdict.published) + errors),
-        "failures": str(failed),
+        "failures": str(failures),
         "errors": str(errors),
     }
     root = ElementTree.Element("testsuites", totals)
-    suite = ElementTree.SubElement(
-        root, "testsuite", {"name": plain(f"regress {verdict.baseline}"), **totals}
-    )
+    # readers of JUnit differ in which of the two they ask for the totals: both have them
+    name = plain(f"regress {verdict.baseline}")
+    suite = ElementTree.SubElement(root, "testsuite", {"name": name, **totals})
     for change in verdict.changes:
         case = _case(suite, change.benchmark, change.model, f"{change.where} {change.metric}")
-        _judged(
-            case,
-            change.judgement,
-            f"{number(change, change.old)} to {number(change, change.new)}, {moved(change)}",
-        )
+        numbers = f"{number(change, change.old)} to {number(change, change.new)}"
+        _judged(case, change.judgement, f"{numbers}, {moved(change)}")
     for cell in verdict.published:
         case = _case(suite, "published", cell.table, cell.where)
-        _judged(
-            case,
-            cell.verdict,
-            f"published {cell.published:.2f}, measured {cell.measured:.2f}, {cell.difference:+.2f}",
-        )
+        numbers = f"published {cell.published:.2f}, measured {cell.measured:.2f}"
+        _judged(case, cell.verdict, f"{numbers}, {cell.difference:+.2f}")
     for problem in verdict.problems:
         case = _case(suite, problem.benchmark, problem.model, problem.message)
-        ElementTree.SubElement(
-            case, "error", {"message": plain(problem.message), "type": problem.kind}
-        )
-    return (
-        b'<?xml version="1.0" encoding="utf-8"?>\n'
-        + ElementTree.tostring(root, encoding="unicode").encode()
-    )
+        attributes = {"message": plain(problem.message), "type": problem.kind}
+        ElementTree.SubElement(case, "error", attributes)
+    # ElementTree would name the encoding in capitals and quote with apostrophes
+    declaration = b'<?xml version="1.0" encoding="utf-8"?>\n'
+    return declaration + ElementTree.tostring(root, encoding="unicode").encode()
 
 
-def _judged(case: ElementTree.Element, judgement: str, told: str) -> None:
-    text = plain(f"{judgement}: {told}")
+def _judged(case: ElementTree.Element, judgement: str, numbers: str) -> None:
+    text = plain(f"{judgement}: {numbers}")
     if judgement in ("regressed", "deviates"):
         ElementTree.SubElement(case, "failure", {"message": text, "type": judgement})
     else:
@@ -209,13 +191,12 @@ def _judged(case: ElementTree.Element, judgement: str, told: str) -> None:
 
 
 def _case(suite: ElementTree.Element, benchmark: str, model: str, name: str) -> ElementTree.Element:
-    return ElementTree.SubElement(
-        suite, "testcase", {"classname": plain(f"{benchmark}.{model}"), "name": plain(name)}
-    )
+    attributes = {"classname": plain(f"{benchmark}.{model}"), "name": plain(name)}
+    return ElementTree.SubElement(suite, "testcase", attributes)
 
 
 def as_badge(verdict: Verdict) -> bytes:
-    """What https://shields.io/badges/endpoint-badge reads."""
+    """The JSON that https://shields.io/badges/endpoint-badge reads."""
     badge = {
         "schemaVersion": 1,
         "label": "recall",

@@ -1,4 +1,4 @@
-"""The gate of published tables: two-sided, so that a number above the published one deviates as much as one below."""
+"""Gates on published tables. It is two-sided: a number too high deviates like one too low."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,48 +6,41 @@ from pathlib import Path
 from evals.regress.verdict import Problem, PublishedCell
 from evals.report.measured import Records
 from evals.report.tables import table
-from evals.report.verdicts import Result, judge
+from evals.report.verdicts import Placed, judge
 from evals.schema import InvalidError
+
+NOTHING = "nothing of this table was measured. Evaluate what --needs of evals.report names."
 
 
 def held_against(
-    tables: Sequence[str], results: Path, stand_in: Mapping[str, str] | None = None
+    names: Sequence[str], results: Path, stand_in: Mapping[str, str] | None = None
 ) -> tuple[list[PublishedCell], list[Problem]]:
-    """The measured cells of published tables (evals.report), and a problem for each table of which nothing was measured.
+    """The measured cells of published tables, and a problem per table of which nothing was measured.
 
-    `stand_in` names the model whose records count as another's. ConfigError for a table that there is not.
+    `stand_in` names the model whose records count as another's. ConfigError for an unknown table.
     """
-    rows = [(name, table(name)) for name in dict.fromkeys(tables)]
+    # all names first: an unknown one is a usage error, not a problem of the verdict
+    tables = [(name, table(name)) for name in dict.fromkeys(names)]
     records = Records(results)
     cells: list[PublishedCell] = []
     problems: list[Problem] = []
-    for name, row in rows:
+    for name, published in tables:
         try:
-            results_of = judge(row, records, stand_in).results
-        except InvalidError as error:  # the baseline has its verdict all the same
+            placed = judge(published, records, stand_in).results
+        except InvalidError as error:
+            # the baseline has its verdict all the same
             problems.append(Problem("invalid", name, "", str(error)))
             continue
-        found = [
-            _cell(name, place, result)
-            for *place, result in results_of
-            if result.measured is not None
-        ]
-        cells += found
-        if not found:
-            problems.append(
-                Problem(
-                    "missing",
-                    name,
-                    "",
-                    "nothing of this published table was measured. Evaluate what --needs of evals.report names.",
-                )
-            )
+        measured = [_cell(name, cell) for cell in placed if cell.result.measured is not None]
+        if not measured:
+            problems.append(Problem("missing", name, "", NOTHING))
+        cells += measured
     return cells, problems
 
 
-def _cell(name: str, place: Sequence[str], result: Result) -> PublishedCell:
+def _cell(name: str, placed: Placed) -> PublishedCell:
+    result = placed.result
     assert result.measured is not None and result.difference is not None
-    where = " · ".join(part for part in place if part)
-    return PublishedCell(
-        name, where, result.cell.published.value, result.measured, result.difference, result.verdict
-    )
+    where = " · ".join(part for part in (placed.section, placed.row, placed.column) if part)
+    printed = result.cell.published.value
+    return PublishedCell(name, where, printed, result.measured, result.difference, result.verdict)

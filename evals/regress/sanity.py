@@ -1,8 +1,9 @@
-"""What must hold of a run whatever its baseline: it is whole, its numbers follow from its queries, and they are possible."""
+"""Checks a single run: it is whole, its numbers follow from its queries, and they are possible."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -11,63 +12,79 @@ from evals.records.queries import Cell, PerQuery, metric_name, per_query
 from evals.records.record import MANIFEST, MetricLine, Run, list_runs, read_run
 from evals.schema import InvalidError
 
+# a mean in float64 of the same values, added in another order
 EXACT = 1e-9
-ROUNDED = 1e-5  # mteb keeps five decimals of its means
-FLIPS = 0.003  # embeddings made in passes of other sizes may differ in the last bits, and flip single queries
-SHARES = ("R", "acc", "MRR", "nDCG")  # metrics in [0, 1] whatever the model
-SAME = (
-    "encoder",
-    "data",
-    "source",
-    "packages",
-)  # two runs with these in common differ in the dimensions that were scored
+# mteb keeps five decimals of its means
+ROUNDED = 1e-5
+# embeddings made in passes of other sizes may differ in the last bits, and flip single queries
+FLIPS = 0.003
+# metrics in [0, 1] whatever the model
+SHARES = ("R", "acc", "MRR", "nDCG")
+# two runs with these in common differ in the dimensions that were scored
+SAME = ("encoder", "data", "source", "packages")
+# A random order has a mean rank of half the gallery, or less where several documents count. From
+# 100 queries on, 0.6 of it is 3 standard errors beyond: 0.5 + 3 / sqrt(12 * 100) = 0.587.
+WORSE_THAN_CHANCE, ENOUGH_QUERIES = 0.6, 100
 
 
 def faults(run: Run) -> list[str]:
-    """What is wrong with a run by itself, one sentence each; none when it is sound. Raises InvalidError for unreadable files."""
-    if partial := run.manifest.get("partial"):
+    """What is wrong with a run by itself, one sentence each; empty when it is sound.
+
+    InvalidError for unreadable files.
+    """
+    partial = run.manifest.get("partial")
+    if partial:
         return [f"a partial run ({partial}), which is never compared. Run the whole benchmark."]
-    if (status := run.manifest.get("status", "complete")) != "complete":
+    status = run.manifest.get("status", "complete")
+    if status != "complete":
         return [f"its status is {status!r}. Run it again."]
     if not run.metrics:
         return ["no metrics. Run it again."]
-    lines: dict[Cell, list[MetricLine]] = {}
+    cells: dict[Cell, list[MetricLine]] = {}
     for line in run.metrics:
-        lines.setdefault(Cell(line.subset, line.direction, line.dim, line.precision), []).append(
-            line
-        )
+        cell = Cell(line.subset, line.direction, line.dim, line.precision)
+        cells.setdefault(cell, []).append(line)
     queries = per_query(run)
-    found = [*_counts(run), *_lost(lines, queries)]
-    for cell, every in lines.items():
-        found += [
-            f"{cell.subset} {cell.direction} at {cell.dim}: {fault}"
-            for fault in _of_cell(every, queries.get(cell))
-        ]
-    return found or list(_unlike_its_sweep(run))
+    sentences = [*_miscounted(run), *_without_metrics(cells, queries)]
+    for cell, lines in cells.items():
+        where = f"{cell.subset} {cell.direction} at {cell.dim}"
+        sentences += [f"{where}: {fault}" for fault in _of_cell(lines, queries.get(cell))]
+    # a record that is unsound by itself says nothing about its sweep
+    return sentences or list(_unlike_its_sweep(run))
 
 
-def _counts(run: Run) -> Iterator[str]:
-    """Subsets and items as configs/benchmarks.yaml declares them."""
+def _miscounted(run: Run) -> Iterator[str]:
+    """Subsets and items that are not those that configs/benchmarks.yaml declares."""
     row = benchmarks().get(str(run.manifest["benchmark"]))
+    # a row of somebody else's configs, or a task without captions
     if row is None or row.task != "image_text":
         return
     measured = {line.subset for line in run.metrics}
-    if lost := [subset for subset in row.subsets if subset not in measured]:
-        yield f"{', '.join(lost)} missing of the {len(row.subsets)} subsets of {row.name}. Run the whole benchmark."
+    lost = [subset for subset in row.subsets if subset not in measured]
+    if lost:
+        names = ", ".join(lost)
+        yield f"{names} missing of the {len(row.subsets)} subsets of {row.name}. Run the whole benchmark."
     for line in run.metrics:
         if line.subset not in row.subsets:
             yield f"{line.subset} is no subset of {row.name}."
             return
+        # t2i: every text asks the gallery of images; i2t the other way round
         texts = row.count_texts(line.subset)
-        want = (texts, row.images) if line.direction == "t2i" else (row.images, texts)
-        if (line.n_queries, line.n_gallery) != want:
-            yield f"{line.subset} {line.direction} has {line.n_queries}/{line.n_gallery} items, {row.name} {want[0]}/{want[1]}."
+        queries, gallery = (texts, row.images) if line.direction == "t2i" else (row.images, texts)
+        if (line.n_queries, line.n_gallery) != (queries, gallery):
+            counts = f"{line.n_queries}/{line.n_gallery} items, {row.name} {queries}/{gallery}"
+            yield f"{line.subset} {line.direction} has {counts}."
             return
 
 
-def _lost(lines: dict[Cell, list[MetricLine]], queries: dict[Cell, PerQuery]) -> Iterator[str]:
-    if stray := queries.keys() - lines.keys():
-        yield f"{min(stray).subset} {min(stray).direction} at {min(stray).dim} has queries and no metrics. Run it again."
+def _without_metrics(
+    cells: dict[Cell, list[MetricLine]], queries: dict[Cell, PerQuery]
+) -> Iterator[str]:
+    stray = queries.keys() - cells.keys()
+    if stray:
+        cell = min(stray)
+        where = f"{cell.subset} {cell.direction} at {cell.dim}"
+        yield f"{where} has queries and no metrics. Run it again."
 
 
 def _of_cell(lines: list[MetricLine], queries: PerQuery | None) -> Iterator[str]:
@@ -75,72 +92,85 @@ def _of_cell(lines: list[MetricLine], queries: PerQuery | None) -> Iterator[str]
     if len(set(names)) < len(names):
         yield "a metric stands twice."
     for line, name in zip(lines, names, strict=True):
-        yield from _of_line(line, name)
+        yield from _impossible(line, name)
         if queries is not None and name in queries.values:
-            mean = float(np.mean(queries.values[name])) if queries.ids else float("nan")
-            if (
-                not abs(mean - line.value) <= (EXACT if line.metric in SHARES else ROUNDED)
-                or len(queries.ids) != line.n_queries
-            ):
-                yield f"{name} is {line.value:.6f} over {line.n_queries}, its {len(queries.ids)} queries make {mean:.6f}."
+            yield from _unlike_its_queries(line, name, queries.values[name])
         elif line.metric in SHARES:
             yield f"{name} has no queries it follows from."
-    curve = sorted(
-        (line.metric, line.k, line.value)
-        for line in lines
-        if line.k is not None and line.metric in ("R", "acc")
-    )
-    for (metric, k, value), (other, deeper, larger) in pairwise(curve):
-        if metric == other and larger < value - EXACT:
-            yield f"{metric}@{deeper} is below {metric}@{k}."
+    yield from _falling_with_k(lines)
 
 
-def _of_line(line: MetricLine, name: str) -> Iterator[str]:
+def _unlike_its_queries(line: MetricLine, name: str, values: np.ndarray) -> Iterator[str]:
+    mean = float(np.mean(values)) if len(values) else float("nan")
+    tolerance = EXACT if line.metric in SHARES else ROUNDED
+    # `not <=` rather than `>`, so that NaN is a fault
+    if not abs(mean - line.value) <= tolerance or len(values) != line.n_queries:
+        queries = f"its {len(values)} queries make {mean:.6f}"
+        yield f"{name} is {line.value:.6f} over {line.n_queries}, {queries}."
+
+
+def _falling_with_k(lines: list[MetricLine]) -> Iterator[str]:
+    """A hit among the first 5 is one among the first 10 too."""
+    for metric in ("R", "acc"):
+        curve = sorted((line.k, line.value) for line in lines if line.metric == metric and line.k)
+        for (k, value), (deeper, larger) in pairwise(curve):
+            if larger < value - EXACT:
+                yield f"{metric}@{deeper} is below {metric}@{k}."
+
+
+def _impossible(line: MetricLine, name: str) -> Iterator[str]:
     if line.metric in SHARES and not 0 <= line.value <= 1:
         yield f"{name} is {line.value}, outside of [0, 1]."
     if line.metric.endswith("_rank") and not 1 <= line.value <= line.n_gallery:
         yield f"{name} is {line.value} among {line.n_gallery}."
-    # a random order has a mean rank of half the gallery, or less where several documents count; this is 3 standard errors beyond
-    if (
-        line.metric == "mean_rank"
-        and line.n_queries >= 100
-        and line.value > 0.6 * (line.n_gallery + 1)
-    ):
-        yield f"the mean rank {line.value:.1f} among {line.n_gallery} is worse than chance: reversed ranks, or mixed-up pairs."
+    worst = WORSE_THAN_CHANCE * (line.n_gallery + 1)
+    if line.metric == "mean_rank" and line.n_queries >= ENOUGH_QUERIES and line.value > worst:
+        rank = f"the mean rank {line.value:.1f} among {line.n_gallery}"
+        yield f"{rank} is worse than chance: reversed ranks, or mixed-up pairs."
+    # intervals are of the same queries, so that they hold the value
     low, high = line.ci_low, line.ci_high
     if low is not None and high is not None and not low - EXACT <= line.value <= high + EXACT:
         yield f"{name} {line.value:.4f} lies outside of its interval [{low:.4f}, {high:.4f}]."
 
 
 def _unlike_its_sweep(run: Run) -> Iterator[str]:
-    """The newest record beside it of the same model, data, code and packages at other dimensions: common cells must agree."""
-    own_path = run.path.resolve()
-    if len(own_path.parents) < 3:  # a record alone, at the root of a file system
+    """Cells that disagree with the newest run beside this one that scored other dimensions."""
+    path = run.path.resolve()
+    # a record alone, at the root of a file system
+    if len(path.parents) < 3:
         return
-    for path in reversed(
-        list_runs(own_path.parents[2], str(run.manifest["benchmark"]), str(run.manifest["model"]))
-    ):
-        try:
-            beside = json.loads((path / MANIFEST).read_bytes())
-            same = all(beside.get(key) == run.manifest.get(key) for key in SAME)
-            if (
-                path == own_path
-                or not same
-                or beside["config"]["dims"] == run.manifest["config"]["dims"]
-            ):
-                continue
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InvalidError(
-                f"{path / MANIFEST}: unreadable ({error}). Remove this record or run it again."
-            ) from error
-        own = {
-            (Cell(m.subset, m.direction, m.dim, m.precision), metric_name(m)): m.value
-            for m in run.metrics
-        }
-        for line in read_run(path).metrics:
-            key = Cell(line.subset, line.direction, line.dim, line.precision), metric_name(line)
-            if line.metric in SHARES and key in own and abs(own[key] - line.value) > FLIPS:
-                where = f"{key[1]} of {line.subset} {line.direction} at {line.dim}"
-                yield f"{where} is {own[key]:.4f}, and {line.value:.4f} in {path}."
-                return
-        return
+    names = str(run.manifest["benchmark"]), str(run.manifest["model"])
+    for sweep in reversed(list_runs(path.parents[2], *names)):
+        if sweep != path and _is_sweep_of(run, sweep):
+            yield from _disagreeing(run, read_run(sweep))
+            return
+
+
+def _is_sweep_of(run: Run, path: Path) -> bool:
+    """Whether a record is of the same model, data, code and packages at other dimensions."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        same = all(manifest.get(key) == run.manifest.get(key) for key in SAME)
+        return same and bool(manifest["config"]["dims"] != run.manifest["config"]["dims"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidError(
+            f"{path / MANIFEST}: unreadable ({error}). Remove this record or run it again."
+        ) from error
+
+
+def _disagreeing(run: Run, sweep: Run) -> Iterator[str]:
+    """The first cell of both whose values are further apart than flips of single queries."""
+    values = _shares(run.metrics)
+    for (cell, name), value in _shares(sweep.metrics).items():
+        if (cell, name) in values and abs(values[cell, name] - value) > FLIPS:
+            where = f"{name} of {cell.subset} {cell.direction} at {cell.dim}"
+            yield f"{where} is {values[cell, name]:.4f}, and {value:.4f} in {sweep.path}."
+            return
+
+
+def _shares(lines: Sequence[MetricLine]) -> dict[tuple[Cell, str], float]:
+    return {
+        (Cell(line.subset, line.direction, line.dim, line.precision), metric_name(line)): line.value
+        for line in lines
+        if line.metric in SHARES
+    }

@@ -1,6 +1,6 @@
-"""Chance, found: with pairs of images and texts mixed up, the same embeddings must rank no better than a random order.
+"""Mixes up the pairs of images and texts: the same embeddings must then rank by chance.
 
-It needs embeddings, and so belongs to --noise, which has just made them, and not to the gate.
+This needs embeddings. So it belongs to --noise, which has just made them, and not to the gate.
 """
 
 from dataclasses import replace
@@ -13,18 +13,17 @@ from evals.cli.options import Options
 from evals.config.catalog import ModelRef, benchmarks
 from evals.schema import ImageText
 
-WITHIN = (
-    0.1  # of the gallery, around the mean rank of a random order: 3 standard errors at 100 queries
-)
+# share of the gallery around the mean rank of a random order: 3 standard errors at 100 queries
+WITHIN = 0.1
 
 
 def shuffled_ranks(
     benchmark: str, ref: ModelRef, data: Path | None, store: Path
 ) -> list[dict[str, Any]]:
-    """For each subset the mean rank of t2i as a share of the gallery when every text has another image, drawn with seed 0.
+    """Per subset the mean rank of t2i as a share of the gallery, each text with a random image.
 
-    `chance` says whether it is that of a random order, 0.5. From stored embeddings; what is missing is encoded. Empty for
-    benchmarks without pairs of images and texts.
+    The images are drawn with seed 0. `chance` says whether the share is that of a random order,
+    0.5. Rows come from the store; what is missing is encoded. Empty for benchmarks without pairs.
     """
     row = benchmarks().get(benchmark)
     if row is None or row.task != "image_text":
@@ -34,23 +33,25 @@ def shuffled_ranks(
     from evals.tasks import task_of
 
     options = Options(data=data, store=store)
-    encoder, task, found = build_encoder(ref, options), task_of(row.task), []
+    encoder, task = build_encoder(ref, options), task_of(row.task)
+    shares = []
     for subset, part in load_parts(row, options).subsets.items():
         assert isinstance(part, ImageText)  # as the row's task says
         rows = [Store(store).embed(encoder, side)[0] for side in task.sides(part)]
-        every = task.score(
+        scores = task.score(
             rows, mixed_up(part), dims=[encoder.dim], precisions=("float32",), device="cpu"
         )
-        scores = next(scores for scores in every if scores.direction == "t2i")
-        share = scores.values["mean_rank"].value / (scores.n_gallery + 1)
-        found.append(
-            {"subset": subset, "mean_rank_share": share, "chance": abs(share - 0.5) < WITHIN}
-        )
-    return found
+        # t2i is enough: both directions are made of the same products
+        t2i = next(score for score in scores if score.direction == "t2i")
+        share = t2i.values["mean_rank"].value / (t2i.n_gallery + 1)
+        chance = abs(share - 0.5) < WITHIN
+        shares.append({"subset": subset, "mean_rank_share": share, "chance": chance})
+    return shares
 
 
 def mixed_up(data: ImageText) -> ImageText:
-    """The same images and texts, and each text with the image that a permutation puts in the place of its own."""
+    """The same images and texts, the images permuted among the texts."""
+    # seed 0, so that a repeat mixes the same pairs up
     order = np.random.default_rng(0).permutation(len(data.images))
     also = np.stack([data.also[:, 0], order[data.also[:, 1]]], axis=1)
     return replace(data, image_of_text=order[data.image_of_text], also=also)

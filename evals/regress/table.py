@@ -1,4 +1,4 @@
-"""A verdict on the terminal."""
+"""Prints a verdict and a baseline on the terminal."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +10,9 @@ from rich.table import Table
 from evals.records.record import Run
 from evals.regress.escape import plain
 from evals.regress.outputs import moved, number
-from evals.regress.verdict import Verdict
+from evals.regress.verdict import Change, Judgement, Moved, Verdict
 
-STYLES = {
+STYLES: dict[Judgement, str] = {
     "regressed": "bold red",
     "suspicious": "yellow",
     "improved": "green",
@@ -20,77 +20,77 @@ STYLES = {
     "unchanged": "dim",
     "untested": "dim",
 }
-ENVIRONMENT = 12  # lines of it shown; the JSON has all
+# lines of it shown; the JSON has all
+ENVIRONMENT = 12
+# characters of a value of the environment, such as a hash
+WIDE = 24
 
 
 def print_verdict(verdict: Verdict, out: Console) -> None:
-    """What has no verdict, the primary metrics and all that moved, what changed around the runs, and the verdict."""
-    for each in verdict.compared:
-        print_environment(each.environment, out)
-    if rows := verdict.worst_first():
-        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-        for name in ("benchmark", "where", "metric"):
-            table.add_column(name, overflow="fold")
-        for name in ("old", "new"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for name in ("difference [95%]", "verdict"):
-            table.add_column(name, no_wrap=True)
-        several = len({each.model for each in verdict.compared}) > 1
-        for change in rows:
-            name = f"{change.benchmark} · {change.model}" if several else change.benchmark
-            style = STYLES[change.judgement]
-            judgement = f"[{style}]{change.judgement}[/{style}]" if style else change.judgement
-            numbers = number(change, change.old), number(change, change.new), escape(moved(change))
-            table.add_row(
-                *(escape(plain(text)) for text in (name, change.where, change.metric)),
-                *numbers,
-                judgement,
-            )
-        out.print(table)
-        out.print(
-            "In per cent; 95% intervals of the change: paired bootstrap over images.\n",
-            highlight=False,
-        )
+    """Print what changed around the runs, all that moved, what has no verdict, and the verdict."""
+    for pair in verdict.compared:
+        print_environment(pair.environment, out)
+    rows = verdict.worst_first()
+    if rows:
+        # the model is named only where it tells rows apart
+        several = len({pair.model for pair in verdict.compared}) > 1
+        out.print(_table(rows, several))
+        _line("In per cent; 95% intervals of the change: paired bootstrap over images.\n", out)
+    # what blocks stands last, where a terminal stops scrolling
     for cell in verdict.deviating:
-        told = (
-            f"{cell.table} · {cell.where}: published {cell.published:.2f}, measured {cell.measured:.2f}, "
-            f"{cell.difference:+.2f}"
-        )
-        out.print(
-            f"[bold red]deviates[/bold red] {escape(plain(told))}", highlight=False, soft_wrap=True
-        )
+        numbers = f"published {cell.published:.2f}, measured {cell.measured:.2f}"
+        text = f"{cell.table} · {cell.where}: {numbers}, {cell.difference:+.2f}"
+        _line(f"[bold red]deviates[/bold red] {escape(plain(text))}", out)
     for problem in verdict.problems:
         where = escape(plain(f"{problem.benchmark} · {problem.model}: {problem.message}"))
-        out.print(f"[bold red]{problem.kind}[/bold red] {where}", highlight=False, soft_wrap=True)
-    out.print(f"[bold]{escape(plain(verdict.told()))}[/bold]", highlight=False, soft_wrap=True)
+        _line(f"[bold red]{problem.kind}[/bold red] {where}", out)
+    _line(f"[bold]{escape(plain(verdict.sentence()))}[/bold]", out)
 
 
-def print_environment(rows: list[tuple[str, str, str]], out: Console) -> None:
-    """What is not the same around the two runs, a line each."""
+def print_environment(rows: Sequence[Moved], out: Console) -> None:
+    """Print what is not the same around the two runs, one line each."""
     if not rows:
         return
     out.print("environment changed:", highlight=False)
-    for what, before, after in rows[:ENVIRONMENT]:
-        out.print(
-            escape(plain(f"  {what}: {before[:24]} → {after[:24]}")),
-            highlight=False,
-            soft_wrap=True,
-        )
+    for row in rows[:ENVIRONMENT]:
+        text = f"  {row.what}: {row.before[:WIDE]} → {row.after[:WIDE]}"
+        _line(escape(plain(text)), out)
     if len(rows) > ENVIRONMENT:
-        out.print(f"  … and {len(rows) - ENVIRONMENT} more in the JSON", highlight=False)
+        _line(f"  … and {len(rows) - ENVIRONMENT} more in the JSON", out)
     out.print()
 
 
 def print_baseline(records: Sequence[Run], history: Sequence[dict[str, Any]], out: Console) -> None:
-    """The records of a baseline and how it came to be, newest last."""
+    """Print the records of a baseline and how it came to be, newest last."""
     for run in records:
         source = run.manifest.get("source") or {}
-        state = f"commit {source.get('commit', 'unknown')[:12]}{', changed since' if source.get('dirty') else ''}"
-        out.print(f"{escape(plain(run.path))} · {state}", highlight=False, soft_wrap=True)
+        changed = ", changed since" if source.get("dirty") else ""
+        commit = source.get("commit", "unknown")[:12]
+        _line(escape(plain(f"{run.path} · commit {commit}{changed}")), out)
     for line in history:
-        what = f"{line['benchmark']} · {line['model']}: {line['old']} → {line['new']}"
-        out.print(
-            escape(plain(f"{line['when']} · {line['who']} · {what}: {line['why']}")),
-            highlight=False,
-            soft_wrap=True,
-        )
+        move = f"{line['benchmark']} · {line['model']}: {line['old']} → {line['new']}"
+        text = f"{line['when']} · {line['who']} · {move}: {line['why']}"
+        _line(escape(plain(text)), out)
+
+
+def _table(rows: Sequence[Change], several_models: bool) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for name in ("benchmark", "where", "metric"):
+        table.add_column(name, overflow="fold")
+    for name in ("old", "new"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("difference [95%]", "verdict"):
+        table.add_column(name, no_wrap=True)
+    for change in rows:
+        model = f" · {change.model}" if several_models else ""
+        names = f"{change.benchmark}{model}", change.where, change.metric
+        numbers = number(change, change.old), number(change, change.new), escape(moved(change))
+        style = STYLES[change.judgement]
+        judgement = f"[{style}]{change.judgement}[/{style}]" if style else change.judgement
+        table.add_row(*(escape(plain(name)) for name in names), *numbers, judgement)
+    return table
+
+
+def _line(text: str, out: Console) -> None:
+    """One line of markup; a path in it must not be broken in two."""
+    out.print(text, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What the gate says: every metric's change with its verdict, every reason why there is no verdict, and one exit code."""
+"""The verdict as a value: the change of each metric, what has no verdict and why, one exit code."""
 
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -7,6 +7,7 @@ from evals.schema import EvalError, NotComparableError
 from evals.stats.bootstrap import Difference
 
 Judgement = Literal["regressed", "suspicious", "passed", "improved", "unchanged", "untested"]
+# as people read them: what asks for a decision first
 ORDER: tuple[Judgement, ...] = (
     "regressed",
     "suspicious",
@@ -15,8 +16,10 @@ ORDER: tuple[Judgement, ...] = (
     "untested",
     "unchanged",
 )
+MOVED: tuple[Judgement, ...] = ("regressed", "suspicious", "improved")
 Kind = Literal["missing", "invalid", "not comparable"]
 Outcome = Literal["passed", "regressed", "deviates", "invalid", "not comparable"]
+# the codes of every command: docs/ci.md
 EXIT_CODES: dict[Outcome, int] = {
     "passed": 0,
     "regressed": 1,
@@ -24,14 +27,16 @@ EXIT_CODES: dict[Outcome, int] = {
     "invalid": 3,
     "not comparable": 4,
 }
-MEAN = "mean"  # stands as subset for the plain mean over all subsets
+# stands as subset for the plain mean over all subsets
+MEAN = "mean"
 
 
 class Change(NamedTuple):
-    """One metric before and after, as fractions (ranks from 1). `difference` is new - old, with what the bootstrap says of it.
+    """One metric before and after. Values are fractions in [0, 1], ranks count from 1.
 
-    `p` is one-sided, for a drop; `p_holm` adjusts it over the primary metrics where the gate asks for that. `judgement` is
-    "untested" for what is no mean over queries and not primary.
+    `difference` is new - old with what the bootstrap says of it. `p` is one-sided, for a drop.
+    `p_holm` is `p` adjusted over the gate's family, None outside of it. `judgement` is "untested"
+    for what is no mean over queries and not primary.
     """
 
     benchmark: str
@@ -51,15 +56,14 @@ class Change(NamedTuple):
 
     @property
     def where(self) -> str:
-        """`en t2i, dim 256`."""
+        """`en t2i, dim 256`, with the precision unless it is float32."""
         cell = " ".join(part for part in (self.subset, self.direction) if part)
-        return f"{cell}, dim {self.dim}" + (
-            f" {self.precision}" if self.precision != "float32" else ""
-        )
+        precision = "" if self.precision == "float32" else f" {self.precision}"
+        return f"{cell}, dim {self.dim}{precision}"
 
 
 class Problem(NamedTuple):
-    """Why a benchmark by a model, or a part of it, has no verdict: never a pass."""
+    """Why a benchmark by a model, or a part of it, has no verdict. It is never a pass."""
 
     kind: Kind
     benchmark: str
@@ -68,7 +72,7 @@ class Problem(NamedTuple):
 
 
 class PublishedCell(NamedTuple):
-    """A measured cell of a published table, in per cent: exact, reproduced within the table's tolerance, or it deviates."""
+    """A measured cell of a published table, in per cent, and the report's verdict on it."""
 
     table: str
     where: str
@@ -78,20 +82,28 @@ class PublishedCell(NamedTuple):
     verdict: str
 
 
+class Moved(NamedTuple):
+    """Something around two runs that is not the same, such as the version of a package."""
+
+    what: str
+    before: str
+    after: str
+
+
 class Compared(NamedTuple):
-    """A baseline record, the run held against it (None: there is none), and what is no longer the same around them."""
+    """A baseline record and the run held against it; `run` is None where there is none."""
 
     benchmark: str
     model: str
     gate: str
     baseline: str
     run: str | None
-    environment: list[tuple[str, str, str]]  # what, before, after
+    environment: list[Moved]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """All that was compared. An incomplete result outranks an incomparable one, and that a regression."""
+    """All that was compared. Incomplete outranks incomparable, and that outranks regressed."""
 
     baseline: str
     compared: list[Compared] = field(default_factory=list)
@@ -101,13 +113,14 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """In one word."""
+        """The verdict in one word."""
         kinds = {problem.kind for problem in self.problems}
+        # what is incomplete may hide a regression: it outranks all
         if kinds & {"missing", "invalid"}:
             return "invalid"
         if kinds:
             return "not comparable"
-        if any(change.judgement == "regressed" for change in self.changes):
+        if self.count("regressed"):
             return "regressed"
         return "deviates" if self.deviating else "passed"
 
@@ -126,30 +139,36 @@ class Verdict:
         return sum(change.judgement == judgement for change in self.changes)
 
     def worst_first(self) -> list[Change]:
-        """What a person reads: all that moved enough to be judged, and every primary metric that moved at all or is the mean of
-        a benchmark's subsets (or its only one); worst judgement first, then the largest drop."""
+        """What a person reads: all that moved enough, and the primary metrics.
+
+        Of the unchanged primary ones only the mean over subsets is shown, where there is one.
+        The worst judgement comes first, and within one judgement the largest drop.
+        """
         averaged = {(c.benchmark, c.model) for c in self.changes if c.subset == MEAN}
 
-        def shown(c: Change) -> bool:
-            if c.judgement == "unchanged":
-                return c.primary and (c.subset == MEAN or (c.benchmark, c.model) not in averaged)
-            return c.primary or c.judgement in ("regressed", "suspicious", "improved")
+        def shown(change: Change) -> bool:
+            if change.judgement == "unchanged":
+                has_mean = (change.benchmark, change.model) in averaged
+                return change.primary and (change.subset == MEAN or not has_mean)
+            return change.primary or change.judgement in MOVED
 
-        return sorted(
-            filter(shown, self.changes),
-            key=lambda c: (ORDER.index(c.judgement), c.difference.value),
-        )
+        def badness(change: Change) -> tuple[int, float]:
+            return ORDER.index(change.judgement), change.difference.value
 
-    def told(self) -> str:
+        return sorted(filter(shown, self.changes), key=badness)
+
+    def sentence(self) -> str:
         """The verdict as a sentence."""
         if self.problems:
-            more = f", and {len(self.problems) - 1} more" if len(self.problems) > 1 else ""
-            return f"{self.outcome}: {self.problems[0].message}{more}"
-        parts = [f"{n} {judgement}" for judgement in ORDER if (n := self.count(judgement))]
-        told = f"{self.outcome}: {', '.join(parts)} of {len(self.changes)} metrics"
+            rest = f", and {len(self.problems) - 1} more" if len(self.problems) > 1 else ""
+            return f"{self.outcome}: {self.problems[0].message}{rest}"
+        counts = {judgement: self.count(judgement) for judgement in ORDER}
+        parts = [f"{n} {judgement}" for judgement, n in counts.items() if n]
+        text = f"{self.outcome}: {', '.join(parts)} of {len(self.changes)} metrics"
         if self.published:
-            told += f"; {len(self.published) - len(self.deviating)} of {len(self.published)} published cells reproduced"
-        return told
+            cells = len(self.published)
+            text += f"; {cells - len(self.deviating)} of {cells} published cells reproduced"
+        return text
 
 
 def kind_of(error: EvalError) -> Kind:

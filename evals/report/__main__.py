@@ -2,14 +2,13 @@
 
 python -m evals.report --table v2post-coco [--format md,html,csv,latex,png]
 python -m evals.report --all
-python -m evals.report --needs jina-clip-v2        what is left to evaluate, a line of arguments for evals.run each
+python -m evals.report --needs jina-clip-v2        what is left to evaluate, one call of evals.run per line
 python -m evals.report --check | --write           the tables in README.md and docs
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,13 +16,15 @@ from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import comma_list
 from evals.files import write_atomically
 from evals.paths import checkout
+from evals.report.files import FORMATS
+from evals.report.files import write as write_files
+from evals.report.machine import as_json
 from evals.report.measured import Records
 from evals.report.names import stand_ins
 from evals.report.tables import table, table_names
 from evals.report.verdicts import Judged, judge
 from evals.schema import ConfigError
 
-FORMATS = ("md", "html", "csv", "latex", "png")
 app = new_app()
 
 
@@ -32,7 +33,7 @@ def report(
     tables: Annotated[
         list[str] | None, typer.Option("--table", "-t", help="A row of configs/tables. Repeatable.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All tables.")] = False,
+    all_tables: Annotated[bool, typer.Option("--all", help="All tables.")] = False,
     formats: Annotated[
         str | None, typer.Option("--format", help=f"{','.join(FORMATS)}; md,html,csv with --all.")
     ] = None,
@@ -44,7 +45,8 @@ def report(
         list[str] | None,
         typer.Option(
             "--as",
-            help="MODEL=RECORDS: take for MODEL's the records of this name, or of this checkpoint folder. Repeatable.",
+            help="MODEL=RECORDS: take for MODEL's the records of this name, "
+            "or of this checkpoint folder. Repeatable.",
         ),
     ] = None,
     needs: Annotated[
@@ -70,156 +72,75 @@ def report(
         if check or write:
             _blocks(_pages_of(root), write, log)
             return
-        names = list(dict.fromkeys(table_names() if every or needs else tables or ()))
+        names = list(dict.fromkeys(table_names() if all_tables or needs else tables or ()))
         if not names:
-            raise ConfigError(
-                f"Name a --table, or --all. The tables are: {', '.join(table_names())}."
-            )
-        records, others = Records(results), stand_ins(stand_in or ())
+            there = ", ".join(table_names())
+            raise ConfigError(f"Name a --table, or --all. The tables are: {there}.")
+        records, models = Records(results), stand_ins(stand_in or ())
         if needs:
-            _needs(names, needs, records, others, log)
+            _needs(names, needs, records, models=models, log=log)
             return
-        wanted = _formats(formats or ("md,html,csv" if every else None))
-        judged = [judge(table(name), records, others) for name in names]
-        paths = _files(
-            judged,
-            wanted,
-            out,
-            "report" if every or len(names) > 1 else names[0],
-            _head(records, results, others),
-        )
-        _show(judged, paths, every, log)
-        if strict and any(one.counts["deviates"] for one in judged):
+        chosen = _formats(formats or ("md,html,csv" if all_tables else None))
+        judged = [judge(table(name), records, models) for name in names]
+        stem = "report" if all_tables or len(names) > 1 else names[0]
+        head = _head(records, results, models)
+        paths = write_files(judged, chosen, out=out, stem=stem, head=head)
+        _show(judged, paths, summary=all_tables, log=log)
+        if strict and any(each.counts["deviates"] for each in judged):
             raise typer.Exit(1)
 
 
-def _formats(given: str | None) -> tuple[str, ...]:
-    found = comma_list(given) or ()
-    if unknown := [name for name in found if name not in FORMATS]:
-        raise ConfigError(
-            f"--format {given}: no format {unknown[0]!r}. There are {', '.join(FORMATS)}."
-        )
-    return found
+def _formats(text: str | None) -> tuple[str, ...]:
+    names = comma_list(text) or ()
+    for name in names:
+        if name not in FORMATS:
+            there = ", ".join(FORMATS)
+            raise ConfigError(f"--format {text}: no format {name!r}. There are {there}.")
+    return names
 
 
-def _head(records: Records, results: Path, others: dict[str, str]) -> list[str]:
+def _head(records: Records, results: Path, models: dict[str, str]) -> list[str]:
     """What a reader of a file must know before the tables."""
-    told = [
-        f"Made by python -m evals.report from {len(records)} record{'s' * (len(records) != 1)} in {results}."
-    ]
-    return told + [
-        f"Where the tables say {model}, the records of {name} were taken."
-        for model, name in others.items()
-    ]
+    count = f"{len(records)} record{'s' * (len(records) != 1)}"
+    lines = [f"Made by python -m evals.report from {count} in {results}."]
+    for model, name in models.items():
+        lines.append(f"Where the tables say {model}, the records of {name} were taken.")
+    return lines
 
 
-def _files(
-    judged: Sequence[Judged], formats: Sequence[str], out: Path, stem: str, head: Sequence[str]
-) -> list[Path]:
-    """Write the report in each format and return the paths; a PNG is written for each table."""
-    bodies: dict[Path, Callable[[], bytes]] = {}
-    for name in formats:
-        if name == "png":
-            for one in judged:
-                bodies[out / f"{one.table.row.name}.png"] = partial(_png, one)
-        else:
-            bodies[out / f"{stem}.{'tex' if name == 'latex' else name}"] = partial(
-                _page, name, judged, head
-            )
-    if bodies:
-        out.mkdir(parents=True, exist_ok=True)
-    for path, body in bodies.items():
-        write_atomically(path, body())
-    return list(bodies)
-
-
-def _page(name: str, judged: Sequence[Judged], head: Sequence[str]) -> bytes:
-    if name == "csv":
-        from evals.report import plain
-
-        return plain.page(judged).encode()
-    if name == "html":
-        from evals.report import web
-
-        return web.page(judged, head).encode()
-    from evals.report import latex, markdown
-
-    return {"md": markdown.page, "latex": latex.page}[name](judged, head).encode()
-
-
-def _png(judged: Judged) -> bytes:
-    from evals.report.picture import png
-
-    return png(judged)
-
-
-def _show(judged: Sequence[Judged], paths: Sequence[Path], every: bool, log: Log) -> None:
+def _show(judged: Sequence[Judged], paths: Sequence[Path], *, summary: bool, log: Log) -> None:
     if log.json:
-        log.output(_as_json(judged, paths))
+        log.output(as_json(judged, paths))
         return
     from evals.report.terminal import print_summary, print_table
     from evals.views.tables import console
 
-    shown = console()
-    if every:
-        print_summary(judged, shown)
+    terminal = console()
+    if summary:
+        print_summary(judged, terminal)
     else:
-        for one in judged:
-            print_table(one, shown)
+        for each in judged:
+            print_table(each, terminal)
     for path in paths:
-        shown.print(f"report: {path}", soft_wrap=True, highlight=False, markup=False)
-
-
-def _as_json(judged: Sequence[Judged], paths: Sequence[Path]) -> dict[str, Any]:
-    return {
-        "schema_version": 1,
-        "files": [str(path) for path in paths],
-        "tables": [_table_json(one) for one in judged],
-    }
-
-
-def _table_json(judged: Judged) -> dict[str, Any]:
-    cells = [
-        {
-            "section": section or None,
-            "row": row,
-            "column": column,
-            "published": result.cell.published._asdict() | {"score": result.cell.published.value},
-            "measured": result.measured,
-            "difference": result.difference,
-            "interval": None if result.low is None else [result.low, result.high],
-            "verdict": result.verdict,
-            "coverage": result.coverage or None,
-            "why": result.why or None,
-            "tolerance": result.cell.tolerance,
-            "records": [str(path) for path in result.records],
-        }
-        for section, row, column, result in judged.results
-    ]
-    row = judged.table.row
-    return {
-        "name": row.name,
-        "title": row.title,
-        "counts": judged.counts,
-        "footnotes": judged.table.footnotes,
-        "cells": cells,
-    }
+        terminal.print(f"report: {path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _needs(
-    names: Sequence[str], model: str, records: Records, others: dict[str, str], log: Log
+    names: Sequence[str], model: str, records: Records, *, models: dict[str, str], log: Log
 ) -> None:
+    """Print what is left to evaluate, one call of evals.run per line."""
     from evals.report.needs import needs
 
-    calls = needs(map(table, names), model, records, others)
+    calls = needs(map(table, names), model, records, models)
     if log.json:
         log.output({"schema_version": 1, "model": model, "calls": calls})
-    for call in () if log.json else calls:
+        return
+    for call in calls:
         typer.echo(" ".join(call))
 
 
 def _pages_of(root: Path | None) -> Path:
-    """Where README.md and docs are; ConfigError for an installed copy, which has none."""
+    """Where README.md and docs are. ConfigError for an installed copy, which has none."""
     folder = root or checkout()
     if folder is None:
         raise ConfigError(
@@ -229,7 +150,7 @@ def _pages_of(root: Path | None) -> Path:
 
 
 def _blocks(root: Path, write: bool, log: Log) -> None:
-    """Refresh the blocks, or say which pages are stale and exit with 1."""
+    """Refresh the blocks in documents, or say which pages are stale and exit with 1."""
     from evals.report.blocks import pages, refreshed
 
     new = {path: refreshed(path, root) for path in pages(root)}

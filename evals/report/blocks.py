@@ -1,7 +1,8 @@
-"""Tables inside README.md and docs/*.md, between `<!-- report TABLE from FOLDER -->` and `<!-- /report -->`, kept true by code.
+"""Keeps tables inside README.md and docs/*.md true.
 
-FOLDER holds the records that the table is made of, below the root of the repository: those that are in git, so that every
-machine makes the same block.
+A block stands between `<!-- report TABLE from FOLDER -->` and `<!-- /report -->`. FOLDER holds the
+records that it is made of, below the root of the repository. They are in git, so that each machine
+makes the same block.
 """
 
 import re
@@ -20,18 +21,18 @@ _CLOSE = "<!-- /report -->"
 
 def pages(root: Path) -> Iterator[Path]:
     """The pages that may hold blocks."""
-    yield from (
-        path
-        for path in (root / "README.md", *sorted((root / "docs").glob("*.md")))
-        if path.is_file()
-    )
+    for path in (root / "README.md", *sorted((root / "docs").glob("*.md"))):
+        if path.is_file():
+            yield path
 
 
 def refreshed(path: Path, root: Path) -> str:
-    """The page with all its blocks made anew. InvalidError for a block that does not end, or whose marker cannot be read."""
-    old = path.read_text(encoding="utf-8").split("\n")
+    """The page with all its blocks made anew.
+
+    InvalidError for a block that does not end, or whose marker cannot be read.
+    """
     new: list[str] = []
-    lines = iter(enumerate(old, 1))
+    lines = iter(enumerate(path.read_text(encoding="utf-8").split("\n"), 1))
     for number, line in lines:
         new.append(line)
         if not line.startswith("<!-- report"):
@@ -39,14 +40,12 @@ def refreshed(path: Path, root: Path) -> str:
         match = _OPEN.fullmatch(line)
         if match is None:
             raise InvalidError(f"{path}, line {number}: write <!-- report TABLE from FOLDER -->.")
-        if not any(inner == _CLOSE for _, inner in lines):
+        # drops the lines of the old block
+        if not any(text == _CLOSE for _, text in lines):
             raise InvalidError(
                 f"{path}, line {number}: the block does not end; write {_CLOSE} after it."
             )
-        new += [
-            "",
-            block(judge(table(match["table"]), Records(root / match["folder"]))),
-            "",
-            _CLOSE,
-        ]
+        judged = judge(table(match["table"]), Records(root / match["folder"]))
+        # blank lines: without them a Markdown table is a paragraph
+        new += ["", block(judged), "", _CLOSE]
     return "\n".join(new)

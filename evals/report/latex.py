@@ -1,23 +1,42 @@
-"""Reports as LaTeX: a document of long tables; compile it with xelatex or lualatex, which know all scripts."""
+"""Writes reports as LaTeX: a document of long tables, for xelatex or lualatex (all scripts)."""
 
 from collections.abc import Iterable, Sequence
 
 from evals.report.verdicts import Judged
 from evals.report.words import LEGEND, marks, notes, summary, tolerance, visible, words
 
+# all that TeX reads as a command, and characters that its fonts draw differently
 _SPECIAL = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    '"': r"\textquotedbl{}", "`": r"\textasciigrave{}", "[": r"{[}", "]": r"{]}", "−": r"$-$",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    # behind \\ a bare one would open an optional length
+    "[": r"{[}",
+    "]": r"{]}",
+    "−": r"$-$",
+}
 _HEAD = r"""\documentclass{article}
 \usepackage[landscape,margin=1cm]{geometry}
 \usepackage{fontspec,longtable,booktabs}
 \begin{document}\scriptsize\setlength{\tabcolsep}{3pt}"""
+# of the line, shared by the columns; the rest is between them
+WIDTH = 0.94
 
 
 def page(tables: Sequence[Judged], head: Sequence[str]) -> str:
-    """One document."""
+    """One document: the lines of the head, the legend, then the tables."""
     parts = [_HEAD, *map(escape, head), escape(LEGEND), *map(block, tables), r"\end{document}"]
     return "\n\n".join(parts) + "\n"
 
@@ -25,28 +44,25 @@ def page(tables: Sequence[Judged], head: Sequence[str]) -> str:
 def block(judged: Judged) -> str:
     """A table as a section; labels and cells may break into lines."""
     row = judged.table.row
-    width = 0.94 / (len(row.columns) + 1)
-    columns = (escape(c.label + marks(judged, c.footnotes)) for c in row.columns)
+    columns = len(row.columns) + 1
+    layout = rf"*{{{columns}}}{{p{{{WIDTH / columns:.3f}\linewidth}}}}"
+    labels = (escape(c.label + marks(judged, c.footnotes)) for c in row.columns)
     lines = [rf"\section*{{{escape(row.title)}}}"]
-    lines.append(
-        rf"\begin{{longtable}}{{*{{{len(row.columns) + 1}}}{{p{{{width:.3f}\linewidth}}}}}}\toprule"
-    )
-    lines.append(_line(["", *columns]) + r"\midrule\endhead")
-    for title, names, rows in judged.sections:
-        if title:
-            heading = rf"\textbf{{{escape(title + marks(judged, names))}}}"
-            lines.append(rf"\multicolumn{{{len(row.columns) + 1}}}{{l}}{{{heading}}}\\")
-        for line, results in rows:
+    lines.append(rf"\begin{{longtable}}{{{layout}}}\toprule")
+    lines.append(_line(["", *labels]) + r"\midrule\endhead")
+    for section in judged.sections:
+        if section.title:
+            title = escape(section.title + marks(judged, section.footnotes))
+            lines.append(rf"\multicolumn{{{columns}}}{{l}}{{\textbf{{{title}}}}}\\")
+        for line, results in section.lines:
+            label = escape(line.label + marks(judged, line.footnotes))
             cells = (escape(str(words(result))) if result else "" for result in results)
-            lines.append(_line([escape(line.label + marks(judged, line.footnotes)), *cells]))
-    told = f"{summary(judged)}. {tolerance(judged)}{marks(judged, row.footnotes)}"
-    after = [
-        escape(told),
-        *(escape(f"[{i}] {text}") for i, (_, text) in enumerate(notes(judged), 1)),
-    ]
-    return "\n".join(
-        [*lines, r"\bottomrule\end{longtable}", *(f"\\noindent {text}\n" for text in after)]
-    )
+            lines.append(_line([label, *cells]))
+    lines.append(r"\bottomrule\end{longtable}")
+    below = [f"{summary(judged)}. {tolerance(judged)}{marks(judged, row.footnotes)}"]
+    below += [f"[{i}] {note}" for i, note in enumerate(notes(judged), 1)]
+    lines += [f"\\noindent {escape(text)}\n" for text in below]
+    return "\n".join(lines)
 
 
 def escape(text: str) -> str:

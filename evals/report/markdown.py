@@ -1,4 +1,4 @@
-"""Reports as Markdown: tables in their own layout, any text in them as text."""
+"""Writes reports as Markdown: tables in their published layout, any text in them as text."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,46 +8,31 @@ from evals.report.words import LEGEND, marks, notes, summary, tolerance, visible
 
 
 def page(tables: Sequence[Judged], head: Sequence[str]) -> str:
-    """One document: the head's lines, the legend, then the tables."""
-    parts = [
-        "# Published tables, measured",
-        *map(escape, head),
-        escape(LEGEND),
-        *(f"## {_title(t)}\n\n{block(t)}" for t in tables),
-    ]
+    """One document: the lines of the head, the legend, then the tables."""
+    parts = ["# Published tables, measured", *map(escape, head), escape(LEGEND)]
+    parts += [f"## {_title(judged)}\n\n{block(judged)}" for judged in tables]
     return "\n\n".join(parts) + "\n"
 
 
 def block(judged: Judged) -> str:
     """A table with its verdicts, tolerance and footnotes."""
-    columns = [
-        "",
-        *(
-            f"{escape(c.label)}{escape(marks(judged, c.footnotes))}"
-            for c in judged.table.row.columns
-        ),
-    ]
-    lines = [_line(columns), _line(["---"] * len(columns))]
-    for title, names, rows in judged.sections:
-        if title:
-            lines.append(
-                _line(
-                    [
-                        f"**{escape(title)}**{escape(marks(judged, names))}",
-                        *[""] * (len(columns) - 1),
-                    ]
-                )
-            )
-        for line, results in rows:
+    row = judged.table.row
+    labels = [escape(c.label + marks(judged, c.footnotes)) for c in row.columns]
+    # the first column holds the labels of the rows
+    lines = [_line(["", *labels]), _line(["---"] * (len(labels) + 1))]
+    for section in judged.sections:
+        if section.title:
+            heading = f"**{escape(section.title)}**{escape(marks(judged, section.footnotes))}"
+            lines.append(_line([heading, *[""] * len(labels)]))
+        for line, results in section.lines:
+            label = escape(line.label + marks(judged, line.footnotes))
             cells = (escape(str(words(result))) if result else "" for result in results)
-            lines.append(
-                _line([escape(line.label) + escape(marks(judged, line.footnotes)), *cells])
-            )
-    told = [
-        f"{escape(summary(judged))}. {escape(tolerance(judged))}{escape(marks(judged, judged.table.row.footnotes))}"
-    ]
-    told += [f"{escape(f'[{i}]')} {escape(text)}" for i, (_, text) in enumerate(notes(judged), 1)]
-    return "\n".join(lines) + "\n\n" + "  \n".join(told)
+            lines.append(_line([label, *cells]))
+    below = f"{summary(judged)}. {tolerance(judged)}{marks(judged, row.footnotes)}"
+    below_lines = [escape(below)]
+    below_lines += [escape(f"[{i}] {note}") for i, note in enumerate(notes(judged), 1)]
+    # two spaces at the end of a line make a line break
+    return "\n".join(lines) + "\n\n" + "  \n".join(below_lines)
 
 
 def escape(text: str) -> str:

@@ -1,4 +1,7 @@
-"""What published names stand for in our records: configs/published/models.yaml and benchmarks.yaml as selectors."""
+"""Translates published names of models and benchmarks into places of our records.
+
+The translations are rows of configs/published/models.yaml and benchmarks.yaml.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -15,28 +18,39 @@ from evals.schema import ConfigError
 
 MAIN = "main score"
 ALL = "*"
-METRICS = {  # as published: of a row's record, of a task of mteb
-    "recall@1": ("R@1", "recall_at_1"),
-    "recall@5": ("R@5", "recall_at_5"),
-    "recall@10": ("R@10", "recall_at_10"),
-    "ndcg@5": (None, "ndcg_at_5"),
-    "ndcg@10": ("nDCG@10", "ndcg_at_10"),
-    "top1": ("acc@1", None),
-    "map": ("mAP", MAIN),
-    "map@10": (None, MAIN),
-    "accuracy": (None, "accuracy"),
-    "v_measure": (None, "v_measure"),
-    "average_precision": (None, "cosine_ap"),
-    "spearman": (None, "cosine_spearman"),
+
+
+class Names(NamedTuple):
+    """What a published metric is called in the record of a row, and in that of a task of mteb."""
+
+    of_row: str | None
+    of_task: str | None
+
+
+# mteb writes recall_at_5 where papers write R@5; MAIN is a task's main score, whatever it is
+METRICS = {
+    "recall@1": Names("R@1", "recall_at_1"),
+    "recall@5": Names("R@5", "recall_at_5"),
+    "recall@10": Names("R@10", "recall_at_10"),
+    "ndcg@5": Names(None, "ndcg_at_5"),
+    "ndcg@10": Names("nDCG@10", "ndcg_at_10"),
+    "top1": Names("acc@1", None),
+    "map": Names("mAP", MAIN),
+    "map@10": Names(None, MAIN),
+    "accuracy": Names(None, "accuracy"),
+    "v_measure": Names(None, "v_measure"),
+    "average_precision": Names(None, "cosine_ap"),
+    "spearman": Names(None, "cosine_spearman"),
 }
+# mteb:TASK/SPLIT[/SUBSET], and ROW[/SUBSET]
 _TASK = re.compile(r"mteb:([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?:/([\w.*-]+))?")
 _ROW = re.compile(r"([a-z0-9][a-z0-9._-]*)(?:/(\w[\w.-]*))?")
-R = TypeVar("R")
+R = TypeVar("R", bound=Row)
 Member = Annotated[str, Field(pattern=f"^({_TASK.pattern}|{_ROW.pattern})$")]
 
 
 class Model(Row):
-    """A published model: the names its records may carry, or why there are none."""
+    """A published model: the names that its records may carry, or why there are none."""
 
     name: str
     records: Annotated[tuple[Text, ...], Field(strict=False)] = ()
@@ -50,9 +64,10 @@ class Model(Row):
 
 
 class Quantity(Row):
-    """What a published name of a benchmark is the mean of; `also` are other names of it, `unit` what its members are.
+    """What a published benchmark is the mean of: members `of`, or other quantities as `parts`.
 
-    `pooled` takes the mean over the members of all `parts`, instead of the mean of the parts' means.
+    `also` are further names of it, `unit` is what its members are. `pooled` takes the mean over
+    the members of all `parts`, instead of the mean of the parts' means.
     """
 
     name: str
@@ -73,7 +88,11 @@ class Quantity(Row):
 
 
 class Place(NamedTuple):
-    """Where in the records one number is: `benchmark` as evals.run takes it; None is the only one, or the full width."""
+    """Where in the records one number is; `benchmark` is written as evals.run takes it.
+
+    `subset` and `direction` are None where there is only one, `dim` for the full width, `split`
+    for what is no task of mteb.
+    """
 
     benchmark: str
     split: str | None
@@ -84,24 +103,33 @@ class Place(NamedTuple):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What records of it are called. A task of mteb that was limited to subsets measured those whole."""
+        """The benchmark names that records of it may carry.
+
+        A task of mteb that was limited to subsets measured those subsets whole.
+        """
         if not self.split:
             return (self.benchmark,)
         task = self.benchmark.partition("/")[0].replace("mteb:", "mteb.")
-        whole = (task, f"{task}.{self.split}")
-        return whole if self.subset == ALL else (*whole, *(f"{key}.partial" for key in whole))
+        # evals.run names a record after the task, or after task and split
+        names = (task, f"{task}.{self.split}")
+        if self.subset == ALL:
+            return names
+        return (*names, *(f"{name}.partial" for name in names))
 
 
 class Selector(NamedTuple):
-    """A number as the mean over groups of means over places; `unit` is what is counted. `not_run`: why it has no places."""
+    """A number as the mean over groups of means over places; `unit` is what is counted.
+
+    `not_run` says why it has no places.
+    """
 
     groups: tuple[tuple[Place, ...], ...] = ()
     unit: str = ""
     not_run: str | None = None
 
 
-class Wanted(NamedTuple):
-    """What is asked of a quantity."""
+class Meaning(NamedTuple):
+    """Which number of a quantity is meant."""
 
     metric: str
     direction: str | None = None
@@ -117,74 +145,79 @@ def models() -> dict[str, Model]:
 
 @cache
 def quantities() -> dict[str, Quantity]:
-    """Published benchmarks by key, under each of their names; single members of averages under the data set's own name."""
+    """Published benchmarks by key, under each of their names.
+
+    A member of an average that is alone under its data set's name is there by that name too.
+    """
     rows = read_rows(configs() / "published" / "benchmarks.yaml", Quantity)
     members: dict[str, set[str]] = {}
-    for member in (
-        member for row in rows.values() for member in row.of if not member.endswith(f"/{ALL}")
-    ):
-        members.setdefault(slug(_set_name(member)), set()).add(member)
+    synonyms: dict[str, Quantity] = {}
+    for row in rows.values():
+        synonyms |= dict.fromkeys(row.also, row)
+        for member in row.of:
+            if not member.endswith(f"/{ALL}"):
+                members.setdefault(slug(_set_name(member)), set()).add(member)
+    # a name with several members is ambiguous, and only rows may use it
     single = {
-        name: Quantity(name=name, of=tuple(found))
-        for name, found in members.items()
-        if len(found) == 1
+        name: Quantity(name=name, of=tuple(of_name))
+        for name, of_name in members.items()
+        if len(of_name) == 1
     }
-    return single | rows | {other: row for row in rows.values() for other in row.also}
+    return single | rows | synonyms
 
 
 def records_of(model: str) -> Model:
-    """What is known of a published model. ConfigError when nothing is."""
-    return _known(model, models(), "models.yaml")
+    """The row of a published model. ConfigError when there is none."""
+    return _row_of(model, models(), "models.yaml")
 
 
-def selector(benchmark: str, wanted: Wanted) -> Selector:
-    """Where a published number is found in records. ConfigError for a name that nothing is known of."""
-    row = _known(benchmark, quantities(), "benchmarks.yaml")
+def selector(benchmark: str, meaning: Meaning) -> Selector:
+    """Where a published number is found in records. ConfigError for an unknown name."""
+    row = _row_of(benchmark, quantities(), "benchmarks.yaml")
     if row.not_run:
         return Selector(not_run=row.not_run)
     if row.parts:
-        parts = [
-            selector(part, wanted._replace(metric=metric)).groups
-            for part, metric in row.parts.items()
-        ]
-        if row.pooled:
-            return Selector(
-                tuple((place,) for groups in parts for group in groups for place in group), row.unit
-            )
-        return Selector(tuple(group for groups in parts for group in groups), row.unit)
-    places = [_place(member, wanted) for member in row.of]
-    if wanted.language:
-        places = [place for place in places if place.subset == wanted.language]
+        return _of_parts(row, meaning)
+    places = [_place(member, meaning) for member in row.of]
+    if meaning.language:
+        places = [place for place in places if place.subset == meaning.language]
         if len(places) != 1:
             raise ConfigError(
-                f"configs/published/benchmarks.yaml, row {row.name}: has no language {wanted.language!r}."
+                f"configs/published/benchmarks.yaml, row {row.name}: "
+                f"has no language {meaning.language!r}."
             )
     return Selector((tuple(places),), row.unit)
 
 
-def _place(member: str, wanted: Wanted) -> Place:
-    of_row, of_task = METRICS.get(wanted.metric, (None, None))
-    if match := _TASK.fullmatch(member):
-        metric, place = (
-            of_task,
-            Place(
-                f"mteb:{match[1]}/{match[2]}",
-                match[2],
-                match[3] or "default",
-                match[2],
-                "",
-                wanted.dim,
-            ),
-        )
+def _of_parts(row: Quantity, meaning: Meaning) -> Selector:
+    groups: list[tuple[Place, ...]] = []
+    for part, metric in row.parts.items():
+        groups += selector(part, meaning._replace(metric=metric)).groups
+    # each place is a group by itself, and so counts the same
+    if row.pooled:
+        groups = [(place,) for group in groups for place in group]
+    return Selector(tuple(groups), row.unit)
+
+
+def _place(member: str, meaning: Meaning) -> Place:
+    names = METRICS.get(meaning.metric, Names(None, None))
+    task = _TASK.fullmatch(member)
+    if task:
+        benchmark, split, subset = f"mteb:{task[1]}/{task[2]}", task[2], task[3] or "default"
+        metric = names.of_task
+        # mteb knows no directions: records keep the split there
+        direction: str | None = split
     else:
         row = _ROW.fullmatch(member)
         assert row is not None  # the pattern of Member
-        metric, place = of_row, Place(row[1], None, row[2], wanted.direction, "", wanted.dim)
+        benchmark, split, subset = row[1], None, row[2]
+        metric, direction = names.of_row, meaning.direction
     if metric is None:
         raise ConfigError(
-            f"{member}: records have no metric for the published {wanted.metric!r}; see evals.report.names.METRICS."
+            f"{member}: records have no metric for the published {meaning.metric!r}; "
+            "see evals.report.names.METRICS."
         )
-    return place._replace(metric=metric)
+    return Place(benchmark, split, subset, direction, metric, meaning.dim)
 
 
 def _set_name(member: str) -> str:
@@ -192,25 +225,27 @@ def _set_name(member: str) -> str:
     return match[1] if match else member.partition("/")[0]
 
 
-def _known(name: str, rows: Mapping[str, R], file: str) -> R:
+def _row_of(name: str, rows: Mapping[str, R], file: str) -> R:
     key = slug(name)
     if key not in rows:
         raise ConfigError(
-            f"configs/published/{file} has no row {key!r}.{nearest(key, rows)} Add one, or correct configs/tables."
+            f"configs/published/{file} has no row {key!r}.{nearest(key, rows)} "
+            "Add one, or correct configs/tables."
         )
     return rows[key]
 
 
-def stand_ins(given: Sequence[str]) -> dict[str, str]:
-    """What `--as MODEL=RECORDS` says, RECORDS being a name, or the folder of a checkpoint. ConfigError when it is neither."""
-    pairs = [item.partition("=") for item in given]
-    if wrong := [
-        item for item, (model, _, name) in zip(given, pairs, strict=True) if not (model and name)
-    ]:
-        raise ConfigError(
-            f"--as {wrong[0]}: write MODEL=RECORDS, as in jina-clip-v2=my-checkpoint."
-        )
-    return {
-        model: Path(name).resolve().name if Path(name).is_dir() else name
-        for model, _, name in pairs
-    }
+def stand_ins(arguments: Sequence[str]) -> dict[str, str]:
+    """What each `--as MODEL=RECORDS` says; RECORDS is a name or the folder of a checkpoint.
+
+    ConfigError when it is neither.
+    """
+    names = {}
+    for argument in arguments:
+        model, _, name = argument.partition("=")
+        if not model or not name:
+            raise ConfigError(
+                f"--as {argument}: write MODEL=RECORDS, as in jina-clip-v2=my-checkpoint."
+            )
+        names[model] = Path(name).resolve().name if Path(name).is_dir() else name
+    return names

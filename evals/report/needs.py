@@ -1,6 +1,7 @@
-"""What still has to be evaluated before every cell of a model has a number: `python -m evals.run` takes each line as it is."""
+"""Lists what still has to be evaluated before each cell of a model has a number."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from evals.report.measured import Records
 from evals.report.names import ALL, Place, models
@@ -8,43 +9,74 @@ from evals.report.tables import Table
 from evals.schema import ConfigError
 
 
+class Group(NamedTuple):
+    """What benchmarks must have in common to be evaluated by one call of evals.run."""
+
+    kind: str
+    subset: str  # "" for all
+    dims: tuple[int, ...]
+
+
 def needs(
     tables: Iterable[Table], model: str, records: Records, stand_in: Mapping[str, str]
 ) -> list[list[str]]:
-    """Arguments for evals.run, a list a call: benchmarks that share subsets and dimensions, those that exist as records left out.
+    """The arguments of each call of evals.run that is still needed.
 
-    ConfigError when the tables have no number of the model that a checkpoint could give.
+    Benchmarks that share subsets and dimensions are one call, those that exist as records are left
+    out. ConfigError when the tables have no number of the model that a checkpoint could give.
     """
-    names = [name for name in (known.records for known in models().values()) if model in name]
-    if not names:
-        every = ", ".join(known.records[0] for known in models().values() if known.records)
-        raise ConfigError(f"The tables have no model {model!r} that can be run. They have {every}.")
-    own = (stand_in[model],) if model in stand_in else names[0]
-    cells = [cell for table in tables for _, cell in table.cells if not cell.selector.not_run]
-    places = dict.fromkeys(
-        place
-        for cell in cells
-        if names[0] in (cell.records, cell.base)
-        for group in cell.selector.groups
-        for place in group
-    )
-    calls: dict[tuple[str, str, tuple[int, ...]], list[str]] = {}
-    for place in (place for place in places if records.number(own, place) is None):
-        dims = tuple(
-            sorted(
-                {p.dim for p in places if p.benchmark == place.benchmark and p.dim}, reverse=True
-            )
-        )
-        subset = place.subset if place.split and place.subset not in (ALL, "default", None) else ""
-        call = calls.setdefault((_kind(place), subset or "", dims), [])
-        if place.benchmark not in call:
-            call.append(place.benchmark)
-    whole = {name for (_, subset, _), call in calls.items() if not subset for name in call}
-    left = {
-        key: [name for name in call if not key[1] or name not in whole]
-        for key, call in calls.items()
+    names = _names_of(model)
+    # the checkpoint that stands in for the model has its records under one name
+    record_names = (stand_in[model],) if model in stand_in else names
+    places = _places(tables, names)
+    calls: dict[Group, list[str]] = {}
+    for place in places:
+        if records.number(record_names, place) is None:
+            call = calls.setdefault(_group(place, places), [])
+            if place.benchmark not in call:
+                call.append(place.benchmark)
+    # a benchmark that is evaluated whole needs no call for a subset of it
+    covered: set[str] = set()
+    for group, call in calls.items():
+        if not group.subset:
+            covered |= set(call)
+    arguments = []
+    for group, call in calls.items():
+        benchmarks = [name for name in call if not group.subset or name not in covered]
+        if benchmarks:
+            arguments.append(_arguments(benchmarks, group))
+    return arguments
+
+
+def _names_of(model: str) -> tuple[str, ...]:
+    """All names that the records of a published model may carry."""
+    runnable = [row.records for row in models().values() if row.records]
+    for names in runnable:
+        if model in names:
+            return names
+    there = ", ".join(names[0] for names in runnable)
+    raise ConfigError(f"The tables have no model {model!r} that can be run. They have {there}.")
+
+
+def _places(tables: Iterable[Table], names: Sequence[str]) -> list[Place]:
+    """The places that the cells of a model are made of, each once, in the order of the tables."""
+    places: dict[Place, None] = {}
+    for table in tables:
+        for _, cell in table.cells:
+            if not cell.selector.not_run and names in (cell.records, cell.base):
+                for group in cell.selector.groups:
+                    places |= dict.fromkeys(group)
+    return list(places)
+
+
+def _group(place: Place, places: Sequence[Place]) -> Group:
+    # all dimensions of a benchmark at once: they are scored from one encoding
+    dims = {
+        sibling.dim for sibling in places if sibling.benchmark == place.benchmark and sibling.dim
     }
-    return [_arguments(call, subset, dims) for (_, subset, dims), call in left.items() if call]
+    is_part = place.split and place.subset not in (ALL, "default", None)
+    subset = (place.subset or "") if is_part else ""
+    return Group(_kind(place), subset, tuple(sorted(dims, reverse=True)))
 
 
 def _kind(place: Place) -> str:
@@ -53,9 +85,10 @@ def _kind(place: Place) -> str:
     return "classification" if place.direction is None else "image-text"
 
 
-def _arguments(call: list[str], subset: str, dims: tuple[int, ...]) -> list[str]:
-    return [
-        *call,
-        *(["--subsets", subset] if subset else []),
-        *(["--dims", ",".join(map(str, dims))] if dims else []),
-    ]
+def _arguments(benchmarks: list[str], group: Group) -> list[str]:
+    arguments = [*benchmarks]
+    if group.subset:
+        arguments += ["--subsets", group.subset]
+    if group.dims:
+        arguments += ["--dims", ",".join(map(str, group.dims))]
+    return arguments

@@ -1,53 +1,91 @@
-"""Reports as CSV: one line a cell, numbers as numbers, text that no spreadsheet takes for a formula."""
+"""Writes reports as CSV: one line per cell, numbers as numbers, text that is never a formula."""
 
 import csv
 from collections.abc import Sequence
 from io import StringIO
 
-from evals.report.verdicts import Judged, Result
+from evals.report.verdicts import Judged, Placed
 
-COLUMNS = ("table", "section", "row", "column", "published", "grade", "measured", "difference", "ci_low", "ci_high", "verdict",
-    "coverage", "why", "model", "benchmark", "direction", "metric", "language", "dim", "source", "note", "footnotes",
-    "records")  # fmt: skip
+COLUMNS = (
+    "table",
+    "section",
+    "row",
+    "column",
+    "published",
+    "grade",
+    "measured",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "verdict",
+    "coverage",
+    "why",
+    "model",
+    "benchmark",
+    "direction",
+    "metric",
+    "language",
+    "dim",
+    "source",
+    "note",
+    "footnotes",
+    "records",
+)
+# a cell that starts so is calculated by spreadsheets: owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def page(tables: Sequence[Judged]) -> str:
     """All tables, in per cent; empty where nothing was measured."""
     out = StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+    writer.writeheader()
     for judged in tables:
         notes = " ".join(judged.table.footnotes)
-        for section, row, column, result in judged.results:
-            writer.writerow(_fields((judged.table.row.name, section, row, column), result, notes))
+        for placed in judged.results:
+            writer.writerow(_fields(judged.table.row.name, placed, notes))
     return out.getvalue()
 
 
-def _fields(place: tuple[str, ...], result: Result, notes: str) -> list[str]:
+def _fields(table: str, placed: Placed, notes: str) -> dict[str, str]:
+    result = placed.result
     printed = result.cell.published
-    numbers = (result.measured, result.difference, result.low, result.high)
-    texts = [
-        result.verdict,
-        result.coverage,
-        result.why,
-        printed.model,
-        printed.benchmark,
-        printed.direction,
-        printed.metric,
-    ]
-    texts += [
-        printed.language,
-        printed.dim,
-        printed.source,
-        printed.note,
-        notes,
-        " ".join(map(str, result.records)),
-    ]
-    measured = ["" if value is None else f"{round(value, 4) + 0.0:.4f}" for value in numbers]
-    return [*map(text, place), printed.score, text(printed.grade), *measured, *map(text, texts)]
+    texts = {
+        "table": table,
+        "section": placed.section,
+        "row": placed.row,
+        "column": placed.column,
+        "grade": printed.grade,
+        "verdict": result.verdict,
+        "coverage": result.coverage,
+        "why": result.why,
+        "model": printed.model,
+        "benchmark": printed.benchmark,
+        "direction": printed.direction,
+        "metric": printed.metric,
+        "language": printed.language,
+        "dim": printed.dim,
+        "source": printed.source,
+        "note": printed.note,
+        "footnotes": notes,
+        "records": " ".join(map(str, result.records)),
+    }
+    numbers = {
+        "measured": result.measured,
+        "difference": result.difference,
+        "ci_low": result.low,
+        "ci_high": result.high,
+    }
+    fields = {name: text(value) for name, value in texts.items()}
+    fields |= {name: _number(value) for name, value in numbers.items()}
+    return fields | {"published": printed.score}
 
 
 def text(value: str) -> str:
     """A text field: one that a spreadsheet would calculate gets an apostrophe in front."""
     return f"'{value}" if value.lstrip(" ").startswith(_FORMULA) else value
+
+
+def _number(value: float | None) -> str:
+    # + 0.0 makes 0 of -0
+    return "" if value is None else f"{round(value, 4) + 0.0:.4f}"

@@ -1,4 +1,4 @@
-"""Published numbers as data: configs/published/*.csv, read and checked, every value with its source and grade."""
+"""Reads the published numbers of configs/published/*.csv, each with its source and its grade."""
 
 import csv
 import re
@@ -19,9 +19,10 @@ GRADES = {
 
 
 class Published(NamedTuple):
-    """One printed number. `score` is in per cent where the metric is a score; `printed` is how it was printed.
+    """One printed number, with the columns of the CSV as fields.
 
-    `language` is "avg" for means over languages, `dim` the width or "native" where it was not said.
+    `score` is in per cent where the metric is a score; `printed` is how it was printed. `language`
+    is "avg" for means over languages, `dim` the width or "native" where the source names none.
     """
 
     model: str
@@ -45,22 +46,31 @@ class Published(NamedTuple):
 
     @property
     def digits(self) -> int:
-        """How many digits behind the point were printed, of the score in per cent: 0.8902 has two, 98.0 has one."""
+        """How many digits after the point were printed, of the score in per cent.
+
+        0.8902 has two, 98.0 has one.
+        """
+        # `+1.7%` and `0.8902†` are printed too
         number = Decimal(re.sub(r"[^0-9.]", "", self.printed))
         places = -int(number.as_tuple().exponent)
+        # a fraction has two digits more than the same number in per cent
         return max(0, places if number == abs(Decimal(self.score)) else places - 2)
 
 
 @cache
 def slug(name: str) -> str:
-    """A published name as a key: lower case, everything but letters, digits, `.` and `_` a dash."""
+    """A published name as a key: lower case, and dashes for all but letters, digits, `.`, `_`."""
     return re.sub(r"[^a-z0-9._]+", "-", name.lower()).strip("-")
 
 
 @cache
 def published(folder: Path | None = None) -> dict[str, list[Published]]:
-    """All printed numbers by table, in the order of the files. ConfigError names file, line and field."""
+    """All printed numbers by table, in the order of the files.
+
+    ConfigError names file, line and field.
+    """
     folder = folder or configs() / "published"
+    # sorted, so that the order of the report does not depend on the file system
     files = sorted(folder.glob("*.csv"))
     if not files:
         raise ConfigError(
@@ -69,27 +79,32 @@ def published(folder: Path | None = None) -> dict[str, list[Published]]:
     tables: dict[str, list[Published]] = {}
     for file in files:
         with file.open(encoding="utf-8", newline="") as lines:
+            # strict: a quote in the middle of a field is a typing error, not text
             reader = csv.reader(lines, strict=True)
             if next(reader, None) != list(Published._fields):
                 raise ConfigError(f"{file}: the columns must be {','.join(Published._fields)}.")
             for fields in reader:
-                row = _row(fields, f"{file}, line {reader.line_num}")
-                tables.setdefault(row.table, []).append(row)
+                number = _number(fields, f"{file}, line {reader.line_num}")
+                tables.setdefault(number.table, []).append(number)
     return tables
 
 
-def _row(fields: list[str], where: str) -> Published:
+def _number(fields: list[str], where: str) -> Published:
     if len(fields) != len(Published._fields):
         raise ConfigError(f"{where}: {len(fields)} fields, not {len(Published._fields)}.")
-    row = Published(*fields)
+    number = Published(*fields)
+    if not _is_finite(number.score):
+        raise ConfigError(f"{where}: score {number.score!r} is not a number.")
+    if not re.search(r"\d", number.printed):
+        raise ConfigError(f"{where}: printed {number.printed!r} holds no number.")
+    if number.grade not in GRADES:
+        grades = ", ".join(GRADES)
+        raise ConfigError(f"{where}: grade {number.grade!r}; the grades are {grades}.")
+    return number
+
+
+def _is_finite(text: str) -> bool:
     try:
-        finite = Decimal(row.score).is_finite()
+        return Decimal(text).is_finite()
     except InvalidOperation:
-        finite = False
-    if not finite:
-        raise ConfigError(f"{where}: score {row.score!r} is not a number.")
-    if not re.search(r"\d", row.printed):
-        raise ConfigError(f"{where}: printed {row.printed!r} holds no number.")
-    if row.grade not in GRADES:
-        raise ConfigError(f"{where}: grade {row.grade!r}; the grades are {', '.join(GRADES)}.")
-    return row
+        return False

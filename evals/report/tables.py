@@ -1,4 +1,7 @@
-"""The published tables of configs/tables/*.yaml as cells: each a selector over records, and the value that was printed."""
+"""Lays out the published tables of configs/tables/*.yaml as cells.
+
+A cell holds the number that was printed, and a selector that finds the same number in records.
+"""
 
 from collections.abc import Iterator
 from functools import cache
@@ -8,19 +11,22 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from evals.config.catalog import Count, Row, Text, nearest, read_rows
 from evals.paths import configs
-from evals.report.names import Selector, Wanted, records_of, selector
+from evals.report.names import Meaning, Selector, records_of, selector
 from evals.report.published import Published, published, slug
 from evals.schema import ConfigError
 
 Axis = Literal["model", "benchmark", "direction", "metric", "language", "dim"]
 Points = Annotated[float, Field(ge=0, lt=10)]
 Notes = Annotated[tuple[Text, ...], Field(strict=False)]
+# the files of configs/tables, in the order of the report
+FAMILIES = ("v1", "v2", "later")
 
 
 class Part(Row):
     """What a row, a column, a section or a whole table says of its cells.
 
-    `change` names a column of changes in per cent, as published, `relative_to` the model they are relative to.
+    `change` names a column of changes in per cent, as published, `relative_to` the model that
+    they are relative to.
     """
 
     model: Text | None = None
@@ -58,7 +64,7 @@ class Section(Row):
 
 
 class TableRow(Row):
-    """A published table, see the head of configs/tables/v1.yaml."""
+    """A published table; the head of configs/tables/v1.yaml describes the fields."""
 
     name: str
     title: Text
@@ -88,7 +94,10 @@ class Footnote(Row):
 
 
 class Cell(NamedTuple):
-    """One number of a table. `base` is set for a change in per cent: what it is relative to, with that model's records."""
+    """One number of a table; `records` are the names that its model's records may carry.
+
+    `base` is set for a change in per cent: the names of the model that it is relative to.
+    """
 
     published: Published
     selector: Selector
@@ -105,65 +114,73 @@ class Line(NamedTuple):
     cells: tuple[Cell | None, ...]
 
 
+class Block(NamedTuple):
+    """Lines under a heading; `title` is None for a table without sections."""
+
+    title: str | None
+    footnotes: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
 class Table(NamedTuple):
-    """A table in its own layout: sections of lines under the columns."""
+    """A table in its own layout: blocks of lines under the columns."""
 
     row: TableRow
-    sections: tuple[tuple[str | None, tuple[str, ...], tuple[Line, ...]], ...]
+    sections: tuple[Block, ...]
 
     @property
     def cells(self) -> Iterator[tuple[str, Cell]]:
         """All cells with the label of their place: section, row and column."""
-        for title, _, lines in self.sections:
-            for line in lines:
+        for block in self.sections:
+            for line in block.lines:
                 for column, cell in zip(self.row.columns, line.cells, strict=True):
                     if cell:
-                        yield " / ".join(filter(None, (title, line.label, column.label))), cell
+                        labels = filter(None, (block.title, line.label, column.label))
+                        yield " / ".join(labels), cell
 
     @property
     def footnotes(self) -> list[str]:
-        """All footnotes, in the order a reader meets them."""
-        of_columns = [note for column in self.row.columns for note in column.footnotes]
-        of_lines = [
-            note
-            for _, notes, lines in self.sections
-            for note in (*notes, *(n for line in lines for n in line.footnotes))
-        ]
-        return list(dict.fromkeys([*self.row.footnotes, *of_columns, *of_lines]))
+        """The names of all footnotes, in the order that a reader meets them."""
+        names = [*self.row.footnotes]
+        for column in self.row.columns:
+            names += column.footnotes
+        for block in self.sections:
+            names += block.footnotes
+            for line in block.lines:
+                names += line.footnotes
+        return list(dict.fromkeys(names))
 
 
 def table_names() -> list[str]:
-    """The names of all tables, in their order."""
+    """The names of all tables, in the order of the report."""
     return list(_rows())
 
 
 def table(name: str) -> Table:
-    """A table by name, every cell resolved. ConfigError for an unknown name, and for rows that name what there is not."""
+    """A table by name, each cell resolved.
+
+    ConfigError for an unknown name, and for rows that name what there is not.
+    """
     rows = _rows()
     if name not in rows:
-        raise ConfigError(
-            f"No table {name!r}.{nearest(name, rows)} The tables are: {', '.join(rows)}."
-        )
+        names = ", ".join(rows)
+        raise ConfigError(f"No table {name!r}.{nearest(name, rows)} The tables are: {names}.")
     row = rows[name]
     if name not in published():
         raise ConfigError(
-            f"{name}: configs/published/*.csv hold no numbers of this table. Add them, or remove the table."
+            f"{name}: configs/published/*.csv hold no numbers of this table. "
+            "Add them, or remove the table."
         )
-    sections = [Section(title="-", rows=row.rows)] if row.rows else row.sections
-    found = Table(
-        row,
-        tuple(
-            (
-                None if row.rows else s.title,
-                s.where.footnotes,
-                tuple(_line(row, s, entry) for entry in s.rows),
-            )
-            for s in sections
-        ),
-    )
-    if unknown := [note for note in found.footnotes if note not in footnotes()]:
-        raise ConfigError(f"{name}: no footnote {unknown[0]!r}.{nearest(unknown[0], footnotes())}")
-    return found
+    if row.rows:
+        # a table without headings is one block without a title
+        alone = Section(title="-", rows=row.rows)
+        resolved = Table(row, (_block(row, alone)._replace(title=None),))
+    else:
+        resolved = Table(row, tuple(_block(row, section) for section in row.sections))
+    for note in resolved.footnotes:
+        if note not in footnotes():
+            raise ConfigError(f"{name}: no footnote {note!r}.{nearest(note, footnotes())}")
+    return resolved
 
 
 @cache
@@ -175,90 +192,96 @@ def footnotes() -> dict[str, Footnote]:
 @cache
 def _rows() -> dict[str, TableRow]:
     rows: dict[str, TableRow] = {}
-    for file in (configs() / "tables" / f"{family}.yaml" for family in ("v1", "v2", "later")):
-        found = read_rows(file, TableRow)
-        if twice := rows.keys() & found.keys():
+    for family in FAMILIES:
+        file = configs() / "tables" / f"{family}.yaml"
+        new = read_rows(file, TableRow)
+        twice = rows.keys() & new.keys()
+        if twice:
             raise ConfigError(f"{file}: the table {min(twice)} is in another file too. Rename one.")
-        rows |= found
+        rows |= new
     return rows
+
+
+def _block(row: TableRow, section: Section) -> Block:
+    lines = tuple(_line(row, section, entry) for entry in section.rows)
+    return Block(section.title, section.where.footnotes, lines)
 
 
 def _line(row: TableRow, section: Section, entry: Entry) -> Line:
     cells = tuple(
-        _cell(row, _sum(row, section, entry, column), f"{entry.label} / {column.label}")
+        _cell(row, _merged(row, section, entry, column), f"{entry.label} / {column.label}")
         for column in row.columns
     )
     if not any(cells):
         raise ConfigError(
-            f"{row.name}, row {entry.label!r}: nothing is published of it. Correct the row or the CSV."
+            f"{row.name}, row {entry.label!r}: nothing is published of it. "
+            "Correct the row or the CSV."
         )
     return Line(entry.label, entry.footnotes, cells)
 
 
-def _sum(row: TableRow, section: Section, entry: Entry, column: Entry) -> dict[str, Any]:
-    """What is said of a cell; the later part wins."""
-    said: dict[str, Any] = {row.rows_are: entry.label, row.columns_are: column.label}
+def _merged(row: TableRow, section: Section, entry: Entry, column: Entry) -> dict[str, Any]:
+    """What table, section, row and column say of a cell; the later part wins."""
+    # the labels themselves say what rows and columns are, unless a part says it otherwise
+    fields: dict[str, Any] = {row.rows_are: entry.label, row.columns_are: column.label}
     for part in (row.where, section.where, entry, column):
-        said |= {
-            name: getattr(part, name)
-            for name in Part.model_fields
-            if getattr(part, name) is not None
-        }
-    return said
+        for name in Part.model_fields:
+            value = getattr(part, name)
+            if value is not None:
+                fields[name] = value
+    return fields
 
 
-def _cell(row: TableRow, said: dict[str, Any], where: str) -> Cell | None:
-    change = said.get("change")
-    if missing := [name for name in ("model", "benchmark", "metric") if name not in said]:
-        raise ConfigError(
-            f"{row.name}, {where}: {missing[0]} is not said by the table, its section, row or column."
-        )
-    printed = _printed(row, said | ({"metric": change} if change else {}), where)
+def _cell(row: TableRow, fields: dict[str, Any], where: str) -> Cell | None:
+    for name in ("model", "benchmark", "metric"):
+        if name not in fields:
+            raise ConfigError(
+                f"{row.name}, {where}: {name} is not said by the table, its section, row or column."
+            )
+    change = fields.get("change")
+    printed = _printed(row, fields | ({"metric": change} if change else {}), where)
     if printed is None:
         return None
-    known = records_of(said["model"])
-    wanted = Wanted(said["metric"], said.get("direction"), said.get("language"), said.get("dim"))
-    found = selector(said["benchmark"], wanted)
-    base = None
-    if change:
-        if "relative_to" not in said or row.change_tolerance is None:
-            raise ConfigError(
-                f"{row.name}, {where}: a change needs `relative_to`, and the table a `change_tolerance`."
-            )
-        other = records_of(said["relative_to"])
-        base, known = (
-            other.records,
-            known if known.not_run else known.model_copy(update={"not_run": other.not_run}),
-        )
-    if known.not_run:
-        found = found._replace(not_run=known.not_run)
-    tolerance = (row.change_tolerance if change else None) or row.tolerance
-    return Cell(printed, found, known.records, base, tolerance)
-
-
-def _printed(row: TableRow, said: dict[str, Any], where: str) -> Published | None:
-    """The printed number that a cell means; None where the table has a dash. ConfigError when it could be several."""
-    key = slug(said["model"]), slug(said["benchmark"]), said["metric"]
-    asked = {name: str(said[name]) for name in ("direction", "language", "dim") if said.get(name)}
-    every = _by_key(row.name).get(key, [])
-    found = [
-        number
-        for number in every
-        if all(getattr(number, name) == value for name, value in asked.items())
-    ]
-    if len(found) > 1:
+    model = records_of(fields["model"])
+    place = (fields.get(name) for name in ("direction", "language", "dim"))
+    numbers = selector(fields["benchmark"], Meaning(fields["metric"], *place))
+    if not change:
+        not_run = model.not_run or numbers.not_run
+        number = numbers._replace(not_run=not_run)
+        return Cell(printed, number, model.records, None, row.tolerance)
+    if "relative_to" not in fields or row.change_tolerance is None:
         raise ConfigError(
-            f"{row.name}, {where}: {len(found)} published numbers are meant. Say direction, language or dim too."
+            f"{row.name}, {where}: a change needs `relative_to`, and the table a `change_tolerance`."
         )
-    return found[0] if found else None
+    # both models must be runnable: a change is made of two measured scores
+    base = records_of(fields["relative_to"])
+    not_run = model.not_run or base.not_run or numbers.not_run
+    number = numbers._replace(not_run=not_run)
+    return Cell(printed, number, model.records, base.records, row.change_tolerance or row.tolerance)
 
 
+def _printed(row: TableRow, fields: dict[str, Any], where: str) -> Published | None:
+    """The printed number of a cell; None where the table has a dash. ConfigError for several."""
+    key = slug(fields["model"]), slug(fields["benchmark"]), fields["metric"]
+    numbers = _by_key(row.name).get(key, [])
+    for name in ("direction", "language", "dim"):
+        if fields.get(name):
+            value = str(fields[name])
+            numbers = [number for number in numbers if getattr(number, name) == value]
+    if len(numbers) > 1:
+        raise ConfigError(
+            f"{row.name}, {where}: {len(numbers)} published numbers are meant. "
+            "Say direction, language or dim too."
+        )
+    return numbers[0] if numbers else None
+
+
+# 1,400 numbers, and 1,200 cells that each look for one
 @cache
 def _by_key(name: str) -> dict[tuple[str, str, str], list[Published]]:
     """The printed numbers of a table by model, benchmark and metric."""
-    found: dict[tuple[str, str, str], list[Published]] = {}
+    numbers: dict[tuple[str, str, str], list[Published]] = {}
     for number in published()[name]:
-        found.setdefault((slug(number.model), slug(number.benchmark), number.metric), []).append(
-            number
-        )
-    return found
+        key = slug(number.model), slug(number.benchmark), number.metric
+        numbers.setdefault(key, []).append(number)
+    return numbers

@@ -1,4 +1,4 @@
-"""Reports as one HTML file that loads nothing and runs nothing."""
+"""Writes reports as one HTML file that loads nothing and runs nothing."""
 
 import base64
 import hashlib
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.report.verdicts import Judged, Result
+from evals.report.verdicts import Judged, JudgedLine, Result
 from evals.report.words import LEGEND, marks, notes, summary, tolerance, words
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -28,13 +28,15 @@ th[dir], td { unicode-bidi: isolate; }
 
 
 def page(tables: Sequence[Judged], head: Sequence[str]) -> str:
-    """One document; every text is escaped, the style is allowed by its hash and nothing else is allowed."""
+    """One document. All text is escaped; only the style is allowed, by its hash."""
     from jinja2 import Environment, StrictUndefined, select_autoescape
 
+    # an unknown name in the template is an error, not an empty string
     environment = Environment(
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
     )
+    # Content-Security-Policy allows this style by its hash, and nothing else at all
     digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
@@ -48,32 +50,30 @@ def page(tables: Sequence[Judged], head: Sequence[str]) -> str:
 
 def _view(judged: Judged) -> dict[str, Any]:
     row = judged.table.row
+    sections = []
+    for section in judged.sections:
+        rows = [_row(judged, line) for line in section.lines]
+        sections.append((section.title, marks(judged, section.footnotes), rows))
     return {
         "name": row.name,
         "title": row.title,
         "summary": summary(judged),
         "tolerance": tolerance(judged),
         "marks": marks(judged, row.footnotes),
-        "notes": [text for _, text in notes(judged)],
+        "notes": notes(judged),
         "columns": [(column.label, marks(judged, column.footnotes)) for column in row.columns],
-        "sections": [
-            (
-                title,
-                marks(judged, names),
-                [
-                    (line.label, marks(judged, line.footnotes), list(map(_cell, cells)))
-                    for line, cells in rows
-                ],
-            )
-            for title, names, rows in judged.sections
-        ],
+        "sections": sections,
     }
+
+
+def _row(judged: Judged, row: JudgedLine) -> tuple[str, str, list[dict[str, str] | None]]:
+    """The label of a row, its footnotes, and its cells."""
+    return row.line.label, marks(judged, row.line.footnotes), [_cell(cell) for cell in row.results]
 
 
 def _cell(result: Result | None) -> dict[str, str] | None:
     if result is None:
         return None
-    told = ". ".join(
-        filter(None, (result.why, result.cell.published.source, result.cell.published.note))
-    )
-    return words(result)._asdict() | {"told": told}
+    published = result.cell.published
+    hint = ". ".join(filter(None, (result.why, published.source, published.note)))
+    return words(result)._asdict() | {"hint": hint}

@@ -1,4 +1,4 @@
-"""Results in words, the same in every format; each format only escapes them."""
+"""Puts results into words that all formats share; each format only escapes them."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -11,11 +11,15 @@ from evals.report.verdicts import Judged, Result
 SECOND_HAND = "†"
 DASH = "–"
 LEGEND = (
-    "Per cent. Each cell: measured [95% interval] (published, difference) verdict; “–” where nothing was measured. "
-    "exact: equal as printed; reproduced: within the table's tolerance; deviates: further off, too high included. "
-    f"{SECOND_HAND} published number known at {GRADES['C'].split(':')[0]} only. A mean is plain, over the members named, and has "
-    "no interval of its own; it is measured only when every member is."
+    "Per cent. Each cell: measured [95% interval] (published, difference) verdict; "
+    "“–” where nothing was measured. exact: equal as printed; reproduced: within the table's "
+    "tolerance; deviates: further off, too high included. "
+    f"{SECOND_HAND} published number known at {GRADES['C'].split(':')[0]} only. A mean is plain, "
+    "over the members named, and has no interval of its own; it is measured only when every "
+    "member is."
 )
+# control, format (direction, zero width), line and paragraph separators, surrogates
+INVISIBLE = ("Cc", "Cf", "Zl", "Zp", "Cs")
 
 
 class Words(NamedTuple):
@@ -30,27 +34,30 @@ class Words(NamedTuple):
 
     def __str__(self) -> str:
         """`89.10 [88.20, 90.00] (89.02, +0.08) reproduced`, or `– (89.02)`."""
-        told = f"({', '.join(filter(None, (self.published, self.difference)))})"
-        end = ", ".join(filter(None, (self.verdict if self.difference else "", self.coverage)))
-        return " ".join(filter(None, (self.measured, self.interval, told, end)))
+        # "not run" is what the dash says already
+        verdict = self.verdict if self.difference else ""
+        tail = _joined(", ", verdict, self.coverage)
+        return _joined(" ", self.measured, self.interval, self.in_brackets, tail)
+
+    @property
+    def in_brackets(self) -> str:
+        """`(89.02, +0.08)`: the published number, and the difference where there is one."""
+        return f"({_joined(', ', self.published, self.difference)})"
 
 
 def words(result: Result) -> Words:
     """A result in words."""
-    printed = _minus(result.cell.published.score) + (
-        SECOND_HAND if result.cell.published.grade == "C" else ""
-    )
+    published = result.cell.published
+    printed = _minus(published.score) + (SECOND_HAND if published.grade == "C" else "")
     if result.measured is None or result.difference is None:
         return Words(DASH, "", printed, "", result.verdict, result.coverage)
-    interval = (
-        ""
-        if result.low is None or result.high is None
-        else _minus(f"[{result.low:.2f}, {result.high:.2f}]")
-    )
+    interval = ""
+    if result.low is not None and result.high is not None:
+        interval = _minus(f"[{result.low:.2f}, {result.high:.2f}]")
+    # + 0.0 makes 0 of -0
     measured = _minus(f"{round(result.measured, 2) + 0.0:.2f}")
-    return Words(
-        measured, interval, printed, signed(result.difference), result.verdict, result.coverage
-    )
+    difference = signed(result.difference)
+    return Words(measured, interval, printed, difference, result.verdict, result.coverage)
 
 
 def signed(value: float) -> str:
@@ -59,13 +66,10 @@ def signed(value: float) -> str:
     return "0.00" if text in ("+0.00", "-0.00") else _minus(text)
 
 
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
-
-
 def summary(judged: Judged) -> str:
     """`3 exact, 1 reproduced, 8 not run`."""
-    return ", ".join(f"{n} {verdict}" for verdict, n in judged.counts.items() if n) or "no cells"
+    counts = [f"{n} {verdict}" for verdict, n in judged.counts.items() if n]
+    return ", ".join(counts) or "no cells"
 
 
 def tolerance(judged: Judged) -> str:
@@ -75,20 +79,27 @@ def tolerance(judged: Judged) -> str:
     return f"Tolerance ±{row.tolerance:g} points{changes}: {row.reason}."
 
 
-def notes(judged: Judged) -> list[tuple[str, str]]:
-    """The footnotes of a table by name."""
-    return [(name, footnotes()[name].text) for name in judged.table.footnotes]
+def notes(judged: Judged) -> list[str]:
+    """The footnotes of a table in the order of their numbers, which count from 1."""
+    return [footnotes()[name].text for name in judged.table.footnotes]
 
 
 def marks(judged: Judged, names: Sequence[str]) -> str:
     """`[1][3]`: the footnotes of these names by their numbers in the table."""
-    known = judged.table.footnotes
-    return "".join(f"[{known.index(name) + 1}]" for name in names)
+    numbered = judged.table.footnotes
+    return "".join(f"[{numbered.index(name) + 1}]" for name in names)
 
 
 def visible(text: str) -> str:
-    """Text whose control characters, line breaks and marks of direction can be seen, and rearrange nothing around them."""
+    """Text whose invisible characters are shown as `\\u{…}`, so that they rearrange nothing."""
     return "".join(
-        c if unicodedata.category(c) not in ("Cc", "Cf", "Zl", "Zp", "Cs") else f"\\u{{{ord(c):x}}}"
-        for c in text
+        f"\\u{{{ord(c):x}}}" if unicodedata.category(c) in INVISIBLE else c for c in text
     )
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
+
+
+def _joined(between: str, *parts: str) -> str:
+    return between.join(part for part in parts if part)

@@ -1,0 +1,154 @@
+"""Pairs a run with its baseline record: per metric two values, and the queries of both in one order.
+
+The queries of all subsets share the numbers of their images. So the bootstrap draws an image in
+every language at once, because the captions of one image are no independent evidence.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from evals.records.queries import Cell, PerQuery, metric_name, per_query
+from evals.records.record import MetricLine, Run
+from evals.regress.verdict import MEAN
+from evals.schema import MissingError, NotComparableError
+from evals.stats.bootstrap import Pair
+
+Lines = dict[tuple[Cell, str], MetricLine]
+# over galleries of several sizes their mean says nothing
+RANKS = ("median_rank", "mean_rank")
+SHOWN = 5  # lost cells named in a message
+
+
+class Measured(NamedTuple):
+    """A metric of one cell, or of the mean over subsets, before it is judged.
+
+    `pairs` holds one pair of columns per subset, none for what is no mean over queries.
+    `same` says that every query scored the same.
+    """
+
+    cell: Cell
+    metric: str
+    old: float
+    new: float
+    pairs: list[Pair]
+    same: bool
+
+
+def pair(record: Run, run: Run) -> list[Measured]:
+    """Each metric of the baseline record with its value in the run, then the means over subsets.
+
+    MissingError when the run lacks a cell or a metric of the record. NotComparableError when the
+    data, the queries or their images are others.
+    """
+    before, after = lines_of(record), lines_of(run)
+    _check_all_there(before, after, run)
+    _check_same_data(record, run)
+    # bit-identical: nothing to resample
+    if record.manifest["files"] == run.manifest["files"]:
+        cells = _unmoved(before)
+    else:
+        cells = _paired_lines(before, after, per_query(record), per_query(run))
+    return cells + _means(cells)
+
+
+def lines_of(run: Run) -> Lines:
+    """The metric lines of a record by cell and public name."""
+    return {
+        (Cell(line.subset, line.direction, line.dim, line.precision), metric_name(line)): line
+        for line in run.metrics
+    }
+
+
+def _check_all_there(before: Lines, after: Lines, run: Run) -> None:
+    lost = {cell for cell, _ in before} - {cell for cell, _ in after}
+    if lost:
+        where = "; ".join(
+            f"{cell.subset} {cell.direction} at {cell.dim} {cell.precision}"
+            for cell in sorted(lost)[:SHOWN]
+        )
+        raise MissingError(
+            f"{run.path}: {len(lost)} cells of the baseline are missing: {where}. Run them too."
+        )
+    absent = sorted(name for _, name in before.keys() - after.keys())
+    if absent:
+        raise MissingError(f"{run.path}: no {absent[0]}, which the baseline has.")
+
+
+def _check_same_data(record: Run, run: Run) -> None:
+    old, new = record.manifest.get("data") or {}, run.manifest.get("data") or {}
+    for subset, part in old.items():
+        if subset not in new or part.get("content") != new[subset].get("content"):
+            raise NotComparableError(
+                f"{run.path}: the data of {subset} is not that of {record.path}. "
+                "Measure the baseline again on this data."
+            )
+
+
+def _unmoved(lines: Lines) -> list[Measured]:
+    return [
+        Measured(cell, name, line.value, line.value, [], same=True)
+        for (cell, name), line in lines.items()
+    ]
+
+
+def _paired_lines(
+    before: Lines, after: Lines, old: dict[Cell, PerQuery], new: dict[Cell, PerQuery]
+) -> list[Measured]:
+    image_numbers: dict[str, int] = {}
+    pairs = {cell: _pair(cell, part, new.get(cell), image_numbers) for cell, part in old.items()}
+    measured = []
+    for (cell, name), line in before.items():
+        value = after[cell, name].value
+        columns = pairs.get(cell)
+        if columns is None or name not in columns.a:
+            measured.append(Measured(cell, name, line.value, value, [], same=line.value == value))
+            continue
+        a, b = columns.a[name], columns.b[name]
+        single = Pair({name: a}, {name: b}, columns.groups)
+        measured.append(Measured(cell, name, line.value, value, [single], bool((a == b).all())))
+    return measured
+
+
+def _pair(cell: Cell, old: PerQuery, new: PerQuery | None, image_numbers: dict[str, int]) -> Pair:
+    """The columns of both runs in the baseline's order, `image_numbers` growing by new images."""
+    place = {name: i for i, name in enumerate(new.ids)} if new else {}
+    where = f"{cell.subset} {cell.direction}"
+    if new is None or place.keys() != set(old.ids):
+        raise NotComparableError(
+            f"{where}: not the same queries ({len(old.ids)} in the baseline, {len(place)} in the run)."
+        )
+    # order[i] is where the run has the baseline's query i
+    order = np.array([place[name] for name in old.ids], dtype=np.int64)
+    if [new.groups[i] for i in order] != old.groups:
+        raise NotComparableError(
+            f"{where}: the queries do not belong to the same images as before."
+        )
+    # the same number in every language, so that an image is drawn as a whole
+    numbers = [image_numbers.setdefault(group, len(image_numbers)) for group in old.groups]
+    reordered = {name: values[order] for name, values in new.values.items()}
+    return Pair(old.values, reordered, np.array(numbers, dtype=np.int64))
+
+
+def _means(cells: Sequence[Measured]) -> list[Measured]:
+    """The plain mean over subsets of each metric that several have.
+
+    Half a point lost in every language shows here first: the images are the same, so the noise
+    of the mean is far below that of one language.
+    """
+    by_metric: dict[tuple[Cell, str], list[Measured]] = {}
+    for measured in cells:
+        if measured.metric not in RANKS:
+            key = measured.cell._replace(subset=MEAN), measured.metric
+            by_metric.setdefault(key, []).append(measured)
+    return [_mean(cell, name, parts) for (cell, name), parts in by_metric.items() if len(parts) > 1]
+
+
+def _mean(cell: Cell, name: str, parts: Sequence[Measured]) -> Measured:
+    old = float(np.mean([part.old for part in parts]))
+    new = float(np.mean([part.new for part in parts]))
+    # a mean of which a part has no queries cannot be resampled
+    all_paired = all(part.pairs for part in parts)
+    pairs = [pair for part in parts for pair in part.pairs] if all_paired else []
+    return Measured(cell, name, old, new, pairs, all(part.same for part in parts))

@@ -1,0 +1,46 @@
+"""The machine output of a report: all cells with published, measured and verdict as one object."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evals.report.verdicts import Judged, Placed
+
+
+def as_json(judged: Sequence[Judged], paths: Sequence[Path]) -> dict[str, Any]:
+    """The report as one JSON object, in per cent; `paths` are the files that were written."""
+    return {
+        "schema_version": 1,
+        "files": [str(path) for path in paths],
+        "tables": [_table(table) for table in judged],
+    }
+
+
+def _table(judged: Judged) -> dict[str, Any]:
+    row = judged.table.row
+    return {
+        "name": row.name,
+        "title": row.title,
+        "counts": judged.counts,
+        "footnotes": judged.table.footnotes,
+        "cells": [_cell(placed) for placed in judged.results],
+    }
+
+
+def _cell(placed: Placed) -> dict[str, Any]:
+    result = placed.result
+    published = result.cell.published
+    return {
+        "section": placed.section or None,
+        "row": placed.row,
+        "column": placed.column,
+        "published": published._asdict() | {"score": published.value},
+        "measured": result.measured,
+        "difference": result.difference,
+        "interval": None if result.low is None else [result.low, result.high],
+        "verdict": result.verdict,
+        "coverage": result.coverage or None,
+        "why": result.why or None,
+        "tolerance": result.cell.tolerance,
+        "records": [str(path) for path in result.records],
+    }
