@@ -85,7 +85,7 @@ def new_app() -> typer.Typer:
     return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-def exit_with(app: typer.Typer) -> None:
+def exit_with(app: Callable[[], object]) -> None:
     """Run the app; an interrupt ends it with 130 or 143. What was finished is kept, and the same command goes on from there."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(
