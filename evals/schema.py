@@ -163,8 +163,8 @@ Data = ImageText | LabeledImages
 class Encoder(Protocol):
     """What turns a side into rows. `fingerprint` holds everything that can change a row.
 
-    These four are all that an encoder must have. What it may have beside them is stated by `EncoderInfo`,
-    `StreamingEncoder` and `TruncatingEncoder`.
+    These four are all that an encoder must have. What it may have beside them is stated by
+    `EncoderInfo`, `StreamingEncoder` and `TruncatingEncoder`.
     """
 
     name: str
@@ -178,11 +178,12 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """What an encoder says of itself, each field by an attribute of that name; one that it lacks has the default.
+    """What an encoder says of itself by attributes of these names; the defaults are for the rest.
 
-    `source` says where its weights come from: folder, repo, revision, file or URL. `batches` holds the sizes of a pass that
-    were used, by what is counted; `usage` the requests and tokens of an API. These three go into the record as they are when
-    it is written. An encoder `by_language` heeds `side.language`, so the texts of each language are stored apart.
+    `source` says where its weights come from: folder, repo, revision, file or URL. `batches` holds
+    the sizes of a pass that were used, by what is counted; `usage` the requests and tokens of an
+    API. These three go into the record as they are when it is written. An encoder `by_language`
+    heeds `side.language`, so the texts of each language are stored apart.
     """
 
     source: Mapping[str, str | None] = field(default_factory=dict)
@@ -199,7 +200,7 @@ class EncoderInfo:
 
 @runtime_checkable
 class StreamingEncoder(Encoder, Protocol):
-    """An encoder that reads ahead: while it computes the rows of one side it decodes or tokenizes the next."""
+    """An encoder that decodes or tokenizes the next side while it computes the rows of one."""
 
     def stream(self, sides: Iterable[Side]) -> Iterator[Float[np.ndarray, "n d"]]:
         """`encode` of each side, in their order; all are of one kind and role."""

@@ -1,22 +1,24 @@
-"""A small embeddings API on loopback that answers as it is told, and items to send it."""
+"""A small embeddings API on loopback that answers as it is told, or misbehaves, and items to send it."""
 
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import anyio
 import numpy as np
 import pytest
 from PIL import Image
 
 from evals.data.images import Images
-from evals.encoders import endpoint
+from evals.encoders import api_server
 from evals.encoders.api import ApiEncoder
-from evals.encoders.endpoint import KEYS
+from evals.encoders.endpoint import KEYS, RATE
 from evals.schema import Side
 
 KEY = "sk-very-secret-0123"
@@ -31,8 +33,38 @@ class Reply(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
 
 
+class Raw(NamedTuple):
+    """The bytes of an answer as they come, status line and all, until there are no more or nobody reads them."""
+
+    parts: Callable[[], Iterator[bytes]]
+
+
 Request = dict[str, Any]
-Answer = Callable[[Request], Reply]
+Answer = Callable[[Request], Reply | Raw]
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def endless() -> Iterator[bytes]:
+    """A body that never ends, as fast as it is read."""
+    yield CHUNKED
+    while True:
+        yield b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+
+
+def dripping() -> Iterator[bytes]:
+    """A body that comes a byte at a time and never ends."""
+    yield CHUNKED
+    while True:
+        time.sleep(0.02)
+        yield b"1\r\n \r\n"
+
+
+def slow_head() -> Iterator[bytes]:
+    """A header that comes a byte at a time and never ends."""
+    yield b"HTTP/1.1 200 OK\r\nX: "
+    while True:
+        time.sleep(0.02)
+        yield b"x"
 
 
 def row_of(item: Any, width: int = WIDTH) -> list[float]:
@@ -70,7 +102,7 @@ class Service(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.script: list[Answer | Reply] = []
+        self.script: list[Answer | Reply | Raw] = []
         self.answer: Answer = good
         self.requests: list[Request] = []
         self.headers: list[dict[str, str]] = []
@@ -81,6 +113,7 @@ class Service(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are written apart
     server: Service
 
     def do_POST(self) -> None:
@@ -88,15 +121,24 @@ class Handler(BaseHTTPRequestHandler):
         self.server.requests.append(request)
         self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
         answer = self.server.script.pop(0) if self.server.script else self.server.answer
-        reply = answer if isinstance(answer, Reply) else answer(request)
+        reply = answer if isinstance(answer, Reply | Raw) else answer(request)
+        try:
+            if isinstance(reply, Raw):
+                self.close_connection = True
+                for part in reply.parts():
+                    self.wfile.write(part)
+            else:
+                self.send(reply)
+        except OSError:  # nobody reads it
+            self.close_connection = True
+
+    def send(self, reply: Reply) -> None:
         if not reply.status:
             self.close_connection = True
             return
         self.send_response(reply.status)
-        for name, value in {
-            "Content-Length": str(len(reply.body.encode())),
-            **reply.headers,
-        }.items():
+        length = {"Content-Length": str(len(reply.body.encode()))}
+        for name, value in {**length, **reply.headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(reply.body.encode())
@@ -118,12 +160,18 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture
 def waits(monkeypatch) -> list[float]:
-    """The waits that were asked for; none is waited."""
-    asked: list[float] = []
-    monkeypatch.setattr(endpoint, "_sleep", asked.append)
-    for variable in (*KEYS, "EVALS_API_RPM"):
+    """The waits that were asked for: none is waited, and the clock moves by them."""
+    seconds: list[float] = []
+
+    async def pause(wait: float) -> None:
+        seconds.append(wait)
+        await anyio.sleep(0)
+
+    monkeypatch.setattr(api_server, "_pause", pause)
+    monkeypatch.setattr(api_server, "_clock", lambda: sum(seconds))
+    for variable in (*KEYS, RATE):
         monkeypatch.delenv(variable, raising=False)
-    return asked
+    return seconds
 
 
 def encoder(service: Service, model: str = "jina-clip-v2;dim=4", **options: Any) -> ApiEncoder:

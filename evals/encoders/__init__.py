@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from evals.schema import ConfigError, Encoder
+from evals.schema import ConfigError, Encoder, MissingError
 
 
 def _jina_clip() -> Callable[..., Encoder]:
@@ -26,7 +26,13 @@ def _sentence_transformers() -> Callable[..., Encoder]:
 
 
 def _api() -> Callable[..., Encoder]:
-    from evals.encoders.api import ApiEncoder
+    try:
+        from evals.encoders.api import ApiEncoder
+    except ModuleNotFoundError as error:
+        raise MissingError(
+            f"{error.name} is not installed; api: models need it. "
+            "Run: pip install 'jina-clip-evals[rivals]'."
+        ) from None
 
     return ApiEncoder  # type: ignore[return-value] # its `dim` is computed, and may take a request
 
@@ -42,16 +48,19 @@ ENCODERS: dict[str, Callable[[], Callable[..., Encoder]]] = {
 def build(
     kind: str, place: dict[str, Any], options: dict[str, Any], defaults: dict[str, Any]
 ) -> Encoder:
-    """The encoder `kind`: `place` says what it is, of `options` it gets those it has.
+    """The encoder of a kind, under the name that `place` gives it.
 
-    ConfigError for an option that the user set (it differs from `defaults`) and the encoder does not have.
+    `place` says where the model is, `options` how it is run. The encoder gets those of them that it
+    has parameters for. ConfigError for an option that the user set (it differs from `defaults`) and
+    the encoder does not have; MissingError for a library that it needs and that is not installed.
     """
     make = ENCODERS[kind]()
-    known = inspect.signature(make).parameters
+    parameters = inspect.signature(make).parameters
     for name, value in options.items():
-        if name not in known and value != defaults[name]:
+        if name not in parameters and value != defaults[name]:
             raise ConfigError(
-                f"--{name.replace('_', '-')} means nothing to {place['name']}, which is {kind}. Leave it out."
+                f"--{name.replace('_', '-')} means nothing to {place['name']}, which is {kind}. "
+                "Leave it out."
             )
-    given = place | options
-    return make(**{name: value for name, value in given.items() if name in known})
+    arguments = place | options
+    return make(**{name: value for name, value in arguments.items() if name in parameters})

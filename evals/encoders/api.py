@@ -1,22 +1,26 @@
 """Embeddings of an HTTP API, in the request shape of Jina and OpenAI, as an Encoder.
 
-A remote model may change without notice: the fingerprint knows its URL and name and no date, the record says when it was asked.
-Shapes: n rows, d dimensions.
+A remote model may change without notice: the fingerprint knows its URL and name and no date, the
+record says when it was asked and by what name the server calls it. Shapes: n rows, d dimensions.
 """
 
-import base64
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any
 
+import anyio
+import anyio.to_thread
 import numpy as np
 from jaxtyping import Float
 
-from evals.encoders.endpoint import Server, TooLargeError, read_endpoint
-from evals.encoders.pricing import image_tokens, version_of
-from evals.schema import InvalidError, Selection, Side
+from evals.encoders.api_answers import Answer, read_answer
+from evals.encoders.api_inputs import Input, image_input, text_input
+from evals.encoders.api_refusals import MESSAGE_KEYS, TooMuchError, message, one_line
+from evals.encoders.api_server import SIDE_BY_SIDE, Server, wait_for
+from evals.encoders.endpoint import read_endpoint, read_key
+from evals.schema import InvalidError, Side
 
 SCHEMA = "1"  # raise it when the same item is sent in another way
 DIMS = {
@@ -27,217 +31,235 @@ DIMS = {
 }
 BATCH = {"image": 32, "text": 128}  # items of a request
 USAGE = ("requests", "retries", "tokens", "unreported", "image_tokens_expected", "unpriced")
-PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 log = logging.getLogger(__name__)
 
 
-class _Input(NamedTuple):
-    """One item as the API takes it, and what an image should cost: None when that is not published."""
+class _Todo:
+    """The indices of a side that are not asked for yet, as spans in order."""
 
-    value: str | dict[str, str]
-    tokens: int | None
+    def __init__(self, count: int) -> None:
+        self._spans = deque([range(count)])
+
+    def __bool__(self) -> bool:
+        return bool(self._spans)
+
+    def take(self, most: int) -> range:
+        """The next indices, `most` of them or what is there in one piece."""
+        span = self._spans.popleft()
+        if len(span) > most:
+            self._spans.appendleft(span[most:])
+        return span[:most]
+
+    def put_back(self, span: range) -> None:
+        """These are to be asked for again, together with those behind them."""
+        if self._spans and self._spans[0].start == span.stop:
+            span = range(span.start, self._spans.popleft().stop)
+        self._spans.appendleft(span)
 
 
 class ApiEncoder:
-    """A model behind an embeddings API: `spec` is `URL#MODEL` or `URL#MODEL;dim=N`, where N is sent as `dimensions`.
+    """A model behind an embeddings API. `spec` is `URL#MODEL`; N of `URL#MODEL;dim=N` is sent
+    along.
 
-    `usage` counts requests and retries; the tokens that the server reports, and the answers that report none; the tokens of
-    images by the published rules, and the images without a published price. The key and the pace come from the environment
-    (`Server`). ConfigError for a spec that cannot be meant, or with a key that would travel in clear.
+    Every answer must name the model that was asked for, or name none. `;answers=NAME` allows a
+    server another name for it, which then belongs to the fingerprint. `source["answered"]` records
+    the name.
+
+    `usage` counts requests and retries; the tokens that the server reports, and the answers that
+    report none; the tokens of images by the published rules, and the images without a published
+    price. `batches` holds the sizes of requests that were taken: more than one when the server
+    wants less. The key and the pace come from the environment (`Server`).
+
+    ConfigError for a spec that cannot be meant, or with a key that would travel in clear.
     """
 
     def __init__(self, *, name: str, spec: str, batch_images: int | None = None) -> None:
-        self.endpoint = read_endpoint(spec)
+        self.endpoint = endpoint = read_endpoint(spec)
         self.name = name
         self.usage = dict.fromkeys(USAGE, 0)
-        self.batches: dict[
-            str, list[int]
-        ] = {}  # the sizes of requests that were used; more than one when the server wants less
-        self._server = Server(self.endpoint, name, self.usage)
-        self._size = BATCH | ({"image": batch_images} if batch_images else {})
-        self._jina = self.endpoint.model.startswith("jina")
-        self._objects = self.endpoint.model.startswith(
-            "jina-clip"
-        )  # others take texts as plain strings
-        self.source = {"url": self.endpoint.url, "model": self.endpoint.model}
-        self.fingerprint: Mapping[str, str] = {
+        self.batches: dict[str, list[int]] = {}
+        self.source: dict[str, str | None] = {
+            "url": endpoint.url,
+            "model": endpoint.model,
+            "answered": None,
+        }
+        self._server = Server(endpoint, name, self.usage)
+        self._limits = dict(BATCH)
+        if batch_images:
+            self._limits["image"] = batch_images
+        self._answers = 0
+        self._jina = endpoint.model.startswith("jina")
+        self._objects = endpoint.model.startswith("jina-clip")
+        self.fingerprint: Mapping[str, str] = self._fingerprint()
+
+    def _fingerprint(self) -> dict[str, str]:
+        task = "retrieval.query for queries" if self._jina else "none"
+        fingerprint = {
             "api": SCHEMA,
             "url": self.endpoint.url,
             "model": self.endpoint.model,
             "dimensions": str(self.endpoint.dimensions or "full"),
             "normalized": str(self._jina).lower(),
             "text.input": "object" if self._objects else "string",
-            "text.task": "retrieval.query for queries" if self._jina else "none",
+            "text.task": task,
             "image.input": "base64",
-            "image.task": "retrieval.query for queries" if self._jina else "none",
+            "image.task": task,
         }
+        if self.endpoint.answers:
+            fingerprint["answers"] = self.endpoint.answers
+        return fingerprint
 
     @cached_property
     def dim(self) -> int:
-        """The width of the rows: as asked for, of a known model, or learned by one request, which is counted."""
-        if known := self.endpoint.dimensions or DIMS.get(self.endpoint.model):
-            return known
-        with self._server.client() as client:
-            return len(self._ask(client, [self._text("dimension")], task=None)[0])
+        """The width of the rows: as asked for, of a known model, or learned by one counted
+        request.
+        """
+        width = self.endpoint.dimensions or DIMS.get(self.endpoint.model)
+        return width or wait_for(self._learn_width)
+
+    async def _learn_width(self) -> int:
+        inputs = [text_input("dimension", as_object=self._objects)]
+        async with self._server.connect() as client:
+            try:
+                answer = await self._ask(client, inputs, task=None)
+            except TooMuchError as failure:
+                raise failure.alone("the text 'dimension'") from None
+        return len(answer.rows[0])
 
     def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
-        """L2-normalised rows; a zero row stays zero. Queries get the task `retrieval.query` of Jina's models.
+        """L2-normalised float32 rows; a zero row stays zero. Queries get the task of Jina's models.
 
-        MissingError when the server cannot be reached or wants another key, ConfigError when it has no such endpoint or model,
-        InvalidError when it refuses an item or its answer is no embedding of what was asked.
+        MissingError when the server cannot be reached or wants another key, ConfigError when it has
+        no such endpoint or model, InvalidError when it refuses an item, its answer is no embedding
+        of what was asked, or another model answers.
         """
-        rows = np.empty((len(side), self.dim), np.float32)
-        done = 0
-        with self._server.client() as client:
-            while done < len(side):
-                count = min(self._size[side.kind], len(side) - done)
-                try:
-                    rows[done : done + count] = self._rows(client, side, range(done, done + count))
-                except TooLargeError:
-                    self._halve(side, done, count)
-                else:
-                    done += count
+        rows = np.zeros((len(side), self.dim), np.float32)
+        if len(side):
+            wait_for(self._fill, rows, side)
         return rows
 
-    def _rows(self, client: Any, side: Side, indices: Sequence[int]) -> Float[np.ndarray, "n d"]:
-        inputs = [
-            self._text(side.items[i]) if side.kind == "text" else self._image(side, i)
-            for i in indices
-        ]
-        found = self._ask(
-            client, inputs, task="retrieval.query" if self._jina and side.role == "query" else None
-        )
-        if found.shape[1] != self.dim:
+    async def _fill(self, rows: Float[np.ndarray, "n d"], side: Side) -> None:
+        """One request at a time until the server takes one of this size, then side by side."""
+        todo = _Todo(len(side))
+        async with self._server.connect() as client:
+            while todo and f"{side.kind}s" not in self.batches:
+                await self._request(client, rows, side, todo)
+            try:
+                async with anyio.create_task_group() as group:
+                    for _ in range(SIDE_BY_SIDE):
+                        group.start_soon(self._drain, client, rows, side, todo)
+            except ExceptionGroup as failures:
+                raise failures.exceptions[0] from None
+
+    async def _drain(
+        self, client: Any, rows: Float[np.ndarray, "n d"], side: Side, todo: _Todo
+    ) -> None:
+        while todo:
+            await self._request(client, rows, side, todo)
+
+    async def _request(
+        self, client: Any, rows: Float[np.ndarray, "n d"], side: Side, todo: _Todo
+    ) -> None:
+        """Fill the rows of the next items, or put them back when the server finds them too many."""
+        limit = self._limits[side.kind]
+        indices = todo.take(limit)
+        try:
+            rows[indices.start : indices.stop] = await self._rows(client, side, indices)
+        except TooMuchError as failure:
+            self._halve(side, indices, failure)
+            todo.put_back(indices)
+        else:
+            sizes = self.batches.setdefault(f"{side.kind}s", [])
+            if limit not in sizes:
+                sizes.append(limit)
+
+    def _halve(self, side: Side, indices: range, failure: TooMuchError) -> None:
+        if len(indices) == 1:
+            raise failure.alone(f"{side.kind} {side.ids[indices.start]}")
+        half = len(indices) // 2
+        if half < self._limits[side.kind]:  # else a request beside this one was told the same
+            self._limits[side.kind] = half
+            log.warning(
+                "%s; going on with %d %ss per request in place of %d",
+                failure,
+                half,
+                side.kind,
+                len(indices),
+            )
+
+    async def _rows(
+        self, client: Any, side: Side, indices: Sequence[int]
+    ) -> Float[np.ndarray, "n d"]:
+        inputs = await anyio.to_thread.run_sync(self._inputs, side, indices)
+        task = "retrieval.query" if self._jina and side.role == "query" else None
+        rows = (await self._ask(client, inputs, task)).rows
+        if rows.shape[1] != self.dim:
             raise InvalidError(
-                f"{self._server.where} gives rows of width {found.shape[1]} for {self.endpoint.model}, not {self.dim}. "
+                f"{self._server.where} gives rows of width {rows.shape[1]} for "
+                f"{self.endpoint.model}, not {self.dim}. "
                 "Check the model, or write its width behind it as ;dim=N."
             )
         if side.kind == "image":
-            self.usage["image_tokens_expected"] += sum(given.tokens or 0 for given in inputs)
-            self.usage["unpriced"] += sum(given.tokens is None for given in inputs)
-        used = self.batches.setdefault(f"{side.kind}s", [])
-        if self._size[side.kind] not in used:
-            used.append(self._size[side.kind])
-        norms = np.linalg.norm(found, axis=1, keepdims=True)
-        return (found / np.where(norms > 0, norms, 1)).astype(np.float32)
+            self.usage["image_tokens_expected"] += sum(item.tokens or 0 for item in inputs)
+            self.usage["unpriced"] += sum(item.tokens is None for item in inputs)
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        return (rows / np.where(norms > 0, norms, 1)).astype(np.float32)
 
-    def _halve(self, side: Side, index: int, count: int) -> None:
-        if count == 1:
-            what = f"{side.kind} {side.ids[index]}"
-            raise InvalidError(
-                f"{self._server.where} finds {what} too large (413). Make it smaller, or remove it."
-            )
-        self._size[side.kind] = count // 2
-        log.warning(
-            "%s finds %d %ss too many for a request; going on with %d",
-            self._server.where,
-            count,
-            side.kind,
-            count // 2,
-        )
+    def _inputs(self, side: Side, indices: Sequence[int]) -> list[Input]:
+        if side.kind == "text":
+            return [text_input(side.items[i], as_object=self._objects) for i in indices]
+        return [image_input(side, i, encoder=self.name, model=self.endpoint.model) for i in indices]
 
-    def _text(self, text: str) -> _Input:
-        return _Input({"text": text} if self._objects else text, None)
-
-    def _image(self, side: Side, index: int) -> _Input:
-        """The bytes of the file where there is one, so that the server decodes what was published; a URL as it is."""
-        items, at = _unwrapped(side.items, index)
-        what = f"{self.name}: image {side.ids[index]}"
-        if hasattr(items, "read"):
-            data = items.read(at)
-        elif isinstance(item := items[at], str) and item.startswith(("http://", "https://")):
-            return _Input({"image": item}, None)
-        else:
-            data = _png(item, what)
-        version = version_of(self.endpoint.model)
-        tokens = image_tokens(*_pixels(data, what), version) if version else None
-        return _Input({"image": base64.b64encode(data).decode()}, tokens)
-
-    def _ask(
-        self, client: Any, inputs: Sequence[_Input], task: str | None
-    ) -> Float[np.ndarray, "n d"]:
-        """The embeddings of the inputs as the server gives them, in float64."""
-        body: dict[str, Any] = {
-            "model": self.endpoint.model,
-            "input": [given.value for given in inputs],
-        }
-        body |= (
-            {"normalized": True, "embedding_type": "float"}
-            if self._jina
-            else {"encoding_format": "float"}
-        )
-        body |= {"dimensions": self.endpoint.dimensions} if self.endpoint.dimensions else {}
-        body |= {"task": task} if task else {}
-        answer = self._server.post(client, body)
+    async def _ask(self, client: Any, inputs: Sequence[Input], task: str | None) -> Answer:
+        """The answer to the inputs, with rows as the server gives them, in float64."""
+        body = self._body(inputs, task)
+        content = await self._server.post(client, body)
         try:
-            rows = _embeddings(answer, len(inputs))
+            answer = read_answer(content, len(inputs))
         except (ValueError, OverflowError) as error:
             raise InvalidError(
-                f"{self._server.where} answers with {error}. Check the URL and the model."
+                f"{self._server.where} answers with {error}{_reason(content)}. "
+                "Check the URL and the model."
             ) from None
-        usage = answer.get("usage")
-        tokens = (
-            usage.get("total_tokens", usage.get("prompt_tokens"))
-            if isinstance(usage, dict)
-            else None
-        )
-        self.usage["tokens"] += tokens if isinstance(tokens, int) else 0
-        self.usage["unreported"] += not isinstance(tokens, int)
-        return rows
+        self._check_model(answer.model)
+        self.usage["tokens"] += answer.tokens or 0
+        self.usage["unreported"] += answer.tokens is None
+        return answer
+
+    def _body(self, inputs: Sequence[Input], task: str | None) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self.endpoint.model,
+            "input": [item.value for item in inputs],
+        }
+        if self._jina:
+            body |= {"normalized": True, "embedding_type": "float"}
+        else:
+            body["encoding_format"] = "float"
+        if self.endpoint.dimensions:
+            body["dimensions"] = self.endpoint.dimensions
+        if task:
+            body["task"] = task
+        return body
+
+    def _check_model(self, answered: str | None) -> None:
+        """Record the server's name of the model; InvalidError for another, or one that changes."""
+        where, expected = self._server.where, self.endpoint.answers or self.endpoint.model
+        if answered is not None and answered != expected:
+            raise InvalidError(
+                f"{where} was asked for {self.endpoint.model}, and the answer is by {answered!r}. "
+                f"If that is its name for it, write ;answers={one_line(answered)} behind the model."
+            )
+        if self._answers and answered != self.source["answered"]:
+            raise InvalidError(
+                f"{where} named its model {self.source['answered']!r} at first, and now "
+                f"{answered!r}. Find out which models answer there."
+            )
+        self._answers += 1
+        self.source["answered"] = answered
 
 
-def _embeddings(answer: Any, count: int) -> Float[np.ndarray, "n d"]:
-    """The rows of an answer in the order of the input, whatever its own; ValueError says what is wrong with it."""
-    data = answer.get("data") if isinstance(answer, dict) else None
-    if not isinstance(data, list) or not all(isinstance(entry, dict) for entry in data):
-        raise ValueError("no list `data` of objects")
-    if len(data) != count:
-        raise ValueError(f"{len(data)} embeddings for {count} inputs")
-    by_index = {
-        entry.get("index"): entry.get("embedding")
-        for entry in data
-        if type(entry.get("index")) is int
-    }
-    if set(by_index) != set(range(count)):
-        raise ValueError(f"embeddings whose `index` is not 0 to {count - 1}, each once")
-    vectors = [by_index[index] for index in range(count)]
-    if not all(
-        isinstance(vector, list) and vector and {*map(type, vector)} <= {int, float}
-        for vector in vectors
-    ):
-        raise ValueError("an `embedding` that is no list of numbers")
-    if len(widths := {len(vector) for vector in vectors}) > 1:
-        raise ValueError(f"embeddings of several widths ({', '.join(map(str, sorted(widths)))})")
-    rows = np.array(vectors, np.float64)
-    if not (np.abs(rows) <= np.finfo(np.float32).max).all():
-        raise ValueError("numbers that are not finite")
-    return rows
-
-
-def _unwrapped(items: Sequence[Any], index: int) -> tuple[Any, int]:
-    """The sequence below all selections, and the item's place in it: only there the stored bytes can be read."""
-    below: Any = items
-    while isinstance(below, Selection):
-        below, index = below.items, below.indices[index]
-    return below, index
-
-
-def _png(image: Any, what: str) -> bytes:
-    if not hasattr(image, "save"):
-        raise InvalidError(
-            f"{what} is neither an image nor a URL, but a {type(image).__name__}. Check the data."
-        )
-    data = BytesIO()
-    (image if image.mode in PNG_MODES else image.convert("RGB")).save(data, "PNG")
-    return data.getvalue()
-
-
-def _pixels(data: bytes, what: str) -> tuple[int, int]:
-    """Width and height, from the header alone."""
-    from PIL import Image
-
-    try:
-        with Image.open(BytesIO(data)) as header:
-            return header.size
-    except (OSError, Image.DecompressionBombError) as error:
-        raise InvalidError(f"{what} cannot be read ({error}). Replace the file.") from None
+def _reason(content: Any) -> str:
+    """The server's message in an answer that calls itself good and is an error."""
+    if not isinstance(content, dict) or not content.keys() & set(MESSAGE_KEYS):
+        return ""
+    return f" ({message(content, hidden=read_key().value)})"
