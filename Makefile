@@ -55,6 +55,13 @@ test: $(VENV)/.dev ## run the tests
 test-slow: $(VENV)/.dev ## run the exhaustive and full-size tests (minutes, 12 GB of memory)
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
 
+wheel: $(VENV)/.venv ## build the wheel into dist/
+	@"$(UV)" build -q --wheel --out-dir dist .
+	@ls dist/*.whl
+
+test-wheel: $(VENV)/.dev ## install the wheel into a fresh environment, and run the demo, the sweep, the report and the gate there
+	@$(BIN)/python -m pytest -q -m 'slow or not slow' tests/test_wheel.py $(ARGS)
+
 bench: $(VENV)/.bench ## time everything beside its peers, small sizes, into benchmarks/results/ (about 10 minutes)
 	@for name in text_tower vision_tower recall sweep search multilingual crossmodal startup decode; do \
 		$(BIN)/python -m benchmarks.$$name --small $(ARGS) || exit 1; done
@@ -109,4 +116,4 @@ $(VENV)/.bench: $(VENV)/.venv pyproject.toml requirements.lock
 	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[bench]'
 	@touch $(VENV)/.core $@
 
-.PHONY: help setup core demo report dashboard notebooks test test-slow bench lint check train-tiny lock clean
+.PHONY: help setup core demo report dashboard notebooks test test-slow wheel test-wheel bench lint check train-tiny lock clean
