@@ -1,15 +1,52 @@
-"""Foreign text, such as captions and names, that stays text in markdown."""
+"""Foreign text, such as captions, names and paths, that stays text in a terminal, a log and Markdown."""
 
 import html
 import re
+import unicodedata
 
+# Cc control, Cf format (among them what turns the direction of text), Zl and Zp line breaks, Cs half a character
+_UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Cs"}
+_JOINERS = "\u200c\u200d"  # Persian and emoji are written with them, and they move nothing
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# A runner of GitHub obeys lines that begin with `::command`, and `##[command]` anywhere in a line.
+# rich's markup turns `[` into `\[`. Source: "Workflow commands" on docs.github.com, and ActionCommand.cs of actions/runner.
+_CI_COMMAND = re.compile(r":(?=:[A-Za-z])|#(?=#\\?\[)")
 _MARKUP = re.compile(r"[\\`*_\[\]|~$<>]")
+
+
+def visible(text: str) -> str:
+    r"""One line in which all that is unseen is written out (`\n`, `\u{1b}`) and that CI takes for no command.
+
+    Text that was made visible before stays as it is.
+    """
+    line = _CI_COMMAND.sub(lambda match: _braced(match[0]), text)
+    return "".join(_SHORT.get(c) or _braced(c) if _unseen(c) else c for c in line)
+
+
+def visible_json(text: str) -> str:
+    r"""JSON that means the same, with `\u001b` for what a terminal or CI would obey in its strings."""
+    line = _CI_COMMAND.sub(lambda match: _json_escape(match[0]), text)
+    return "".join(_json_escape(c) if _unseen(c) and c != "\n" else c for c in line)
 
 
 def markdown_text(text: str) -> str:
     """One line that GitHub's markdown shows as it was written, inside a line or a table cell."""
     line = " ".join(text.split())
     return _MARKUP.sub(
-        lambda found: html.escape(found[0]) if found[0] in "<>" else "\\" + found[0],
+        lambda match: html.escape(match[0]) if match[0] in "<>" else "\\" + match[0],
         line.replace("&", "&amp;"),
     )
+
+
+def _unseen(character: str) -> bool:
+    return unicodedata.category(character) in _UNSEEN and character not in _JOINERS
+
+
+def _braced(character: str) -> str:
+    return f"\\u{{{ord(character):x}}}"
+
+
+def _json_escape(character: str) -> str:
+    """Beyond the first 65,536 characters JSON writes two halves (RFC 8259, section 7)."""
+    halves = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{halves[at]:02x}{halves[at + 1]:02x}" for at in range(0, len(halves), 2))

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from evals.cli.app import Log, as_eval_error, exit_with, new_app, reported
+from evals.cli.app import Log, exit_with, new_app, reported
+from evals.cli.faults import as_eval_error
 from evals.cli.options import ENCODER_OPTIONS, Options, dims_list, takes_options
 from evals.config.catalog import Benchmark, ModelRef, resolve_model
 from evals.config.suites import Suite, TaskRef, choose
@@ -288,6 +289,8 @@ def finish(
     from evals.evaluation.averages import averages
     from evals.views.tables import as_json, print_averages, print_outcomes
 
+    if failures:
+        log.settle(failures[0].error.exit_code)
     means = [mean for suite in suites for mean in averages(suite, outcomes)]
     if log.json:
         log.output(as_json(outcomes, failures, means, suites) | dict(extra or {}))
@@ -295,8 +298,6 @@ def finish(
         for view in views or (print_outcomes,):
             view(outcomes)
         print_averages(means, suites)
-    if failures:
-        raise typer.Exit(failures[0].error.exit_code)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """The import rules of the house, held by walking the imports, and commands that answer at once."""
 
 import ast
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -245,12 +245,18 @@ def test_heavy_packages_are_imported_where_they_are_used(module):
     assert done.stdout.strip() == "[]"
 
 
+def child_seconds() -> float:
+    """Processor time of the processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.parametrize("module", commands())
 def test_help_answers_in_under_a_second(module):
-    """In one of five tries: the machine may be busy, the import may not be slow."""
+    """Of processor time, in one of five tries: the machine may be busy, the import may not be slow."""
     times = []
     while len(times) < 5 and min(times, default=9.0) >= 1:
-        start = time.perf_counter()
+        start = child_seconds()
         done = subprocess.run(
             [sys.executable, "-m", module, "--help"],
             capture_output=True,
@@ -258,6 +264,6 @@ def test_help_answers_in_under_a_second(module):
             check=True,
             cwd=ROOT,
         )
-        times.append(time.perf_counter() - start)
+        times.append(child_seconds() - start)
         assert "--help" in done.stdout
     assert min(times) < 1, times

@@ -1,36 +1,57 @@
-"""What every command shares: messages and progress on stderr, machine output on stdout, errors as exit codes."""
+"""What every command shares: messages on stderr, machine output on stdout, and an exit code that nothing takes back.
 
-import io
+A command computes, settles its exit code with `Log.settle`, and prints last. Printing cannot fail (`streams.py`);
+whatever else goes wrong after a verdict is settled is told, and the verdict's code stands.
+"""
+
 import json as json_module
-import os
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import typer
 
-from evals.schema import EvalError, MissingError
+from evals.cli.faults import FAULT, as_eval_error, in_short, report_of
+from evals.cli.streams import hold_streams
+from evals.escape import visible, visible_json
+from evals.schema import EvalError
 
 INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Log:
-    """Where a command says what it does. Progress bars show on a terminal only."""
+    """Where a command says what it does. Progress bars show on a terminal only, and no name in a message is obeyed by it."""
 
     def __init__(self, *, json: bool = False) -> None:
         self.json = json
+        self.exit_code = 0
+        self.answered = False
+
+    def settle(self, exit_code: int) -> None:
+        """What the command ends with, before it prints anything. What fails afterwards changes only a 0."""
+        self.exit_code = exit_code
 
     def info(self, message: str) -> None:
-        print(message, file=sys.stderr)  # noqa: T201
+        """One line on stderr."""
+        print(visible(message), file=sys.stderr)  # noqa: T201
 
     def error(self, message: str) -> None:
-        print(f"error: {message}", file=sys.stderr)  # noqa: T201
+        """One line on stderr that says what went wrong."""
+        self.info(f"error: {message}")
+
+    def result(self, line: str) -> None:
+        """One line of what was asked for, on stdout."""
+        print(visible(line))  # noqa: T201
 
     def output(self, value: dict[str, Any]) -> None:
         """The machine output of a command: one JSON object on stdout."""
-        print(json_module.dumps(value, ensure_ascii=False, allow_nan=False, indent=2))  # noqa: T201
+        text = json_module.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
+        self.answered = True
+        print(visible_json(text))  # noqa: T201
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Callable[[int, int], None]]:
@@ -42,7 +63,7 @@ class Log:
         def report(done: int, total: int) -> None:
             nonlocal bar
             if bar is None:
-                bar = tqdm(total=total, desc=title, unit="item", disable=None)
+                bar = tqdm(total=total, desc=visible(title), unit="item", disable=None)
             bar.update(done - bar.n)
 
         try:
@@ -54,30 +75,31 @@ class Log:
 
 @contextmanager
 def reported(*, json: bool = False) -> Iterator[Log]:
-    """Run a command's body: an EvalError or an error of the operating system becomes one message and its exit code."""
+    """Run a command's body and end with the code that it settled.
+
+    An EvalError and an error of the operating system become one message and their exit code,
+    any other exception a report to send and 70; a code that was settled before stands.
+    """
     log = Log(json=json)
     try:
         yield log
-    except EvalError as error:
-        problem = error
-    except BrokenPipeError:  # the reader of stdout has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
-    except OSError as error:
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except (EvalError, OSError) as error:
         problem = as_eval_error(error)
-    else:
-        return
-    log.error(str(problem))
-    if json:
-        log.output({"schema_version": 1, "error": str(problem), "exit_code": problem.exit_code})
-    raise typer.Exit(problem.exit_code)
+        log.error(str(problem))
+        _fail(log, str(problem), problem.exit_code)
+    except Exception as error:
+        _tell_fault(error)
+        _fail(log, in_short(error), FAULT)
+    if log.exit_code:
+        raise typer.Exit(log.exit_code)
 
 
-def as_eval_error(error: EvalError | OSError) -> EvalError:
-    """Disk full, no permission, a folder that cannot be made: the machine lacks something."""
-    if isinstance(error, EvalError):
-        return error
-    return MissingError(f"{error.filename or 'the operating system'}: {error.strerror or error}.")
+def _fail(log: Log, message: str, exit_code: int) -> None:
+    log.settle(log.exit_code or exit_code)
+    if log.json and not log.answered:
+        log.output({"schema_version": 1, "error": message, "exit_code": log.exit_code})
 
 
 def new_app() -> typer.Typer:
@@ -86,22 +108,38 @@ def new_app() -> typer.Typer:
 
 
 def exit_with(app: Callable[[], object]) -> None:
-    """Run the app; an interrupt ends it with 130 or 143. What was finished is kept, and the same command goes on from there."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, io.TextIOWrapper
-        ):  # a terminal without Unicode shows ? rather than nothing
-            stream.reconfigure(errors="replace")
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's background job inherits it ignored
+    """Run the app; a signal ends it with 130 or 143. What was finished is kept, and the same command goes on from there."""
+    hold_streams()
+    if logging.lastResort is not None:  # prints what libraries warn of, names of files among it
+        logging.lastResort.setFormatter(_VisibleFormatter())
+    for number in INTERRUPTED:  # a shell's background job inherits SIGINT ignored
+        signal.signal(number, _interrupt)
     try:
         app()
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last finished shard", file=sys.stderr)  # noqa: T201
-        sys.exit(INTERRUPTED[signal.SIGINT])
+    except Interrupted:
+        Log().info(
+            "interrupted: what was finished is kept, and the same command goes on from there"
+        )
+        raise
+    except Exception as error:  # outside a command's body: an import, an option's default
+        _tell_fault(error)
+        sys.exit(FAULT)
 
 
-def _terminate(number: int, frame: object) -> None:
-    sys.exit(INTERRUPTED[signal.Signals(number)])
+class Interrupted(SystemExit):
+    """A signal that ends the command, after what is open was closed."""
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # typer turns a KeyboardInterrupt into a silent exit, and libraries a bare one into a retry
+    raise Interrupted(INTERRUPTED[signal.Signals(number)])
+
+
+class _VisibleFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(record.getMessage())
+
+
+def _tell_fault(error: Exception) -> None:
+    for line in report_of(error):
+        print(visible(line), file=sys.stderr)  # noqa: T201

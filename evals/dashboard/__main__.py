@@ -54,7 +54,7 @@ def dashboard(
             }
             log.output({"schema_version": 1, "index": str(index), "pages": pages, **counts})
         else:
-            print(index)  # noqa: T201
+            log.result(str(index))
 
 
 if __name__ == "__main__":

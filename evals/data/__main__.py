@@ -78,7 +78,7 @@ def verify(
         if fine and not (failed and json):
             _tell(fine, log)
         if failed:
-            raise type(failed[0])("\n".join(map(str, failed)))
+            raise type(failed[0])("; ".join(map(str, failed)))
 
 
 def _source(row: "Benchmark", data: Path | None, subsets: tuple[str, ...] | None) -> Source:
@@ -140,9 +140,10 @@ def _tell(found: "list[tuple[Path, Manifest]]", log: Log) -> None:
         )
         if not log.json:
             counted = f"{folder.name}: {len(manifest.files):,} files, {size / 1e6:,.1f} MB"
-            typer.echo(
-                f"{counted}, as prepared on {manifest.prepared[:10]}, {place_of(manifest.source)}\n  {folder}"
+            log.result(
+                f"{counted}, as prepared on {manifest.prepared[:10]}, {place_of(manifest.source)}"
             )
+            log.result(f"  {folder}")
     if log.json:
         log.output({"schema_version": 1, "prepared": entries})
 

@@ -96,7 +96,6 @@ def regress(
     json: Json = False,
 ) -> None:
     """Compare the newest runs with a baseline, metric by metric: exit code 1 when one regressed."""
-    code = 0
     with reported(json=json) as log:
         if noise is not None:
             _noise(noise, benchmark, model, data=data, out=out, log=log)
@@ -109,14 +108,13 @@ def regress(
                         "--runs. Leave one of them out."
                     )
                 verdict = _with_published(verdict, published, results, stand_in or [])
+            log.settle(verdict.exit_code)
             _show(verdict, {"markdown": markdown, "junit": junit, "badge": badge}, log)
-            code = verdict.exit_code
         else:
             raise ConfigError(
                 "Name a --baseline, or say --noise N, or set a baseline: "
                 "python -m evals.regress baseline set."
             )
-    raise typer.Exit(code)
 
 
 def _verdict(

@@ -35,7 +35,8 @@ def print_verdict(verdict: Verdict, out: Console) -> None:
         # the model is named only where it tells rows apart
         several = len({pair.model for pair in verdict.compared}) > 1
         out.print(_table(rows, several))
-        _line("In per cent; 95% intervals of the change: paired bootstrap over images.\n", out)
+        _line("In per cent; 95% intervals of the change: paired bootstrap over images.", out)
+        out.print()
     # what blocks stands last, where a terminal stops scrolling
     for cell in verdict.deviating:
         numbers = f"published {cell.published:.2f}, measured {cell.measured:.2f}"

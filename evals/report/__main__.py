@@ -85,9 +85,9 @@ def report(
         stem = "report" if all_tables or len(names) > 1 else names[0]
         head = _head(records, results, models)
         paths = write_files(judged, chosen, out=out, stem=stem, head=head)
-        _show(judged, paths, summary=all_tables, log=log)
         if strict and any(each.counts["deviates"] for each in judged):
-            raise typer.Exit(1)
+            log.settle(1)
+        _show(judged, paths, summary=all_tables, log=log)
 
 
 def _formats(text: str | None) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ def _needs(
         log.output({"schema_version": 1, "model": model, "calls": calls})
         return
     for call in calls:
-        typer.echo(" ".join(call))
+        log.result(" ".join(call))
 
 
 def _pages_of(root: Path | None) -> Path:
@@ -155,14 +155,14 @@ def _blocks(root: Path, write: bool, log: Log) -> None:
 
     new = {path: refreshed(path, root) for path in pages(root)}
     stale = [path for path, text in new.items() if text != path.read_text(encoding="utf-8")]
+    if stale and not write:
+        log.settle(1)
     for path in stale:
         if write:
             write_atomically(path, new[path].encode())
         log.info(f"{path}: {'refreshed' if write else 'stale; run python -m evals.report --write'}")
     if log.json:
         log.output({"schema_version": 1, "stale": [] if write else [str(path) for path in stale]})
-    if stale and not write:
-        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

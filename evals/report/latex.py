@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
+from evals.escape import visible
 from evals.report.verdicts import Judged
-from evals.report.words import LEGEND, marks, notes, summary, tolerance, visible, words
+from evals.report.words import LEGEND, marks, notes, summary, tolerance, words
 
 # all that TeX reads as a command, and characters that its fonts draw differently
 _SPECIAL = {

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from evals.escape import markdown_text
+from evals.escape import markdown_text, visible
 from evals.report.verdicts import Judged
-from evals.report.words import LEGEND, marks, notes, summary, tolerance, visible, words
+from evals.report.words import LEGEND, marks, notes, summary, tolerance, words
 
 
 def page(tables: Sequence[Judged], head: Sequence[str]) -> str:

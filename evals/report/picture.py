@@ -5,8 +5,9 @@ import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from evals.escape import visible
 from evals.report.verdicts import Judged, Result, Verdict
-from evals.report.words import marks, notes, summary, tolerance, visible, words
+from evals.report.words import marks, notes, summary, tolerance, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

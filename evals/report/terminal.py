@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from evals.escape import visible
 from evals.report.verdicts import VERDICTS, Judged, Verdict
-from evals.report.words import DASH, notes, summary, tolerance, visible, words
+from evals.report.words import DASH, notes, summary, tolerance, words
 
 PLAIN: dict[str, Any] = {
     "box": None,

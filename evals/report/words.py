@@ -1,6 +1,5 @@
 """Puts results into words that all formats share; each format only escapes them."""
 
-import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,8 +17,6 @@ LEGEND = (
     "over the members named, and has no interval of its own; it is measured only when every "
     "member is."
 )
-# control, format (direction, zero width), line and paragraph separators, surrogates
-INVISIBLE = ("Cc", "Cf", "Zl", "Zp", "Cs")
 
 
 class Words(NamedTuple):
@@ -88,13 +85,6 @@ def marks(judged: Judged, names: Sequence[str]) -> str:
     """`[1][3]`: the footnotes of these names by their numbers in the table."""
     numbered = judged.table.footnotes
     return "".join(f"[{numbered.index(name) + 1}]" for name in names)
-
-
-def visible(text: str) -> str:
-    """Text whose invisible characters are shown as `\\u{…}`, so that they rearrange nothing."""
-    return "".join(
-        f"\\u{{{ord(c):x}}}" if unicodedata.category(c) in INVISIBLE else c for c in text
-    )
 
 
 def _minus(text: str) -> str:

@@ -68,8 +68,9 @@ def print_tables(title: Title, changes: Sequence[Change]) -> None:
 
     out = console()
     out.print(
-        f"[bold]A[/bold] {escape(title.a)}   [bold]B[/bold] {escape(title.b)}\n", highlight=False
+        f"[bold]A[/bold] {escape(title.a)}   [bold]B[/bold] {escape(title.b)}", highlight=False
     )
+    out.print()
     for benchmark, rows in _by_benchmark(changes).items():
         n = f"{rows[0].n:,} queries of {rows[0].groups:,} images" if len(rows) == 1 else ""
         table = Table(

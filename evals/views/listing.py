@@ -39,25 +39,28 @@ def print_list(data: Path | None) -> None:
             data,
         )
     )
-    out.print(
-        f"\nImages and texts are those of each language. Measured: {RECALL}.\n", highlight=False
-    )
+    out.print()
+    out.print(f"Images and texts are those of each language. Measured: {RECALL}.", highlight=False)
+    out.print()
     out.print(
         _table(
             ("images", "classes"), [(row, _classified(row)) for row in rows if row.classes], data
         )
     )
+    out.print()
     out.print(
-        f"\nMeasured: {ACCURACY}; mAP where images have several classes."
-        "Data: CLIP_benchmark's webdatasets on the Hub, or --data.\n",
+        f"Measured: {ACCURACY}; mAP where images have several classes. "
+        "Data: CLIP_benchmark's webdatasets on the Hub, or --data.",
         highlight=False,
     )
+    out.print()
     for suite in suites().values():
         out.print(
             f"[bold]{suite.name}[/bold]  {escape(suite.title)}: {_parts(suite)}", highlight=False
         )
+    out.print()
     out.print(
-        "\nAny task of mteb can be named too, as mteb:TASK or mteb:TASK/SPLIT.", highlight=False
+        "Any task of mteb can be named too, as mteb:TASK or mteb:TASK/SPLIT.", highlight=False
     )
 
 

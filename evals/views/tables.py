@@ -17,6 +17,7 @@ from evals.evaluation.evaluate import Outcome, metric_lines
 from evals.evaluation.outcome import Result, TaskOutcome, TaskScore
 from evals.run import Failure
 from evals.tasks.scores import Value
+from evals.views.console import VisibleConsole
 
 SHOWN = ("R@1", "R@5", "R@10")
 WIDTH = 84  # what a table needs; a narrower terminal wraps lines rather than lose a column
@@ -24,8 +25,8 @@ WIDTH = 84  # what a table needs; a narrower terminal wraps lines rather than lo
 
 def console() -> Console:
     """The terminal; a file or a pipe gets the same width whatever it is."""
-    found = Console()
-    return Console(width=max(found.width if sys.stdout.isatty() else WIDTH, WIDTH))
+    width = Console().width if sys.stdout.isatty() else WIDTH
+    return VisibleConsole(width=max(width, WIDTH), emoji=False)
 
 
 def print_outcomes(outcomes: Sequence[Result]) -> None:
@@ -43,7 +44,8 @@ def print_origin(out: Console, outcome: Result) -> None:
     """What had to be encoded, and the path of the record."""
     encoded = " and ".join(f"{n:,} {kind}s" for kind, n in outcome.encoded.items())
     out.print(f"Encoded now: {encoded}; the rest came from the store.", highlight=False)
-    out.print(f"record: {escape(str(outcome.path))}\n", soft_wrap=True, highlight=False)
+    out.print(f"record: {escape(str(outcome.path))}", soft_wrap=True, highlight=False)
+    out.print()
 
 
 def _table(outcome: Outcome) -> Table:
