@@ -1,10 +1,12 @@
-"""k-NN and linear probes are scikit-learn's on the same rows, and their command records what they learned from."""
+"""k-NN votes as scikit-learn's does, the linear probe is solved, and records say what they learned from."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import approx_fprime
+from scipy.special import logsumexp, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -12,7 +14,17 @@ from evals.embeddings.truncation import truncate
 from evals.ranking.metrics import hit_at
 from evals.records.record import read_run
 from evals.schema import InvalidError
-from evals.tasks.probes import STRENGTHS, linear, nearest, rank_labels
+from evals.tasks import probes
+from evals.tasks.probes import (
+    SOLVED,
+    STRENGTHS,
+    fits,
+    gradient,
+    linear,
+    nearest,
+    probe_ranks,
+    rank_labels,
+)
 from tests.labelled import class_folders
 from tests.test_data_labelled import EMOTIONS
 from tests.test_run import run
@@ -57,16 +69,107 @@ def test_more_neighbours_than_images_are_refused(rows):
         nearest(x, known, y, asked, [121], 4)
 
 
-def test_the_linear_probe_is_a_logistic_regression_on_all_training_images(rows):
+def loss(x: np.ndarray, labels: np.ndarray, w: np.ndarray, b: np.ndarray, strength: float) -> float:
+    """C * sum_i -log p(label_i | x_i) + |w|^2 / 2, as written."""
+    logits = x @ w.T + b
+    log_sums = logsumexp(logits, axis=1)
+    right = logits[np.arange(len(x)), labels]
+    return float(strength * (log_sums - right).sum() + (w**2).sum() / 2)
+
+
+def minimiser(x: np.ndarray, labels: np.ndarray, strength: float) -> np.ndarray:
+    """w and, as last column, b at the minimum of `loss`: Newton's method with all second derivatives."""
+    one_hot = np.eye(labels.max() + 1)
+    inputs = np.column_stack([x, np.ones(len(x))])
+    penalty = np.r_[np.ones(x.shape[1]), 0]
+    theta = np.zeros((len(one_hot), inputs.shape[1]))
+
+    def value(theta: np.ndarray) -> float:
+        return loss(x, labels, theta[:, :-1], theta[:, -1], strength)
+
+    for _ in range(200):
+        p = softmax(inputs @ theta.T, axis=1)
+        slope = strength * (p - one_hot[labels]).T @ inputs + penalty * theta
+        if np.abs(slope).max() < 1e-8:
+            break
+        curvature = np.einsum("ic,ce->ice", p, one_hot) - np.einsum("ic,ie->ice", p, p)
+        hessian = strength * np.einsum("ice,ij,ik->cjek", curvature, inputs, inputs)
+        hessian = hessian.reshape(theta.size, -1) + np.diag(np.tile(penalty, len(one_hot)))
+        # equal shifts of all b change nothing: lstsq leaves them out
+        step = np.linalg.lstsq(hessian, slope.ravel(), rcond=1e-13)[0].reshape(theta.shape)
+        while value(theta - step) > value(theta) and np.abs(step).max() > 1e-12:
+            step = step / 2
+        theta = theta - step
+    return theta
+
+
+@pytest.mark.parametrize("classes", [4, 2])
+def test_a_linear_probe_is_the_minimum_of_its_loss_at_every_strength(rows, classes):
+    x, known = rows[0].astype(np.float64), rows[1] % classes
+    for strength, probe in zip(STRENGTHS, fits(x, known, STRENGTHS), strict=True):
+        assert gradient(probe, x, known) <= SOLVED
+        # Of two classes there is one w in place of a pair w/2, -w/2, and so twice the penalty.
+        w = minimiser(x, known, strength if classes > 2 else strength / 2)[:, :-1]
+        w = w if classes > 2 else np.diff(w, axis=0)
+        np.testing.assert_allclose(probe.coef_, w, atol=1e-4 * max(1, np.linalg.norm(w)))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_gradient_is_that_of_finite_differences(rows):
+    x, known = rows[0].astype(np.float64), rows[1]
+    for labels in (known, known % 2):
+        probe = LogisticRegression(C=3.0, max_iter=2).fit(x, labels)
+        theta = np.column_stack([probe.coef_, probe.intercept_])
+
+        def objective(values: np.ndarray, labels=labels, shape=theta.shape) -> float:
+            w, b = values.reshape(shape)[:, :-1], values.reshape(shape)[:, -1]
+            if len(w) > 1:
+                return loss(x, labels, w, b, 3.0)
+            # of two classes the first has no logit of its own, and only one row is penalised
+            return loss(x, labels, np.vstack([0 * w, w]), np.r_[0, b], 3.0)
+
+        expected = np.linalg.norm(approx_fprime(theta.ravel(), objective, 1e-7))
+        size = max(1, np.linalg.norm(probe.coef_))
+        assert gradient(probe, x, labels) == pytest.approx(expected / size, rel=1e-4)
+
+
+def test_an_early_stopped_fit_is_not_called_solved(rows):
+    x, known, *_ = rows
+    probe = LogisticRegression(C=1e4, max_iter=1000).fit(x.astype(np.float64), known)
+    assert probe.n_iter_.max() < 1000  # what it calls converged
+    assert gradient(probe, x, known) > 100 * SOLVED
+
+
+def test_the_linear_probe_is_the_best_strength_on_all_training_images(rows):
     x, known, y, asked = rows
     fit = linear(x, known, y, asked, 5)  # class 4 is never seen
-    oracle = LogisticRegression(C=fit.strength, max_iter=1000).fit(x, known)
-    np.testing.assert_array_equal(hit_at(fit.ranks, 1), oracle.predict(y) == asked)
-    np.testing.assert_allclose(
-        fit.ranks.score, oracle.predict_proba(y)[np.arange(50), asked], atol=1e-4
-    )
+    theta = minimiser(x.astype(np.float64), known, fit.strength)
+    p = softmax(y.astype(np.float64) @ theta[:, :-1].T + theta[:, -1], axis=1)
+    np.testing.assert_array_equal(hit_at(fit.ranks, 1), p.argmax(1) == asked)
+    np.testing.assert_allclose(fit.ranks.score, p[np.arange(50), asked], atol=1e-4)
     assert (fit.converged, fit.strength in STRENGTHS) == (True, True)
+    assert fit.gradient <= SOLVED
     assert 0.3 < fit.held_out_accuracy <= 1
+
+
+def test_a_fit_that_ran_out_of_steps_is_recorded_as_such(rows, monkeypatch):
+    x, known, y, asked = rows
+    monkeypatch.setattr(probes, "ITERATIONS", 2)
+    assert not linear(x, known, y, asked, 4).converged
+
+
+def test_classes_are_ranked_where_their_probabilities_are_rounding(rows):
+    x, known, y, asked = rows
+    *_, probe = fits(x, known, [1.0])
+    before = probe_ranks(probe, y, asked, 5)
+    probe.coef_ *= 1e5
+    probe.intercept_ *= 1e5
+    after = probe_ranks(probe, y, asked, 5)
+    assert (after.score == 0).any()  # what is left of a probability of e^-1000
+    np.testing.assert_array_equal(before.better, after.better)
+    assert not after.tied.any()
+    unseen = probe_ranks(probe, y, np.full(50, 4), 5)
+    assert (unseen.better.tolist(), unseen.tied.tolist()) == ([4] * 50, [0] * 50)
 
 
 def test_the_penalty_is_chosen_without_the_test_images(rows):
