@@ -53,6 +53,16 @@ def test_hand_matrix_of_an_image_with_three_captions_among_eight(ranks: Rank) ->
     assert out.ndcg10[0] == pytest.approx(gain / (1 + 1 / np.log2(3) + 1 / np.log2(4)))
 
 
+def test_the_example_that_the_package_draws_is_true(ranks: Rank) -> None:
+    captions = rows([0.9], [0.8], [0.8], [0.5], [0.4], [0.1])  # a to f
+    out = ranks(rows([1]), captions, Relevant(np.array([0, 2]), np.array([1, 4])))
+    assert astuple(out)[:3] == (1, 1, 1)
+    assert [hit_at(out, k)[0] for k in (1, 2, 3)] == [0, 0.5, 1]
+    assert reciprocal_rank(out)[0] == pytest.approx((1 / 2 + 1 / 3) / 2)
+    second_or_third, fifth = (1 / np.log2(3) + 1 / np.log2(4)) / 2, 1 / np.log2(6)
+    assert out.ndcg10[0] == pytest.approx((second_or_third + fifth) / (1 + 1 / np.log2(3)))
+
+
 def test_relevant_documents_never_stand_in_each_others_way(ranks: Rank) -> None:
     out = ranks(
         rows([1]), rows([5], [5], [5], [4]), Relevant(np.array([0, 3]), np.array([0, 1, 2]))

@@ -159,7 +159,7 @@ def test_an_error_in_a_thread_reaches_the_caller(
     def fail(queries: torch.Tensor, docs: torch.Tensor) -> torch.Tensor:
         raise RuntimeError(f"no product on {threading.current_thread().name}")
 
-    monkeypatch.setattr(search, "products", fail)
+    monkeypatch.setattr(search, "block_products", fail)
     with pytest.raises(RuntimeError, match="no product on ThreadPool"):
         list(top_k(unit_rows(9, 4), unit_rows(5, 4), 3, chunk=2))
 

@@ -1,7 +1,5 @@
 """A sweep's ranks are those of separate runs bit for bit; fewer bits and rescoring are what numpy says they are."""
 
-from dataclasses import astuple
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,17 +18,13 @@ from evals.ranking.definition import Ranks
 from evals.ranking.metrics import hit_at, mean, per_query
 from evals.ranking.ranks import cross_ranks
 from evals.ranking.relevance import Relevant
-from evals.ranking.rescore import rescored
+from evals.ranking.rescore import Rows, rescored
 from evals.ranking.sweep import ranks_at, sweep_cross_ranks
 from evals.schema import ConfigError
 from evals.stats.bootstrap import cluster_bootstrap
 from evals.tasks.image_text import score
-from tests.ranking import assert_defined
+from tests.ranking import assert_defined, same
 from tests.toys import image_text
-
-
-def same(a: Ranks, b: Ranks) -> bool:
-    return all(np.array_equal(x, y) for x, y in zip(astuple(a), astuple(b), strict=True))
 
 
 def pairs_of(n_images: int, n_texts: int, rng: np.random.Generator) -> Relevant:
@@ -208,7 +202,7 @@ def test_rescoring_by_hand() -> None:
     query = np.ones((3, 1), np.float32)
     relevant = Relevant.from_pairs(np.array([[0, 0], [1, 9], [2, 10]]), 3)
     coarse = ranks.ranks(query, coarse_docs, relevant)
-    out = rescored(coarse, (query, coarse_docs), (query, exact_docs), relevant, 10)
+    out = rescored(coarse, Rows(query, coarse_docs), Rows(query, exact_docs), relevant, 10)
     assert out.better.tolist() == [
         9,
         0,
@@ -243,7 +237,7 @@ def test_rescored_ranks_are_those_of_the_whole_order_written_out() -> None:
         np.stack([np.repeat(np.arange(40), 2), rng.permutation(80) % 70], axis=1), 40
     )
     x, y = quantise(queries, "binary"), quantise(docs, "binary")
-    out = rescored(ranks.ranks(x, y, relevant), (x, y), (queries, docs), relevant, 15)
+    out = rescored(ranks.ranks(x, y, relevant), Rows(x, y), Rows(queries, docs), relevant, 15)
     for i in range(40):
         coarse, fine = x[i] @ y.T, queries[i].astype(float) @ docs.T.astype(float)
         chosen = sorted(range(70), key=lambda j: (-coarse[j], j))[:15]

@@ -1,6 +1,8 @@
-"""Fewer dimensions of the same embeddings: the first values of each row, L2-normalised again (Matryoshka).
+"""Fewer dimensions of the same embeddings: the first values of each row, normalised again.
 
-Source: Kusupati et al. 2022, Matryoshka Representation Learning (https://arxiv.org/abs/2205.13147).
+Models of the Matryoshka kind are trained for it (Kusupati et al. 2022,
+https://arxiv.org/abs/2205.13147). Order matters: first cut, then normalise, and average prompts
+only after both.
 
 Shapes: n rows, d dimensions.
 """
@@ -22,31 +24,36 @@ class Cut(NamedTuple):
 
 
 def truncate(rows: Float[np.ndarray, "n d"], dim: int) -> Float32[np.ndarray, "n {dim}"]:
-    """The first `dim` values of each row, L2-normalised; a row of zeros stays zero. Raises ValueError for a misfit."""
+    """The first `dim` values of each row, L2-normalised; a row of zeros stays zero.
+
+    Raises ValueError for a dimension below 1 or above the width of the rows.
+    """
     return truncations(rows, [dim])[dim].rows
 
 
 def truncations(rows: Float[np.ndarray, "n d"], dims: Sequence[int]) -> dict[int, Cut]:
-    """`truncate` to each of the dimensions, in ascending order, from one pass over the rows."""
-    if misfit := [dim for dim in dims if not 1 <= dim <= rows.shape[1]]:
-        raise ValueError(f"cannot keep {misfit[0]} of {rows.shape[1]} dimensions")
+    """`truncate` to each of the dimensions, in ascending order, from one pass over the rows.
+
+    Raises ValueError as `truncate` does.
+    """
+    for dim in dims:
+        if not 1 <= dim <= rows.shape[1]:
+            raise ValueError(f"cannot keep {dim} of {rows.shape[1]} dimensions")
     widths = sorted(set(dims))
     cuts = {
         dim: Cut(np.empty((len(rows), dim), dtype=np.float32), np.empty(len(rows)))
         for dim in widths
     }
 
-    def fill(some: slice) -> None:
-        whole = rows[some, : widths[-1]].astype(np.float64, order="C")
-        squares = np.square(whole)
+    def fill(part: slice) -> None:
+        widest = rows[part, : widths[-1]].astype(np.float64, order="C")
+        squares = np.square(widest)
         for dim, cut in cuts.items():
-            cut.norms[some] = norms = np.sqrt(squares[:, :dim].sum(axis=1))
-            np.divide(
-                whole[:, :dim],
-                np.where(norms == 0, 1, norms)[:, None],
-                out=cut.rows[some],
-                casting="same_kind",
-            )
+            norms = np.sqrt(squares[:, :dim].sum(axis=1))
+            cut.norms[part] = norms
+            # 1 in place of 0: a row of zeros is divided by it and stays zero
+            divisors = np.where(norms == 0, 1, norms)[:, None]
+            np.divide(widest[:, :dim], divisors, out=cut.rows[part], casting="same_kind")
 
     over_rows(fill, *rows.shape)
     return cuts

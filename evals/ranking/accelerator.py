@@ -1,4 +1,10 @@
-"""Counting on an accelerator: only the few groups of documents that hold anything near a level are looked at.
+"""Counting on an accelerator: groups of 64 documents with no score near a level are passed over.
+
+An accelerator multiplies faster than it can be asked about single scores. So it gives the best
+score of each group, a 64th of the data, and only the groups whose best one reaches a level are
+counted. `python -m benchmarks.recall --device cuda` times it; no figure of it is in
+benchmarks/results yet. Counts are those of cpu.py, which takes the other way: it looks at every
+score.
 
 Shapes: c queries and b documents of a block.
 """
@@ -9,61 +15,84 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32
 
-from evals.ranking.levels import Block, Search, Step, asked, count_exactly
+from evals.ranking.levels import (
+    Block,
+    Comparisons,
+    Step,
+    Tally,
+    count_exactly,
+    needed_levels,
+)
 from evals.ranking.products import as_tensor
 
 if TYPE_CHECKING:
     import torch
 
+GROUP = 64  # documents that are counted, or passed over, together
+
 
 def count(
     step: Step,
     sums: "torch.Tensor | None",
-    more: "torch.Tensor",
-    rows: slice,
-    cols: slice,
+    products: "torch.Tensor",
+    queries: slice,
+    docs: slice,
     lock: Lock,
 ) -> "torch.Tensor":
-    """Count at a step, of the few groups of documents that hold anything near a level: what suits an accelerator."""
-    sums = more if sums is None else sums.add_(more)
-    scores, queries, docs = (
-        _scaled(step, sums[:, : cols.stop - cols.start], rows, cols),
-        step.queries[rows],
-        step.docs[cols],
-    )
-    _add_groups(Block(rows, queries, docs, scores), step.by_row, lock)
-    if step.by_col is not None:
-        _add_groups(Block(cols, docs, queries, scores.T), step.by_col, lock)
+    """Count at a step (see levels.Count): along the queries of the block, then along its documents."""
+    sums = products if sums is None else sums.add_(products)
+    scores = _scaled(step, sums[:, : docs.stop - docs.start], queries, docs)
+    query_rows, doc_rows = step.queries[queries], step.docs[docs]
+    for block in _grouped(query_rows, doc_rows, scores):
+        _add_counts(block, step.query_tally, queries, lock)
+    if step.doc_tally is not None:
+        for block in _grouped(doc_rows, query_rows, scores.T):
+            _add_counts(block, step.doc_tally, docs, lock)
     return sums
 
 
-def _scaled(step: Step, sums: "torch.Tensor", rows: slice, cols: slice) -> "torch.Tensor":
+def _scaled(step: Step, sums: "torch.Tensor", queries: slice, docs: slice) -> "torch.Tensor":
     """The sums of a block as scores."""
     if step.scales is None:
         return sums
-    of_queries, of_docs = step.scales
-    return (sums * as_tensor(sums.device, of_docs[cols])).mul_(
-        as_tensor(sums.device, of_queries[rows])[:, None]
-    )
+    doc_scales = as_tensor(step.scales.docs[docs], sums.device)
+    query_scales = as_tensor(step.scales.queries[queries], sums.device)
+    return (sums * doc_scales).mul_(query_scales[:, None])
 
 
-def _add_groups(block: Block, search: Search, lock: Lock) -> None:
-    levels = search.levels
-    score, close, tie = levels.score[block.rows], search.close[block.rows], search.tie[block.rows]
-    low = np.where(
-        asked(search, block.rows), (score - close[:, None]).astype(np.float32), np.float32(np.inf)
-    )
-    for part in block.grouped():
-        at, place, group = np.nonzero(_peaks(part.scores)[:, None, :] >= low[:, :, None])
-        if at.size:
-            counts = count_exactly(part, at, group, score[at, place], close[at], tie[at])
-            with lock:  # other threads count other documents for the same queries
-                np.add.at(levels.better[block.rows], (at, place), counts.above)
-                np.add.at(levels.tied[block.rows], (at, place), counts.beside)
+def _grouped(
+    queries: Float32[np.ndarray, "c d"], docs: Float32[np.ndarray, "b d"], scores: "torch.Tensor"
+) -> list[Block]:
+    """The scores `c b` as `c groups size`; documents that fill no group make a second block."""
+    full = len(docs) - len(docs) % GROUP
+    blocks = []
+    if full:
+        blocks.append(Block(queries, docs[:full], scores[:, :full].unflatten(1, (-1, GROUP))))
+    if full < len(docs):
+        blocks.append(Block(queries, docs[full:], scores[:, None, full:]))
+    return blocks
 
 
-def _peaks(scores: "torch.Tensor") -> Float32[np.ndarray, "c groups"]:
-    """The best score of each group. Torch is 30 times slower where the innermost dimension of memory is the first."""
+def _add_counts(block: Block, tally: Tally, queries: slice, lock: Lock) -> None:
+    """Add what a block has around the levels of its queries."""
+    level, margin = tally.levels.score[queries], tally.close_margin[queries]
+    low = (level - margin[:, None]).astype(np.float32)
+    low = np.where(needed_levels(tally, queries), low, np.float32(np.inf))
+    reaches = _best_of_groups(block.scores)[:, None, :] >= low[:, :, None]
+    query, place, group = np.nonzero(reaches)
+    if query.size == 0:
+        return
+    tie_margin = tally.tie_margin[queries][query]
+    comparisons = Comparisons(query, group, level[query, place], margin[query], tie_margin)
+    counts = count_exactly(block, comparisons)
+    with lock:
+        np.add.at(tally.levels.better[queries], (query, place), counts.better)
+        np.add.at(tally.levels.tied[queries], (query, place), counts.tied)
+
+
+def _best_of_groups(scores: "torch.Tensor") -> Float32[np.ndarray, "c groups"]:
+    """The best score of each group."""
+    # torch is 30 times slower where the innermost dimension of memory is the first
     inner_first = scores.stride(0) == 1
     peaks = scores.permute(1, 2, 0).amax(dim=1).T if inner_first else scores.amax(dim=2)
     best: np.ndarray = peaks.cpu().numpy()

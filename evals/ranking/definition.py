@@ -1,11 +1,13 @@
 """START HERE: what a rank is, in plain numpy over the whole matrix of scores.
 
-The score of a query and a document is the dot product of their rows. Rows are float32; they are multiplied and added in float64,
-so that no order of summation decides anything. Scores nearer to each other than TIE are equal, and equal scores stand in random
-order: every metric is its mean over those orders (McSherry & Najork, ECIR 2008). Four numbers per query are enough for that,
-and a fifth for nDCG@10: they are its `Ranks`.
+The score of a query and a document is the dot product of their rows. Rows are float32; they are
+multiplied and added in float64, so that no order of summation decides anything. Scores nearer to
+each other than TIE are equal, and equal scores stand in random order: every metric is its mean over
+those orders (McSherry & Najork, ECIR 2008). Four numbers per query are enough for that, and a fifth
+for nDCG@10: they are its `Ranks`.
 
-Nothing is fast here, and memory grows with queries times documents. The tests hold every faster file of this room to these lines.
+Nothing is fast here, and memory grows with queries times documents. The tests hold every faster
+file of this room to these lines.
 
 Shapes: q queries, n documents, d dimensions.
 """
@@ -19,10 +21,11 @@ from jaxtyping import Bool, Float32, Float64, Int64
 from evals.ranking.relevance import Relevant
 
 DEPTH = 10  # of nDCG: places after the tenth add nothing to it
-TIE = 1e-12  # as a share of the norms |query| max |document|; the rounding of a float64 sum is 1e-14 at most
+TIE = 1e-12  # as a share of |query| max |document|; a float64 sum errs by 1e-14 at most
 
-# What a relevant document gains at each of the first ten places, 1 / log2(place + 1), and at the first k places together.
-# On a grid of 2^-40 every sum of them is exact, so a perfect ranking scores 1.0 and not 0.9999999999999999.
+# What a relevant document gains at each of the first ten places, 1 / log2(place + 1), and what
+# relevant documents at the first k places gain together (Jarvelin & Kekalainen 2002, TOIS 20(4)).
+# On a grid of 2^-40 every sum is exact: a perfect ranking scores 1.0 and not 0.9999999999999999.
 DISCOUNT = np.round(2.0**40 / np.log2(np.arange(2, DEPTH + 2))) / 2.0**40
 GAIN = np.concatenate([[0.0], np.cumsum(DISCOUNT)])
 
@@ -31,9 +34,10 @@ GAIN = np.concatenate([[0.0], np.cumsum(DISCOUNT)])
 class Ranks:
     """Where the best relevant document of each query stands among the irrelevant ones.
 
-    `better` irrelevant documents score strictly higher; `tied` irrelevant and `tied_relevant` relevant ones (itself
-    included, so at least 1) have its score. `score` is that score. `ndcg10` is the expected nDCG@10, all relevant
-    documents counted, with binary gains and equal scores in random order.
+    `better` irrelevant documents score strictly higher; `tied` irrelevant and `tied_relevant`
+    relevant ones (itself included, so at least 1) have its score. `score` is that score. `ndcg10`
+    is the expected nDCG@10, all relevant documents counted, with binary gains and equal scores in
+    random order.
     """
 
     better: Int64[np.ndarray, "q"]
@@ -77,14 +81,14 @@ def ranks(
 def cross_ranks(
     images: Float32[np.ndarray, "n d"], texts: Float32[np.ndarray, "texts d"], t2i: Relevant
 ) -> Both:
-    """The ranks of both directions: two calls of `ranks`, with images and texts in turn as queries."""
+    """The ranks of both directions: two calls of `ranks`, with texts and then images as queries."""
     return Both(ranks(texts, images, t2i), ranks(images, texts, t2i.inverse(len(images))))
 
 
 def _ndcg10(
     scores: Float64[np.ndarray, "n"], is_relevant: Bool[np.ndarray, "n"], tie: float
 ) -> float:
-    """A relevant document gains the mean discount of the places that its group of equal scores takes up."""
+    """A relevant document gains the mean discount of the places that its equals take up."""
     gain = 0.0
     for score in scores[is_relevant]:
         above = np.sum(scores > score + tie)

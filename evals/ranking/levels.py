@@ -1,14 +1,19 @@
-"""Counts around the scores of each query's relevant documents, exactly: a close call is decided in float64.
+"""What the engine counts, and the float64 comparison that settles what float32 cannot.
 
-Shapes: q queries, d dimensions, c queries and b documents of a block, pairs of a query and a document.
+A level is one of the distinct scores of a query's relevant documents; the package docstring draws
+them. Nearly every document is so far from every level that its float32 score says on which side it
+is. The others are close calls, and their scores are computed again in float64 from the same rows.
+So no matmul kernel, block or thread changes a count.
+
+Shapes: q queries, n documents, d dimensions, e dimensions of a step, c queries and b documents of a
+block, m comparisons.
 """
 
-from collections.abc import Callable
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int, Int64
 
 from evals.ranking.definition import DEPTH
 from evals.ranking.products import as_tensor, pair_scores
@@ -16,140 +21,177 @@ from evals.ranking.products import as_tensor, pair_scores
 if TYPE_CHECKING:
     import torch
 
-GROUP = 64  # documents that are counted, or not, together
 DENSE_SHARE = 1 / 32  # a pair that is gathered costs about as much as 32 pairs of a float64 matmul
 
 
 class Levels(NamedTuple):
-    """The distinct scores of each query's relevant documents, best first, and what stands above and beside each.
+    """The levels of each query, best first, and how many documents were counted around them so far.
 
-    A column is a place among the query's relevant documents; `head` marks the first of each group of equal scores,
-    and only there do the counts mean anything. Places after the tenth cannot enter nDCG@10.
+    A column is a place among the query's relevant documents. `is_level` marks the first of each
+    group of equal scores, and only there do the other fields mean anything. Places after the tenth
+    are left out: they cannot enter nDCG@10.
     """
 
-    head: Bool[np.ndarray, "q places"]
+    is_level: Bool[np.ndarray, "q places"]
     score: Float64[np.ndarray, "q places"]
-    relevant: Int64[np.ndarray, "q places"]
-    better: Int64[np.ndarray, "q places"]
-    tied: Int64[np.ndarray, "q places"]
+    relevant: Int64[np.ndarray, "q places"]  # relevant documents on the level
+    better: Int64[np.ndarray, "q places"]  # irrelevant documents above it
+    tied: Int64[np.ndarray, "q places"]  # irrelevant documents on it
 
 
-class Search(NamedTuple):
-    """What a direction asks of the scores of its queries, and has counted so far."""
+class Tally(NamedTuple):
+    """The levels of one direction, and how near to one a score is a close call, or a tie."""
 
     levels: Levels
-    close: Float64[np.ndarray, "q"]  # float32 scores this near to a level are decided in float64
-    tie: Float64[np.ndarray, "q"]  # float64 scores this near to a level are on it
+    close_margin: Float64[np.ndarray, "q"]  # of float32 scores: the bound of their error
+    tie_margin: Float64[np.ndarray, "q"]  # of float64 scores
+
+
+class Scales(NamedTuple):
+    """Factors that turn the products of cut rows into the scores of unit rows."""
+
+    queries: Float32[np.ndarray, "q"]
+    docs: Float32[np.ndarray, "n"]
 
 
 class Step(NamedTuple):
-    """Rows whose scores are counted, and what is asked of them: `by_row` for the queries, `by_col` for the documents.
+    """One dimension to count at: rows, the products that lead to their scores, and what is counted.
 
-    `left` and `right` are multiplied, and added to the products of the steps before. With `scales` (of the queries, of the
-    documents) the sums become the scores of `queries` and `docs`, to within what each search counts as close.
+    The products of `query_part` and `doc_part` are added to those of the steps before. Multiplied
+    by `scales`, if there are any, the sums are the scores of `queries` and `docs`, to within the
+    close margins of both tallies. A run of one dimension is one step, whose parts are the rows.
+    Without `doc_tally` only one direction is counted.
     """
 
     queries: Float32[np.ndarray, "q d"]
     docs: Float32[np.ndarray, "n d"]
-    by_row: Search
-    by_col: Search | None
-    left: Float32[np.ndarray, "q e"]
-    right: Float32[np.ndarray, "n e"]
-    scales: tuple[Float32[np.ndarray, "q"], Float32[np.ndarray, "n"]] | None = None
+    query_tally: Tally
+    doc_tally: Tally | None
+    query_part: Float32[np.ndarray, "q e"]
+    doc_part: Float32[np.ndarray, "n e"]
+    scales: Scales | None = None
 
 
-# Adds more products to the sums of a block (slices of queries and of documents), and its counts to those of a step, which the
-# lock guards; the sums are None at first, and may have columns beyond the documents.
-Add: TypeAlias = (
-    'Callable[[Step, "torch.Tensor | None", "torch.Tensor", slice, slice, Lock], torch.Tensor]'
-)
+@runtime_checkable
+class Count(Protocol):
+    """The signature of both ways to count (cpu.py and accelerator.py)."""
+
+    def __call__(
+        self,
+        step: Step,
+        sums: "torch.Tensor | None",
+        products: "torch.Tensor",
+        queries: slice,
+        docs: slice,
+        lock: Lock,
+    ) -> "torch.Tensor":
+        """Add the products of a block to its sums, count for both tallies, and return the sums.
+
+        `sums` is None at the first step. Both tensors may have columns beyond the documents. The
+        lock guards the tallies: other threads count other documents for the same queries.
+        """
 
 
-def places_above(better: Int64[np.ndarray, "q places"]) -> Int64[np.ndarray, "q places"]:
-    """The documents above each place at least: the irrelevant ones, and the relevant ones of the places before."""
+class Block(NamedTuple):
+    """Float32 scores of queries and equal groups of documents; relevant documents score -inf."""
+
+    queries: Float32[np.ndarray, "c d"]
+    docs: Float32[np.ndarray, "b d"]
+    scores: "torch.Tensor"  # c groups size, on the device
+
+
+class Comparisons(NamedTuple):
+    """Levels of the queries of a block, each to be compared with one group of documents."""
+
+    query: Int[np.ndarray, "m"]
+    group: Int[np.ndarray, "m"]
+    level: Float64[np.ndarray, "m"]
+    close_margin: Float64[np.ndarray, "m"]
+    tie_margin: Float64[np.ndarray, "m"]
+
+
+class Counts(NamedTuple):
+    """How many documents of each comparison stand above the level, and on it."""
+
+    better: Int64[np.ndarray, "m"]
+    tied: Int64[np.ndarray, "m"]
+
+
+def docs_above(better: Int64[np.ndarray, "q places"]) -> Int64[np.ndarray, "q places"]:
+    """The documents above each place at least: irrelevant ones, and the relevant ones before it."""
     above: np.ndarray = np.maximum.accumulate(better, axis=1) + np.arange(better.shape[1])
     return above
 
 
-class Block(NamedTuple):
-    """The float32 scores of some queries against some documents; own relevant documents score minus infinity."""
-
-    rows: slice  # of the queries
-    queries: Float32[np.ndarray, "c d"]
-    docs: Float32[np.ndarray, "b d"]
-    scores: "torch.Tensor"  # c b, on the device; or c groups size
-
-    def grouped(self) -> "list[Block]":
-        """The same scores as `c groups size`; documents that fill no group are a block of their own."""
-        whole = len(self.docs) - len(self.docs) % GROUP
-        parts = ((slice(0, whole), GROUP), (slice(whole, len(self.docs)), len(self.docs) - whole))
-        return [
-            self._replace(
-                docs=self.docs[part], scores=self.scores[:, part].unflatten(1, (-1, size))
-            )
-            for part, size in parts
-            if size
-        ]
+def needed_levels(tally: Tally, queries: slice) -> Bool[np.ndarray, "c places"]:
+    """The levels of these queries whose counts can still change a metric."""
+    needed = tally.levels.is_level[queries].copy()
+    # the first level is the rank itself; ten documents above any other leave it nothing to add to
+    # nDCG@10, and counts only grow
+    needed[:, 1:] &= docs_above(tally.levels.better[queries])[:, 1:] < DEPTH
+    return needed
 
 
-def asked(search: Search, rows: slice) -> Bool[np.ndarray, "c places"]:
-    """The levels of these queries whose counts matter: one with ten documents above it adds nothing to nDCG@10."""
-    head = search.levels.head[rows].copy()
-    head[:, 1:] &= (
-        places_above(search.levels.better[rows])[:, 1:] < DEPTH
-    )  # counts so far are lower bounds
-    return head
-
-
-class Counts(NamedTuple):
-    above: Int64[np.ndarray, "c"]
-    beside: Int64[np.ndarray, "c"]
-
-
-def count_exactly(
-    block: Block,
-    at: np.ndarray,
-    group: np.ndarray,
-    score: np.ndarray,
-    close: np.ndarray,
-    tie: np.ndarray,
-) -> Counts:
-    """How many documents of a `group` score above `score`, and how many tie with it, for each of the queries `at`."""
-    device, size = block.scores.device, block.scores.shape[2]
-    scores = block.scores[as_tensor(device, at), as_tensor(device, group)]
-    low = scores >= as_tensor(device, (score - close).astype(np.float32)[:, None])
-    high = scores > as_tensor(device, (score + close).astype(np.float32)[:, None])
-    at_least, above = _row_sums(low), _row_sums(high)
-    n_close = int((at_least - above).sum())
+def count_exactly(block: Block, comparisons: Comparisons) -> Counts:
+    """Count by the float32 scores of a block where they are sure, by float64 scores elsewhere."""
+    device, level, margin = block.scores.device, comparisons.level, comparisons.close_margin
+    scores = block.scores[
+        as_tensor(comparisons.query, device), as_tensor(comparisons.group, device)
+    ]
+    at_least = scores >= as_tensor((level - margin).astype(np.float32)[:, None], device)
+    above = scores > as_tensor((level + margin).astype(np.float32)[:, None], device)
+    n_at_least, n_above = _row_sums(at_least), _row_sums(above)
+    n_close = int((n_at_least - n_above).sum())
+    if n_close == 0:
+        return Counts(n_above, np.zeros_like(n_above))
     if n_close > DENSE_SHARE * scores.numel():
-        exact = np.empty(scores.shape)
-        for g in np.unique(group):
-            own = group == g
-            exact[own] = (
-                block.queries[at[own]].astype(np.float64)
-                @ block.docs[g * size :][:size].astype(np.float64).T
-            )
-        exact[scores.isneginf().cpu().numpy()] = -np.inf
-        at_least, above = (
-            (exact >= (score - tie)[:, None]).sum(axis=1),
-            (exact > (score + tie)[:, None]).sum(axis=1),
-        )
-    elif n_close > 0:
-        some = np.flatnonzero(at_least != above)
-        rows = as_tensor(device, some)
-        row, doc = (low[rows] & ~high[rows]).nonzero().cpu().numpy().T
-        row = some[row]
-        difference = (
-            pair_scores(block.queries, block.docs, at[row], group[row] * size + doc) - score[row]
-        )
-        at_least = above + np.bincount(row[difference >= -tie[row]], minlength=len(at))
-        above = above + np.bincount(row[difference > tie[row]], minlength=len(at))
+        return _count_all_pairs(block, comparisons, scores.isneginf().cpu().numpy())
+    rows = np.flatnonzero(n_at_least != n_above)
+    rows_on_device = as_tensor(rows, device)
+    is_close = at_least[rows_on_device] & ~above[rows_on_device]
+    row, doc = is_close.nonzero().cpu().numpy().T
+    return _count_close_pairs(block, comparisons, n_above, rows[row], doc)
+
+
+def _count_all_pairs(
+    block: Block, comparisons: Comparisons, is_relevant: Bool[np.ndarray, "m size"]
+) -> Counts:
+    """By a float64 matmul per group: with many close calls that costs less than to gather them."""
+    size = block.scores.shape[2]
+    scores = np.empty(is_relevant.shape)
+    for group in np.unique(comparisons.group):
+        members = comparisons.group == group
+        queries = block.queries[comparisons.query[members]].astype(np.float64)
+        docs = block.docs[group * size :][:size].astype(np.float64)
+        scores[members] = queries @ docs.T
+    scores[is_relevant] = -np.inf
+    level, margin = comparisons.level[:, None], comparisons.tie_margin[:, None]
+    at_least = (scores >= level - margin).sum(axis=1)
+    above = (scores > level + margin).sum(axis=1)
+    return Counts(above, at_least - above)
+
+
+def _count_close_pairs(
+    block: Block,
+    comparisons: Comparisons,
+    n_above: Int64[np.ndarray, "m"],
+    row: Int[np.ndarray, "pairs"],
+    doc: Int[np.ndarray, "pairs"],
+) -> Counts:
+    """By the close pairs alone, documents `doc` of comparisons `row`, beside what is surely above."""
+    size, n = block.scores.shape[2], len(n_above)
+    docs = comparisons.group[row] * size + doc
+    scores = pair_scores(block.queries, block.docs, comparisons.query[row], docs)
+    difference, margin = scores - comparisons.level[row], comparisons.tie_margin[row]
+    at_least = n_above + np.bincount(row[difference >= -margin], minlength=n)
+    above = n_above + np.bincount(row[difference > margin], minlength=n)
     return Counts(above, at_least - above)
 
 
 def _row_sums(mask: "torch.Tensor") -> Int64[np.ndarray, "c"]:
-    """How many of each row are true; bytes are summed faster than bool."""
+    """How many of each row are true."""
     import torch
 
+    # bytes are summed faster than bool
     sums: np.ndarray = mask.view(torch.uint8).sum(dim=1, dtype=torch.int32).cpu().numpy()
     return sums.astype(np.int64)

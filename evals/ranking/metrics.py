@@ -1,4 +1,4 @@
-"""What a ranking is worth: the metrics of each query, in which ties count in expectation.
+"""What a ranking is worth: R@k, MRR, nDCG@10 and the rank itself, with ties in expectation.
 
 Shapes: q queries.
 """
@@ -13,12 +13,15 @@ from evals.ranking.definition import DEPTH, Ranks
 
 
 def hit_at(ranks: Ranks, k: int) -> Float64[np.ndarray, "q"]:
-    """P(a relevant document is among the first k), equal scores in random order: 1 - C(t, k-g) / C(t+r, k-g)."""
+    """P(a relevant document is among the first k), equal scores in random order.
+
+    That is 1 - C(t, k-g) / C(t+r, k-g), where g documents are better than the best relevant one,
+    and t irrelevant and r relevant ones have its score.
+    """
     g, t, r = ranks.better, ranks.tied, ranks.tied_relevant
     miss = np.ones(len(ranks))
-    for i in range(
-        k
-    ):  # C(t, m) / C(t+r, m) as a product of m shares: nothing overflows, and from i = t on it is 0
+    # C(t, m) / C(t+r, m) as a product of m shares: nothing overflows, and from i = t on it is 0
+    for i in range(k):
         miss *= np.where(i < k - g, (t - i) / np.maximum(t + r - i, 1), 1.0)
     return 1.0 - miss
 
@@ -26,13 +29,12 @@ def hit_at(ranks: Ranks, k: int) -> Float64[np.ndarray, "q"]:
 def reciprocal_rank(ranks: Ranks) -> Float64[np.ndarray, "q"]:
     """Expected 1 / rank of the first relevant document, equal scores in random order."""
     values = 1.0 / (ranks.better + 1.0)
-    at = np.flatnonzero(ranks.tied)
-    cases, case = np.unique(
-        np.stack([ranks.better, ranks.tied, ranks.tied_relevant])[:, at],
-        axis=1,
-        return_inverse=True,
-    )
-    values[at] = np.array([_expected_reciprocal(*map(int, column)) for column in cases.T])[case]
+    with_ties = np.flatnonzero(ranks.tied)
+    # few queries tie, and most of these alike: each case is worked out once
+    counts = np.stack([ranks.better, ranks.tied, ranks.tied_relevant])[:, with_ties]
+    cases, case = np.unique(counts, axis=1, return_inverse=True)
+    of_case = [_expected_reciprocal(int(g), int(t), int(r)) for g, t, r in cases.T]
+    values[with_ties] = np.array(of_case)[case]
     return values
 
 
@@ -43,21 +45,21 @@ def expected_rank(ranks: Ranks) -> Float64[np.ndarray, "q"]:
 
 
 def per_query(ranks: Ranks, ks: Sequence[int] = (1, 5, 10)) -> dict[str, Float64[np.ndarray, "q"]]:
-    """The metrics that are means over queries, in [0, 1], by their public names; `mean` makes them one number."""
-    return {f"R@{k}": hit_at(ranks, k) for k in ks} | {
-        "MRR": reciprocal_rank(ranks),
-        f"nDCG@{DEPTH}": ranks.ndcg10,
-    }
+    """The metrics that are means over queries, in [0, 1], by their public names."""
+    recalls = {f"R@{k}": hit_at(ranks, k) for k in ks}
+    return recalls | {"MRR": reciprocal_rank(ranks), f"nDCG@{DEPTH}": ranks.ndcg10}
 
 
 def mean(values: Float[np.ndarray, "q"]) -> float:
-    """The mean, summed exactly: the order of the queries changes no bit. Raises ValueError when there are none."""
+    """The mean, summed exactly: the order of the queries changes no bit.
+
+    Raises ValueError when there are none.
+    """
     if len(values) == 0:
         raise ValueError("the mean of no queries")
     total = float(values.sum())
-    if (
-        abs(total) >= 2.0**53 or not (values == np.rint(values)).all()
-    ):  # whole numbers add up exactly in any order
+    # whole numbers below 2^53 add up exactly in any order; all else needs fsum, which is slower
+    if abs(total) >= 2.0**53 or not (values == np.rint(values)).all():
         total = math.fsum(values.tolist())
     return total / len(values)
 
@@ -78,7 +80,8 @@ def tie_rate(ranks: Ranks) -> float:
 
 
 def _expected_reciprocal(g: int, t: int, r: int) -> float:
-    """Of the t + r documents after the first g, the first relevant one is the x-th with P = C(t+r-x, r-1) / C(t+r, r)."""
+    """The mean of 1 / (g + x), where the x-th of t + r documents is the first relevant one."""
     x = np.arange(1.0, t + 1)
+    # P(x) = C(t+r-x, r-1) / C(t+r, r), each from the last: P(x+1) / P(x) = (t + 1 - x) / (t + r - x)
     chance = np.cumprod(np.concatenate([[r / (t + r)], (t + 1 - x) / (t + r - x)]))
     return float((chance / (g + np.arange(1.0, t + 2))).sum())

@@ -1,6 +1,11 @@
-"""Dot products of queries and documents: float32 for all pairs of a block, float64 for single pairs.
+"""Dot products of queries and documents: float32 for whole blocks, float64 for single pairs.
 
-Shapes: q queries, n documents, d dimensions, c queries and b documents of a block, pairs of a query and a document.
+The block product is faster than `queries @ docs.T` on a CPU because oneDNN is called directly, and
+is never less exact because TF32 and bfloat16 are switched off around it. benchmarks.recall times it
+beside a bare torch.mm.
+
+Shapes: q queries, n documents, d dimensions, c queries and b documents of a block, pairs of a query
+and a document.
 """
 
 from collections.abc import Iterator
@@ -8,39 +13,41 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
 from evals.embeddings.threads import row_blocks
 
 if TYPE_CHECKING:
     import torch
 
-BLOCK_MULTIPLE = 256  # documents of a block: a multiple of it on a CPU
+BLOCK_MULTIPLE = 256  # documents: on a CPU a block is filled up to a multiple of them
 
 
-def products(queries: "torch.Tensor", docs: "torch.Tensor") -> "torch.Tensor":
-    """Float32 dot products `c b`: on a CPU by oneDNN, where torch.mm would take MKL, which is slower."""
+def block_products(queries: "torch.Tensor", docs: "torch.Tensor") -> "torch.Tensor":
+    """The float32 dot products `c b` of a block, on the device where its rows lie."""
     import torch
 
     if queries.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return torch.mm(queries, docs.T)
-    scores: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+    # torch.mm would take MKL, which is slower than oneDNN here
+    products: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
         queries, padded(docs), None, "none", [], "none"
     )
-    return scores[:, : len(docs)]
+    return products[:, : len(docs)]
 
 
 def padded(docs: "torch.Tensor") -> "torch.Tensor":
-    """On a CPU zero rows up to a multiple of BLOCK_MULTIPLE: oneDNN compiles and keeps a kernel for every shape that it meets."""
+    """The documents of a block, on a CPU with rows of zeros up to a multiple of BLOCK_MULTIPLE."""
     import torch
 
+    # oneDNN compiles and keeps a kernel for every shape that it meets
     missing = -len(docs) % BLOCK_MULTIPLE if docs.device.type == "cpu" else 0
     return torch.nn.functional.pad(docs, (0, 0, 0, missing)) if missing else docs
 
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """Matmuls without TF32 or bfloat16, whatever the process has set: scores are float32 wherever they are compared."""
+    """Matmuls without TF32 or bfloat16, whatever the process has set."""
     import torch
 
     before = torch.get_float32_matmul_precision()
@@ -51,20 +58,24 @@ def full_float32() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def as_tensor(device: "str | torch.device", values: np.ndarray) -> "torch.Tensor":
-    """The same values as a tensor on the device; torch takes no read-only memory."""
+def as_tensor(values: np.ndarray, device: "str | torch.device" = "cpu") -> "torch.Tensor":
+    """The same values as a tensor on the device."""
     import torch
 
+    # torch takes no read-only memory, as memory maps often are: that is copied
     return torch.from_numpy(np.require(values, requirements=["C", "W"])).to(device)
 
 
 def pair_scores(
-    queries: np.ndarray, docs: np.ndarray, rows: np.ndarray, cols: np.ndarray
+    queries: np.ndarray,
+    docs: np.ndarray,
+    pair_queries: Int[np.ndarray, "pairs"],
+    pair_docs: Int[np.ndarray, "pairs"],
 ) -> Float64[np.ndarray, "pairs"]:
-    """Float64 dot products of pairs of float32 rows."""
-    out = np.empty(len(rows))
-    for part in row_blocks(len(rows), queries.shape[1]):
-        products = queries[rows[part]].astype(np.float64)
-        products *= docs[cols[part]]
-        out[part] = products.sum(axis=1)
-    return out
+    """The float64 dot products of pairs: a float32 row of `queries` and one of `docs` each."""
+    scores = np.empty(len(pair_queries))
+    for part in row_blocks(len(pair_queries), queries.shape[1]):
+        products = queries[pair_queries[part]].astype(np.float64)
+        products *= docs[pair_docs[part]]
+        scores[part] = products.sum(axis=1)
+    return scores

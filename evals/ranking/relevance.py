@@ -11,10 +11,11 @@ from jaxtyping import Int, Int64
 
 @dataclass(frozen=True)
 class Relevant:
-    """The documents relevant to each query, one or more: those of query i are `docs[indptr[i]:indptr[i + 1]]`.
+    """The documents relevant to each query, one or more.
 
-    That is how a sparse matrix in CSR form keeps the columns of its rows. Raises ValueError, with the number of the query, for
-    bounds that do not fit, a query without relevant documents, and a document that a query has twice.
+    Those of query i are `docs[indptr[i] : indptr[i + 1]]`, which is how a sparse matrix in CSR form
+    keeps the columns of its rows. Raises ValueError, with the number of the query, for bounds that
+    do not fit, a query without relevant documents, and a document that a query has twice.
     """
 
     indptr: Int[np.ndarray, "bounds"]
@@ -48,18 +49,24 @@ class Relevant:
 
     @staticmethod
     def single(docs: Int[np.ndarray, "q"]) -> "Relevant":
-        """From the one document of each query, such as the image that a text describes or the class of an image."""
+        """From the one document of each query, such as the image of a text or the class of an image."""
         return Relevant(np.arange(len(docs) + 1), docs)
 
     @staticmethod
     def from_pairs(pairs: Int[np.ndarray, "pairs 2"], n_queries: int) -> "Relevant":
-        """From pairs of a query and a document, in any order. Raises ValueError for a query without any."""
+        """From pairs of a query and a document, in any order.
+
+        Raises ValueError for a query without any.
+        """
         counts = np.bincount(pairs[:, 0], minlength=n_queries)
         by_query = np.argsort(pairs[:, 0], kind="stable")
         return Relevant(_bounds(counts), pairs[by_query, 1])
 
     def inverse(self, n_docs: int) -> "Relevant":
-        """From texts that look for images to images that look for texts. Raises ValueError for an image without any."""
+        """From texts that look for images to images that look for texts.
+
+        Raises ValueError for an image without any, and for a text of an image that is not there.
+        """
         counts = np.bincount(self.docs, minlength=n_docs)
         if len(counts) > n_docs:
             raise ValueError(
@@ -72,7 +79,7 @@ class Relevant:
 
     @property
     def by_doc(self) -> Int64[np.ndarray, "pairs"]:
-        """The places of the pairs in the order of their documents: the order in which `inverse` has them."""
+        """The places of the pairs in the order in which `inverse` has them: by document."""
         # stable, so that the texts of an image keep their order
         return np.argsort(self.docs, kind="stable")
 

@@ -1,7 +1,13 @@
-"""Retrieval in two stages: candidates by whole-number scores of quantised rows, then the order of their float32 rows.
+"""Retrieval in two stages: candidates by quantised rows, ranked again by their float32 rows.
 
-Shapes: q queries, n documents, d dimensions, c queries of a chunk, k candidates.
+Only the candidates are scored again, as an index of int8 or binary vectors would have it; all other
+ranks are taken from the counts of the first stage. No benchmark times it by itself.
+
+Shapes: q queries, n documents, d dimensions, c queries of a chunk, k candidates, pairs of a query
+and a relevant candidate.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
@@ -13,35 +19,39 @@ from evals.ranking.relevance import Relevant
 ROWS = 256  # queries scored at once
 
 
-def rescored(
-    coarse: Ranks,
-    quantised: tuple[Float32[np.ndarray, "q d"], Float32[np.ndarray, "n d"]],
-    exact: tuple[Float32[np.ndarray, "q d"], Float32[np.ndarray, "n d"]],
-    relevant: Relevant,
-    candidates: int,
-) -> Ranks:
-    """The ranks when the best `candidates` documents by quantised score are put in the order of their float32 scores.
+class Rows(NamedTuple):
+    """The rows of queries and documents."""
 
-    `coarse` are the ranks by quantised score; `quantised` and `exact` are queries and documents, the first of whole numbers.
-    The documents that are no candidates follow in quantised order. Of documents with equal quantised score at the cut the
-    earlier ones are candidates. `candidates` is 10 or more, so that nDCG@10 sees no other. A query whose relevant documents
-    are all missed has its quantised `score`.
+    queries: Float32[np.ndarray, "q d"]
+    docs: Float32[np.ndarray, "n d"]
+
+
+def rescored(
+    coarse: Ranks, quantised: Rows, exact: Rows, relevant: Relevant, candidates: int
+) -> Ranks:
+    """The ranks when the best documents by quantised score are put in the order of float32 scores.
+
+    `coarse` are the ranks by quantised score; quantised rows hold whole numbers. The documents that
+    are no candidates follow in quantised order. Of documents with equal quantised score at the cut
+    the earlier ones are candidates. A query whose relevant documents are all missed has its
+    quantised `score`. Raises ValueError for fewer than 10 candidates: nDCG@10 would see others.
     """
     if candidates < DEPTH:
         raise ValueError(f"cannot rescore fewer than {DEPTH} candidates")
-    (queries, docs), n = exact, min(candidates, len(exact[1]))
-    # all relevant documents missed: the candidates, none of them relevant, come first; those that tied left the tie
-    better, tied = np.maximum(coarse.better, n), coarse.tied - np.maximum(n - coarse.better, 0)
-    out = Ranks(
-        better, tied, coarse.tied_relevant.copy(), coarse.score.copy(), np.zeros(len(coarse))
-    )
-    for start in range(0, len(queries), ROWS):
-        rows = np.arange(start, min(start + ROWS, len(queries)))
-        found = _candidates(quantised[0][rows], quantised[1], n)
-        own = _is_relevant(relevant, rows, found)
-        scores = pair_scores(queries, docs, np.repeat(rows, n), found.ravel()).reshape(found.shape)
-        _fill(out, rows, scores, own, relevant.counts[rows])
-    return out
+    k = min(candidates, len(exact.docs))
+    # where all relevant documents are missed, the candidates, all irrelevant, come first;
+    # those of them that tied with the best relevant one have left the tie
+    better, tied = np.maximum(coarse.better, k), coarse.tied - np.maximum(k - coarse.better, 0)
+    tied_relevant, score = coarse.tied_relevant.copy(), coarse.score.copy()
+    ranks = Ranks(better, tied, tied_relevant, score, np.zeros(len(coarse)))
+    for start in range(0, len(exact.queries), ROWS):
+        queries = np.arange(start, min(start + ROWS, len(exact.queries)))
+        chosen = _candidates(quantised.queries[queries], quantised.docs, k)
+        scores = pair_scores(exact.queries, exact.docs, np.repeat(queries, k), chosen.ravel())
+        is_relevant = _is_relevant(relevant, queries, chosen)
+        n_relevant = relevant.counts[queries]
+        _fill(ranks, queries, scores.reshape(chosen.shape), is_relevant, n_relevant)
+    return ranks
 
 
 def _candidates(
@@ -55,36 +65,37 @@ def _candidates(
 
 
 def _is_relevant(
-    relevant: Relevant, rows: Int64[np.ndarray, "c"], found: Int64[np.ndarray, "c k"]
+    relevant: Relevant, queries: Int64[np.ndarray, "c"], candidates: Int64[np.ndarray, "c k"]
 ) -> Bool[np.ndarray, "c k"]:
-    pairs = slice(relevant.indptr[rows[0]], relevant.indptr[rows[-1] + 1])
-    width = int(max(found.max(initial=0), relevant.docs[pairs].max(initial=0))) + 1
-    known = relevant.queries[pairs] * width + relevant.docs[pairs]
-    return np.isin(rows[:, None] * width + found, known)
+    """Which candidates are relevant; `queries` follow each other."""
+    pairs = slice(relevant.indptr[queries[0]], relevant.indptr[queries[-1] + 1])
+    docs = relevant.docs[pairs]
+    # a pair of a query and a document as one whole number
+    width = int(max(candidates.max(initial=0), docs.max(initial=0))) + 1
+    relevant_pairs = relevant.queries[pairs] * width + docs
+    return np.isin(queries[:, None] * width + candidates, relevant_pairs)
 
 
 def _fill(
-    out: Ranks,
-    rows: Int64[np.ndarray, "c"],
+    ranks: Ranks,
+    queries: Int64[np.ndarray, "c"],
     scores: Float64[np.ndarray, "c k"],
-    own: Bool[np.ndarray, "c k"],
+    is_relevant: Bool[np.ndarray, "c k"],
     n_relevant: Int64[np.ndarray, "c"],
 ) -> None:
     """Set what the candidates decide, for the queries with a relevant one among them."""
-    hit = own.any(axis=1)
-    rows, scores, own = rows[hit], scores[hit], own[hit]
-    best = np.where(own, scores, -np.inf).max(axis=1)[:, None]
-    near = np.abs(scores - best) <= TIE
-    out.better[rows] = (~own & (scores > best + TIE)).sum(axis=1)
-    out.tied[rows] = (~own & near).sum(axis=1)
-    out.tied_relevant[rows] = (own & near).sum(axis=1)
-    out.score[rows] = best[:, 0]
-    at, place = np.nonzero(own)
-    score = scores[at, place][:, None]
-    above, group = (
-        (scores[at] > score + TIE).sum(axis=1),
-        (np.abs(scores[at] - score) <= TIE).sum(axis=1),
-    )
+    hit = is_relevant.any(axis=1)
+    queries, scores, is_relevant = queries[hit], scores[hit], is_relevant[hit]
+    best = np.where(is_relevant, scores, -np.inf).max(axis=1)[:, None]
+    equal = np.abs(scores - best) <= TIE
+    ranks.better[queries] = (~is_relevant & (scores > best + TIE)).sum(axis=1)
+    ranks.tied[queries] = (~is_relevant & equal).sum(axis=1)
+    ranks.tied_relevant[queries] = (is_relevant & equal).sum(axis=1)
+    ranks.score[queries] = best[:, 0]
+    row, place = np.nonzero(is_relevant)
+    score, rivals = scores[row, place][:, None], scores[row]
+    above = (rivals > score + TIE).sum(axis=1)
+    group = (np.abs(rivals - score) <= TIE).sum(axis=1)
     gains = (GAIN[np.minimum(above + group, DEPTH)] - GAIN[np.minimum(above, DEPTH)]) / group
-    dcg = np.bincount(at, weights=gains, minlength=len(rows))
-    out.ndcg10[rows] = dcg / GAIN[np.minimum(n_relevant[hit], DEPTH)]
+    dcg = np.bincount(row, weights=gains, minlength=len(queries))
+    ranks.ndcg10[queries] = dcg / GAIN[np.minimum(n_relevant[hit], DEPTH)]

@@ -1,9 +1,12 @@
-"""Ranks at several dimensions of the same embeddings, from one cumulative pass: each dimension adds its products to the last.
+"""Ranks at many dimensions from one pass: each adds its products to those of the last.
 
-The counts are those of a separate run of each dimension, bit for bit: a score that rounding could put on the wrong side of a
-level is decided in float64 from the rows that a separate run has.
+Six runs would multiply 64 + 128 + 256 + 512 + 768 + 1,024 dimensions; the pass multiplies 1,024,
+and scales the sums to what unit rows would have. Ranks are those of a run of each dimension, bit
+for bit: a score that rounding could put on the wrong side of a level is decided in float64 from the
+rows that such a run has. `python -m benchmarks.sweep`: six runs take 2.5 to 2.8 times as long
+(benchmarks/results/sweep-cpu.json).
 
-Shapes: q queries, n documents, d dimensions of the rows.
+Shapes: q queries, n images or rows, d dimensions of the rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,24 +18,25 @@ from evals.embeddings.precision import parse_precision, quantise
 from evals.embeddings.truncation import Cut, truncate, truncations
 from evals.ranking.counting import count_all
 from evals.ranking.definition import Both
-from evals.ranking.levels import Step
+from evals.ranking.levels import Scales, Step
 from evals.ranking.ranks import (
     CHUNK,
-    Lengths,
-    both_ways,
-    check,
+    Norms,
+    check_relevant,
     cross_ranks,
-    found_both,
+    cross_ranks_of,
+    cross_step,
     refuse_infinite,
 )
 from evals.ranking.relevance import Relevant
-from evals.ranking.rescore import rescored
+from evals.ranking.rescore import Rows, rescored
 
 SMALL = (
     2.0**-30
 )  # a prefix this small beside its row would lose bits of its own in the common products
 
 Key = tuple[int, str]  # a dimension and the name of a precision
+Cuts = Mapping[int, Cut]  # the rows of a side at each dimension, in ascending order
 
 
 def ranks_at(
@@ -46,32 +50,29 @@ def ranks_at(
 ) -> dict[Key, Both]:
     """Both directions at every dimension and precision (evals.embeddings.precision).
 
-    float32 is one pass for all dimensions; each other precision is a pass for each, from rows cut and normalised before.
+    float32 is one pass for all dimensions; each other precision is a pass per dimension, from rows
+    cut and normalised before. Raises ValueError as `sweep_cross_ranks` does, and ConfigError for a
+    name that is no precision.
     """
-    t2i = images_of_texts
-    out: dict[Key, Both] = {}
+    ranks_of_key: dict[Key, Both] = {}
     kinds = {name: parse_precision(name) for name in precisions}
     if "float32" in kinds:
-        out |= {
-            (dim, "float32"): both
-            for dim, both in sweep_cross_ranks(images, texts, t2i, dims, device=device).items()
-        }
-    for dim in dims if set(kinds) - {"float32"} else ():
-        i2t, exact = t2i.inverse(len(images)), (truncate(images, dim), truncate(texts, dim))
-        for kind in dict.fromkeys(kind for kind, _ in kinds.values() if kind != "float32"):
-            x, y = (quantise(rows, kind) for rows in exact)
-            coarse = cross_ranks(x, y, t2i, device=device)
-            for name, candidates in (
-                (name, some.rescore) for name, some in kinds.items() if some.kind == kind
-            ):
-                if candidates is None:
-                    out[dim, name] = coarse
-                else:
-                    forth = rescored(coarse.t2i, (y, x), exact[::-1], t2i, candidates)
-                    out[dim, name] = Both(
-                        forth, rescored(coarse.i2t, (x, y), exact, i2t, candidates)
-                    )
-    return out
+        sweep = sweep_cross_ranks(images, texts, images_of_texts, dims, device=device)
+        ranks_of_key |= {(dim, "float32"): ranks for dim, ranks in sweep.items()}
+    candidates_of_kind: dict[str, dict[str, int | None]] = {}
+    for name, precision in kinds.items():
+        if precision.kind != "float32":
+            candidates_of_kind.setdefault(precision.kind, {})[name] = precision.rescore
+    if not candidates_of_kind:
+        return ranks_of_key
+    for dim in dims:
+        unit_images, unit_texts = truncate(images, dim), truncate(texts, dim)
+        for kind, candidates in candidates_of_kind.items():
+            by_name = _quantised_ranks(
+                unit_images, unit_texts, images_of_texts, kind, candidates, device=device
+            )
+            ranks_of_key |= {(dim, name): ranks for name, ranks in by_name.items()}
+    return ranks_of_key
 
 
 def sweep_cross_ranks(
@@ -88,49 +89,98 @@ def sweep_cross_ranks(
     Raises ValueError as `truncate` and `cross_ranks` do.
     """
     t2i = images_of_texts
-    check(len(texts), len(images), t2i, chunk)
+    check_relevant(len(texts), len(images), t2i, chunk)
     i2t = t2i.inverse(len(images))
-    x, y = truncations(images, dims), truncations(texts, dims)
-    for cuts, name in ((x, "image"), (y, "text")):
-        refuse_infinite(cuts[max(cuts)].norms, name)
-    # cut rows have norm 1, or 0
-    lengths = [Lengths(*((cuts[dim].norms > 0).astype(np.float64) for cuts in (x, y))) for dim in x]
-    steps = [
-        both_ways(x[dim].rows, y[dim].rows, t2i, i2t, some)
-        for dim, some in zip(x, lengths, strict=True)
-    ]
-    if (shared := _cumulative(steps, x, y)) is None:
+    image_cuts, text_cuts = truncations(images, dims), truncations(texts, dims)
+    refuse_infinite(image_cuts[max(image_cuts)].norms, "image")
+    refuse_infinite(text_cuts[max(text_cuts)].norms, "text")
+    steps = {}
+    for dim, image_cut in image_cuts.items():
+        text_cut = text_cuts[dim]
+        norms = Norms(_norms_of_cut(image_cut), _norms_of_cut(text_cut))
+        steps[dim] = cross_step(image_cut.rows, text_cut.rows, t2i, i2t, norms)
+    shared = _cumulative(steps, image_cuts, text_cuts)
+    if shared is None:
         return {
-            dim: cross_ranks(x[dim].rows, y[dim].rows, t2i, chunk=chunk, device=device) for dim in x
+            dim: cross_ranks(cut.rows, text_cuts[dim].rows, t2i, chunk=chunk, device=device)
+            for dim, cut in image_cuts.items()
         }
-    count_all(shared, i2t, chunk=chunk, device=device)
-    return {dim: found_both(step, t2i, i2t) for dim, step in zip(x, shared, strict=True)}
+    count_all(list(shared.values()), i2t, chunk=chunk, device=device)
+    return {dim: cross_ranks_of(step, t2i, i2t) for dim, step in shared.items()}
+
+
+def _quantised_ranks(
+    images: Float32[np.ndarray, "n d"],
+    texts: Float32[np.ndarray, "texts d"],
+    t2i: Relevant,
+    kind: str,
+    candidates_of_name: Mapping[str, int | None],
+    *,
+    device: str,
+) -> dict[str, Both]:
+    """Both directions at one kind of precision, for each name: rescored, or not (None)."""
+    quantised_images, quantised_texts = quantise(images, kind), quantise(texts, kind)
+    coarse = cross_ranks(quantised_images, quantised_texts, t2i, device=device)
+    i2t = t2i.inverse(len(images))
+    by_name = {}
+    for name, candidates in candidates_of_name.items():
+        if candidates is None:
+            by_name[name] = coarse
+            continue
+        by_name[name] = Both(
+            rescored(
+                coarse.t2i,
+                Rows(quantised_texts, quantised_images),
+                Rows(texts, images),
+                t2i,
+                candidates,
+            ),
+            rescored(
+                coarse.i2t,
+                Rows(quantised_images, quantised_texts),
+                Rows(images, texts),
+                i2t,
+                candidates,
+            ),
+        )
+    return by_name
+
+
+def _norms_of_cut(cut: Cut) -> Float64[np.ndarray, "n"]:
+    """Cut rows have norm 1, or 0."""
+    return (cut.norms > 0).astype(np.float64)
 
 
 def _cumulative(
-    steps: Sequence[Step], x: Mapping[int, Cut], y: Mapping[int, Cut]
-) -> list[Step] | None:
+    steps: Mapping[int, Step], image_cuts: Cuts, text_cuts: Cuts
+) -> dict[int, Step] | None:
     """The steps as parts of the widest rows; None where a row begins too small for that."""
     if len(steps) == 1:
-        return list(steps)
-    widest, start, shared = max(x), 0, []
-    for dim, step in zip(x, steps, strict=True):
-        of_queries, of_docs = (_scale(cuts[widest].norms, cuts[dim].norms) for cuts in (x, y))
-        if of_queries is None or of_docs is None:
+        return dict(steps)
+    widest = max(steps)
+    image_rows, text_rows = image_cuts[widest].rows, text_cuts[widest].rows
+    shared, start = {}, 0
+    for dim, step in steps.items():
+        image_scales = _prefix_scales(image_cuts[widest].norms, image_cuts[dim].norms)
+        text_scales = _prefix_scales(text_cuts[widest].norms, text_cuts[dim].norms)
+        if image_scales is None or text_scales is None:
             return None
-        left, right = (np.ascontiguousarray(cuts[widest].rows[:, start:dim]) for cuts in (x, y))
-        scales = (of_queries, of_docs) if dim < widest else None
-        shared.append(step._replace(left=left, right=right, scales=scales))
+        shared[dim] = step._replace(
+            query_part=np.ascontiguousarray(image_rows[:, start:dim]),
+            doc_part=np.ascontiguousarray(text_rows[:, start:dim]),
+            scales=Scales(image_scales, text_scales) if dim < widest else None,
+        )
         start = dim
     return shared
 
 
-def _scale(
-    whole: Float64[np.ndarray, "n"], begun: Float64[np.ndarray, "n"]
+def _prefix_scales(
+    norms: Float64[np.ndarray, "n"], prefix_norms: Float64[np.ndarray, "n"]
 ) -> Float32[np.ndarray, "n"] | None:
-    """What makes the beginnings of unit rows unit rows, from the norms of both; rows of zeros stay zero."""
-    small = begun < SMALL * whole
-    if (small & (whole > 0)).any():
+    """What makes prefixes of unit rows unit rows, from the norms before the cut."""
+    # rows of zeros stay zero
+    small = prefix_norms < SMALL * norms
+    if (small & (norms > 0)).any():
         return None
-    scale: np.ndarray = np.where(whole > 0, whole, 1) / np.where(whole > 0, begun, 1)
-    return scale.astype(np.float32)
+    scales: np.ndarray = np.where(norms > 0, norms, 1) / np.where(norms > 0, prefix_norms, 1)
+    return scales.astype(np.float32)
