@@ -90,7 +90,7 @@ def _tower(version: str, layers: int | None, device: str, dtype: Any) -> tuple[A
     import torch
 
     from jina_clip import V1, V2
-    from jina_clip.model import ALIGN
+    from jina_clip.api import ALIGN
     from jina_clip.vision import VisionTower
 
     config = V1 if version == "v1" else V2

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Int32
 from torch import Tensor
 
-from jina_clip.config import TextConfig
 from jina_clip.shapes import FlatQkv, FlatTokens, Heads
+from jina_clip.text_config import TextConfig
 
 ATTENTION = ("auto", "sdpa", "varlen", "flash_attn")
 WINDOW = 128

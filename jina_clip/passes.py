@@ -2,15 +2,19 @@
 
 import gc
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import torch
+from torch import nn
 
 from jina_clip.attention import WINDOW
 from jina_clip.packing import Ids, by_length, fill, into_windows
-from jina_clip.shapes import Features
+from jina_clip.prefetch import batches
+from jina_clip.shapes import Bytes, Features
 from jina_clip.text import TextTower
 
 log = logging.getLogger(__name__)
@@ -106,6 +110,52 @@ def text_rows(
             rows.append(features)
             done(len(features))
     return torch.cat(rows)[torch.tensor(order, dtype=torch.long).argsort().to(tower.device)]
+
+
+def image_rows(
+    features: Callable[[Bytes], Features],
+    pixels: Iterable[Bytes],
+    budget: Budget,
+    *,
+    most: int | None = None,
+    one_size: bool = False,
+    pin: bool = False,
+    done: Callable[[int], object] = lambda n: None,
+) -> list[Features]:
+    """Rows of images, batch by batch in their order; a pass takes `most` images, if given, else what the budget allows.
+
+    `features` turns a batch of bytes into rows. With `one_size` it gets batches of one size only, the last ones filled up
+    with copies: a compiled tower would be compiled anew for another size. `pin` and the order of work: see prefetch.batches.
+    """
+    full = budget.size if one_size else 0
+
+    def of_part(batch: Bytes, part: slice) -> Features:
+        images = batch[part]
+        missing = max(0, full - len(images))
+        if missing:
+            copies = images[:1].expand(missing, -1, -1, -1)
+            return features(torch.cat([images, copies]))[: len(images)]
+        return features(images)
+
+    rows = []
+    for batch in batches(pixels, most or budget.size, pin=pin):
+        for _, part_rows in passes([1] * len(batch), budget, partial(of_part, batch)):
+            rows.append(part_rows)
+            done(len(part_rows))
+    return rows
+
+
+@contextmanager
+def inference(module: nn.Module) -> Iterator[None]:
+    """Without gradients and in eval mode; every part of the module is in its own mode again afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def out_of_memory(error: BaseException) -> bool:

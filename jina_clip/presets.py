@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from jina_clip.config import FIXED_VISION, ClipConfig
+from jina_clip.config import ClipConfig
+from jina_clip.vision_config import FIXED_VISION
 
 
 def _preset(text: dict[str, Any], vision: dict[str, Any], **top: Any) -> ClipConfig:

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from jina_clip.attention import WINDOW, Attend, alibi_slopes
-from jina_clip.config import TextConfig
 from jina_clip.layers import GluMlp, Linear, Mlp, rope_1d, rotate_halves
 from jina_clip.packing import Ids, Packed, by_length, pack_runs, pack_varlen, pack_windows
 from jina_clip.shapes import Features, FlatTokens, Table, TokenIds
+from jina_clip.text_config import TextConfig
 
 
 class TextTower(nn.Module):

@@ -3,37 +3,40 @@
 import threading
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
 
-from jina_clip.config import CheckpointError, TextConfig
+from jina_clip.official_json import CheckpointError
 from jina_clip.packing import Ids
 from jina_clip.shapes import TokenIds
+from jina_clip.text_config import TextConfig
 
 _TRUNCATING = threading.Lock()
 
 
-def read_tokenizer(path: Path) -> Tokenizer:
-    """The fast tokenizer of a checkpoint, without padding or truncation of its own."""
+def read_tokenizer(data: bytes, where: str) -> Tokenizer:
+    """The fast tokenizer in a tokenizer.json, with its own padding and truncation switched off.
+
+    CheckpointError, beginning with `where`, when it is none.
+    """
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_buffer(data)
     except Exception as error:  # the Rust library raises bare Exception
-        raise CheckpointError(f"{path}: not a tokenizer.json: {error}") from error
+        raise CheckpointError(f"{where}: not a tokenizer.json: {error}") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
 
 
 def instruction(text: TextConfig, task: str | None) -> str:
-    """What `task` puts before a text; ValueError names the known tasks."""
-    known = {
+    """What `task` puts before a text; ValueError names the tasks of the model."""
+    prefixes = {
         name: text.task_instructions[name]
         for name in text.lora_adaptations
         if name in text.task_instructions
     }
-    if not known:
+    if not prefixes:
         if task is not None:
             warnings.warn(
                 f"this model has no instructions; task={task!r} changes nothing", stacklevel=4
@@ -42,22 +45,23 @@ def instruction(text: TextConfig, task: str | None) -> str:
     task = task or text.default_instruction_task
     if task is None:
         return ""
-    if task not in known:
-        raise ValueError(f"task {task!r} is not known; this model has {', '.join(known)}")
-    return known[task]
+    if task not in prefixes:
+        raise ValueError(f"task {task!r} is not known; this model has {', '.join(prefixes)}")
+    return prefixes[task]
 
 
-def tokenize(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[Ids]:
+def tokenize(tokenizer: Tokenizer, texts: list[str], max_length: int | None) -> list[Ids]:
     """Token ids of each text with its special tokens, cut to max_length of them in all; on all cores.
 
-    The tokenizer is left without truncation, as it was. ValueError when max_length leaves no room for text.
+    None cuts nothing. The tokenizer is left without truncation, as it was. ValueError when max_length leaves no room for text.
     """
-    if max_length <= tokenizer.num_special_tokens_to_add(False):
+    if max_length is not None and max_length <= tokenizer.num_special_tokens_to_add(False):
         raise ValueError(
             f"max_length {max_length} leaves no room for text beside the special tokens"
         )
     with _TRUNCATING:  # a setting of the tokenizer, not of the call
-        tokenizer.enable_truncation(max_length)
+        if max_length is not None:
+            tokenizer.enable_truncation(max_length)
         try:
             return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
         finally:
@@ -66,10 +70,7 @@ def tokenize(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[Id
 
 def count_longer(tokenizer: Tokenizer, texts: list[str], max_length: int) -> int:
     """How many texts have more than max_length tokens, special ones included: those that `tokenize` would cut."""
-    with _TRUNCATING:
-        return sum(
-            len(encoding.ids) > max_length for encoding in tokenizer.encode_batch_fast(texts)
-        )
+    return sum(len(ids) > max_length for ids in tokenize(tokenizer, texts, None))
 
 
 def token_batch(ids: Sequence[Ids], pad: int, device: torch.device) -> TokenIds:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jina_clip.config import VisionConfig
 from jina_clip.layers import Linear, SwiGlu, linear, rope_2d, rotate_pairs
 from jina_clip.shapes import Features, FirstTokens, ImageTokens, Pixels, Table
+from jina_clip.vision_config import VisionConfig
 
 EPS = 1e-6
 

@@ -1,4 +1,4 @@
-"""The jina-clip encoder reads ahead without changing a row, and its fingerprint tells what can."""
+"""The jina-clip encoder reads ahead without changing a row, and measures what it was fingerprinted from."""
 
 import importlib.metadata
 import shutil
@@ -11,10 +11,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from evals.embeddings.store import SHARD_CHARACTERS, Store
-from evals.encoders import jina
 from evals.encoders.jina import JinaEncoder, _kernels
 from evals.run import app
-from evals.schema import ConfigError, MissingError, Side, StreamingEncoder
+from evals.schema import ConfigError, InvalidError, MissingError, Side, StreamingEncoder
+from jina_clip import JinaCLIP
 
 TINY = Path(__file__).parents[1] / "configs" / "tiny"
 
@@ -170,16 +170,79 @@ def test_the_fingerprint_tells_torch_s_work_from_that_of_the_triton_kernels(monk
     assert _kernels("cuda") == "torch"
 
 
-def test_the_fingerprint_follows_the_code_of_the_model_but_not_its_comments(tmp_path, monkeypatch):
-    shutil.copytree(
-        jina.ROOT / "jina_clip",
-        tmp_path / "jina_clip",
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
-    monkeypatch.setattr(jina, "ROOT", tmp_path)
-    file, before = tmp_path / "jina_clip" / "packing.py", jina._code()
-    text = file.read_text()
-    file.write_text("# a remark\n" + text.replace("summed in float32", "in full"))
-    assert jina._code() == before
-    file.write_text(text.replace(".mean(1, dtype=", ".sum(1, dtype="))
-    assert file.read_text() != text and jina._code() != before
+LONG = "two red circles and a blue star at the top left of a small picture"
+
+
+def test_texts_are_cut_to_max_length_tokens():
+    side, model = texts([LONG, "a star"]), JinaCLIP.from_pretrained(TINY, device="cpu")
+    for length in (5, 9, 512):
+        expected = model.encode_text(list(side.items), max_length=length)
+        np.testing.assert_allclose(encoder(max_length=length).encode(side), expected, atol=1e-6)
+    assert len(model.tokenize([LONG])[0]) > 9
+
+
+def test_queries_get_the_instruction_and_documents_do_not():
+    model = JinaCLIP.from_pretrained(TINY, device="cpu")
+    plain, with_task = (model.encode_text([LONG], task=task) for task in (None, "retrieval.query"))
+    assert np.abs(plain - with_task).max() > 1e-3
+    measured = encoder()
+    for role, expected in (("query", with_task), ("document", plain), (None, plain)):
+        np.testing.assert_allclose(measured.encode(texts([LONG], role)), expected, atol=1e-6)
+
+
+def test_the_instruction_counts_among_the_tokens_of_a_query():
+    length = len(encoder().model.tokenize([LONG])[0])
+    short = encoder(max_length=length)
+    assert short.truncated(texts([LONG], "document")) == 0
+    assert short.truncated(texts([LONG], "query")) == 1
+
+
+def test_a_model_without_instructions_has_none_for_queries(checkpoint_v1):
+    measured = JinaEncoder(name="v1", folder=checkpoint_v1, device="cpu")
+    rows = [measured.encode(texts(["a cat"], role)) for role in ("query", "document")]
+    np.testing.assert_array_equal(*rows)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (Image.fromarray(np.zeros((8, 8), dtype="<u2")), "mode I;16, which has not 8 bits"),
+        (Image.new("RGB", (1, 5_000_000)), "after the resize"),
+    ],
+)
+def test_an_image_that_cannot_be_embedded_is_named_by_its_id(image, message):
+    good = pictures(1).items[0]
+    side = Side("image", [good, image], ["good.png", "bad.png"], ["h0", "h1"])
+    with pytest.raises(InvalidError, match=rf"image bad\.png: .*{message}"):
+        encoder().encode(side)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "tokenizer.json", "preprocessor_config.json"]
+)
+def test_a_file_replaced_between_fingerprint_and_use_stops_the_run_by_name(tmp_path, name):
+    folder = shutil.copytree(TINY, tmp_path / "tiny")
+    measured = JinaEncoder(name="tiny", folder=folder, device="cpu")
+    path = folder / name
+    (tmp_path / "new").write_bytes(path.read_bytes().rstrip() + b"\n ")
+    (tmp_path / "new").replace(path)
+    with pytest.raises(InvalidError, match=rf"{name} has changed since the run began"):
+        measured.encode(texts(["a star"]))
+
+
+def test_the_tokenizer_that_counts_is_the_one_that_was_hashed(tmp_path):
+    folder = shutil.copytree(TINY, tmp_path / "tiny")
+    measured = JinaEncoder(name="tiny", folder=folder, device="cpu")
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(InvalidError, match=r"tokenizer\.json has changed"):
+        measured.truncated(texts(["a star"]))
+
+
+def test_a_checkpoint_that_is_refused_is_an_error_with_a_remedy(tmp_path):
+    folder = shutil.copytree(TINY, tmp_path / "tiny")
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(InvalidError, match="a PEFT adapter lies beside the weights"):
+        JinaEncoder(name="tiny", folder=folder, device="cpu")
+    with pytest.raises(MissingError, match=r"config\.json is missing"):
+        JinaEncoder(name="tiny", folder=tmp_path, device="cpu")

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from jina_clip import V1, V2, ClipConfig, JinaCLIP
 from jina_clip.attention import WINDOW, resolve_attention
+from jina_clip.model import expected_shapes
 from jina_clip.packing import fill, into_windows, pack_runs, pack_windows, runs_of
 from jina_clip.passes import Budget, passes, text_rows
 from jina_clip.text import TextTower
-from jina_clip.weights import expected_shapes, official_tensors, read_weights, write_weights
+from jina_clip.weights import official_tensors, read_weights, write_weights
 from tests.conftest import official_config
 from tests.test_towers import randomised, text_config
 
@@ -241,9 +242,8 @@ def test_padded_swiglu_changes_no_value_and_is_not_written(tmp_path):
     plain = randomised(JinaCLIP(config))
     write_weights(tmp_path / "plain.safetensors", plain.state_dict(), config, dtype=torch.float32)
     padded = JinaCLIP(config, align=64).eval()
-    state = read_weights(
-        tmp_path / "plain.safetensors", config, device=CPU, dtype=torch.float32, align=64
-    )
+    files, official = [tmp_path / "plain.safetensors"], expected_shapes(config)
+    state = read_weights(files, config, official, device=CPU, dtype=torch.float32, align=64)
     padded.load_state_dict(state, strict=True)
     assert padded.vision_model.blocks[0].mlp.w3.weight.shape == (80, 256)
     assert plain.vision_model.blocks[0].mlp.w3.weight.shape == (80, 213)

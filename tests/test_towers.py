@@ -11,9 +11,9 @@ from benchmarks.vision_tower import timm_eva
 from jina_clip import V1, V2, ClipConfig, JinaCLIP, TextConfig
 from jina_clip.attention import alibi_attention, alibi_slopes
 from jina_clip.layers import rope_1d, rope_2d
+from jina_clip.model import expected_shapes, parameter_count
 from jina_clip.text import TextTower
 from jina_clip.vision import VisionTower
-from jina_clip.weights import expected_shapes, parameter_count
 from tests.conftest import GOLDEN, golden_config, official_config, word_tokenizer
 
 
@@ -26,7 +26,8 @@ def golden(request, tmp_path):
     (tmp_path / "preprocessor_config.json").write_text(
         json.dumps({"size": config["vision_config"]["image_size"]})
     )
-    word_tokenizer().save(str(tmp_path / "tokenizer.json"))
+    pad = config["text_config"]["hf_model_config_kwargs"]["pad_token_id"]
+    word_tokenizer(pad=pad).save(str(tmp_path / "tokenizer.json"))
     shutil.copy(GOLDEN / f"{version}_tiny.safetensors", tmp_path / "model.safetensors")
     return JinaCLIP.from_pretrained(tmp_path, device="cpu"), np.load(
         GOLDEN / f"{version}_tiny_io.npz"

@@ -1,40 +1,49 @@
 """jina-clip v1 and v2 as an Encoder: fingerprinted from its files at once, loaded when the first row is wanted."""
 
-import ast
-import hashlib
 import importlib.metadata
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice, tee
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from tokenizers import Tokenizer
 from torch import Tensor
 
+import jina_clip
 from evals.encoders.devices import choose_device
+from evals.encoders.source_hash import hash_code
 from evals.paths import as_recorded
 from evals.schema import ConfigError, InvalidError, MissingError, Side
-from jina_clip import ClipConfig, JinaCLIP
+from jina_clip import Checkpoint, JinaCLIP
+from jina_clip.api import TEXTS_AHEAD
 from jina_clip.attention import resolve_attention
-from jina_clip.model import TEXTS_AHEAD
+from jina_clip.hub import fetch
+from jina_clip.packing import Ids
 from jina_clip.passes import out_of_memory
 from jina_clip.prefetch import prefetch
-from jina_clip.tokens import count_longer, instruction, read_tokenizer
-from jina_clip.weights import fetch
+from jina_clip.tokens import count_longer, instruction
 
-ROOT = Path(__file__).resolve().parents[2]
+MODEL_CODE = Path(jina_clip.__file__).parent
+
+
+class _Place(NamedTuple):
+    """Where an image is."""
+
+    side: Side
+    position: int
 
 
 class JinaEncoder:
     """A jina-clip checkpoint from a local folder or the Hub.
 
-    MissingError when the checkpoint is not here and cannot be fetched, InvalidError when it is not a whole jina-clip model.
+    MissingError when the checkpoint is not here and cannot be fetched, InvalidError when it is not a whole jina-clip model,
+    or a file of it changes between the fingerprint and its use.
     """
 
     def __init__(
@@ -55,105 +64,104 @@ class JinaEncoder:
     ) -> None:
         self.name = name
         self.max_length, self.preprocess, self.compile = max_length, preprocess, compile
-        self._asked = {"tokens": batch_tokens, "images": batch_images}
-        self.folder = _fetched(folder, repo, revision)
+        self._sizes = {"tokens": batch_tokens, "images": batch_images}
+        self.checkpoint = _checkpoint(folder, repo, revision)
         self.device = choose_device(device)
+        with _as_invalid():
+            self.config = self.checkpoint.config()
+        self.dim = self.config.dim
+        default = self.config.torch_dtype if self.device.startswith("cuda") else "float32"
+        self.dtype = dtype or default
+        self.attention = self._attention(attention)
+        self.fingerprint: Mapping[str, str] = self._fingerprint()
+        self.source = {
+            "folder": as_recorded(self.checkpoint.folder),
+            "repo": repo,
+            "revision": self.checkpoint.folder.name if repo else revision,
+        }
+
+    def _attention(self, choice: str) -> str:
         try:
-            self.config = config = ClipConfig.from_dict(
-                json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
-            )
-        except ValueError as error:  # CheckpointError, JSON and UTF-8 errors
-            raise InvalidError(f"{self.folder}: {error}") from error
-        self.dim = config.dim
-        self.dtype = dtype or (config.torch_dtype if self.device.startswith("cuda") else "float32")
-        try:
-            self.attention = resolve_attention(
-                attention, config.text, torch.device(self.device), getattr(torch, self.dtype)
+            return resolve_attention(
+                choice, self.config.text, torch.device(self.device), getattr(torch, self.dtype)
             )
         except ValueError as error:
-            raise ConfigError(f"--attention {attention}: {error}.") from error
-        self.fingerprint: Mapping[str, str] = {
+            raise ConfigError(f"--attention {choice}: {error}.") from error
+
+    def _fingerprint(self) -> dict[str, str]:
+        """Everything that can change a row; `text.` and `image.` concern one side only."""
+        sha256 = self.checkpoint.sha256
+        return {
             "code": _code(),
-            "weights": _sha256(self.folder / "model.safetensors"),
-            "config": _sha256(self.folder / "config.json"),
+            "weights": self.checkpoint.weights_sha256,
+            "config": sha256["config.json"],
             "dtype": self.dtype,
             "device": self.device.partition(":")[0],
             "kernels": _kernels(self.device),
             "torch": torch.__version__,
             "text.attention": self.attention,
-            "text.tokenizer": _sha256(self.folder / "tokenizer.json"),
+            "text.tokenizer": sha256["tokenizer.json"],
             "text.tokenizers": importlib.metadata.version("tokenizers"),
-            "text.max_length": str(max_length),
-            "image.preprocess": preprocess,
-            "image.compiled": str(compile).lower(),
-            "image.config": _sha256(self.folder / "preprocessor_config.json"),
+            "text.max_length": str(self.max_length),
+            "image.preprocess": self.preprocess,
+            "image.compiled": str(self.compile).lower(),
+            "image.config": sha256["preprocessor_config.json"],
             "image.pillow": importlib.metadata.version("pillow"),
-        }
-        self.source = {
-            "folder": as_recorded(self.folder),
-            "repo": repo,
-            "revision": self.folder.name if repo else revision,
         }
 
     @cached_property
     def model(self) -> JinaCLIP:
-        """The loaded model."""
-        try:
-            model = JinaCLIP.from_pretrained(
-                self.folder,
-                device=self.device,
-                dtype=self.dtype,
-                attention=self.attention,
-                compile=self.compile,
+        """The loaded model: of the very bytes that the fingerprint was taken of, else InvalidError names the file."""
+        with _as_invalid():
+            model = JinaCLIP.from_checkpoint(
+                self.checkpoint, device=self.device, dtype=self.dtype, attention=self.attention
             )
-        except ValueError as error:  # CheckpointError is one
-            raise InvalidError(str(error)) from error
-        for unit, size in self._asked.items():
+        if self.compile:
+            model.compile_images()
+        for unit, size in self._sizes.items():
             model.set_budget(unit, size)
         return model
 
     @property
     def batches(self) -> dict[str, list[int]]:
-        """The sizes of a pass that were used, in tokens and in images: more than one when memory ran out."""
-        return (
-            {unit: budget.used for unit, budget in self.model.budgets.items()}
-            if "model" in vars(self)
-            else {}
-        )
+        """The sizes of a pass that were used, in tokens and in images: several when memory ran out."""
+        if "model" not in vars(self):  # not loaded
+            return {}
+        return {unit: budget.used for unit, budget in self.model.budgets.items()}
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        with _as_invalid():
+            return self.checkpoint.tokenizer()
 
     def truncated(self, side: Side) -> int:
         """How many texts of the side are cut to `max_length` tokens; the weights are not loaded for it."""
-        tokenizer = read_tokenizer(self.folder / "tokenizer.json")
         prefix = instruction(self.config.text, self._task(side))
-        starts = range(0, len(side), TEXTS_AHEAD)
-        return sum(
-            count_longer(
-                tokenizer,
-                [prefix + text for text in side.items[start : start + TEXTS_AHEAD]],
-                self.max_length,
-            )
-            for start in starts
-        )
+        count = 0
+        for start in range(0, len(side), TEXTS_AHEAD):
+            texts = [prefix + text for text in side.items[start : start + TEXTS_AHEAD]]
+            count += count_longer(self._tokenizer, texts, self.max_length)
+        return count
 
-    def _task(self, side: Side) -> str | None:
-        return (
-            "retrieval.query"
-            if side.role == "query" and self.config.text.lora_adaptations
-            else None
-        )
+    def encode(self, side: Side) -> Float[ndarray, "n d"]:
+        """Full-width L2-normalised rows. Queries get the retrieval instruction of models that have one.
 
-    def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
-        """Full-width L2-normalised rows. Queries get the retrieval instruction of models that have one."""
+        InvalidError names an image that is not one of 8 bits a channel, or too long and thin.
+        """
         return next(self.stream([side]))
 
-    def stream(self, sides: Iterable[Side]) -> Iterator[Float[np.ndarray, "n d"]]:
+    def stream(self, sides: Iterable[Side]) -> Iterator[Float[ndarray, "n d"]]:
         """`encode` of each side; images are decoded and texts tokenized in threads while the rows before them are computed."""
         sides, first = tee(sides)
         kind = next((side.kind for side in first), "text")
         yield from self._images(sides) if kind == "image" else self._texts(sides)
 
-    def _texts(self, sides: Iterable[Side]) -> Iterator[Float[np.ndarray, "n d"]]:
-        def tokens(side: Side) -> list[Any]:
+    def _task(self, side: Side) -> str | None:
+        has_instruction = side.role == "query" and self.config.text.lora_adaptations
+        return "retrieval.query" if has_instruction else None
+
+    def _texts(self, sides: Iterable[Side]) -> Iterator[Float[ndarray, "n d"]]:
+        def tokens(side: Side) -> list[Ids]:
             prefix = self.model.instruction(self._task(side))
             return self.model.tokenize(list(side.items), prefix=prefix, max_length=self.max_length)
 
@@ -161,18 +169,21 @@ class JinaEncoder:
             for ids in prefetch(tokens, sides, workers=1, ahead=2):
                 yield _normalised(self.model.text_rows(ids))
 
-    def _images(self, sides: Iterable[Side]) -> Iterator[Float[np.ndarray, "n d"]]:
+    def _images(self, sides: Iterable[Side]) -> Iterator[Float[ndarray, "n d"]]:
         sides, again = tee(sides)
-        items = ((side.items, index) for side in again for index in range(len(side)))
+        places = (_Place(side, position) for side in again for position in range(len(side)))
         with self._enough_memory("images"):
             ahead = 2 * self.model.budgets["images"].size
-            pixels = prefetch(
-                lambda at: self.model.preprocess.pixels(at[0][at[1]], self.preprocess),
-                items,
-                ahead=ahead,
-            )
+            pixels = prefetch(self._pixels, places, ahead=ahead)
             for side in sides:
                 yield _normalised(self.model.image_rows(islice(pixels, len(side))))
+
+    def _pixels(self, place: _Place) -> UInt8[Tensor, "3 size size"]:
+        image = place.side.items[place.position]
+        try:
+            return self.model.preprocess.pixels(image, self.preprocess)
+        except ValueError as error:
+            raise InvalidError(f"image {place.side.ids[place.position]}: {error}.") from error
 
     @contextmanager
     def _enough_memory(self, unit: str) -> Iterator[None]:
@@ -187,14 +198,11 @@ class JinaEncoder:
             ) from error
 
 
-def _normalised(rows: Float[Tensor, "n d"]) -> Float[np.ndarray, "n d"]:
-    found: Float[np.ndarray, "n d"] = F.normalize(rows, dim=1).cpu().numpy()
-    return found
-
-
-def _fetched(folder: Path | None, repo: str | None, revision: str | None) -> Path:
+def _checkpoint(folder: Path | None, repo: str | None, revision: str | None) -> Checkpoint:
+    """The checkpoint in a folder or of a repo, bound to the bytes that its files hold now."""
     try:
-        return fetch(folder or str(repo), revision)
+        with _as_invalid():
+            return Checkpoint.in_folder(fetch(folder or str(repo), revision)).bound()
     except FileNotFoundError as error:
         if folder is not None:
             raise MissingError(f"{str(error).rstrip('.')}.") from error
@@ -203,6 +211,20 @@ def _fetched(folder: Path | None, repo: str | None, revision: str | None) -> Pat
             "if the repo is gated); MODEL= or --model with a local folder that holds config.json, model.safetensors, "
             "tokenizer.json and preprocessor_config.json; or a Hub cache filled elsewhere, through HF_HOME."
         ) from error
+
+
+@contextmanager
+def _as_invalid() -> Iterator[None]:
+    """What is wrong with a checkpoint, as an error of evals; CheckpointError is a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        raise InvalidError(f"{error}.") from error
+
+
+def _normalised(rows: Float[Tensor, "n d"]) -> Float[ndarray, "n d"]:
+    unit_rows: Float[ndarray, "n d"] = F.normalize(rows, dim=1).cpu().numpy()
+    return unit_rows
 
 
 def _kernels(device: str) -> str:
@@ -216,23 +238,6 @@ def _kernels(device: str) -> str:
 
 
 def _code() -> str:
-    """A hash of what computes the rows: the syntax of jina_clip and of this file, without comments and docstrings.
-
-    A change of the model's code must not be answered with rows that the code before it made.
-    """
-    digest = hashlib.sha256()
-    for path in (*sorted((ROOT / "jina_clip").glob("*.py")), Path(__file__)):
-        tree = ast.parse(path.read_bytes())
-        for node in ast.walk(tree):
-            if (
-                isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-                and ast.get_docstring(node, clean=False) is not None
-            ):
-                node.body = node.body[1:]
-        digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The hash of the code that computes the rows: jina_clip and this file."""
+    paths = [*sorted(MODEL_CODE.glob("*.py")), Path(__file__)]
+    return hash_code(paths, package="jina_clip")

@@ -1,0 +1,315 @@
+"""JinaCLIP: both towers behind the official API, from the official files alone.
+
+model = JinaCLIP.from_pretrained("jinaai/jina-clip-v2")
+model.encode_text("a cat on a sofa", task="retrieval.query") @ model.encode_image("cat.jpg")
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+
+from jina_clip.arguments import (
+    Rows,
+    at_position,
+    checked_batch,
+    chosen_dim,
+    chosen_form,
+    finished,
+    image_items,
+    progress,
+    text_items,
+)
+from jina_clip.attention import resolve_attention
+from jina_clip.checkpoint import WEIGHTS, Checkpoint, check_fit, write_settings
+from jina_clip.config import ClipConfig
+from jina_clip.hub import fetch
+from jina_clip.images import read_image
+from jina_clip.model import ClipModel, official_shapes
+from jina_clip.packing import Ids
+from jina_clip.passes import Budget, image_rows, inference, text_rows
+from jina_clip.prefetch import WORKERS, prefetch
+from jina_clip.preprocess import Preprocess
+from jina_clip.shapes import Bytes, Features
+from jina_clip.tokens import instruction, tokenize
+from jina_clip.weights import read_weights, write_weights
+
+ALIGN = 64  # values: what tensor cores like the widths of matrices to be multiples of
+# Tokens a pass. On a GPU enough to keep it busy; on a CPU larger passes are not faster and only take memory.
+PASS_TOKENS = {"cuda": 32_768, "cpu": 1_024}
+TEXTS_AHEAD = 4_096  # texts that are tokenized and sorted at once
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class JinaCLIP(ClipModel):
+    """A jina-clip model that reads, embeds and saves. `JinaCLIP(config)` has random weights; `from_pretrained` reads some."""
+
+    def __init__(
+        self,
+        config: ClipConfig,
+        *,
+        tokenizer: Tokenizer | None = None,
+        preprocess: Preprocess | None = None,
+        attention: str = "sdpa",
+        align: int = 1,
+    ) -> None:
+        """`attention` and `align` as in ClipModel; a model without tokenizer embeds token ids only."""
+        super().__init__(config, attention=attention, align=align)
+        self.tokenizer = tokenizer
+        self.preprocess = preprocess or Preprocess(size=config.vision.image_size)
+        self.compiled = False
+        self._budgets: dict[str, Budget] = {}
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_hub_id: str | Path,
+        *,
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | str | None = None,
+        attention: str = "auto",
+        compile: bool = False,
+    ) -> "JinaCLIP":
+        """Read a checkpoint in the official layout from a local folder or the Hub, ready for inference.
+
+        `device`: CUDA when there is one, else CPU. `dtype`: that of config.json (v1 float32, v2 bfloat16) on CUDA, float32 on
+        CPU. `attention`: "auto", "sdpa", "varlen" or "flash_attn"; ValueError with the reason when it cannot run here.
+        `compile` compiles the image tower, which pays for thousands of images. FileNotFoundError when a file is missing,
+        CheckpointError when the files do not fit each other or change while they are read.
+        """
+        checkpoint = Checkpoint.in_folder(fetch(path_or_hub_id, revision))
+        model = cls.from_checkpoint(checkpoint, device=device, dtype=dtype, attention=attention)
+        if compile:
+            model.compile_images()
+        return model
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | str | None = None,
+        attention: str = "auto",
+    ) -> "JinaCLIP":
+        """`from_pretrained` of a checkpoint at hand. One that is bound must still hold the bytes that were hashed."""
+        config, tokenizer = checkpoint.config(), checkpoint.tokenizer()
+        preprocess = checkpoint.preprocess()
+        check_fit(checkpoint.folder, config, tokenizer, preprocess)
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        kind = _dtype_on(place, dtype, config)
+        backend = resolve_attention(attention, config.text, place, kind)
+        align = ALIGN if place.type == "cuda" else 1
+        with torch.device("meta"):  # no memory, no random numbers: every tensor is replaced below
+            model = cls(
+                config, tokenizer=tokenizer, preprocess=preprocess, attention=backend, align=align
+            )
+        shapes = official_shapes(model)
+        with checkpoint.weight_files() as files:
+            state = read_weights(files, config, shapes, device=place, dtype=kind, align=align)
+        model.load_state_dict(state, strict=True, assign=True)
+        return model.eval()
+
+    def compile_images(self) -> None:
+        """Compile the image tower for batches of one size; the first one takes up to a minute."""
+        self.vision_model.compile(dynamic=False)
+        self.compiled = True
+
+    def save_pretrained(
+        self, folder: str | Path, *, dtype: torch.dtype | str | None = None
+    ) -> Path:
+        """Write the four official files; `dtype` is that of config.json unless given, and is written there."""
+        if self.tokenizer is None:
+            raise ValueError("the model has no tokenizer to save: pass tokenizer=... to JinaCLIP")
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        kind = _torch_dtype(dtype or self.config.torch_dtype)
+        write_weights(folder / WEIGHTS, self.state_dict(), self.config, dtype=kind)
+        config = self.config.to_dict() | {"torch_dtype": str(kind).removeprefix("torch.")}
+        write_settings(folder, config, self.tokenizer, self.preprocess)
+        return folder
+
+    @property
+    def budgets(self) -> dict[str, Budget]:
+        """What a pass may hold: "tokens" of texts, "images". A budget halves itself when memory runs out."""
+        for unit in ("tokens", "images"):
+            if unit not in self._budgets:
+                self.set_budget(unit, None)
+        return self._budgets
+
+    def set_budget(self, unit: str, size: int | None) -> None:
+        """Allow `size` "tokens" or "images" a pass; None: what suits the device."""
+        tokens = PASS_TOKENS.get(self.device.type, PASS_TOKENS["cpu"])
+        suits = tokens if unit == "tokens" else max(1, tokens // (self.config.vision.grid**2 + 1))
+        self._budgets[unit] = Budget(suits if size is None else size, unit)
+
+    # The parameters of both methods stand in the order of the official ones, so that calls by position mean the same.
+    def encode_text(
+        self,
+        sentences: object,
+        task: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: str | torch.device | None = None,
+        normalize_embeddings: bool = True,
+        truncate_dim: int | None = None,
+        *,
+        max_length: int = 512,
+        truncation: bool = True,
+        padding: bool | str = True,
+    ) -> Rows:
+        """Embed texts: one row each in their order, float32, on the host; a single string gives one vector.
+
+        `sentences` is a list, or anything with a length that gives texts in order (a tuple, array, pandas Series).
+        `task="retrieval.query"` (v2) puts the query instruction before every text; v1 has no instructions and only warns. Texts
+        are cut to `max_length` tokens, special ones included, unless `truncation` is False; the models take up to 8192.
+        `truncate_dim` keeps the first values, before the normalisation. `convert_to_tensor` wins over `convert_to_numpy`;
+        with neither the rows are a list of tensors. `device` moves the model, and it stays there. The bar is shown when the
+        log is at INFO, unless `show_progress_bar` says otherwise.
+
+        A pass takes as many texts as `budgets["tokens"]` allows, and no more than `batch_size`: the official 32 only bounds
+        memory, and no row depends on it. Nor on `padding`: there is none.
+        ValueError for what is no text (by its position), an empty one, and an unknown task or dimension.
+        """
+        items, dim = text_items(sentences), chosen_dim(self.config, truncate_dim)
+        form = chosen_form(to_numpy=convert_to_numpy, to_tensor=convert_to_tensor)
+        batch_size = checked_batch(batch_size)
+        self._move(device)
+        texts, prefix = items.values, self.instruction(task)
+        parts = [list(texts[i : i + TEXTS_AHEAD]) for i in range(0, len(texts), TEXTS_AHEAD)]
+        longest = max_length if truncation else None
+        tokenized = prefetch(
+            lambda part: self.tokenize(part, prefix=prefix, max_length=longest),
+            parts,
+            workers=1 if len(parts) > 1 else 0,
+            ahead=2,
+        )
+        rows = [torch.empty(0, self.config.dim, device=self.device)]
+        with progress(len(texts), show_progress_bar) as done:
+            rows += [self.text_rows(ids, batch_size=batch_size, done=done) for ids in tokenized]
+        kept_values = torch.cat(rows)[:, :dim]
+        return finished(kept_values, items, normalize=normalize_embeddings, form=form)
+
+    def encode_image(
+        self,
+        images: object,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: str | torch.device | None = None,
+        normalize_embeddings: bool = True,
+        truncate_dim: int | None = None,
+        *,
+        preprocess: str = "exact",
+        workers: int = WORKERS,
+    ) -> Rows:
+        """Embed images given as path, PIL image, http(s) URL or data URI: one row each in their order, float32, on the host.
+
+        A single image gives one vector. A sequence is indexed in `workers` threads ahead of the tower, so it may decode when
+        indexed. Images become RGB before they are resized, by Pillow (`preprocess="exact"`) or by torch ("fast": see
+        Preprocess.pixels). A pass takes `batch_size` images, else `budgets["images"]`. The other parameters are those of
+        encode_text. ValueError for what is no image, or not one of 8 bits a channel; OSError for what cannot be read; both
+        with its position.
+        """
+        items, dim = image_items(images), chosen_dim(self.config, truncate_dim)
+        form = chosen_form(to_numpy=convert_to_numpy, to_tensor=convert_to_tensor)
+        batch_size = checked_batch(batch_size)
+        self._move(device)
+
+        def pixels_of(index: int) -> Bytes:
+            image = items.values[index]
+            with at_position(index):
+                return self.preprocess.pixels(read_image(image), preprocess)
+
+        count = len(items.values)
+        pixels = prefetch(
+            pixels_of,
+            range(count),
+            workers=workers if count > 1 else 0,
+            ahead=2 * (batch_size or self.budgets["images"].size),
+        )
+        with progress(count, show_progress_bar) as done:
+            rows = self.image_rows(pixels, batch_size=batch_size, done=done)
+        return finished(rows[:, :dim], items, normalize=normalize_embeddings, form=form)
+
+    def tokenize(
+        self, texts: list[str], *, prefix: str = "", max_length: int | None = 512
+    ) -> list[Ids]:
+        """Token ids of the texts, each with the prefix before it; ValueError when the model has no tokenizer."""
+        if self.tokenizer is None:
+            raise ValueError("the model has no tokenizer: pass tokenizer=... to JinaCLIP")
+        return tokenize(self.tokenizer, [prefix + text for text in texts], max_length)
+
+    def text_rows(
+        self,
+        ids: Sequence[Ids],
+        *,
+        batch_size: int | None = None,
+        done: Callable[[int], object] = lambda n: None,
+    ) -> Features:
+        """Unnormalised rows of tokenized texts, in their order, on the model's device. `done(n)` hears of every n finished."""
+        with inference(self):
+            return text_rows(
+                self.text_model, ids, self.budgets["tokens"], most=batch_size, done=done
+            )
+
+    def image_rows(
+        self,
+        pixels: Iterable[Bytes],
+        *,
+        batch_size: int | None = None,
+        done: Callable[[int], object] = lambda n: None,
+    ) -> Features:
+        """Unnormalised rows of images as `preprocess.pixels` gives them, in their order, on the model's device."""
+
+        def features(batch: Bytes) -> Features:
+            on_device = batch.to(self.device, non_blocking=True)
+            return self.get_image_features(self.preprocess.normalize(on_device))
+
+        with inference(self):
+            rows = image_rows(
+                features,
+                pixels,
+                self.budgets["images"],
+                most=batch_size,
+                one_size=self.compiled,
+                pin=self.device.type == "cuda",
+                done=done,
+            )
+            return torch.cat([torch.empty(0, self.config.dim, device=self.device), *rows])
+
+    def instruction(self, task: str | None) -> str:
+        """What `task` puts before a text; ValueError names the tasks of the model."""
+        return instruction(self.config.text, task)
+
+    def _move(self, device: str | torch.device | None) -> None:
+        """As in the official encode methods: the model moves to the device for good. Budgets start anew."""
+        place = self.device if device is None else torch.device(device)
+        if place.type == self.device.type and place.index in (None, self.device.index):
+            return
+        self.to(place)
+        self._budgets.clear()
+        # the kernel of the old device may not run on the new one
+        dtype = self.text_model.emb_ln.weight.dtype
+        self.text_model.attention = resolve_attention("auto", self.config.text, place, dtype)
+
+
+def _dtype_on(
+    device: torch.device, dtype: torch.dtype | str | None, config: ClipConfig
+) -> torch.dtype:
+    if dtype in (None, "auto"):
+        return DTYPES[config.torch_dtype] if device.type == "cuda" else torch.float32
+    return _torch_dtype(dtype or "float32")
+
+
+def _torch_dtype(name: torch.dtype | str) -> torch.dtype:
+    if isinstance(name, torch.dtype):
+        return name
+    if name not in DTYPES:
+        raise ValueError(f"dtype {name!r} is not one of {', '.join(DTYPES)}")
+    return DTYPES[name]

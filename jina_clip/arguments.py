@@ -1,0 +1,140 @@
+"""What callers hand to encode_text and encode_image, checked, and what they get back."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set, Sized
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch.nn.functional as F
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from jina_clip.config import ClipConfig
+from jina_clip.images import shown
+
+log = logging.getLogger("jina_clip")
+Form = Literal["array", "tensor", "list"]
+Rows = (
+    Float[np.ndarray, "n d"]
+    | Float[np.ndarray, " d"]
+    | Float[Tensor, "n d"]
+    | Float[Tensor, " d"]
+    | list[Float[Tensor, " d"]]
+)
+
+
+class Items(NamedTuple):
+    """Texts or images by position; `single` tells that the caller gave one of them, and gets one vector."""
+
+    values: Sequence[Any]
+    single: bool
+
+
+def text_items(sentences: object) -> Items:
+    """The texts of a call. ValueError names the first that is no text, is empty or cannot be written as UTF-8."""
+    if isinstance(sentences, str):
+        items = Items([sentences], single=True)
+    else:
+        items = Items(list(_by_position(sentences, "sentences")), single=False)
+    for index, text in enumerate(items.values):
+        if not isinstance(text, str):
+            raise ValueError(f"text {index} is {shown(text)}, not a str")
+        if not text:
+            raise ValueError(f"text {index} is empty. Leave it out")
+        if not text.isascii():
+            _check_unicode(text, index)
+    return items
+
+
+def image_items(images: object) -> Items:
+    """The images of a call; each is looked at when it is read, since a sequence may make them when indexed."""
+    if isinstance(images, str | Path | Image.Image):
+        return Items([images], single=True)
+    return Items(_by_position(images, "images"), single=False)
+
+
+def chosen_dim(config: ClipConfig, truncate_dim: int | None) -> int:
+    """How many values of a row are kept: those asked for, else config.json's, else all.
+
+    ValueError for a dimension that the model does not have; a warning for one that it was not trained for.
+    """
+    dim = truncate_dim if truncate_dim is not None else (config.truncate_dim or config.dim)
+    if type(dim) is not int or not 1 <= dim <= config.dim:
+        raise ValueError(f"truncate_dim must be between 1 and {config.dim}, not {dim!r}")
+    if dim != config.dim and dim not in config.matryoshka_dimensions:
+        trained = ", ".join(map(str, config.matryoshka_dimensions)) or f"{config.dim} only"
+        warnings.warn(f"{dim} dimensions: this checkpoint was trained for {trained}", stacklevel=3)
+    return dim
+
+
+def checked_batch(size: int | None) -> int | None:
+    """The size of a batch; ValueError when it holds nothing."""
+    if size is not None and (type(size) is not int or size < 1):
+        raise ValueError(f"batch_size must be at least 1, not {size!r}")
+    return size
+
+
+def chosen_form(*, to_numpy: bool, to_tensor: bool) -> Form:
+    """What the official flags ask for: a tensor wins over an array, and with neither it is a list of tensors."""
+    if to_tensor:
+        return "tensor"
+    return "array" if to_numpy else "list"
+
+
+def finished(rows: Float[Tensor, "n d"], items: Items, *, normalize: bool, form: Form) -> Rows:
+    """The rows on the host, normalised if wanted; of a single item the only one."""
+    rows = (F.normalize(rows, dim=1) if normalize else rows).cpu().contiguous()
+    if form == "list":
+        return rows[0] if items.single else list(rows)
+    values = rows[0] if items.single else rows
+    return values.numpy() if form == "array" else values
+
+
+@contextmanager
+def at_position(index: int) -> Iterator[None]:
+    """What is wrong with an image, with its place among the images."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"image {index}: {error}") from error
+    except OSError as error:
+        raise type(error)(f"image {index}: {error}") from error
+
+
+@contextmanager
+def progress(total: int, visible: bool | None) -> Iterator[Callable[[int], object]]:
+    """A bar that is told of every n finished; None shows it when the log is at INFO, as the official methods do."""
+    on = visible if visible is not None else log.isEnabledFor(logging.INFO)
+    with tqdm(total=total, disable=not on, desc="encoding") as bar:
+        yield bar.update
+
+
+def _by_position(values: object, argument: str) -> Sequence[Any]:
+    """What callers pass as many items, so that `[i]` gives the i-th one.
+
+    A pandas Series finds by label and is listed; so is an array. ValueError for what has no order, no end or no items.
+    """
+    dimensions = getattr(values, "ndim", 1)
+    if dimensions != 1:
+        raise ValueError(f"{argument} has {dimensions} dimensions. Pass a list of items")
+    if isinstance(values, bytes | bytearray | Mapping | Set):
+        raise ValueError(f"{argument} is a {type(values).__name__}, not a list. Pass list(…) of it")
+    if isinstance(values, Sequence):
+        return values
+    if isinstance(values, Iterable) and isinstance(values, Sized):
+        return list(values)
+    raise ValueError(
+        f"{argument} is a {type(values).__name__}, not an item or a list of items. Pass list(…) of it"
+    )
+
+
+def _check_unicode(text: str, index: int) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"text {index} cannot be written as UTF-8: {error.reason}") from None

@@ -1,0 +1,51 @@
+"""A checkpoint's folder by its name: a local one as it is, or a repo of the Hugging Face Hub, downloaded."""
+
+import re
+from pathlib import Path
+
+from jina_clip.checkpoint import ADAPTER, FILES, INDEX
+
+PROBE_SECONDS = 6
+# Shards and their index where a repo has them; of an adapter only the file that gives it away.
+_PATTERNS = [*FILES, INDEX, "model-*-of-*.safetensors", ADAPTER[0]]
+
+
+def fetch(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
+    """The folder of a checkpoint: the local one, or the snapshot of a Hub repo with the files of a checkpoint downloaded.
+
+    A local folder never touches the network. When the Hub does not answer, its cache serves. FileNotFoundError when the folder
+    or the repo cannot be had.
+    """
+    folder = Path(path_or_hub_id)
+    if folder.is_dir():
+        return folder
+    repo = str(path_or_hub_id)
+    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", repo):
+        raise FileNotFoundError(
+            f"{repo} is neither a folder nor a Hub id such as jinaai/jina-clip-v2"
+        )
+    return _snapshot(repo, revision)
+
+
+def _snapshot(repo: str, revision: str | None) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's
+
+    silence = None
+    try:  # one call without retries: snapshot_download alone asks for 23 s before it believes that there is no network
+        HfApi().model_info(repo, revision=revision, timeout=PROBE_SECONDS)
+    except (OSError, HTTPError) as error:
+        silence = error
+    try:
+        folder = snapshot_download(
+            repo,
+            revision=revision,
+            allow_patterns=_PATTERNS,
+            local_files_only=silence is not None,
+        )
+    except (OSError, HTTPError) as error:
+        reason = str(silence or error).strip().splitlines()[0]
+        raise FileNotFoundError(
+            f"{repo} is not in the Hub's cache and cannot be fetched: {reason}"
+        ) from error
+    return Path(folder)
