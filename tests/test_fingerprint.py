@@ -1,0 +1,145 @@
+"""Each field of the jina-clip encoder's fingerprint: what it stands for moves the store's key of the right side, and no other."""
+
+import importlib.metadata
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from PIL import Image
+
+from evals.embeddings.store import Store
+from evals.encoders import jina
+from evals.encoders.jina import JinaEncoder
+from evals.schema import Side
+
+SIDES = {
+    "text": Side("text", ["a cat"], ["t0"], ["h0"]),
+    "image": Side("image", [Image.new("RGB", (8, 8))], ["i0"], ["h1"]),
+}
+BOTH = {"text", "image"}
+
+
+class Workbench:
+    """A checkpoint and an installation that a test may change before the encoder is made."""
+
+    def __init__(self, folder: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.scratch, self.monkeypatch = folder, scratch, monkeypatch
+
+    def encoder(self, **options: Any) -> JinaEncoder:
+        return JinaEncoder(name="small", folder=self.folder, device="cpu", **options)
+
+    def edit(self, name: str, old: bytes, new: bytes) -> JinaEncoder:
+        """With another file of the checkpoint."""
+        self.folder = shutil.copytree(self.folder, self.scratch / "edited")
+        data = (self.folder / name).read_bytes()
+        assert old in data
+        (self.folder / name).write_bytes(data.replace(old, new))
+        return self.encoder()
+
+    def install(self, package: str) -> JinaEncoder:
+        """With another version of a package."""
+        installed = importlib.metadata.version
+        self.monkeypatch.setattr(
+            importlib.metadata,
+            "version",
+            lambda name: "99.0" if name == package else installed(name),
+        )
+        return self.encoder()
+
+    def patch(self, target: object, name: str, value: object) -> JinaEncoder:
+        self.monkeypatch.setattr(target, name, value)
+        return self.encoder()
+
+    def edit_code(self, file: str, old: str, new: str) -> JinaEncoder:
+        copy = shutil.copytree(jina.MODEL_CODE, self.scratch / "code")
+        text = (copy / file).read_text()
+        assert old in text
+        (copy / file).write_text(text.replace(old, new))
+        return self.patch(jina, "MODEL_CODE", copy)
+
+
+class Field(NamedTuple):
+    """The sides that a field of the fingerprint concerns, and an encoder for which it alone is another."""
+
+    sides: set[str]
+    changed: Callable[[Workbench], JinaEncoder]
+
+
+def other_weights(bench: Workbench) -> JinaEncoder:
+    end = (bench.folder / "model.safetensors").read_bytes()[-8:]
+    return bench.edit("model.safetensors", end, bytes(8))
+
+
+def on_cuda(bench: Workbench) -> JinaEncoder:
+    bench.monkeypatch.setattr(jina, "_kernels", lambda device: "torch")
+    bench.monkeypatch.setattr(jina, "resolve_attention", lambda *args: "sdpa")
+    bench.monkeypatch.setattr(jina, "choose_device", lambda device: "cuda:0")
+    return bench.encoder(dtype="float32")
+
+
+FIELDS = {
+    "code": Field(BOTH, lambda b: b.edit_code("packing.py", ".mean(1, dtype=", ".sum(1, dtype=")),
+    "weights": Field(BOTH, other_weights),
+    "config": Field(BOTH, lambda b: b.edit("config.json", b"Represent the", b"Represent a")),
+    "dtype": Field(BOTH, lambda bench: bench.encoder(dtype="bfloat16")),
+    "device": Field(BOTH, on_cuda),
+    "kernels": Field(BOTH, lambda bench: bench.patch(jina, "_kernels", lambda device: "triton-9")),
+    "torch": Field(BOTH, lambda bench: bench.patch(torch, "__version__", "99.0")),
+    "text.attention": Field(
+        {"text"}, lambda bench: bench.patch(jina, "resolve_attention", lambda *args: "varlen")
+    ),
+    "text.tokenizer": Field(
+        {"text"}, lambda bench: bench.edit("tokenizer.json", b'"cat"', b'"cow"')
+    ),
+    "text.tokenizers": Field({"text"}, lambda bench: bench.install("tokenizers")),
+    "text.max_length": Field({"text"}, lambda bench: bench.encoder(max_length=77)),
+    "image.preprocess": Field({"image"}, lambda bench: bench.encoder(preprocess="fast")),
+    "image.compiled": Field({"image"}, lambda bench: bench.encoder(compile=True)),
+    "image.config": Field(
+        {"image"},
+        lambda bench: bench.edit("preprocessor_config.json", b"bicubic", b"bilinear"),
+    ),
+    "image.pillow": Field({"image"}, lambda bench: bench.install("pillow")),
+}
+
+
+@pytest.fixture
+def bench(checkpoint, tmp_path, monkeypatch):
+    return Workbench(checkpoint, tmp_path, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def store(checkpoint, tmp_path_factory):
+    """Where the rows of the unchanged checkpoint are."""
+    filled = Store(tmp_path_factory.mktemp("store"))
+    encoder = JinaEncoder(name="small", folder=checkpoint, device="cpu")
+    for side in SIDES.values():
+        filled.embed(encoder, side)
+    return filled
+
+
+def moved(store: Store, encoder: JinaEncoder) -> set[str]:
+    """The sides that would be encoded again."""
+    return {kind for kind, side in SIDES.items() if store.missing(encoder, side)}
+
+
+def test_the_table_has_every_field(bench):
+    assert list(FIELDS) == list(bench.encoder().fingerprint)
+
+
+def test_the_same_checkpoint_elsewhere_is_answered_from_the_store(bench, store, tmp_path):
+    assert moved(store, bench.encoder()) == set()
+    bench.folder = shutil.copytree(bench.folder, tmp_path / "copy")
+    assert moved(store, bench.encoder()) == set()
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_what_is_behind_a_field_moves_the_key_of_its_side_and_no_other(bench, store, name):
+    before = bench.encoder().fingerprint
+    changed = FIELDS[name].changed(bench)
+    after = changed.fingerprint
+    assert {field for field in before if before[field] != after[field]} == {name}
+    assert moved(store, changed) == FIELDS[name].sides
