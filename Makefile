@@ -62,6 +62,10 @@ wheel: $(VENV)/.venv ## build the wheel into dist/
 test-wheel: $(VENV)/.dev ## install the wheel into a fresh environment, and run the demo, the sweep, the report and the gate there
 	@$(BIN)/python -m pytest -q -m 'slow or not slow' tests/test_wheel.py $(ARGS)
 
+docker: ## build the image jina-clip-evals and run the demo in it, e.g. make docker BASE=nvidia/cuda:12.8.1-runtime-ubuntu24.04
+	@docker build $(if $(BASE),--build-arg BASE="$(BASE)") -t jina-clip-evals .
+	@docker run --rm $(if $(BASE),--gpus all) jina-clip-evals $(ARGS)
+
 bench: $(VENV)/.bench ## time everything beside its peers, small sizes, into benchmarks/results/ (about 10 minutes)
 	@for name in text_tower vision_tower recall sweep search multilingual crossmodal startup decode; do \
 		$(BIN)/python -m benchmarks.$$name --small $(ARGS) || exit 1; done
@@ -116,4 +120,4 @@ $(VENV)/.bench: $(VENV)/.venv pyproject.toml requirements.lock
 	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[bench]'
 	@touch $(VENV)/.core $@
 
-.PHONY: help setup core demo report dashboard notebooks test test-slow wheel test-wheel bench lint check train-tiny lock clean
+.PHONY: help setup core demo report dashboard notebooks test test-slow wheel test-wheel docker bench lint check train-tiny lock clean

@@ -10,15 +10,17 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class CommitHook(BuildHookInterface[Any]):
-    """Writes `evals/_built.json`, which evals.records.provenance reads. Source without git gets none."""
+    """Writes `evals/_built.json`, which evals.records.provenance reads. Source that git cannot tell of gets none."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "editable" or not (Path(self.root) / ".git").exists():
             return
-        state = {
-            "commit": self._git("rev-parse", "HEAD"),
-            "dirty": self._git("status", "--porcelain", "--untracked-files=no") != "",
-        }
+        try:
+            commit = self._git("rev-parse", "HEAD")
+            changes = self._git("status", "--porcelain", "--untracked-files=no")
+        except (OSError, subprocess.CalledProcessError):
+            return
+        state = {"commit": commit, "dirty": bool(changes)}
         with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
             json.dump(state, file)
         self._file = Path(file.name)
