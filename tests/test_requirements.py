@@ -38,8 +38,10 @@ class Import(NamedTuple):
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """The modules that are imported by statement, by `import_module` or looked for by `find_spec`."""
-    for node in ast.walk(tree):
+    """The modules that are imported by statement, by `import_module` or looked for by `find_spec`; not those for types alone."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -50,6 +52,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
             match node.args[0]:
                 case ast.Constant(value=str(name)):
                     yield name
+        yield from imported(node)
 
 
 def third_party() -> list[Import]:
