@@ -1,7 +1,8 @@
-"""JSON, JSON lines and YAML read strictly: within limits, and with errors that name file, line, culprit and remedy.
+"""JSON, JSON lines and YAML read strictly, with errors that name file, line, culprit and remedy.
 
-`json.loads` lets the second of two equal keys win, takes NaN, and ends in a bare RecursionError on deep nesting.
-`yaml.safe_load` expands aliases and takes 017 for 15. Here each of these is an `EvalError` of the class that the caller chooses.
+`json.loads` lets the second of two equal keys win, takes NaN, and ends in a bare RecursionError on
+deep nesting. `yaml.safe_load` expands aliases and takes 017 for 15. Here each of these is an
+`EvalError` of the class that the caller chooses.
 """
 
 import json
@@ -42,15 +43,19 @@ def read_json(
 ) -> Any:
     """The value of a JSON file, or of bytes that `where` names in messages.
 
-    MissingError: the file cannot be read. `error`: it is no UTF-8, no JSON, nested deeper than DEEPEST, has a number of more
-    than MOST_DIGITS digits or none that is finite, or an object that has a key twice.
+    MissingError: the file cannot be read. `error`: it is no UTF-8, no JSON, nested deeper than
+    DEEPEST, has a number of more than MOST_DIGITS digits or none that is finite, or an object that
+    has a key twice.
     """
     text, where = _text_of(source, where, MOST_BYTES, error)
     return parse_json(text, where, error=error)
 
 
 def read_jsonl(file: Path, *, error: type[EvalError] = InvalidError) -> Iterator[Entry]:
-    """The value of each line, ended by LF or CRLF; errors as those of `read_json`, and for an empty line."""
+    """The value of each line, ended by LF or CRLF.
+
+    Errors as those of `read_json`, and for an empty line.
+    """
     for line in read_lines(file, error=error):
         if not line.text.strip():
             raise error(f"{line.where}: is empty, where a JSON value is expected. Remove the line.")
@@ -62,8 +67,9 @@ def read_yaml(
 ) -> Any:
     """The value of a YAML file, or of bytes that `where` names in messages; dates stay strings.
 
-    MissingError: the file cannot be read. `error`: it is no UTF-8 or no YAML, has aliases, tags, merge keys, a key twice, deeper
-    nesting than DEEPEST, or a number that is not written in plain decimal, such as 017, 0x1F, 1:30 or .nan.
+    MissingError: the file cannot be read. `error`: it is no UTF-8 or no YAML, has aliases, tags,
+    merge keys, a key twice, deeper nesting than DEEPEST, or a number that is not written in plain
+    decimal, such as 017, 0x1F, 1:30 or .nan.
     """
     text, where = _text_of(source, where, MOST_YAML_BYTES, error)
     try:
@@ -89,7 +95,8 @@ def parse_json(text: str, where: str, *, error: type[EvalError] = InvalidError) 
     except json.JSONDecodeError as problem:
         place = _place(where, text, problem.pos)
         raise error(
-            f"{place}: not JSON ({problem.msg}, column {problem.colno}). Correct it, or copy it again."
+            f"{place}: not JSON ({problem.msg}, column {problem.colno}). Correct it, or copy it "
+            "again."
         ) from None
     except _BadNumberError as problem:
         place = _place(where, text, _position(text, problem.token))
@@ -108,13 +115,17 @@ def parse_json(text: str, where: str, *, error: type[EvalError] = InvalidError) 
 def read_text(file: Path, *, error: type[EvalError] = InvalidError) -> str:
     """The text of a UTF-8 file, with or without a byte order mark.
 
-    MissingError: the file cannot be read. `error`: it is no UTF-8, in the line that is named, or is larger than MOST_BYTES.
+    MissingError: the file cannot be read. `error`: it is no UTF-8, in the line that is named, or is
+    larger than MOST_BYTES.
     """
     return _text_of(file, None, MOST_BYTES, error)[0]
 
 
 def read_lines(file: Path, *, error: type[EvalError] = InvalidError) -> Iterator[Line]:
-    """The lines, ended by LF or CRLF only: a caption may hold U+2028 and its like. Errors are those of `read_text`."""
+    """The lines, ended by LF or CRLF only: a caption may hold U+2028 and its like.
+
+    Errors are those of `read_text`.
+    """
     lines = read_text(file, error=error).split("\n")
     if lines[-1] == "":
         lines.pop()
@@ -220,7 +231,10 @@ def _position(text: str, token: str) -> int:
 
 
 def _second_key(text: str) -> tuple[int, str]:
-    """The first key that its object has already, and where it stands; the text is JSON up to there."""
+    """The first key that its object has already, and where it stands.
+
+    The text is JSON up to there.
+    """
     objects: list[set[str]] = []
     for match in re.finditer(rf"({_STRING})(\s*:)?|[{{}}]", text, re.DOTALL):
         if match[0] == "{":
@@ -236,7 +250,8 @@ def _second_key(text: str) -> tuple[int, str]:
 
 
 def _deeper_than(value: Any, limit: int) -> bool:
-    """Whether objects and lists are nested deeper than `limit`, level by level: recursion is what the limit prevents."""
+    """Whether objects and lists are nested deeper than `limit`."""
+    # Level by level: recursion is what the limit prevents.
     level = [value]
     for _ in range(limit):
         inner: list[Any] = []

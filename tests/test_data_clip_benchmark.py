@@ -175,8 +175,12 @@ def test_a_named_json_file_that_changes_is_told_anew(tmp_path: Path) -> None:
             [(1, 1, "cat"), (2, 2, "dog")],
             r"images\[1\] \(id 2\): image 'a.jpg' is listed at",
         ),
-        ([(1, "a.jpg")], [(1, 1, None)], r"annotations\[0\]: `caption` must be a str and is null"),
-        ([("1", "a.jpg")], [(1, 1, "cat")], r"images\[0\]: `id` must be a int"),
+        (
+            [(1, "a.jpg")],
+            [(1, 1, None)],
+            r"annotations\[0\]: `caption` must be a string and is null",
+        ),
+        ([("1", "a.jpg")], [(1, 1, "cat")], r"images\[0\]: `id` must be a whole number and is .1."),
         ([(1, "../a.jpg")], [(1, 1, "cat")], "is not a path inside"),
     ],
 )
@@ -388,7 +392,7 @@ def test_cached_paths_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
         ),
         (["a.jpg"], [["x"]], {}, r"image_paths\[0\]: a path or its annotation is not a string"),
         (["a.jpg", "old/a.jpg"], ["x", "y"], {}, r"image_paths\[1\]: image 'a.jpg' is listed at"),
-        (["images/"], ["x"], {}, "is not a path inside"),
+        (["images/"], ["x"], {}, r"image_paths\[0\]: the id '' of the image is empty"),
     ],
 )
 def test_broken_cached_files_are_refused_by_entry(

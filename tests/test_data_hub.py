@@ -17,8 +17,9 @@ import pytest
 from huggingface_hub import constants
 from PIL import Image
 
-from evals.data import LOAD, repos
+from evals.data import LOAD
 from evals.data import load as load_subsets
+from evals.hub import reason_of
 from evals.schema import CaptionProtocol, ConfigError, ImageText, InvalidError, MissingError, Source
 from tests.hub import COMMIT, OLDER, Hub, use
 
@@ -160,7 +161,7 @@ def test_retrieval_reads_the_mbeir_names_and_language_prefixes(hub: Hub) -> None
     }
     hub.head, hub.files = OLDER, RETRIEVAL | {"README.md": readme(**german)}
     assert len(load("hub_retrieval", hub_source(OLDER, subset="de")).texts) == 3
-    with pytest.raises(InvalidError, match="no config 'qrels' among de-corpus"):
+    with pytest.raises(InvalidError, match="no config 'corpus' among de-corpus"):
         load("hub_retrieval", hub_source(OLDER, subset="fr"))
 
 
@@ -198,13 +199,15 @@ def test_a_query_of_several_images_is_a_caption_of_each_or_merged_into_one(hub: 
     assert (pairs(merged), merged.also.tolist()) == ([("i0", "two"), ("i1", "one")], [[0, 1]])
 
 
-@pytest.mark.parametrize("part", ["corpus", "queries"])
-def test_an_id_that_comes_twice_is_refused(hub: Hub, part: str) -> None:
+@pytest.mark.parametrize(("part", "what"), [("corpus", "image"), ("queries", "text")])
+def test_an_id_that_comes_twice_is_refused(hub: Hub, part: str, what: str) -> None:
     columns = {"image": pictures(1, 2)} if part == "corpus" else {"text": ["x", "y"]}
     hub.files = RETRIEVAL | {
         f"{part}/test-00000-of-00001.parquet": parquet(_id=["q0", "q0"], **columns)
     }
-    with pytest.raises(InvalidError, match="the id 'q0' comes twice"):
+    with pytest.raises(
+        InvalidError, match=rf"{what} row 1: {what} 'q0' is listed at .*, {what} row 0 too"
+    ):
         load("hub_retrieval", hub_source())
 
 
@@ -262,7 +265,7 @@ def test_no_server_is_told_within_seconds(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_credentials_in_a_url_stay_out_of_the_message() -> None:
     assert (
-        repos._reason(OSError("no https://user:secret@host/x\nmore"))
+        reason_of(OSError("no https://user:secret@host/x\nmore"))
         == "the Hub cannot be reached (no https://host/x)"
     )
 

@@ -119,7 +119,7 @@ def test_a_webdataset_comes_from_the_hub_at_its_commit(hub: Hub, tmp_path: Path)
             {"test/0.tar": shard(s0000030__png=picture(0, 0), s0000030__cls="1")},
             PROMPTS,
             InvalidError,
-            "'s0000030' is at",
+            "'s0000030' is listed at",
         ),
         (
             {"dataset_type.txt": b"retrieval"},

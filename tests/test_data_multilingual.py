@@ -287,7 +287,8 @@ def test_xm3600_gives_all_captions_verbatim(tmp_path: Path) -> None:
     assert np.bincount(data["no"].image_of_text).tolist() == [1, 6, 2, 1]
     assert data["no"].texts.ids[6] == f"{KEYS[1]}#5"
     assert data["no"].texts.language == "no"
-    assert data["en"].origin == {"layout": "xm3600", "path": str(tmp_path / "captions.jsonl")}
+    place = {"layout": "xm3600", "path": str(tmp_path / "captions.jsonl")}
+    assert data["en"].origin == {**place, "equal_images": "1"}
 
 
 def test_first_captions_give_one_text_an_image(tmp_path: Path) -> None:
@@ -394,15 +395,18 @@ def test_a_language_that_images_lack_is_refused_with_the_count(tmp_path: Path) -
         ),
         (
             {"image/key": "b2", "en": {"caption": "b"}},
-            r"line 2, 'en': `caption` must be a list and is \"b\"",
+            r"line 2, 'en': `caption` must be a list of strings and is \"b\"",
         ),
-        ({"image/key": "b2", "en": ["b"]}, r"line 2: `en` must be a dict"),
-        ({"image/key": 7, "en": {"caption": ["b"]}}, r"line 2: `image/key` must be a str and is 7"),
+        ({"image/key": "b2", "en": ["b"]}, r"line 2: `en` must be an object"),
+        (
+            {"image/key": 7, "en": {"caption": ["b"]}},
+            r"line 2: `image/key` must be a string and is 7",
+        ),
         (
             {"image/key": "a1", "en": {"caption": ["b"]}},
             r"line 2: image 'a1' is listed at .*line 1 too",
         ),
-        ([], r"line 2: `image/key` must be a str"),
+        ([], r"line 2: must be an object with the key `image/key`"),
     ],
 )
 def test_broken_lines_of_crossmodal_are_refused_by_number(
@@ -446,7 +450,8 @@ def test_multi30k_reads_four_languages(
     assert texts(data["cs"]) == ["man (cs)", "dog (cs)"]
     assert data["fr"].images is data["en"].images
     assert data["en"].texts.ids == ["1007129816.jpg#0", "1009434119.jpg#0"]
-    assert data["en"].origin == {"layout": "multi30k", "path": str(tmp_path / names)}
+    place = {"layout": "multi30k", "path": str(tmp_path / names)}
+    assert data["en"].origin == {**place, "equal_images": "1"}
 
 
 def test_multi30k_takes_the_split_that_is_wanted(tmp_path: Path) -> None:

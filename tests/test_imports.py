@@ -109,7 +109,8 @@ MAY_SEE = {
         "evals.report",
         "evals.views.tables",
     },
-    "evals.data": {*CORE, "evals.data"},
+    "evals.hub": set(),
+    "evals.data": {*CORE, "evals.data", "evals.hub", "evals.reading"},
     "evals.data.__main__": {"evals"},
     "evals.data.prepare": {*CORE, "evals.data", "evals.config.catalog", "evals.files"},
     "evals.analysis.modality_gap": {

@@ -1,4 +1,4 @@
-"""Where data comes from: LOAD maps the `data` key of a benchmark's row to the function that reads a subset."""
+"""Where data comes from: `load` reads the subsets of a benchmark by the `data` key of its row."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from evals.schema import ConfigError, Data, ImageText, InvalidError, LabeledImages, Source
+from evals.data.checks import check_file_name, count_equal
+from evals.schema import ConfigError, Data, ImageText, InvalidError, LabeledImages, Side, Source
 
 
 def _hub_captions(source: Source) -> dict[str, ImageText]:
@@ -60,11 +61,17 @@ LOAD: dict[str, Load] = {
 
 
 def load(loader: str, source: Source) -> dict[str, Any]:
-    """The subsets that `source` names: from its folder, in whatever layout, when it has one, else by LOAD[loader]."""
+    """The subsets that `source` names, by LOAD[loader].
+
+    When the source has a folder they are read from there, in whatever layout. ConfigError: no such
+    loader. InvalidError: the name of the folder is not UTF-8. Others are those of the loaders.
+    """
     if loader not in LOAD:
         raise ConfigError(
             f"No loader {loader!r} (`data` of a benchmark's row). Use one of {', '.join(LOAD)}."
         )
+    if source.folder is not None:
+        check_file_name(source.folder)
     if source.folder is not None and source.prompts is not None:
         from evals.data.class_folders import load_labeled
 
@@ -77,44 +84,44 @@ def load(loader: str, source: Source) -> dict[str, Any]:
 
 
 def subset_of(data: D, limit: int, seed: int = 0) -> D:
-    """`limit` images with all their captions or their labels, chosen by seed and image id alone and kept in their order.
+    """`limit` images with all their captions or their labels, in the order of `data`.
 
-    The choice does not depend on the order of the data, and a larger limit only adds images. Classes and prompts stay.
-    All of `data` comes back unchanged when it has no more than `limit` images.
+    They are chosen by seed and image id alone: the choice does not depend on the order of the data,
+    and a larger limit only adds images. Classes and prompts stay. All of `data` comes back
+    unchanged when it has no more than `limit` images. ConfigError for a limit below 1.
     """
     if limit < 1:
         raise ConfigError(f"--limit {limit}: must be 1 or more.")
     if limit >= len(data.images):
         return data
-    by_chance = sorted(
-        range(len(data.images)),
-        key=lambda i: sha256(f"{seed}:{data.images.ids[i]}".encode()).digest(),
-    )
-    images = sorted(by_chance[:limit])
+
+    def draw(index: int) -> bytes:
+        return sha256(f"{seed}:{data.images.ids[index]}".encode()).digest()
+
+    chosen = sorted(sorted(range(len(data.images)), key=draw)[:limit])
+    images = data.images.select(chosen)
     origin = {**data.origin, "limit": str(limit), "seed": str(seed)}
+    if "equal_images" in origin:
+        origin["equal_images"] = str(count_equal(images.hashes))
     if isinstance(data, LabeledImages):
-        return _labelled(data, images, origin)
-    return _captioned(data, images, origin)
+        return replace(data, images=images, labels=data.labels[chosen], origin=origin)
+    return _captioned(data, images, chosen, origin)
 
 
-def _labelled(data: LabeledImages, images: list[int], origin: dict[str, str]) -> LabeledImages:
-    return replace(
-        data, images=data.images.select(images), labels=data.labels[images], origin=origin
-    )
-
-
-def _captioned(data: ImageText, images: list[int], origin: dict[str, str]) -> ImageText:
-    pairs = np.concatenate(
-        [np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1), data.also]
-    )
-    pairs = pairs[np.isin(pairs[:, 1], images)]
+def _captioned(
+    data: ImageText, images: Side, chosen: list[int], origin: dict[str, str]
+) -> ImageText:
+    """The captions of the chosen images, with the pairs of text and image counted anew."""
+    first_images = np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1)
+    pairs = np.concatenate([first_images, data.also])
+    pairs = pairs[np.isin(pairs[:, 1], chosen)]
     texts, first = np.unique(pairs[:, 0], return_index=True)
-    pairs = np.stack(
-        [np.searchsorted(texts, pairs[:, 0]), np.searchsorted(images, pairs[:, 1])], axis=1
-    )
+    text_numbers = np.searchsorted(texts, pairs[:, 0])
+    image_numbers = np.searchsorted(chosen, pairs[:, 1])
+    pairs = np.stack([text_numbers, image_numbers], axis=1)
     return replace(
         data,
-        images=data.images.select(images),
+        images=images,
         texts=data.texts.select(texts.tolist()),
         image_of_text=pairs[first, 1],
         also=np.delete(pairs, first, axis=0),
@@ -123,26 +130,29 @@ def _captioned(data: ImageText, images: list[int], origin: dict[str, str]) -> Im
 
 
 def check_counts(data: Data, *, allow_subset: bool, name: str, **declared: int) -> bool:
-    """Whether `data` is a part of what the row declares; InvalidError when it differs and `allow_subset` does not permit it.
+    """Whether `data` is a part of what the row declares.
 
-    `declared` has the names of `data.counts`. Classes are never a part.
+    `declared` has the names of `data.counts`. Classes are never a part. InvalidError when the
+    counts differ and `allow_subset` does not permit it.
     """
-    found = data.counts
-    if all(found[kind] == count for kind, count in declared.items()):
+    counts = data.counts
+    if all(counts[kind] == count for kind, count in declared.items()):
         return False
-    there = " and ".join(f"{found[kind]:,} {kind}" for kind in declared)
-    wanted = " and ".join(f"{count:,}" for count in declared.values())
-    what = f"{name}: {there}, where the row declares {wanted}"
-    if "classes" in found and found["classes"] != declared.get("classes"):
+    present = " and ".join(f"{counts[kind]:,} {kind}" for kind in declared)
+    expected = " and ".join(f"{count:,}" for count in declared.values())
+    what = f"{name}: {present}, where the row declares {expected}"
+    if "classes" in counts and counts["classes"] != declared.get("classes"):
         raise InvalidError(
-            f"{what}. Another number of classes is another benchmark: check the folder and its class names."
+            f"{what}. Another number of classes is another benchmark: "
+            "check the folder and its class names."
         )
-    if any(found[kind] > count for kind, count in declared.items()):
+    if any(counts[kind] > count for kind, count in declared.items()):
         raise InvalidError(
             f"{what}. That is more than the benchmark has: check the split and the folder."
         )
     if not allow_subset:
         raise InvalidError(
-            f"{what}. Complete the data, or pass --allow-subset to measure this part under its own key."
+            f"{what}. Complete the data, "
+            "or pass --allow-subset to measure this part under its own key."
         )
     return True

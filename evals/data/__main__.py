@@ -1,4 +1,4 @@
-"""Benchmarks as folders that can be copied anywhere, and checked: pack one, or compare one with its manifest.
+"""Benchmarks as folders that can be copied anywhere: pack one, or check one by its manifest.
 
 python -m evals.data prepare flickr8k --to DIR [--data SRC] [--subsets en,de] [--allow-subset]
 python -m evals.data verify DIR
@@ -43,7 +43,10 @@ def prepare(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Pack a benchmark from the Hub, or from --data, into DIR; the same command goes on after an interruption."""
+    """Pack a benchmark from the Hub, or from --data, into DIR.
+
+    The same command goes on after an interruption.
+    """
     with reported(json=json) as log:
         from evals.config.catalog import benchmark
         from evals.data import prepare as room
@@ -54,7 +57,7 @@ def prepare(
         manifest = room.prepare(
             row, source, folder, allow_subset=allow_subset, progress=log.progress
         )
-        _tell([(folder, manifest)], log)
+        _show([(folder, manifest)], log)
 
 
 @app.command()
@@ -64,34 +67,42 @@ def verify(
     ],
     json: Json = False,
 ) -> None:
-    """Compare every file with the manifest: what is missing, changed or additional is named, with exit code 3."""
+    """Compare every file with the manifest.
+
+    What is missing, changed or additional is named, with exit code 3.
+    """
     with reported(json=json) as log:
         from evals.data.manifest import check_folder
 
-        fine: list[tuple[Path, Manifest]] = []
-        failed: list[EvalError] = []
-        for one in _prepared(folder.expanduser(), log):
+        checked: list[tuple[Path, Manifest]] = []
+        failures: list[EvalError] = []
+        for prepared in _prepared(folder.expanduser(), log):
             try:
-                fine.append((one, check_folder(one, log.progress)))
+                checked.append((prepared, check_folder(prepared, log.progress)))
             except EvalError as error:
-                failed.append(error)
-        if fine and not (failed and json):
-            _tell(fine, log)
-        if failed:
-            raise type(failed[0])("; ".join(map(str, failed)))
+                failures.append(error)
+        if checked and not (failures and json):
+            _show(checked, log)
+        if failures:
+            raise type(failures[0])("; ".join(map(str, failures)))
 
 
 def _source(row: "Benchmark", data: Path | None, subsets: tuple[str, ...] | None) -> Source:
-    """Where the row is packed from, with all captions as they were written, whatever its protocol."""
-    if unknown := set(subsets or ()) - set(row.subsets):
+    """Where the row is packed from: all captions as they were written, whatever its protocol."""
+    unknown = set(subsets or ()) - set(row.subsets)
+    if unknown:
         raise ConfigError(
-            f"{row.name} has no subset {', '.join(sorted(unknown))}. It has {', '.join(row.subsets)}."
+            f"{row.name} has no subset {', '.join(sorted(unknown))}. "
+            f"It has {', '.join(row.subsets)}."
         )
-    own = data.expanduser() / (row.folder or row.name) if data else None
+    folder = data.expanduser() if data else None
+    # --data may hold a folder for each benchmark.
+    if folder and (folder / (row.folder or row.name)).is_dir():
+        folder = folder / (row.folder or row.name)
     return Source(
         subsets=subsets or row.subsets,
         split=row.split,
-        folder=own if own and own.is_dir() else data and data.expanduser(),
+        folder=folder,
         repo=row.hub.repo if row.hub else None,
         revision=row.hub.revision if row.hub else None,
         protocol=CaptionProtocol(),
@@ -107,41 +118,34 @@ def _prepared(folder: Path, log: Log) -> list[Path]:
 
     if is_prepared(folder):
         return [folder]
-    inside = (
-        sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        if folder.is_dir()
-        else []
-    )
-    found = [path for path in inside if is_prepared(path)]
-    if not found:
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    visible = [path for path in inside if not path.name.startswith(".")]
+    prepared = [path for path in visible if is_prepared(path)]
+    if not prepared:
         raise MissingError(
-            f"{folder}: no {MANIFEST} in it, nor in a folder of it. Make one with `python -m evals.data prepare`."
+            f"{folder}: no {MANIFEST} in it, nor in a folder of it. "
+            "Make one with `python -m evals.data prepare`."
         )
-    for path in inside:
-        if path not in found:
+    for path in visible:
+        if path not in prepared:
             log.info(f"{path}: no {MANIFEST} in it, so there is nothing to check it against")
-    return found
+    return prepared
 
 
-def _tell(found: "list[tuple[Path, Manifest]]", log: Log) -> None:
-    """A line for each folder, or one JSON object."""
+def _show(folders: "list[tuple[Path, Manifest]]", log: Log) -> None:
+    """Two lines for each folder, or one JSON object."""
     from evals.data.manifest import place_of
 
     entries: list[dict[str, Any]] = []
-    for folder, manifest in found:
+    for folder, manifest in folders:
+        count = len(manifest.files)
         size = sum(file.bytes for file in manifest.files.values())
-        entries.append(
-            {
-                "path": str(folder),
-                "files": len(manifest.files),
-                "bytes": size,
-                **manifest.model_dump(mode="json", exclude={"files"}),
-            }
-        )
+        entry = {"path": str(folder), "files": count, "bytes": size}
+        entries.append(entry | manifest.model_dump(mode="json", exclude={"files"}))
         if not log.json:
-            counted = f"{folder.name}: {len(manifest.files):,} files, {size / 1e6:,.1f} MB"
             log.result(
-                f"{counted}, as prepared on {manifest.prepared[:10]}, {place_of(manifest.source)}"
+                f"{folder.name}: {count:,} files, {size / 1e6:,.1f} MB, as prepared on "
+                f"{manifest.prepared[:10]}, {place_of(manifest.source)}"
             )
             log.result(f"  {folder}")
     if log.json:

@@ -1,7 +1,8 @@
-"""Tar archives read in place: members by name, from any thread, with nothing ever extracted to a path.
+"""Tar archives read in place: members by name, from any thread, and nothing is extracted.
 
-Python's tarfile parses the headers, once; members are then read by offset. What an archive of data has no use for is refused:
-links, devices, sparse files, names that lead elsewhere. tarfile ends quietly at a header it cannot read: the end is checked too.
+Python's tarfile parses the headers, once; members are then read by offset. What an archive of data
+has no use for is refused: links, devices, sparse files, names that lead elsewhere. tarfile ends
+quietly at a header it cannot read: the end is checked too.
 """
 
 import gzip
@@ -18,7 +19,8 @@ from typing import Any, NamedTuple
 
 from evals.schema import InvalidError, MissingError
 
-LARGEST_HEADER = 1_000_000  # of an extended header, which tarfile reads into memory whole
+# Of an extended header, which tarfile reads into memory whole.
+LARGEST_HEADER = 1_000_000
 CHUNK = 1 << 20
 _AGAIN = "Copy or download the archive again."
 
@@ -34,15 +36,23 @@ class Place(NamedTuple):
 
 
 class Archive:
-    """An open archive, which closes with its last user; `names` are its files in order, `a/b.jpg` for a member `./a//b.jpg`."""
+    """An open archive, which closes with its last user.
+
+    `names` are its files in order, `a/b.jpg` for a member `./a//b.jpg`.
+    """
 
     def __init__(self, path: Path, file: io.BufferedIOBase, places: dict[str, Place]) -> None:
-        self.path, self.names = path, list(places)
-        self._places, self._descriptor = places, file.fileno()
+        self.path = path
+        self.names = list(places)
+        self._places = places
+        self._descriptor = file.fileno()
         weakref.finalize(self, file.close)
 
     def read(self, name: str) -> bytes:
-        """The bytes of a file; safe to call from several threads. InvalidError when there is none of that name."""
+        """The bytes of a file; safe to call from several threads.
+
+        InvalidError when there is none of that name.
+        """
         if name not in self._places:
             raise InvalidError(f"{self.path}: no file {name!r} in the archive. {_AGAIN}")
         start, size = self._places[name]
@@ -66,11 +76,13 @@ def open_tar(
     largest_member: int = 100_000_000,
     most_bytes: int = 200_000_000_000,
 ) -> Archive:
-    """A `.tar` where it lies, or a gzipped one (told by its first bytes), decompressed once into an unnamed file in TMPDIR.
+    """A `.tar` where it lies, or a gzipped one, which is told by its first bytes.
 
-    MissingError: the file cannot be read. InvalidError names the archive and the member that is refused: a link, a device, a
-    sparse file, an absolute name or one with `..`, a name that comes twice, more or larger members than allowed, a truncated
-    archive. `most_bytes` limits what is decompressed; a full disk is an OSError.
+    The latter is decompressed once into an unnamed file in TMPDIR. MissingError: the file cannot be
+    read. InvalidError names the archive and the member that is refused: a link, a device, a sparse
+    file, an absolute name or one with `..`, a name that comes twice, more or larger members than
+    allowed, a truncated archive. `most_bytes` limits what is decompressed; a full disk is an
+    OSError.
     """
     file = _opened(path, most_bytes)
     try:
@@ -104,10 +116,12 @@ def _decompressed(path: Path, file: io.BufferedIOBase, most_bytes: int) -> io.Bu
             total += len(chunk)
             if total > most_bytes:
                 raise InvalidError(
-                    f"{path}: more than {most_bytes:,} bytes when decompressed. Decompress it by hand if it is meant."
+                    f"{path}: more than {most_bytes:,} bytes when decompressed. Decompress it by "
+                    "hand if it is meant."
                 )
             out.write(chunk)
-        out.flush()  # members are read from the descriptor, below the buffer
+        # Members are read from the descriptor, below the buffer.
+        out.flush()
         out.seek(0)
     except BaseException:
         out.close()
@@ -125,7 +139,10 @@ def _gunzip(path: Path, file: io.BufferedIOBase) -> Iterator[bytes]:
 
 
 class _Headers:
-    """What tarfile reads headers from. It asks for as many bytes as an extended header claims to have, be it -1."""
+    """What tarfile reads headers from.
+
+    It asks for as many bytes as an extended header claims to have, be it -1.
+    """
 
     def __init__(self, file: io.BufferedIOBase) -> None:
         self.file, self.seek, self.tell = file, file.seek, file.tell
@@ -139,16 +156,17 @@ class _Headers:
 def _places(
     path: Path, file: io.BufferedIOBase, most_members: int, largest_member: int
 ) -> dict[str, Place]:
-    end, count = os.fstat(file.fileno()).st_size, 0
+    end = os.fstat(file.fileno()).st_size
     places: dict[str, Place] = {}
     headers: Any = _Headers(file)
     try:
         with tarfile.open(
             fileobj=headers, mode="r:", encoding="utf-8", errors="surrogateescape"
         ) as tar:
-            while (member := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined] # it keeps a kilobyte for each
-                count += 1
+            # `next` gives None behind the last member.
+            for count, member in enumerate(iter(tar.next, None), 1):
+                # It keeps a kilobyte for each.
+                tar.members.clear()  # type: ignore[attr-defined]
                 problem = _problem(member, largest_member) or _misfit(member, tar.offset, end)
                 name = posixpath.normpath(member.name)
                 if name in places:
@@ -157,7 +175,8 @@ def _places(
                     problem = f"is one more than the {most_members:,} members an archive may have"
                 if problem:
                     raise InvalidError(
-                        f"{path}: member {member.name!r} {problem}. Repack the archive, or download it again."
+                        f"{path}: member {member.name!r} {problem}. Repack the archive, or "
+                        "download it again."
                     )
                 if member.isreg():
                     places[name] = Place(member.offset_data, member.size)
@@ -217,5 +236,6 @@ def _check_end(path: Path, file: io.BufferedIOBase, start: int, end: int) -> Non
     while chunk := file.read(CHUNK):
         if chunk.strip(b"\0"):
             raise InvalidError(
-                f"{path}: more data behind the end of the archive. If it is two archives joined, repack it as one."
+                f"{path}: more data behind the end of the archive. If it is two archives joined, "
+                "repack it as one."
             )

@@ -1,20 +1,19 @@
-"""Captioned images as every layout gives them, and how they become data to measure: checks, protocol, ids, hashes.
+"""Captioned images as every layout gives them, and how they become data that can be measured.
 
-A layout reads its annotations into a `Release`; `measured` turns that into one `ImageText` a subset. Images that subsets share
-are read and hashed once, and their `Side` is one object.
+A layout reads its annotations into a `Release`. `measured` turns that into one `ImageText` per
+subset. Images that several subsets share are read and hashed once, and their `Side` is one object.
 """
 
 import csv
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from evals.data.images import Images, content_hash
-from evals.schema import CaptionProtocol, ImageText, InvalidError, MissingError, Side, Source
+from evals.data.checks import check_ids, check_origin, check_texts, count_equal
+from evals.data.images import Images, content_hash, image_side
+from evals.schema import CaptionProtocol, ImageText, InvalidError, Side, Source
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,9 @@ class Captioned:
 class Release:
     """What a layout holds: the captioned images of each subset, and how to open images.
 
-    `layout` and `place` (path or repo) go into the record. `images(rows)` gives the images of the rows in their order, undecoded.
-    `quoted`: captions carry CSV quotes, baked in where the data was made.
+    `layout` and `place` (path or repo) go into the record. `images(rows)` gives the images of the
+    rows in their order, undecoded. `quoted`: captions carry CSV quotes, baked in where the data was
+    made.
     """
 
     layout: str
@@ -42,87 +42,88 @@ class Release:
     quoted: bool = False
 
 
-class Line(NamedTuple):
-    """A line of a text file without its line end; `where` is its file and number."""
+class _Texts(NamedTuple):
+    """Captions with their ids and images.
 
-    text: str
-    where: str
+    `also` has further images of a caption, as pairs of text and image.
+    """
+
+    texts: list[str]
+    ids: list[str]
+    image_of_text: np.ndarray
+    also: np.ndarray
 
 
 def measured(
     release: Release, source: Source, origin: Mapping[str, str] | None = None
 ) -> dict[str, ImageText]:
-    """The data of each subset. Image ids are the names as written, text ids `<image>#<n>`; captions are kept verbatim.
+    """The data of each subset. Image ids are the names as written, text ids `<image>#<n>`.
+
+    Captions are kept verbatim.
 
     InvalidError names the place of a caption or image that cannot be measured.
     """
-    protocol = source.protocol
-    rows = {}
-    for subset, given in release.rows.items():
-        check(given, f"{release.place}, {subset}" if len(release.rows) > 1 else release.place)
-        rows[subset] = [
-            replace(row, captions=_protocol_captions(row, protocol, release.quoted))
-            for row in given
-        ]
+    rows_of: dict[str, list[Captioned]] = {}
+    for subset, rows in release.rows.items():
+        name = f"{release.place}, {subset}" if len(release.rows) > 1 else release.place
+        check(rows, name)
+        rows_of[subset] = [_by_protocol(row, source.protocol, release.quoted) for row in rows]
+
+    # Subsets in many languages mostly list the same images.
     distinct: dict[str, Captioned] = {}
-    for row in (row for given in rows.values() for row in given):
-        distinct.setdefault(row.image, row)
-    images = release.images(list(distinct.values()))
-    every = Side(
-        "image", images, list(distinct), [content_hash(images.read(i)) for i in range(len(images))]
-    )
+    for rows in rows_of.values():
+        for row in rows:
+            distinct.setdefault(row.image, row)
+    images = image_side(release.images(list(distinct.values())), list(distinct))
     index = {name: i for i, name in enumerate(distinct)}
-    sides: dict[tuple[str, ...], Side] = {tuple(distinct): every}
+
     place = {"layout": release.layout, **(origin or {"path": release.place})}
-    data = {}
-    for subset, given in rows.items():
-        names = tuple(row.image for row in given)
+    check_origin(place)
+    sides: dict[tuple[str, ...], Side] = {tuple(distinct): images}
+    data: dict[str, ImageText] = {}
+    for subset, rows in rows_of.items():
+        names = tuple(row.image for row in rows)
         if names not in sides:
-            sides[names] = every.select([index[name] for name in names])
-        data[subset] = _image_text(given, sides[names], subset, protocol, place)
+            sides[names] = images.select([index[name] for name in names])
+        data[subset] = _image_text(rows, sides[names], subset, source.protocol, place)
     return data
 
 
 def check(rows: Sequence[Captioned], name: str) -> None:
-    """Refuse no rows, an image listed twice, and captions that are none."""
+    """Refuse no rows, an image that is listed twice, and captions that are none."""
     if not rows:
         raise InvalidError(f"{name}: no captioned images in it. Check that the file is complete.")
-    first: dict[str, str] = {}
+    check_ids((row.image, row.where) for row in rows)
     for row in rows:
-        if row.image in first:
-            raise InvalidError(
-                f"{row.where}: image {row.image!r} is listed at {first[row.image]} too. Merge the two entries."
-            )
-        first[row.image] = row.where
         if not row.captions:
             raise InvalidError(
                 f"{row.where}: image {row.image!r} has no captions. Add one, or remove the image."
             )
-        for n, caption in enumerate(row.captions):
-            if problem := _problem(caption):
-                raise InvalidError(
-                    f"{row.where}: caption {n} of image {row.image!r} {problem}. Correct or remove it."
-                )
-
-
-def _protocol_captions(row: Captioned, protocol: CaptionProtocol, quoted: bool) -> tuple[str, ...]:
-    captions = row.captions
-    if quoted and protocol.quotes == "csv":
-        captions = tuple(_unquoted(caption, row.where) for caption in captions)
-    elif not quoted and protocol.quotes == "clip_benchmark":
-        captions = tuple(map(quoted_caption, captions))
-    if protocol.captions == "all":
-        return captions
-    return captions[: 1 if protocol.captions == "first" else protocol.captions]
+        check_texts(row.captions, row.where, what="caption", owner=f"image {row.image!r}")
 
 
 def quoted_caption(caption: str) -> str:
-    """The caption as it stands in a CSV file, which CLIP_benchmark's Flickr loader takes for the caption itself."""
-    return (
-        f'"{caption.replace(chr(34), chr(34) * 2)}"'
-        if any(c in caption for c in ',"\n\r')
-        else caption
-    )
+    """The caption as a cell of a CSV file.
+
+    CLIP_benchmark's Flickr loader takes the cell for the caption itself.
+    """
+    if not any(character in caption for character in ',"\n\r'):
+        return caption
+    return '"' + caption.replace('"', '""') + '"'
+
+
+def _by_protocol(row: Captioned, protocol: CaptionProtocol, quoted: bool) -> Captioned:
+    """The row with the captions that are measured, as they are measured."""
+    captions = row.captions
+    if quoted and protocol.quotes == "csv":
+        captions = tuple(_unquoted(caption, row.where) for caption in captions)
+        # A pair of quotes with nothing between them was a caption until now.
+        check_texts(captions, row.where, what="caption", owner=f"image {row.image!r}")
+    elif not quoted and protocol.quotes == "clip_benchmark":
+        captions = tuple(map(quoted_caption, captions))
+    if protocol.captions != "all":
+        captions = captions[: 1 if protocol.captions == "first" else protocol.captions]
+    return replace(row, captions=captions)
 
 
 def _unquoted(caption: str, where: str) -> str:
@@ -141,80 +142,43 @@ def _image_text(
     protocol: CaptionProtocol,
     origin: Mapping[str, str],
 ) -> ImageText:
-    texts = [caption for row in rows for caption in row.captions]
-    ids = [f"{row.image}#{n}" for row in rows for n in range(len(row.captions))]
-    image_of_text = np.repeat(np.arange(len(rows)), [len(row.captions) for row in rows])
-    also = np.zeros((0, 2), dtype=np.int64)
+    captions = _texts_of(rows)
     if protocol.duplicates == "merged":
-        pairs: dict[str, dict[int, int]] = {}  # caption -> its images, and the first text of each
-        for n, (text, image) in enumerate(zip(texts, image_of_text.tolist(), strict=True)):
-            pairs.setdefault(text, {}).setdefault(image, n)
-        kept = [next(iter(of.values())) for of in pairs.values()]
-        also = np.array(
-            [(n, i) for n, of in enumerate(pairs.values()) for i in list(of)[1:]], dtype=np.int64
-        ).reshape(-1, 2)
-        texts, ids, image_of_text = (
-            [texts[n] for n in kept],
-            [ids[n] for n in kept],
-            image_of_text[kept],
-        )
-    side = Side(
-        "text", texts, ids, [content_hash(text.encode()) for text in texts], language=subset
+        captions = _merged(captions)
+    hashes = [content_hash(text.encode()) for text in captions.texts]
+    texts = Side("text", captions.texts, captions.ids, hashes, language=subset)
+    equal = count_equal(images.hashes)
+    place = {**origin, "equal_images": f"{equal}"} if equal else origin
+    return ImageText(images, texts, captions.image_of_text, place, captions.also)
+
+
+def _texts_of(rows: Sequence[Captioned]) -> _Texts:
+    """All captions, image by image."""
+    texts: list[str] = []
+    ids: list[str] = []
+    image_of_text: list[int] = []
+    for image, row in enumerate(rows):
+        texts += row.captions
+        ids += [f"{row.image}#{number}" for number in range(len(row.captions))]
+        image_of_text += [image] * len(row.captions)
+    none = np.zeros((0, 2), dtype=np.int64)
+    return _Texts(texts, ids, np.array(image_of_text, dtype=np.int64), none)
+
+
+def _merged(captions: _Texts) -> _Texts:
+    """Equal captions as one, which keeps the id of the first and has the images of all."""
+    # Per caption: its images in their order, each with the first text that describes it.
+    places: dict[str, dict[int, int]] = {}
+    pairs = zip(captions.texts, captions.image_of_text.tolist(), strict=True)
+    for number, (text, image) in enumerate(pairs):
+        places.setdefault(text, {}).setdefault(image, number)
+    firsts = [next(iter(texts.values())) for texts in places.values()]
+    also: list[tuple[int, int]] = []
+    for number, texts in enumerate(places.values()):
+        also += [(number, image) for image in list(texts)[1:]]
+    return _Texts(
+        [captions.texts[number] for number in firsts],
+        [captions.ids[number] for number in firsts],
+        captions.image_of_text[firsts],
+        np.array(also, dtype=np.int64).reshape(-1, 2),
     )
-    return ImageText(images, side, image_of_text, origin, also)
-
-
-def _problem(caption: str) -> str:
-    if not caption.strip():  # over Unicode spaces: rows of a single NBSP do occur (mteb 5326)
-        return "is empty"
-    if "\0" in caption:
-        return "holds a NUL character"
-    if any("\ud800" <= c <= "\udfff" for c in caption):
-        return "holds a lone surrogate, which is no character"
-    return ""
-
-
-def read_text(file: Path) -> str:
-    """The whole file, UTF-8 with or without a mark; the errors name the line."""
-    try:
-        data = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
-        return data.decode()
-    except OSError as error:
-        raise MissingError(
-            f"{file}: cannot be read ({error.strerror}). Check the file and its permissions."
-        ) from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise InvalidError(
-            f"{file}, line {line}: not UTF-8 ({error.reason}). Convert the file to UTF-8."
-        ) from None
-
-
-def read_lines(file: Path) -> Iterator[Line]:
-    """The lines, ended by LF or CRLF only: a caption may hold U+2028 and its like."""
-    lines = read_text(file).split("\n")
-    for n, text in enumerate(lines[:-1] if lines[-1] == "" else lines, 1):
-        yield Line(text.removesuffix("\r"), f"{file}, line {n}")
-
-
-def read_json(text: str, where: str) -> Any:
-    """The value of a JSON text; InvalidError names the place."""
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        place = f"{where}, line {error.lineno}" if "\n" in text else where
-        raise InvalidError(
-            f"{place}: not JSON ({error.msg}, column {error.colno}). Correct it, or copy it again."
-        ) from None
-    except RecursionError:
-        raise InvalidError(f"{where}: JSON nested too deeply. Copy the file again.") from None
-
-
-def field_of(entry: Any, key: str, kind: type, where: str) -> Any:
-    """`entry[key]`, which must be of that type."""
-    value = entry.get(key) if isinstance(entry, dict) else None
-    if not isinstance(value, kind):
-        raise InvalidError(
-            f"{where}: `{key}` must be a {kind.__name__} and is {json.dumps(value)[:40]}. Correct the entry."
-        )
-    return value

@@ -2,24 +2,24 @@
 
 <root>/[<split>/]<class>/*.jpg
 
-A folder of a class is named, in all of them alike, by
-the class's name                  as in classnames.txt or clip-benchmark, `_` and `/` and capitals aside
-its WordNet id                    n01440764, for ImageNet and its variants
-its number                        0, 1, … as in ImageNetV2
+A folder of a class is named, in all of them alike, by the class's name                  as in
+classnames.txt or clip-benchmark, `_`, `/` and capitals aside its WordNet id
+n01440764, for ImageNet and its variants its number                        0, 1, … as in ImageNetV2
 anything, with <root>/classes.json    {"folder": "class name", …} in the order of the labels
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from evals.data.captioned import read_json, read_text
+from evals.data.checks import check_file_name
 from evals.data.images import image_files
 from evals.data.labeled import Labeled, LabeledRelease, labelled, prompts_of, required_names
 from evals.data.labeled_webdataset import read_labeled_webdataset
 from evals.data.prompts import Listed, names_of, plain, wordnet_ids
 from evals.data.webdataset import find_webdataset
+from evals.reading import read_json
 from evals.schema import (
     ClassPrompts,
     ConfigError,
@@ -33,22 +33,32 @@ CLASSES = "classes.json"
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
 
+class _Classes(NamedTuple):
+    """The class names, and the label of each name that a folder may have (`plain` names)."""
+
+    names: Listed
+    labels: Mapping[str, int]
+
+
 def load_labeled(source: Source) -> dict[str, LabeledImages]:
     """The only subset from `source.folder`, by what lies in it.
 
-    MissingError: nothing of either layout is there. ConfigError: class folders cannot hold images of several classes.
-    InvalidError: a folder that is no class, two of one class, a file that is no image, a broken shard.
+    MissingError: nothing of either layout is there. ConfigError: class folders cannot hold images
+    of several classes. InvalidError: a folder that is no class, two of one class, a file that is no
+    image, a file name that is not UTF-8, a broken shard.
     """
     root = source.folder
     if root is None or not root.is_dir():
         raise MissingError(
-            f"{root}: no such folder. Point at a webdataset, or at a folder of images for each class."
+            f"{root}: no such folder. "
+            "Point at a webdataset, or at a folder of images for each class."
         )
     if find_webdataset(root, source.split):
         return read_labeled_webdataset(root, source, {"layout": "webdataset", "path": str(root)})
     if prompts_of(source).multilabel:
         raise ConfigError(
-            f"{root}: no webdataset in it, and class folders cannot say which images have several classes."
+            f"{root}: no webdataset in it, and class folders cannot say which images have several "
+            "classes. Point at a webdataset."
         )
     return _class_folders(root, source)
 
@@ -56,87 +66,118 @@ def load_labeled(source: Source) -> dict[str, LabeledImages]:
 def _class_folders(root: Path, source: Source) -> dict[str, LabeledImages]:
     prompts = prompts_of(source)
     top = root / source.split if (root / source.split).is_dir() else root
-    folders = sorted(
-        path.name for path in top.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
+    folders = sorted(path for path in top.iterdir() if _is_class_folder(path))
     if not folders:
         raise MissingError(
-            f"{top}: no folders of classes in it. Point at the folder that holds them, or at their splits."
+            f"{top}: no folders of classes in it. "
+            "Point at the folder that holds them, or at their splits."
         )
-    names, classes = _classes(root, folders, prompts)
-    rows, paths = [], []
     for folder in folders:
-        for path in _files(top / folder):
-            rows.append(Labeled(path.relative_to(top).as_posix(), classes[folder], str(path)))
+        check_file_name(folder)
+    names = [folder.name for folder in folders]
+    classes = _classes_of(root, names, prompts)
+    label_of_folder = _labels(root, names, classes, prompts)
+    rows: list[Labeled] = []
+    paths: list[Path] = []
+    for folder in folders:
+        for path in _files(folder):
+            name = path.relative_to(top).as_posix()
+            rows.append(Labeled(name, label_of_folder[folder.name], str(path)))
             paths.append(path)
     origin = {"layout": "class_folders", "path": str(root)}
-    return labelled(LabeledRelease(rows, names, lambda: image_files(paths), root, origin), source)
+    release = LabeledRelease(rows, classes.names, lambda: image_files(paths), root, origin)
+    return labelled(release, source)
 
 
-def _classes(
-    root: Path, folders: Sequence[str], prompts: ClassPrompts
-) -> tuple[Listed, dict[str, int]]:
-    """The class names, and the class of each folder."""
+def _is_class_folder(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")
+
+
+def _classes_of(root: Path, folders: Sequence[str], prompts: ClassPrompts) -> _Classes:
+    """What the data or clip-benchmark says of the classes."""
     if (root / CLASSES).is_file():
-        names, keys = _from_json(root / CLASSES, prompts)
-    else:
-        names = required_names(names_of(root, prompts), str(root))
-        keys = _keys(names.values, folders, prompts)
-    found = {folder: keys[key] for folder in folders if (key := plain(folder)) in keys}
-    if stray := [folder for folder in folders if folder not in found]:
+        return _from_json(root / CLASSES, prompts)
+    names = required_names(names_of(root, prompts), str(root))
+    return _Classes(names, _labels_of_names(names.values, folders, prompts))
+
+
+def _labels(
+    root: Path, folders: Sequence[str], classes: _Classes, prompts: ClassPrompts
+) -> dict[str, int]:
+    """The class of each folder."""
+    stray = [folder for folder in folders if plain(folder) not in classes.labels]
+    if stray:
         raise InvalidError(
-            f"{root}: the folder {stray[0]!r} is none of the {prompts.classes} classes ({names.origin}; {len(stray)} are not). "
-            f"Rename it, or write {CLASSES}."
+            f"{root}: the folder {stray[0]!r} is none of the {prompts.classes} classes "
+            f"({classes.names.origin}; {len(stray)} are not). Rename it, or write {CLASSES}."
         )
+    labels = {folder: classes.labels[plain(folder)] for folder in folders}
     first: dict[int, str] = {}
-    for folder, label in found.items():
-        if (other := first.setdefault(label, folder)) != folder:
+    for folder, label in labels.items():
+        if label in first:
             raise InvalidError(
-                f"{root}: the folders {other!r} and {folder!r} are one class. Merge or rename them."
+                f"{root}: the folders {first[label]!r} and {folder!r} are one class. "
+                "Merge or rename them."
             )
-    return names, found
+        first[label] = folder
+    return labels
 
 
-def _keys(names: Sequence[str], folders: Sequence[str], prompts: ClassPrompts) -> dict[str, int]:
-    """What a folder may be called, and the class it then is; a name that two classes have is none."""
+def _labels_of_names(
+    names: Sequence[str], folders: Sequence[str], prompts: ClassPrompts
+) -> dict[str, int]:
+    """What a folder may be called, with the class it then is.
+
+    A name that two classes share says nothing.
+    """
     wnids = wordnet_ids(prompts)
     if wnids and all(folder[:1] == "n" and folder[1:].isdigit() for folder in folders):
         return {wnid: label for label, wnid in enumerate(wnids)}
-    known = [plain(name) for name in names]
-    keys = {name: label for label, name in enumerate(known) if known.count(name) == 1}
-    if not set(known) & {plain(folder) for folder in folders} and all(
-        folder.isdecimal() for folder in folders
-    ):
+    plain_names = [plain(name) for name in names]
+    by_name = set(plain_names) & {plain(folder) for folder in folders}
+    if not by_name and all(folder.isdecimal() for folder in folders):
         return {str(label): label for label in range(len(names))}
-    return keys
+    return {name: label for label, name in enumerate(plain_names) if plain_names.count(name) == 1}
 
 
-def _from_json(file: Path, prompts: ClassPrompts) -> tuple[Listed, dict[str, int]]:
-    entries: Any = read_json(read_text(file), str(file))
-    if not isinstance(entries, dict) or not all(
-        isinstance(name, str) and name.strip() for name in entries.values()
-    ):
+def _from_json(file: Path, prompts: ClassPrompts) -> _Classes:
+    names = read_json(file)
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         raise InvalidError(
             f'{file}: must be one object, {{"folder": "class name", …}}. Correct it.'
         )
-    if len(entries) != prompts.classes:
+    if len(names) != prompts.classes:
         raise InvalidError(
-            f"{file}: {len(entries)} classes, where the row has {prompts.classes}. Complete it, or check the row."
+            f"{file}: {len(names)} classes, where the row has {prompts.classes}. "
+            "Complete it, or check the row."
         )
-    labels = {plain(folder): label for label, folder in enumerate(entries)}
-    return Listed(list(entries.values()), CLASSES), labels
+    labels: dict[str, int] = {}
+    for label, folder in enumerate(names):
+        if plain(folder) in labels:
+            raise InvalidError(
+                f"{file}: two keys name the folder {plain(folder)!r}, for `_`, `/` and capitals "
+                "make no difference. Rename one."
+            )
+        labels[plain(folder)] = label
+    return _Classes(Listed(list(names.values()), CLASSES), labels)
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The images of a class, at any depth, in the order of their paths."""
-    for here, inside, names in os.walk(folder):
+    """The images of a class, at any depth, in the order of their paths; links are followed."""
+    for here, inside, names in os.walk(folder, followlinks=True):
         inside.sort()
+        if Path(here).resolve() in {parent.resolve() for parent in Path(here).parents}:
+            raise InvalidError(f"{here}: a link that leads round in a circle. Remove it.")
         for name in sorted(names):
-            path = Path(here) / name
-            if name.startswith("."):
-                continue
-            if path.suffix.lower() not in ENDINGS:
-                raise InvalidError(
-                    f"{path}: not an image ({', '.join(sorted(ENDINGS))}). Remove it from the folders of classes."
-                )
-            yield path
+            if not name.startswith("."):
+                yield _image_file(Path(here, name))
+
+
+def _image_file(path: Path) -> Path:
+    check_file_name(path)
+    if path.suffix.lower() not in ENDINGS:
+        raise InvalidError(
+            f"{path}: not an image ({', '.join(sorted(ENDINGS))}). "
+            "Remove it from the folders of classes."
+        )
+    return path

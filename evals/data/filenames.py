@@ -1,4 +1,4 @@
-"""Where the image of an id is stored, such that the id leads the loader of JSON lines there and nowhere else."""
+"""Where the image of an id is stored, so that the id leads the loader of JSON lines there only."""
 
 import re
 from hashlib import sha256
@@ -16,30 +16,28 @@ SUFFIXES = {
 FOLDER = "images"
 
 _PLAIN = re.compile(r"[\w@+=,():~-]([\w .@+=,():~-]{0,150}[\w@+=,():~-])?", re.ASCII)
-_TAKEN = (
-    "captions",
-    "captions.jsonl",
-    "manifest.json",
-)  # the loader would find these before the image
+# The loader would find these before the image.
+_TAKEN = ("captions", "captions.jsonl", "manifest.json")
 
 
 def place_for(name: str, data: bytes, used: set[str]) -> tuple[str, str]:
-    """The file for the image of that id, and the name that its line of captions has for it: the id, if any file can have it.
+    """The file for the image of that id, and the name that its line of captions has for it.
 
-    `used` holds what former calls have taken; this call adds its own.
+    That name is the id, if a file can have it. `used` holds what former calls have taken; this call
+    adds what it takes.
     """
     file, line = _plain_file(name), name
-    path, *above = _steps(file) if file else ("",)
-    if (
-        not file
-        or path in used
-        or f"{path}/" in used
-        or any(folder.rstrip("/") in used for folder in above)
-    ):
+    if file is None or _is_taken(file, used):
         line = sha256(name.encode()).hexdigest()[:20] + _suffix(data)
         file = f"{FOLDER}/{line}"
     used.update(_steps(file))
     return file, line
+
+
+def _is_taken(file: str, used: set[str]) -> bool:
+    """Whether the file is there already, or is a folder, or lies below a file."""
+    path, *above = _steps(file)
+    return path in used or f"{path}/" in used or any(folder[:-1] in used for folder in above)
 
 
 def _plain_file(name: str) -> str | None:
@@ -50,7 +48,10 @@ def _plain_file(name: str) -> str | None:
 
 
 def _steps(file: str) -> list[str]:
-    """The file and, with a slash, the folders above it; some file systems take large and small letters for the same."""
+    """The file and, with a slash, the folders above it.
+
+    Some file systems take large and small letters for the same.
+    """
     parts = file.casefold().split("/")
     return ["/".join(parts), *("/".join(parts[:n]) + "/" for n in range(1, len(parts)))]
 

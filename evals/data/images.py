@@ -1,6 +1,7 @@
-"""Images that stay encoded until they are indexed, and the refusal of those that cannot be decoded.
+"""Images that stay encoded until they are indexed, and the refusal of those that no model can see.
 
-EXIF rotation is not applied and the mode is left as stored: encoders convert, as the reference code does.
+EXIF rotation is not applied and the mode is left as stored. Encoders convert both as their reference
+code does.
 """
 
 import hashlib
@@ -11,29 +12,42 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from evals.schema import InvalidError, MissingError, Selection
+from evals.data.checks import check_file_name
+from evals.schema import InvalidError, MissingError, Selection, Side
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-MAX_PIXELS = 50_000_000  # read from the header: a 17 KiB PNG can ask for 700 MB of memory
+# Read from the header: a PNG of 17 KiB can ask for 700 MB of memory.
+MOST_PIXELS = 50_000_000
+# Encoders resize the shorter side to theirs: 1 x 65,000 pixels become 512 x 33 million. At this
+# ratio and 512 pixels an image has 26 million, which is below MOST_PIXELS. Panoramas and scrolls of
+# comics have ratios up to 30.
+MOST_ELONGATED = 100
 WORKERS = 8
 
 # What Pillow's plugins raise on bytes that are not what they claim to be.
 _BROKEN = (ArithmeticError, EOFError, LookupError, OSError, SyntaxError, ValueError, struct.error)
-_OPENING = threading.Lock()  # warnings.catch_warnings changes the whole process
+# `warnings.catch_warnings` changes the whole process.
+_OPENING = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
 class Images(Sequence[Any]):
-    """A sequence of Pillow images; `read(i)` gives the stored bytes of image i, `names` serve the messages."""
+    """A sequence of Pillow images that are decoded when indexed.
+
+    `read(i)` gives the stored bytes of image i, `names` serve the messages. `hashes`, where there
+    are some, are those that the images had when the data was loaded: what is decoded later must
+    have the same.
+    """
 
     names: Sequence[str]
     read: Callable[[int], bytes]
+    hashes: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -42,65 +56,65 @@ class Images(Sequence[Any]):
         """Image `index`, decoded; a slice is a view that decodes nothing."""
         if isinstance(index, slice):
             return Selection(self, range(len(self))[index])
-        return decode(self.read(index), self.names[index])
+        return decode(self.stored(index), self.names[index])
+
+    def stored(self, index: int) -> bytes:
+        """The bytes of image `index`.
+
+        InvalidError when they are no longer those that were hashed at loading.
+        """
+        data = self.read(index)
+        if self.hashes and content_hash(data) != self.hashes[index]:
+            raise InvalidError(
+                f"{self.names[index]}: the image changed after it was loaded, so its row would "
+                "belong to another one. Run again when nothing writes to the data."
+            )
+        return data
+
+
+def image_side(images: Images, ids: Sequence[str]) -> Side:
+    """The images as a side; they are hashed now, and held to their hashes when they are decoded."""
+    hashes = [content_hash(images.read(index)) for index in range(len(images))]
+    return Side("image", replace(images, hashes=hashes), ids, hashes)
 
 
 def decode(data: bytes, name: str) -> Any:
-    """The whole image in its stored mode; InvalidError when broken, too large or of another format."""
+    """The whole image in its stored mode, of an animation the first frame.
+
+    InvalidError names an image that is broken or truncated, of another format than FORMATS, larger
+    than MOST_PIXELS, longer than MOST_ELONGATED times its width or the other way round, or grey in
+    more than 8 bits.
+    """
+    from PIL import ImageFile
+
     with _named(data, name):
-        image = _open(data)
+        image = _open(data, name)
+        # A library that sets this, for its own images, would let half an image pass here.
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
         image.load()
     return image
 
 
 def pixel_size(images: Sequence[Any], index: int) -> tuple[int, int]:
-    """Width and height of an image as its header says; what is stored is not decoded for it. InvalidError as `decode`."""
+    """Width and height of an image as its header says; what is stored is not decoded for it.
+
+    InvalidError as `decode`.
+    """
     if isinstance(images, Selection):
         return pixel_size(images.items, images.indices[index])
     if not isinstance(images, Images):
-        return images[index].size  # type: ignore[no-any-return] # rendered, not stored
+        # Rendered, not stored.
+        return images[index].size  # type: ignore[no-any-return]
     data, name = images.read(index), images.names[index]
     with _named(data, name):
-        return _open(data).size  # type: ignore[no-any-return]
-
-
-def _open(data: bytes) -> Any:
-    from PIL import Image
-
-    with _OPENING, warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image = Image.open(BytesIO(data), formats=FORMATS)
-    if image.width * image.height > MAX_PIXELS:
-        raise Image.DecompressionBombError
-    return image
-
-
-@contextmanager
-def _named(data: bytes, name: str) -> Iterator[None]:
-    """What Pillow says of bytes that are no image, as a message that names them."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        yield
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise InvalidError(
-            f"{name}: the image has more than {MAX_PIXELS:,} pixels. Replace it by a smaller copy."
-        ) from None
-    except UnidentifiedImageError:
-        what = (
-            f"its {len(data):,} bytes are not an image in {', '.join(FORMATS)}"
-            if data
-            else "the image file is empty"
-        )
-        raise InvalidError(f"{name}: {what}. Replace the file, or remove its captions.") from None
-    except _BROKEN as error:
-        raise InvalidError(
-            f"{name}: the image is broken ({error}). Replace the file, or remove its captions."
-        ) from None
+        return _open(data, name).size  # type: ignore[no-any-return]
 
 
 def verify(images: Sequence[Any], indices: Sequence[int]) -> None:
-    """Decode each image once, several at a time; the first that fails, in the order of `indices`, is raised."""
+    """Decode each image once, several at a time.
+
+    The first that fails, in the order of `indices`, is raised.
+    """
     pool = ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1), thread_name_prefix="verify")
     try:
         list(pool.map(partial(_decode_and_drop, images), indices))
@@ -114,7 +128,13 @@ def content_hash(data: bytes) -> str:
 
 
 def image_files(paths: Sequence[Path]) -> Images:
-    """Images in files on disk; MissingError names the first that is not there and counts the others."""
+    """Images in files on disk.
+
+    MissingError names the first that is not there and counts the others. InvalidError: a file name
+    that is not UTF-8.
+    """
+    for path in paths:
+        check_file_name(path)
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise MissingError(
@@ -122,6 +142,56 @@ def image_files(paths: Sequence[Path]) -> Images:
             "Complete the folder, or point at the one that holds the images."
         )
     return Images([str(path) for path in paths], lambda index: _read(paths[index]))
+
+
+def _open(data: bytes, name: str) -> Any:
+    """The image with its header read, which says whether it is one that can be measured."""
+    from PIL import Image
+
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        image = Image.open(BytesIO(data), formats=FORMATS)
+    short, long = sorted(image.size)
+    if short * long > MOST_PIXELS:
+        raise Image.DecompressionBombError
+    if long > MOST_ELONGATED * short:
+        raise InvalidError(
+            f"{name}: {image.width:,} x {image.height:,} pixels, and one side may be "
+            f"{MOST_ELONGATED} times the other at most. Cut the image, or remove its captions."
+        )
+    # Pillow clips these when it converts them to RGB: a picture of 16 bits becomes a white square,
+    # one of floats a black square.
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        raise InvalidError(
+            f"{name}: grey in more than 8 bits (mode {image.mode}), of which nobody can tell what "
+            "is black and what is white. Scale its values to 0 to 255 and save it in 8 bits."
+        )
+    return image
+
+
+@contextmanager
+def _named(data: bytes, name: str) -> Iterator[None]:
+    """What Pillow says of bytes that are no image, as a message that names them."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InvalidError(
+            f"{name}: the image has more than {MOST_PIXELS:,} pixels. Replace it by a smaller copy."
+        ) from None
+    except UnidentifiedImageError:
+        formats = ", ".join(FORMATS)
+        problem = f"its {len(data):,} bytes are not an image in {formats}"
+        if not data:
+            problem = "the image file is empty"
+        raise InvalidError(
+            f"{name}: {problem}. Replace the file, or remove its captions."
+        ) from None
+    except _BROKEN as error:
+        raise InvalidError(
+            f"{name}: the image is broken ({error}). Replace the file, or remove its captions."
+        ) from None
 
 
 def _decode_and_drop(images: Sequence[Any], index: int) -> None:

@@ -1,4 +1,7 @@
-"""Labelled images as every layout gives them, and how they become data to measure: checks, prompts, ids, hashes."""
+"""Labelled images as every layout gives them, and how they become data to measure:
+
+checks, prompts, ids, hashes.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,14 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from evals.data.images import Images, content_hash
+from evals.data.checks import check_ids, check_origin, check_texts, count_equal
+from evals.data.images import Images, content_hash, image_side
 from evals.data.prompts import NAMES, Listed, digest, fill, templates_of
 from evals.schema import ClassPrompts, ConfigError, InvalidError, LabeledImages, Side, Source
 
 
 @dataclass(frozen=True)
 class Labeled:
-    """One image with its class, or with a truth for each class; `where` is the place that messages name."""
+    """One image with its class, or with a truth for each class.
+
+    `where` is the place that messages name.
+    """
 
     image: str
     label: int | tuple[bool, ...]
@@ -22,7 +29,9 @@ class Labeled:
 
 @dataclass(frozen=True)
 class LabeledRelease:
-    """What a layout holds. `names` are the classes in the order of the labels, `images` opens the images of all rows.
+    """What a layout holds.
+
+    `names` are the classes in the order of the labels, `images` opens the images of all rows.
 
     `root` is the folder that may bring its own templates; `origin` goes into the record.
     """
@@ -37,38 +46,51 @@ class LabeledRelease:
 def labelled(release: LabeledRelease, source: Source) -> dict[str, LabeledImages]:
     """The data of the only subset. Image ids are the names as written, prompt ids `<class>#<n>`.
 
-    InvalidError names the place of a label that is no class of the row.
+    InvalidError names the place of a label that is no class of the row, of an image that is listed
+    twice, and of a class name or prompt that says nothing.
     """
-    prompts, names = prompts_of(source), tuple(release.names.values)
-    _check(release.rows, prompts, release.origin)
+    prompts, subset = prompts_of(source), source.subsets[0]
+    _check_rows(release.rows, prompts, release.origin)
+    classnames = tuple(release.names.values)
+    check_texts(classnames, release.names.origin, what="class name")
     templates = templates_of(release.root, prompts)
-    of_class = [fill(templates.values, name) for name in names]
-    texts = [text for every in of_class for text in every]
-    side = Side(
-        "text",
-        texts,
-        [f"{c}#{n}" for c, every in enumerate(of_class) for n in range(len(every))],
-        [content_hash(text.encode()) for text in texts],
-        language=source.subsets[0],
-    )
-    images = release.images()
-    hashes = [content_hash(images.read(i)) for i in range(len(images))]
+
+    texts: list[str] = []
+    ids: list[str] = []
+    class_of_text: list[int] = []
+    for number, name in enumerate(classnames):
+        filled = fill(templates.values, name)
+        texts += filled
+        ids += [f"{number}#{n}" for n in range(len(filled))]
+        class_of_text += [number] * len(filled)
+    check_texts(texts, templates.origin, what="prompt")
+    hashes = [content_hash(text.encode()) for text in texts]
+
+    images = image_side(release.images(), [row.image for row in release.rows])
     origin = {
         **release.origin,
         "classnames": release.names.origin,
         "templates": templates.origin,
         "prompts_sha256": digest(texts),
     }
-    labels = np.array(
-        [row.label for row in release.rows], dtype=bool if prompts.multilabel else np.int64
+    equal = count_equal(images.hashes)
+    if equal:
+        origin["equal_images"] = f"{equal}"
+    check_origin(origin)
+    dtype = bool if prompts.multilabel else np.int64
+    data = LabeledImages(
+        images=images,
+        labels=np.array([row.label for row in release.rows], dtype=dtype),
+        classnames=classnames,
+        texts=Side("text", texts, ids, hashes, language=subset),
+        class_of_text=np.array(class_of_text, dtype=np.int64),
+        origin=origin,
     )
-    class_of_text = np.repeat(np.arange(len(names)), [len(every) for every in of_class])
-    every = Side("image", images, [row.image for row in release.rows], hashes)
-    return {source.subsets[0]: LabeledImages(every, labels, names, side, class_of_text, origin)}
+    return {subset: data}
 
 
 def prompts_of(source: Source) -> ClassPrompts:
-    """What the row says of its classes."""
+    """What the row says of its classes; ConfigError when it says nothing."""
     if source.prompts is None:
         raise ConfigError(
             "Labelled images need a row with `task: classification` and `classes`. Check the row."
@@ -76,45 +98,44 @@ def prompts_of(source: Source) -> ClassPrompts:
     return source.prompts
 
 
-def required_names(found: Listed | None, place: str) -> Listed:
-    """The names, where there are some."""
-    if found is None:
+def required_names(names: Listed | None, place: str) -> Listed:
+    """The class names; InvalidError when neither the data nor clip-benchmark has them."""
+    if names is None:
         raise InvalidError(
-            f"{place}: no {NAMES} in it, and clip-benchmark names no classes of this set. Add one, a name a line."
+            f"{place}: no {NAMES} in it, and clip-benchmark names no classes of this set. "
+            "Add one, with one name per line."
         )
-    return found
+    return names
 
 
 def label_of(text: str, where: str) -> int:
-    """A label written in digits."""
-    if not (text.strip().isascii() and text.strip().isdigit()):
+    """A label written in digits; InvalidError for anything else."""
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 9):
         raise InvalidError(
             f"{where}: {text[:40]!r} is not the number of a class, from 0. Correct it."
         )
-    return int(text)
+    return int(digits)
 
 
-def _check(rows: Sequence[Labeled], prompts: ClassPrompts, origin: Mapping[str, str]) -> None:
+def _check_rows(rows: Sequence[Labeled], prompts: ClassPrompts, origin: Mapping[str, str]) -> None:
     if not rows:
-        raise InvalidError(
-            f"{origin.get('path') or origin.get('repo')}: no labelled images in it. Check that it is complete."
-        )
-    first: dict[str, str] = {}
+        place = origin.get("path") or origin.get("repo")
+        raise InvalidError(f"{place}: no labelled images in it. Check that it is complete.")
+    check_ids((row.image, row.where) for row in rows)
     for row in rows:
-        if row.image in first:
-            raise InvalidError(
-                f"{row.where}: image {row.image!r} is at {first[row.image]} too. Remove one of them."
-            )
-        first[row.image] = row.where
-        if prompts.multilabel != isinstance(row.label, tuple):
-            raise InvalidError(
-                f"{row.where}: the row has {'several classes' if prompts.multilabel else 'one class'} an image."
-            )
-        if isinstance(row.label, tuple) and len(row.label) != prompts.classes:
-            raise InvalidError(
-                f"{row.where}: {len(row.label)} truths, where the row has {prompts.classes} classes."
-            )
-        if isinstance(row.label, int) and not row.label < prompts.classes:
-            raise InvalidError(
-                f"{row.where}: class {row.label}, where the row has {prompts.classes} classes, from 0."
-            )
+        problem = _label_problem(row.label, prompts)
+        if problem:
+            raise InvalidError(f"{row.where}: {problem}. Correct the data, or check the row.")
+
+
+def _label_problem(label: int | tuple[bool, ...], prompts: ClassPrompts) -> str:
+    """Why a label does not fit the row; empty for one that does."""
+    if prompts.multilabel != isinstance(label, tuple):
+        kind = "several classes" if prompts.multilabel else "one class"
+        return f"the row has {kind} per image, and this image has not"
+    if isinstance(label, tuple):
+        fits = len(label) == prompts.classes
+        return "" if fits else f"{len(label)} truths, where the row has {prompts.classes} classes"
+    fits = 0 <= label < prompts.classes
+    return "" if fits else f"class {label}, where the row has {prompts.classes} classes, from 0"

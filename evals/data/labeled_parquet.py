@@ -1,35 +1,44 @@
-"""Labelled images from parquet repos on the Hugging Face Hub: a column of encoded images, and one of labels.
+"""Labelled images from parquet repos on the Hub: a column of encoded images, and one of labels.
 
-Labels are numbers. What they mean is told by the names of the label feature, which must be the row's class names in any order
-(`_`, `/` and capitals aside), or, where clip-benchmark has none of the set, become them. In a column `cls` without such names,
-as conversions of CLIP_benchmark's webdatasets have it, numbers are CLIP_benchmark's own.
+Labels are numbers. What they mean is told by the names of the label feature, which must be the
+row's class names in any order (`_`, `/` and capitals aside), or, where clip-benchmark has none of
+the set, become them. In a column `cls` without such names, as conversions of CLIP_benchmark's
+webdatasets have it, numbers are CLIP_benchmark's own.
 """
 
-import json
-import re
-from typing import Any
+from typing import Any, NamedTuple
 
-from evals.data.hub import image_column, table_of
 from evals.data.images import Images
 from evals.data.labeled import Labeled, LabeledRelease, labelled, prompts_of, required_names
 from evals.data.prompts import Listed, names_of, plain
-from evals.data.repos import CHECK_COMMIT, Repo, only_config, repo_of, snapshot
+from evals.data.repos import CHECK_COMMIT, Repo, card_of, only_config, repo_of
+from evals.data.tables import image_column, table_of
+from evals.reading import read_json
 from evals.schema import ClassPrompts, ConfigError, InvalidError, LabeledImages, Source
 
 IMAGES = ("image", "img", "webp", "jpg", "png", "jpeg")
 LABELS = ("label", "cls", "labels", "fine_label")
 
 
-def load_labeled_parquet(source: Source) -> dict[str, LabeledImages]:
-    """The rows of the only config, or the default one, in their order; image ids are the numbers of the rows.
+class _Classes(NamedTuple):
+    """The class names, and the class that each label of the file stands for."""
 
-    ConfigError: the row has images of several classes. MissingError: the repo or a file cannot be had. InvalidError: no such
-    column, labels that are no numbers, or label names that are not the row's classes.
+    names: Listed
+    class_of_label: list[int]
+
+
+def load_labeled_parquet(source: Source) -> dict[str, LabeledImages]:
+    """The rows of the only config, or the default one, in their order.
+
+    Image ids are the numbers of the rows. ConfigError: the row has images of several classes.
+    MissingError: the repo or a file cannot be had. InvalidError: no such column, labels that are no
+    numbers, or label names that are not the row's classes.
     """
     prompts = prompts_of(source)
     if prompts.multilabel:
         raise ConfigError(
-            f"{source.repo}: images of several classes are read from webdatasets only. Check `data` of the row."
+            f"{source.repo}: images of several classes are read from webdatasets only. "
+            "Check `data` of the row."
         )
     repo = repo_of(source)
     config = "default" if "default" in repo.configs else only_config(repo)
@@ -37,23 +46,20 @@ def load_labeled_parquet(source: Source) -> dict[str, LabeledImages]:
     column = next((name for name in LABELS if name in table.column_names), None)
     if column is None:
         raise InvalidError(
-            f"{repo.name}: no column {', '.join(LABELS)} among {', '.join(table.column_names)}. {CHECK_COMMIT}"
+            f"{repo.name}: no column {', '.join(LABELS)} among {', '.join(table.column_names)}. "
+            f"{CHECK_COMMIT}"
         )
-    names, classes = _classes(table, column, repo, prompts)
-    rows = [
-        Labeled(
-            str(n),
-            _label(value, classes, f"{repo.name}, row {n}, column {column}"),
-            f"{repo.name}, row {n}",
-        )
-        for n, value in enumerate(table[column].to_pylist())
-    ]
+    classes = _classes(table, column, repo, prompts)
+    rows: list[Labeled] = []
+    for number, value in enumerate(table[column].to_pylist()):
+        where = f"{repo.name}, row {number}"
+        label = _label(value, classes.class_of_label, f"{where}, column {column}")
+        rows.append(Labeled(str(number), label, where))
     cells = image_column(table, [row.image for row in rows], repo, IMAGES)
 
     def images() -> Images:
-        return Images(
-            [f"{repo.name}, image {row.image}" for row in rows], lambda i: bytes(cells[i].as_py())
-        )
+        names = [f"{repo.name}, image {row.image}" for row in rows]
+        return Images(names, lambda index: bytes(cells[index].as_py()))
 
     origin = {
         "layout": "labeled_parquet",
@@ -61,67 +67,85 @@ def load_labeled_parquet(source: Source) -> dict[str, LabeledImages]:
         "revision": repo.commit,
         "split": source.split,
     }
-    return labelled(LabeledRelease(rows, names, images, None, origin), source)
+    return labelled(LabeledRelease(rows, classes.names, images, None, origin), source)
 
 
-def _classes(
-    table: Any, column: str, repo: Repo, prompts: ClassPrompts
-) -> tuple[Listed, list[int]]:
-    """The class names, and the class of each label."""
-    features = _label_names(table, column) or _declared_names(repo, column)
+def _classes(table: Any, column: str, repo: Repo, prompts: ClassPrompts) -> _Classes:
+    label_names = _label_names(table, column, repo) or _declared_names(repo, column)
     listed = names_of(None, prompts)
-    if features is None:
+    if label_names is None:
         if column != "cls":
             raise InvalidError(
-                f"{repo.name}: nothing says what the numbers in `{column}` mean. Use a repo with label names."
+                f"{repo.name}: nothing says what the numbers in `{column}` mean. "
+                "Use a repo with label names."
             )
-        return required_names(listed, repo.name), list(range(prompts.classes))
+        return _Classes(required_names(listed, repo.name), list(range(prompts.classes)))
     if listed is None:
-        if len(features) != prompts.classes:
+        if len(label_names) != prompts.classes:
             raise InvalidError(
-                f"{repo.name}: {len(features)} label names, where the row has {prompts.classes} classes."
+                f"{repo.name}: {len(label_names)} label names, where the row has "
+                f"{prompts.classes} classes. Check the row."
             )
-        return Listed([name.replace("_", " ") for name in features], f"names of `{column}`"), list(
-            range(len(features))
-        )
-    known = [plain(name) for name in listed.values]
-    if stray := next((name for name in features if known.count(plain(name)) != 1), None):
+        names = [name.replace("_", " ") for name in label_names]
+        return _Classes(Listed(names, f"names of `{column}`"), list(range(len(names))))
+    classnames = [plain(name) for name in listed.values]
+    for name in label_names:
+        if classnames.count(plain(name)) != 1:
+            raise InvalidError(
+                f"{repo.name}: the label {name!r} is no class, or two, of {listed.origin}. "
+                "Use another repo."
+            )
+    return _Classes(listed, [classnames.index(plain(name)) for name in label_names])
+
+
+def _label(value: Any, class_of_label: list[int], where: str) -> int:
+    # A float would be NaN where a label is missing, and a truth is no number of a class.
+    if type(value) is not int or not 0 <= value < len(class_of_label):
         raise InvalidError(
-            f"{repo.name}: the label {stray!r} is no class, or two, of {listed.origin}. Use another repo."
+            f"{where}: {str(value)[:40]!r} is not one of the {len(class_of_label)} labels. "
+            f"{CHECK_COMMIT}"
         )
-    return listed, [known.index(plain(name)) for name in features]
+    return class_of_label[value]
 
 
-def _label(value: Any, classes: list[int], where: str) -> int:
-    if not isinstance(value, int) or not 0 <= value < len(classes):
-        raise InvalidError(
-            f"{where}: {str(value)[:40]!r} is not one of the {len(classes)} labels. {CHECK_COMMIT}"
-        )
-    return classes[value]
-
-
-def _label_names(table: Any, column: str) -> list[str] | None:
-    """The names in what `datasets` writes into the head of a parquet file."""
+def _label_names(table: Any, column: str, repo: Repo) -> list[str] | None:
+    """The names in what `datasets` writes into the head of a parquet file; None: there are none."""
     head = (table.schema.metadata or {}).get(b"huggingface")
-    features = json.loads(head)["info"]["features"] if head else {}
-    names = features.get(column, {}).get("names")
-    return [str(name) for name in names] if names else None
+    if head is None:
+        return None
+    value = read_json(head, f"{repo.name}, features in the head of its parquet files")
+    feature = _inside(value, "info", "features", column)
+    names = _inside(feature, "names")
+    return list(map(str, names)) if isinstance(names, list) and names else None
 
 
 def _declared_names(repo: Repo, column: str) -> list[str] | None:
-    """The names in the `dataset_info` of the README's head."""
-    import yaml
-
-    readme = snapshot(repo, ["README.md"]) / "README.md"
-    head = (
-        re.match(r"---\r?\n(.*?)\r?\n---", readme.read_text(encoding="utf-8"), re.DOTALL)
-        if readme.is_file()
-        else None
-    )
-    info = (yaml.safe_load(head[1]) or {}).get("dataset_info", {}) if head else {}
+    """The names in the `dataset_info` of the README's head; None: there are none."""
+    info = _inside(card_of(repo), "dataset_info")
     for config in info if isinstance(info, list) else [info]:
-        for feature in config.get("features", []):
-            dtype = feature.get("dtype") if feature.get("name") == column else None
-            if isinstance(dtype, dict) and (names := dtype.get("class_label", {}).get("names")):
-                return [str(names[key]) for key in sorted(names, key=int)]
+        features = _inside(config, "features")
+        for feature in features if isinstance(features, list) else []:
+            if _inside(feature, "name") != column:
+                continue
+            names = _inside(feature, "dtype", "class_label", "names")
+            if isinstance(names, dict) and names:
+                return _in_order(names, repo)
     return None
+
+
+def _in_order(names: dict[Any, Any], repo: Repo) -> list[str]:
+    """The names of labels 0, 1, ..."""
+    numbered = {str(number): str(name) for number, name in names.items()}
+    if set(numbered) != {str(number) for number in range(len(names))}:
+        raise InvalidError(
+            f"{repo.name}: the label names of its README are not those of 0 to {len(names) - 1}. "
+            f"{CHECK_COMMIT}"
+        )
+    return [numbered[str(number)] for number in range(len(names))]
+
+
+def _inside(value: Any, *keys: str) -> Any:
+    """The value behind the keys, one inside the other; None where there is no such key."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

@@ -1,10 +1,11 @@
 """CLIP_benchmark's webdatasets of labelled images, in a local folder or in a repo on the Hub.
 
-<root>/dataset_type.txt       "multilabel", or absent for one class an image
-<root>/classnames.txt         a name a line, in the order of the labels; else clip-benchmark's
-<root>/zeroshot_classification_templates.txt    a template a line, with {c}; else clip-benchmark's
-<root>/<split>/{0..n-1}.tar   a sample is <key>.{webp,png,jpg,jpeg} and <key>.cls (a number), or <key>.npy with a 1 for each of
-                              its classes and 0 for the others
+<root>/dataset_type.txt       "multilabel", or absent for one class per image
+<root>/classnames.txt         one name per line, in the order of the labels; else clip-benchmark's
+<root>/zeroshot_classification_templates.txt
+                              one template per line, with {c}; else clip-benchmark's
+<root>/<split>/{0..n-1}.tar   a sample is <key>.{webp,png,jpg,jpeg} and <key>.cls (a number), or
+                              <key>.npy with a 1 for each of its classes and 0 for the others
 """
 
 from collections.abc import Mapping
@@ -27,14 +28,15 @@ from evals.schema import ConfigError, InvalidError, LabeledImages, Source
 
 
 def load_labeled_webdataset(source: Source) -> dict[str, LabeledImages]:
-    """The set in a repo such as `clip-benchmark/wds_vtab-pets`, at one commit; the checksum of each shard is checked.
+    """The set in a repo such as `clip-benchmark/wds_vtab-pets`, at one commit.
 
-    Errors are those of evals.data.webdataset.load_hub_webdataset; ConfigError: a set of captions, or of the other kind of labels.
+    The checksum of each shard is checked. Errors are those of
+    evals.data.webdataset.load_hub_webdataset; ConfigError: a set of captions, or of the other kind
+    of labels.
     """
     place = fetched(source, NAMES, TEMPLATES)
-    return read_labeled_webdataset(
-        place.folder, source, {"layout": "labeled_webdataset", **place.origin}
-    )
+    origin = {"layout": "labeled_webdataset", **place.origin}
+    return read_labeled_webdataset(place.folder, source, origin)
 
 
 def read_labeled_webdataset(
@@ -43,17 +45,12 @@ def read_labeled_webdataset(
     """The samples of all shards of the split; image ids are the keys."""
     prompts = prompts_of(source)
     _check_kind(root, prompts.multilabel)
-    ending = "npy" if prompts.multilabel else "cls"
     names = required_names(names_of(root, prompts), str(root))
     rows: list[Labeled] = []
     members: list[Member] = []
+    ending = "npy" if prompts.multilabel else "cls"
     for sample in samples(root / source.split, ending, "label"):
-        data = sample.said.archive.read(sample.said.name)
-        label = (
-            _truths(data, sample.said.where)
-            if prompts.multilabel
-            else label_of(_text(data), sample.said.where)
-        )
+        label = _label(sample.annotation, multilabel=prompts.multilabel)
         rows.append(Labeled(sample.key, label, sample.where))
         members.append(sample.image)
     return labelled(LabeledRelease(rows, names, lambda: images_of(members), root, origin), source)
@@ -62,21 +59,24 @@ def read_labeled_webdataset(
 def _check_kind(root: Path, multilabel: bool) -> None:
     kind = kind_of(root) or "classification"
     if kind == "retrieval" or (kind == "multilabel") != multilabel:
-        wanted = "'multilabel'" if multilabel else "a set with one class an image"
+        needed = "'multilabel'" if multilabel else "a set with one class per image"
         raise ConfigError(
-            f"{root / TYPE}: says {kind[:40]!r}, and the row needs {wanted}. Point at another set."
+            f"{root / TYPE}: says {kind[:40]!r}, and the row needs {needed}. Point at another set."
         )
 
 
-def _text(data: bytes) -> str:
-    return data.decode("ascii", "replace")
+def _label(member: Member, *, multilabel: bool) -> int | tuple[bool, ...]:
+    """The class of an image, or a truth for each class."""
+    if multilabel:
+        return _truths(member.data(), member.where)
+    return label_of(member.text(), member.where)
 
 
 def _truths(data: bytes, where: str) -> tuple[bool, ...]:
     try:
-        found = np.load(BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        truths = np.load(BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError, OSError, MemoryError) as error:
         raise InvalidError(f"{where}: not an array of numpy ({error}). Write it again.") from None
-    if found.ndim != 1 or not np.isin(found, (0, 1)).all():
+    if not isinstance(truths, np.ndarray) or truths.ndim != 1 or not np.isin(truths, (0, 1)).all():
         raise InvalidError(f"{where}: must hold a 0 or 1 for each class. Write it again.")
-    return tuple(bool(value) for value in found)
+    return tuple(bool(truth) for truth in truths)

@@ -1,6 +1,7 @@
-"""Captioned images in a local folder, in whatever layout people have: each layout says what it recognises, and reads it.
+"""Captioned images in a local folder, in whatever layout people have them.
 
-A folder that two layouts recognise is refused: the user points at the file that is meant.
+Each layout says what it recognises, and reads it. A folder that two layouts recognise is refused:
+the user points at the file that is meant.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,8 +31,8 @@ from evals.data.releases import (
     find_jsonl,
     find_karpathy,
     find_token,
-    read_jsonl,
     read_karpathy,
+    read_plain_jsonl,
     read_token,
 )
 from evals.data.webdataset import find_webdataset, read_webdataset
@@ -39,8 +40,11 @@ from evals.schema import ConfigError, ImageText, MissingError, Source
 
 
 class Layout(NamedTuple):
-    """`about` names it in messages. `find(path, split)` gives what it recognises in a folder, or the file itself: each a place
-    that `read(place, source)` reads."""
+    """A way to lay out captioned images; `about` names it in messages.
+
+    `find(path, split)` gives what it recognises in a folder, or the file itself. Each of these is a
+    place that `read(place, source)` reads.
+    """
 
     about: str
     find: Callable[[Path, str], list[Path]]
@@ -50,7 +54,7 @@ class Layout(NamedTuple):
 LAYOUTS: Mapping[str, Layout] = {
     "karpathy": Layout("a Karpathy dataset_*.json", find_karpathy, read_karpathy),
     "token": Layout("a Flickr *.token file", find_token, read_token),
-    "jsonl": Layout("a captions.jsonl", find_jsonl, read_jsonl),
+    "jsonl": Layout("a captions.jsonl", find_jsonl, read_plain_jsonl),
     "coco": Layout("a coco_<split>_karpathy.json", find_coco, read_coco),
     "flickr_csv": Layout("a flickr30k_<split>_karpathy.txt", find_flickr_csv, read_flickr_csv),
     "clip_benchmark_json": Layout(
@@ -69,7 +73,8 @@ LAYOUTS: Mapping[str, Layout] = {
 def load_local(source: Source) -> dict[str, ImageText]:
     """The subsets from `source.folder`: a folder, or the annotation file itself.
 
-    ConfigError: the layout is not clear. MissingError: something is not there. InvalidError: it is broken.
+    ConfigError: the layout is not clear. MissingError: something is not there. InvalidError: it is
+    broken.
     """
     if source.folder is None:
         raise MissingError(f"No folder was given for split {source.split!r}. Pass one with --data.")
@@ -79,25 +84,27 @@ def load_local(source: Source) -> dict[str, ImageText]:
 
 def recognise(path: Path, split: str) -> tuple[str, Path]:
     """The layout of a folder or an annotation file, and the place in it to read."""
-    known = ", ".join(layout.about for layout in LAYOUTS.values())
+    all_layouts = ", ".join(layout.about for layout in LAYOUTS.values())
     if not path.exists():
         raise MissingError(
-            f"{path}: no such file or folder. Point at the folder that holds one of: {known}."
+            f"{path}: no such file or folder. Point at the folder that holds one of: {all_layouts}."
         )
-    found = [
-        (name, place) for name, layout in LAYOUTS.items() for place in layout.find(path, split)
-    ]
-    if not found and path.is_file():
+    candidates: list[tuple[str, Path]] = []
+    for name, layout in LAYOUTS.items():
+        candidates += [(name, place) for place in layout.find(path, split)]
+    if not candidates and path.is_file():
         raise ConfigError(
-            f"{path}: not an annotation file that is known here. Point at one of these, or at its folder: {known}."
+            f"{path}: not an annotation file that is known here. "
+            f"Point at one of these, or at its folder: {all_layouts}."
         )
-    if not found:
+    if not candidates:
         raise MissingError(
-            f"{path}: no annotations in it. Put one of these there, or point at the file itself: {known}."
+            f"{path}: no annotations in it. "
+            f"Put one of these there, or point at the file itself: {all_layouts}."
         )
-    if len(found) > 1:
-        names = " and ".join(f"{place.name} ({name})" for name, place in found)
+    if len(candidates) > 1:
+        names = " and ".join(f"{place.name} ({name})" for name, place in candidates)
         raise ConfigError(
             f"{path}: holds {names}, any of which could be meant. Point at the file itself."
         )
-    return found[0]
+    return candidates[0]

@@ -1,6 +1,7 @@
-"""What a prepared folder holds: its manifest.json with the sha256 of every file, and the check of the folder against it.
+"""What a prepared folder holds: its manifest.json, and the check of the folder against it.
 
-A folder is finished when it has a manifest and no UNFINISHED mark; the mark says what is being packed there.
+The manifest has the sha256 of every file. A folder is finished when it has a manifest and no
+UNFINISHED mark; the mark says what is being packed there.
 """
 
 import json
@@ -12,12 +13,13 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from evals.data.captioned import field_of, read_json, read_lines, read_text
+from evals.data.fields import field_of
+from evals.reading import read_json, read_jsonl
 from evals.schema import InvalidError, MissingError
 
 MANIFEST = "manifest.json"
 UNFINISHED = ".preparing.json"
-SHOWN = 5  # names in a message
+MOST_NAMES = 5  # in a message
 
 # `with progress("title") as report: report(done, total)`, as evals.cli.app.Log has it.
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -34,7 +36,10 @@ class _Strict(BaseModel):
 
 
 class Plan(_Strict):
-    """What a folder is for: `source` is the repo, revision and split, or the path and split, that it is packed from."""
+    """What a folder is for.
+
+    `source` is the repo, revision and split, or the path and split, that it is packed from.
+    """
 
     benchmark: str
     source: dict[str, str]
@@ -49,24 +54,31 @@ class File(_Strict):
 
 
 class Packed(_Strict):
-    """A subset: the place its data came from, its counts, and whether that is less than the benchmark declares."""
+    """A subset: where its data came from, its counts, and whether the benchmark declares more.
+
+    `captions` is the file of its captions.
+    """
 
     origin: dict[str, str]
     images: int
     texts: int
-    captions: Annotated[str, AfterValidator(_inside)]  # its file of captions
+    captions: Annotated[str, AfterValidator(_inside)]
     partial: bool
 
 
 class Manifest(_Strict):
-    """The content of manifest.json; `files` has the path of every other file, with `/`, relative to the folder."""
+    """The content of manifest.json.
+
+    `files` has the path of every other file, with `/`, relative to the folder. `prepared` is in
+    UTC.
+    """
 
     schema_version: Literal[1]
     benchmark: str
     source: dict[str, str]
     subsets: dict[str, Packed]
     made_by: str
-    prepared: str  # UTC
+    prepared: str
     files: dict[Annotated[str, AfterValidator(_inside)], File]
 
 
@@ -84,37 +96,49 @@ def read_plan(folder: Path) -> Plan | None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a finished folder; MissingError when there is none, InvalidError when it is unfinished or broken."""
+    """The manifest of a finished folder.
+
+    MissingError when there is none, InvalidError when it is unfinished or broken.
+    """
     if (folder / UNFINISHED).is_file():
         raise InvalidError(
             f"{folder}: not finished. Run the same `prepare` again, it goes on from there."
         )
     if not (folder / MANIFEST).is_file():
         raise MissingError(
-            f"{folder}: no {MANIFEST} in it. Make one with `python -m evals.data prepare NAME --to DIR`."
+            f"{folder}: no {MANIFEST} in it. "
+            "Make one with `python -m evals.data prepare NAME --to DIR`."
         )
     return _read(folder / MANIFEST, Manifest)
 
 
 def check_folder(folder: Path, progress: Progress) -> Manifest:
-    """The manifest, after every file was compared with it; InvalidError names what is missing, changed or additional."""
+    """The manifest, after every file was compared with it.
+
+    InvalidError names what is missing, changed or additional.
+    """
     manifest = read_manifest(folder)
-    there = {
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-    } - {MANIFEST}
-    missing = sorted(manifest.files.keys() - there)
-    changed = []
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    present = {path.relative_to(folder).as_posix() for path in paths} - {MANIFEST}
+    changed: list[str] = []
     with progress(f"check {folder.name}") as report:
-        for n, name in enumerate(sorted(manifest.files.keys() & there), 1):
+        for number, name in enumerate(sorted(manifest.files.keys() & present), 1):
             if not has_content(folder / name, manifest.files[name]):
                 changed.append(name)
-            report(n, len(manifest.files))
-    additional = sorted(there - manifest.files.keys())
-    found = [("missing", missing), ("changed", changed), ("additional", additional)]
-    if problems := [f"{len(names):,} {what} ({_some(names)})" for what, names in found if names]:
+            report(number, len(manifest.files))
+    differences = {
+        "missing": sorted(manifest.files.keys() - present),
+        "changed": changed,
+        "additional": sorted(present - manifest.files.keys()),
+    }
+    problems = [
+        f"{len(names):,} {kind} ({_first(names)})" for kind, names in differences.items() if names
+    ]
+    if problems:
         raise InvalidError(
-            f"{folder}: not as prepared, of its {len(manifest.files):,} files and others {', '.join(problems)}. "
-            "Remove what is additional; when a file is missing or changed, delete the folder and prepare it again."
+            f"{folder}: not as prepared, of its {len(manifest.files):,} files and others "
+            f"{', '.join(problems)}. Remove what is additional; when a file is missing or changed, "
+            "delete the folder and prepare it again."
         )
     for subset, packed in manifest.subsets.items():
         _check_counts(folder / packed.captions, packed, subset)
@@ -131,37 +155,34 @@ def has_content(path: Path, expected: File) -> bool:
 
 def place_of(source: Mapping[str, str]) -> str:
     """A source in words."""
-    return (
-        f"{source['repo']} at {source['revision']}"
-        if "repo" in source
-        else f"from {source['path']}"
-    )
+    if "repo" in source:
+        return f"{source['repo']} at {source['revision']}"
+    return f"from {source['path']}"
 
 
 def _check_counts(file: Path, packed: Packed, subset: str) -> None:
-    entries = [
-        field_of(read_json(line.text, line.where), "captions", list, line.where)
-        for line in read_lines(file)
-    ]
-    found, declared = (len(entries), sum(map(len, entries))), (packed.images, packed.texts)
-    if found != declared:
+    captions = [field_of(entry, "captions", list, where) for entry, where in read_jsonl(file)]
+    images, texts = len(captions), sum(map(len, captions))
+    if (images, texts) != (packed.images, packed.texts):
         raise InvalidError(
-            f"{file}: {found[0]:,} images and {found[1]:,} texts, where the manifest says {declared[0]:,} and {declared[1]:,} "
-            f"for {subset}. Delete the folder and prepare it again."
+            f"{file}: {images:,} images and {texts:,} texts, where the manifest says "
+            f"{packed.images:,} and {packed.texts:,} for {subset}. "
+            "Delete the folder and prepare it again."
         )
 
 
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
 
 
 def _read(file: Path, kind: type[M]) -> M:
-    value = read_json(read_text(file), str(file))
+    value = read_json(file)
     try:
         return kind.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole file"
         raise InvalidError(
-            f"{file}: `{where}` is not what this version writes ({first['msg']}). Delete the folder and prepare it again."
+            f"{file}: `{where}` is not what this version writes ({first['msg']}). "
+            "Delete the folder and prepare it again."
         ) from None

@@ -1,15 +1,15 @@
-"""Class names and templates: those of clip-benchmark, read without importing it, and those that data brings along."""
+"""Class names and templates: clip-benchmark's, read without importing it, or the data's own."""
 
 import ast
 import importlib.util
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evals.data.captioned import read_text
+from evals.data.checks import is_blank
+from evals.reading import read_json, read_text
 from evals.schema import ClassPrompts, InvalidError, MissingError
 
 NAMES, TEMPLATES = "classnames.txt", "zeroshot_classification_templates.txt"
@@ -25,39 +25,47 @@ class Listed(NamedTuple):
 
 
 def names_of(root: Path | None, prompts: ClassPrompts) -> Listed | None:
-    """The class names in the order of the labels: classnames.txt of the data, else clip-benchmark's; None: neither has them.
+    """The class names in the order of the labels, of classnames.txt or of clip-benchmark.
 
-    As many as the row has classes, else InvalidError.
+    None: neither the data nor clip-benchmark has them. InvalidError: they are not as many as the
+    row has classes.
     """
     if root is not None and (root / NAMES).is_file():
-        found = Listed(_lines(root / NAMES), NAMES)
+        listed = Listed(_lines(root / NAMES), NAMES)
     elif prompts.names is not None:
-        found = Listed(_of_parts(prompts), f"clip-benchmark {prompts.wordnet or prompts.names}")
+        origin = f"clip-benchmark {prompts.wordnet or prompts.names}"
+        listed = Listed(_clip_benchmark_names(prompts), origin)
     else:
         return None
-    if len(found.values) != prompts.classes:
+    if len(listed.values) != prompts.classes:
         raise InvalidError(
-            f"{found.origin}: {len(found.values)} class names, where the row has {prompts.classes} classes. Check the row."
+            f"{listed.origin}: {len(listed.values)} class names, where the row has "
+            f"{prompts.classes} classes. Check the row."
         )
-    return found
+    return listed
 
 
 def templates_of(root: Path | None, prompts: ClassPrompts) -> Listed:
-    """The templates that come with the data, else clip-benchmark's: a list for all classes, or a list for each class name."""
+    """The templates that come with the data, else clip-benchmark's.
+
+    They are a list for all classes, or a list for each class name.
+    """
     if root is not None and (root / TEMPLATES).is_file():
         return Listed(_lines(root / TEMPLATES), TEMPLATES)
-    return Listed(
-        _key(_clip_benchmark("en_zeroshot_classification_templates.json"), prompts.templates),
-        f"clip-benchmark {prompts.templates}",
-    )
+    templates = _clip_benchmark("en_zeroshot_classification_templates.json")
+    return Listed(_entry(templates, prompts.templates), f"clip-benchmark {prompts.templates}")
 
 
 def fill(templates: Templates, classname: str) -> list[str]:
-    """The prompts of a class. InvalidError: no template, one without `{c}`, or none for this class."""
+    """The prompts of a class.
+
+    InvalidError: no template, one without `{c}` or with other braces, or none for this class.
+    """
     if isinstance(templates, Mapping):
         if not templates.get(classname):
             raise InvalidError(
-                f"templates: none for the class {classname!r}. Add some, or use templates with {{c}}."
+                f"templates: none for the class {classname!r}. Add some, or use templates with "
+                f"{{c}}."
             )
         return list(templates[classname])
     if not templates:
@@ -65,7 +73,8 @@ def fill(templates: Templates, classname: str) -> list[str]:
     for template in templates:
         if "{c}" not in template or set(template.replace("{c}", "")) & set("{}"):
             raise InvalidError(
-                f"template {template!r}: must hold {{c}}, where the class name goes, and no other braces."
+                f"template {template!r}: must hold {{c}}, where the class name goes, "
+                "and no other braces. Correct it."
             )
     return [template.replace("{c}", classname) for template in templates]
 
@@ -81,52 +90,57 @@ def digest(texts: Sequence[str]) -> str:
 
 
 def wordnet_ids(prompts: ClassPrompts) -> list[str] | None:
-    """The WordNet ids of ImageNet's classes, or of the row's part of them, in the order of the labels; None for other sets."""
+    """The WordNet ids of ImageNet's classes, or of the row's part, in the order of the labels.
+
+    None for other sets.
+    """
     if prompts.names != "imagenet1k":
         return None
     lists = _wordnet_lists()
-    own = set(_key(lists, prompts.wordnet or ALL_WORDNET))
-    return [wnid for wnid in _key(lists, ALL_WORDNET) if wnid in own]
+    chosen = set(_entry(lists, prompts.wordnet or ALL_WORDNET))
+    return [wnid for wnid in _entry(lists, ALL_WORDNET) if wnid in chosen]
 
 
-def _of_parts(prompts: ClassPrompts) -> list[str]:
-    names: list[str] = _key(_clip_benchmark("en_classnames.json"), prompts.names or "")
+def _clip_benchmark_names(prompts: ClassPrompts) -> list[str]:
+    names: list[str] = _entry(_clip_benchmark("en_classnames.json"), prompts.names or "")
     if prompts.wordnet is None:
         return names
-    own = set(wordnet_ids(prompts) or ())
-    return [
-        name
-        for wnid, name in zip(_key(_wordnet_lists(), ALL_WORDNET), names, strict=True)
-        if wnid in own
-    ]
+    chosen = set(wordnet_ids(prompts) or ())
+    pairs = zip(_entry(_wordnet_lists(), ALL_WORDNET), names, strict=True)
+    return [name for wnid, name in pairs if wnid in chosen]
 
 
 def _lines(file: Path) -> list[str]:
-    """As CLIP_benchmark reads these files: stripped, split at every kind of line end."""
+    """The lines as CLIP_benchmark reads these files: stripped, split at every kind of line end."""
     lines = [line.strip() for line in read_text(file).splitlines()]
-    if "" in lines:
-        raise InvalidError(f"{file}, line {lines.index('') + 1}: is empty. Remove or complete it.")
+    for number, line in enumerate(lines, 1):
+        if is_blank(line):
+            raise InvalidError(f"{file}, line {number}: is empty. Remove or complete it.")
     return lines
 
 
 @lru_cache(maxsize=2)
 def _clip_benchmark(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((_folder() / name).read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = read_json(_folder() / name)
     return loaded
 
 
 @lru_cache(maxsize=1)
 def _wordnet_lists() -> dict[str, list[str]]:
-    """The lists of WordNet ids are literals in a module that imports torchvision: they are read, and nothing of it is run."""
+    """The lists of WordNet ids by their names.
+
+    They are literals in a module that imports torchvision: it is parsed, and nothing of it is run.
+    """
     tree = ast.parse((_folder() / "builder.py").read_text(encoding="utf-8"))
-    return {
-        target.id: list(ast.literal_eval(node.value))
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.List | ast.Set)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-        and (target.id == ALL_WORDNET or target.id.endswith("_wnids"))
-    }
+    lists: dict[str, list[str]] = {}
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.List | ast.Set)):
+            continue
+        for target in node.targets:
+            name = target.id if isinstance(target, ast.Name) else ""
+            if name == ALL_WORDNET or name.endswith("_wnids"):
+                lists[name] = list(ast.literal_eval(node.value))
+    return lists
 
 
 def _folder() -> Path:
@@ -140,9 +154,10 @@ def _folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "datasets"
 
 
-def _key(found: Mapping[str, Any], key: str) -> Any:
-    if key not in found:
+def _entry(entries: Mapping[str, Any], key: str) -> Any:
+    if key not in entries:
         raise InvalidError(
-            f"clip-benchmark has no {key!r}. Check the row, and the version of clip-benchmark (1.6.2 has it)."
+            f"clip-benchmark has no {key!r}. "
+            "Check the row, and the version of clip-benchmark (1.6.2 has it)."
         )
-    return found[key]
+    return entries[key]

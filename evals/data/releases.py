@@ -1,95 +1,92 @@
-"""The layouts of the original releases and our own: Karpathy JSON, Flickr `.token` files, plain JSON lines.
+"""The layouts of the original releases and our own: Karpathy JSON, Flickr `.token`, JSON lines.
 
-karpathy  dataset_*.json   {"images": [{"filename", "split", "sentences": [{"raw"}], "filepath"?}]}, filtered by split
-token     *.token[.txt]    <file>#<n> TAB <caption>; a list such as Flickr_8k.testImages.txt beside it selects the split
-jsonl     captions.jsonl   {"image": "a.jpg", "captions": ["...", ...]} per line; further keys are allowed and unused
+karpathy  dataset_*.json
+          {"images": [{"filename", "split", "sentences": [{"raw"}], "filepath"?}]}
+token     *.token[.txt]
+          <file>#<n> TAB <caption>; a list such as Flickr_8k.testImages.txt selects the split
+jsonl     captions.jsonl
+          {"image": "a.jpg", "captions": ["...", ...]} per line; further keys are allowed and unused
           captions/<subset>.jsonl, when a benchmark has several subsets
 
 Image names are relative to the folder of that file, or to one of IMAGE_FOLDERS in it.
 """
 
 import functools
-import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
-from evals.data.captioned import Captioned, Release, field_of, read_json, read_lines, read_text
+from evals.data.captioned import Captioned, Release
+from evals.data.checks import id_problem
+from evals.data.fields import field_of, strings_of
 from evals.data.images import Images, image_files
+from evals.reading import parse_json, read_json, read_jsonl, read_lines
 from evals.schema import ConfigError, InvalidError, MissingError, Source
 
 IMAGE_FOLDERS = ("", "images", "Flicker8k_Dataset", "flickr30k-images")
 
+_TOKEN_LINE = re.compile(r"(.+)#(\d+)\t(.*)", re.DOTALL)
+_SPLIT_LIST = re.compile(
+    r"(?:^|[._ -])(train|dev|val|validation|test)(?:images)?\.txt$", re.IGNORECASE
+)
+
 
 def find_karpathy(path: Path, split: str) -> list[Path]:
-    if path.is_file():
-        keys = json_keys(path) if path.suffix == ".json" else frozenset()
-        return [path] if "images" in keys and "annotations" not in keys else []
-    return sorted(path.glob("dataset_*.json"))
+    if path.is_dir():
+        return sorted(path.glob("dataset_*.json"))
+    keys = json_keys(path) if path.suffix == ".json" else frozenset()
+    return [path] if "images" in keys and "annotations" not in keys else []
 
 
 def find_token(path: Path, split: str) -> list[Path]:
-    # Flickr8k.lemma.token.txt holds lemmas, not captions.
-    return [
-        file
-        for file in ([path] if path.is_file() else sorted(path.iterdir()))
-        if file.is_file()
-        and file.name.endswith((".token", ".token.txt"))
-        and ".lemma." not in file.name
-    ]
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [file for file in files if file.is_file() and _is_token(file.name)]
 
 
 def find_jsonl(path: Path, split: str) -> list[Path]:
     if path.is_file():
-        return [path] if path.suffix == ".jsonl" and _plain(path) else []
+        return [path] if path.suffix == ".jsonl" and _is_plain(path) else []
     if (path / "captions.jsonl").is_file():
-        return [path / "captions.jsonl"] if _plain(path / "captions.jsonl") else []
+        return [path / "captions.jsonl"] if _is_plain(path / "captions.jsonl") else []
     if any((path / "captions").glob("*.jsonl")):
         return [path / "captions"]
-    return [file for file in sorted(path.glob("*.jsonl")) if _plain(file)]
+    return [file for file in sorted(path.glob("*.jsonl")) if _is_plain(file)]
 
 
 def read_karpathy(file: Path, source: Source) -> Release:
-    return Release(
-        "karpathy",
-        str(file),
-        {only(source, file): _karpathy(file, source.split)},
-        located(file.parent),
-    )
+    rows = {only(source, file): _karpathy(file, source.split)}
+    return Release("karpathy", str(file), rows, located(file.parent))
 
 
 def read_token(file: Path, source: Source) -> Release:
-    return Release(
-        "token", str(file), {only(source, file): _token(file, source.split)}, located(file.parent)
-    )
+    rows = {only(source, file): _token(file, source.split)}
+    return Release("token", str(file), rows, located(file.parent))
 
 
-def read_jsonl(place: Path, source: Source) -> Release:
+def read_plain_jsonl(place: Path, source: Source) -> Release:
     if place.is_file():
-        return Release(
-            "jsonl", str(place), {only(source, place): _jsonl(place)}, located(place.parent)
-        )
-    files = {subset: place / f"{subset}.jsonl" for subset in source.subsets}
-    return Release(
-        "jsonl",
-        str(place),
-        {subset: _jsonl(file) for subset, file in files.items()},
-        located(place.parent),
-    )
+        rows = {only(source, place): _plain_rows(place)}
+    else:
+        rows = {subset: _plain_rows(place / f"{subset}.jsonl") for subset in source.subsets}
+    return Release("jsonl", str(place), rows, located(place.parent))
 
 
 def first_keys(file: Path) -> set[str]:
-    """The keys of the JSON object on the first line; none where there is no such object, which reading the file then reports."""
+    """The keys of the JSON object on the first line.
+
+    There are none where there is no such object, which reading the file then reports.
+    """
     try:
         with file.open("rb") as stream:
-            entry = json.loads(stream.readline())
-    except (OSError, ValueError, RecursionError):
+            entry = parse_json(stream.readline().decode("utf-8-sig"), str(file))
+    except (OSError, UnicodeDecodeError, InvalidError):
         return set()
     return set(entry) if isinstance(entry, dict) else set()
 
 
 def json_keys(file: Path) -> frozenset[str]:
-    """The top-level keys of a JSON file, by which its layout is told; none when it is no object. It is read for that once."""
+    """The top-level keys of a JSON file, by which its layout is told; none when it is no object."""
     return _json_keys(file, file.stat().st_mtime_ns)
 
 
@@ -97,7 +94,8 @@ def only(source: Source, place: Path) -> str:
     """The one subset that a layout of one language can be; ConfigError when several are wanted."""
     if len(source.subsets) > 1:
         raise ConfigError(
-            f"{place}: holds one language, and {', '.join(source.subsets)} are wanted. Name the one with --subsets."
+            f"{place}: holds one language, and {', '.join(source.subsets)} are wanted. "
+            "Name the one with --subsets."
         )
     return source.subsets[0]
 
@@ -105,111 +103,116 @@ def only(source: Source, place: Path) -> str:
 def located(
     root: Path, folders: Sequence[str] = IMAGE_FOLDERS
 ) -> Callable[[Sequence[Captioned]], Images]:
-    """Image files below `root`, or below one of `folders` in it; none may lead out of it."""
+    """Image files below `root`, or below one of `folders` in it.
+
+    No name may lead out of `root`. Links may: whoever made the folder put them there, often to a
+    store of photos on another disk.
+    """
     return lambda rows: image_files(_locate(rows, root, folders))
 
 
+# A file of all annotations of COCO takes a second to parse, and several layouts look at its keys.
 @functools.lru_cache(maxsize=1)
 def _json_keys(file: Path, changed: int) -> frozenset[str]:
-    content = read_json(read_text(file), str(file))
+    content = read_json(file)
     return frozenset(content) if isinstance(content, dict) else frozenset()
 
 
-def _plain(file: Path) -> bool:
-    return "image/key" not in first_keys(file)  # Crossmodal-3600 has a captions.jsonl too
+def _is_token(name: str) -> bool:
+    # Flickr8k.lemma.token.txt holds lemmas, not captions.
+    return name.endswith((".token", ".token.txt")) and ".lemma." not in name
+
+
+def _is_plain(file: Path) -> bool:
+    # Crossmodal-3600 has a captions.jsonl too.
+    return "image/key" not in first_keys(file)
 
 
 def _karpathy(file: Path, split: str) -> list[Captioned]:
-    rows, splits = [], set()
-    for n, entry in enumerate(
-        field_of(read_json(read_text(file), str(file)), "images", list, str(file))
-    ):
-        where = f"{file}, images[{n}]"
-        kept = field_of(entry, "split", str, where)
-        splits.add(kept)
-        if kept == split:
-            raw = [
-                field_of(sentence, "raw", str, where)
-                for sentence in field_of(entry, "sentences", list, where)
-            ]
-            folder = field_of(entry, "filepath", str, where) if "filepath" in entry else ""
-            rows.append(
-                Captioned(field_of(entry, "filename", str, where), tuple(raw), where, folder)
-            )
+    rows: list[Captioned] = []
+    splits: set[str] = set()
+    for number, entry in enumerate(field_of(read_json(file), "images", list, str(file))):
+        where = f"{file}, images[{number}]"
+        entry_split = field_of(entry, "split", str, where)
+        splits.add(entry_split)
+        if entry_split == split:
+            rows.append(_karpathy_row(entry, where))
     if not rows:
-        raise InvalidError(
-            f"{file}: no image of split {split!r}; its splits are {', '.join(sorted(splits)) or 'none'}."
-        )
+        names = ", ".join(sorted(splits)) or "none"
+        raise InvalidError(f"{file}: no image of split {split!r}; its splits are {names}.")
     return rows
 
 
-def _jsonl(file: Path) -> list[Captioned]:
-    rows = []
-    for line in read_lines(file):
-        entry = read_json(line.text, line.where)
-        captions = field_of(entry, "captions", list, line.where)
-        if not all(isinstance(caption, str) for caption in captions):
-            raise InvalidError(
-                f"{line.where}: `captions` must be a list of strings. Correct the line."
-            )
-        rows.append(
-            Captioned(field_of(entry, "image", str, line.where), tuple(captions), line.where)
-        )
+def _karpathy_row(entry: Any, where: str) -> Captioned:
+    sentences = field_of(entry, "sentences", list, where)
+    captions = tuple(field_of(sentence, "raw", str, where) for sentence in sentences)
+    folder = field_of(entry, "filepath", str, where) if "filepath" in entry else ""
+    return Captioned(field_of(entry, "filename", str, where), captions, where, folder)
+
+
+def _plain_rows(file: Path) -> list[Captioned]:
+    rows: list[Captioned] = []
+    for entry, where in read_jsonl(file):
+        captions = strings_of(entry, "captions", where)
+        rows.append(Captioned(field_of(entry, "image", str, where), captions, where))
     return rows
 
 
 def _token(file: Path, split: str) -> list[Captioned]:
-    wanted = _split_list(file.parent, split)
-    found: dict[str, dict[str, str]] = {}
-    where: dict[str, str] = {}
+    captions: dict[str, dict[str, str]] = {}
+    places: dict[str, str] = {}
     for line in read_lines(file):
-        match = re.fullmatch(r"(.+)#(\d+)\t(.*)", line.text, re.DOTALL)
+        match = _TOKEN_LINE.fullmatch(line.text)
         if match is None:
             raise InvalidError(
                 f"{line.where}: not of the form <image>#<n> TAB <caption>. Correct the line."
             )
         image, number, caption = match.groups()
-        if number in found.setdefault(image, {}):
+        if number in captions.setdefault(image, {}):
             raise InvalidError(
                 f"{line.where}: {image}#{number} comes twice. Remove one of the two lines."
             )
-        found[image][number] = caption
-        where.setdefault(image, line.where)
-    for image, place in (wanted or {}).items():
-        if image not in found:
+        captions[image][number] = caption
+        places.setdefault(image, line.where)
+
+    listed = _split_list(file.parent, split)
+    for image, where in (listed or {}).items():
+        if image not in captions:
             raise InvalidError(
-                f"{place}: image {image!r} has no caption in {file}. Take both from one release."
+                f"{where}: image {image!r} has no caption in {file}. Take both from one release."
             )
     return [
-        Captioned(i, tuple(found[i].values()), where[i])
-        for i in found
-        if wanted is None or i in wanted
+        Captioned(image, tuple(numbered.values()), places[image])
+        for image, numbered in captions.items()
+        if listed is None or image in listed
     ]
 
 
 def _split_list(folder: Path, split: str) -> dict[str, str] | None:
-    """The image names of the list for `split` and the place of each; None when no list of any split lies there."""
+    """The image names of the list for `split`, each with its place.
+
+    None when no list of any split lies in the folder.
+    """
     lists: dict[str, list[Path]] = {}
     for path in sorted(folder.glob("*.txt")):
-        if match := re.search(
-            r"(?:^|[._ -])(train|dev|val|validation|test)(?:images)?\.txt$",
-            path.name,
-            re.IGNORECASE,
-        ):
+        match = _SPLIT_LIST.search(path.name)
+        if match:
             lists.setdefault(_split_name(match[1]), []).append(path)
     if not lists:
         return None
-    found = lists.get(_split_name(split), [])
-    if len(found) != 1:
+    of_split = lists.get(_split_name(split), [])
+    if len(of_split) != 1:
         names = ", ".join(path.name for paths in lists.values() for path in paths)
         raise ConfigError(
-            f"{folder}: {len(found)} lists for split {split!r} among {names}. Keep exactly one for it."
+            f"{folder}: {len(of_split)} lists for split {split!r} among {names}. "
+            "Keep exactly one for it."
         )
-    # The lists of Flickr30k leave the suffix out.
-    return {
-        line.text if line.text.endswith(".jpg") else f"{line.text}.jpg": line.where
-        for line in read_lines(found[0])
-    }
+    places: dict[str, str] = {}
+    for line in read_lines(of_split[0]):
+        # The lists of Flickr30k leave the suffix out.
+        name = line.text if line.text.endswith(".jpg") else f"{line.text}.jpg"
+        places[name] = line.where
+    return places
 
 
 def _split_name(name: str) -> str:
@@ -217,37 +220,43 @@ def _split_name(name: str) -> str:
 
 
 def _locate(rows: Sequence[Captioned], root: Path, folders: Sequence[str]) -> list[Path]:
-    """The file of each image, inside `root`."""
-    inside, paths = root.resolve(), []
+    """The file of each image."""
+    paths: list[Path] = []
     for row in rows:
         name = Path(row.folder, row.image)
-        if name.is_absolute() or ".." in name.parts or not row.image or "\0" in str(name):
+        if name.is_absolute() or ".." in name.parts or id_problem(str(name)):
             raise InvalidError(
-                f"{row.where}: {str(name)!r} is not a path inside {root}. Use a relative path without `..`."
+                f"{row.where}: {str(name)!r} is not a path inside {root}. "
+                "Use a relative path without `..`."
             )
-        path = _place(row, root, folders)
+        path = _file_of(row, root, folders)
         if path is None:
-            missing = sum(_place(other, root, folders) is None for other in rows)
-            hint = (
-                " That one is a known defect of Flickr8k: delete its lines."
-                if row.image.endswith(".jpg.1")
-                else ""
-            )
-            raise MissingError(
-                f"{row.where}: image {row.image!r} is not in {root}, nor in its {', '.join(filter(None, folders))} "
-                f"({missing:,} of {len(rows):,} images are missing).{hint} Put the images there."
-            )
-        if not path.resolve().is_relative_to(inside):
-            raise InvalidError(
-                f"{row.where}: {path} is a link that leads out of {root}. Put the file itself there."
-            )
+            _refuse_missing(row, rows, root, folders)
         paths.append(path)
     return paths
 
 
-def _place(row: Captioned, root: Path, folders: Sequence[str]) -> Path | None:
-    places = (root / folder / row.folder / row.image for folder in folders)
-    try:
-        return next((place for place in places if place.is_file()), None)
-    except OSError:  # a name that no file can have
-        return None
+def _refuse_missing(
+    row: Captioned, rows: Sequence[Captioned], root: Path, folders: Sequence[str]
+) -> NoReturn:
+    missing = sum(_file_of(any_row, root, folders) is None for any_row in rows)
+    hint = ""
+    if row.image.endswith(".jpg.1"):
+        hint = " That one is a known defect of Flickr8k: delete its lines."
+    raise MissingError(
+        f"{row.where}: image {row.image!r} is not in {root}, "
+        f"nor in its {', '.join(filter(None, folders))} "
+        f"({missing:,} of {len(rows):,} images are missing).{hint} Put the images there."
+    )
+
+
+def _file_of(row: Captioned, root: Path, folders: Sequence[str]) -> Path | None:
+    for folder in folders:
+        path = root / folder / row.folder / row.image
+        try:
+            if path.is_file():
+                return path
+        except OSError:
+            # A name that no file can have.
+            return None
+    return None

@@ -1,8 +1,8 @@
-"""Scenes: a bundled benchmark of rendered pictures of coloured shapes, with captions in six languages.
+"""Scenes: a bundled benchmark of pictures of coloured shapes, with captions in six languages.
 
-It is generated from seeds and the same to the bit everywhere, so that a fresh machine without data or network
-can measure something honest. Which split a scene belongs to is decided by a hash of what captions can say about
-it, so nothing that the test split describes is ever seen in training.
+It is generated from seeds and the same to the bit everywhere, so that a fresh machine without data
+or network can measure something honest. Which split a scene belongs to is decided by a hash of what
+captions can say about it, so nothing that the test split describes is ever seen in training.
 """
 
 import random
@@ -21,7 +21,9 @@ from evals.schema import ConfigError, ImageText, Side, Source
 
 # Shapes: y rows and x columns of samples, texts.
 
-GENERATOR = "2"  # raise it when a pixel or a word changes: results of different generators are not comparable
+# Raise it when a pixel or a word changes: results of different generators are not
+# comparable.
+GENERATOR = "2"
 LANGUAGES: tuple[str, ...] = ("en", "de", "fr", "es", "zh", "ar")
 TEST_IMAGES = 500
 FAMILY = 10  # test scenes that are near twins
@@ -62,7 +64,8 @@ def _star(x: Samples, y: Samples, r: int) -> Mask:
     return np.asarray(sum(side.astype(np.int64) for side in inside) >= 4)
 
 
-# Each takes sample positions right of and below the centre, and the radius; all in whole numbers below 2^63.
+# Each takes sample positions right of and below the centre, and the radius; all in whole numbers
+# below 2^63.
 SHAPES: dict[str, Callable[[Samples, Samples, int], Mask]] = {
     "circle": lambda x, y, r: x**2 + y**2 <= r**2,
     "square": lambda x, y, r: 100 * np.maximum(abs(x), abs(y)) <= 85 * r,
@@ -96,7 +99,10 @@ LAYOUTS: dict[int, tuple[tuple[tuple[int, int], ...], ...]] = {
 
 @dataclass(frozen=True)
 class Group:
-    """One to three equal objects in one quarter of the picture; the fields are the keys of the tables above."""
+    """One to three equal objects in one quarter of the picture.
+
+    The fields are the keys of the tables above.
+    """
 
     count: int
     size: str
@@ -107,7 +113,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Scene:
-    """Groups in reading order, all of different place, colour and shape; `look` seeds what captions do not tell."""
+    """Groups in reading order, all of different place, colour and shape.
+
+    `look` seeds what captions do not tell.
+    """
 
     groups: tuple[Group, ...]
     look: int
@@ -129,12 +138,14 @@ class Pictures(Sequence[Any]):
 
 
 def load_scenes(source: Source) -> dict[str, ImageText]:
-    """The test split in the languages `source.subsets`: 500 images, two captions each, the same images in each language.
+    """The test split in the languages `source.subsets`: 500 images with two captions each.
 
-    An image's hash is over its size and its RGB bytes. Raises ConfigError for another language or split, and for a folder.
+    The images are the same in each language. An image's hash is over its size and its RGB bytes.
+    ConfigError for another language or split, and for a folder.
     """
-    if unknown := [name for name in source.subsets if name not in LANGUAGES]:
-        raise ConfigError(f"scenes has no language {unknown[0]!r}; it has {', '.join(LANGUAGES)}")
+    for name in source.subsets:
+        if name not in LANGUAGES:
+            raise ConfigError(f"scenes has no language {name!r}; it has {', '.join(LANGUAGES)}")
     if source.split != "test":
         raise ConfigError(f"scenes has no split {source.split!r} to measure; it has test")
     if source.folder is not None:
@@ -148,30 +159,29 @@ def load_scenes(source: Source) -> dict[str, ImageText]:
 
 
 def _in_language(language: str, scenes: Sequence[Scene], images: Side) -> ImageText:
-    texts = [captions(scene, language) for scene in scenes]
-    flat = [text for pair in texts for text in pair]
-    ids = [
-        f"{images.ids[i]}-{language}-{j}" for i, pair in enumerate(texts) for j in range(len(pair))
-    ]
+    texts: list[str] = []
+    ids: list[str] = []
+    image_of_text: list[int] = []
+    for image, scene in enumerate(scenes):
+        for number, caption in enumerate(captions(scene, language)):
+            texts.append(caption)
+            ids.append(f"{images.ids[image]}-{language}-{number}")
+            image_of_text.append(image)
+    hashes = [sha256(text.encode()).hexdigest() for text in texts]
     return ImageText(
         images=images,
-        texts=Side(
-            "text",
-            flat,
-            ids,
-            [sha256(text.encode()).hexdigest() for text in flat],
-            language=language,
-        ),
-        image_of_text=np.repeat(np.arange(len(scenes)), [len(pair) for pair in texts]),
+        texts=Side("text", texts, ids, hashes, language=language),
+        image_of_text=np.array(image_of_text, dtype=np.int64),
         origin={"layout": "scenes", "generator": GENERATOR},
     )
 
 
 @cache
 def test_scenes() -> tuple[Scene, ...]:
-    """The 500 scenes of the test split, no two with the same description: 50 families of ten near twins.
+    """The 500 scenes of the test split, no two with the same description.
 
-    A twin differs in one word from another of its family, so a model that only knows roughly what is there falls behind.
+    They are 50 families of ten near twins. A twin differs in one word from another of its family,
+    so a model that only knows roughly what is there falls behind.
     """
     rng = random.Random("scenes/test")
     scenes: dict[str, Scene] = {}
@@ -189,12 +199,16 @@ def test_scenes() -> tuple[Scene, ...]:
 
 
 def train_scene(i: int) -> Scene:
-    """Scene i of the endless training split: the odd ones are near twins of the one before; two of them may be alike."""
+    """Scene i of the endless training split.
+
+    Those of odd number are near twins of the one before. Two of them may be alike.
+    """
     rng = random.Random(f"scenes/train/{i}")
     first = train_scene(i - 1) if i % 2 else None
-    while split(scene := _twin(first, rng) if first else _draw(rng)) != "train":
-        pass
-    return scene
+    while True:
+        scene = _twin(first, rng) if first else _draw(rng)
+        if split(scene) == "train":
+            return scene
 
 
 def describe(scene: Scene) -> str:
@@ -208,25 +222,32 @@ def split(scene: Scene) -> Literal["train", "test"]:
 
 
 def render(scene: Scene) -> Image.Image:
-    """The picture, 64 x 64 RGB, antialiased in whole-number arithmetic: no library's drawing or rounding is used."""
+    """The picture, 64 x 64 RGB, antialiased.
+
+    It is drawn in whole numbers: libraries draw and round otherwise in each version.
+    """
     rng = random.Random(f"scenes/look/{scene.look}")
     canvas = np.empty((SIZE, SIZE, 3), dtype=np.int64)
     canvas[:] = BACKGROUNDS[_below(rng, len(BACKGROUNDS))]
     for group in scene.groups:
-        left, top = PLACES[group.place]
+        x_place, y_place = PLACES[group.place]
         layouts = LAYOUTS[group.count]
         low, high = RADII[group.size]
         radius = low + _below(rng, high - low + 1)
         reach = (HALF // 2 - radius) // 2 if group.count == 1 else HALF // 4 - radius
         for column, row in layouts[_below(rng, len(layouts))]:
-            x = left + column * HALF // 4 + _below(rng, 2 * reach + 1) - reach
-            y = top + row * HALF // 4 + _below(rng, 2 * reach + 1) - reach
+            x = x_place + column * HALF // 4 + _below(rng, 2 * reach + 1) - reach
+            y = y_place + row * HALF // 4 + _below(rng, 2 * reach + 1) - reach
             _paint(canvas, group, x, y, radius=radius)
     return Image.fromarray(canvas.astype(np.uint8))
 
 
 def captions(scene: Scene, language: str) -> tuple[str, ...]:
-    """Two captions: all groups in full; then, from the last, all but the first of several, without size and place."""
+    """Two captions.
+
+    The first tells all groups in full. The second tells, from the last on, all but the first of
+    several, without size and place.
+    """
     lexicon = LEXICONS[language]
     clauses = [
         lexicon.clause.format(
@@ -271,11 +292,9 @@ def _twin(scene: Scene, rng: random.Random) -> Scene:
         "shape": [*SHAPES],
         "place": [*PLACES],
     }
-    taken = (
-        {getattr(group, word)}
-        if word in ("count", "size")
-        else {getattr(other, word) for other in groups}
-    )
+    # Groups share counts and sizes, but neither colours nor shapes nor places.
+    rivals = [group] if word in ("count", "size") else groups
+    taken = {getattr(rival, word) for rival in rivals}
     free = [choice for choice in choices[word] if choice not in taken]
     groups[at] = replace(group, **{word: free[_below(rng, len(free))]})
     groups.sort(key=lambda group: list(PLACES).index(group.place))
@@ -283,7 +302,8 @@ def _twin(scene: Scene, rng: random.Random) -> Scene:
 
 
 def _below(rng: random.Random, n: int) -> int:
-    # Python promises the stream of random() alone: choice, sample and randrange have changed between versions.
+    # Python promises the stream of random() alone: choice, sample and randrange have changed
+    # between versions.
     return int(rng.random() * n)
 
 

@@ -1,6 +1,7 @@
-"""The words of Scenes in six languages: phrases for groups of objects with the agreement each language asks for.
+"""The words of Scenes in six languages: phrases for groups of objects, in grammatical agreement.
 
-A phrase is made of the count, the shape and the adjectives: size before colour, or the colour alone.
+A phrase is made of the count, the shape and the adjectives: size before colour, or the colour
+alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -219,7 +220,7 @@ def _arabic(count: int, shape: str, adjectives: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """How one language says a scene: phrases (nominative), places, and the two captions around them."""
+    """How one language says a scene: phrases in the nominative, places, and two captions."""
 
     phrase: Callable[[int, str, Sequence[str]], str]
     places: dict[str, str]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evals.data.repos import probe
+from evals.hub import probe
 from evals.schema import ConfigError, EvalError, InvalidError, MissingError
 
 # What tasks raise on data, or on rows, that are not what they expect.
@@ -90,7 +90,7 @@ def loaded(task: Any, data: Path | None) -> Iterator[dict[str, str]]:
         else:
             # Not from the cache of `datasets`: offline it may leave out the candidates of a reranking task without a word.
             if type(task).__module__.startswith("mteb.tasks.") and (
-                reason := probe(repo, revision)
+                reason := probe(repo, revision, kind="dataset")
             ):
                 raise MissingError(
                     f"{repo} at {revision} cannot be had: {reason}. Connect to the network, or put a copy below a folder "
