@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Silent, finish, parse, race
+from benchmarks.harness import finish, parse, race
 
 DIMS = (1024, 768, 512, 256, 128, 64)
 
@@ -127,12 +127,13 @@ def _plain(data: Any) -> float:
 
 def _ours(row: Any, data: dict[str, Any], folder: Path, device: str) -> float:
     """The whole job; gives one of its numbers."""
-    from evals.cli.options import Options
-    from evals.evaluation.evaluate import Parts, evaluate
+    from evals.evaluation.evaluate import evaluate
+    from evals.evaluation.load import Parts
+    from evals.settings import Settings
 
     fresh = folder / str(time.monotonic_ns())
-    options = Options(results=fresh / "runs", store=fresh / "store", device=device)
-    outcome = evaluate(row, Parts(data, None), RandomEncoder(), DIMS, options, Silent())
+    settings = Settings(results=fresh / "runs", store=fresh / "store", device=device)
+    outcome = evaluate(row, Parts(data, None), RandomEncoder(), DIMS, settings)
     first = next(iter(outcome.scores.values()))
     [found] = [s for s in first if (s.direction, s.dim) == ("t2i", DIMS[-1])]
     return found.values["R@10"].value

@@ -11,8 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,18 +30,6 @@ class Lap(NamedTuple):
     def best(self) -> float:
         """The fastest round: what the machine can do when nothing disturbs it."""
         return min(self.seconds)
-
-
-class Silent:
-    """A log, as evals.cli.app.Log, that shows nothing."""
-
-    json = False
-
-    def info(self, message: str) -> None: ...
-
-    @contextmanager
-    def progress(self, title: str) -> Iterator[Callable[[int, int], None]]:
-        yield lambda done, total: None
 
 
 def parse(

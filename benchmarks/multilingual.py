@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.harness import Silent, finish, parse, race
+from benchmarks.harness import finish, parse, race
 
 if (
     TYPE_CHECKING
@@ -171,9 +171,10 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 def ours(encoder: "JinaEncoder", data: Data, dims: Sequence[int], folder: Path) -> Recalls:
     """Everything a user's command does after the model is loaded: hashes, verification, embeddings, scores, record."""
-    from evals.cli.options import Options
     from evals.config.catalog import Benchmark
-    from evals.evaluation.evaluate import Parts, evaluate
+    from evals.evaluation.evaluate import evaluate
+    from evals.evaluation.load import Parts
+    from evals.settings import Settings
 
     count = len(data.images)
     row = Benchmark(
@@ -181,10 +182,10 @@ def ours(encoder: "JinaEncoder", data: Data, dims: Sequence[int], folder: Path) 
         images=count, texts=CAPTIONS * count,
     )  # fmt: skip
     with tempfile.TemporaryDirectory(dir=folder) as fresh:
-        options = Options(
+        settings = Settings(
             results=Path(fresh) / "runs", store=Path(fresh) / "store", device=encoder.device
         )
-        outcome = evaluate(row, Parts(_subsets(data), None), encoder, dims, options, Silent())
+        outcome = evaluate(row, Parts(_subsets(data), None), encoder, dims, settings)
     found: Recalls = {}
     for language, every in outcome.scores.items():
         for scores in every:

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from evals.cli.app import exit_with, new_app, reported
-from evals.cli.options import Options, comma_list, dims_list, takes_options
+from evals.cli.options import Models, comma_list, dims_list, settings_of, takes_options
+from evals.cli.results import finish
 from evals.config.suites import choose
-from evals.embeddings.precision import BITS, FEWEST, with_rescoring
-from evals.run import Models, evaluate_all, finish
+from evals.embeddings.precision import BITS, DIMS, FEWEST, with_rescoring
+from evals.jobs import evaluate_all
 
-DIMS = (64, 128, 256, 512, 768, 1024)
 app = new_app()
 
 
@@ -54,42 +54,46 @@ def sweep(
 ) -> None:
     """Score embeddings cut to several dimensions, the full width always among them; nothing is encoded twice."""
     with reported(json=options["json"]) as log:
-        from evals.evaluation.claims import as_json, check_claims, print_claims
+        from evals.evaluation.claims import as_json, check_claims
         from evals.evaluation.points import points
+        from evals.views.claims import print_claims
+        from evals.views.results import results_json, show_results
         from evals.views.sweep_table import print_sweep
 
-        asked = dims_list(dims)
+        chosen = dims_list(dims)
 
         def dims_of(width: int) -> list[int]:
-            return sorted({*(asked or (dim for dim in DIMS if dim < width)), width})
+            return sorted({*(chosen or (dim for dim in DIMS if dim < width)), width})
 
-        given = Options(**options)
+        settings = settings_of(options)
         kinds = with_rescoring(("float32", *(comma_list(precisions) or ())), rescore)
         names = comma_list(benchmarks) or (() if suite else ("scenes",))
-        work, suites = choose(names, suite or (), subsets=given.subsets)
-        outcomes, failures = evaluate_all(work, model, dims_of, given, log, precisions=kinds)
-        found = [point for outcome in outcomes for point in points(outcome)]
-        verdicts = check_claims(outcomes)
-        written = _write(found, figures, csv)
+        work, suites = choose(names, suite or (), subsets=settings.subsets)
+        results = evaluate_all(work, model, dims_of, settings, precisions=kinds, reporter=log)
+        sweep_points = [point for outcome in results.outcomes for point in points(outcome)]
+        verdicts = check_claims(results.outcomes)
+        written = _write(sweep_points, figures, csv)
         extra = {
-            "sweep": [point._asdict() for point in found],
+            "sweep": [point._asdict() for point in sweep_points],
             "claims": as_json(verdicts),
             "written": list(map(str, written)),
         }
         for path in written:
             log.info(f"wrote {path}")
+
+        def show() -> None:
+            show_results(results, print_sweep, suites=suites)
+            print_claims(verdicts if results.outcomes else ())
+
         finish(
-            outcomes,
-            failures,
             log,
-            print_sweep,
-            lambda done: print_claims(verdicts if done else ()),
-            suites=suites,
-            extra=extra,
+            show=show,
+            machine=lambda: results_json(results, suites=suites, extra=extra),
+            exit_code=results.exit_code,
         )
 
 
-def _write(found: list[Any], figures: Path | None, csv: Path | None) -> list[Path]:
+def _write(sweep_points: list[Any], figures: Path | None, csv: Path | None) -> list[Path]:
     """The CSV and the figures that were asked for."""
     written = []
     if csv is not None:
@@ -97,12 +101,12 @@ def _write(found: list[Any], figures: Path | None, csv: Path | None) -> list[Pat
         from evals.files import write_atomically
 
         csv.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(csv, as_csv(found))
+        write_atomically(csv, as_csv(sweep_points))
         written.append(csv)
     if figures is not None:
         from evals.views.sweep_figures import draw
 
-        written += draw(found, figures)
+        written += draw(sweep_points, figures)
     return written
 
 

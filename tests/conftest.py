@@ -125,14 +125,14 @@ def checkpoint_v1(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def scenes_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The record of `tiny` on Scenes in English and German at 256 and 64 dimensions, ROOT/runs beside ROOT/store."""
-    from evals.cli.app import Log
-    from evals.cli.options import Options
     from evals.config.suites import choose
-    from evals.run import evaluate_all
+    from evals.jobs import evaluate_all
+    from evals.settings import Settings
 
     root = tmp_path_factory.mktemp("scenes")
-    options = Options(subsets="en,de", results=root / "runs", store=root / "store")
-    work, _ = choose(["scenes"], [], subsets="en,de")
-    (outcome,), failures = evaluate_all(work, ["tiny"], lambda width: (width, 64), options, Log())
+    languages = ("en", "de")
+    settings = Settings(subsets=languages, results=root / "runs", store=root / "store")
+    work, _ = choose(["scenes"], [], subsets=languages)
+    (outcome,), failures = evaluate_all(work, ["tiny"], lambda width: (width, 64), settings)
     assert not failures
     return outcome.path

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from evals.evaluation.evaluate import metric_lines, query_table
+from evals.evaluation.recording import metric_lines, query_table
 from evals.ranking.definition import Ranks
 from evals.ranking.metrics import mean, mean_rank, median_rank, per_query
 from evals.records.record import QUERY_COLUMNS, read_queries, read_run, write_run

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.cli.app import Log
-from evals.cli.options import Options
 from evals.config.catalog import benchmark
 from evals.config.suites import find_suite
 from evals.evaluation.averages import averages
-from evals.evaluation.evaluate import Outcome
+from evals.evaluation.evaluate import evaluate
+from evals.evaluation.load import Parts
+from evals.evaluation.outcome import Outcome
 from evals.records.record import read_queries, read_run
-from evals.run import Parts, evaluate
+from evals.settings import Settings
 from evals.tasks.scores import Scores, Value
 from evals.views import tables as show
 from tests.labelled import class_folders, load, row, webdataset
@@ -160,9 +160,9 @@ def several(tmp_path: Path) -> Outcome:
     from evals.schema import ClassPrompts
 
     data = load(webdataset(tmp_path / "wds", multilabel=True), ClassPrompts(5, multilabel=True))
-    options = Options(results=tmp_path / "runs", store=tmp_path / "store")
+    options = Settings(results=tmp_path / "runs", store=tmp_path / "store")
     toy = row().model_copy(update={"metric": "mAP"})
-    return evaluate(toy, Parts({"en": data}, None), HashEncoder(), [8, 4], options, Log())
+    return evaluate(toy, Parts({"en": data}, None), HashEncoder(), [8, 4], options)
 
 
 def test_images_of_several_classes_are_recorded_by_class(

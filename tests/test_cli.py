@@ -13,10 +13,10 @@ from rich.markup import escape
 from typer.testing import CliRunner, Result
 
 from evals.cli.app import Log, new_app, reported
-from evals.cli.faults import REMEDIES, as_eval_error
 from evals.escape import visible, visible_json
+from evals.os_errors import REMEDIES, as_eval_error
 from evals.schema import ConfigError, MissingError
-from evals.views.tables import console, empty_table
+from evals.views.style import console, empty_table
 from tests.regress_records import lost, record, scores
 
 ROOT = Path(__file__).parents[1]

@@ -14,8 +14,8 @@ from evals.config.catalog import benchmarks
 from evals.data import check_counts, subset_of
 from evals.data import load as load_subsets
 from evals.data.prompts import fill, names_of, templates_of, wordnet_ids
-from evals.evaluation.evaluate import content_hash
-from evals.run import _class_prompts
+from evals.evaluation.load import _class_prompts
+from evals.evaluation.recording import content_hash
 from evals.schema import (
     ClassPrompts,
     ConfigError,

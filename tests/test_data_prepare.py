@@ -18,7 +18,6 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from evals.cli.app import Log
-from evals.cli.options import Options
 from evals.config.catalog import Benchmark
 from evals.data import load
 from evals.data.__main__ import app
@@ -26,7 +25,7 @@ from evals.data.filenames import place_for
 from evals.data.local import load_local
 from evals.data.manifest import Manifest, check_folder
 from evals.data.prepare import prepare
-from evals.run import load_parts
+from evals.evaluation.load import load_parts
 from evals.schema import (
     CaptionProtocol,
     ConfigError,
@@ -36,6 +35,7 @@ from evals.schema import (
     MissingError,
     Source,
 )
+from evals.settings import Settings
 from tests.hub import COMMIT, OLDER, Hub
 
 ROOT = Path(__file__).parents[1]
@@ -145,7 +145,7 @@ def test_a_karpathy_release_comes_back_from_the_folder_as_it_was(
     ]  # fmt: skip
     assert (folder / "images" / "a.jpg").read_bytes() == jpeg(1)
     for place in (folder, tmp_path / "to"):
-        assert contents(load_parts(row(), Options(data=place)).subsets) == before
+        assert contents(load_parts(row(), Settings(data=place)).subsets) == before
     assert manifest.subsets["en"].origin == {
         "layout": "karpathy",
         "path": str(karpathy / "dataset_toy.json"),
@@ -169,11 +169,11 @@ def test_languages_share_their_images(languages: Path, tmp_path: Path) -> None:
         "manifest.json",
     ]
     for place in (folder, tmp_path / "to"):
-        again = load_parts(toy, Options(data=place)).subsets
+        again = load_parts(toy, Settings(data=place)).subsets
         assert contents(again) == contents(load("captions", given))
-    assert content(load_parts(toy, Options(data=folder, subsets="de")).subsets["de"]) == content(
-        again["de"]
-    )
+    assert content(
+        load_parts(toy, Settings(data=folder, subsets=("de",))).subsets["de"]
+    ) == content(again["de"])
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_all_captions_are_packed_whatever_the_protocol(
     assert pack(toy, source(karpathy), tmp_path / "to").subsets["en"].texts == 3
     measured = CaptionProtocol(**protocol)
     before = load("captions", source(karpathy, protocol=measured))
-    assert contents(load_parts(toy, Options(data=tmp_path / "to")).subsets) == contents(before)
+    assert contents(load_parts(toy, Settings(data=tmp_path / "to")).subsets) == contents(before)
 
 
 def test_rows_that_differ_in_their_protocol_share_a_folder(karpathy: Path, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_rows_that_differ_in_their_protocol_share_a_folder(karpathy: Path, tmp_p
     first = prepare(row(), source(karpathy), to, allow_subset=False, progress=LOG.progress)
     other = row(name="toy-first", folder="toy", protocol={"captions": "first"}, texts=2)
     assert prepare(other, source(karpathy), to, allow_subset=False, progress=LOG.progress) == first
-    assert len(load_parts(other, Options(data=tmp_path / "to")).subsets["en"].texts) == 2
+    assert len(load_parts(other, Settings(data=tmp_path / "to")).subsets["en"].texts) == 2
 
 
 def test_the_hub_is_packed_at_the_commit_that_was_resolved(hub: Hub, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_the_hub_is_packed_at_the_commit_that_was_resolved(hub: Hub, tmp_path: P
     toy, given = row(images=3, texts=5, data="hub_captions"), source(None, repo="org/set")
     manifest = pack(toy, given, tmp_path / "to")
     assert manifest.source == {"repo": "org/set", "revision": COMMIT, "split": "test"}
-    assert contents(load_parts(toy, Options(data=tmp_path / "to")).subsets) == contents(
+    assert contents(load_parts(toy, Settings(data=tmp_path / "to")).subsets) == contents(
         load("hub_captions", given)
     )
     hub.status = 500  # nothing is asked for a finished folder
@@ -253,7 +253,7 @@ def test_odd_ids_lead_to_their_images(tmp_path: Path) -> None:
     pack(toy, given, tmp_path / "to")
     before, after = (
         load_local(given)["en"],
-        load_parts(toy, Options(data=tmp_path / "to")).subsets["en"],
+        load_parts(toy, Settings(data=tmp_path / "to")).subsets["en"],
     )
     assert (after.images.hashes, after.texts.items) == (before.images.hashes, before.texts.items)
     assert [after.images.ids[0], *map(len, after.images.ids[1:])] == ["a.jpg", 24, 24]
@@ -292,7 +292,7 @@ def test_a_language_can_be_added_later(languages: Path, tmp_path: Path) -> None:
     assert pack(toy, source(languages, "de"), tmp_path / "to").subsets.keys() == {"en", "de"}
     assert (folder / "images" / "a.jpg").stat().st_ino == kept
     check_folder(folder, LOG.progress)
-    assert contents(load_parts(toy, Options(data=folder)).subsets) == contents(
+    assert contents(load_parts(toy, Settings(data=folder)).subsets) == contents(
         load("captions", source(languages, "en", "de"))
     )
 

@@ -1,6 +1,7 @@
 """The import rules of the house, held by walking the imports, and commands that answer at once."""
 
 import ast
+import functools
 import resource
 import subprocess
 import sys
@@ -9,154 +10,153 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CORE = {"evals.schema", "evals.paths"}
-
-# What each room may see of ours. Rooms not named may see everything of evals.
-MAY_SEE = {
-    "evals.schema": set(),
-    "evals.paths": set(),
-    "evals.files": set(),
-    "evals.strict_yaml": set(),
-    "evals.reading": {*CORE, "evals.strict_yaml"},
-    "evals.embeddings.threads": set(),
-    "evals.embeddings.truncation": {"evals.embeddings.threads"},
+# Which rooms and top files each of them may see, from the ground up; its own files it may always see. Every room and file of
+# evals/ has a row, and the rows themselves allow no circle.
+SCHEMA = {"schema", "paths"}
+MAY_SEE: dict[str, set[str]] = {
+    "schema": set(),
+    "paths": set(),
+    "files": set(),
+    "escape": set(),
+    "strict_yaml": set(),
+    "reading": {*SCHEMA, "strict_yaml"},
+    "hub": set(),
+    "os_errors": {"schema"},
+    "progress": set(),
+    "settings": SCHEMA,
+    "stats": set(),
+    "config": {*SCHEMA, "reading"},
+    "encoders": {*SCHEMA, "jina_clip"},
+    "embeddings": {*SCHEMA, "files"},
+    "ranking": {"embeddings"},
+    "records": {*SCHEMA, "files", "ranking", "reading"},
+    "cli": {"schema", "escape", "os_errors", "records", "settings"},
+    "data": {*SCHEMA, "cli", "config", "files", "hub", "reading"},
+    "tasks": {*SCHEMA, "embeddings", "ranking", "stats"},
+    "evaluation": {
+        *SCHEMA,
+        "config",
+        "data",
+        "embeddings",
+        "encoders",
+        "progress",
+        "ranking",
+        "records",
+        "settings",
+        "stats",
+        "tasks",
+    },
+    "mteb_bridge": {
+        *SCHEMA,
+        "data",
+        "embeddings",
+        "evaluation",
+        "files",
+        "hub",
+        "progress",
+        "ranking",
+        "records",
+        "settings",
+        "stats",
+    },
+    "analysis": {
+        *SCHEMA,
+        "config",
+        "data",
+        "embeddings",
+        "encoders",
+        "evaluation",
+        "files",
+        "hub",
+        "progress",
+        "ranking",
+        "records",
+        "settings",
+        "stats",
+        "tasks",
+    },
+    "views": {
+        *SCHEMA,
+        "analysis",
+        "config",
+        "embeddings",
+        "encoders",
+        "escape",
+        "evaluation",
+        "files",
+        "records",
+        "stats",
+        "tasks",
+    },
+    "jobs": {
+        *SCHEMA,
+        "os_errors",
+        "analysis",
+        "config",
+        "evaluation",
+        "mteb_bridge",
+        "progress",
+        "settings",
+        "views",
+    },
+    "report": {*SCHEMA, "cli", "config", "escape", "files", "records", "views"},
+    "regress": {
+        *SCHEMA,
+        "cli",
+        "config",
+        "embeddings",
+        "evaluation",
+        "files",
+        "records",
+        "report",
+        "settings",
+        "stats",
+        "tasks",
+        "views",
+    },
+    "dashboard": {
+        *SCHEMA,
+        "analysis",
+        "cli",
+        "config",
+        "ranking",
+        "records",
+        "regress",
+        "report",
+        "views",
+    },
+    "__main__": {"cli", "records"},
+    "run": {"schema", "cli", "config", "jobs", "views"},
+    "mrl_sweep": {"cli", "config", "embeddings", "evaluation", "files", "jobs", "views"},
+    "compare": {"analysis", "cli", "files", "records", "views"},
+    "mistakes": {"schema", "analysis", "cli", "files", "records", "views"},
+    "fusion": {"analysis", "cli", "config", "evaluation", "jobs", "views"},
+    "probe": {"schema", "analysis", "cli", "config", "jobs", "views"},
+    "cost": {"analysis", "cli", "config", "embeddings", "evaluation", "settings", "views"},
+}
+# Files that may see less than their room, or alone may see something.
+NARROWER: dict[str, set[str]] = {
     "evals.ranking.relevance": set(),
     "evals.ranking.products": {"evals.embeddings.threads"},
     "evals.ranking.definition": {"evals.ranking.relevance"},
     "evals.ranking.levels": {"evals.ranking.definition", "evals.ranking.products"},
     "evals.ranking.cpu": {"evals.ranking.levels", "evals.ranking.products"},
     "evals.ranking.accelerator": {"evals.ranking.levels", "evals.ranking.products"},
-    "evals.ranking.counting": {
-        "evals.ranking.accelerator",
-        "evals.ranking.cpu",
-        "evals.ranking.levels",
-        "evals.ranking.products",
-        "evals.ranking.relevance",
-        "evals.embeddings.threads",
-    },
-    "evals.ranking.ranks": {
-        "evals.ranking.counting",
-        "evals.ranking.definition",
-        "evals.ranking.levels",
-        "evals.ranking.products",
-        "evals.ranking.relevance",
-        "evals.embeddings.threads",
-    },
-    "evals.embeddings.precision": CORE,
-    "evals.ranking.rescore": {
-        "evals.ranking.definition",
-        "evals.ranking.products",
-        "evals.ranking.relevance",
-    },
-    "evals.ranking.sweep": {
-        "evals.ranking.counting",
-        "evals.ranking.definition",
-        "evals.ranking.levels",
-        "evals.ranking.relevance",
-        "evals.embeddings.precision",
-        "evals.embeddings.truncation",
-        "evals.ranking.ranks",
-        "evals.ranking.rescore",
-    },
-    "evals.ranking.search": {"evals.ranking.products", "evals.embeddings.threads"},
     "evals.ranking.metrics": {"evals.ranking.definition"},
-    "evals.records.record": {"evals.schema", "evals.files"},
-    "evals.stats.bootstrap": set(),
-    "evals.records.queries": {
-        *CORE,
-        "evals.ranking.definition",
-        "evals.ranking.metrics",
-        "evals.records.record",
-    },
-    "evals.stats.correlation": {"evals.stats.bootstrap"},
-    "evals.records.selection": {*CORE, "evals.records.record"},
-    "evals.analysis.comparison": {
-        *CORE,
-        "evals.stats.correlation",
-        "evals.records.queries",
-        "evals.records.selection",
-        "evals.stats.bootstrap",
-    },
-    "evals.escape": set(),
-    "evals.dashboard": {
-        *CORE,
-        "evals.config.catalog",
-        "evals.cli.app",
-        "evals.analysis.comparison",
-        "evals.dashboard",
-        "evals.ranking.metrics",
-        "evals.records.queries",
-        "evals.records.record",
-        "evals.regress",
-        "evals.report",
-        "evals.records.selection",
-    },
-    "evals.config.catalog": {*CORE, "evals.reading"},
-    "evals.report": {
-        *CORE,
-        "evals.config.catalog",
-        "evals.escape",
-        "evals.files",
-        "evals.records.record",
-        "evals.report",
-    },
-    "evals.report.__main__": {
-        *CORE,
-        "evals.config.catalog",
-        "evals.cli.app",
-        "evals.files",
-        "evals.cli.options",
-        "evals.report",
-        "evals.views.tables",
-    },
-    "evals.hub": set(),
-    "evals.data": {*CORE, "evals.data", "evals.hub", "evals.reading"},
-    "evals.data.__main__": {"evals"},
-    "evals.data.prepare": {*CORE, "evals.data", "evals.config.catalog", "evals.files"},
-    "evals.analysis.modality_gap": {
-        "evals.embeddings.truncation",
-        "evals.ranking.products",
-        "evals.tasks.fusion",
-    },
-    "evals.tasks.probes": {*CORE, "evals.ranking.definition", "evals.ranking.search"},
-    "evals.tasks": {
-        *CORE,
-        "evals.ranking.definition",
-        "evals.ranking.metrics",
-        "evals.ranking.relevance",
-        "evals.embeddings.precision",
-        "evals.embeddings.truncation",
-        "evals.ranking.ranks",
-        "evals.stats.bootstrap",
-        "evals.ranking.sweep",
-        "evals.tasks",
-    },
-    "evals.encoders": {*CORE, "evals.encoders"},
-    "evals.encoders.jina": {*CORE, "evals.encoders", "jina_clip"},
-    "evals.embeddings.store": {*CORE, "evals.files"},
-    "evals.regress": {
-        *CORE,
-        "evals.regress",
-        "evals.report",
-        "evals.config.catalog",
-        "evals.cli.app",
-        "evals.files",
-        "evals.records.provenance",
-        "evals.records.queries",
-        "evals.records.record",
-        "evals.views.tables",
-        "evals.stats.bootstrap",
-        "evals.config.suites",
-    },
-    "evals.regress.shuffled": {
-        *CORE,
-        "evals.config.catalog",
-        "evals.cli.options",
-        "evals.run",
-        "evals.embeddings.store",
-        "evals.tasks",
+    "evals.embeddings.truncation": {"evals.embeddings.threads"},
+}
+ONLY_IN = {
+    "jina_clip": {"evals.encoders.jina"},
+    "evals.cli": {
+        "evals.data.__main__",
+        "evals.report.__main__",
+        "evals.regress.__main__",
+        "evals.regress.noise",
+        "evals.dashboard.__main__",
     },
 }
+COMMAND_ROOMS = {"data", "report", "regress", "dashboard"}  # those with a __main__
+MOST_FLOORS = 12
 LIGHT = (
     "evals.records.record",
     "evals.config.catalog",
@@ -173,6 +173,7 @@ HEAVY = set(
 )
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     files = [path for package in ("evals", "jina_clip") for path in (ROOT / package).rglob("*.py")]
     return {
@@ -181,6 +182,7 @@ def modules() -> dict[str, Path]:
     }
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -192,15 +194,19 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def rule(module: str) -> set[str] | None:
-    return next(
-        (
-            MAY_SEE[name]
-            for name in sorted(MAY_SEE, key=len, reverse=True)
-            if (module + ".").startswith(name + ".")
-        ),
-        None,
-    )
+def room_of(module: str) -> str:
+    """The folder or top file of evals that a module belongs to; jina_clip is one."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "evals" and len(parts) > 1 else parts[0]
+
+
+def ours(module: str) -> set[str]:
+    """The modules of ours that a module imports, at its top or inside a function."""
+    return {
+        name
+        for name in imported(modules()[module])
+        if name.partition(".")[0] in ("evals", "jina_clip") and name != "evals"
+    }
 
 
 def test_one_file_imports_mteb() -> None:
@@ -212,29 +218,85 @@ def test_one_file_imports_mteb() -> None:
     assert found == {"evals.mteb_bridge.bridge"}
 
 
+def test_every_room_and_file_has_a_row_and_no_row_is_left_over():
+    rooms = {room_of(module) for module in modules() if module.startswith("evals.")}
+    assert rooms == set(MAY_SEE)
+
+
+def test_the_rows_allow_no_circle_and_at_most_twelve_floors():
+    floor: dict[str, int] = {"jina_clip": 0}
+    waiting = dict(MAY_SEE)
+    while waiting:
+        ready = {room for room, seen in waiting.items() if seen <= floor.keys()}
+        assert ready, f"a circle among {', '.join(sorted(waiting))}"
+        for room in ready:
+            floor[room] = 1 + max((floor[other] for other in waiting.pop(room)), default=0)
+    assert max(floor.values()) <= MOST_FLOORS, floor
+
+
 @pytest.mark.parametrize("module", sorted(modules()))
 def test_imports_run_downhill(module):
-    seen = {
-        name for name in imported(modules()[module]) if name.split(".")[0] in ("evals", "jina_clip")
-    }
+    seen = ours(module)
     if module.startswith("jina_clip"):
-        allowed = {"jina_clip"}
-    elif (allowed := rule(module)) is None:
-        allowed = {"evals"}
-    stray = {
-        name for name in seen if not any((name + ".").startswith(room + ".") for room in allowed)
-    }
+        assert {room_of(name) for name in seen} <= {"jina_clip"}
+        return
+    room = room_of(module)
+    stray = {name for name in seen if room_of(name) not in {room, *MAY_SEE.get(room, set())}}
+    if module in NARROWER:
+        stray |= seen - NARROWER[module]
     assert not stray, f"{module} may not import {', '.join(sorted(stray))}"
 
 
-def commands() -> list[str]:
-    """Everything that `python -m` runs."""
-    found = (
+@pytest.mark.parametrize("package", sorted(ONLY_IN))
+def test_what_only_some_files_may_import(package):
+    """Libraries of rooms that have a command take what they need, never the command line's log or options."""
+    importers = {
+        module
+        for module in modules()
+        if room_of(module) in {*COMMAND_ROOMS, "encoders"}
+        and any((name + ".").startswith(package + ".") for name in ours(module))
+    }
+    assert importers <= ONLY_IN[package]
+
+
+def test_no_file_imports_itself_by_a_detour():
+    """Not even through imports inside functions."""
+    sees = {
+        module: {name for name in ours(module) if name in modules() and name != module}
+        for module in modules()
+        if module.startswith("evals")
+    }
+    while sees:
+        leaves = {module for module, seen in sees.items() if not seen & sees.keys()}
+        assert leaves, f"a circle among {', '.join(sorted(sees))}"
+        for module in leaves:
+            del sees[module]
+
+
+def test_nobody_imports_a_command():
+    stray = {
+        f"{module} imports {name}"
+        for module in modules()
+        for name in ours(module)
+        if name in command_files()
+    }
+    assert not stray
+
+
+def command_files() -> set[str]:
+    """The modules that `python -m` runs, as they are imported."""
+    return {
         name
         for name, path in modules().items()
-        if name.startswith("evals.") and "exit_with(app)" in path.read_text("utf-8")
-    )
-    return sorted(name.removesuffix(".__main__") for name in found if name != "evals.cli.app")
+        if name.startswith("evals.")
+        and name != "evals.cli.app"
+        and "exit_with(app)" in path.read_text("utf-8")
+    }
+
+
+def commands() -> list[str]:
+    """What stands behind `python -m`."""
+    return sorted(name.removesuffix(".__main__") for name in command_files())
 
 
 @pytest.mark.parametrize("module", [*commands(), *LIGHT])

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from evals.analysis.fusion import as_fusion
 from evals.analysis.modality_gap import modality_gap
 from evals.config.catalog import benchmark
-from evals.evaluation.evaluate import metric_lines
-from evals.fusion import as_fusion
+from evals.evaluation.recording import metric_lines
 from evals.records.record import read_queries, read_run
 from evals.tasks.fusion import roles, score
 from evals.views.fusion_figures import alpha_of, plot_alpha, plot_gap

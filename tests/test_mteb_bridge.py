@@ -22,16 +22,16 @@ from mteb.models.model_meta import ModelMeta, ScoringFunction
 from mteb.similarity_functions import cos_sim, pairwise_cos_sim
 from PIL import Image
 
-from evals.cli.app import Log
-from evals.cli.options import Options
 from evals.embeddings.store import Store
 from evals.embeddings.truncation import truncate
-from evals.evaluation.evaluate import Costs
+from evals.evaluation.recording import Costs
 from evals.mteb_bridge import adapter as mteb_adapter
 from evals.mteb_bridge.adapter import Hits, search_blocks
 from evals.mteb_bridge.bridge import adapter, evaluate_task, retrieval_scores, run_task
+from evals.progress import SILENT
 from evals.records.record import read_queries, read_run
 from evals.schema import ConfigError, InvalidError, MissingError, Side
+from evals.settings import Settings
 from evals.stats.correlation import spearman_interval
 
 pytestmark = [
@@ -231,8 +231,8 @@ TASKS = {
 }
 
 
-def options(folder: Path, **given) -> Options:
-    return Options(results=folder / "runs", store=folder / "store", **given)
+def settings(folder: Path, **given) -> Settings:
+    return Settings(results=folder / "runs", store=folder / "store", **given)
 
 
 def measure(task, folder: Path, dims=(64,), encoder=None, instruction=False, **given):
@@ -240,9 +240,7 @@ def measure(task, folder: Path, dims=(64,), encoder=None, instruction=False, **g
         task,
         encoder or BagEncoder(),
         dims,
-        options(folder, **given),
-        Log(),
-        instruction=instruction,
+        settings(folder, instruction=instruction, **given),
     )
 
 
@@ -276,7 +274,7 @@ def test_every_metric_is_mtebs(name, tmp_path):
 
 
 def test_the_mock_run_of_mteb_passes(tmp_path):
-    model = adapter(BagEncoder(), Store(tmp_path), Log(), Costs(), instruction=False)
+    model = adapter(BagEncoder(), Store(tmp_path), SILENT, Costs(), instruction=False)
     results = mteb.mock_run(model)
     assert results.all_passed, results.to_markdown()
     assert sum(result is not None for _, result in results.items()) > 35
@@ -516,9 +514,7 @@ def lines(rows: list[dict]) -> str:
 
 
 def by_name(name: str, folder: Path, **given):
-    return evaluate_task(
-        name, BagEncoder(), (64,), options(folder, **given), Log(), instruction=False
-    )
+    return evaluate_task(name, BagEncoder(), (64,), settings(folder, **given))
 
 
 def test_local_copies_of_hub_repos_are_measured(hub_folder, tmp_path):
@@ -555,7 +551,7 @@ def test_other_texts_or_judgements_change_the_content_hash(hub_folder, tmp_path)
     ("name", "given", "error", "message"),
     [
         ("NoSuchTask", {}, ConfigError, "mteb:NoSuchTask: no such task"),
-        ("STSBenchmark", {"subsets": "xx"}, ConfigError, "has no subset xx"),
+        ("STSBenchmark", {"subsets": ("xx",)}, ConfigError, "has no subset xx"),
         ("STSBenchmark/", {}, ConfigError, "names no task"),
         ("NFCorpus", {}, MissingError, "mteb/nfcorpus: no such folder"),
         ("STSBenchmark/nowhere", {}, InvalidError, "mteb:STSBenchmark/nowhere: .*nowhere"),

@@ -11,16 +11,16 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from evals import mrl_sweep
+from evals import jobs, mrl_sweep
 from evals import run as run_module
-from evals.cli.app import Log
-from evals.cli.options import Options
 from evals.config.suites import Suite, TaskRef, choose, find_suite, suites, task_ref
 from evals.evaluation.averages import averages
 from evals.evaluation.outcome import TaskOutcome, TaskScore
+from evals.progress import Reporter
 from evals.schema import InvalidError, MissingError
+from evals.settings import Settings
 from evals.stats.bootstrap import Interval
-from evals.views import tables as show
+from evals.views import tables
 from tests.toys import HashEncoder
 
 SUITE = """
@@ -80,33 +80,30 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
         name: str,
         encoder: Any,
         dims: Sequence[int],
-        options: Options,
-        log: Log,
+        settings: Settings,
         *,
-        instruction: bool,
+        reporter: Reporter,
     ) -> TaskOutcome:
-        asked.append(Asked(name, list(dims), options.subsets, instruction))
+        asked.append(Asked(name, list(dims), settings.subsets, settings.instruction))
         task, _, split = name.partition("/")
         if task == "Broken":
             raise InvalidError("Broken: its data is damaged. Fetch it again.")
         if task == "Absent":
             raise MissingError("Absent: not on this machine. Fetch it.")
-        partial = {"subsets": list(options.subset_names)} if options.subset_names else None
+        partial = {"subsets": list(settings.subsets)} if settings.subsets else None
         return outcome(
             task,
             split or "test",
             partial,
             dims=dims,
-            **dict.fromkeys(options.subset_names or ["default"], 0.5),
+            **dict.fromkeys(settings.subsets or ["default"], 0.5),
         )
 
     bridge = ModuleType("evals.mteb_bridge.bridge")
     bridge.evaluate_task = evaluate_task  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "evals.mteb_bridge.bridge", bridge)
-    monkeypatch.setattr(
-        run_module, "build_encoder", lambda ref, options: HashEncoder(name=ref.name)
-    )
-    monkeypatch.setattr(show, "console", lambda: Console(width=120))
+    monkeypatch.setattr(jobs, "build_encoder", lambda ref, settings: HashEncoder(name=ref.name))
+    monkeypatch.setattr(tables, "console", lambda: Console(width=120))
     return asked
 
 
@@ -143,7 +140,7 @@ def test_tasks_run_in_the_order_given_each_once(command: Any, asked: list[Asked]
         "--json",
     )
     assert done.exit_code == 0, done.output
-    assert asked == [Asked("B/dev", [8, 4], "en", True), Asked("A", [8, 4], "en", True)]
+    assert asked == [Asked("B/dev", [8, 4], ("en",), True), Asked("A", [8, 4], ("en",), True)]
     first, second = json.loads(done.stdout)["runs"]
     assert (first["task"], second["task"]) == ("B", "A")
 
@@ -239,10 +236,10 @@ def test_a_suite_runs_rows_and_tasks_and_prints_its_averages_and_caveat(
     def broken(*_: object) -> None:
         raise InvalidError("scenes: left out here")
 
-    monkeypatch.setattr(run_module, "load_parts", broken)
+    monkeypatch.setattr(jobs, "load_parts", broken)
     done = command("toy")
     assert done.exit_code == 3
-    assert asked == [Asked("A/test", [8], None, False), Asked("B/dev", [8], "en,de", False)]
+    assert asked == [Asked("A/test", [8], None, False), Asked("B/dev", [8], ("en", "de"), False)]
     assert "toy: both · toy · cos, dim 8: 50.00 (2 of 2)" in done.stdout
     assert "toy: This list is believed [not known]." in done.stdout
     told = json.loads(command("--suite", "toy", "--json").stdout)
@@ -357,4 +354,4 @@ def test_the_instruction_is_off_unless_asked_for(command: Any, asked: list[Asked
     for arguments in ([], ["--instruction"], ["--no-instruction"]):
         assert command("mteb:A", *arguments).exit_code == 0
     assert [one.instruction for one in asked] == [False, True, False]
-    assert vars(Options(instruction=True))["instruction"] is True  # a record holds all options
+    assert vars(Settings(instruction=True))["instruction"] is True  # a record holds all options

@@ -66,18 +66,15 @@ def run(name: str, folder: Path, records: Path) -> Any:
 @pytest.fixture(scope="module")
 def demo(scenes_run, tmp_path_factory) -> Path:
     """Where the records of `make demo` lie: Scenes in all languages, and a sweep in English."""
-    from evals.cli.app import Log
-    from evals.cli.options import Options
     from evals.config.suites import choose
-    from evals.run import evaluate_all
+    from evals.jobs import evaluate_all
+    from evals.settings import Settings
 
     root = tmp_path_factory.mktemp("demo")
-    for subsets, dims in ((None, lambda width: (width,)), ("en", lambda width: (16, 64, width))):
-        options = Options(subsets=subsets, results=root, store=scenes_run.parents[3] / "store")
+    for subsets, dims in ((None, lambda width: (width,)), (("en",), lambda width: (16, 64, width))):
+        settings = Settings(subsets=subsets, results=root, store=scenes_run.parents[3] / "store")
         work, _ = choose(["scenes"], [], subsets=subsets)
-        assert not evaluate_all(
-            work, ["tiny"], dims, options, Log(), precisions=("float32", "binary")
-        )[1]
+        assert not evaluate_all(work, ["tiny"], dims, settings, precisions=("float32", "binary"))[1]
     return root
 
 

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evals.cli.app import Log
-from evals.cli.options import Options
 from evals.config.catalog import Benchmark
 from evals.data import load, subset_of
 from evals.data.captioned import Captioned, Release, measured, quoted_caption
 from evals.data.images import Images
-from evals.evaluation.evaluate import Parts, content_hash, evaluate
+from evals.evaluation.evaluate import evaluate
+from evals.evaluation.load import Parts
+from evals.evaluation.recording import content_hash
 from evals.schema import CaptionProtocol, ConfigError, ImageText, InvalidError, Source
+from evals.settings import Settings
 from evals.tasks.image_text import score
 from tests.toys import HashEncoder
 
@@ -154,7 +155,7 @@ def test_many_languages_encode_each_image_and_each_caption_once(tmp_path: Path) 
             "".join(json.dumps(line) + "\n" for line in lines)
         )
     parts = load("captions", Source(("en", "de", "no"), "test", tmp_path))
-    encoder, log = HashEncoder(), Log()
+    encoder = HashEncoder()
     row = Benchmark(
         name="toy",
         title="Toy",
@@ -171,8 +172,7 @@ def test_many_languages_encode_each_image_and_each_caption_once(tmp_path: Path) 
             Parts(parts, None),
             encoder,
             dims,
-            Options(results=tmp_path / "runs", store=tmp_path / "store"),
-            log,
+            Settings(results=tmp_path / "runs", store=tmp_path / "store"),
         )
     encoded = [name for call in encoder.calls for name in call]
     assert sorted(name for name in encoded if "#" not in name) == ["a.png", "b.png"]

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from evals.config.catalog import ModelRef, benchmarks
-from evals.evaluation.evaluate import Parts
+from evals.evaluation.load import Parts
 from evals.records.queries import PerQuery
 from evals.regress import noise, shuffled
 from evals.regress.__main__ import app
@@ -83,8 +83,10 @@ def test_mixed_up_pairs_rank_by_chance_and_right_pairs_do_not(tmp_path, monkeypa
             return rows if side.kind == "image" else rows[data.image_of_text]
 
     monkeypatch.setattr(shuffled, "benchmarks", lambda: {"toy": row})
-    monkeypatch.setattr("evals.run.build_encoder", lambda ref, options: Knowing(16))
-    monkeypatch.setattr("evals.run.load_parts", lambda row, options: Parts({"en": data}, None))
+    monkeypatch.setattr("evals.regress.shuffled.build_encoder", lambda ref, options: Knowing(16))
+    monkeypatch.setattr(
+        "evals.regress.shuffled.load_parts", lambda row, options: Parts({"en": data}, None)
+    )
     ref = ModelRef("toy", "jina_clip", tmp_path)
     (found,) = shuffled.shuffled_ranks("toy", ref, None, tmp_path / "a")
     assert found["chance"] and 0.4 < found["mean_rank_share"] < 0.6

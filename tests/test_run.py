@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from evals.cli.app import Log
-from evals.cli.options import Options
 from evals.config.catalog import Benchmark
-from evals.run import Parts, evaluate
+from evals.evaluation.evaluate import evaluate
+from evals.evaluation.load import Parts
+from evals.settings import Settings
 from tests.conftest import small_model
 from tests.toys import HashEncoder, image_text
 
@@ -464,8 +464,8 @@ def test_constant_embeddings_score_chance(tmp_path, monkeypatch):
         images=20,
         texts=100,
     )
-    options = Options(results=tmp_path / "runs", store=tmp_path / "store")
-    outcome = evaluate(row, Parts({"en": parts}, None), Constant(), [8], options, Log())
+    options = Settings(results=tmp_path / "runs", store=tmp_path / "store")
+    outcome = evaluate(row, Parts({"en": parts}, None), Constant(), [8], options)
     t2i, i2t = outcome.scores["en"]
     assert t2i.values["R@1"].value == pytest.approx(1 / 20)
     assert t2i.values["R@10"].value == pytest.approx(10 / 20)

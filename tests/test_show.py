@@ -5,10 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
-from evals.cli.app import Log
-from evals.cli.options import Options
-from evals.evaluation.evaluate import Outcome
-from evals.run import Parts, evaluate
+from evals.evaluation.evaluate import evaluate
+from evals.evaluation.load import Parts
+from evals.evaluation.outcome import Outcome
+from evals.settings import Settings
 from evals.views import tables as show
 from tests.toys import HashEncoder, image_text
 
@@ -29,14 +29,13 @@ def outcome(tmp_path, monkeypatch) -> Outcome:
         images=12,
         texts=24,
     )
-    options = Options(results=tmp_path / "runs", store=tmp_path / "store")
+    options = Settings(results=tmp_path / "runs", store=tmp_path / "store")
     return evaluate(
         row,
         Parts({"en": parts, "de": parts}, None),
         HashEncoder(name="a[red]b"),
         [8, 4],
         options,
-        Log(),
     )
 
 

@@ -12,7 +12,7 @@ from evals.config.catalog import ModelRef, benchmark, benchmarks, resolve_model
 from evals.config.suites import Average, Suite, find_suite, suites
 from evals.encoders import ENCODERS, build
 from evals.evaluation.averages import averages
-from evals.evaluation.evaluate import Outcome
+from evals.evaluation.outcome import Outcome
 from evals.schema import ConfigError
 from evals.tasks.scores import Scores, Value
 from evals.views.listing import as_json

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from evals.cli.app import Log
-from evals.cli.options import Options
 from evals.config.catalog import Benchmark, benchmarks
 from evals.config.suites import find_suite
-from evals.evaluation.claims import Claim, check_claims, claims, print_claims
-from evals.evaluation.evaluate import Outcome
-from evals.evaluation.outcome import TaskOutcome, TaskScore
+from evals.evaluation.claims import Claim, check_claims, claims
+from evals.evaluation.evaluate import evaluate
+from evals.evaluation.load import Parts
+from evals.evaluation.outcome import Outcome, TaskOutcome, TaskScore
 from evals.evaluation.points import Point, as_csv, points, points_of
 from evals.records.record import MetricLine, read_run, write_run
-from evals.run import Parts, evaluate
 from evals.schema import ConfigError
+from evals.settings import Settings
 from evals.stats.bootstrap import Interval
 from evals.tasks.scores import Scores, Value
 from evals.views import sweep_table
+from evals.views.claims import print_claims
 from evals.views.sweep_figures import (
     FIGURES,
     draw,
@@ -53,10 +53,8 @@ def outcome(tmp_path, monkeypatch) -> Outcome:
         "en": image_text([i // 2 for i in range(24)]),
         "de": image_text([i % 12 for i in range(36)]),
     }
-    options = Options(results=tmp_path / "runs", store=tmp_path / "store")
-    return evaluate(
-        row, Parts(parts, None), HashEncoder(), [8, 4, 1], options, Log(), precisions=NAMES
-    )
+    options = Settings(results=tmp_path / "runs", store=tmp_path / "store")
+    return evaluate(row, Parts(parts, None), HashEncoder(), [8, 4, 1], options, precisions=NAMES)
 
 
 def point(dim: int, precision: str, value: float, size: int, direction: str = "t2i") -> Point:
@@ -166,6 +164,7 @@ def test_the_points_of_an_mteb_record_are_those_of_its_task(tmp_path):
         "model": "m",
         "partial": {"subsets": ["x"]},
         "mteb": {"task": "Toy"},
+        "encoder": {"dim": 8},
     }
     path = write_run(tmp_path, manifest=manifest, metrics=lines, queries=QUERY)
     found = points(TaskOutcome(path, "Toy", "m", manifest["partial"], {}, "ndcg", scores))
@@ -183,7 +182,13 @@ def test_the_points_of_an_mteb_record_are_those_of_its_task(tmp_path):
 
 
 def test_a_record_without_a_metric_of_sweeps_is_refused(tmp_path):
-    manifest = {"benchmark": "toy", "model": "m", "config": {"row": {"title": "Toy"}}}
+    row = {"title": "Toy"}
+    manifest = {
+        "benchmark": "toy",
+        "model": "m",
+        "config": {"row": row},
+        "encoder": {"dim": 8},
+    }
     line = MetricLine("en", "t2i", 8, "float32", "MRR", None, 0.5, None, None, 1, 1, 0.0)
     with pytest.raises(ConfigError, match=r"none of its metrics is one of a sweep: R@1"):
         points_of(read_run(write_run(tmp_path, manifest=manifest, metrics=[line], queries=QUERY)))

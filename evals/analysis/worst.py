@@ -8,16 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from evals.cli.options import Options
 from evals.config.catalog import Benchmark
 from evals.embeddings.store import Store
 from evals.embeddings.truncation import truncate
-from evals.evaluation.evaluate import content_hash
+from evals.evaluation.load import load_parts
+from evals.evaluation.recording import content_hash
 from evals.ranking.metrics import expected_rank
 from evals.ranking.relevance import Relevant
 from evals.records.queries import Cell, ranks_of, table_of, told
 from evals.records.record import Run
-from evals.run import load_parts
 from evals.schema import (
     ConfigError,
     ImageText,
@@ -26,6 +25,7 @@ from evals.schema import (
     NotComparableError,
     Side,
 )
+from evals.settings import Settings
 
 PREFERRED = 5
 CLOSE = 1e-4  # how far a recomputed score may be from the recorded one: the last bits differ with the matmul kernel
@@ -164,10 +164,10 @@ def _data(run: Run, subset: str, folder: Path | None) -> ImageText:
             f"{run.path}: {run.manifest['benchmark']} is no benchmark of images and captions; others are not shown."
         )
     given = folder or (Path(config["data"]) if config["data"] else None)
-    options = Options(
-        data=given, subsets=subset, limit=config["limit"], allow_subset=config["allow_subset"]
+    settings = Settings(
+        data=given, subsets=(subset,), limit=config["limit"], allow_subset=config["allow_subset"]
     )
-    data = load_parts(Benchmark(**config["row"]), options).subsets[subset]
+    data = load_parts(Benchmark(**config["row"]), settings).subsets[subset]
     assert isinstance(data, ImageText)  # as its task says
     if content_hash(data) != run.manifest["data"][subset]["content"]:
         raise NotComparableError(

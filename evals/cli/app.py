@@ -15,9 +15,10 @@ from typing import Any
 
 import typer
 
-from evals.cli.faults import FAULT, as_eval_error, in_short, report_of
+from evals.cli.faults import FAULT, in_short, report_of
 from evals.cli.streams import hold_streams
 from evals.escape import visible, visible_json
+from evals.os_errors import as_eval_error
 from evals.schema import EvalError
 
 INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}

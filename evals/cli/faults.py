@@ -1,6 +1,5 @@
-"""What ends a command, in words: errors of the operating system with a remedy, and faults of ours as a report to send."""
+"""Faults of ours, in words: a report to send."""
 
-import errno
 import platform
 import re
 import shlex
@@ -8,40 +7,8 @@ import sys
 import traceback
 
 from evals.escape import visible
-from evals.schema import EvalError, MissingError
 
 FAULT = 70  # EX_SOFTWARE of sysexits.h; 1 would mean "regressed"
-_ROOM = "Make room there, or name another folder with --results and --store"
-_ACCESS = "Change its permissions, or name another place"
-REMEDIES = {
-    errno.ENOSPC: _ROOM,
-    errno.EDQUOT: _ROOM,
-    errno.EACCES: _ACCESS,
-    errno.EPERM: _ACCESS,
-    errno.EROFS: "Name a place that can be written to",
-    errno.ENOENT: "Check the path",
-    errno.ENOTDIR: "A file stands where a folder is needed: name another place",
-    errno.EISDIR: "A folder stands where a file is needed: name another file",
-    errno.EEXIST: "Move it away, or name another place",
-    errno.ENOTEMPTY: "Move it away, or name another place",
-    errno.ENAMETOOLONG: "Choose a shorter name",
-    errno.ELOOP: "Its symbolic links lead in a circle: name another place",
-    errno.EMFILE: "Raise the limit of open files: ulimit -n 4096",
-    errno.ENFILE: "Raise the limit of open files of this machine",
-    errno.EIO: "Check the disk",
-    errno.ENOMEM: "Free some memory",
-}
-
-
-def as_eval_error(error: EvalError | OSError) -> EvalError:
-    """Disk full, no permission, a folder that cannot be made: the machine lacks something, and the message says what to do."""
-    if isinstance(error, EvalError):
-        return error
-    place = error.filename2 or error.filename or "the operating system"
-    remedy = REMEDIES.get(error.errno or 0, "Mend that")
-    return MissingError(
-        f"{place}: {error.strerror or error}. {remedy}, then run the same command again."
-    )
 
 
 def report_of(error: Exception) -> list[str]:

@@ -1,138 +1,105 @@
-"""The command-line options that all evaluating commands share, declared once."""
+"""The command-line options that evaluating commands share, declared once: `Settings` and how each of its fields is typed."""
 
 import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from evals.schema import ConfigError
+from evals.settings import CHOICES, Settings
 
-DTYPES = ("float32", "bfloat16", "float16")
-ATTENTION = ("auto", "sdpa", "varlen", "flash_attn")
-PREPROCESS = ("exact", "fast")
-ENCODER_OPTIONS = (
-    "device",
-    "dtype",
-    "attention",
-    "preprocess",
-    "compile",
-    "max_length",
-    "batch_tokens",
-    "batch_images",
+Models = Annotated[
+    list[str],
+    typer.Option(
+        "--model",
+        "-m",
+        help="Row of configs/models.yaml, folder, Hub id, open_clip:ARCH/TAG, st:PATH, api:URL. Repeatable.",
+    ),
+]
+DTYPES, ATTENTION, PREPROCESS = (
+    ", ".join(CHOICES[name]) for name in ("dtype", "attention", "preprocess")
 )
 
-
-@dataclass(frozen=True)
-class Options:
-    """How to evaluate; what is None is left to the model or the benchmark. ConfigError for values that cannot be meant."""
-
-    data: Annotated[
-        Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")
-    ] = None
-    subsets: Annotated[
-        str | None, typer.Option(help="Languages to evaluate, e.g. en,de; all unless given.")
-    ] = None
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="Only so many images, by a seeded choice: a partial run."),
-    ] = None
-    allow_subset: Annotated[
-        bool, typer.Option("--allow-subset", help="Accept data with fewer items than declared.")
-    ] = False
-    device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1 …; CUDA when there is one.")
-    ] = None
-    dtype: Annotated[
-        str | None,
-        typer.Option(help=f"{', '.join(DTYPES)}; float32 on CPU, else the checkpoint's."),
-    ] = None
-    max_length: Annotated[
-        int, typer.Option(min=3, help="Tokens of a text, special ones included.")
-    ] = 512
-    instruction: Annotated[
-        bool,
-        typer.Option(
-            "--instruction/--no-instruction",
-            help="Give queries the model's retrieval instruction (mteb tasks).",
-        ),
-    ] = False
-    attention: Annotated[str, typer.Option(help=f"Of the text tower: {', '.join(ATTENTION)}.")] = (
-        "auto"
-    )
-    preprocess: Annotated[
-        str, typer.Option(help="exact (Pillow, as published) or fast (torch's uint8 resize).")
-    ] = "exact"
-    compile: Annotated[
-        bool,
-        typer.Option("--compile", help="Compile the image tower: pays for thousands of images."),
-    ] = False
-    batch_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Tokens of texts a pass; finds itself unless given.")
-    ] = None
-    batch_images: Annotated[
-        int | None, typer.Option(min=1, help="Images a pass; finds itself unless given.")
-    ] = None
-    results: Annotated[
-        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are written.")
-    ] = Path("results/runs")
-    store: Annotated[
-        Path, typer.Option(envvar="EVALS_STORE", help="Where embeddings are kept.")
-    ] = Path("results/store")
-    json: Annotated[
-        bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
-    ] = False
-
-    def __post_init__(self) -> None:
-        for name, value, known in (
-            ("dtype", self.dtype or DTYPES[0], DTYPES),
-            ("attention", self.attention, ATTENTION),
-            ("preprocess", self.preprocess, PREPROCESS),
-        ):
-            if value not in known:
-                raise ConfigError(f"--{name} {value}: use {', '.join(known)}.")
-
-    @property
-    def subset_names(self) -> tuple[str, ...] | None:
-        """`subsets` as a list."""
-        return comma_list(self.subsets)
+# How each field of Settings looks on the command line.
+DECLARED: dict[str, Any] = {
+    "data": typer.Option(help="Local folder (or annotation file) instead of the Hub."),
+    "subsets": typer.Option(help="Languages to evaluate, e.g. en,de; all unless given."),
+    "limit": typer.Option(min=1, help="Only so many images, by a seeded choice: a partial run."),
+    "allow_subset": typer.Option(
+        "--allow-subset", help="Accept data with fewer items than declared."
+    ),
+    "device": typer.Option(help="cpu, cuda, cuda:1 …; CUDA when there is one."),
+    "dtype": typer.Option(help=f"{DTYPES}; float32 on CPU, else the checkpoint's."),
+    "max_length": typer.Option(min=3, help="Tokens of a text, special ones included."),
+    "instruction": typer.Option(
+        "--instruction/--no-instruction",
+        help="Give queries the model's retrieval instruction (mteb tasks).",
+    ),
+    "attention": typer.Option(help=f"Of the text tower: {ATTENTION}."),
+    "preprocess": typer.Option(help="exact (Pillow, as published) or fast (torch's uint8 resize)."),
+    "compile": typer.Option(
+        "--compile", help="Compile the image tower: pays for thousands of images."
+    ),
+    "batch_tokens": typer.Option(min=1, help="Tokens of texts a pass; finds itself unless given."),
+    "batch_images": typer.Option(min=1, help="Images a pass; finds itself unless given."),
+    "results": typer.Option(envvar="EVALS_RESULTS", help="Where records are written."),
+    "store": typer.Option(envvar="EVALS_STORE", help="Where embeddings are kept."),
+}
+JSON = typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
 
 
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with a parameter `options`, as one that typer gives an option for each field of `Options`.
+    """A command with a parameter `options`, as one that typer gives an option for each field of `Settings`, and `--json`.
 
-    The command gets the values as a dict, so that it builds `Options` where errors are reported.
+    The command gets the values as a dict and makes `Settings` of them (`settings_of`) where errors are reported.
     """
-    own = [p for p in inspect.signature(command).parameters.values() if p.name != "options"]
+    parameters = inspect.signature(command).parameters.values()
+    private = [parameter for parameter in parameters if parameter.name != "options"]
     hints = get_type_hints(command, include_extras=True)
-    shared_hints = get_type_hints(Options, include_extras=True)
-    shared = [
-        inspect.Parameter(
-            f.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=f.default,
-            annotation=shared_hints[f.name],
-        )
-        for f in fields(Options)
-    ]
+    shared = _shared_parameters()
+    shared_names = [parameter.name for parameter in shared]
 
     @functools.wraps(command)
-    def wrapped(**given: Any) -> None:
-        values = {f.name: given.pop(f.name) for f in fields(Options)}
-        command(**given, options=values)
+    def wrapped(**arguments: Any) -> None:
+        options = {name: arguments.pop(name) for name in shared_names}
+        command(**arguments, options=options)
 
-    wrapped.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]) for p in own]
-        + shared
-    )
-    wrapped.__annotations__ = {p.name: hints[p.name] for p in own} | {
-        p.name: p.annotation for p in shared
+    keyword_only = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
+        for parameter in private
+    ]
+    wrapped.__signature__ = inspect.Signature(keyword_only + shared)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {
+        parameter.name: parameter.annotation for parameter in keyword_only + shared
     }
     del wrapped.__wrapped__
     return wrapped
+
+
+def _shared_parameters() -> list[inspect.Parameter]:
+    hints = get_type_hints(Settings) | {"subsets": str | None}  # a list, comma by comma
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=Annotated[hints[field.name], DECLARED[field.name]],
+        )
+        for field in fields(Settings)
+    ]
+    json = inspect.Parameter(
+        "json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, JSON]
+    )
+    return [*parameters, json]
+
+
+def settings_of(options: Mapping[str, Any]) -> Settings:
+    """The settings that the options of a command line stand for; ConfigError for values that cannot be meant."""
+    values = {name: value for name, value in options.items() if name != "json"}
+    return Settings(**values | {"subsets": comma_list(options["subsets"])})
 
 
 def comma_list(value: str | None) -> tuple[str, ...] | None:
@@ -150,6 +117,7 @@ def dims_list(value: str | None, option: str = "--dims") -> tuple[int, ...] | No
     parts = comma_list(value)
     if parts is None:
         return None
-    if wrong := [part for part in parts if not part.isdecimal() or int(part) < 1]:
-        raise ConfigError(f"{option}: {', '.join(wrong)} is not a whole number of 1 or more.")
+    invalid = [part for part in parts if not part.isdecimal() or int(part) < 1]
+    if invalid:
+        raise ConfigError(f"{option}: {', '.join(invalid)} is not a whole number of 1 or more.")
     return tuple(int(part) for part in parts)

@@ -95,7 +95,7 @@ class Choice(NamedTuple):
 
 
 def choose(
-    names: Sequence[str], suite_names: Sequence[str] = (), *, subsets: str | None = None
+    names: Sequence[str], suite_names: Sequence[str] = (), *, subsets: Sequence[str] | None = None
 ) -> Choice:
     """What names mean: mteb tasks, rows, or suites where there is no such row; then the suites of `suite_names`.
 
@@ -110,7 +110,7 @@ def choose(
     chosen = [item for item in meant if isinstance(item, Suite)]
     if subsets is not None and (limited := [suite.name for suite in chosen if suite.subsets]):
         raise ConfigError(
-            f"--subsets {subsets}: the suite {limited[0]} has its own. Name single benchmarks instead."
+            f"--subsets {','.join(subsets)}: the suite {limited[0]} has its own. Name single benchmarks instead."
         )
     work = [
         part

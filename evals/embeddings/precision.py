@@ -21,6 +21,7 @@ CALIBRATION = {
 }
 RESCORE = "float32 rows rank the best candidates again; of candidates equal at the cut the earlier in the gallery are taken"
 FEWEST = 10  # candidates: R@10 and nDCG@10 look no further
+DIMS = (64, 128, 256, 512, 768, 1024)  # the Matryoshka dimensions of jina-clip-v2 that sweeps score
 BITS = {"float32": 32, "float16": 16, "int8": 8, "binary": 1}
 _NAME = re.compile(r"(float32|float16|int8|binary)(?:\+rescore(\d+))?")
 

@@ -5,8 +5,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from evals.config.suites import Average, Suite, TaskRef
-from evals.evaluation.evaluate import Outcome
-from evals.evaluation.outcome import Result, TaskOutcome
+from evals.evaluation.outcome import Outcome, Result, TaskOutcome
 
 Found = dict[
     tuple[str, str, int], dict[str, dict[str, float]]

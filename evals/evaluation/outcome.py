@@ -1,14 +1,29 @@
-"""What the command is told about one mteb task by one model; light, so that nothing of mteb is imported for it."""
+"""What the caller is told of a benchmark or an mteb task by a model; light, so that a command can show it without torch."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from evals.evaluation.evaluate import Outcome
+from evals.config.catalog import Benchmark
+from evals.schema import EvalError
 from evals.stats.bootstrap import Interval
+
+if TYPE_CHECKING:
+    from evals.tasks.scores import Scores
+
+
+class Outcome(NamedTuple):
+    """One benchmark by one model: the record's folder, the scores of each subset, and how much had to be encoded for it."""
+
+    path: Path
+    benchmark: Benchmark
+    model: str
+    partial: dict[str, Any] | None
+    encoded: dict[str, int]
+    scores: dict[str, list["Scores"]]
 
 
 class TaskScore(NamedTuple):
-    """One subset and split at one dimension.
+    """One subset and split of an mteb task at one dimension.
 
     `value` is the task's main score in [0, 1], `interval` that of its mean over `n` queries or pairs (None where there is no
     such mean); `values` holds all metrics by mteb's names.
@@ -35,4 +50,24 @@ class TaskOutcome(NamedTuple):
     scores: list[TaskScore]
 
 
+class Failure(NamedTuple):
+    """One benchmark or mteb task by one model that could not be evaluated, and why."""
+
+    benchmark: str
+    model: str
+    error: EvalError
+
+
 Result = Outcome | TaskOutcome  # of a row, or of an mteb task
+
+
+class Results(NamedTuple):
+    """What all work by all models gave: what was measured, and what could not be."""
+
+    outcomes: list[Result]
+    failures: list[Failure]
+
+    @property
+    def exit_code(self) -> int:
+        """The first failure's, or 0."""
+        return self.failures[0].error.exit_code if self.failures else 0

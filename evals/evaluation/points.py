@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evals.embeddings.precision import bytes_per_vector
-from evals.evaluation.evaluate import Outcome
-from evals.evaluation.outcome import Result, TaskOutcome
+from evals.evaluation.outcome import Outcome, Result, TaskOutcome
 from evals.ranking.definition import Ranks
 from evals.ranking.metrics import hit_at
 from evals.records.queries import Cell, PerQuery, metric_name, per_query

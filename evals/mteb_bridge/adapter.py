@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from evals.cli.app import Log
 from evals.embeddings.store import Store
 from evals.embeddings.truncation import truncate
-from evals.evaluation.evaluate import Costs
+from evals.evaluation.recording import Costs
 from evals.mteb_bridge.scoring import heap_order
 from evals.mteb_bridge.sides import language_of, sides_of
+from evals.progress import Reporter
 from evals.schema import Encoder, EncoderInfo, InvalidError, Side, TruncatingEncoder
 
 # Up to so many scores are computed at once by mteb's own function, so that even their last bits, and with them near ties, are
@@ -55,17 +55,17 @@ class Adapter:
         self,
         encoder: Encoder,
         store: Store,
-        log: Log,
+        reporter: Reporter,
         costs: Costs,
         *,
         instruction: bool,
         tools: Tools,
     ) -> None:
         self.mteb_model_meta, self.tools = tools.meta, tools
-        self.encoder, self.store, self.log, self.costs, self.instruction = (
+        self.encoder, self.store, self.reporter, self.costs, self.instruction = (
             encoder,
             store,
-            log,
+            reporter,
             costs,
             instruction,
         )
@@ -204,7 +204,7 @@ class Adapter:
 
     def _rows(self, side: Side, hf_subset: str) -> Float32[np.ndarray, "n d"]:
         since = time.monotonic()
-        with self.log.progress(f"{self.encoder.name}: encoding {side.kind}s") as progress:
+        with self.reporter.progress(f"{self.encoder.name}: encoding {side.kind}s") as progress:
             rows, encoded = self.store.embed(self.encoder, side, progress=progress)
         self.costs.encoded[side.kind] += encoded
         self.costs.add(f"encode_{side.kind}", since)

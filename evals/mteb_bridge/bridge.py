@@ -10,15 +10,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from evals.cli.app import Log
-from evals.cli.options import Options
 from evals.embeddings.store import Store
-from evals.evaluation.evaluate import Costs
 from evals.evaluation.outcome import TaskOutcome
+from evals.evaluation.recording import Costs
 from evals.mteb_bridge.adapter import Adapter, Tools
 from evals.mteb_bridge.records import Details, Measured, Task, about, export, task_scores, write
 from evals.mteb_bridge.scoring import Qrels, score_hits
@@ -31,7 +30,9 @@ from evals.mteb_bridge.tasks import (
     replaced,
     split_name,
 )
+from evals.progress import SILENT, Reporter
 from evals.schema import ConfigError, Encoder, InvalidError, TruncatingEncoder
+from evals.settings import Settings
 from evals.stats.bootstrap import cluster_bootstrap
 from evals.stats.correlation import spearman_interval
 
@@ -54,7 +55,7 @@ TREC = {
 
 
 def adapter(
-    encoder: Encoder, store: Store, log: Log, costs: Costs, *, instruction: bool
+    encoder: Encoder, store: Store, reporter: Reporter, costs: Costs, *, instruction: bool
 ) -> Adapter:
     """The encoder as a model of mteb: EncoderProtocol and SearchProtocol."""
     from mteb._create_dataloaders import create_dataloader
@@ -78,7 +79,7 @@ def adapter(
         return create_dataloader(dataset, task_metadata=metadata, prompt_type=prompt_type)
 
     tools = Tools(meta, cos_sim, pairwise_cos_sim, loader, PromptType.query, PromptType.document)
-    return Adapter(encoder, store, log, costs, instruction=instruction, tools=tools)
+    return Adapter(encoder, store, reporter, costs, instruction=instruction, tools=tools)
 
 
 class Retrieval(NamedTuple):
@@ -150,10 +151,9 @@ def evaluate_task(
     name: str,
     encoder: Encoder,
     dims: Sequence[int],
-    options: Options,
-    log: Log,
+    settings: Settings,
     *,
-    instruction: bool,
+    reporter: Reporter = SILENT,
 ) -> TaskOutcome:
     """Measure `TASK` or `TASK/SPLIT` of mteb at each dimension, and write the record with mteb's own JSON beside it.
 
@@ -168,18 +168,17 @@ def evaluate_task(
             task = mteb.get_task(short)
         except KeyError as error:
             raise ConfigError(f"no such task. {error.args[0].removeprefix('KeyError: ')}") from None
-        choose(task, split, options.subset_names)
-        return run_task(task, encoder, dims, options, log, instruction=instruction)
+        choose(task, split, settings.subsets)
+        return run_task(task, encoder, dims, settings, reporter=reporter)
 
 
 def run_task(
     task: Any,
     encoder: Encoder,
     dims: Sequence[int],
-    options: Options,
-    log: Log,
+    settings: Settings,
     *,
-    instruction: bool,
+    reporter: Reporter = SILENT,
 ) -> TaskOutcome:
     """Measure a task object of mteb; of an aggregate its members, and their mean as mteb combines them."""
     if wrong := [dim for dim in dims if not 1 <= dim <= encoder.dim]:
@@ -187,10 +186,12 @@ def run_task(
             f"--dims {','.join(map(str, wrong))}: {encoder.name} has {encoder.dim} dimensions."
         )
     dims, started = sorted(set(dims), reverse=True), time.time()
-    model = adapter(encoder, Store(options.store), log, Costs(), instruction=instruction)
+    model = adapter(
+        encoder, Store(settings.store), reporter, Costs(), instruction=settings.instruction
+    )
     whole = task.is_aggregate
     runs = [
-        _run_one(one, model, dims, options, member=whole)
+        _run_one(one, model, dims, settings.data, member=whole)
         for one in (task.metadata.tasks if whole else [task])
     ]
     results = {
@@ -216,13 +217,15 @@ def run_task(
         partial=partial_of(task),
         origin={name: run.origin for run in runs for name in run.content},
         content={name: content for run in runs for name, content in run.content.items()},
-        mteb=about(task, [key for run in runs for key in run.undefined], instruction=instruction)
+        mteb=about(
+            task, [key for run in runs for key in run.undefined], instruction=settings.instruction
+        )
         | {"lengths": model.lengths if isinstance(encoder, TruncatingEncoder) else None},
         aggregate=whole,
         costs=model.costs,
         started=started,
     )
-    path = write(told, encoder, dims, options, measured)
+    path = write(told, encoder, dims, settings, measured)
     scores = means if whole else [one.score for one in measured]
     export(path, told, results, [score for score in scores if score.dim == dims[0]])
     return TaskOutcome(
@@ -242,18 +245,18 @@ class _Run(NamedTuple):
 
 
 def _run_one(
-    task: Any, model: Adapter, dims: Sequence[int], options: Options, *, member: bool
+    task: Any, model: Adapter, dims: Sequence[int], data: Path | None, *, member: bool
 ) -> _Run:
     import mteb
 
     name, results, measured, undefined = task.metadata.name, {}, [], []
     methods = _Methods(task, model)
-    with loaded(task, options.data) as origin:
+    with loaded(task, data) as origin:
         content: dict[str, Any] = {}
         model.content = content
         seeds = deepcopy((task.rng_state, task.np_rng))
         for dim in dims:
-            model.log.info(f"mteb:{name}: {dim} dimensions, by {model.encoder.name}")
+            model.reporter.info(f"mteb:{name}: {dim} dimensions, by {model.encoder.name}")
             model.dim, methods.kept = dim, {}
             task.rng_state, task.np_rng = deepcopy(
                 seeds
@@ -326,7 +329,7 @@ class _Methods:
             list(data["corpus"]["id"]),
             {"hf_split": hf_split, "hf_subset": hf_subset},
         )
-        model.log.info(
+        model.reporter.info(
             f"mteb:{self.task.metadata.name} {hf_subset} {hf_split}: {len(ids):,} queries, {len(names):,} documents"
         )
         model.index(data["corpus"])

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from evals.cli.options import Options
-from evals.evaluation.evaluate import Costs, circumstances
 from evals.evaluation.outcome import TaskScore
+from evals.evaluation.recording import Costs, circumstances
 from evals.files import write_atomically
 from evals.schema import InvalidError
+from evals.settings import Settings
 from evals.stats.bootstrap import Interval
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def write(
     task: Task,
     encoder: "Encoder",
     dims: Sequence[int],
-    options: Options,
+    settings: Settings,
     measured: Sequence[Measured],
 ) -> Path:
     """Write the record of a task and return its folder."""
@@ -112,8 +112,8 @@ def write(
     own = next((d.columns for _, d in measured if d), {})
     columns = KEYS | IDS | (OF_PAIRS if "gold" in own else OF_QUERIES)
     return write_run(
-        options.results,
-        manifest=_manifest(task, encoder, dims, options),
+        settings.results,
+        manifest=_manifest(task, encoder, dims, settings),
         metrics=[line for one in measured for line in _metric_lines(one, task.metric)],
         queries=_query_table(measured, columns),
         columns=columns,
@@ -234,9 +234,9 @@ def _query_table(measured: Sequence[Measured], columns: Mapping[str, str]) -> An
 
 
 def _manifest(
-    task: Task, encoder: "Encoder", dims: Sequence[int], options: Options
+    task: Task, encoder: "Encoder", dims: Sequence[int], settings: Settings
 ) -> dict[str, Any]:
-    manifest = circumstances(encoder, options, task.costs, task.started)
+    manifest = circumstances(encoder, settings, task.costs, task.started)
     return manifest | {
         "benchmark": task.benchmark,
         "partial": task.partial,

@@ -163,7 +163,7 @@ def _show(verdict: "Verdict", files: dict[str, Path | None], log: Log) -> None:
         log.output(outputs.as_json(verdict, written))
     else:
         from evals.regress.table import print_verdict
-        from evals.views.tables import console
+        from evals.views.style import console
 
         print_verdict(verdict, console())
     for path_written in written:
@@ -240,7 +240,7 @@ def show(
             log.output({"schema_version": 1, "baseline": name, "records": paths, "history": lines})
             return
         from evals.regress.table import print_baseline
-        from evals.views.tables import console
+        from evals.views.style import console
 
         print_baseline(records, lines, console())
 

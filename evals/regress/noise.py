@@ -152,7 +152,7 @@ def print_noise(noise: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from evals.views.tables import console
+    from evals.views.style import console
 
     out = console()
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")

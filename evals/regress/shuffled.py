@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from evals.cli.options import Options
 from evals.config.catalog import ModelRef, benchmarks
+from evals.evaluation.load import build_encoder, load_parts
 from evals.schema import ImageText
+from evals.settings import Settings
 
 # share of the gallery around the mean rank of a random order: 3 standard errors at 100 queries
 WITHIN = 0.1
@@ -29,13 +30,12 @@ def shuffled_ranks(
     if row is None or row.task != "image_text":
         return []
     from evals.embeddings.store import Store
-    from evals.run import build_encoder, load_parts
     from evals.tasks import task_of
 
-    options = Options(data=data, store=store)
-    encoder, task = build_encoder(ref, options), task_of(row.task)
+    settings = Settings(data=data, store=store)
+    encoder, task = build_encoder(ref, settings), task_of(row.task)
     shares = []
-    for subset, part in load_parts(row, options).subsets.items():
+    for subset, part in load_parts(row, settings).subsets.items():
         assert isinstance(part, ImageText)  # as the row's task says
         rows = [Store(store).embed(encoder, side)[0] for side in task.sides(part)]
         scores = task.score(

@@ -113,7 +113,7 @@ def _show(judged: Sequence[Judged], paths: Sequence[Path], *, summary: bool, log
         log.output(as_json(judged, paths))
         return
     from evals.report.terminal import print_summary, print_table
-    from evals.views.tables import console
+    from evals.views.style import console
 
     terminal = console()
     if summary:

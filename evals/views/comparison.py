@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from evals.analysis.comparison import MEAN, Change
 from evals.records.selection import Measured
 from evals.stats.bootstrap import FLOOR
+from evals.views.style import BLUE, GREY, RED
 
 HEAD = ("", "", "metric", "A", "B", "B - A [95%]", "p", "Holm", "wins/losses", "detects")
 LEGEND = (
@@ -16,11 +17,7 @@ LEGEND = (
     "better or worse; detects: the drop seen with 80% power; ▼: each by itself, fell by more than "
     f"{100 * FLOOR:.1f} points, and the one-sided 95% bound says so."
 )
-FELL, ROSE, NEITHER = (
-    "#d55e00",
-    "#0072b2",
-    "#555555",
-)  # told apart by the colour-blind (Okabe & Ito)
+FELL, ROSE, NEITHER = RED, BLUE, GREY
 
 
 class Title(NamedTuple):
@@ -64,7 +61,7 @@ def print_tables(title: Title, changes: Sequence[Change]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from evals.views.tables import console
+    from evals.views.style import console
 
     out = console()
     out.print(
@@ -99,7 +96,7 @@ def print_path(kind: str, path: Path) -> None:
     """Where a file was written."""
     from rich.markup import escape
 
-    from evals.views.tables import console
+    from evals.views.style import console
 
     console().print(f"{kind}: {escape(str(path))}", soft_wrap=True, highlight=False)
 

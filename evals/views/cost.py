@@ -5,10 +5,10 @@ from typing import Any
 
 from rich.table import Table
 
-from evals.cost import Cost, Storage
+from evals.analysis.cost import Cost, Storage
 from evals.embeddings.precision import BITS
 from evals.encoders.pricing import TILE_SIDE, TILE_TOKENS
-from evals.views.tables import console, empty_table
+from evals.views.style import console, empty_table
 
 
 def print_costs(costs: Sequence[Cost], stored: Sequence[Storage], model: str | None) -> None:

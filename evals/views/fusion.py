@@ -6,11 +6,11 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from evals.fusion import Fused, Gain
+from evals.analysis.fusion import Fused, Gain, findings
 from evals.tasks.fusion import SWEEP
 from evals.views.fusion_figures import METRIC, alpha_of
+from evals.views.style import console, empty_table, percent
 from evals.views.tables import as_json as runs_json
-from evals.views.tables import console, empty_table, percent
 
 SHOWN = {
     "tt": "text alone",
@@ -104,30 +104,6 @@ def _signed(gain: Gain | None) -> str:
     return f"{100 * value:+.1f}" + (
         f" [dim]\\[{100 * ends.low:+.1f},{100 * ends.high:+.1f}][/dim]" if ends else ""
     )
-
-
-def findings(fused: Fused) -> dict[str, Any]:
-    """What fusion.json says beside the record: gains over the text alone, and the modality gap of each subset."""
-    gains = [
-        {
-            "subset": gain.subset,
-            "dim": gain.dim,
-            "direction": gain.direction,
-            "metric": gain.metric,
-            "value": gain.change.value,
-        }
-        | {
-            "ci_low": ends.low if (ends := gain.change.interval) else None,
-            "ci_high": ends.high if ends else None,
-        }
-        | {"p": gain.change.p, "wins": gain.change.wins, "losses": gain.change.losses}
-        for gain in fused.gains
-    ]
-    return {
-        "schema_version": 1,
-        "gains": gains,
-        "gap": {subset: gap.as_json() for subset, gap in fused.gaps.items()},
-    }
 
 
 def as_json(done: Sequence[Fused]) -> dict[str, Any]:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evals.analysis.fusion import Fused
 from evals.analysis.modality_gap import BINS, Gap
 from evals.files import write_atomically
 from evals.tasks.fusion import CARD
 from evals.tasks.scores import Scores, Value
+from evals.views.style import BLUE, RED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, told apart by all kinds of colour vision
-BLUE, ORANGE = "#0072B2", "#D55E00"
 METRIC = "R@1"
 
 
@@ -25,6 +25,18 @@ def alpha_of(direction: str) -> float | None:
     if direction in ("tt", "ti"):
         return 1.0 if direction == "tt" else 0.0
     return float(direction.removeprefix("weighted@")) if direction.startswith("weighted@") else None
+
+
+def draw(fused: Fused) -> list[Path]:
+    """Both figures of every subset at the most dimensions, beside the record. Returns their paths."""
+    outcome, paths = fused.outcome, []
+    for subset, scores in outcome.scores.items():
+        dim = max(score.dim for score in scores)
+        title = f"{outcome.benchmark.title} · {subset} · {outcome.model} · {dim} dimensions"
+        widest = [score for score in scores if score.dim == dim]
+        paths.append(plot_alpha(outcome.path / f"alpha-{subset}.png", widest, title))
+        paths.append(plot_gap(outcome.path / f"gap-{subset}.png", fused.gaps[subset], title))
+    return paths
 
 
 def plot_alpha(path: Path, scores: Sequence[Scores], title: str) -> Path:
@@ -59,11 +71,11 @@ def plot_alpha(path: Path, scores: Sequence[Scores], title: str) -> Path:
         told, (CARD, card), (0, -14), textcoords="offset points", va="top", ha="center", color=BLUE
     )
     level = next(100 * s.values[METRIC].value for s in scores if s.direction == "zscore@0.5")
-    axes.axhline(level, color=ORANGE, linestyle="--", linewidth=1.5)
+    axes.axhline(level, color=RED, linestyle="--", linewidth=1.5)
     at = {
         "xycoords": axes.get_yaxis_transform(),
         "va": "center",
-        "color": ORANGE,
+        "color": RED,
     }  # outside: nothing is drawn there
     axes.annotate(f" z-scores,\n summed:\n {level:.1f}", (1, level), **at)
     axes.set_xlabel("alpha, the weight of the text: 0 is the image alone, 1 the text alone")
@@ -75,7 +87,7 @@ def plot_alpha(path: Path, scores: Sequence[Scores], title: str) -> Path:
 def plot_gap(path: Path, gap: Gap, title: str) -> Path:
     """Densities of the cosines of matched and of random pairs, text-text above text-image on one scale; dotted: the means."""
     figure, panels = _figure(title, rows=2)
-    for axes, kind, colour in zip(panels, ("text_text", "text_image"), (BLUE, ORANGE), strict=True):
+    for axes, kind, colour in zip(panels, ("text_text", "text_image"), (BLUE, RED), strict=True):
         means = {pair: float(gap.cosines[kind, pair].mean()) for pair in ("matched", "random")}
         for pair, mean in means.items():
             side, lean = (

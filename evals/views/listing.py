@@ -28,7 +28,7 @@ def print_list(data: Path | None) -> None:
     """The same for a person: captioned images, then classification, then suites."""
     from rich.markup import escape
 
-    from evals.views.tables import console
+    from evals.views.style import console
 
     out = console()
     rows = list(benchmarks().values())

@@ -38,7 +38,7 @@ def print_table(page: Worst) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from evals.views.tables import console
+    from evals.views.style import console
 
     table = Table(
         title=escape(heading(page)),
@@ -62,7 +62,7 @@ def print_paths(page: Worst, written: Mapping[str, Path]) -> None:
     """The record that was read, and the files that were written."""
     from rich.markup import escape
 
-    from evals.views.tables import console
+    from evals.views.style import console
 
     for kind, path in {"record": page.run.path, **written}.items():
         console().print(f"{kind}: {escape(str(path))}", soft_wrap=True, highlight=False)

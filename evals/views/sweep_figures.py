@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from evals.evaluation.points import Point
 from evals.records.record import path_component
+from evals.views.style import BLUE, GREEN, ORANGE, PINK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart by people who see fewer; markers say the same again. Equal values are all seen: the first
-# marker is the largest, and those of rescored precisions are rings around them
+# Markers say the same as colours. Equal values are all seen: the first marker is the largest, and those of rescored precisions
+# are rings around them.
 LOOKS: dict[str, dict[str, Any]] = {
-    "float32": {"color": "#0072B2", "marker": "o", "markersize": 10},
-    "float16": {"color": "#009E73", "marker": "s", "markersize": 7},
-    "int8": {"color": "#E69F00", "marker": "^", "markersize": 5},
-    "binary": {"color": "#CC79A7", "marker": "D", "markersize": 4},
+    "float32": {"color": BLUE, "marker": "o", "markersize": 10},
+    "float16": {"color": GREEN, "marker": "s", "markersize": 7},
+    "int8": {"color": ORANGE, "marker": "^", "markersize": 5},
+    "binary": {"color": PINK, "marker": "D", "markersize": 4},
 }
 RING = {"int8": 11, "binary": 9}
 DIRECTIONS = {"t2i": "text finds image (t2i)", "i2t": "image finds text (i2t)", "": "main score"}

@@ -8,7 +8,8 @@ from evals.evaluation.outcome import Result
 from evals.evaluation.points import Point, points
 from evals.stats.bootstrap import Interval
 from evals.tasks.scores import Value
-from evals.views.tables import console, empty_table, percent, print_origin
+from evals.views.style import console, empty_table, percent
+from evals.views.tables import print_origin
 
 CAPTION = (
     "Score in per cent with its 95% interval; kept: per cent of the full width's score in float32; bytes: of one vector, the "

@@ -1,7 +1,6 @@
 """Results as people and programs read them: a table a benchmark and model, or one JSON object."""
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from statistics import fmean
@@ -13,20 +12,12 @@ from rich.table import Table
 
 from evals.config.suites import Suite
 from evals.evaluation.averages import Mean
-from evals.evaluation.evaluate import Outcome, metric_lines
-from evals.evaluation.outcome import Result, TaskOutcome, TaskScore
-from evals.run import Failure
+from evals.evaluation.outcome import Failure, Outcome, Result, TaskOutcome, TaskScore
+from evals.evaluation.recording import metric_lines
 from evals.tasks.scores import Value
-from evals.views.console import VisibleConsole
+from evals.views.style import console, empty_table, percent
 
 SHOWN = ("R@1", "R@5", "R@10")
-WIDTH = 84  # what a table needs; a narrower terminal wraps lines rather than lose a column
-
-
-def console() -> Console:
-    """The terminal; a file or a pipe gets the same width whatever it is."""
-    width = Console().width if sys.stdout.isatty() else WIDTH
-    return VisibleConsole(width=max(width, WIDTH), emoji=False)
 
 
 def print_outcomes(outcomes: Sequence[Result]) -> None:
@@ -145,28 +136,6 @@ def _by_split(outcome: TaskOutcome) -> dict[tuple[str, int], list[TaskScore]]:
     for s in outcome.scores:
         found.setdefault((s.split, s.dim), []).append(s)
     return found
-
-
-def empty_table(title: str, caption: str) -> Table:
-    """A plain table without columns: title above, what it shows below."""
-    return Table(
-        title=escape(title),
-        caption=caption,
-        title_justify="left",
-        caption_justify="left",
-        box=None,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        header_style="bold",
-    )
-
-
-def percent(value: Value, digits: int = 1) -> str:
-    """`43.2 [39.9,46.4]`: per cent, with the interval when there is one."""
-    number = f"{100 * value.value:.{digits}f}"
-    if value.interval is None:
-        return number
-    return f"{number} [dim]\\[{100 * value.interval.low:.{digits}f},{100 * value.interval.high:.{digits}f}][/dim]"
 
 
 def mean_over_subsets(outcome: Outcome, direction: str, dim: int, name: str) -> float:

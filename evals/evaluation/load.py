@@ -1,0 +1,164 @@
+"""What a name on the command line becomes: data that is counted, and an encoder that is fingerprinted but not loaded yet."""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from evals.config.catalog import Benchmark, ModelRef
+from evals.config.suites import TaskRef
+from evals.schema import (
+    CaptionProtocol,
+    ClassPrompts,
+    ConfigError,
+    Data,
+    MissingError,
+    Source,
+)
+from evals.settings import ENCODER_SETTINGS, Settings
+
+if TYPE_CHECKING:
+    from evals.schema import Encoder
+
+
+class Parts(NamedTuple):
+    """The subsets of a benchmark, and why they are not the whole of it (None: they are)."""
+
+    subsets: Mapping[str, Data]
+    partial: dict[str, Any] | None
+
+
+def check(
+    work: Sequence[Benchmark | TaskRef],
+    refs: Sequence[ModelRef],
+    settings: Settings,
+    precisions: Sequence[str] = ("float32",),
+) -> None:
+    """Refuse what can be seen to be wrong before anything is loaded.
+
+    Raises ConfigError for names, subsets and precisions that do not go together, MissingError when mteb is needed and absent.
+    """
+    for item in work:
+        if not isinstance(item, Benchmark):
+            continue
+        unknown = set(settings.subsets or ()) - set(item.subsets)
+        if unknown:
+            raise ConfigError(
+                f"{item.name} has no subset {', '.join(sorted(unknown))}. "
+                f"It has {', '.join(item.subsets)}."
+            )
+    tasks = [item for item in work if isinstance(item, TaskRef)]
+    _check_tasks(tasks, settings)
+    if tasks and tuple(precisions) != ("float32",):
+        raise ConfigError(
+            f"{tasks[0].name} is measured in float32 only. "
+            "Leave out --precisions, or name benchmarks alone."
+        )
+    classified = [
+        item.name for item in work if isinstance(item, Benchmark) and item.task == "classification"
+    ]
+    if classified and any("+rescore" in name for name in precisions):
+        raise ConfigError(
+            f"{classified[0]}: classes are few, and are not rescored. Leave --rescore out."
+        )
+    names = [ref.name for ref in refs]
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise ConfigError(
+            f"Two models would share the name {min(repeated)} and the folder of their results. "
+            "Give one another name: --model NAME=MODEL."
+        )
+
+
+def _check_tasks(tasks: Sequence[TaskRef], settings: Settings) -> None:
+    if settings.instruction and not tasks:
+        raise ConfigError("--instruction means nothing without a task of mteb. Leave it out.")
+    if not tasks:
+        return
+    name = tasks[0].name
+    if importlib.util.find_spec("mteb") is None:
+        raise MissingError(f"{name} needs mteb. Run: pip install 'jina-clip-evals[mteb]'.")
+    for option, is_set in (
+        ("--limit", settings.limit is not None),
+        ("--allow-subset", settings.allow_subset),
+    ):
+        if is_set:
+            raise ConfigError(
+                f"{option} means nothing to {name}: tasks of mteb are measured whole. Leave it out."
+            )
+
+
+def build_encoder(ref: ModelRef, settings: Settings) -> "Encoder":
+    """The encoder of a model, fingerprinted but not loaded yet."""
+    from evals.encoders import build
+
+    place = {
+        "name": ref.name,
+        "folder": ref.folder,
+        "repo": ref.repo,
+        "revision": ref.revision,
+        "spec": ref.spec,
+    }
+    return build(
+        ref.encoder,
+        place,
+        {name: getattr(settings, name) for name in ENCODER_SETTINGS},
+        {name: getattr(Settings(), name) for name in ENCODER_SETTINGS},
+    )
+
+
+def load_parts(row: Benchmark, settings: Settings) -> Parts:
+    """The data of a benchmark, counted.
+
+    Raises InvalidError when the counts are not those of the row (unless `allow_subset`), and what the loaders raise.
+    """
+    from evals.data import check_counts, load, subset_of
+
+    partial: dict[str, Any] = {}
+    names = settings.subsets or row.subsets
+    if set(names) != set(row.subsets):
+        partial["subsets"] = list(names)
+    parts = load(row.data, source_of(row, names, settings.data))
+    for subset, data in parts.items():
+        name = f"{row.name} {subset}"
+        incomplete = check_counts(
+            data, **row.counts(subset), allow_subset=settings.allow_subset, name=name
+        )
+        if incomplete:
+            partial["allow_subset"] = True
+        if settings.limit is not None and settings.limit < len(data.images):
+            partial |= {"limit": settings.limit, "seed": 0}
+            parts[subset] = subset_of(data, settings.limit, seed=0)
+    return Parts(parts, partial or None)
+
+
+def source_of(row: Benchmark, subsets: Sequence[str], data: Path | None) -> Source:
+    """Where a row's subsets are read from: the Hub, or the folder of `--data`."""
+    return Source(
+        subsets=tuple(subsets),
+        split=row.split,
+        folder=_folder(row, data) if data else None,
+        repo=row.hub.repo if row.hub else None,
+        revision=row.hub.revision if row.hub else None,
+        protocol=CaptionProtocol(**row.protocol.model_dump()),
+        prompts=_class_prompts(row),
+    )
+
+
+def _class_prompts(row: Benchmark) -> ClassPrompts | None:
+    classes = row.classes
+    if classes is None:
+        return None
+    return ClassPrompts(
+        classes.count,
+        classes.names,
+        classes.templates,
+        classes.wordnet,
+        multilabel=row.metric == "mAP",
+    )
+
+
+def _folder(row: Benchmark, data: Path) -> Path:
+    """`--data DIR` is the benchmark's folder, or holds one per benchmark, as `evals.data prepare` makes them."""
+    inside = data.expanduser() / (row.folder or row.name)
+    return inside if inside.is_dir() else data.expanduser()

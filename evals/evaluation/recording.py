@@ -1,0 +1,207 @@
+"""A measurement as its record: the manifest of how it came about, a line per metric, and a row per query."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evals.config.catalog import Benchmark
+from evals.evaluation.load import Parts
+from evals.schema import Data, EncoderInfo
+from evals.settings import Settings
+
+if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
+    from evals.records.record import MetricLine
+    from evals.schema import Encoder
+    from evals.tasks.scores import Scores
+
+# What some tasks keep of a query beside its ranks, as Arrow types.
+TASK_COLUMNS = {"label": "int32", "average_precision": "float64"}
+
+
+@dataclass
+class Costs:
+    """What a run has cost so far: seconds per phase, and items encoded."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    encoded: dict[str, int] = field(default_factory=lambda: {"image": 0, "text": 0})
+
+    def add(self, phase: str, since: float) -> None:
+        """Count the seconds from `since` (time.monotonic) until now for the phase."""
+        elapsed = time.monotonic() - since
+        self.seconds[phase] = round(self.seconds.get(phase, 0.0) + elapsed, 3)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One benchmark measured with one model: everything that its record is made of.
+
+    `scores` holds those of each subset, `started` is in seconds since the epoch, and `zero_rows` counts embeddings of length 0.
+    """
+
+    row: Benchmark
+    encoder: "Encoder"
+    settings: Settings
+    parts: Parts
+    dims: tuple[int, ...]
+    precisions: tuple[str, ...]
+    scores: Mapping[str, list["Scores"]]
+    costs: Costs
+    started: float
+    zero_rows: int
+
+
+def write_record(measurement: Measurement, **extra: Any) -> Path:
+    """Write the record of a measurement and return its folder; `extra` are further entries of the manifest."""
+    from evals.embeddings.precision import calibration
+    from evals.records.record import QUERY_COLUMNS, write_run
+
+    row, parts = measurement.row, measurement.parts
+    manifest = circumstances(
+        measurement.encoder, measurement.settings, measurement.costs, measurement.started
+    )
+    scored = {
+        "dims": measurement.dims,
+        "precisions": list(measurement.precisions),
+        "calibration": calibration(measurement.precisions),
+        "subsets": list(parts.subsets),
+        "row": row.model_dump(mode="json"),
+    }
+    manifest |= {
+        # A part of a benchmark has a key of its own, so that no table or baseline can take it for the whole.
+        "benchmark": f"{row.name}.partial" if parts.partial else row.name,
+        "partial": parts.partial,
+        "config": manifest["config"] | scored,
+        "data": {
+            subset: {"origin": dict(data.origin), "content": content_hash(data), **data.counts}
+            for subset, data in parts.subsets.items()
+        },
+        "zero_rows": measurement.zero_rows,
+        **extra,
+    }
+    queries = query_table(measurement.scores)
+    task_columns = {
+        name: kind for name, kind in TASK_COLUMNS.items() if name in queries.column_names
+    }
+    return write_run(
+        measurement.settings.results,
+        manifest=manifest,
+        metrics=metric_lines(measurement.scores),
+        queries=queries,
+        columns=QUERY_COLUMNS | task_columns,
+    )
+
+
+def circumstances(
+    encoder: "Encoder", settings: Settings, costs: Costs, started: float
+) -> dict[str, Any]:
+    """What every manifest says of how a run came about: command, settings, times, machine, packages, encoder and cost."""
+    from evals.records.provenance import command, host, packages, peak_memory, source_state, utc
+
+    info = EncoderInfo.read(encoder)
+    config = {name: _plain(value) for name, value in vars(settings).items()}
+    return {
+        "model": encoder.name,
+        "status": "complete",
+        "command": command(),
+        "config": config | {"model": encoder.name},
+        "started": utc(started),
+        "finished": utc(time.time()),
+        "host": host(),
+        "packages": packages(),
+        "source": source_state(),
+        "encoder": {
+            "name": encoder.name,
+            "dim": encoder.dim,
+            "fingerprint": dict(encoder.fingerprint),
+            "source": dict(info.source),
+        },
+        "batches": dict(info.batches),
+        "usage": dict(info.usage),
+        "encoded": costs.encoded,
+        "seconds": costs.seconds,
+        "peak_memory_mb": peak_memory(),
+    }
+
+
+def metric_lines(scores: Mapping[str, list["Scores"]]) -> list["MetricLine"]:
+    """The lines of metrics.jsonl, in the order of the table."""
+    return [
+        line
+        for subset, subset_scores in scores.items()
+        for score in subset_scores
+        for line in _lines(subset, score)
+    ]
+
+
+def _lines(subset: str, score: "Scores") -> list["MetricLine"]:
+    from evals.records.record import MetricLine
+
+    lines = []
+    for name, (value, interval) in score.values.items():
+        metric, _, k = name.partition("@")
+        lines.append(
+            MetricLine(
+                subset=subset,
+                direction=score.direction,
+                dim=score.dim,
+                precision=score.precision,
+                metric=metric,
+                k=int(k) if k else None,
+                value=value,
+                ci_low=interval.low if interval else None,
+                ci_high=interval.high if interval else None,
+                n_queries=len(score.query_ids),
+                n_gallery=score.n_gallery,
+                tie_rate=score.tie_rate,
+            )
+        )
+    return lines
+
+
+def query_table(scores: Mapping[str, list["Scores"]]) -> Any:
+    """The rows of queries.parquet as an Arrow table.
+
+    The ids of a subset and direction are made once and shared by all its dimensions and precisions.
+    """
+    import pyarrow as pa
+
+    ids_by_cell: dict[tuple[str, str], dict[str, Any]] = {}
+    tables = []
+    for subset, subset_scores in scores.items():
+        for score in subset_scores:
+            cell = (subset, score.direction)
+            if cell not in ids_by_cell:
+                ids_by_cell[cell] = {
+                    "query_id": pa.array(score.query_ids, pa.string()),
+                    "group_id": pa.array(score.group_ids, pa.string()),
+                }
+            keys = {
+                "subset": subset,
+                "direction": score.direction,
+                "dim": score.dim,
+                "precision": score.precision,
+            }
+            repeated = {
+                name: pa.repeat(value, len(score.query_ids)) for name, value in keys.items()
+            }
+            tables.append(pa.table(repeated | ids_by_cell[cell] | dict(score.columns)))
+    return pa.concat_tables(tables)
+
+
+def content_hash(data: Data) -> str:
+    """One sha256 over what is measured: every image, every text, and which belong together; not the ids."""
+    digest = hashlib.sha256()
+    for item_hash in (*data.images.hashes, *data.texts.hashes):
+        digest.update(item_hash.encode())
+    for indices in data.truth:
+        digest.update(indices.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,135 @@
+"""All work by all models: the composition root, where data, encoders, tasks and records are put together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from evals.config.catalog import Benchmark, ModelRef, resolve_model
+from evals.config.suites import TaskRef
+from evals.evaluation.evaluate import checked_dims, evaluate
+from evals.evaluation.load import Parts, build_encoder, check, load_parts
+from evals.evaluation.outcome import Failure, Result, Results, TaskOutcome
+from evals.os_errors import as_eval_error
+from evals.progress import SILENT, Reporter
+from evals.schema import EvalError
+from evals.settings import Settings
+
+if TYPE_CHECKING:
+    from evals.analysis.fusion import Fused
+    from evals.analysis.probe import Plan, Training
+    from evals.schema import Encoder
+
+
+def evaluate_all(
+    work: Sequence[Benchmark | TaskRef],
+    models: Sequence[str],
+    dims_of: Callable[[int], Sequence[int]],
+    settings: Settings,
+    *,
+    precisions: Sequence[str] = ("float32",),
+    reporter: Reporter = SILENT,
+) -> Results:
+    """All work by every named model, in this order, at the dimensions that `dims_of` chooses for a width.
+
+    All names are checked before anything is loaded (ConfigError). When one evaluation fails the others still run.
+    """
+    refs = [resolve_model(name) for name in dict.fromkeys(models)]
+    check(work, refs, settings, precisions)
+    settings.results.mkdir(parents=True, exist_ok=True)  # an OSError now, not after an hour
+    single = len(work) * len(refs) == 1
+    outcomes: list[Result] = []
+    failures: list[Failure] = []
+    loaded: dict[str, Parts] = {}
+    for ref in refs:  # one model at a time in memory
+        encoder: Encoder | None = None
+        for item in work:
+            try:
+                encoder = encoder or build_encoder(ref, settings)
+                dims = dims_of(encoder.dim)
+                if isinstance(item, TaskRef):
+                    outcome: Result = evaluate_task(
+                        item, encoder, dims, settings, reporter=reporter
+                    )
+                else:
+                    if item.name not in loaded:
+                        loaded[item.name] = load_parts(item, settings)
+                    outcome = evaluate(
+                        item,
+                        loaded[item.name],
+                        encoder,
+                        dims,
+                        settings,
+                        precisions=precisions,
+                        reporter=reporter,
+                    )
+                outcomes.append(outcome)
+            except (EvalError, OSError) as error:
+                failure = Failure(item.name, ref.name, as_eval_error(error))
+                failures.append(failure)
+                reporter.error(_message(failure, single=single))
+    return Results(outcomes, failures)
+
+
+def _message(failure: Failure, *, single: bool) -> str:
+    """The error, and of several evaluations which one it ended."""
+    text = str(failure.error)
+    if single:
+        return text
+    return f"{failure.benchmark} by {failure.model}: {text.removeprefix(f'{failure.benchmark}: ')}"
+
+
+def evaluate_task(
+    task: TaskRef,
+    encoder: "Encoder",
+    dims: Sequence[int],
+    settings: Settings,
+    *,
+    reporter: Reporter = SILENT,
+) -> TaskOutcome:
+    """One mteb task by one model; ConfigError for a dimension that the encoder does not have."""
+    from evals.mteb_bridge.bridge import evaluate_task as evaluate_by_mteb
+
+    dims = checked_dims(dims, encoder)
+    if task.subsets:
+        settings = replace(settings, subsets=task.subsets)
+    name = task.name.removeprefix("mteb:")
+    return evaluate_by_mteb(name, encoder, dims, settings, reporter=reporter)
+
+
+def fuse(
+    row: Benchmark,
+    encoder: "Encoder",
+    dims: Sequence[int],
+    settings: Settings,
+    *,
+    reporter: Reporter = SILENT,
+) -> "Fused":
+    """A fusion row (`evals.analysis.fusion.as_fusion`) by one model, with its findings and figures beside the record."""
+    from evals.analysis.fusion import measure, write_findings
+    from evals.views.fusion_figures import draw
+
+    fused = measure(row, load_parts(row, settings), encoder, dims, settings, reporter=reporter)
+    return fused._replace(files=[write_findings(fused), *draw(fused)])
+
+
+def probe(
+    row: Benchmark,
+    refs: Sequence[ModelRef],
+    dims: Sequence[int] | None,
+    settings: Settings,
+    *,
+    training: "Training",
+    plan: "Plan",
+    reporter: Reporter = SILENT,
+) -> Results:
+    """k-NN and linear probes of a classification row by every model, each a record; `dims` None is the full width."""
+    from evals.analysis.probe import measure, training_images
+
+    parts = load_parts(row, settings)
+    images = training_images(row, training, parts, settings)
+    outcomes: list[Result] = []
+    for ref in refs:
+        encoder = build_encoder(ref, settings)
+        chosen = checked_dims(dims or (encoder.dim,), encoder)
+        outcomes += measure(row, parts, images, encoder, chosen, settings, plan, reporter=reporter)
+    return Results(outcomes, [])

@@ -1,0 +1,42 @@
+"""How library code says what it is doing: to a reporter that its caller gives it, or to nobody."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, runtime_checkable
+
+Progress = Callable[[int, int], None]  # called with what is done and the total
+
+
+@runtime_checkable
+class Reporter(Protocol):
+    """Where messages and progress go; the command line's `evals.cli.app.Log` is one."""
+
+    def info(self, message: str) -> None:
+        """Something that a person at a terminal wants to read while it happens."""
+        ...
+
+    def error(self, message: str) -> None:
+        """A failure after which the rest goes on."""
+        ...
+
+    def progress(self, title: str) -> AbstractContextManager[Progress]:
+        """A function that is called with what is done and the total while the context is open."""
+        ...
+
+
+class Silent:
+    """A reporter that drops everything: library calls print nothing unless they are asked to."""
+
+    def info(self, message: str) -> None:
+        """Drop the message."""
+
+    def error(self, message: str) -> None:
+        """Drop the message; the failure itself is returned to the caller."""
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[Progress]:
+        """A function that does nothing."""
+        yield lambda done, total: None
+
+
+SILENT = Silent()

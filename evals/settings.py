@@ -1,0 +1,54 @@
+"""How an evaluation is made: where the data is, how the model runs, and where results go."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from evals.schema import ConfigError
+
+CHOICES = {
+    "dtype": ("float32", "bfloat16", "float16"),
+    "attention": ("auto", "sdpa", "varlen", "flash_attn"),
+    "preprocess": ("exact", "fast"),
+}
+ENCODER_SETTINGS = (
+    "device",
+    "dtype",
+    "attention",
+    "preprocess",
+    "compile",
+    "max_length",
+    "batch_tokens",
+    "batch_images",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is given beside its benchmark and model; every field is recorded in the manifest.
+
+    None leaves the choice to the model or the benchmark. `limit` counts images, `max_length` and `batch_tokens` tokens,
+    `batch_images` images. The command line's help says what each field means (evals.cli.options). Raises ConfigError for a
+    value that is none of the known ones.
+    """
+
+    data: Path | None = None
+    subsets: tuple[str, ...] | None = None
+    limit: int | None = None
+    allow_subset: bool = False
+    device: str | None = None
+    dtype: str | None = None
+    max_length: int = 512
+    instruction: bool = False
+    attention: str = "auto"
+    preprocess: str = "exact"
+    compile: bool = False
+    batch_tokens: int | None = None
+    batch_images: int | None = None
+    results: Path = Path("results/runs")
+    store: Path = Path("results/store")
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value is not None and value not in choices:
+                raise ConfigError(f"--{name} {value}: use {', '.join(choices)}.")
