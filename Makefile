@@ -66,6 +66,9 @@ docker: ## build the image jina-clip-evals and run the demo in it, e.g. make doc
 	@docker build $(if $(BASE),--build-arg BASE="$(BASE)") -t jina-clip-evals .
 	@docker run --rm $(if $(BASE),--gpus all) jina-clip-evals $(ARGS)
 
+mutants: $(VENV)/.dev ## plant the stated faults of tests/mutants one by one; the tests must notice each
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
 bench: $(VENV)/.bench ## time everything beside its peers, small sizes, into benchmarks/results/ (about 10 minutes)
 	@for name in text_tower vision_tower recall sweep search multilingual crossmodal startup decode; do \
 		$(BIN)/python -m benchmarks.$$name --small $(ARGS) || exit 1; done
@@ -120,4 +123,4 @@ $(VENV)/.bench: $(VENV)/.venv pyproject.toml requirements.lock
 	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[bench]'
 	@touch $(VENV)/.core $@
 
-.PHONY: help setup core demo report dashboard notebooks test test-slow wheel test-wheel docker bench lint check train-tiny lock clean
+.PHONY: help setup core demo report dashboard notebooks test test-slow wheel test-wheel docker mutants bench lint check train-tiny lock clean
