@@ -120,6 +120,11 @@ def test_a_row_is_read_and_frozen(tmp_path: Path) -> None:
         ({"hub": "{repo: flickr, revision: null}"}, "`hub.repo` is 'flickr'"),
         ({"hub": "{repo: a/b}"}, "the key `hub.revision` is missing"),
         ({"name": '"other"'}, "without the key `name`"),
+        ({"folder": '"../flickr"'}, "`folder` is '../flickr'"),
+        ({"folder": '"flickr/../.."'}, "`folder` is 'flickr/../..'"),
+        ({"folder": '"/flickr"'}, "`folder` is '/flickr'"),
+        ({"folder": '"flickr\\n"'}, r"`folder` is 'flickr.n'"),
+        ({"title": "[" + "1, " * 200 + "1]"}, r"`title` must be a string and is \[1, 1.{,100}$"),
     ],
 )
 def test_a_wrong_field_is_named_with_file_and_row(

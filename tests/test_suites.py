@@ -134,6 +134,10 @@ def test_crossmodal_has_all_its_captions_and_norwegian_is_a_language() -> None:
             '"s": {title: "S", benchmarks: ["mteb:A/test"], averages: {"a": {metric: "R@1", of: ["mteb:A"]}}}',
             "leave out `metric`",
         ),
+        (
+            '"s": {title: "S", benchmarks: ["scenes"], averages: {"a": {over: ["scenes/en"]}}}',
+            "unknown key `averages.a.over`",
+        ),
     ],
 )
 def test_a_suite_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, says: str) -> None:

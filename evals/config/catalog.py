@@ -1,4 +1,7 @@
-"""The rows of configs/*.yaml: benchmarks and models that can be named on a command line (suites: evals.config.suites)."""
+"""The rows of configs/*.yaml: benchmarks and models that can be named on a command line.
+
+Suites of benchmarks have their own file, evals.config.suites.
+"""
 
 import difflib
 import re
@@ -14,12 +17,16 @@ from evals.reading import read_yaml
 from evals.schema import ConfigError, MissingError
 
 _SPEC_NAME = re.compile(r"[^A-Za-z0-9._]+")
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # a row's key is a make target, a folder and a column
+# A row's key is a make target, a folder and a column.
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(\w[\w-]*(?:[./][\w-]+)*))?")
 
 
 class Row(BaseModel):
-    """What every row of configs/*.yaml has: unknown keys are refused, nothing is converted, nothing changes later."""
+    """What every row of configs/*.yaml has.
+
+    Unknown keys are refused, nothing is converted, nothing changes later.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -45,7 +52,10 @@ def _inside(path: str) -> str:
 
 
 class Hub(Row):
-    """A dataset repo on the Hub; `revision` is a full commit, or null for the newest, which is then recorded."""
+    """A dataset repo on the Hub.
+
+    `revision` is a full commit, or null for the newest, which is then recorded.
+    """
 
     repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
     revision: Revision | None
@@ -60,9 +70,9 @@ class Captions(Row):
 
 
 class Classes(Row):
-    """The classes of a classification row: how many, and their names and templates, see evals.schema.ClassPrompts.
+    """The classes of a classification row: how many, and their names and templates.
 
-    `dataset` is CLIP_benchmark's name of the set.
+    They are those of evals.schema.ClassPrompts. `dataset` is CLIP_benchmark's name of the set.
     """
 
     count: Count
@@ -73,10 +83,12 @@ class Classes(Row):
 
 
 class Benchmark(Row):
-    """A benchmark: `data` names its loader; `images` and `texts`, or the classes, are the exact counts of every subset.
+    """A benchmark.
 
-    Captioned images have texts; a classification has `classes`, and the `metric` that papers report of it (mAP: images have
-    several classes each).
+    `data` names its loader; `images` and `texts`, or the classes, are the exact counts of every
+    subset, and `texts_of` those of subsets that differ. Captioned images have texts. A
+    classification has `classes`, and the `metric` that papers report of it (mAP: images have
+    several classes each). `folder` is its folder in --data DIR, where that is not `name`.
     """
 
     name: str
@@ -89,13 +101,12 @@ class Benchmark(Row):
     split: Text
     images: Count
     texts: Count | None = None
-    texts_of: dict[str, Count] | None = None  # where subsets differ
+    texts_of: dict[str, Count] | None = None
     classes: Classes | None = None
     metric: Literal["acc@1", "mAP"] | None = None
     hub: Hub | None = None
-    folder: Annotated[str, Field(pattern=_NAME.pattern)] | None = (
-        None  # in --data DIR, when another than `name`
-    )
+    # Anchored: pydantic searches for a pattern, and `../x` holds a fine name.
+    folder: Annotated[str, Field(pattern=rf"^{_NAME.pattern}$")] | None = None
     protocol: Captions = Captions()
     licence: Text | None = None
     about: Text | None = None
@@ -110,9 +121,8 @@ class Benchmark(Row):
             return self
         if self.classes or self.metric:
             raise ValueError("captioned images have neither `classes` nor a `metric`")
-        if (self.texts is None) == (self.texts_of is None) or (
-            self.texts_of and set(self.texts_of) != set(self.subsets)
-        ):
+        one_of_two = (self.texts is None) != (self.texts_of is None)
+        if not one_of_two or (self.texts_of and set(self.texts_of) != set(self.subsets)):
             raise ValueError("needs either `texts`, or `texts_of` with the count of every subset")
         return self
 
@@ -128,17 +138,19 @@ class Benchmark(Row):
 
 
 EncoderName = Literal["jina_clip", "open_clip", "sentence_transformers", "api"]
+# What `--model` may begin with.
 PREFIXES: dict[str, EncoderName] = {
     "open_clip": "open_clip",
     "st": "sentence_transformers",
     "api": "api",
-}  # of --model
+}
 
 
 class ModelRow(Row):
-    """A model: jina-clip in a folder below the repository root or a Hub repo at a full commit, or a rival by its `spec`.
+    """A model: jina-clip in a folder or a Hub repo, or a rival by its `spec`.
 
-    `spec` is what stands behind `open_clip:`, `st:` or `api:` in `--model`.
+    A folder is below the repository root, a repo at a full commit. `spec` is what stands behind
+    `open_clip:`, `st:` or `api:` in `--model`.
     """
 
     name: str
@@ -165,9 +177,10 @@ class ModelRow(Row):
 
 @dataclass(frozen=True)
 class ModelRef:
-    """Where a model's weights are: a folder, a Hub repo and its revision (None: the newest), or what `spec` says.
+    """Where a model's weights are: a folder, a Hub repo, or what `spec` says.
 
-    `name` is the one records carry; it is safe as the name of a folder.
+    A repo without a `revision` is meant at its newest commit. `name` is the one records carry; it
+    is safe as the name of a folder.
     """
 
     name: str
@@ -182,28 +195,28 @@ BENCHMARKS = ("benchmarks.yaml", "classification.yaml")
 
 
 def benchmarks(path: Path | None = None) -> dict[str, Benchmark]:
-    """All rows of one file, or of the files of configs/ that hold benchmarks, by name and in their order.
+    """All rows of one file, or of the files of configs/ that hold benchmarks, by their names.
 
-    ConfigError when a name comes twice. A folder of configs without classification.yaml has no such rows.
+    ConfigError when a name comes twice. A folder of configs without classification.yaml has no such
+    rows.
     """
-    files = (
-        [path]
-        if path
-        else [
-            configs() / name
-            for name in BENCHMARKS
-            if name == BENCHMARKS[0] or (configs() / name).is_file()
-        ]
-    )
-    found: dict[str, Benchmark] = {}
+    files = [path] if path else _benchmark_files()
+    all_rows: dict[str, Benchmark] = {}
     for file in files:
         rows = read_rows(file, Benchmark)
-        if twice := found.keys() & rows.keys():
+        twice = all_rows.keys() & rows.keys()
+        if twice:
             raise ConfigError(
-                f"{file}, row {min(twice)}: there is one of that name in {files[0].name}. Rename one of them."
+                f"{file}, row {min(twice)}: there is one of that name in {files[0].name}. "
+                "Rename one of them."
             )
-        found |= rows
-    return found
+        all_rows |= rows
+    return all_rows
+
+
+def _benchmark_files() -> list[Path]:
+    captioned, *labelled = (configs() / name for name in BENCHMARKS)
+    return [captioned, *(file for file in labelled if file.is_file())]
 
 
 def models(path: Path | None = None) -> dict[str, ModelRow]:
@@ -222,8 +235,12 @@ def benchmark(name: str, path: Path | None = None) -> Benchmark:
 
 
 def resolve_model(name: str, path: Path | None = None) -> ModelRef:
-    """What `--model NAME` means: a row of models.yaml; `open_clip:`, `st:` or `api:` and what follows; an existing folder; or a
-    Hub id `org/name[@revision]`."""
+    """What `--model NAME` means.
+
+    It is a row of models.yaml; `open_clip:`, `st:` or `api:` and what follows; an existing folder;
+    or a Hub id `org/name[@revision]`. MissingError: a path that is no folder. ConfigError: none of
+    these.
+    """
     rows = models(path)
     if name in rows:
         row = rows[name]
@@ -243,11 +260,13 @@ def resolve_model(name: str, path: Path | None = None) -> ModelRef:
     folder = Path(name).expanduser()
     if name and folder.is_dir():
         return ModelRef(folder.resolve().name, "jina_clip", folder)
-    if match := _HUB_ID.fullmatch(name):
+    match = _HUB_ID.fullmatch(name)
+    if match:
         return ModelRef(name.replace("/", "--"), "jina_clip", None, match[1], match[2])
     if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1:
         raise MissingError(
-            f"{name}: no such checkpoint folder. Give an existing one, a row of models.yaml, or a Hub id."
+            f"{name}: no such checkpoint folder. Give an existing one, a row of models.yaml, or a "
+            "Hub id."
         )
     raise ConfigError(
         f"No model {name!r}.{nearest(name, rows)} Give a row of models.yaml ({', '.join(rows)}), "
@@ -272,7 +291,8 @@ def read_rows(file: Path, kind: type[R]) -> dict[str, R]:
         raise ConfigError(f"{error} EVALS_CONFIGS names another folder of configs.") from None
     if not isinstance(loaded, dict):
         raise ConfigError(
-            f"{file}: must map row names to rows, and holds {type(loaded).__name__}. Write `name: {{...}}`."
+            f"{file}: must map row names to rows, and holds {type(loaded).__name__}. "
+            "Write `name: {...}`."
         )
     return {str(name): _row(file, name, fields, kind) for name, fields in loaded.items()}
 
@@ -280,11 +300,13 @@ def read_rows(file: Path, kind: type[R]) -> dict[str, R]:
 def _row(file: Path, name: Any, fields: Any, kind: type[R]) -> R:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigError(
-            f"{file}: {name!r} is no name for a row. Use a-z, 0-9, `.`, `_` and `-`, in quotes if YAML reads a word."
+            f"{file}: {name!r} is no name for a row. "
+            "Use a-z, 0-9, `.`, `_` and `-`, in quotes if YAML reads a word."
         )
     if not isinstance(fields, dict) or "name" in fields:
         raise ConfigError(
-            f"{file}, row {name}: must be a mapping without the key `name`, which is the row's own key."
+            f"{file}, row {name}: must be a mapping without the key `name`, "
+            "which is the row's own key."
         )
     try:
         return kind.model_validate({"name": name, **fields})
@@ -296,20 +318,33 @@ def _row(file: Path, name: Any, fields: Any, kind: type[R]) -> R:
 
 def _problem(error: dict[str, Any], allowed: list[str]) -> str:
     """One pydantic error in words: the field, what is wrong, and what would be right."""
+    kind = error["type"]
     field = ".".join(str(part) for part in error["loc"])
     value = error["input"]
-    if error["type"] == "extra_forbidden":
-        inside: dict[Any, type[Row]] = {"hub": Hub, "classes": Classes, "protocol": Captions}
-        known = allowed if len(error["loc"]) == 1 else list(inside[error["loc"][0]].model_fields)
-        return f"unknown key `{field}`; the keys allowed are {', '.join(known)}"
-    if error["type"] == "missing":
+    shown = repr(value)[:80]
+    if kind == "extra_forbidden":
+        return _unknown_key(error["loc"], allowed)
+    if kind == "missing":
         return f"the key `{field}` is missing"
-    if error["type"] == "string_type" and isinstance(value, bool):
+    if kind == "string_type" and isinstance(value, bool):
         bare, quoted = ("yes, on or true", '"on"') if value else ("no, off or false", '"no"')
-        return f"`{field}` is {value}, which is how YAML reads a bare {bare}; put it in quotes, as in {quoted}"
-    if error["type"] == "string_type":
-        return f"`{field}` must be a string and is {value!r}; put it in quotes"
-    if error["type"] == "string_pattern_mismatch" and field.endswith("revision"):
-        return f"`{field}` must be a full commit of 40 hex digits and is {value!r}"
+        return (
+            f"`{field}` is {value}, which is how YAML reads a bare {bare}; "
+            f"put it in quotes, as in {quoted}"
+        )
+    if kind == "string_type":
+        return f"`{field}` must be a string and is {shown}; put it in quotes"
+    if kind == "string_pattern_mismatch" and field.endswith("revision"):
+        return f"`{field}` must be a full commit of 40 hex digits and is {shown}"
     message = error["msg"].removeprefix("Value error, ")
-    return f"`{field}` is {value!r}: {message[0].lower()}{message[1:]}" if field else message
+    return f"`{field}` is {shown}: {message[0].lower()}{message[1:]}" if field else message
+
+
+def _unknown_key(place: tuple[Any, ...], allowed: list[str]) -> str:
+    """What may stand where an unknown key stands: in the row, or in a mapping of it."""
+    field = ".".join(map(str, place))
+    inner: dict[Any, type[Row]] = {"hub": Hub, "classes": Classes, "protocol": Captions}
+    if len(place) > 1:
+        allowed = list(inner[place[0]].model_fields) if place[0] in inner else []
+    keys = f"; the keys allowed are {', '.join(allowed)}" if allowed else ""
+    return f"unknown key `{field}`{keys}"

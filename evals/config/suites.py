@@ -17,7 +17,10 @@ _MEMBER = rf"^({_TASK.pattern}|[a-z0-9][a-z0-9._-]*/\w[\w.-]*)$"
 
 
 class TaskRef(NamedTuple):
-    """An mteb task, exactly: None stands for all splits that mteb evaluates, or all subsets."""
+    """An mteb task with its split and subsets.
+
+    None stands for all splits that mteb evaluates, or for all subsets.
+    """
 
     task: str
     split: str | None = None
@@ -32,8 +35,8 @@ class TaskRef(NamedTuple):
 class Average(Row):
     """A mean over members and nothing else.
 
-    Members are `benchmark/subset`, of which `metric` (`R@5`) is taken, one value a direction; or mteb tasks, each by its main
-    score, the plain mean over its subsets.
+    Members are `benchmark/subset`, of which `metric` (`R@5`) is taken, one value a direction; or
+    mteb tasks, each by its main score, the plain mean over its subsets.
     """
 
     metric: Annotated[
@@ -60,10 +63,10 @@ class Average(Row):
 
 
 class Suite(Row):
-    """Rows and mteb tasks that are run together, and the averages over some of them that are reported.
+    """Rows and mteb tasks that are run together, and averages over some of them.
 
-    A task is named with its split; `subsets` limits tasks, by `mteb:TASK`, to some of their subsets. `about` is printed with
-    the results.
+    A task is named with its split; `subsets` limits tasks, by `mteb:TASK`, to some of their
+    subsets. `about` is printed with the results.
     """
 
     name: str
@@ -82,13 +85,20 @@ class Suite(Row):
         return [ref._replace(subsets=self.subsets.get(MTEB + ref.task)) for ref in refs]
 
     def task(self, member: str) -> TaskRef | None:
-        """The task that `mteb:TASK` or `mteb:TASK/SPLIT` means in this suite; None when there is not exactly one."""
-        found = [ref for ref in self.tasks if member in (ref.name, MTEB + ref.task)]
-        return found[0] if len(found) == 1 else None
+        """The task that `mteb:TASK` or `mteb:TASK/SPLIT` means in this suite.
+
+        None when there is not exactly one.
+        """
+        refs = [ref for ref in self.tasks if member in (ref.name, MTEB + ref.task)]
+        return refs[0] if len(refs) == 1 else None
 
 
 class Choice(NamedTuple):
-    """What a command line asks for: what is evaluated, each once and in the order given, and the suites that were named."""
+    """What a command line asks for.
+
+    `work` is what is evaluated, each once and in the order that it was named; `suites` are those
+    that were named.
+    """
 
     work: list[Benchmark | TaskRef]
     suites: list[Suite]
@@ -97,50 +107,53 @@ class Choice(NamedTuple):
 def choose(
     names: Sequence[str], suite_names: Sequence[str] = (), *, subsets: Sequence[str] | None = None
 ) -> Choice:
-    """What names mean: mteb tasks, rows, or suites where there is no such row; then the suites of `suite_names`.
+    """What names mean: mteb tasks, rows, or suites where there is no such row.
 
-    `subsets` is the option: ConfigError when a suite limits them too. ConfigError also for a name that means nothing here;
-    whether mteb has a task is seen when it is run.
+    Behind them come the suites of `suite_names`. `subsets` is the option: ConfigError when a suite limits them too. ConfigError also for a name
+    that means nothing here; whether mteb has a task is seen when it is run.
     """
-    rows, known = benchmarks(), suites()
-    meant = [
-        *(_meaning(name, rows, known) for name in names),
-        *(find_suite(name, known) for name in suite_names),
-    ]
-    chosen = [item for item in meant if isinstance(item, Suite)]
-    if subsets is not None and (limited := [suite.name for suite in chosen if suite.subsets]):
-        raise ConfigError(
-            f"--subsets {','.join(subsets)}: the suite {limited[0]} has its own. Name single benchmarks instead."
-        )
-    work = [
-        part
-        for item in meant
-        for part in (_parts(item, rows) if isinstance(item, Suite) else [item])
-    ]
-    return Choice(
-        list({(part.name, part.subsets): part for part in work}.values()),
-        list({suite.name: suite for suite in chosen}.values()),
-    )
+    rows, all_suites = benchmarks(), suites()
+    meant = [_meaning(name, rows, all_suites) for name in names]
+    meant += [find_suite(name, all_suites) for name in suite_names]
+    chosen = {item.name: item for item in meant if isinstance(item, Suite)}
+    for suite in chosen.values():
+        if subsets is not None and suite.subsets:
+            raise ConfigError(
+                f"--subsets {','.join(subsets)}: the suite {suite.name} has its own. "
+                "Name single benchmarks instead."
+            )
+    # What is named twice is evaluated once.
+    work: dict[tuple[str, tuple[str, ...] | None], Benchmark | TaskRef] = {}
+    for item in meant:
+        for part in _parts(item, rows):
+            work.setdefault((part.name, part.subsets), part)
+    return Choice(list(work.values()), list(chosen.values()))
 
 
 def _meaning(
-    name: str, rows: dict[str, Benchmark], known: dict[str, Suite]
+    name: str, rows: dict[str, Benchmark], all_suites: dict[str, Suite]
 ) -> Benchmark | TaskRef | Suite:
     if name.startswith(MTEB):
         return task_ref(name)
     if name in rows:
         return rows[name]
-    if name in known:
-        return known[name]
+    if name in all_suites:
+        return all_suites[name]
     raise ConfigError(
-        f"No benchmark {name!r}.{nearest(name, {**rows, **known})} The rows are: {', '.join(rows)}; the suites: "
-        f"{', '.join(known)}; a task of mteb is mteb:TASK."
+        f"No benchmark {name!r}.{nearest(name, {**rows, **all_suites})} "
+        f"The rows are: {', '.join(rows)}; the suites: {', '.join(all_suites)}; "
+        "a task of mteb is mteb:TASK."
     )
 
 
-def _parts(suite: Suite, rows: dict[str, Benchmark]) -> list[Benchmark | TaskRef]:
-    tasks = {task.name: task for task in suite.tasks}
-    return [tasks[name] if name in tasks else rows[name] for name in suite.benchmarks]
+def _parts(
+    item: Benchmark | TaskRef | Suite, rows: dict[str, Benchmark]
+) -> list[Benchmark | TaskRef]:
+    """The rows and tasks of a suite; anything else is its only part."""
+    if not isinstance(item, Suite):
+        return [item]
+    tasks = {task.name: task for task in item.tasks}
+    return [tasks[name] if name in tasks else rows[name] for name in item.benchmarks]
 
 
 def task_ref(name: str) -> TaskRef:
@@ -154,13 +167,17 @@ def task_ref(name: str) -> TaskRef:
 
 
 def suites(path: Path | None = None) -> dict[str, Suite]:
-    """All rows of suites.yaml by name; ConfigError also when one names a benchmark or subset that there is not."""
+    """All rows of suites.yaml by name.
+
+    ConfigError also when one names a benchmark or subset that there is not.
+    """
     file, rows = path or configs() / "suites.yaml", benchmarks()
-    found = read_rows(file, Suite)
-    for suite in found.values():
-        if problem := _problem(suite, rows):
+    all_suites = read_rows(file, Suite)
+    for suite in all_suites.values():
+        problem = _problem(suite, rows)
+        if problem:
             raise ConfigError(f"{file}, row {suite.name}{problem}")
-    return found
+    return all_suites
 
 
 def find_suite(name: str, rows: dict[str, Suite] | None = None) -> Suite:
@@ -174,7 +191,7 @@ def find_suite(name: str, rows: dict[str, Suite] | None = None) -> Suite:
 
 
 def _problem(suite: Suite, rows: dict[str, Benchmark]) -> str | None:
-    """What a suite names that there is not."""
+    """What a suite names that there is not; None when there is all of it."""
     for name in suite.benchmarks:
         if name.startswith(MTEB):
             match = _TASK.fullmatch(name)
@@ -182,15 +199,21 @@ def _problem(suite: Suite, rows: dict[str, Benchmark]) -> str | None:
                 return f": {name!r} is no exact task of mteb. Write mteb:TASK/SPLIT."
         elif name not in rows:
             return f": no benchmark {name!r}.{nearest(name, rows)}"
-    if stray := suite.subsets.keys() - {MTEB + ref.task for ref in suite.tasks}:
-        return f": it limits the subsets of {min(stray)}, which it does not run. Write mteb:TASK, without a split."
+    stray = suite.subsets.keys() - {MTEB + ref.task for ref in suite.tasks}
+    if stray:
+        return (
+            f": it limits the subsets of {min(stray)}, which it does not run. "
+            "Write mteb:TASK, without a split."
+        )
     for title, average in suite.averages.items():
         for member in average.of:
-            name, _, subset = member.partition("/")
-            if average.of_tasks:
-                there = suite.task(member) is not None
-            else:
-                there = name in suite.benchmarks and subset in rows[name].subsets
-            if not there:
+            if not _has_member(suite, average, member, rows):
                 return f", average {title!r}: the suite has no {member}."
     return None
+
+
+def _has_member(suite: Suite, average: Average, member: str, rows: dict[str, Benchmark]) -> bool:
+    if average.of_tasks:
+        return suite.task(member) is not None
+    name, _, subset = member.partition("/")
+    return name in suite.benchmarks and subset in rows[name].subsets
