@@ -109,8 +109,9 @@ def choose(
 ) -> Choice:
     """What names mean: mteb tasks, rows, or suites where there is no such row.
 
-    Behind them come the suites of `suite_names`. `subsets` is the option: ConfigError when a suite limits them too. ConfigError also for a name
-    that means nothing here; whether mteb has a task is seen when it is run.
+    Behind them come the suites of `suite_names`. `subsets` is the option: ConfigError when a suite
+    limits them too. ConfigError also for a name that means nothing here; whether mteb has a task is
+    seen when it is run.
     """
     rows, all_suites = benchmarks(), suites()
     meant = [_meaning(name, rows, all_suites) for name in names]
