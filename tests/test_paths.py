@@ -113,3 +113,12 @@ def test_the_record_says_how_the_command_was_run(tmp_path):
     assert said("-m", "room", "x") == str(["python", "-m", "room", "x"])
     assert said("-m", "house", "x") == str(["python", "-m", "house", "x"])
     assert said(f"{tmp_path}/train.py") == str(["python", f"{tmp_path}/train.py"])
+
+
+def test_a_record_names_the_packages_that_its_process_has_loaded(monkeypatch):
+    assert "pillow" in provenance.packages()
+    monkeypatch.delitem(sys.modules, "PIL", raising=False)
+    assert "pillow" not in provenance.loaded_packages()
+    assert "jina-clip-evals" in provenance.loaded_packages() or not provenance.packages().get(
+        "jina-clip-evals"
+    )

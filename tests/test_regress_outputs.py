@@ -47,7 +47,7 @@ def verdict_of(
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_text_everywhere(tmp_path, name):
     safe = name.replace("\ud800", "")  # no UTF-8 file can hold it; messages may
-    verdict = verdict_of(tmp_path, subset=safe, model=safe, packages={safe: safe})
+    verdict = verdict_of(tmp_path, subset=safe, model=safe, host={safe: safe})
     verdict.problems.append(Problem("invalid", name, name, name))
     page = as_markdown(verdict)
     assert (
@@ -95,10 +95,18 @@ def test_the_table_says_old_new_difference_and_verdict(tmp_path):
 
 
 def test_a_comment_stays_within_what_github_takes(tmp_path):
-    verdict = verdict_of(tmp_path, packages={f"p{i}": "x" * 100 for i in range(2000)})
+    verdict = verdict_of(tmp_path, host={f"p{i}": "x" * 100 for i in range(2000)})
     verdict.changes.extend(verdict.changes * 500)
     verdict.problems.extend(Problem("missing", "b", "m", "x" * 300) for _ in range(2000))
     assert len(as_markdown(verdict)) < 65_536
+
+
+def test_a_comment_names_only_what_can_have_moved_a_number(tmp_path):
+    verdict = verdict_of(tmp_path, packages={"torch": "3", "mteb": "1"}, host={"python": "3.13"})
+    listed = re.findall(r"\| (packages\.\S+|host\.\S+) \|", as_markdown(verdict))
+    assert listed == ["packages.torch", "host.python"]
+    everything = as_json(verdict)["compared"][0]["environment"]
+    assert {"what": "packages.mteb", "before": "none", "after": "1"} in everything
 
 
 def test_junit_counts_failures_and_errors(tmp_path):

@@ -98,7 +98,14 @@ def circumstances(
     encoder: "Encoder", settings: Settings, costs: Costs, started: float
 ) -> dict[str, Any]:
     """What every manifest says of how a run came about: command, settings, times, machine, packages, encoder and cost."""
-    from evals.records.provenance import command, host, packages, peak_memory, source_state, utc
+    from evals.records.provenance import (
+        command,
+        host,
+        loaded_packages,
+        peak_memory,
+        source_state,
+        utc,
+    )
 
     info = EncoderInfo.read(encoder)
     config = {name: _plain(value) for name, value in vars(settings).items()}
@@ -110,7 +117,7 @@ def circumstances(
         "started": utc(started),
         "finished": utc(time.time()),
         "host": host(),
-        "packages": packages(),
+        "packages": loaded_packages(),
         "source": source_state(),
         "encoder": {
             "name": encoder.name,

@@ -14,10 +14,30 @@ from typing import Any
 
 from evals.paths import built_from, checkout
 
-PACKAGES = (
-    "jina-clip-evals torch transformers tokenizers safetensors numpy pillow datasets huggingface-hub pandas pyarrow "
-    "open-clip-torch sentence-transformers mteb clip-benchmark scikit-learn timm triton flash-attn"
-).split()
+# what can change a number, and the module by which a process has loaded it
+PACKAGES = {
+    "jina-clip-evals": "evals",
+    "torch": "torch",
+    "transformers": "transformers",
+    "tokenizers": "tokenizers",
+    "safetensors": "safetensors",
+    "numpy": "numpy",
+    "numba": "numba",
+    "pillow": "PIL",
+    "datasets": "datasets",
+    "huggingface-hub": "huggingface_hub",
+    "pandas": "pandas",
+    "pyarrow": "pyarrow",
+    "open-clip-torch": "open_clip",
+    "sentence-transformers": "sentence_transformers",
+    "mteb": "mteb",
+    "clip-benchmark": "clip_benchmark",
+    "scikit-learn": "sklearn",
+    "scipy": "scipy",
+    "timm": "timm",
+    "triton": "triton",
+    "flash-attn": "flash_attn",
+}
 
 
 CONSOLE_SCRIPT = "jina-clip-evals"
@@ -56,6 +76,11 @@ def host() -> dict[str, Any]:
         else os.cpu_count(),
         "accelerator": torch.cuda.get_device_name() if torch is not None and cuda else None,
     }
+
+
+def loaded_packages() -> dict[str, str]:
+    """The versions of what can have changed a number of this process: what it has not loaded cannot."""
+    return {name: version for name, version in packages().items() if PACKAGES[name] in sys.modules}
 
 
 def packages() -> dict[str, str]:

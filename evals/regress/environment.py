@@ -21,6 +21,15 @@ def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Moved]:
     return moved
 
 
+def can_move_a_number(moved: Moved) -> bool:
+    """Whether a change can be the reason for a difference between the runs.
+
+    A package that only one of the runs names cannot: what an encoder needs of a package is in its
+    fingerprint, and a record of an older version named all that was installed.
+    """
+    return not moved.what.startswith("packages.") or "none" not in (moved.before, moved.after)
+
+
 def _section(manifest: Mapping[str, Any], part: str) -> Mapping[str, Any]:
     """The mapping at a dotted name; empty where the manifest has none."""
     for key in part.split("."):

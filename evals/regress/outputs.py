@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from evals.regress.environment import can_move_a_number
 from evals.regress.escape import markdown, plain
 from evals.regress.verdict import (
     Change,
@@ -73,7 +74,7 @@ def _metric(change: Change) -> dict[str, Any]:
 
 
 def as_markdown(verdict: Verdict) -> str:
-    """The verdict as a comment: problems, changes, published cells, and what else changed."""
+    """The verdict as a comment: problems, changes, published cells, and what else can have moved a number."""
     title = f"### Retrieval against the baseline {markdown(verdict.baseline)}: {verdict.outcome}"
     parts = [title, ""]
     if verdict.problems:
@@ -105,7 +106,8 @@ def _problem(problem: Problem) -> str:
 def _environment(verdict: Verdict) -> list[str]:
     lines: list[str] = []
     for pair in verdict.compared:
-        rows = ((pair.benchmark, pair.model, *moved) for moved in pair.environment)
+        causes = filter(can_move_a_number, pair.environment)
+        rows = ((pair.benchmark, pair.model, *moved) for moved in causes)
         lines += [_line(map(markdown, row)) for row in rows]
     return lines
 

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from evals.records.record import Run
+from evals.regress.environment import can_move_a_number
 from evals.regress.escape import plain
 from evals.regress.outputs import moved, number
 from evals.regress.verdict import Change, Judgement, Moved, Verdict
@@ -29,7 +30,7 @@ WIDE = 24
 def print_verdict(verdict: Verdict, out: Console) -> None:
     """Print what changed around the runs, all that moved, what has no verdict, and the verdict."""
     for pair in verdict.compared:
-        print_environment(pair.environment, out)
+        print_environment([m for m in pair.environment if can_move_a_number(m)], out)
     rows = verdict.worst_first()
     if rows:
         # the model is named only where it tells rows apart
