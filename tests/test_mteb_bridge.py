@@ -32,6 +32,7 @@ from evals.progress import SILENT
 from evals.records.record import read_queries, read_run
 from evals.schema import ConfigError, InvalidError, MissingError, Side
 from evals.settings import Settings
+from evals.stats.bootstrap import cluster_bootstrap
 from evals.stats.correlation import spearman_interval
 
 pytestmark = [
@@ -126,11 +127,15 @@ def retrieval(
     *,
     docs: int = 60,
     grades: int = 1,
+    judged: int = 6,
     shared_ids: bool = False,
     ranked: bool = False,
     **attributes,
 ):
-    """A task with many equal documents, so that scores tie; `shared_ids`: some queries have the id of a document."""
+    """A task with many equal documents, so that scores tie; `shared_ids`: some queries have the id of a document.
+
+    Each query has a relevant document and so many others that are `judged`.
+    """
     rng = np.random.default_rng(docs)
     texts = [sentence(rng, 3) for _ in range(docs // 2)]
     texts += [" ".join(reversed(text.split())) for text in texts]
@@ -145,7 +150,7 @@ def retrieval(
     relevant = {
         q["id"]: {
             corpus[int(d)]["id"]: int(rng.integers(0, grades + 1))
-            for d in rng.choice(docs, 6, replace=False)
+            for d in rng.choice(docs, judged, replace=False)
         }
         | {corpus[int(rng.integers(docs))]["id"]: grades}
         for q in queries
@@ -158,8 +163,13 @@ def retrieval(
         if ranked
         else None
     )
+    return toy_task(name, corpus, queries, relevant, top, **attributes)
+
+
+def toy_task(name: str, corpus: list, queries: list, relevant: dict, top=None, **attributes):
+    """A retrieval task, or with candidates `top` a reranking task, of mteb with this data."""
     about = TaskMetadata(
-        type="Reranking" if ranked else "Retrieval", name=name, main_score="ndcg_at_10", **ABOUT
+        type="Reranking" if top else "Retrieval", name=name, main_score="ndcg_at_10", **ABOUT
     )
 
     def load_data(self, num_proc=None, **kwargs):
@@ -382,7 +392,8 @@ def test_the_interval_of_spearman_is_that_of_resampled_pairs():
 
 
 def test_a_record_keeps_every_query(tmp_path):
-    outcome = measure(retrieval("Graded", grades=3), tmp_path, dims=(64, 16), instruction=True)
+    task = retrieval("Graded", grades=3, judged=0)
+    outcome = measure(task, tmp_path, dims=(64, 16), instruction=True)
     run = read_run(outcome.path)
     assert run.manifest["benchmark"] == "mteb.Graded"
     assert run.manifest["mteb"]["instruction"] is True
@@ -408,6 +419,35 @@ def test_a_record_keeps_every_query(tmp_path):
     ]
     full = [value for value, dim in zip(queries["value"], queries["dim"], strict=True) if dim == 64]
     assert np.mean(full) == pytest.approx(first.value, abs=1e-5)
+
+
+CAPTIONS = [[0], [0], [0], [1], [2], [2, 3], [3], [4], [5], [5]]  # the images of each caption
+
+
+@pytest.mark.parametrize("own_scores", [False, True])
+def test_captions_of_one_image_are_drawn_together(own_scores, tmp_path):
+    """Of the last two only one is judged relevant: a grade of 0 joins nothing."""
+    rng = np.random.default_rng(7)
+    corpus = [{"id": f"image {i}", "text": sentence(rng, 4), "title": ""} for i in range(6)]
+    queries = [{"id": f"c{i}", "text": sentence(rng, 3)} for i in range(len(CAPTIONS))]
+    relevant = {f"c{i}": {f"image {d}": 1 for d in docs} for i, docs in enumerate(CAPTIONS)}
+    relevant["c9"] = {"image 5": 0, "image 1": 0}
+    scores = {"task_specific_scores": best_pair_scores} if own_scores else {}
+    outcome = measure(toy_task("Captions", corpus, queries, relevant, **scores), tmp_path)
+    table = read_queries(read_run(outcome.path)).to_pydict()
+    group_of = dict(zip(table["query_id"], table["group_id"], strict=True))
+    assert [group_of[f"c{i}"] for i in range(10)] == [
+        *("c0", "c0", "c0", "c3", "c4", "c4", "c4", "c7", "c8", "c9"),
+    ]
+    first = {query: list(table["query_id"]).index(query) for query in table["group_id"]}
+    groups = np.array([first[group] for group in table["group_id"]])
+    expected = cluster_bootstrap({"main": np.array(table["value"])}, groups)["main"]
+    assert outcome.scores[0].interval == expected
+
+
+def test_queries_that_all_hang_together_have_no_interval(tmp_path):
+    score = measure(retrieval("Graded", grades=3), tmp_path).scores[0]
+    assert (score.interval, score.n) == (None, 25)
 
 
 def test_tasks_with_scores_of_their_own_keep_every_query_too(tmp_path):

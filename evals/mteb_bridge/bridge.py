@@ -7,7 +7,7 @@ mteb's result cache and its CachedEmbeddingWrapper are never used: the first ans
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from evals.progress import SILENT, Reporter
 from evals.schema import ConfigError, Encoder, InvalidError, TruncatingEncoder
 from evals.settings import Settings
 from evals.stats.bootstrap import cluster_bootstrap
+from evals.stats.clusters import query_clusters
 from evals.stats.correlation import spearman_interval
 
 # What mteb's keys are called in its code, and in trec_eval.
@@ -378,8 +379,10 @@ class _Methods:
         )
         spearman = self.task.metadata.main_score in ("cosine_spearman", "spearman")
         self.model.note(self.model.where[0], "gold", *map(repr, gold.tolist()))
+        ids = [str(i) for i in range(len(gold))]
         self.kept[self.model.where] = Details(
-            [str(i) for i in range(len(gold))],
+            ids,
+            ids,
             {"score": cosine, "gold": gold},
             spearman_interval(cosine, gold) if spearman else None,
             0,
@@ -398,7 +401,11 @@ class _Methods:
         self.model.note(where[0], "qrels", json.dumps(judged))
         main = self.task.metadata.main_score
         same = main == self.query_metric or main == "accuracy"
-        interval = (
-            cluster_bootstrap({"main": values}, np.arange(len(values)))["main"] if same else None
-        )
-        self.kept[where] = Details(ids, {"value": values}, interval, n_docs)
+        clusters = query_clusters([_relevant(qrels[query]) for query in ids])
+        interval = cluster_bootstrap({"main": values}, clusters)["main"] if same else None
+        groups = [ids[first] for first in clusters]
+        self.kept[where] = Details(ids, groups, {"value": values}, interval, n_docs)
+
+
+def _relevant(grades: Mapping[str, int]) -> list[str]:
+    return [doc for doc, grade in grades.items() if grade > 0]

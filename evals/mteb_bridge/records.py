@@ -30,9 +30,14 @@ MTEB_URL = "https://github.com/embeddings-benchmark/mteb/"
 
 
 class Details(NamedTuple):
-    """What is kept of each query (`value`) or pair (`score`: the cosine; `gold` in [0, 1]), and the main score's interval."""
+    """What is kept of each query or pair, and the main score's interval.
+
+    `columns` has `value` for queries, and for pairs `score` (the cosine) and `gold` (in [0, 1]).
+    `groups` names the cluster of each: the first query that it shares relevant documents with.
+    """
 
     ids: Sequence[str]
+    groups: Sequence[str]
     columns: dict[str, np.ndarray]
     interval: Interval | None
     n_gallery: int
@@ -225,7 +230,7 @@ def _query_table(measured: Sequence[Measured], columns: Mapping[str, str]) -> An
         ids = pa.array(list(details.ids), pa.string())
         rows = {name: pa.repeat(value, len(ids)) for name, value in same.items()} | {
             "query_id": ids,
-            "group_id": ids,
+            "group_id": pa.array(list(details.groups), pa.string()),
         }
         tables.append(
             pa.table(rows | {k: pa.array(v) for k, v in details.columns.items()}).cast(empty.schema)

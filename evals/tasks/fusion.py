@@ -28,6 +28,7 @@ from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant
 from evals.schema import ConfigError, ImageText, Side
 from evals.stats.bootstrap import cluster_bootstrap
+from evals.tasks.image_text import image_clusters
 from evals.tasks.scores import Scores, Value
 
 CARD = 0.6  # of the text in the card's weighted average; the image has 0.4
@@ -36,7 +37,10 @@ ZSCORES = (0.5, CARD)
 
 
 class Roles(NamedTuple):
-    """Which texts belong to documents (one for each image) and which are queries; `group` is the image of each query."""
+    """Which texts belong to documents (one for each image) and which are queries.
+
+    `group` is the image of each query, or the first image of its cluster where queries share images.
+    """
 
     doc_texts: Int64[np.ndarray, "n"]
     queries: Int64[np.ndarray, "q"]
@@ -82,10 +86,14 @@ def roles(data: ImageText) -> Roles:
             f"{len(data.images):,} images with {len(data.texts):,} captions leave nothing to merge for: one caption of each "
             "image is its document's text, the others are queries. Choose a benchmark with several captions of each image."
         )
+    clusters = image_clusters(data, data.also[np.isin(data.also[:, 0], queries)])
     pairs = pairs[np.isin(pairs[:, 0], queries)]
     pairs[:, 0] = np.searchsorted(queries, pairs[:, 0])
     return Roles(
-        doc_texts, queries, Relevant.from_pairs(pairs, len(queries)), data.image_of_text[queries]
+        doc_texts,
+        queries,
+        Relevant.from_pairs(pairs, len(queries)),
+        clusters[data.image_of_text[queries]],
     )
 
 

@@ -1,14 +1,14 @@
 """Retrieval between images and their captions, in both directions.
 
-`t2i/R@k` is the share of captions whose image is among the k most similar images; `i2t/R@k` the share of images with one of
-their captions or more among the k most similar captions. Intervals resample images with all that belongs to them; a caption of
-several images goes with the first of them.
+`t2i/R@k` is the share of captions whose image is among the k most similar images; `i2t/R@k` the
+share of images with one of their captions or more among the k most similar captions. Intervals
+resample images with all that belongs to them; images that share a caption are drawn together.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 
 from evals.ranking.definition import Ranks
 from evals.ranking.metrics import mean, mean_rank, median_rank, per_query, tie_rate
@@ -16,6 +16,7 @@ from evals.ranking.relevance import Relevant
 from evals.ranking.sweep import Key, ranks_at
 from evals.schema import ImageText, Side
 from evals.stats.bootstrap import cluster_bootstrap
+from evals.stats.clusters import components
 from evals.tasks.scores import Scores, Value
 
 
@@ -41,12 +42,13 @@ def score(
         images, texts, Relevant.from_pairs(pairs, len(texts)), dims, precisions, device=device
     )
     order = [(dim, name) for dim in dims for name in precisions]
+    clusters = image_clusters(data, data.also)
     t2i = _scores(
         "t2i",
         {key: every[key].t2i for key in order},
         data,
         data.texts.ids,
-        data.image_of_text,
+        clusters[data.image_of_text],
         len(images),
     )
     i2t = _scores(
@@ -54,10 +56,21 @@ def score(
         {key: every[key].i2t for key in order},
         data,
         data.images.ids,
-        np.arange(len(images)),
+        clusters,
         len(texts),
     )
     return [scores for both in zip(t2i, i2t, strict=True) for scores in both]
+
+
+def image_clusters(
+    data: ImageText, also: Int[np.ndarray, "pairs 2"]
+) -> Int64[np.ndarray, "images"]:
+    """For each image the first one of its cluster: images that share captions, directly or by others.
+
+    `also` are the pairs of `data.also` whose captions count.
+    """
+    edges = np.stack([data.image_of_text[also[:, 0]], also[:, 1]], axis=1)
+    return components(edges, len(data.images))
 
 
 def _scores(
@@ -65,14 +78,14 @@ def _scores(
     every: Mapping[Key, Ranks],
     data: ImageText,
     query_ids: Sequence[str],
-    image_of_query: Int[np.ndarray, "q"],
+    cluster_of_query: Int[np.ndarray, "q"],
     n_gallery: int,
 ) -> list[Scores]:
     """The metrics of one direction; all intervals come from one product of the resamples."""
     columns = {key: per_query(found) for key, found in every.items()}
     flat = {(*key, name): column for key, some in columns.items() for name, column in some.items()}
-    intervals = cluster_bootstrap(flat, image_of_query)
-    groups = [data.images.ids[i] for i in image_of_query]
+    intervals = cluster_bootstrap(flat, cluster_of_query)
+    groups = [data.images.ids[i] for i in cluster_of_query]
     out = []
     for (dim, precision), found in every.items():
         some = columns[dim, precision]
