@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -148,10 +149,126 @@ def test_a_checkpoint_that_lacks_weights_is_refused_and_not_filled_up_at_random(
         encoder(copied).encode(text_side(WORDS))
 
 
+def test_missing_weights_are_noticed_whatever_is_silenced(copied):
+    lighter(copied, "layer.0.intermediate")
+    logging.disable(logging.CRITICAL)
+    try:
+        with pytest.raises(InvalidError, match="2 weights are missing"):
+            encoder(copied).encode(text_side(WORDS))
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def test_a_checkpoint_without_a_pooler_is_whole(copied):
     whole = encoder(copied).encode(text_side(WORDS))
     lighter(copied, "pooler")
     np.testing.assert_array_equal(encoder(copied).encode(text_side(WORDS)), whole)
+
+
+def test_a_checkpoint_without_the_pooler_that_makes_its_rows_is_refused(copied, tmp_path):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Transformer
+
+    pooled = Transformer(
+        str(copied),
+        modality_config={"text": {"method": "forward", "method_output_name": "pooler_output"}},
+        module_output_name="sentence_embedding",
+    )
+    SentenceTransformer(modules=[pooled], device="cpu").save(str(tmp_path / "pooled"))
+    assert encoder(tmp_path / "pooled").encode(text_side(WORDS)).shape == (4, 16)
+    lighter(tmp_path / "pooled", "pooler")
+    with pytest.raises(InvalidError, match=r"lacks pooler\.dense\.bias"):
+        encoder(tmp_path / "pooled").encode(text_side(WORDS))
+
+
+def test_loading_prints_nothing_and_leaves_the_user_s_settings(copied, capfd):
+    from transformers import PreTrainedModel
+    from transformers.utils import logging as settings
+
+    lighter(copied, "pooler")  # a table of it is what transformers would print
+    before = settings.get_verbosity(), settings.is_progress_bar_enabled()
+    load = PreTrainedModel.__dict__["from_pretrained"]
+    encoder(copied).encode(text_side(WORDS))
+    assert capfd.readouterr() == ("", "")
+    assert (settings.get_verbosity(), settings.is_progress_bar_enabled()) == before
+    assert PreTrainedModel.__dict__["from_pretrained"] is load
+
+
+# The files that were hashed are those that make the rows
+
+
+def other_weights(folder: Path) -> bytes:
+    """The bytes of a checkpoint of the same shapes."""
+    from safetensors.torch import load_file, save
+
+    weights = load_file(folder / "model.safetensors")
+    return save({name: value + 1 for name, value in weights.items()}, metadata={"format": "pt"})
+
+
+def test_weights_that_are_replaced_before_they_are_loaded_stop_the_run(copied):
+    model = encoder(copied)
+    (copied / "new").write_bytes(other_weights(copied))
+    (copied / "new").replace(copied / "model.safetensors")
+    with pytest.raises(InvalidError, match=r"model\.safetensors: was changed"):
+        model.encode(text_side(WORDS))
+
+
+def test_weights_that_are_overwritten_after_they_are_loaded_stop_the_run(copied):
+    model = encoder(copied)
+    model.encode(text_side(WORDS))
+    with (copied / "model.safetensors").open("r+b") as file:
+        file.write(other_weights(copied))
+    with pytest.raises(InvalidError, match=r"model\.safetensors: was changed"):
+        model.encode(text_side(WORDS))
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "1_Pooling/config.json"])
+def test_any_file_of_the_model_that_changes_or_goes_stops_the_run(copied, name):
+    model = encoder(copied)
+    (copied / name).rename(copied / "aside")
+    with pytest.raises(InvalidError, match=f"{name}: was changed"):
+        model.encode(text_side(WORDS))
+
+
+def test_a_file_that_was_only_touched_is_the_same(copied):
+    model = encoder(copied)
+    (copied / "model.safetensors").touch()
+    assert model.encode(text_side(WORDS)).shape == (4, 16)
+
+
+# The similarity that a model is made for
+
+
+@pytest.mark.parametrize("similarity", ["dot", "euclidean", "manhattan"])
+def test_a_model_made_for_another_similarity_is_refused_with_the_remedy(copied, similarity):
+    rewrite(copied / "config_sentence_transformers.json", similarity_fn_name=similarity)
+    modules = json.loads((copied / "modules.json").read_text())
+    (copied / "modules.json").write_text(json.dumps(modules[:2]))  # without its Normalize
+    model = encoder(copied)
+    for use in (lambda: model.dim, lambda: model.encode(text_side(WORDS))):
+        with pytest.raises(
+            ConfigError, match=f"toy is made to be compared by {similarity}.*;similarity=cosine"
+        ):
+            use()
+    by_cosine = encoder(f"{copied};similarity=cosine")
+    assert by_cosine.encode(text_side(WORDS)).shape == (4, 16)
+    assert by_cosine.source["similarity"] == similarity
+
+
+def test_the_dot_product_of_normalised_rows_is_the_cosine(copied):
+    rewrite(copied / "config_sentence_transformers.json", similarity_fn_name="dot")
+    model = encoder(copied)
+    rows = model.encode(text_side(WORDS))
+    reference = library(copied)
+    assert model.source["similarity"] == "dot"
+    np.testing.assert_allclose(
+        rows @ rows.T, reference.similarity(rows, reference.encode(WORDS)), atol=1e-6
+    )
+
+
+def test_no_other_similarity_can_be_asked_for(text_model):
+    with pytest.raises(ConfigError, match="Only ;similarity=cosine may stand there"):
+        encoder(f"{text_model};similarity=dot")
 
 
 def test_a_role_picks_the_prompt(text_model):
@@ -272,8 +389,8 @@ def test_the_width_is_read_from_old_and_new_configs_or_the_model_is_asked(copied
     ]:
         pooling.write_text(json.dumps(config))
         model = encoder(copied)
-        assert ("model" in vars(model)) == asked
         assert model.dim == width
+        assert ("model" in vars(model)) == asked
         assert model.encode(text_side(WORDS)).shape == (4, width)
 
 
@@ -420,6 +537,7 @@ def test_a_hub_model_is_fetched_once_and_gives_the_same_fingerprint(hub, text_mo
         "folder": str(fetched.folder.resolve()),
         "repo": "org/model",
         "revision": COMMIT,
+        "similarity": "cosine",
     }
     assert fetched.fingerprint == encoder(text_model).fingerprint
     assert not [path for path in hub.asked if "onnx" in path or "README" in path]

@@ -26,7 +26,7 @@ MAY_SEE: dict[str, set[str]] = {
     "settings": SCHEMA,
     "stats": set(),
     "config": {*SCHEMA, "reading"},
-    "encoders": {*SCHEMA, "jina_clip"},
+    "encoders": {*SCHEMA, "hub", "jina_clip", "reading"},
     "embeddings": {*SCHEMA, "files"},
     "ranking": {"embeddings"},
     "records": {*SCHEMA, "files", "ranking", "reading"},

@@ -1,0 +1,56 @@
+"""Files that were hashed when a run began, and whether they are the same when their rows are made.
+
+The weights of a model on a CPU may stay in their file, mapped into memory: who overwrites it changes
+the rows of a model that was loaded long ago. So a model's files are looked at after each side.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from evals.schema import InvalidError
+
+
+class HashedFile(NamedTuple):
+    """A file and its sha256, with the stamp that it had: any writing gives it another one."""
+
+    path: Path
+    sha256: bytes
+    stamp: tuple[int, ...]
+
+
+def hash_file(path: Path) -> HashedFile:
+    """Hash a file. InvalidError when it changes meanwhile, OSError when it cannot be read."""
+    stamp = _stamp(path)
+    digest = _sha256(path)
+    if _stamp(path) != stamp:
+        raise InvalidError(f"{path}: changes while it is read. Let nothing write there.")
+    return HashedFile(path, digest, stamp)
+
+
+def check_unchanged(files: Iterable[HashedFile]) -> None:
+    """InvalidError names the first file that no longer holds what was hashed.
+
+    A file that was only touched is hashed again and passes.
+    """
+    for file in files:
+        try:
+            same = _stamp(file.path) == file.stamp or _sha256(file.path) == file.sha256
+        except OSError:
+            same = False
+        if not same:
+            raise InvalidError(
+                f"{file.path}: was changed after this run had hashed it, so rows would be recorded "
+                "as those of other weights. Let nothing write there, and run again."
+            )
+
+
+def _sha256(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,0 +1,207 @@
+"""The folder of a sentence-transformers model, found, hashed and understood without loading it."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from evals.encoders.hashed_files import HashedFile, hash_file
+from evals.hub import probe, reason_of, unreachable
+from evals.reading import read_json
+from evals.schema import ConfigError, InvalidError, MissingError
+
+# Files that torch never reads, by fnmatch as on the Hub: neither fetched nor fingerprinted.
+FOREIGN = ("*.h5", "*.ot", "*.msgpack", "*.onnx", "*.md", "onnx/*", "openvino/*", ".*", "*/.*")
+COPY_AGAIN = "Copy the model again, whole."
+FOREIGN_CODE = (
+    "is code of the model's own (trust_remote_code), which is never run. Choose another model."
+)
+# Modules that do not change the width of a row.
+SAME_WIDTH = (".Normalize", ".Dropout", ".LayerNorm")
+
+Module = Mapping[str, Any]  # an entry of modules.json: `type` and `path`
+
+
+class Spec(NamedTuple):
+    """What follows `st:`: a folder or Hub id, and how to compare its rows (None: as the model says)."""
+
+    place: str
+    similarity: str | None
+
+
+class Location(NamedTuple):
+    """A folder, and the repo and commit that it holds; both are None for a local folder."""
+
+    folder: Path
+    repo: str | None
+    revision: str | None
+
+
+def read_spec(spec: str) -> Spec:
+    """`PLACE`, or `PLACE;similarity=cosine`. ConfigError for another similarity."""
+    place, option, similarity = spec.partition(";similarity=")
+    if option and similarity != "cosine":
+        raise ConfigError(
+            f"st:{spec}: rows are compared by cosine alone. Only ;similarity=cosine may stand there."
+        )
+    return Spec(place, similarity or None)
+
+
+def locate(place: str) -> Location:
+    """The local folder of that path, which never touches the network, or a snapshot from the Hub.
+
+    MissingError for what is neither, and for a repo that cannot be fetched.
+    """
+    path = Path(place).expanduser()
+    if path.is_dir():
+        return Location(path, None, None)
+    match = re.fullmatch(r"(\w[\w.-]*/[\w.-]+)(?:@([\w./-]+))?", place)
+    if match is None:
+        raise MissingError(
+            f"{place}: no such folder, and no Hub id of the form org/name[@revision]. "
+            "Correct what follows st:."
+        )
+    folder = _snapshot(match[1], match[2])
+    return Location(folder, match[1], folder.name)
+
+
+def hash_folder(folder: Path) -> list[HashedFile]:
+    """All files that can make a row, hashed, in the order of their paths."""
+    files = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not any(fnmatch(name, pattern) for pattern in FOREIGN):
+            files.append(hash_file(path))
+    return files
+
+
+def content_hash(folder: Path, files: Sequence[HashedFile]) -> str:
+    """One sha256 over the names and contents of files of a folder."""
+    digest = hashlib.sha256()
+    for file in files:
+        name = file.path.relative_to(folder).as_posix()
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + file.sha256)
+    return digest.hexdigest()
+
+
+def read_modules(folder: Path) -> Sequence[Module]:
+    """The modules of a model, in their order; errors for what the library would load as another.
+
+    https://www.sbert.net/docs/sentence_transformer/usage/custom_models.html
+    """
+    file = folder / "modules.json"
+    if not file.is_file():
+        raise InvalidError(
+            f"{folder}: no modules.json, so no sentence-transformers model. "
+            "Point at the folder that has one."
+        )
+    modules: list[Any] = read_config(file, list)
+    for module in modules or [{}]:
+        if not isinstance(module, dict) or not _is_text(module, "type", "path"):
+            raise InvalidError(f"{file}: must list modules with `type` and `path`. {COPY_AGAIN}")
+        if not module["type"].startswith("sentence_transformers."):
+            raise ConfigError(f"{folder}: {module['type']} {FOREIGN_CODE}")
+    kind = _library_config(folder).get("model_type", "SentenceTransformer")
+    if kind != "SentenceTransformer":
+        raise ConfigError(
+            f"{folder}: a {kind}, whose output is not one row per item. "
+            "Choose a SentenceTransformer."
+        )
+    if (folder / modules[0]["path"] / "adapter_config.json").is_file():
+        raise ConfigError(
+            f"{folder}: an adapter, whose base model is elsewhere. "
+            "Merge the two and save the whole model."
+        )
+    return modules
+
+
+def read_similarity(folder: Path) -> str:
+    """How the model's makers compare its rows: cosine unless its config says another function."""
+    similarity = _library_config(folder).get("similarity_fn_name") or "cosine"
+    if not isinstance(similarity, str):
+        raise InvalidError(f"{folder}: `similarity_fn_name` is no name. {COPY_AGAIN}")
+    return similarity
+
+
+def is_cosine(similarity: str, modules: Sequence[Module]) -> bool:
+    """Whether a similarity is the cosine: the dot product is, of rows that the model normalises."""
+    normalised = modules[-1]["type"].endswith(".Normalize")
+    return similarity == "cosine" or (similarity == "dot" and normalised)
+
+
+def read_width(folder: Path, modules: Sequence[Module]) -> int | None:
+    """The width of the rows as the configs tell it; None where only the loaded model knows."""
+    last = modules[0]
+    for module in modules:
+        if not module["type"].endswith(SAME_WIDTH):
+            last = module
+    config = read_config(folder / last["path"] / "config.json", dict)
+    match last["type"].rpartition(".")[2]:
+        case "Dense":
+            width = config.get("out_features")
+        case "CLIPModel" | "Transformer":
+            width = config.get("projection_dim")
+        case "Pooling" if _pools_in_one_way(config):
+            width = config.get("embedding_dimension", config.get("word_embedding_dimension"))
+        case _:
+            width = None
+    return width if isinstance(width, int) else None
+
+
+def read_config(file: Path, kind: type) -> Any:
+    """What a JSON file holds, which is of that kind; empty when there is no such file."""
+    if not file.is_file():
+        return kind()
+    value = read_json(file)
+    if not isinstance(value, kind):
+        raise InvalidError(
+            f"{file}: must be a {kind.__name__}, and is {type(value).__name__}. {COPY_AGAIN}"
+        )
+    return value
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error of a library, without its full stop."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
+
+
+def _library_config(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = read_config(folder / "config_sentence_transformers.json", dict)
+    return config
+
+
+def _is_text(entry: Mapping[str, Any], *keys: str) -> bool:
+    return all(isinstance(entry.get(key), str) for key in keys)
+
+
+def _pools_in_one_way(config: Mapping[str, Any]) -> bool:
+    """Several ways of pooling put their rows side by side, which no config counts."""
+    if "pooling_mode" in config:
+        return isinstance(config["pooling_mode"], str)
+    # files of before version 5.4 hold a yes or no for each way
+    ways = [name for name, used in config.items() if name.startswith("pooling_mode_") and used]
+    return len(ways) == 1
+
+
+def _snapshot(repo: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    silence = probe(repo, revision, kind="model")
+    try:
+        folder = snapshot_download(
+            repo,
+            revision=revision,
+            ignore_patterns=list(FOREIGN),
+            local_files_only=silence is not None,
+        )
+    except unreachable() as error:
+        raise MissingError(
+            f"{repo} is not in the Hub's cache and cannot be fetched: "
+            f"{silence or reason_of(error)}. Provide it in one of three ways: a network "
+            "connection to the Hub (and HF_TOKEN if the repo is gated); st: with a local folder; "
+            "or a Hub cache filled elsewhere, through HF_HOME."
+        ) from error
+    return Path(folder)
