@@ -10,8 +10,8 @@ import typer
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Models, dims_list, settings_of, takes_options
 from evals.config.catalog import benchmark, resolve_model
-from evals.evaluation.load import build_encoder, check
-from evals.jobs import fuse
+from evals.evaluation.load import check
+from evals.jobs import fuse, named_encoder
 
 app = new_app()
 
@@ -42,7 +42,7 @@ def fusion(
         check(rows, refs, settings)
         fusions = []
         for ref in refs:  # one model at a time in memory
-            encoder = build_encoder(ref, settings)
+            encoder = named_encoder(ref, settings, reporter=log)
             for row in rows:
                 fused = fuse(row, encoder, dimensions or (encoder.dim,), settings, reporter=log)
                 fusions.append(fused)

@@ -44,7 +44,7 @@ def evaluate_all(
         encoder: Encoder | None = None
         for item in work:
             try:
-                encoder = encoder or build_encoder(ref, settings)
+                encoder = encoder or named_encoder(ref, settings, reporter=reporter)
                 dims = dims_of(encoder.dim)
                 if isinstance(item, TaskRef):
                     outcome: Result = evaluate_task(
@@ -68,6 +68,17 @@ def evaluate_all(
                 failures.append(failure)
                 reporter.error(_message(failure, single=single))
     return Results(outcomes, failures)
+
+
+def named_encoder(ref: ModelRef, settings: Settings, *, reporter: Reporter = SILENT) -> "Encoder":
+    """The encoder of a model; ConfigError for a name that records of another model carry."""
+    from evals.evaluation.names import check_name
+
+    encoder = build_encoder(ref, settings)
+    warning = check_name(encoder, settings.results, chosen=ref.name_chosen)
+    if warning:
+        reporter.info(warning)
+    return encoder
 
 
 def _message(failure: Failure, *, single: bool) -> str:
@@ -129,7 +140,7 @@ def probe(
     images = training_images(row, training, parts, settings)
     outcomes: list[Result] = []
     for ref in refs:
-        encoder = build_encoder(ref, settings)
+        encoder = named_encoder(ref, settings, reporter=reporter)
         chosen = checked_dims(dims or (encoder.dim,), encoder)
         outcomes += measure(row, parts, images, encoder, chosen, settings, plan, reporter=reporter)
     return Results(outcomes, [])

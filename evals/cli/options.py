@@ -16,7 +16,8 @@ Models = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="Row of configs/models.yaml, folder, Hub id, open_clip:ARCH/TAG, st:PATH, api:URL. Repeatable.",
+        help="Row of configs/models.yaml, folder, Hub id, open_clip:ARCH/TAG, st:PATH, api:URL; "
+        "NAME=… gives it a name of your own in records. Repeatable.",
     ),
 ]
 DTYPES, ATTENTION, PREPROCESS = (

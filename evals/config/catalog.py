@@ -6,7 +6,7 @@ Suites of benchmarks have their own file, evals.config.suites.
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -17,6 +17,8 @@ from evals.reading import read_yaml
 from evals.schema import ConfigError, MissingError
 
 _SPEC_NAME = re.compile(r"[^A-Za-z0-9._]+")
+# NAME=SPEC on a command line; what stands before the first `=` of a URL or a path is no such name
+_NAMED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._@+-]*)=(?P<spec>.+)")
 # A row's key is a make target, a folder and a column.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(\w[\w-]*(?:[./][\w-]+)*))?")
@@ -181,6 +183,7 @@ class ModelRef:
 
     A repo without a `revision` is meant at its newest commit. `name` is the one records carry; it
     is safe as the name of a folder.
+    `name_chosen`: the user or a row of models.yaml chose it; it does not follow from a path.
     """
 
     name: str
@@ -189,6 +192,7 @@ class ModelRef:
     repo: str | None = None
     revision: str | None = None
     spec: str | None = None
+    name_chosen: bool = False
 
 
 BENCHMARKS = ("benchmarks.yaml", "classification.yaml")
@@ -234,13 +238,24 @@ def benchmark(name: str, path: Path | None = None) -> Benchmark:
     return rows[name]
 
 
-def resolve_model(name: str, path: Path | None = None) -> ModelRef:
-    """What `--model NAME` means.
+def resolve_model(spec: str, path: Path | None = None) -> ModelRef:
+    """What `--model SPEC` or `--model NAME=SPEC` means; NAME is then what records, tables and pages call the model.
 
-    It is a row of models.yaml; `open_clip:`, `st:` or `api:` and what follows; an existing folder;
-    or a Hub id `org/name[@revision]`. MissingError: a path that is no folder. ConfigError: none of
-    these.
+    SPEC is a row of models.yaml; `open_clip:`, `st:` or `api:` and what follows; an existing folder; or a Hub id
+    `org/name[@revision]`. Raises ConfigError for what is none of these, MissingError for a path that is no folder.
     """
+    named = _NAMED.fullmatch(spec)
+    if named is None or spec in models(path) or Path(spec).expanduser().is_dir():
+        return _unnamed(spec, path)
+    name = named["name"]
+    if name in models(path) and name != named["spec"]:
+        raise ConfigError(
+            f"--model {spec}: {name} is a row of models.yaml. Choose a name that no row has."
+        )
+    return replace(_unnamed(named["spec"], path), name=name, name_chosen=True)
+
+
+def _unnamed(name: str, path: Path | None) -> ModelRef:
     rows = models(path)
     if name in rows:
         row = rows[name]
@@ -251,12 +266,13 @@ def resolve_model(name: str, path: Path | None = None) -> ModelRef:
             row.repo,
             row.revision,
             row.spec,
+            name_chosen=True,
         )
     prefix, colon, spec = name.partition(":")
     if colon and prefix in PREFIXES:
         if not spec:
             raise ConfigError(f"--model {name}: nothing behind the colon.")
-        return ModelRef(_SPEC_NAME.sub("-", name).strip("-"), PREFIXES[prefix], spec=spec)
+        return ModelRef(_name_of(prefix, spec), PREFIXES[prefix], spec=spec)
     folder = Path(name).expanduser()
     if name and folder.is_dir():
         return ModelRef(folder.resolve().name, "jina_clip", folder)
@@ -272,6 +288,19 @@ def resolve_model(name: str, path: Path | None = None) -> ModelRef:
         f"No model {name!r}.{nearest(name, rows)} Give a row of models.yaml ({', '.join(rows)}), "
         "an existing folder with weights, or a Hub id of the form org/name or org/name@revision."
     )
+
+
+def _name_of(prefix: str, spec: str) -> str:
+    """`st-mini` for `st:/models/mini`: of a path only the last part, so that a laptop and CI give one name."""
+    for part in (
+        spec,
+        *spec.split("/", 1)[1:],
+    ):  # open_clip:ARCH/PATH has its path behind the first slash
+        path = Path(part).expanduser()
+        if part and path.exists():
+            spec = f"{spec.removesuffix(part)}-{path.resolve().name}"
+            break
+    return _SPEC_NAME.sub("-", f"{prefix}-{spec}").strip("-")
 
 
 def nearest(name: str, rows: Mapping[str, object]) -> str:
