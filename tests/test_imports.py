@@ -107,6 +107,7 @@ MAY_SEE: dict[str, set[str]] = {
         "embeddings",
         "evaluation",
         "files",
+        "reading",
         "records",
         "report",
         "settings",

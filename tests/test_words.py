@@ -26,7 +26,6 @@ CEILINGS = {
     "evals/mteb_bridge": (46.1, 9.1, 4.2, 5.9),
     "evals/ranking": (35.5, 10.2, 3.5, 8.2),
     "evals/records": (17.9, 8.7, 7.3, 5.8),
-    "evals/regress": (5, 8.8, 2, 4),
     "evals/stats": (8.8, 10.2, 2, 8.9),
     "evals/tasks": (73.4, 8.7, 3.7, 8.2),
     "evals/views": (46.7, 9.1, 2.4, 4),

@@ -16,7 +16,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NoReturn
 
-from evals.files import write_atomically
+from evals.files import sweep_parts, write_atomically
 from evals.schema import InvalidError
 
 SCHEMA_VERSION = 1
@@ -119,6 +119,9 @@ def write_run(
     for name, body in files.items():
         write_atomically(folder / name, body)
     write_atomically(folder / MANIFEST, data)
+    # a killed run left parts that nobody will write again
+    for interrupted in list_incomplete(root, manifest["benchmark"], manifest["model"]):
+        sweep_parts(interrupted)
     return folder
 
 

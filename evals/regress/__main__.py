@@ -197,8 +197,7 @@ def set_(
 ) -> None:
     """Copy the newest whole records, or those given, and put why into the history."""
     with reported(json=json) as log:
-        from evals.records.record import path_component
-        from evals.regress.baselines import BASELINES, set_baseline
+        from evals.regress.moves import set_baseline
         from evals.regress.runs import chosen
 
         records = chosen(runs, suite, results)
@@ -209,19 +208,11 @@ def set_(
                     f"warning: {run.path} comes from source that is not committed; "
                     "the history says so."
                 )
-        lines = set_baseline(name, records, why)
-        places = [
-            [path_component(str(run.manifest[key])) for key in ("benchmark", "model")]
-            for run in records
-        ]
-        folders = [
-            str(BASELINES.joinpath(name, *place, run.path.name))
-            for place, run in zip(places, records, strict=True)
-        ]
+        move = set_baseline(name, records, why)
+        folders = [str(folder) for folder in move.records]
         if log.json:
-            log.output(
-                {"schema_version": 1, "baseline": name, "records": folders, "history": lines}
-            )
+            output = {"schema_version": 1, "baseline": name, "records": folders}
+            log.output(output | {"history": move.history})
         for folder in folders:
             log.info(f"written: {folder}")
 

@@ -1,51 +1,72 @@
-"""Keeps baselines: folders of whole records below results/baselines, with a history of each move."""
+"""Reads baselines: folders of whole records below results/baselines, each with an index.
 
-import getpass
+    NAME/index.json                    what belongs to the baseline, with hashes
+    NAME/history.jsonl                 when, why and by whom it was moved, one line per record
+    NAME/<benchmark>/<model>/<record>  copies of records
+
+The index alone says what the baseline is. It is replaced by one rename, so that a move happens as a
+whole or not at all (evals.regress.moves). What lies there and is not in it is a leftover of a move
+that was killed, and is not read.
+"""
+
+import hashlib
 import json
-import subprocess
-from collections.abc import Sequence
-from datetime import UTC, datetime
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from evals.config.catalog import nearest
-from evals.files import write_atomically
-from evals.paths import baseline_folder, checkout
-from evals.records.provenance import source_state
-from evals.records.record import (
-    MANIFEST,
-    METRICS,
-    QUERIES,
-    Run,
-    list_incomplete,
-    list_runs,
-    path_component,
-    read_run,
-)
-from evals.regress.sanity import faults
-from evals.schema import ConfigError, InvalidError
+from evals.paths import baseline_folder
+from evals.reading import read_json, read_jsonl
+from evals.records.record import MANIFEST, Run, list_incomplete, list_runs, path_component, read_run
+from evals.schema import ConfigError, InvalidError, MissingError
 
 BASELINES = baseline_folder()
+INDEX = "index.json"
 HISTORY = "history.jsonl"
+SCHEMA_VERSION = 1
+# benchmark/model/record, as path_component writes them: nothing that leads out of the baseline
+_PLACE = re.compile(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+){2}", re.ASCII)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Index:
+    """What belongs to a baseline.
+
+    `records` gives the sha256 of the manifest, which holds those of the other files, by the path
+    below the baseline (`benchmark/model/record`). `history` is how many lines of the history are
+    true: a move that was killed may have left more.
+    """
+
+    records: Mapping[str, str] = field(default_factory=dict)
+    history: int = 0
+
+    def as_json(self) -> bytes:
+        """The bytes of index.json."""
+        value = {
+            "schema_version": SCHEMA_VERSION,
+            "history": self.history,
+            "records": dict(self.records),
+        }
+        return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def read_baseline(name: str) -> list[Run]:
     """The records of a baseline: a name, a folder of records, or one record.
 
-    ConfigError when there is no such place, InvalidError when it holds no record or a broken one.
+    ConfigError when there is no such place, InvalidError when it holds no record, a broken one, or
+    not all that its index names.
     """
     folder = locate(name)
     if (folder / MANIFEST).exists():
         return [read_run(folder)]
-    broken = list_incomplete(folder)
-    if broken:
-        raise InvalidError(f"{broken[0]}: no {MANIFEST}; the baseline is incomplete. Set it again.")
-    # oldest first: of two records of one place the newer one counts
-    newest = {path.parent: path for path in list_runs(folder)}
-    if not newest:
-        command = f"python -m evals.regress baseline set {name} --why …"
-        raise InvalidError(f"{folder} holds no record. Set one: {command}")
-    return [read_run(path) for path in newest.values()]
+    if is_indexed(folder):
+        return while_unmoved(folder, lambda: _read_indexed(folder))
+    return _read_loose(folder)
 
 
 def locate(name: str) -> Path:
@@ -63,82 +84,119 @@ def locate(name: str) -> Path:
     )
 
 
-def set_baseline(name: str, runs: Sequence[Run], why: str) -> list[dict[str, Any]]:
-    """Make these records the baseline and return the new lines of its history.
+def is_indexed(folder: Path) -> bool:
+    """Whether a folder was made by `baseline set`, rather than being any folder of records."""
+    return (folder / INDEX).exists() or (folder / HISTORY).exists()
 
-    Each is copied whole, then takes the place of the one it replaces. InvalidError for partial and
-    unsound records, before anything is copied; ConfigError for a name or reason that cannot be.
-    """
-    if path_component(name) != name:
-        raise ConfigError(
-            f"{name!r} is no name for a folder. Use letters, digits, `.`, `_` and `-`."
+
+def read_index(folder: Path) -> Index:
+    """What belongs to a baseline. InvalidError when its index is missing or broken."""
+    file = folder / INDEX
+    try:
+        value = read_json(file)
+    except MissingError:
+        raise InvalidError(
+            f"{file}: missing, so that nobody knows what belongs to this baseline. {_remedy(folder)}"
+        ) from None
+    version = value.get("schema_version") if isinstance(value, dict) else None
+    if version != SCHEMA_VERSION:
+        raise InvalidError(
+            f"{file}: schema version {version!r}, this is {SCHEMA_VERSION}. Restore it from git."
         )
-    if not why.strip():
-        raise ConfigError("--why is empty. Say why the baseline moves: the history keeps it.")
-    # all of them, before the first is copied
-    for run in runs:
-        reasons = faults(run)
-        if reasons:
-            raise InvalidError(f"{run.path}: {reasons[0]}")
-    return [_replace(BASELINES / name, run, why.strip()) for run in runs]
+    records, lines = value.get("records"), value.get("history")
+    if not isinstance(records, dict) or type(lines) is not int:
+        raise InvalidError(f"{file}: no index of records with hashes. {_remedy(folder)}")
+    for place, text in records.items():
+        if not _PLACE.fullmatch(place) or not isinstance(text, str):
+            raise InvalidError(f"{file}: {place!r} is no record with a hash. {_remedy(folder)}")
+    return Index(records, lines)
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
     """The lines of a baseline's history, oldest first. InvalidError names a line that is broken."""
     file = folder / HISTORY
-    if not file.exists():
+    if not is_indexed(folder):
         return []
-    lines = []
-    # not splitlines(): a reason may hold U+2028
-    for number, text in enumerate(file.read_text(encoding="utf-8").split("\n")[:-1], 1):
+    return while_unmoved(folder, lambda: _read_history(file, read_index(folder).history))
+
+
+def while_unmoved(folder: Path, read: Callable[[], T]) -> T:
+    """What `read` makes of a baseline, read again when the baseline was moved meanwhile.
+
+    A reader takes no lock: it may have no right to write there. So it may see the records of one
+    move and the index of another, and the index tells.
+    """
+    while True:
+        before = _index_bytes(folder)
         try:
-            lines.append(dict(json.loads(text)))
-        except (ValueError, TypeError) as error:
-            raise InvalidError(f"{file}, line {number}: {error}. Restore it from git.") from error
-    return lines
+            value = read()
+        except InvalidError:
+            if _index_bytes(folder) == before:
+                raise
+            continue
+        if _index_bytes(folder) == before:
+            return value
 
 
-def _replace(folder: Path, run: Run, why: str) -> dict[str, Any]:
-    benchmark, model = str(run.manifest["benchmark"]), str(run.manifest["model"])
-    place = folder / path_component(benchmark) / path_component(model)
-    before = place.iterdir() if place.is_dir() else []
-    replaced = [path for path in before if path.name != run.path.name]
-    target = place / run.path.name
-    # the manifest last: until it is there the record is incomplete
-    target.mkdir(parents=True, exist_ok=True)
-    for name in (METRICS, QUERIES, MANIFEST):
-        write_atomically(target / name, (run.path / name).read_bytes())
-    line = {
-        "when": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "who": _who(),
-        "why": why,
-        "benchmark": benchmark,
-        "model": model,
-        "old": replaced[-1].name if replaced else None,
-        "new": run.path.name,
-        "record_source": run.manifest.get("source"),
-        "commit": (source_state() or {}).get("commit"),
-    }
-    _append(folder / HISTORY, line)
-    # the manifest first, for the same reason
-    for path in replaced:
-        for name in (MANIFEST, METRICS, QUERIES):
-            (path / name).unlink(missing_ok=True)
-        path.rmdir()
-    return line
+def hash_of(record: Path) -> str:
+    """The hash by which an index knows a record."""
+    return hashlib.sha256((record / MANIFEST).read_bytes()).hexdigest()
 
 
-def _append(file: Path, line: dict[str, Any]) -> None:
-    before = file.read_bytes() if file.exists() else b""
-    text = json.dumps(line, ensure_ascii=False, sort_keys=True)
-    write_atomically(file, before + f"{text}\n".encode())
-
-
-def _who() -> str:
-    """The name that git signs with here, else that of the account."""
-    command = ["git", "config", "user.name"]
+def _index_bytes(folder: Path) -> bytes | None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=checkout(), check=False)  # noqa: S603
-    except OSError:  # no git on this machine
-        return getpass.getuser()
-    return done.stdout.strip() or getpass.getuser()
+        return (folder / INDEX).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _read_indexed(folder: Path) -> list[Run]:
+    runs = []
+    for place, expected in read_index(folder).records.items():
+        path = folder / place
+        if not (path / MANIFEST).exists():
+            raise InvalidError(f"{path}: missing; {folder / INDEX} names it. {_remedy(folder)}")
+        if hash_of(path) != expected:
+            raise InvalidError(
+                f"{path / MANIFEST}: not the one that {folder / INDEX} names. {_remedy(folder)}"
+            )
+        runs.append(read_run(path))
+    if not runs:
+        raise InvalidError(_empty(folder))
+    return runs
+
+
+def _read_loose(folder: Path) -> list[Run]:
+    """The newest record of each benchmark and model in a folder of records without an index."""
+    broken = list_incomplete(folder)
+    if broken:
+        raise InvalidError(f"{broken[0]}: no {MANIFEST}; the record is incomplete. Run it again.")
+    # oldest first: of two records of one place the newer one counts
+    newest = {path.parent: path for path in list_runs(folder)}
+    if not newest:
+        raise InvalidError(_empty(folder))
+    return [read_run(path) for path in newest.values()]
+
+
+def _read_history(file: Path, lines: int) -> list[dict[str, Any]]:
+    try:
+        entries = list(read_jsonl(file))
+    except MissingError:
+        entries = []
+    if len(entries) < lines:
+        raise InvalidError(
+            f"{file}: {len(entries)} lines, and {INDEX} counts {lines}. Restore it from git."
+        )
+    for entry in entries[:lines]:
+        if not isinstance(entry.value, dict):
+            raise InvalidError(f"{entry.where}: no JSON object. Restore it from git.")
+    return [entry.value for entry in entries[:lines]]
+
+
+def _remedy(folder: Path) -> str:
+    return f"Restore it from git, or remove {folder} and set the baseline again."
+
+
+def _empty(folder: Path) -> str:
+    command = f"python -m evals.regress baseline set {folder.name} --why …"
+    return f"{folder} holds no record. Set one: {command}"

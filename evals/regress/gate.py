@@ -89,18 +89,25 @@ def first_lines(record: Run) -> Iterable[MetricLine]:
 
 
 def _held_against(record: Run, find: Callable[[str, str], Run]) -> Pairing:
+    """Find the run of a record and pair them; errors become reasons."""
+    run = None
     try:
-        run = find(str(record.manifest["benchmark"]), str(record.manifest["model"]))
-    except EvalError as error:
-        return Pairing(None, [], [(_kind(error), str(error))])
-    try:
-        # before the pairing, because a broken run would be paired as if it were sound
-        reasons = faults(run)
+        # the baseline too: an unsound one could be passed by anything
+        reasons = _unsound(record)
         if reasons:
-            return Pairing(run, [], [("invalid", f"{run.path}: {reason}") for reason in reasons])
+            return Pairing(None, [], reasons)
+        run = find(str(record.manifest["benchmark"]), str(record.manifest["model"]))
+        reasons = _unsound(run)
+        if reasons:
+            return Pairing(run, [], reasons)
         return Pairing(run, pair(record, run), [])
     except EvalError as error:
         return Pairing(run, [], [(_kind(error), str(error))])
+
+
+def _unsound(run: Run) -> list[tuple[Kind, str]]:
+    """The faults of a record, as reasons for there being no verdict."""
+    return [("invalid", f"{run.path}: {reason}") for reason in faults(run)]
 
 
 def _kind(error: EvalError) -> Kind:
@@ -108,6 +115,7 @@ def _kind(error: EvalError) -> Kind:
 
 
 def _judged(rows: Sequence[Row]) -> list[Change]:
+    """All metrics of all records, tested and judged together: they are one family."""
     # the least p that a permutation test can give, 1 / (resamples + 1), must survive Holm
     resamples = max(2000, 40 * sum(row.primary for row in rows))
     differences = [_difference(row.measured, resamples) for row in rows]
@@ -143,6 +151,7 @@ def _change(row: Row, difference: Difference, p: float | None, p_holm: float | N
 
 
 def _difference(measured: Measured, resamples: int) -> Difference:
+    """The change of a metric with what the bootstrap says of it."""
     if measured.same or not measured.pairs:
         change = measured.new - measured.old
         return Difference(change, None, None, None, None, 0, 0, 0, None)
@@ -158,6 +167,7 @@ def _one_sided(difference: Difference) -> float | None:
 
 
 def _judgement(row: Row, difference: Difference, p_holm: float | None) -> Judgement:
+    """The verdict on one metric; the rules stand at the head of this file."""
     if row.measured.same:
         return "unchanged"
     floor = row.gate.floor + ROUNDING

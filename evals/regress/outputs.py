@@ -104,6 +104,7 @@ def _problem(problem: Problem) -> str:
 
 
 def _environment(verdict: Verdict) -> list[str]:
+    """One row of the table per thing that changed."""
     lines: list[str] = []
     for pair in verdict.compared:
         causes = filter(can_move_a_number, pair.environment)
@@ -113,6 +114,7 @@ def _environment(verdict: Verdict) -> list[str]:
 
 
 def _first(lines: list[str]) -> list[str]:
+    """At most LIMIT lines, and how many there are beyond."""
     if len(lines) <= LIMIT:
         return lines
     return [*lines[:LIMIT], "", f"… and {len(lines) - LIMIT} more in the JSON verdict."]
@@ -185,6 +187,7 @@ def as_junit(verdict: Verdict) -> bytes:
 
 
 def _judged(case: ElementTree.Element, judgement: str, numbers: str) -> None:
+    """What a test case says: a failure, or the judgement as its output."""
     text = plain(f"{judgement}: {numbers}")
     if judgement in ("regressed", "deviates"):
         ElementTree.SubElement(case, "failure", {"message": text, "type": judgement})
@@ -193,6 +196,7 @@ def _judged(case: ElementTree.Element, judgement: str, numbers: str) -> None:
 
 
 def _case(suite: ElementTree.Element, benchmark: str, model: str, name: str) -> ElementTree.Element:
+    """A test case, which CI lists by class (benchmark and model) and name."""
     attributes = {"classname": plain(f"{benchmark}.{model}"), "name": plain(name)}
     return ElementTree.SubElement(suite, "testcase", attributes)
 

@@ -62,6 +62,7 @@ def lines_of(run: Run) -> Lines:
 
 
 def _check_all_there(before: Lines, after: Lines, run: Run) -> None:
+    """MissingError when the run lacks a cell or a metric of the baseline."""
     lost = {cell for cell, _ in before} - {cell for cell, _ in after}
     if lost:
         where = "; ".join(
@@ -77,6 +78,7 @@ def _check_all_there(before: Lines, after: Lines, run: Run) -> None:
 
 
 def _check_same_data(record: Run, run: Run) -> None:
+    """NotComparableError when a subset has another content hash."""
     old, new = record.manifest.get("data") or {}, run.manifest.get("data") or {}
     for subset, part in old.items():
         if subset not in new or part.get("content") != new[subset].get("content"):
@@ -87,6 +89,7 @@ def _check_same_data(record: Run, run: Run) -> None:
 
 
 def _unmoved(lines: Lines) -> list[Measured]:
+    """The metrics of a run whose files are those of the baseline."""
     return [
         Measured(cell, name, line.value, line.value, [], same=True)
         for (cell, name), line in lines.items()
@@ -96,6 +99,7 @@ def _unmoved(lines: Lines) -> list[Measured]:
 def _paired_lines(
     before: Lines, after: Lines, old: dict[Cell, PerQuery], new: dict[Cell, PerQuery]
 ) -> list[Measured]:
+    """Each line of the baseline with its value in the run, and the queries of both."""
     image_numbers: dict[str, int] = {}
     pairs = {cell: _pair(cell, part, new.get(cell), image_numbers) for cell, part in old.items()}
     measured = []
@@ -146,6 +150,7 @@ def _means(cells: Sequence[Measured]) -> list[Measured]:
 
 
 def _mean(cell: Cell, name: str, parts: Sequence[Measured]) -> Measured:
+    """The plain mean of one metric over subsets; `pairs` has the queries of all of them."""
     old = float(np.mean([part.old for part in parts]))
     new = float(np.mean([part.new for part in parts]))
     # a mean of which a part has no queries cannot be resampled

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from evals.config.suites import find_suite
 from evals.records.record import MANIFEST, Run, list_incomplete, list_runs, read_run
-from evals.regress.baselines import locate, read_baseline
+from evals.regress.baselines import locate, read_baseline, while_unmoved
 from evals.regress.gate import judge
 from evals.regress.gates import Gate
 from evals.regress.verdict import Problem, Verdict
@@ -23,7 +23,13 @@ def against(
     A baseline or a run of `paths` that cannot be read, and one that the baseline does not have,
     are problems of the verdict. ConfigError for what cannot be meant.
     """
-    locate(baseline)
+    folder = locate(baseline)
+    return while_unmoved(folder, lambda: _against(baseline, paths, results, gates))
+
+
+def _against(
+    baseline: str, paths: Sequence[Path] | None, results: Path, gates: list[Gate]
+) -> Verdict:
     try:
         records = read_baseline(baseline)
         runs = read_paths(paths) if paths else {}

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from evals.config.catalog import benchmarks
+from evals.config.catalog import Benchmark, benchmarks
+from evals.paths import configs
 from evals.records.queries import Cell, PerQuery, metric_name, per_query
 from evals.records.record import MANIFEST, MetricLine, Run, list_runs, read_run
 from evals.schema import InvalidError
@@ -55,7 +57,7 @@ def faults(run: Run) -> list[str]:
 
 def _miscounted(run: Run) -> Iterator[str]:
     """Subsets and items that are not those that configs/benchmarks.yaml declares."""
-    row = benchmarks().get(str(run.manifest["benchmark"]))
+    row = _rows_of(configs()).get(str(run.manifest["benchmark"]))
     # a row of somebody else's configs, or a task without captions
     if row is None or row.task != "image_text":
         return
@@ -77,9 +79,16 @@ def _miscounted(run: Run) -> Iterator[str]:
             return
 
 
+@cache
+def _rows_of(folder: Path) -> dict[str, Benchmark]:
+    """The rows of a folder of configs, which is a quarter of a second of YAML per reading."""
+    return benchmarks()
+
+
 def _without_metrics(
     cells: dict[Cell, list[MetricLine]], queries: dict[Cell, PerQuery]
 ) -> Iterator[str]:
+    """A cell that has queries and no line in metrics.jsonl."""
     stray = queries.keys() - cells.keys()
     if stray:
         cell = min(stray)
@@ -88,6 +97,7 @@ def _without_metrics(
 
 
 def _of_cell(lines: list[MetricLine], queries: PerQuery | None) -> Iterator[str]:
+    """What is wrong with the lines of one cell."""
     names = [metric_name(line) for line in lines]
     if len(set(names)) < len(names):
         yield "a metric stands twice."
@@ -101,6 +111,7 @@ def _of_cell(lines: list[MetricLine], queries: PerQuery | None) -> Iterator[str]
 
 
 def _unlike_its_queries(line: MetricLine, name: str, values: np.ndarray) -> Iterator[str]:
+    """A mean that is not the one that its queries make."""
     mean = float(np.mean(values)) if len(values) else float("nan")
     tolerance = EXACT if line.metric in SHARES else ROUNDED
     # `not <=` rather than `>`, so that NaN is a fault
@@ -119,6 +130,7 @@ def _falling_with_k(lines: list[MetricLine]) -> Iterator[str]:
 
 
 def _impossible(line: MetricLine, name: str) -> Iterator[str]:
+    """A value that no ranking has."""
     if line.metric in SHARES and not 0 <= line.value <= 1:
         yield f"{name} is {line.value}, outside of [0, 1]."
     if line.metric.endswith("_rank") and not 1 <= line.value <= line.n_gallery:
@@ -169,6 +181,7 @@ def _disagreeing(run: Run, sweep: Run) -> Iterator[str]:
 
 
 def _shares(lines: Sequence[MetricLine]) -> dict[tuple[Cell, str], float]:
+    """The metrics that lie in [0, 1], by cell and public name."""
     return {
         (Cell(line.subset, line.direction, line.dim, line.precision), metric_name(line)): line.value
         for line in lines

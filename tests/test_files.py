@@ -1,0 +1,90 @@
+"""Files are there whole or not at all, whatever happens to their writers."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from evals.files import sweep_parts, write_atomically
+
+WRITER = """
+import sys
+from pathlib import Path
+import evals.files as files
+files.os.fsync = lambda descriptor: (print("half", flush=True), input())
+files.write_atomically(Path(sys.argv[1]), b"x" * 10_000)
+"""
+
+
+def killed_while_writing(path: Path) -> None:
+    """A process that is killed with its part written and not yet renamed."""
+    command = [sys.executable, "-c", WRITER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"half\n"
+        process.send_signal(signal.SIGKILL)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_next_write_of_a_file_takes_over_what_a_killed_one_left(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    killed_while_writing(path)
+    assert names(tmp_path) == [".x.bin.part"]
+    write_atomically(path, b"short")
+    assert names(tmp_path) == ["x.bin"] and path.read_bytes() == b"short"
+
+
+def test_a_sweep_removes_the_parts_of_dead_writers_and_no_others(tmp_path: Path) -> None:
+    killed_while_writing(tmp_path / "dead")
+    living = tmp_path / ".living.part"
+    with living.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        sweep_parts(tmp_path)
+        assert names(tmp_path) == [".living.part"]
+    sweep_parts(tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_writer_whose_part_is_swept_before_it_holds_it_makes_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, waited = fcntl.flock, []
+
+    def swept_first(file: object, operation: int) -> None:
+        if not waited:
+            waited.append(file)
+            (tmp_path / ".x.bin.part").unlink()
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", swept_first)
+    write_atomically(tmp_path / "x.bin", b"data")
+    assert names(tmp_path) == ["x.bin"] and (tmp_path / "x.bin").read_bytes() == b"data"
+
+
+def test_many_writers_of_one_file_leave_one_of_their_versions(tmp_path: Path) -> None:
+    versions = [bytes([65 + i]) * (1000 * (i + 1)) for i in range(8)]
+    threads = [
+        threading.Thread(target=write_atomically, args=(tmp_path / "x.bin", data))
+        for data in versions
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert names(tmp_path) == ["x.bin"]
+    assert (tmp_path / "x.bin").read_bytes() in versions
+
+
+def test_a_new_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "ours", b"")
+    (tmp_path / "theirs").write_bytes(b"")
+    modes = {os.stat(tmp_path / name).st_mode for name in ("ours", "theirs")}  # noqa: PTH116
+    assert len(modes) == 1
