@@ -35,15 +35,17 @@ from jina_clip.shapes import Bytes, Features
 from jina_clip.tokens import instruction, tokenize
 from jina_clip.weights import read_weights, write_weights
 
-ALIGN = 64  # values: what tensor cores like the widths of matrices to be multiples of
-# Tokens a pass. On a GPU enough to keep it busy; on a CPU larger passes are not faster and only take memory.
+# Values: what tensor cores like the widths of matrices to be multiples of.
+ALIGN = 64
+# Tokens per pass. On a GPU enough to keep it busy; on a CPU larger passes only take memory.
 PASS_TOKENS = {"cuda": 32_768, "cpu": 1_024}
-TEXTS_AHEAD = 4_096  # texts that are tokenized and sorted at once
+# Texts that are tokenized and sorted at once: enough that neighbours by length are equally long.
+TEXTS_AHEAD = 4_096
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class JinaCLIP(ClipModel):
-    """A jina-clip model that reads, embeds and saves. `JinaCLIP(config)` has random weights; `from_pretrained` reads some."""
+    """A jina-clip model that loads, embeds and saves. `JinaCLIP(config)` has random weights."""
 
     def __init__(
         self,
@@ -54,7 +56,7 @@ class JinaCLIP(ClipModel):
         attention: str = "sdpa",
         align: int = 1,
     ) -> None:
-        """`attention` and `align` as in ClipModel; a model without tokenizer embeds token ids only."""
+        """`attention`, `align`: see ClipModel. Without a tokenizer it embeds token ids only."""
         super().__init__(config, attention=attention, align=align)
         self.tokenizer = tokenizer
         self.preprocess = preprocess or Preprocess(size=config.vision.image_size)
@@ -72,11 +74,12 @@ class JinaCLIP(ClipModel):
         attention: str = "auto",
         compile: bool = False,
     ) -> "JinaCLIP":
-        """Read a checkpoint in the official layout from a local folder or the Hub, ready for inference.
+        """Read an official checkpoint from a local folder or the Hub, ready for inference.
 
-        `device`: CUDA when there is one, else CPU. `dtype`: that of config.json (v1 float32, v2 bfloat16) on CUDA, float32 on
-        CPU. `attention`: "auto", "sdpa", "varlen" or "flash_attn"; ValueError with the reason when it cannot run here.
-        `compile` compiles the image tower, which pays for thousands of images. FileNotFoundError when a file is missing,
+        `device`: CUDA when there is one, else CPU. `dtype`: that of config.json (v1 float32, v2
+        bfloat16) on CUDA, float32 on CPU. `attention`: "auto", "sdpa", "varlen" or "flash_attn";
+        ValueError with the reason when it cannot run here. `compile` compiles the image tower,
+        which pays for thousands of images. FileNotFoundError when a file is missing,
         CheckpointError when the files do not fit each other or change while they are read.
         """
         checkpoint = Checkpoint.in_folder(fetch(path_or_hub_id, revision))
@@ -94,7 +97,7 @@ class JinaCLIP(ClipModel):
         dtype: torch.dtype | str | None = None,
         attention: str = "auto",
     ) -> "JinaCLIP":
-        """`from_pretrained` of a checkpoint at hand. One that is bound must still hold the bytes that were hashed."""
+        """`from_pretrained` of files at hand; bound ones must hold the bytes that were hashed."""
         config, tokenizer = checkpoint.config(), checkpoint.tokenizer()
         preprocess = checkpoint.preprocess()
         check_fit(checkpoint.folder, config, tokenizer, preprocess)
@@ -120,7 +123,11 @@ class JinaCLIP(ClipModel):
     def save_pretrained(
         self, folder: str | Path, *, dtype: torch.dtype | str | None = None
     ) -> Path:
-        """Write the four official files; `dtype` is that of config.json unless given, and is written there."""
+        """Write the four official files.
+
+        `dtype` is the one of the weights, and is written into config.json; unless named, it is that
+        of the config.
+        """
         if self.tokenizer is None:
             raise ValueError("the model has no tokenizer to save: pass tokenizer=... to JinaCLIP")
         folder = Path(folder)
@@ -133,19 +140,21 @@ class JinaCLIP(ClipModel):
 
     @property
     def budgets(self) -> dict[str, Budget]:
-        """What a pass may hold: "tokens" of texts, "images". A budget halves itself when memory runs out."""
+        """What a pass may hold: "tokens" of texts, "images"; each halves when memory runs out."""
         for unit in ("tokens", "images"):
             if unit not in self._budgets:
                 self.set_budget(unit, None)
         return self._budgets
 
     def set_budget(self, unit: str, size: int | None) -> None:
-        """Allow `size` "tokens" or "images" a pass; None: what suits the device."""
+        """Allow `size` "tokens" or "images" per pass; None: what suits the device."""
         tokens = PASS_TOKENS.get(self.device.type, PASS_TOKENS["cpu"])
         suits = tokens if unit == "tokens" else max(1, tokens // (self.config.vision.grid**2 + 1))
         self._budgets[unit] = Budget(suits if size is None else size, unit)
 
-    # The parameters of both methods stand in the order of the official ones, so that calls by position mean the same.
+    # The parameters of both methods stand in the order of the official ones, so that calls by
+    # position mean the same. Source: modeling_clip.py of jinaai/jina-clip-implementation at
+    # 51f02de.
     def encode_text(
         self,
         sentences: object,
@@ -162,18 +171,20 @@ class JinaCLIP(ClipModel):
         truncation: bool = True,
         padding: bool | str = True,
     ) -> Rows:
-        """Embed texts: one row each in their order, float32, on the host; a single string gives one vector.
+        """Embed texts: one float32 row each, in their order, on the host.
 
-        `sentences` is a list, or anything with a length that gives texts in order (a tuple, array, pandas Series).
-        `task="retrieval.query"` (v2) puts the query instruction before every text; v1 has no instructions and only warns. Texts
-        are cut to `max_length` tokens, special ones included, unless `truncation` is False; the models take up to 8192.
-        `truncate_dim` keeps the first values, before the normalisation. `convert_to_tensor` wins over `convert_to_numpy`;
-        with neither the rows are a list of tensors. `device` moves the model, and it stays there. The bar is shown when the
-        log is at INFO, unless `show_progress_bar` says otherwise.
+        `sentences` is a list, or anything with a length that gives texts in order (a tuple, array,
+        pandas Series). `task="retrieval.query"` (v2) puts the query instruction before every text;
+        v1 has no instructions and only warns. Texts are cut to `max_length` tokens, special ones
+        included, unless `truncation` is False; the models take up to 8192. `truncate_dim` keeps the
+        first values, before the normalisation. `convert_to_tensor` wins over `convert_to_numpy`;
+        with neither the rows are a list of tensors. `device` moves the model, and it stays there.
+        The bar is shown when the log is at INFO, unless `show_progress_bar` says otherwise.
 
-        A pass takes as many texts as `budgets["tokens"]` allows, and no more than `batch_size`: the official 32 only bounds
-        memory, and no row depends on it. Nor on `padding`: there is none.
-        ValueError for what is no text (by its position), an empty one, and an unknown task or dimension.
+        A pass takes as many texts as `budgets["tokens"]` allows, and no more than `batch_size`: the
+        official 32 only bounds memory, and no row depends on it. Nor on `padding`: there is none.
+        ValueError for what is no text (by its position), an empty one, and an unknown task or
+        dimension.
         """
         items, dim = text_items(sentences), chosen_dim(self.config, truncate_dim)
         form = chosen_form(to_numpy=convert_to_numpy, to_tensor=convert_to_tensor)
@@ -208,13 +219,16 @@ class JinaCLIP(ClipModel):
         preprocess: str = "exact",
         workers: int = WORKERS,
     ) -> Rows:
-        """Embed images given as path, PIL image, http(s) URL or data URI: one row each in their order, float32, on the host.
+        """Embed images: one float32 row each, in their order, on the host.
 
-        A single image gives one vector. A sequence is indexed in `workers` threads ahead of the tower, so it may decode when
-        indexed. Images become RGB before they are resized, by Pillow (`preprocess="exact"`) or by torch ("fast": see
-        Preprocess.pixels). A pass takes `batch_size` images, else `budgets["images"]`. The other parameters are those of
-        encode_text. ValueError for what is no image, or not one of 8 bits a channel; OSError for what cannot be read; both
-        with its position.
+        An image is a path, a PIL image, an http(s) URL or a data URI.
+
+        A single image gives one vector. A sequence is indexed in `workers` threads ahead of the
+        tower, so it may decode when indexed. Images become RGB before they are resized, by Pillow
+        (`preprocess="exact"`) or by torch ("fast": see Preprocess.pixels). A pass takes
+        `batch_size` images, else `budgets["images"]`. The other parameters are those of
+        encode_text. ValueError for what is no image, or not one of 8 bits a channel; OSError for
+        what cannot be read; both with its position.
         """
         items, dim = image_items(images), chosen_dim(self.config, truncate_dim)
         form = chosen_form(to_numpy=convert_to_numpy, to_tensor=convert_to_tensor)
@@ -240,7 +254,7 @@ class JinaCLIP(ClipModel):
     def tokenize(
         self, texts: list[str], *, prefix: str = "", max_length: int | None = 512
     ) -> list[Ids]:
-        """Token ids of the texts, each with the prefix before it; ValueError when the model has no tokenizer."""
+        """Token ids of the texts, the prefix before each; ValueError without a tokenizer."""
         if self.tokenizer is None:
             raise ValueError("the model has no tokenizer: pass tokenizer=... to JinaCLIP")
         return tokenize(self.tokenizer, [prefix + text for text in texts], max_length)
@@ -252,7 +266,10 @@ class JinaCLIP(ClipModel):
         batch_size: int | None = None,
         done: Callable[[int], object] = lambda n: None,
     ) -> Features:
-        """Unnormalised rows of tokenized texts, in their order, on the model's device. `done(n)` hears of every n finished."""
+        """Unnormalised rows of tokenized texts, in their order, on the model's device.
+
+        `done(n)` is called whenever n are finished.
+        """
         with inference(self):
             return text_rows(
                 self.text_model, ids, self.budgets["tokens"], most=batch_size, done=done
@@ -265,7 +282,10 @@ class JinaCLIP(ClipModel):
         batch_size: int | None = None,
         done: Callable[[int], object] = lambda n: None,
     ) -> Features:
-        """Unnormalised rows of images as `preprocess.pixels` gives them, in their order, on the model's device."""
+        """Unnormalised rows of images, in their order, on the model's device.
+
+        `pixels` are what `preprocess.pixels` gives.
+        """
 
         def features(batch: Bytes) -> Features:
             on_device = batch.to(self.device, non_blocking=True)
@@ -288,7 +308,7 @@ class JinaCLIP(ClipModel):
         return instruction(self.config.text, task)
 
     def _move(self, device: str | torch.device | None) -> None:
-        """As in the official encode methods: the model moves to the device for good. Budgets start anew."""
+        """As in the official encode methods: the model moves for good. Budgets start anew."""
         place = self.device if device is None else torch.device(device)
         if place.type == self.device.type and place.index in (None, self.device.index):
             return

@@ -29,14 +29,15 @@ Rows = (
 
 
 class Items(NamedTuple):
-    """Texts or images by position; `single` tells that the caller gave one of them, and gets one vector."""
+    """Texts or images by position. `single`: the caller passed one alone, and gets one vector."""
 
     values: Sequence[Any]
     single: bool
 
 
 def text_items(sentences: object) -> Items:
-    """The texts of a call. ValueError names the first that is no text, is empty or cannot be written as UTF-8."""
+    """The texts of a call. ValueError names the first that is no text, is empty or no Unicode."""
+    # All of them are looked at before the first is embedded: an error after an hour helps nobody.
     if isinstance(sentences, str):
         items = Items([sentences], single=True)
     else:
@@ -44,7 +45,7 @@ def text_items(sentences: object) -> Items:
     for index, text in enumerate(items.values):
         if not isinstance(text, str):
             raise ValueError(f"text {index} is {shown(text)}, not a str")
-        if not text:
+        if not text:  # most often a missing value that became one on its way
             raise ValueError(f"text {index} is empty. Leave it out")
         if not text.isascii():
             _check_unicode(text, index)
@@ -52,7 +53,7 @@ def text_items(sentences: object) -> Items:
 
 
 def image_items(images: object) -> Items:
-    """The images of a call; each is looked at when it is read, since a sequence may make them when indexed."""
+    """The images of a call. They are checked when read: a sequence may decode when indexed."""
     if isinstance(images, str | Path | Image.Image):
         return Items([images], single=True)
     return Items(_by_position(images, "images"), single=False)
@@ -61,8 +62,10 @@ def image_items(images: object) -> Items:
 def chosen_dim(config: ClipConfig, truncate_dim: int | None) -> int:
     """How many values of a row are kept: those asked for, else config.json's, else all.
 
-    ValueError for a dimension that the model does not have; a warning for one that it was not trained for.
+    ValueError for a dimension that the model does not have, a warning for one that it was not
+    trained for.
     """
+    # Upstream slices beyond the width without a word, and takes 0 for no truncation.
     dim = truncate_dim if truncate_dim is not None else (config.truncate_dim or config.dim)
     if type(dim) is not int or not 1 <= dim <= config.dim:
         raise ValueError(f"truncate_dim must be between 1 and {config.dim}, not {dim!r}")
@@ -80,7 +83,7 @@ def checked_batch(size: int | None) -> int | None:
 
 
 def chosen_form(*, to_numpy: bool, to_tensor: bool) -> Form:
-    """What the official flags ask for: a tensor wins over an array, and with neither it is a list of tensors."""
+    """What the official flags ask for: a tensor wins, and neither is a list of tensors."""
     if to_tensor:
         return "tensor"
     return "array" if to_numpy else "list"
@@ -108,7 +111,7 @@ def at_position(index: int) -> Iterator[None]:
 
 @contextmanager
 def progress(total: int, visible: bool | None) -> Iterator[Callable[[int], object]]:
-    """A bar that is told of every n finished; None shows it when the log is at INFO, as the official methods do."""
+    """A bar that counts what is finished; None shows it when the log is at INFO."""
     on = visible if visible is not None else log.isEnabledFor(logging.INFO)
     with tqdm(total=total, disable=not on, desc="encoding") as bar:
         yield bar.update
@@ -117,20 +120,21 @@ def progress(total: int, visible: bool | None) -> Iterator[Callable[[int], objec
 def _by_position(values: object, argument: str) -> Sequence[Any]:
     """What callers pass as many items, so that `[i]` gives the i-th one.
 
-    A pandas Series finds by label and is listed; so is an array. ValueError for what has no order, no end or no items.
+    A pandas Series finds by label and is listed; so is an array. ValueError for what has no order,
+    no end or no items.
     """
+    # Arrays, Series, DataFrames and tensors say how many dimensions they have.
     dimensions = getattr(values, "ndim", 1)
     if dimensions != 1:
         raise ValueError(f"{argument} has {dimensions} dimensions. Pass a list of items")
+    kind = type(values).__name__
     if isinstance(values, bytes | bytearray | Mapping | Set):
-        raise ValueError(f"{argument} is a {type(values).__name__}, not a list. Pass list(…) of it")
-    if isinstance(values, Sequence):
+        raise ValueError(f"{argument} is a {kind}, not a list. Pass list(…) of it")
+    if isinstance(values, Sequence):  # not copied: it may decode an image whenever it is indexed
         return values
     if isinstance(values, Iterable) and isinstance(values, Sized):
         return list(values)
-    raise ValueError(
-        f"{argument} is a {type(values).__name__}, not an item or a list of items. Pass list(…) of it"
-    )
+    raise ValueError(f"{argument} is a {kind}, not an item or a list of items. Pass list(…) of it")
 
 
 def _check_unicode(text: str, index: int) -> None:

@@ -1,8 +1,8 @@
 """The two text backbones as constants, so that nothing is fetched for them.
 
-The official config.json does not hold its text tower: the official code takes it from the Hub repo named by
-`hf_model_name_or_path` and updates it with `hf_model_config_kwargs`. These are the values of those repos, as far as they
-size or shape the tower.
+The official config.json does not hold its text tower: the official code takes it from the Hub repo
+named by `hf_model_name_or_path` and updates it with `hf_model_config_kwargs`. These are the values
+of those repos, as far as they size or shape the tower.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
-"""The files of a checkpoint: where they are, what they hash to, and reading them so that what was hashed is what is used.
+"""The files of a checkpoint, read so that what was hashed is what is used.
 
-A checkpoint is a folder with the official config.json, tokenizer.json and preprocessor_config.json, and with its weights in
-model.safetensors or in the shards that model.safetensors.index.json lists.
+A checkpoint is a folder with the official config.json, tokenizer.json and preprocessor_config.json,
+and with its weights in model.safetensors or in the shards that model.safetensors.index.json lists.
 """
 
 import hashlib
@@ -24,7 +24,8 @@ from jina_clip.tokens import read_tokenizer
 CONFIG, TOKENIZER, PREPROCESS = "config.json", "tokenizer.json", "preprocessor_config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 FILES = (CONFIG, WEIGHTS, TOKENIZER, PREPROCESS)
-# What PEFT leaves in a folder. The weights beside it are those of the base model, without what was trained.
+# What PEFT leaves in a folder. The weights beside it are those of the base model, without what was
+# trained.
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 
 
@@ -41,9 +42,9 @@ class _Stamp(NamedTuple):
 class Checkpoint:
     """The files of one checkpoint folder, bound to their bytes once they were hashed.
 
-    `weights` names the files that hold tensors, `index` the file that lists them where they are shards. `sha256` has the hash
-    of each file of a bound checkpoint, and is empty before that. Reading a bound file that holds other bytes by now raises
-    CheckpointError with its name.
+    `weights` names the files that hold tensors, `index` the file that lists them where they are
+    shards. `sha256` has the hash of each file of a bound checkpoint, and is empty before that.
+    Reading a bound file that holds other bytes by now raises CheckpointError with its name.
     """
 
     folder: Path
@@ -55,15 +56,18 @@ class Checkpoint:
     def in_folder(cls, folder: Path) -> "Checkpoint":
         """The checkpoint in a folder. FileNotFoundError names a file that is missing.
 
-        CheckpointError when the folder does not say which weights are meant: a PEFT adapter beside them, or a file and
-        shards; and for an index that is none.
+        CheckpointError when the folder does not say which weights are meant: a PEFT adapter beside
+        them, or a file and shards; and for an index that is none.
         """
         for name in ADAPTER:
             if (folder / name).exists():
                 raise CheckpointError(
-                    f"{folder / name}: a PEFT adapter lies beside the weights, which do not hold it. "
-                    "Merge the two (peft's merge_and_unload, then save_pretrained), or move the adapter away"
+                    f"{folder / name}: a PEFT adapter lies beside the weights, which do not hold "
+                    "it. Merge the two (peft's merge_and_unload, then save_pretrained), or move "
+                    "the adapter away"
                 )
+        # transformers would take the file and never look at the shards; which are meant is not
+        # known.
         sharded = (folder / INDEX).is_file()
         if sharded and (folder / WEIGHTS).is_file():
             raise CheckpointError(f"{folder}: has both {WEIGHTS} and {INDEX}. Remove the stale one")
@@ -84,12 +88,15 @@ class Checkpoint:
         return (CONFIG, TOKENIZER, PREPROCESS, *index, *self.weights)
 
     def bound(self) -> "Checkpoint":
-        """The same checkpoint, bound to the bytes that its files hold now; all of them are read for it."""
+        """The same checkpoint, bound to the bytes that its files hold now; reads all of them."""
         return replace(self, sha256={name: _hash_file(self.folder / name) for name in self.names})
 
     @property
     def weights_sha256(self) -> str:
-        """The identity of a bound checkpoint's weights: the hash of the file, or one over those of index and shards."""
+        """The identity of bound weights.
+
+        It is the hash of the file; of shards, one over the hashes of the index and all of them.
+        """
         if self.index is None:
             return self.sha256[WEIGHTS]
         parts = {name: self.sha256[name] for name in (self.index, *self.weights)}
@@ -112,12 +119,16 @@ class Checkpoint:
 
     @contextmanager
     def weight_files(self) -> Iterator[list[Path]]:
-        """The files of the weights, which must stay as they are until the caller has copied what it needs.
+        """The files of the weights, to copy from: they must not change meanwhile.
 
-        The check comes at the end, since only then it is known what was read: each path still leads to the file that it led
-        to at the start, unmodified since, and a bound one has the bytes that were hashed. Size and time alone would be
-        cheaper, and wrong where a clock is coarse, set back, or another machine's. The hash runs in a thread meanwhile.
+        The check comes at the end, since only then it is known what was read: each path still leads
+        to the file that it led to at the start, unmodified since, and a bound one has the bytes
+        that were hashed. Size and time alone would be cheaper, and wrong where a clock is coarse,
+        set back, or another machine's. The hash runs in a thread meanwhile.
         """
+        if self.index is not None:
+            with self._named():
+                self._read(self.index)  # the names of the shards were taken from it
         paths = [self.folder / name for name in self.weights]
         stamps = [_stamp(path) for path in paths]
         with ThreadPoolExecutor(1, thread_name_prefix="hash") as pool:
@@ -170,6 +181,8 @@ def check_fit(
         raise CheckpointError(
             f"{folder}: {TOKENIZER} has the id {highest}, {CONFIG} a vocabulary of {entries}"
         )
+    # Ids of another vocabulary may well fit. The padding is what tells: <pad> is 1 in XLM-R, and
+    # [PAD] 0 in BERT, where 1 is unused.
     pad = config.text.pad_token_id
     token = tokenizer.id_to_token(pad)
     if token is None or "pad" not in token.lower():
@@ -183,6 +196,7 @@ def write_settings(
     folder: Path, config: Mapping[str, Any], tokenizer: Tokenizer, preprocess: Preprocess
 ) -> None:
     """Write all files but the weights, each complete or not at all."""
+    # config.json comes last: a folder without it is no checkpoint, and is refused by name.
     _write(folder / TOKENIZER, tokenizer.to_str(pretty=False))
     _write(folder / PREPROCESS, _as_json(preprocess.to_dict()))
     _write(folder / CONFIG, _as_json(config))
@@ -205,6 +219,7 @@ def _shards(index: Path) -> tuple[str, ...]:
     if not names:
         raise CheckpointError(f"{index}: weight_map lists no tensors")
     for name in names:
+        # No "..", no "/": the names come from whoever made the checkpoint.
         if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+\.safetensors", name):
             raise CheckpointError(f"{index}: {name!r} is not the name of a safetensors file")
     return tuple(sorted(names))

@@ -1,4 +1,4 @@
-"""What a checkpoint is: the sizes of both towers and its defaults, read from and written to the official config.json."""
+"""A model as its official config.json describes it: the sizes of both towers, and defaults."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,10 @@ _LOGIT_SCALE = 2.6592  # log(1 / 0.07), CLIP's temperature
 
 @dataclass(frozen=True)
 class ClipConfig:
-    """Both towers and what the checkpoint says of itself; `extras` holds keys without effect here, for saving."""
+    """Both towers and what the checkpoint says of itself.
+
+    `extras` holds keys without effect here, for saving.
+    """
 
     text: TextConfig
     vision: VisionConfig
@@ -31,12 +34,13 @@ class ClipConfig:
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> "ClipConfig":
-        """Read an official config.json. CheckpointError names the key that is missing or that asks for another model."""
+        """Read an official config.json; CheckpointError names the key that does not fit."""
         extras = dict(config)
         if extras.get("model_type") != "jina_clip":
             raise CheckpointError(
                 f"{_FILE}: model_type is {extras.get('model_type')!r}, not 'jina_clip'"
             )
+        # v1 and v2 embed with their towers alone: width of the tower, width of the embedding.
         if extras.get("add_projections"):
             raise CheckpointError(
                 f"{_FILE}: add_projections is true; no released jina-clip has projection layers"
@@ -45,8 +49,8 @@ class ClipConfig:
         vision = VisionConfig.from_section(take(extras, "vision_config", _FILE))
         if text.hidden_size != vision.width:
             raise CheckpointError(
-                f"{_FILE}: the text tower is {text.hidden_size} wide, the image tower {vision.width}; "
-                "they must be equal"
+                f"{_FILE}: the text tower is {text.hidden_size} wide, the image tower "
+                f"{vision.width}; they must be equal"
             )
         scale = {"logit_scale_init_value": extras.pop("logit_scale_init_value", _LOGIT_SCALE)}
         check_numbers(scale, scale, _FILE)

@@ -1,7 +1,10 @@
-"""Element-wise work as single CUDA kernels, in Triton, where torch's would each read and write the activations again.
+"""Element-wise work as single CUDA kernels, in Triton.
 
-Imported only where a tensor is on CUDA. Numbers are float32 inside, whatever the dtype of the activations, and are rounded once.
-A compiled tower takes the plain code, which the compiler fuses itself. TRITON_INTERPRET=1 runs the kernels on a CPU, as tests do.
+torch's would read and write the activations several times.
+
+Imported only where a tensor is on CUDA. Numbers are float32 inside, whatever the dtype of the
+activations, and are rounded once. A compiled tower takes the plain code, which the compiler fuses
+itself. TRITON_INTERPRET=1 runs the kernels on a CPU, as tests do.
 """
 
 import torch
@@ -12,7 +15,8 @@ from torch import Tensor
 
 from jina_clip.shapes import Table
 
-VECTORS = 32  # heads that one program turns: some thousand values
+# Heads that one program turns: a few thousand values, enough to hide the latency of memory.
+VECTORS = 32
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -20,7 +24,9 @@ def turn_kernel(  # type: ignore[no-untyped-def]
     x, cos, sin, row_stride, table_rows, vectors,
     HALF: tl.constexpr, STEP: tl.constexpr, OFFSET: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    """A program turns BLOCK_V heads of one token: the pairs (STEP * i, STEP * i + OFFSET) of each, i below HALF."""
+    """A program turns BLOCK_V heads of one token."""
+    # (a, b) -> (a cos - b sin, b cos + a sin), as layers._turn; the queries' heads come first, then
+    # the keys'.
     row = tl.program_id(0).to(tl.int64)
     vector = tl.program_id(1) * BLOCK_V + tl.arange(0, BLOCK_V)
     pair = tl.arange(0, BLOCK_C)
@@ -37,7 +43,9 @@ def turn_kernel(  # type: ignore[no-untyped-def]
 
 @triton.jit  # type: ignore[untyped-decorator]
 def swiglu_norm_kernel(x, weight, bias, out, hidden, padded, eps, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
-    """A program takes one token: LayerNorm of silu(gate) * value over the true width, zeros in the padding."""
+    """A program takes one token: LayerNorm of silu(gate) * value, with zeros in the padding."""
+    # g = gate * sigmoid(gate) * value; out = (g - mean g) / sqrt(var g + eps) * weight + bias. Mean
+    # and variance are over the true width, as if there were no padding.
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     inside = column < hidden
@@ -58,7 +66,9 @@ def swiglu_norm_kernel(x, weight, bias, out, hidden, padded, eps, BLOCK: tl.cons
 def turn(
     x: Float[Tensor, "*places two heads k"], cos: Table, sin: Table, *, step: int, offset: int
 ) -> None:
-    """Rotate channel `step * i` of every head against channel `step * i + offset`, in place; tables have a row a place.
+    """Turn channel `step * i` of every head against channel `step * i + offset`, in place.
+
+    The tables have a row per place.
 
     `x` are the queries and keys of one joined projection: a view of its first two thirds.
     ValueError for another memory layout, which the kernel would misread.
@@ -72,7 +82,8 @@ def turn(
     )
     if x.stride() != strides or tables != rows or not (cos.is_contiguous() and sin.is_contiguous()):
         raise ValueError(
-            f"queries and keys of shape {tuple(x.shape)}, strides {x.stride()} do not fit {tables} rows of tables"
+            f"queries and keys of shape {tuple(x.shape)}, strides {x.stride()} "
+            f"do not fit {tables} rows of tables"
         )
     grid = (x.numel() // (two * heads * k), triton.cdiv(two * heads, VECTORS))
     turn_kernel[grid](
@@ -84,7 +95,7 @@ def turn(
 def swiglu_norm(
     x: Float[Tensor, "*places both"], norm: torch.nn.LayerNorm
 ) -> Float[Tensor, "*places padded"]:
-    """LayerNorm of silu(gate) * value, where x holds the gates and then the values, each padded to one width with zeros."""
+    """LayerNorm of silu(gate) * value; x holds gates, then values, each padded with zeros."""
     padded, x = x.shape[-1] // 2, x.contiguous()
     out = x.new_empty(*x.shape[:-1], padded)
     block = triton.next_power_of_2(padded)

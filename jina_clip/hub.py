@@ -1,4 +1,4 @@
-"""A checkpoint's folder by its name: a local one as it is, or a repo of the Hugging Face Hub, downloaded."""
+"""The folder of a checkpoint by its name: a local one as it is, a repo of the Hub downloaded."""
 
 import re
 from pathlib import Path
@@ -11,10 +11,10 @@ _PATTERNS = [*FILES, INDEX, "model-*-of-*.safetensors", ADAPTER[0]]
 
 
 def fetch(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
-    """The folder of a checkpoint: the local one, or the snapshot of a Hub repo with the files of a checkpoint downloaded.
+    """The folder of a checkpoint: the local one, or the snapshot of a Hub repo.
 
-    A local folder never touches the network. When the Hub does not answer, its cache serves. FileNotFoundError when the folder
-    or the repo cannot be had.
+    A local folder never touches the network. When the Hub does not answer, its cache serves.
+    FileNotFoundError when the folder or the repo cannot be had.
     """
     folder = Path(path_or_hub_id)
     if folder.is_dir():
@@ -32,7 +32,9 @@ def _snapshot(repo: str, revision: str | None) -> Path:
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's
 
     silence = None
-    try:  # one call without retries: snapshot_download alone asks for 23 s before it believes that there is no network
+    # One call without retries: snapshot_download alone asks for 23 s before it believes that there
+    # is no network.
+    try:
         HfApi().model_info(repo, revision=revision, timeout=PROBE_SECONDS)
     except (OSError, HTTPError) as error:
         silence = error

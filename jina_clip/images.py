@@ -12,8 +12,9 @@ from PIL import Image, UnidentifiedImageError
 MAX_DOWNLOAD = 64 << 20  # bytes of an image behind a URL
 _SECONDS = 30
 _SHOWN = 100  # characters of a source in a message: a data URI has millions
-# Modes whose channels have 8 bits. Pillow takes others (I;16, I, F) to RGB by clipping at 255: a 16-bit picture becomes a
-# white square, a float one from 0 to 1 a black one. Which value is white is not told by the mode, nor by a TIFF's header.
+# Modes whose channels have 8 bits. Pillow takes others (I;16, I, F) to RGB by clipping at 255: a
+# 16-bit picture becomes a white square, a float one from 0 to 1 a black one. Which value is white
+# is not told by the mode, nor by a TIFF's header.
 _EIGHT_BITS = frozenset("1 L P LA PA La RGB RGBA RGBX RGBa CMYK YCbCr HSV".split())
 # What Pillow's plugins raise on bytes that are not what they claim to be.
 _BROKEN = (ArithmeticError, EOFError, LookupError, SyntaxError, struct.error)
@@ -34,10 +35,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def read_image(source: object) -> Image.Image:
-    """An RGB image from a path, an http(s) URL, a data URI (`data:image/…;base64,…`) or a PIL image.
+    """An RGB image from a path, an http(s) URL, a data URI or a PIL image.
 
-    ValueError for any other type, for more than 8 bits a channel and for an image or download that is too large; OSError
-    (FileNotFoundError, PIL.UnidentifiedImageError) for what cannot be read. Messages name the source.
+    ValueError for any other type, for more than 8 bits a channel and for an image or download that
+    is too large; OSError (FileNotFoundError, PIL.UnidentifiedImageError) for what cannot be read.
+    Messages name the source.
     """
     if isinstance(source, Image.Image):
         return to_rgb(source)
@@ -73,7 +75,8 @@ def _file(source: str | Path) -> Path | BytesIO:
     """What Pillow opens: a path as it is, the bytes of everything else."""
     text = str(source)
     if text.startswith(("http://", "https://")):
-        with urllib.request.urlopen(text, timeout=_SECONDS) as response:  # noqa: S310 - the scheme is checked above
+        # ruff fears file:// here, and the scheme was just looked at
+        with urllib.request.urlopen(text, timeout=_SECONDS) as response:  # noqa: S310
             data = response.read(MAX_DOWNLOAD + 1)
         if len(data) > MAX_DOWNLOAD:
             raise ValueError(f"more than {MAX_DOWNLOAD:,} bytes")

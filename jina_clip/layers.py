@@ -1,7 +1,8 @@
 """What both towers are built from: rotary positions and the three kinds of MLP.
 
-Tables are float32 whatever the dtype of the weights, and are made once a forward pass: a model built on the meta device has none
-to lose, and casting the model does not round them. Shapes: see shapes.py.
+Tables are float32 whatever the dtype of the weights, and are made once a forward pass: a model
+built on the meta device has none to lose, and casting the model does not round them. Shapes: see
+shapes.py.
 """
 
 from functools import cache
@@ -18,6 +19,7 @@ from jina_clip.shapes import Table, Tokens
 
 def rope_1d(length: int, head_dim: int, base: float, device: torch.device) -> tuple[Table, Table]:
     """Cosines and sines for positions 0..length-1, a column for each pair of channels."""
+    # RoPE (Su et al., arXiv:2104.09864): pair i turns by position * base^(-2i / head_dim).
     frequencies = base ** -(
         torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim
     )
@@ -28,14 +30,15 @@ def rope_1d(length: int, head_dim: int, base: float, device: torch.device) -> tu
 def rope_2d(
     grid: int, trained_grid: int, head_dim: int, interpolate: bool, device: torch.device
 ) -> tuple[Table, Table]:
-    """Cosines and sines for CLS, which is not turned, and a square of grid x grid patches, row by row.
+    """Cosines and sines for CLS, which is not turned, and grid x grid patches, row by row.
 
-    A column for each pair of channels; the first half of them turns with the row, the second with the column. With
-    `interpolate` positions are scaled to the grid of the pre-training.
+    A column for each pair of channels; the first half of them turns with the row, the second with
+    the column. With `interpolate` positions are scaled to the grid of the pre-training.
     """
     half = head_dim // 2
     frequencies = 10000.0 ** -(torch.arange(0, half, 2, device=device, dtype=torch.float32) / half)
-    # Upstream builds the positions in the dtype of the weights: in bf16 they are off by up to 0.03. Ours stay exact.
+    # Upstream builds the positions in the dtype of the weights: in bf16 they are off by up to 0.03.
+    # Ours stay exact.
     positions = torch.arange(grid, device=device, dtype=torch.float32)
     if interpolate:
         positions = positions / grid * trained_grid
@@ -43,6 +46,7 @@ def rope_2d(
     rows = angles[:, None, :].expand(grid, grid, half // 2)
     columns = angles[None, :, :].expand(grid, grid, half // 2)
     patches = torch.cat([rows, columns], dim=2).reshape(grid * grid, half)
+    # An angle of 0 turns nothing: CLS goes through the same code as the patches.
     table = torch.cat([patches.new_zeros(1, half), patches])
     return table.cos(), table.sin()
 
@@ -53,7 +57,7 @@ def _has_triton() -> bool:
 
 
 def fusable(x: Tensor) -> bool:
-    """Whether the kernels of fused.py take over: on CUDA, without gradients, outside of torch.compile, where Triton is."""
+    """Whether fused.py takes over: on CUDA, with Triton, without gradients or compiler."""
     return (
         x.is_cuda
         and not torch.is_grad_enabled()
@@ -63,7 +67,10 @@ def fusable(x: Tensor) -> bool:
 
 
 def rotate_halves(x: Float[Tensor, "*places k"], cos: Table, sin: Table) -> None:
-    """Turn channel i against channel i + k/2 (GPT-NeoX), in place; tables broadcast. Computed in float32 whatever x is."""
+    """Turn channel i against channel i + k/2, as GPT-NeoX does, in place and in float32.
+
+    The tables broadcast.
+    """
     middle = x.shape[-1] // 2
     if fusable(x):
         from jina_clip import fused
@@ -73,21 +80,24 @@ def rotate_halves(x: Float[Tensor, "*places k"], cos: Table, sin: Table) -> None
 
 
 def rotate_pairs(x: Float[Tensor, "*places k"], cos: Table, sin: Table) -> None:
-    """Turn channel 2i against channel 2i + 1, in place; tables broadcast. Computed in float32 whatever x is."""
+    """Turn channel 2i against channel 2i + 1, as RoFormer does, in place and in float32.
+
+    The tables broadcast.
+    """
     if fusable(x):
         from jina_clip import fused
 
         return fused.turn(x, cos, sin, step=2, offset=1)
-    if (
-        x.dtype == torch.float32 and not torch.compiler.is_compiling()
-    ):  # one pass; inductor knows no complex numbers
+    # As a product of complex numbers it is one pass over x; torch's compiler knows none of them.
+    if x.dtype == torch.float32 and not torch.compiler.is_compiling():
         torch.view_as_complex(x.unflatten(-1, (-1, 2))).mul_(torch.complex(cos, sin))
         return None
     return _turn(x, x[..., 0::2], x[..., 1::2], cos, sin)
 
 
 def _turn(x: Tensor, a: Tensor, b: Tensor, cos: Tensor, sin: Tensor) -> None:
-    """`a` and `b` are views of `x`."""
+    """Turn `a` against `b`, which are views of `x`."""
+    # (a, b) -> (a cos - b sin, b cos + a sin)
     if x.dtype == torch.float32:
         before = a.clone()
         a.mul_(cos).addcmul_(b, sin, value=-1)
@@ -101,11 +111,11 @@ def _turn(x: Tensor, a: Tensor, b: Tensor, cos: Tensor, sin: Tensor) -> None:
 def linear(
     x: Tokens, weight: Tensor, bias: Tensor | None, activation: Literal["none", "gelu"] = "none"
 ) -> Float[Tensor, "*places out"]:
-    """`F.linear`, and exact GELU if asked. On a CPU torch takes MKL for float32; oneDNN, which its compiler takes, is faster."""
-    on_cpu = (
-        x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-    )
-    if on_cpu and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    """`F.linear`, and exact GELU if asked."""
+    # On a CPU torch takes MKL for float32. oneDNN, which its compiler takes, is faster.
+    in_float32 = x.device.type == "cpu" and x.dtype == torch.float32
+    plain = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    if in_float32 and plain and torch.backends.mkldnn.is_available():
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")  # type: ignore[no-any-return]
     y = F.linear(x, weight, bias)
     return F.gelu(y) if activation == "gelu" else y
@@ -131,7 +141,7 @@ class Mlp(nn.Module):
 
 
 class GluMlp(nn.Module):
-    """GELU-gated linear unit (v1 text): the first half of gated_layers is activated and gates the second."""
+    """GELU-gated linear unit (v1 text): one half of gated_layers gates the other."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -139,6 +149,8 @@ class GluMlp(nn.Module):
         self.wo = Linear(hidden, width)
 
     def forward(self, x: Tokens) -> Tokens:
+        # wo(gelu(W_gate x) * W_value x): both matrices are one layer of the checkpoint (Shazeer,
+        # arXiv:2002.05202)
         gate, value = self.gated_layers(x).chunk(2, dim=-1)
         return self.wo(F.gelu(gate) * value)  # type: ignore[no-any-return]
 
@@ -146,8 +158,9 @@ class GluMlp(nn.Module):
 class SwiGlu(nn.Module):
     """SiLU-gated linear unit with a LayerNorm before the last layer (EVA-02's sub-LN).
 
-    Both first layers are one, w1 above w2. `align` rounds the hidden width up with zeros, since tensor cores want rows of
-    16 bytes and EVA02-L's 2,730 is no multiple of 8; the LayerNorm runs over the true width. Zeros stay zeros: silu(0) * 0.
+    Both first layers are one, w1 above w2. `align` rounds the hidden width up with zeros, since
+    tensor cores want rows of 16 bytes and EVA02-L's 2,730 is no multiple of 8; the LayerNorm runs
+    over the true width. Zeros stay zeros: silu(0) * 0.
     """
 
     def __init__(self, width: int, hidden: int, eps: float, align: int = 1) -> None:
@@ -162,12 +175,13 @@ class SwiGlu(nn.Module):
                     part[hidden:] = 0
 
     def forward(self, x: Tokens) -> Tokens:
-        both = self.w12(x)
-        if fusable(both):
+        # w3(LN(silu(w1 x) * w2 x))
+        gate_and_value = self.w12(x)
+        if fusable(gate_and_value):
             from jina_clip import fused
 
-            return self.w3(fused.swiglu_norm(both, self.ffn_ln))  # type: ignore[no-any-return]
-        gate, value = both.chunk(2, dim=-1)
+            return self.w3(fused.swiglu_norm(gate_and_value, self.ffn_ln))  # type: ignore[no-any-return]
+        gate, value = gate_and_value.chunk(2, dim=-1)
         gated = F.silu(gate) * value if torch.is_grad_enabled() else F.silu(gate).mul_(value)
         if not self.padding:
             return self.w3(self.ffn_ln(gated))  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ from jina_clip.weights import official_tensors
 
 
 class ClipOutput(NamedTuple):
-    """What `forward` returns; both embeddings are L2-normalised, `loss` is None unless it was asked for."""
+    """What `forward` returns: embeddings are L2-normalised, `loss` is None unless asked for."""
 
     loss: Float[Tensor, ""] | None
     logits_per_image: Float[Tensor, "images texts"]
@@ -32,7 +32,11 @@ class ClipModel(nn.Module):
     """Token ids and pixels to embeddings; its parts have the names of the official checkpoint."""
 
     def __init__(self, config: ClipConfig, *, attention: str = "sdpa", align: int = 1) -> None:
-        """Random weights. `attention` is the text tower's backend, as `resolve_attention` names it; `align` see layers.SwiGlu."""
+        """Random weights.
+
+        `attention` is the text tower's backend, as `resolve_attention` names it; `align`: see
+        layers.SwiGlu.
+        """
         super().__init__()
         self.config = config
         self.text_model = TextTower(config.text, attention)
@@ -65,14 +69,18 @@ class ClipModel(nn.Module):
         return_dict: bool | None = None,
         return_loss: bool | None = None,
     ) -> ClipOutput:
-        """Similarities of all texts and images, scaled by exp(logit_scale); the loss is CLIP's, over matching rows.
+        """Similarities of all texts and images, scaled by exp(logit_scale).
 
-        `return_dict` is taken for the official signature: what comes back has names and is a tuple, either way.
+        The loss is CLIP's: row i of the texts belongs to row i of the images.
+
+        `return_dict` is taken for the official signature: what comes back has names and is a tuple,
+        either way.
         """
         texts = F.normalize(self.get_text_features(input_ids), dim=1)
         images = F.normalize(self.get_image_features(pixel_values), dim=1)
         logits = texts @ images.T * self.logit_scale.exp()
         loss = None
+        # Radford et al. 2021: cross entropy over the rows and over the columns, averaged.
         if return_loss:
             target = torch.arange(len(logits), device=logits.device)
             loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

@@ -6,15 +6,17 @@ from typing import Any
 
 
 class CheckpointError(ValueError):
-    """A checkpoint or config that is not a jina-clip model; the message names the key or the file."""
+    """A checkpoint or config that is not a jina-clip model; the message names the key or file."""
 
 
 def parse_object(data: bytes, where: str) -> dict[str, Any]:
     """The JSON object in the bytes of a file.
 
-    CheckpointError, beginning with `where`, for anything else: broken UTF-8 or JSON, a key that comes twice, a list.
+    CheckpointError, beginning with `where`, for anything else: broken UTF-8 or JSON, a key that
+    comes twice, a list.
     """
 
+    # json keeps the last of two equal keys, and a reader of the file believes the first.
     def without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         section: dict[str, Any] = {}
         for key, value in pairs:
@@ -40,7 +42,7 @@ def as_object(value: object, where: str) -> dict[str, Any]:
 
 
 def take(section: dict[str, Any], name: str, where: str) -> Any:
-    """The value of a key that must be there; it is removed, so that what stays was not understood."""
+    """The value of a key that must be there. It is removed: what stays was not understood."""
     if name not in section:
         raise CheckpointError(f"{where}: {name} is missing")
     return section.pop(name)
@@ -70,7 +72,7 @@ def check_flags(section: Mapping[str, Any], names: Iterable[str], where: str) ->
 
 
 def check_fixed(section: Mapping[str, Any], fixed: Mapping[str, Any], where: str) -> None:
-    """CheckpointError for a key that asks for something other than the one value that is computed here."""
+    """CheckpointError for a key that asks for something other than what is computed here."""
     for name, computed in fixed.items():
         value = section.get(name, computed)
         if (list(value) if isinstance(value, tuple) else value) != computed:

@@ -1,4 +1,4 @@
-"""Passes through a tower that fit in memory: as much as the budget allows, and half as much when memory runs out."""
+"""Passes through a tower that fit in memory: within a budget that halves when memory runs out."""
 
 import gc
 import logging
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass
 class Budget:
-    """What one pass may cost, in `unit`s: tokens of texts, or images. `used` holds every size it has had, the first one first."""
+    """What one pass may cost, in tokens of texts or in images; `used`: all sizes it has had."""
 
     size: int
     unit: str
@@ -44,11 +44,14 @@ class Budget:
 def passes(
     costs: Sequence[int], budget: Budget, run: Callable[[slice], T], *, most: int | None = None
 ) -> Iterator[tuple[slice, T]]:
-    """`run` on consecutive units within the budget, `most` at a time, and what it gave; one unit goes whatever it costs.
+    """`run` on consecutive units within the budget, `most` at a time: each part, and what it gave.
 
-    When memory runs out the budget is halved, for later calls too, and the same units go again; what is finished is kept.
-    The error is raised when a single unit is too much.
+    One unit goes whatever it costs.
+
+    When memory runs out the budget is halved, for later calls too, and the same units go again;
+    what is finished is kept. The error is raised when a single unit is too much.
     """
+    # Costs 5 4 3 9 and a budget of 12: the parts are 5 4 3 and 9.
     start = 0
     while start < len(costs):
         stop = fill(costs, start, budget.size)
@@ -59,9 +62,8 @@ def passes(
             if part.stop - start == 1 or not out_of_memory(error):
                 raise
             done = None
-        if (
-            done is None
-        ):  # outside of the handler, whose traceback keeps the tensors of the pass alive
+        if done is None:
+            # Outside of the handler, whose traceback keeps the tensors of the pass alive.
             budget.halve(sum(costs[part]))
             gc.collect()
             if torch.cuda.is_available():
@@ -79,11 +81,15 @@ def text_rows(
     most: int | None = None,
     done: Callable[[int], object] = lambda n: None,
 ) -> Features:
-    """Unnormalised rows of tokenized texts, in their order; `most` texts a pass, if given, whatever the budget allows.
+    """Unnormalised rows of tokenized texts, in their order.
 
-    Short texts share windows where the tower wants that; the others go by length. Passes of windows have one shape.
-    `done(n)` hears of every n that are finished. ValueError for a text without tokens.
+    A pass takes `most` texts, if given, and no more than the budget allows.
+
+    Short texts share windows where the tower wants that; the others go by length. Passes of windows
+    have one shape. `done(n)` hears of every n that are finished. ValueError for a text without
+    tokens.
     """
+    # Longest first, so that memory peaks, and runs out, in the first pass rather than the last.
     lengths = [len(tokens) for tokens in ids]
     if 0 in lengths:
         raise ValueError(f"text {lengths.index(0)} has no tokens")
@@ -122,10 +128,13 @@ def image_rows(
     pin: bool = False,
     done: Callable[[int], object] = lambda n: None,
 ) -> list[Features]:
-    """Rows of images, batch by batch in their order; a pass takes `most` images, if given, else what the budget allows.
+    """Rows of images in their order, batch by batch.
 
-    `features` turns a batch of bytes into rows. With `one_size` it gets batches of one size only, the last ones filled up
-    with copies: a compiled tower would be compiled anew for another size. `pin` and the order of work: see prefetch.batches.
+    A pass takes `most` images, if given, else what the budget allows.
+
+    `features` turns a batch of bytes into rows. With `one_size` it gets batches of one size only,
+    the last ones filled up with copies: a compiled tower would be compiled anew for another size.
+    `pin` and the order of work: see prefetch.batches.
     """
     full = budget.size if one_size else 0
 
@@ -147,7 +156,7 @@ def image_rows(
 
 @contextmanager
 def inference(module: nn.Module) -> Iterator[None]:
-    """Without gradients and in eval mode; every part of the module is in its own mode again afterwards."""
+    """Without gradients and in eval mode; each part of the module is in its old mode afterwards."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -159,7 +168,7 @@ def inference(module: nn.Module) -> Iterator[None]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether this is how torch says so: its own type on a GPU, a plain RuntimeError of the allocator on a CPU."""
+    """Whether this is how torch says so: a type of its own on a GPU, a RuntimeError on a CPU."""
     return isinstance(
         error, (MemoryError, torch.OutOfMemoryError)
     ) or "can't allocate memory" in str(error)

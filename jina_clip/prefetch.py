@@ -1,7 +1,8 @@
-"""Work done ahead of its consumer: a bounded pool of threads that keeps the order, and batches of pixels for a device.
+"""Work done ahead of its consumer, in order and in bounded memory; and batches of pixels.
 
-Threads are enough: Pillow decodes and resizes without the GIL, and a thread hands its pixels over without copying or pickling
-them. Nothing here holds more than it was told to, however many items there are.
+Threads are enough: Pillow decodes and resizes without the GIL, and a thread hands its pixels over
+without copying or pickling them. Nothing here holds more than it was told to, however many items
+there are.
 
 Shapes: b images of a batch, p pixels a side.
 """
@@ -19,24 +20,25 @@ from torch import Tensor
 
 T = TypeVar("T")
 R = TypeVar("R")
-WORKERS = min(
-    8, os.cpu_count() or 1
-)  # a default: eight threads that decode feed most devices, and leave cores for the rest
+# A default: eight threads that decode feed most devices, and leave cores for the rest.
+WORKERS = min(8, os.cpu_count() or 1)
 
 
 def prefetch(
     load: Callable[[T], R], items: Iterable[T], *, workers: int = WORKERS, ahead: int
 ) -> Generator[R, None, None]:
-    """`load(item)` of each item in the order of the items, made by `workers` threads while the consumer is busy.
+    """`load(item)` of each item, in their order, made by threads while the consumer is busy.
 
-    At most `ahead` results wait or are being made, beside those that the consumer keeps, and as many items were taken: `items`
-    may be endless. With an `ahead` of two batches the threads go on while the consumer is busy with one. With 0 workers the
-    caller's thread loads each item when it is asked for, and `ahead` does nothing.
+    At most `ahead` results wait or are being made, beside those that the consumer keeps, and as
+    many items were taken: `items` may be endless. With an `ahead` of two batches the threads go on
+    while the consumer is busy with one. With 0 workers the caller's thread loads each item when it
+    is asked for, and `ahead` does nothing.
 
-    What `load` raises is raised at its item's place, after the results before it. Then, or when the consumer closes the iterator
-    or lets go of it, what waits is cancelled, what runs is waited for, and no thread is left. What `items` raises ends it at
-    once. `load` runs in several threads: items must not share what it changes, as a Pillow file not yet loaded. ValueError for
-    fewer than 0 workers or an `ahead` below 1.
+    What `load` raises is raised at its item's place, after the results before it. Then, or when the
+    consumer closes the iterator or lets go of it, what waits is cancelled, what runs is waited for,
+    and no thread is left. What `items` raises ends it at once. `load` runs in several threads:
+    items must not share what it changes, as a Pillow file not yet loaded. ValueError for fewer than
+    0 workers or an `ahead` below 1.
     """
     if workers < 0 or ahead < 1:
         raise ValueError(
@@ -50,10 +52,11 @@ def prefetch(
 def batches(
     pixels: Iterable[UInt8[Tensor, "3 p p"]], size: int, *, pin: bool = False
 ) -> Generator[UInt8[Tensor, "b 3 p p"], None, None]:
-    """Images stacked `size` at a time, the last batch with what is left; the memory is channels last, as the images have it.
+    """Images stacked `size` at a time, the last batch with the rest; channels last in memory.
 
-    `pin=True` (it takes CUDA) puts batches into page-locked memory, so that `batch.to(device, non_blocking=True)` overlaps with
-    the GPU's work. ValueError for a size below 1; RuntimeError when images differ in size.
+    `pin=True` (it takes CUDA) puts batches into page-locked memory, so that `batch.to(device,
+    non_blocking=True)` overlaps with the GPU's work. ValueError for a size below 1; RuntimeError
+    when images differ in size.
     """
     if size < 1:
         raise ValueError(f"a batch holds at least 1 image, not {size}")
@@ -82,9 +85,10 @@ def _stacked(
     batch, filled = None, 0
     for image in images:
         if batch is None:
-            # A new tensor for each batch rather than a ring of our own: torch's allocator of pinned memory marks a block with
-            # an event when a copy from it is queued, and hands it out again only after that copy. So it is a ring, as deep as
-            # copies are in flight, and cannot be overwritten too early.
+            # A new tensor for each batch rather than a ring of our own: torch's allocator of pinned
+            # memory marks a block with an event when a copy from it is queued, and hands it out
+            # again only after that copy. So it is a ring, as deep as copies are in flight, and
+            # cannot be overwritten too early.
             side = image.shape[-1]
             batch = torch.empty(
                 size, side, side, 3, dtype=torch.uint8, device="cpu", pin_memory=pin

@@ -16,6 +16,8 @@ from jina_clip.resize import centre, resize_bytes, resized
 
 __all__ = ["PREPROCESS_MODES", "Preprocess", "read_image"]
 
+# Of the images that OpenAI's CLIP was trained on (Radford et al. 2021); both releases took them
+# over.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 PREPROCESS_MODES = ("exact", "fast")
@@ -30,16 +32,17 @@ _RESIZE_MODES = ("shortest", "longest", "squash")
 _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
-    "random": Image.Resampling.BICUBIC,  # upstream draws one in training, and takes bicubic otherwise
+    # Upstream draws one in training, and takes bicubic otherwise.
+    "random": Image.Resampling.BICUBIC,
 }
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """The image pipeline of preprocessor_config.json: RGB, resize, centre crop, scale to [0, 1], normalise.
+    """The image pipeline of preprocessor_config.json, and its settings.
 
-    `resize_mode` is "shortest" (both releases), "longest" or "squash". `extras` keeps keys without effect, for saving.
-    CheckpointError for a value that this pipeline does not have.
+    `resize_mode` is "shortest" (both releases), "longest" or "squash". `extras` keeps keys without
+    effect, for saving. CheckpointError for a value that this pipeline does not have.
     """
 
     size: int
@@ -58,7 +61,7 @@ class Preprocess:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> "Preprocess":
-        """Read preprocessor_config.json. CheckpointError names what is not known, as the words of other processors."""
+        """Read preprocessor_config.json; CheckpointError names a key of another image processor."""
         strange = sorted(settings.keys() - set(_SETTINGS) - _INERT)
         if strange:
             raise CheckpointError(
@@ -86,23 +89,29 @@ class Preprocess:
         return self.normalize(self.pixels(image)[None])[0]
 
     def pixels(self, image: Image.Image, mode: str = "exact") -> UInt8[Tensor, "3 size size"]:
-        """RGB, resized and cropped to the centre: what a decoding thread does. The values lie channels last in memory.
+        """RGB, resized and cropped to the centre: what a decoding thread does.
 
-        "exact" resizes with Pillow, as the official processor does. "fast" resizes with torch's uint8 kernel, several times
-        faster; it keeps its weights in 16 bits, and so a few values differ by up to 2 (`benchmarks/decode.py` counts them).
-        They differ by more (10 was seen) where Pillow, since 13, resizes the height first: images over twice as tall as wide
-        (https://github.com/python-pillow/Pillow/pull/9549). Fast always resizes the width first, as earlier Pillow did.
+        The values lie channels last in memory.
 
-        The conversion to RGB comes first, as in the official `encode_image`; the official processor alone converts after the
-        resize, which gives other pixels for palette and transparent images.
+        "exact" resizes with Pillow, as the official processor does. "fast" resizes with torch's
+        uint8 kernel, several times faster; it keeps its weights in 16 bits, and so a few values
+        differ by up to 2 (`benchmarks/decode.py` counts them). They differ by more (10 was seen)
+        where Pillow, since 13, resizes the height first: images over twice as tall as wide
+        (https://github.com/python-pillow/Pillow/pull/9549). Fast always resizes the width first, as
+        earlier Pillow did.
 
-        ValueError for another mode, for an image of more than 8 bits a channel (see images.to_rgb), and for one that would
-        have more than resize.MAX_PIXELS after the resize.
+        The conversion to RGB comes first, as in the official `encode_image`; the official processor
+        alone converts after the resize, which gives other pixels for palette and transparent
+        images.
+
+        ValueError for another mode, for an image of more than 8 bits a channel (see images.to_rgb),
+        and for one that would have more than resize.MAX_PIXELS after the resize.
         """
         if mode not in PREPROCESS_MODES:
             raise ValueError(
                 f"preprocess mode {mode!r} is not one of {', '.join(PREPROCESS_MODES)}"
             )
+        # Resize(size), CenterCrop(size) of torchvision, which resizes PIL images by Pillow.
         size = resized(image.size, self.size, self.resize_mode)
         image = to_rgb(image)
         if size == image.size:
@@ -115,7 +124,9 @@ class Preprocess:
         return torch.from_numpy(centre(values, self.size, self.fill_color)).permute(2, 0, 1)
 
     def normalize(self, batch: UInt8[Tensor, "b 3 p p"]) -> Float32[Tensor, "b 3 p p"]:
-        """`(batch / 255 - mean) / std` in float32 and that order, on the device of the batch; contiguous whatever the batch is.
+        """`(batch / 255 - mean) / std` in float32 and that order, on the device of the batch.
+
+        The result is contiguous, whatever the batch is.
 
         The only memory taken is that of the result, and the host waits for nothing.
         """
@@ -128,8 +139,8 @@ class Preprocess:
 def _channels(values: tuple[float, float, float], device: torch.device) -> Float32[Tensor, "3 1 1"]:
     """One value per channel, as a tensor filled where it is.
 
-    CUDA divides by a Python number as a product with its reciprocal, which is another value; a tensor copied from the host
-    would make the host wait for the stream.
+    CUDA divides by a Python number as a product with its reciprocal, which is another value; a
+    tensor copied from the host would make the host wait for the stream.
     """
     return torch.stack(
         [torch.full((1, 1), value, dtype=torch.float32, device=device) for value in values]

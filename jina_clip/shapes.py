@@ -1,7 +1,8 @@
 """The shape vocabulary of both towers.
 
-b batch, p pixels a side, n image tokens (CLS and patches), s text tokens (padded to the longest of the batch),
-t places of texts that lie end to end (see packing.py), h attention heads, k head width, d tower width, w windows.
+b batch, p pixels a side, n image tokens (CLS and patches), s text tokens (padded to the longest of
+the batch), t places of texts that lie end to end (see packing.py), h attention heads, k head width,
+d tower width, w windows.
 """
 
 from jaxtyping import Float, Int, UInt8

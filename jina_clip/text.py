@@ -1,7 +1,8 @@
-"""The text towers: Jina-XLM-RoBERTa with rotary positions (v2) and JinaBERT with symmetric ALiBi (v1).
+"""The text towers: Jina-XLM-RoBERTa with rotary positions (v2), JinaBERT with ALiBi (v1).
 
-Both are post-norm encoders with one fused q|k|v projection and a mean over the tokens that are not padding. Module names
-are those of the official checkpoint. LoRA is merged into the weights when a checkpoint is read, see weights.py.
+Both are post-norm encoders with one fused q|k|v projection and a mean over the tokens that are not
+padding. Module names are those of the official checkpoint. LoRA is merged into the weights when a
+checkpoint is read, see weights.py.
 """
 
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from jina_clip.text_config import TextConfig
 
 
 class TextTower(nn.Module):
-    """Token ids to one unnormalised float32 vector a text. `attention` is "sdpa", "varlen" or "flash_attn"."""
+    """Token ids to one unnormalised float32 vector per text; `attention`: see resolve_attention."""
 
     def __init__(self, config: TextConfig, attention: str = "sdpa") -> None:
         super().__init__()
@@ -29,7 +30,10 @@ class TextTower(nn.Module):
         self.encoder = Encoder(config)
 
     def forward(self, input_ids: TokenIds) -> Features:
-        """Padded texts; the padding is left out before the first layer. ValueError for a text without tokens."""
+        """Rows of padded texts; ValueError for a text without tokens.
+
+        The padding is left out before the first layer.
+        """
         ids = input_ids.cpu().numpy()
         texts = [row[row != self.config.pad_token_id] for row in ids]
         order = by_length([len(tokens) for tokens in texts])
@@ -50,12 +54,10 @@ class TextTower(nn.Module):
 
     @property
     def window(self) -> int:
-        """Texts of up to so many tokens go into windows: fixed shapes pay on CUDA, and there only without an ALiBi kernel."""
-        return (
-            WINDOW
-            if self.device.type == "cuda" and (self.slopes is None or self.attention == "sdpa")
-            else 0
-        )
+        """The longest text that goes into a window, in tokens; 0 where windows do not pay."""
+        # Fixed shapes pay on CUDA alone, and there only where no kernel knows ALiBi.
+        has_alibi_kernel = self.slopes is not None and self.attention != "sdpa"
+        return WINDOW if self.device.type == "cuda" and not has_alibi_kernel else 0
 
     @property
     def device(self) -> torch.device:
@@ -63,7 +65,7 @@ class TextTower(nn.Module):
         return self.emb_ln.weight.device
 
     def features(self, packed: Packed) -> Features:
-        """One row a text, in the order they were packed."""
+        """One row per text, in the order they were packed: the mean of its last hidden states."""
         x = self.emb_ln(self.embeddings(packed.ids))
         return packed.pool(self.encoder(x, packed))
 
@@ -77,15 +79,17 @@ class Embeddings(nn.Module):
         self.token_type_embeddings = _embedding(config.type_vocab_size, config.hidden_size)
 
     def forward(self, ids: torch.Tensor) -> FlatTokens:
-        return self.word_embeddings(ids) + self.token_type_embeddings.weight[0]  # type: ignore[no-any-return]
+        words = self.word_embeddings(ids)
+        return words + self.token_type_embeddings.weight[0]  # type: ignore[no-any-return]
 
 
 def _embedding(entries: int, width: int) -> nn.Embedding:
-    """BERT's initialisation. None on the meta device: torch would import its compiler for it, which takes seconds."""
+    """BERT's initialisation, which is normal with a deviation of 0.02."""
     weight = torch.empty(entries, width)
-    return nn.Embedding(
-        entries, width, _weight=weight if weight.is_meta else nn.init.normal_(weight, std=0.02)
-    )
+    # None on the meta device: torch would import its compiler for it, which takes seconds.
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=0.02)
+    return nn.Embedding(entries, width, _weight=weight)
 
 
 class Encoder(nn.Module):
@@ -100,11 +104,10 @@ class Encoder(nn.Module):
         config, rotary = self.config, None
         if config.position_embedding_type == "rotary":
             head_width = config.hidden_size // config.num_attention_heads
-            tables = rope_1d(max(packed.lengths), head_width, config.rotary_emb_base, x.device)
-            rotary = (
-                tables[0][packed.positions, None, None],
-                tables[1][packed.positions, None, None],
-            )
+            longest, base = max(packed.lengths), config.rotary_emb_base
+            cos, sin = rope_1d(longest, head_width, base, x.device)
+            # [t, 1, 1, k/2]: the same angle for q and k and for all heads of a token
+            rotary = cos[packed.positions, None, None], sin[packed.positions, None, None]
         for layer in self.layers:
             x = layer(x, packed.attend, rotary)
         return x
@@ -124,6 +127,7 @@ class Block(nn.Module):
     def forward(
         self, x: FlatTokens, attend: Attend, rotary: tuple[Table, Table] | None
     ) -> FlatTokens:
+        # Post-norm, as in BERT: x = LN(x + attention(x)), then x = LN(x + mlp(x)).
         x = self.norm1(self.mixer(x, attend, rotary) + x)
         return self.norm2(self.mlp(x) + x)  # type: ignore[no-any-return]
 
@@ -142,5 +146,5 @@ class Attention(nn.Module):
     ) -> FlatTokens:
         qkv = self.Wqkv(x).unflatten(-1, (3, self.heads, -1))
         if rotary is not None:
-            rotate_halves(qkv[:, :2], *rotary)
+            rotate_halves(qkv[:, :2], *rotary)  # q and k; v has no position
         return self.out_proj(attend(qkv))  # type: ignore[no-any-return]

@@ -1,6 +1,6 @@
 """The sizes of a text tower, read from and written to `text_config` of the official config.json."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,7 +33,8 @@ _COUNTS = (
 class TextConfig:
     """A text tower: rotary positions with a GELU MLP (v2) or ALiBi with a GLU MLP (v1).
 
-    `kwargs` is hf_model_config_kwargs as it was read, and `extras` holds keys without effect here; both are for saving.
+    `kwargs` is hf_model_config_kwargs as it was read, and `extras` holds keys without effect here;
+    both are for saving.
     """
 
     backbone: str
@@ -66,7 +67,7 @@ class TextConfig:
 
     @classmethod
     def from_section(cls, section: object) -> "TextConfig":
-        """Read `text_config`. CheckpointError names the key that is missing or that asks for another tower."""
+        """Read `text_config`; CheckpointError names the key that does not fit."""
         extras = as_object(section, f"config.json: {_SECTION}")
         named = str(take(extras, "hf_model_name_or_path", _SECTION))
         kwargs = as_object(extras.pop("hf_model_config_kwargs", None) or {}, _KWARGS)
@@ -90,6 +91,7 @@ class TextConfig:
 
     def to_section(self) -> dict[str, Any]:
         """`text_config` of this tower; `from_section` reads it back to an equal config."""
+        # Fields that were changed since, by dataclasses.replace, have to be written, too.
         as_read = _sizes(_backbone(self.backbone), self.kwargs)
         fields = {name: getattr(self, name) for name in as_read}
         changed = {name: value for name, value in fields.items() if value != as_read[name]}
@@ -135,6 +137,7 @@ def _sizes(backbone: Mapping[str, Any], kwargs: Mapping[str, Any]) -> dict[str, 
     fields |= {name: float(sizes[name]) for name in numbers}
     if "lora_adaptations" in backbone:
         check_counts(sizes, ["lora_rank"], _KWARGS)
+        # v3 has five adapters; a jina-clip names those that it was trained with, and their alpha.
         fields["lora_adaptations"] = _names(sizes["lora_adaptations"] or (), "lora_adaptations")
         instructions = as_object(sizes["task_instructions"] or {}, f"{_KWARGS}.task_instructions")
         _names(instructions.values(), "task_instructions")
@@ -142,9 +145,10 @@ def _sizes(backbone: Mapping[str, Any], kwargs: Mapping[str, Any]) -> dict[str, 
     return fields
 
 
-def _names(values: Any, key: str) -> tuple[str, ...]:
-    names = () if isinstance(values, str) else tuple(values)
-    if isinstance(values, str) or not all(isinstance(name, str) for name in names):
+def _names(values: object, key: str) -> tuple[str, ...]:
+    # A string is a list of its letters to Python, and no list of names to anyone.
+    names = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str) else None
+    if names is None or not all(isinstance(name, str) for name in names):
         raise CheckpointError(f"{_KWARGS}.{key} is {values!r}, not a list of names")
     return names
 

@@ -12,6 +12,7 @@ from jina_clip.packing import Ids
 from jina_clip.shapes import TokenIds
 from jina_clip.text_config import TextConfig
 
+# Truncation is a setting of the tokenizer, and several threads may tokenize with one.
 _TRUNCATING = threading.Lock()
 
 
@@ -24,6 +25,7 @@ def read_tokenizer(data: bytes, where: str) -> Tokenizer:
         tokenizer = Tokenizer.from_buffer(data)
     except Exception as error:  # the Rust library raises bare Exception
         raise CheckpointError(f"{where}: not a tokenizer.json: {error}") from error
+    # Some files ask for padding to 512, which would be encoded as if it were text.
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
@@ -51,15 +53,16 @@ def instruction(text: TextConfig, task: str | None) -> str:
 
 
 def tokenize(tokenizer: Tokenizer, texts: list[str], max_length: int | None) -> list[Ids]:
-    """Token ids of each text with its special tokens, cut to max_length of them in all; on all cores.
+    """Token ids of each text, cut to max_length of them, special ones included; on all cores.
 
-    None cuts nothing. The tokenizer is left without truncation, as it was. ValueError when max_length leaves no room for text.
+    None cuts nothing. The tokenizer is left without truncation, as it was. ValueError when
+    max_length leaves no room for text.
     """
     if max_length is not None and max_length <= tokenizer.num_special_tokens_to_add(False):
         raise ValueError(
             f"max_length {max_length} leaves no room for text beside the special tokens"
         )
-    with _TRUNCATING:  # a setting of the tokenizer, not of the call
+    with _TRUNCATING:
         if max_length is not None:
             tokenizer.enable_truncation(max_length)
         try:
@@ -69,7 +72,7 @@ def tokenize(tokenizer: Tokenizer, texts: list[str], max_length: int | None) -> 
 
 
 def count_longer(tokenizer: Tokenizer, texts: list[str], max_length: int) -> int:
-    """How many texts have more than max_length tokens, special ones included: those that `tokenize` would cut."""
+    """How many texts `tokenize` would cut to max_length tokens, special ones included."""
     return sum(len(ids) > max_length for ids in tokenize(tokenizer, texts, None))
 
 

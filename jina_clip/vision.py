@@ -1,7 +1,10 @@
-"""The image tower of both models: EVA02 with sub-LN, SwiGLU and 2-D rotary positions (arXiv:2303.11331).
+"""The image tower of both models: EVA02 with sub-LN, SwiGLU and 2-D rotary positions.
 
-Pre-norm; the embedding is the CLS token after the last norm. Module names are those of the official checkpoint, but that q, k
-and v are one layer and the first two of SwiGLU are one: weights.py joins and splits them.
+Fang et al., arXiv:2303.11331.
+
+Pre-norm; the embedding is the CLS token after the last norm. Module names are those of the official
+checkpoint, but that q, k and v are one layer and the first two of SwiGLU are one: weights.py joins
+and splits them.
 """
 
 import torch
@@ -16,7 +19,7 @@ EPS = 1e-6
 
 
 class VisionTower(nn.Module):
-    """Normalised pixels to one unnormalised float32 vector an image. `align`: see SwiGlu; it changes no value."""
+    """Normalised pixels to one unnormalised float32 vector per image; `align`: see SwiGlu."""
 
     def __init__(self, config: VisionConfig, align: int = 1) -> None:
         super().__init__()
@@ -28,11 +31,15 @@ class VisionTower(nn.Module):
         self.norm = nn.LayerNorm(config.width, eps=EPS)
 
     def forward(self, pixel_values: Pixels) -> Features:
-        """Refuses another size than the config's with ValueError: positions are learned for that grid."""
+        """The embedding of each image; ValueError for another size than the config's.
+
+        Positions are learned for one grid.
+        """
         size = self.config.image_size
         if pixel_values.shape[-2:] != (size, size):
             raise ValueError(
-                f"pixel_values are {tuple(pixel_values.shape[-2:])}; this model takes {(size, size)}"
+                f"pixel_values are {tuple(pixel_values.shape[-2:])}; "
+                f"this model takes {(size, size)}"
             )
         config = self.config
         cos, sin = rope_2d(
@@ -45,6 +52,7 @@ class VisionTower(nn.Module):
         rotary = cos[:, None, None], sin[:, None, None]
         x = self.patch_embed(pixel_values)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
+        # Learned positions are added, and q and k are turned by rotary ones as well.
         *blocks, last = self.blocks
         for block in blocks:
             x = block(x, rotary, x.shape[1])
@@ -52,13 +60,14 @@ class VisionTower(nn.Module):
 
 
 def _random(tokens: int, width: int) -> nn.Parameter:
-    """None on the meta device: torch would import its compiler for it, which takes seconds."""
+    """Learned tokens, drawn as ViT draws them."""
     values = torch.empty(1, tokens, width)
+    # None on the meta device: torch would import its compiler for it, which takes seconds.
     return nn.Parameter(values if values.is_meta else nn.init.normal_(values, std=0.02))
 
 
 class PatchEmbed(nn.Module):
-    """Patches row by row. No padding: of 512 pixels at patch 14 the last 8 rows and columns are not seen."""
+    """Patches to tokens, row by row."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -70,6 +79,8 @@ class PatchEmbed(nn.Module):
     def forward(self, pixel_values: Pixels) -> ImageTokens:
         """The convolution as one matmul: its windows do not overlap."""
         grid, patch = self.config.grid, self.config.patch_size
+        # As in the convolution there is no padding: of 512 pixels at patch 14 the last 8 are not
+        # seen.
         seen = pixel_values[:, :, : grid * patch, : grid * patch].to(self.proj.weight.dtype)
         patches = (
             seen.unflatten(3, (grid, patch))
@@ -91,13 +102,14 @@ class Block(nn.Module):
         self.mlp = SwiGlu(config.width, config.hidden, EPS, align)
 
     def forward(self, x: ImageTokens, rotary: tuple[Table, Table], first: int) -> FirstTokens:
-        """The first tokens only: of the last block nothing but CLS is wanted."""
+        """The first tokens only: of the last block nothing but CLS is read."""
+        # Pre-norm: x = x + attention(LN(x)), then x = x + mlp(LN(x)).
         x = x[:, :first] + self.attn(self.norm1(x), rotary, first)
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
 
 class Attention(nn.Module):
-    """Self-attention with rotated patches (not CLS), no key bias, and a LayerNorm before the output projection."""
+    """Self-attention with rotated patches (not CLS) and a LayerNorm before the projection."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -113,9 +125,11 @@ class Attention(nn.Module):
         rotate_pairs(qkv[:, :, :2], *rotary)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q[:, :, :first], k, v)
-        return self.proj(self.inner_attn_ln(mixed.transpose(1, 2).flatten(2)))  # type: ignore[no-any-return]
+        by_token = mixed.transpose(1, 2).flatten(2)
+        return self.proj(self.inner_attn_ln(by_token))  # type: ignore[no-any-return]
 
     def _bias(self) -> Tensor | None:
         if self.q_bias is None or self.v_bias is None:
             return None
+        # None for keys: it would add the same to all scores of a query, and softmax cancels that.
         return torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])

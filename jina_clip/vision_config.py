@@ -1,4 +1,4 @@
-"""The sizes of an image tower, read from and written to `vision_config` of the official config.json."""
+"""The sizes of an image tower: `vision_config` of the official config.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,7 +40,9 @@ _DEFAULTS = {
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """An EVA02 tower with sub-LN, SwiGLU and 2-D rotary positions. `width` is also the width of the embedding.
+    """An EVA02 tower with sub-LN, SwiGLU and 2-D rotary positions.
+
+    `width` is also the width of the embedding.
 
     `extras` holds keys without effect here, for saving.
     """
@@ -68,7 +70,7 @@ class VisionConfig:
 
     @classmethod
     def from_section(cls, section: object) -> "VisionConfig":
-        """Read `vision_config`. CheckpointError names the key that is missing or that asks for another tower."""
+        """Read `vision_config`; CheckpointError names the key that does not fit."""
         extras = {**_DEFAULTS, **as_object(section, f"config.json: {_SECTION}")}
         check_fixed(extras, FIXED_VISION, _SECTION)
         sizes = {name: take(extras, name, _SECTION) for name in _SIZES}
@@ -93,7 +95,8 @@ class VisionConfig:
 def _check_heads_and_positions(config: VisionConfig) -> None:
     if config.head_width % 4:
         raise CheckpointError(
-            f"{_SECTION}.head_width is {config.head_width}; 2-D rotary positions need a multiple of 4"
+            f"{_SECTION}.head_width is {config.head_width}; "
+            "2-D rotary positions need a multiple of 4"
         )
     if config.width % config.head_width:
         raise CheckpointError(
@@ -101,6 +104,6 @@ def _check_heads_and_positions(config: VisionConfig) -> None:
         )
     if not config.intp_freq and config.pt_hw_seq_len != config.grid:
         raise CheckpointError(
-            f"{_SECTION}: without intp_freq the rotary table has pt_hw_seq_len={config.pt_hw_seq_len} "
-            f"positions a side, but the image has {config.grid}"
+            f"{_SECTION}: without intp_freq the rotary table has pt_hw_seq_len="
+            f"{config.pt_hw_seq_len} positions a side, but the image has {config.grid}"
         )

@@ -1,8 +1,11 @@
-"""Official safetensors to our modules and back: LoRA is merged on reading, and a key too many, too few or misshapen is refused.
+"""Official safetensors to our modules and back; what does not fit the config is refused by name.
 
-An official checkpoint of v2 holds every weight of the text tower as original + LoRA pair (torch's `parametrizations`); the
-official encoder adds the pair in every forward pass, for queries and documents alike. Here it is added once, in float32.
-Layers of the image tower that take the same input are joined into one.
+LoRA is merged on reading.
+
+An official checkpoint of v2 holds every weight of the text tower as original + LoRA pair (torch's
+`parametrizations`); the official encoder adds the pair in every forward pass, for queries and
+documents alike. Here it is added once, in float32. Layers of the image tower that take the same
+input are joined into one.
 """
 
 import re
@@ -20,7 +23,8 @@ from torch import Tensor
 from jina_clip.config import ClipConfig
 from jina_clip.official_json import CheckpointError
 
-# Tables that some exports carry although they are computed; everything else that no module takes is refused.
+# Tables that some exports carry although they are computed; everything else that no module takes is
+# refused.
 _COMPUTED = re.compile(r"(rope\.freqs_(cos|sin)|inv_freq|alibi_slopes|linear_biases|position_ids)$")
 # Layers of the image tower that are one in ours: the same input, so one matmul.
 _JOINED = {
@@ -51,14 +55,17 @@ def read_weights(
     dtype: torch.dtype,
     align: int = 1,
 ) -> dict[str, Tensor]:
-    """Our state dict from official safetensors files, tensor by tensor; `align` as in layers.SwiGlu.
+    """Our state dict from official safetensors files, tensor by tensor.
 
-    `official` holds the keys and shapes that the config asks for. Files that hold no LoRA pair at all are taken for weights
-    in which it was merged. CheckpointError when a key is missing, unknown or misshapen (all are checked before any is read),
-    a tensor is quantised, or a file is damaged.
+    `align`: see layers.SwiGlu.
+
+    `official` holds the keys and shapes that the config asks for. Files that hold no LoRA pair at
+    all are taken for weights in which it was merged. CheckpointError when a key is missing, unknown
+    or misshapen (all are checked before any is read), a tensor is quantised, or a file is damaged.
     """
     with ExitStack() as stack:
         tensors = _open(paths, stack)
+        # torch's remove_parametrizations leaves the sums, and the config as it was.
         merged = not any(name.endswith(_ORIGINAL) for name in tensors)
         _check_fit(paths[0], tensors, _after_merging(official) if merged else official)
 
@@ -68,8 +75,9 @@ def read_weights(
         state = {}
         for name, tensor in _joined(_merged(read, sorted(tensors), config), align):
             kind = torch.float32 if name == "logit_scale" else dtype
-            # Always a copy. What safetensors gives is a view of the mapped file, whose values change with the file: a
-            # checkpoint that a training run overwrites would change a model that was loaded long ago.
+            # Always a copy. What safetensors gives is a view of the mapped file, whose values
+            # change with the file: a checkpoint that a training run overwrites would change a model
+            # that was loaded long ago.
             state[name] = tensor.to(device, kind, copy=True)
         return state
 
@@ -77,7 +85,10 @@ def read_weights(
 def official_tensors(
     state: Mapping[str, Tensor], config: ClipConfig
 ) -> Iterator[tuple[str, Tensor]]:
-    """Our state dict under the official names. What was LoRA is in the weights already, so the pairs written are zero."""
+    """Our state dict under the official names.
+
+    What was LoRA is in the weights already, so the pairs written are zero.
+    """
     adapters, rank = len(config.text.lora_adaptations), config.text.lora_rank
     for name, tensor in state.items():
         if not name.startswith("text_model."):
@@ -114,7 +125,10 @@ def write_weights(
 
 
 def _open(paths: Sequence[Path], stack: ExitStack) -> dict[str, _Stored]:
-    """All tensors of some files, which stay open as long as the stack; CheckpointError when a name is in two of them."""
+    """All tensors of some files, which are open as long as the stack is.
+
+    CheckpointError when a name is in two of them.
+    """
     tensors: dict[str, _Stored] = {}
     for path in paths:
         try:
@@ -131,7 +145,7 @@ def _open(paths: Sequence[Path], stack: ExitStack) -> dict[str, _Stored]:
 
 
 def _split(name: str, tensor: Tensor, hidden: int) -> Iterator[tuple[str, Tensor]]:
-    """A tensor of our image tower as the official ones: joined layers apart, without the padding of the hidden width."""
+    """A tensor of our image tower as the official ones: apart, and without padding."""
     for joined, parts in _JOINED.items():
         if joined in name:
             for part, piece in zip(parts, tensor.chunk(len(parts)), strict=True):
@@ -141,7 +155,7 @@ def _split(name: str, tensor: Tensor, hidden: int) -> Iterator[tuple[str, Tensor
 
 
 def _joined(tensors: Iterator[tuple[str, Tensor]], align: int) -> Iterator[tuple[str, Tensor]]:
-    """The inverse: official layers of the image tower joined and padded; everything else as it is."""
+    """The inverse: official layers of the image tower joined and padded, the rest as it is."""
     ours_of = {part: ours for ours, parts in _JOINED.items() for part in parts}
     waiting: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors:

@@ -1,4 +1,4 @@
-"""jina-clip v1 and v2 as an Encoder: fingerprinted from its files at once, loaded when the first row is wanted."""
+"""jina-clip v1 and v2 as an Encoder: fingerprinted at once, loaded for the first row."""
 
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping
@@ -42,8 +42,8 @@ class _Place(NamedTuple):
 class JinaEncoder:
     """A jina-clip checkpoint from a local folder or the Hub.
 
-    MissingError when the checkpoint is not here and cannot be fetched, InvalidError when it is not a whole jina-clip model,
-    or a file of it changes between the fingerprint and its use.
+    MissingError when the checkpoint is not here and cannot be fetched, InvalidError when it is not
+    a whole jina-clip model, or a file of it changes between the fingerprint and its use.
     """
 
     def __init__(
@@ -90,6 +90,10 @@ class JinaEncoder:
 
     def _fingerprint(self) -> dict[str, str]:
         """Everything that can change a row; `text.` and `image.` concern one side only."""
+        # Towers round differently by dtype, device, kernel and release of torch. The attention is
+        # what "auto" came to. Where texts are cut, and by which tokenizer, is nothing to an image;
+        # how pixels are made, and by which Pillow (13 resizes tall images otherwise than 12), is
+        # nothing to a text.
         sha256 = self.checkpoint.sha256
         return {
             "code": _code(),
@@ -111,7 +115,10 @@ class JinaEncoder:
 
     @cached_property
     def model(self) -> JinaCLIP:
-        """The loaded model: of the very bytes that the fingerprint was taken of, else InvalidError names the file."""
+        """The model, loaded from the very bytes that were fingerprinted.
+
+        InvalidError names a file that has changed.
+        """
         with _as_invalid():
             model = JinaCLIP.from_checkpoint(
                 self.checkpoint, device=self.device, dtype=self.dtype, attention=self.attention
@@ -124,8 +131,9 @@ class JinaEncoder:
 
     @property
     def batches(self) -> dict[str, list[int]]:
-        """The sizes of a pass that were used, in tokens and in images: several when memory ran out."""
-        if "model" not in vars(self):  # not loaded
+        """The sizes of a pass that were used, in tokens and images: several when memory ran out."""
+        # cached_property: to ask for the model would load it
+        if "model" not in vars(self):
             return {}
         return {unit: budget.used for unit, budget in self.model.budgets.items()}
 
@@ -135,7 +143,7 @@ class JinaEncoder:
             return self.checkpoint.tokenizer()
 
     def truncated(self, side: Side) -> int:
-        """How many texts of the side are cut to `max_length` tokens; the weights are not loaded for it."""
+        """How many texts are cut to `max_length` tokens; the weights are not loaded for it."""
         prefix = instruction(self.config.text, self._task(side))
         count = 0
         for start in range(0, len(side), TEXTS_AHEAD):
@@ -144,14 +152,18 @@ class JinaEncoder:
         return count
 
     def encode(self, side: Side) -> Float[ndarray, "n d"]:
-        """Full-width L2-normalised rows. Queries get the retrieval instruction of models that have one.
+        """Full-width L2-normalised rows; queries get the instruction of models that have one.
 
         InvalidError names an image that is not one of 8 bits a channel, or too long and thin.
         """
         return next(self.stream([side]))
 
     def stream(self, sides: Iterable[Side]) -> Iterator[Float[ndarray, "n d"]]:
-        """`encode` of each side; images are decoded and texts tokenized in threads while the rows before them are computed."""
+        """`encode` of each side.
+
+        Images are decoded and texts tokenized in threads while the rows before them are computed.
+        """
+        # All sides are of one kind; the first one tells, and is not lost by looking at it.
         sides, first = tee(sides)
         kind = next((side.kind for side in first), "text")
         yield from self._images(sides) if kind == "image" else self._texts(sides)
@@ -166,6 +178,7 @@ class JinaEncoder:
             return self.model.tokenize(list(side.items), prefix=prefix, max_length=self.max_length)
 
         with self._enough_memory("tokens"):
+            # one worker: the tokenizer uses all cores by itself
             for ids in prefetch(tokens, sides, workers=1, ahead=2):
                 yield _normalised(self.model.text_rows(ids))
 
@@ -173,6 +186,7 @@ class JinaEncoder:
         sides, again = tee(sides)
         places = (_Place(side, position) for side in again for position in range(len(side)))
         with self._enough_memory("images"):
+            # two passes: the threads go on while the tower is busy with one
             ahead = 2 * self.model.budgets["images"].size
             pixels = prefetch(self._pixels, places, ahead=ahead)
             for side in sides:
@@ -207,9 +221,10 @@ def _checkpoint(folder: Path | None, repo: str | None, revision: str | None) -> 
         if folder is not None:
             raise MissingError(f"{str(error).rstrip('.')}.") from error
         raise MissingError(
-            f"{str(error).rstrip('.')}. Provide the weights in one of three ways: a network connection to the Hub (and HF_TOKEN "
-            "if the repo is gated); MODEL= or --model with a local folder that holds config.json, model.safetensors, "
-            "tokenizer.json and preprocessor_config.json; or a Hub cache filled elsewhere, through HF_HOME."
+            f"{str(error).rstrip('.')}. Provide the weights in one of three ways: a network "
+            "connection to the Hub (and HF_TOKEN if the repo is gated); MODEL= or --model with a "
+            "local folder that holds config.json, model.safetensors, tokenizer.json and "
+            "preprocessor_config.json; or a Hub cache filled elsewhere, through HF_HOME."
         ) from error
 
 
@@ -228,7 +243,7 @@ def _normalised(rows: Float[Tensor, "n d"]) -> Float[ndarray, "n d"]:
 
 
 def _kernels(device: str) -> str:
-    """What does the element-wise work: on CUDA the Triton kernels where Triton is, which round otherwise than torch in bf16."""
+    """What does the element-wise work: torch, or Triton on CUDA, which rounds otherwise."""
     if not device.startswith("cuda"):
         return "torch"
     try:

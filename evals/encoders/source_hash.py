@@ -1,4 +1,4 @@
-"""A hash of the code that computes rows: a change of a model's code must not be answered with rows of the code before it."""
+"""A hash of the code that computes rows: rows of other code must not be taken for its own."""
 
 import ast
 import hashlib
@@ -8,16 +8,19 @@ from pathlib import Path
 
 
 def hash_code(paths: Iterable[Path], *, package: str) -> str:
-    """The sha256 of what some Python files compute, taken as one body of code; `package` is the one they are of.
+    """The sha256 of what the Python files of a package compute, taken as one body of code.
 
-    Left out is what changes without changing a row: comments, docstrings, annotations, the order of definitions, which file
-    they stand in, and imports from `package`. So code that moves to another file leaves the hash as it is, and nothing is
-    encoded again. Imports of other packages count, once each: the same name from another library computes something else.
+    Left out is what changes without changing a row: comments, docstrings, annotations, the order of
+    definitions, which file they stand in, and imports from `package`. So code that moves to another
+    file leaves the hash as it is, and nothing is encoded again. Imports of other packages count,
+    once each: the same name from another library computes something else.
 
-    A name that two files define is the exception. What defines or uses it belongs to its file, for in another one the same
-    words mean something else.
+    A name that two files define is the exception. What defines or uses it belongs to its file, for
+    in another one the same words mean something else.
     """
     files = {path: [*_statements(ast.parse(path.read_bytes()), package)] for path in paths}
+    # Names of one definition mean the same wherever they are used, unless a library has it: those
+    # imports are parts, too.
     counts = Counter(name for body in files.values() for name in set(_defined(body)))
     ambiguous = {name for name, count in counts.items() if count > 1}
     parts = set()
@@ -30,7 +33,7 @@ def hash_code(paths: Iterable[Path], *, package: str) -> str:
 
 
 def _statements(module: ast.Module, package: str) -> Iterator[ast.stmt]:
-    """What a file does when it is imported, without what `hash_code` leaves out; an import per name."""
+    """What a file does when it is imported, bare of what `hash_code` leaves out."""
     for statement in _Bare(package).visit(module).body:
         if isinstance(statement, ast.Import):
             yield from (ast.Import([alias]) for alias in statement.names)
