@@ -165,11 +165,14 @@ def test_a_zero_row_stays_zero(service):
         (lambda body: body["data"][0].update(embedding=["1", "2", "3", "4"]), "no list of numbers"),
         (lambda body: body["data"][0].update(embedding=[]), "no list of numbers"),
         (lambda body: body["data"][0].update(embedding=[1e300, 1, 1, 1]), "not finite"),
-        (lambda body: body["data"][0].update(embedding=[10**400, 1, 1, 1]), "too large"),
+        (
+            lambda body: body["data"][0].update(embedding=[10**400, 1, 1, 1]),
+            "a number of 401 digits",
+        ),
         (lambda body: body.pop("data"), "no list `data`"),
         (
             lambda body: body["data"][0].update(embedding=[float("nan"), 1, 1, 1]),
-            "NaN is no JSON number",
+            "NaN is no number of JSON",
         ),
     ],
 )
@@ -182,7 +185,12 @@ def test_an_answer_that_is_no_embedding_of_the_input_is_refused(service, waits, 
 
 @pytest.mark.parametrize(
     "body, message",
-    [("<html>hello</html>", "no strict JSON"), ("[" * 100_000, "JSON"), ("[]", "no list `data`")],
+    [
+        ("<html>hello</html>", "no strict JSON"),
+        ("[" * 100_000, "nested more than"),
+        ('{"data": [], "data": []}', "the key 'data' comes twice"),
+        ("[]", "no list `data`"),
+    ],
 )
 def test_an_answer_that_is_no_answer_is_refused(service, body, message):
     service.script = [Reply(200, body)]

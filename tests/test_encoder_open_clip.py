@@ -16,7 +16,8 @@ from PIL import Image
 
 from evals.embeddings.store import Store
 from evals.encoders import build
-from evals.encoders.open_clip import FLORES, IMAGES, TEXTS, OpenClipEncoder, flores
+from evals.encoders.flores import FLORES, flores
+from evals.encoders.open_clip import IMAGES, TEXTS, OpenClipEncoder
 from evals.schema import ConfigError, Encoder, ImageText, InvalidError, MissingError, Side
 from evals.tasks.image_text import score
 from tests.conftest import word_tokenizer
@@ -188,6 +189,35 @@ def test_the_fingerprint_follows_the_weights_and_the_dtype(spec, tmp_path):
     second = encoder(f"{config}.json/{file}").fingerprint
     assert {name for name in first if first[name] != second[name]} == {"weights"}
     assert encoder(f"{config}.json/{file}", dtype="bfloat16").fingerprint["dtype"] == "bfloat16"
+
+
+def test_weights_that_are_replaced_before_they_are_loaded_stop_the_run(spec, tmp_path):
+    config, _ = spec.split(".json/")
+    file = weights_file(tmp_path / "weights.pt", "toy-vit", seed=1)
+    toy = encoder(f"{config}.json/{file}")
+    weights_file(file, "toy-vit", seed=2)
+    with pytest.raises(InvalidError, match=r"weights\.pt: was changed"):
+        toy.encode(pictures(1))
+    other = encoder(f"{config}.json/{file}")
+    file.write_bytes(b"half a file")
+    with pytest.raises(InvalidError, match=r"weights\.pt: was changed"):
+        other.encode(pictures(1))
+
+
+def test_a_tokenizer_in_a_folder_is_hashed_and_stops_the_run_when_it_changes(nllb, tmp_path):
+    toy = encoder(nllb)
+    file = Path(nllb.split(".json/")[0]).parent / "tokenizer" / "tokenizer.json"
+    saved = file.read_bytes()
+    file.write_bytes(saved.replace(b'"m"', b'"M"'))
+    try:
+        changed = encoder(nllb).fingerprint
+        assert {name for name in changed if changed[name] != toy.fingerprint[name]} == {
+            "text.tokenizer"
+        }
+        with pytest.raises(InvalidError, match=r"tokenizer\.json: was changed"):
+            toy.encode(spoken("en"))
+    finally:
+        file.write_bytes(saved)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ CEILINGS = {
     "evals/dashboard": (28.7, 8.5, 2, 4),
     "evals/data": (23.5, 8.7, 7.6, 6.8),
     "evals/embeddings": (26.8, 8.5, 2.5, 6.5),
-    "evals/encoders": (15.2, 8.5, 2, 4),
     "evals/evaluation": (80, 8.9, 4.3, 4.3),
     "evals/mteb_bridge": (46.1, 9.1, 4.2, 5.9),
     "evals/ranking": (35.5, 10.2, 3.5, 8.2),

@@ -216,7 +216,7 @@ class ApiEncoder:
         content = await self._server.post(client, body)
         try:
             answer = read_answer(content, len(inputs))
-        except (ValueError, OverflowError) as error:
+        except ValueError as error:
             raise InvalidError(
                 f"{self._server.where} answers with {error}{_reason(content)}. "
                 "Check the URL and the model."

@@ -22,7 +22,7 @@ class Answer(NamedTuple):
 def read_answer(answer: Any, count: int) -> Answer:
     """The answer to `count` inputs. Its rows may come in any order, as their `index` says.
 
-    ValueError says what is wrong with it, and OverflowError that no float can hold an integer.
+    ValueError says what is wrong with it.
     """
     entries = _entries(answer, count)
     vectors = _in_order(entries)

@@ -30,6 +30,7 @@ from evals.encoders.api_refusals import (
     refusal,
 )
 from evals.encoders.endpoint import Endpoint, is_loopback, read_key, read_spacing
+from evals.reading import read_json
 from evals.schema import ConfigError, InvalidError, MissingError
 
 SIDE_BY_SIDE = 4  # requests at once; one fewer after each 429
@@ -209,14 +210,12 @@ class Server:
         self.usage["retries"] += 1
 
     def _strict_json(self, body: bytes) -> Any:
-        def refuse(constant: str) -> None:
-            raise ValueError(f"{constant} is no JSON number")
-
         try:
-            return json.loads(body, parse_constant=refuse)
-        except (ValueError, RecursionError) as error:
+            return read_json(body, "the answer")
+        except InvalidError as error:
+            problem = str(error).rstrip(".")
             raise InvalidError(
-                f"{self.where} answers with no strict JSON ({error}). Check the URL and the model."
+                f"{self.where} answers with no strict JSON ({problem}). Check the URL and the model."
             ) from None
 
 

@@ -5,7 +5,8 @@ the rows of a model that was loaded long ago. So a model's files are looked at a
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,28 @@ def hash_file(path: Path) -> HashedFile:
     if _stamp(path) != stamp:
         raise InvalidError(f"{path}: changes while it is read. Let nothing write there.")
     return HashedFile(path, digest, stamp)
+
+
+def hash_folder(folder: Path, *, ignore: Sequence[str] = ()) -> list[HashedFile]:
+    """Hash all files of a folder, in the order of their paths.
+
+    `ignore` holds fnmatch patterns of paths below the folder. Errors as those of `hash_file`.
+    """
+    files = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not any(fnmatch(name, pattern) for pattern in ignore):
+            files.append(hash_file(path))
+    return files
+
+
+def content_hash(folder: Path, files: Iterable[HashedFile]) -> str:
+    """One sha256 (hex) over the names and contents of files of a folder."""
+    digest = hashlib.sha256()
+    for file in files:
+        name = file.path.relative_to(folder).as_posix()
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + file.sha256)
+    return digest.hexdigest()
 
 
 def check_unchanged(files: Iterable[HashedFile]) -> None:

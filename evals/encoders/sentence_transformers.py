@@ -18,11 +18,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from evals.encoders.devices import choose_device
-from evals.encoders.hashed_files import check_unchanged
+from evals.encoders.hashed_files import check_unchanged, content_hash, hash_folder
 from evals.encoders.st_folder import (
     COPY_AGAIN,
-    content_hash,
-    hash_folder,
+    FOREIGN,
     is_cosine,
     locate,
     read_config,
@@ -65,7 +64,7 @@ class SentenceTransformersEncoder:
         self.name, self.max_length = name, max_length
         self._batch = {"text": BATCH, "image": batch_images or BATCH}
         self.folder, repo, revision = locate(place)
-        self._files = hash_folder(self.folder)
+        self._files = hash_folder(self.folder, ignore=FOREIGN)
         self._modules = read_modules(self.folder)
         self.device = choose_device(device)
         self.dtype = dtype or self._saved_dtype()

@@ -1,13 +1,10 @@
 """The folder of a sentence-transformers model, found, hashed and understood without loading it."""
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evals.encoders.hashed_files import HashedFile, hash_file
 from evals.hub import probe, reason_of, unreachable
 from evals.reading import read_json
 from evals.schema import ConfigError, InvalidError, MissingError
@@ -65,25 +62,6 @@ def locate(place: str) -> Location:
         )
     folder = _snapshot(match[1], match[2])
     return Location(folder, match[1], folder.name)
-
-
-def hash_folder(folder: Path) -> list[HashedFile]:
-    """All files that can make a row, hashed, in the order of their paths."""
-    files = []
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and not any(fnmatch(name, pattern) for pattern in FOREIGN):
-            files.append(hash_file(path))
-    return files
-
-
-def content_hash(folder: Path, files: Sequence[HashedFile]) -> str:
-    """One sha256 over the names and contents of files of a folder."""
-    digest = hashlib.sha256()
-    for file in files:
-        name = file.path.relative_to(folder).as_posix()
-        digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + file.sha256)
-    return digest.hexdigest()
 
 
 def read_modules(folder: Path) -> Sequence[Module]:
