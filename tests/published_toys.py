@@ -4,15 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from unittest.mock import patch
 
-from evals.records.record import MetricLine, write_run
+from evals.records.record import MetricLine
 from evals.report.names import ALL, MAIN, Meaning, Place, selector
 from evals.report.published import published, slug
 from evals.report.tables import table
+from tests import records
 
 Values = dict[tuple[str, str], dict[Place, float]]  # (benchmark, model): where and what
-QUERY = {"subset": ["en"], "direction": ["t2i"], "dim": [8], "precision": ["float32"], "query_id": ["q"], "group_id": ["g"]} | {
-    "better": [0], "tied": [0], "tied_relevant": [0], "score": [0.5], "ndcg10": [1.0]
-}  # fmt: skip
 
 
 def write_record(
@@ -27,23 +25,18 @@ def write_record(
 ) -> Path:
     """A record that holds a line for each place; `how` replaces fields of every line."""
     lines = [_line(place, value, width, how) for place, value in values.items()]
-    manifest = {
-        "benchmark": benchmark,
-        "model": model,
-        "encoder": {"dim": width},
-        "partial": partial,
-    }
-    return write_run(root, manifest=manifest, metrics=lines, queries=QUERY)
+    about = {"benchmark": benchmark, "model": model, "partial": partial}
+    return records.write(root, lines, **about, encoder=records.encoder(model, width))
 
 
 def _line(place: Place, value: float, width: int, how: dict) -> MetricLine:
-    name, _, k = ("map_at_1000" if place.metric == MAIN else place.metric).partition("@")
-    fields = {
-        "subset": "default" if place.subset in (None, ALL) else place.subset, "direction": place.direction or "",
-        "dim": place.dim or width, "precision": "float32", "metric": name, "k": int(k) if k else None, "value": value,
-        "ci_low": None, "ci_high": None, "n_queries": 1, "n_gallery": 1, "tie_rate": 0.0,
-    }  # fmt: skip
-    return MetricLine(**(fields | how))
+    cell = {
+        "subset": "default" if place.subset in (None, ALL) else place.subset,
+        "direction": place.direction or "",
+        "dim": place.dim or width,
+    }
+    metric = "map_at_1000" if place.metric == MAIN else place.metric
+    return records.line(metric, value, **(cell | how))
 
 
 def write_singles(root: Path, tables: Iterable[str]) -> None:

@@ -1,6 +1,5 @@
 """Records to hold against each other: small ones made from ranks, and real ones with some ranks moved."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,24 +10,13 @@ import numpy as np
 from evals.evaluation.recording import metric_lines, query_table
 from evals.ranking.definition import Ranks
 from evals.ranking.metrics import mean, mean_rank, median_rank, per_query
-from evals.records.record import QUERY_COLUMNS, read_queries, read_run, write_run
+from evals.records.record import MetricLine, read_run
 from evals.stats.bootstrap import cluster_bootstrap
 from evals.tasks.scores import Scores, Value
+from tests import records
 
 GALLERY = 100
-MANIFEST: dict[str, Any] = {
-    "benchmark": "toy",
-    "model": "m",
-    "status": "complete",
-    "partial": None,
-    "data": {"en": {"content": "1"}, "de": {"content": "2"}},
-    "encoder": {"name": "m", "fingerprint": {"weights": "w"}},
-    "packages": {"torch": "2"},
-    "host": {"python": "3"},
-    "source": {"commit": "c", "dirty": False},
-    "config": {"dims": [8]},
-}
-OWN = ("schema_version", "written", "files", "attempt", "checksum")
+OF_RANKS = {"median_rank": median_rank, "mean_rank": mean_rank}
 
 
 def ranked(better: Sequence[int] | np.ndarray) -> Ranks:
@@ -63,11 +51,7 @@ def lost(n: int, of: int = 1000) -> np.ndarray:
 
 def record(root: Path, cells: Mapping[str, list[Scores]], **manifest: Any) -> Path:
     """Write a record of these subsets."""
-    data = {subset: {"content": subset} for subset in cells}
-    told = MANIFEST | {"data": data} | manifest
-    return write_run(
-        root, manifest=told, metrics=metric_lines(dict(cells)), queries=query_table(dict(cells))
-    )
+    return records.write(root, metric_lines(dict(cells)), query_table(dict(cells)), **manifest)
 
 
 def again(
@@ -79,52 +63,35 @@ def again(
     **manifest: Any,
 ) -> Path:
     """A real record once more, without some subsets, and with so many first places of some cells lost beyond rank 10."""
-    run = read_run(path)
-    table = read_queries(run)
-    columns = {name: table[name].to_numpy(zero_copy_only=False).copy() for name in QUERY_COLUMNS}
+    run, columns = read_run(path), records.columns_of(path)
     for (subset, direction), n in miss.items():
-        hit = (
+        first = (
             (columns["subset"] == subset)
             & (columns["direction"] == direction)
             & (columns["better"] == 0)
+            & (columns["tied"] == 0)
         )
-        at = np.flatnonzero(hit & (columns["tied"] == 0))[:n]
+        at = np.flatnonzero(first)[:n]
         assert len(at) == n
         columns["better"][at], columns["ndcg10"][at] = 60, 0.0
     keep = ~np.isin(columns["subset"], list(drop))
     columns = {name: column[keep] for name, column in columns.items()}
-    lines = []
-    for line in run.metrics:
-        if line.subset in drop:
-            continue
-        at = (
-            (columns["subset"] == line.subset)
-            & (columns["direction"] == line.direction)
-            & (columns["dim"] == line.dim)
-        )
-        part = Ranks(
-            **{
-                name: columns[name][at]
-                for name in ("better", "tied", "tied_relevant", "score", "ndcg10")
-            }
-        )
-        found = per_query(part)
-        name = line.metric if line.k is None else f"{line.metric}@{line.k}"
-        if name in found:
-            ends = cluster_bootstrap(
-                {name: found[name]}, np.unique(columns["group_id"][at], return_inverse=True)[1]
-            )[name]
-            assert ends is not None
-            lines.append(replace(line, value=mean(found[name]), ci_low=ends.low, ci_high=ends.high))
-        else:
-            lines.append(
-                replace(
-                    line, value={"median_rank": median_rank, "mean_rank": mean_rank}[name](part)
-                )
-            )
-    told = {
-        key: value
-        for key, value in json.loads(json.dumps(dict(run.manifest))).items()
-        if key not in OWN
-    }
-    return write_run(root, manifest=told | manifest, metrics=lines, queries=columns)
+    lines = [_measured(line, columns) for line in run.metrics if line.subset not in drop]
+    return records.rewritten(path, root, lines=lines, table=columns, **manifest)
+
+
+def _measured(line: MetricLine, columns: Mapping[str, np.ndarray]) -> MetricLine:
+    """The line as it follows from the ranks of its cell."""
+    at = np.logical_and.reduce(
+        [columns[name] == getattr(line, name) for name in ("subset", "direction", "dim")]
+    )
+    names = ("better", "tied", "tied_relevant", "score", "ndcg10")
+    ranks = Ranks(**{name: columns[name][at] for name in names})
+    name = line.metric if line.k is None else f"{line.metric}@{line.k}"
+    values = per_query(ranks)
+    if name not in values:
+        return replace(line, value=OF_RANKS[name](ranks))
+    groups = np.unique(columns["group_id"][at], return_inverse=True)[1]
+    ends = cluster_bootstrap({name: values[name]}, groups)[name]
+    assert ends is not None
+    return replace(line, value=mean(values[name]), ci_low=ends.low, ci_high=ends.high)

@@ -1,26 +1,21 @@
 """Synthetic records for the tests of the site: several models, languages, dimensions and dates, and hostile names."""
 
+import itertools
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
 from evals.ranking.definition import Ranks
 from evals.ranking.metrics import hit_at
-from evals.records.record import MetricLine, write_run
+from evals.records.record import MetricLine
 from evals.stats.bootstrap import cluster_bootstrap
+from tests import records
 
 SCRIPT, PIPE, FORMULA, ARABIC, HEBREW = "<script>alert(1)</script>", "a|b", "=1+1", "نموذج", "עברית"
 HOSTILE = (SCRIPT, PIPE, FORMULA, ARABIC)
 IMAGES, CAPTIONS = 20, 2
-QUERY_MTEB = {"subset": "string", "direction": "string", "dim": "int32", "precision": "string"} | {
-    "query_id": "string",
-    "group_id": "string",
-    "value": "float64",
-}
 
 
 def write(
@@ -36,60 +31,37 @@ def write(
     manifest: Mapping[str, Any] | None = None,
 ) -> Path:
     """A record of ranks written on a day of January 2026; a higher `skill` finds more images."""
-    lines, columns = (
-        [],
-        {name: [] for name in "subset direction dim precision query_id group_id".split()},
-    )
-    ranks: dict[str, list[np.ndarray]] = {name: [] for name in "better tied tied_relevant".split()}
-    for n, language in enumerate(languages):
-        for dim in dims:
-            for precision in precisions:
-                for direction in ("t2i", "i2t"):
-                    found, ids, groups = _ranks(
-                        direction, seed=100 * n + day, skill=skill * dim**0.5
-                    )
-                    cell = {
-                        "subset": language,
-                        "direction": direction,
-                        "dim": dim,
-                        "precision": precision,
-                    }
-                    lines += _lines(cell, found, groups)
-                    for name, value in cell.items():
-                        columns[name] += [value] * len(ids)
-                    columns["query_id"] += ids
-                    columns["group_id"] += [str(group) for group in groups]
-                    for name in ranks:
-                        ranks[name].append(getattr(found, name))
-    queries = {**columns, **{name: np.concatenate(parts) for name, parts in ranks.items()}}
-    queries |= {"score": np.zeros(len(columns["dim"])), "ndcg10": np.zeros(len(columns["dim"]))}
-    return _write(
-        root,
-        day,
-        _manifest(benchmark, model, languages)
-        | {"config": {"dims": list(dims)}}
-        | dict(manifest or {}),
-        lines,
-        queries,
-    )
+    lines: list[MetricLine] = []
+    columns: dict[str, list[Any]] = {}
+    cells = itertools.product(enumerate(languages), dims, precisions, ("t2i", "i2t"))
+    for (number, language), dim, precision, direction in cells:
+        cell = {"subset": language, "direction": direction, "dim": dim, "precision": precision}
+        ranks, ids, groups = _ranks(direction, seed=100 * number + day, skill=skill * dim**0.5)
+        lines += _lines(cell, ranks, groups)
+        rows = cell | vars(ranks) | {"query_id": ids, "group_id": list(map(str, groups))}
+        for name, column in records.queries(len(ids), **rows).items():
+            columns.setdefault(name, []).extend(column)
+    about = {"benchmark": benchmark, "model": model, "config": {"dims": list(dims)}}
+    about["encoder"] = records.encoder(model, dim=64)
+    return records.write(root, lines, columns, day=day, **about | dict(manifest or {}))
 
 
 def write_task(root: Path, model: str, day: int, benchmark: str = "mteb:Toy") -> Path:
-    """A record as of a retrieval task of mteb: a value a query."""
-    values = np.random.default_rng(day).random(12)
-    cell = {"subset": "default", "direction": "test", "dim": 64, "precision": "float32"}
-    line = MetricLine(**cell, metric="ndcg_at_10", k=None, value=float(values.mean()), ci_low=None, ci_high=None,
-                      n_queries=12, n_gallery=50, tie_rate=0.0)  # fmt: skip
-    queries = {name: [value] * 12 for name, value in cell.items()} | {"value": values}
-    queries |= {name: [f"q{i}" for i in range(12)] for name in ("query_id", "group_id")}
-    told = {"query_metric": "ndcg_at_10", "lengths": {"texts": 62, "truncated": 3}}
-    manifest = {
-        "benchmark": benchmark,
-        "model": model,
-        "data": {"default": {"content": "0"}},
-        "mteb": told,
-    }
-    return _write(root, day, manifest, [line], queries, columns=QUERY_MTEB)
+    """A record as of a retrieval task of mteb: a value per query."""
+    found = np.random.default_rng(day).random(12)
+    cell = {"subset": "default", "direction": "test", "dim": 64}
+    counts = {"n_queries": 12, "n_gallery": 50}
+    line = records.line("ndcg_at_10", float(found.mean()), **cell, **counts)
+    task = {"query_metric": "ndcg_at_10", "lengths": {"texts": 62, "truncated": 3}}
+    return records.write(
+        root,
+        [line],
+        records.values(12, **cell, value=found),
+        day=day,
+        benchmark=benchmark,
+        model=model,
+        mteb=task,
+    )
 
 
 def example(root: Path) -> Path:
@@ -125,55 +97,12 @@ def _ranks(direction: str, *, seed: int, skill: float) -> tuple[Ranks, list[str]
 
 
 def _lines(cell: Mapping[str, Any], ranks: Ranks, groups: np.ndarray) -> list[MetricLine]:
-    values = {k: hit_at(ranks, k) for k in (1, 5, 10)}
-    ends = cluster_bootstrap({str(k): every for k, every in values.items()}, groups, resamples=200)
-    tied = float((ranks.tied > 0).mean())
-    return [
-        MetricLine(
-            **cell,
-            metric="R",
-            k=k,
-            value=float(every.mean()),
-            ci_low=ends[str(k)].low,
-            ci_high=ends[str(k)].high,
-            n_queries=len(groups),
-            n_gallery=IMAGES,
-            tie_rate=tied,
-        )
-        for k, every in values.items()
-    ]
-
-
-def _manifest(benchmark: str, model: str, languages: Sequence[str]) -> dict[str, Any]:
-    return {
-        "benchmark": benchmark,
-        "model": model,
-        "command": ["python", "-m", "evals.run", benchmark, "--model", model],
-        "packages": {"torch": "2.9.0"},
-        "source": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
-        "host": {"python": "3.11.7"},
-        "encoder": {
-            "name": model,
-            "dim": 64,
-            "fingerprint": {"device": "cpu", "weights": "a" * 64},
-        },
-        "data": {language: {"content": "0" * 64} for language in languages},
-        "seconds": {"encode": 1.5, "score": 0.25},
-        "zero_rows": 0,
-        "skipped": [],
-        "partial": None,
-        "status": "complete",
-    }
-
-
-def _write(
-    root: Path,
-    day: int,
-    manifest: Mapping[str, Any],
-    lines: list[MetricLine],
-    queries: Any,
-    **more: Any,
-) -> Path:
-    with patch("evals.records.record.datetime") as clock:
-        clock.now.return_value = datetime(2026, 1, day, 12, 30, tzinfo=UTC)
-        return write_run(root, manifest=manifest, metrics=lines, queries=queries, **more)
+    hits = {f"R@{k}": hit_at(ranks, k) for k in (1, 5, 10)}
+    ends = cluster_bootstrap(hits, groups, resamples=200)
+    counts = {"n_queries": len(groups), "n_gallery": IMAGES}
+    lines = []
+    for name, column in hits.items():
+        interval = {"ci_low": ends[name].low, "ci_high": ends[name].high}
+        shared = {**cell, **counts, **interval, "tie_rate": float((ranks.tied > 0).mean())}
+        lines.append(records.line(name, float(column.mean()), **shared))
+    return lines

@@ -12,52 +12,30 @@ from typer.testing import CliRunner
 
 from evals.analysis.comparison import compare
 from evals.compare import app
-from evals.records.record import QUERY_COLUMNS, MetricLine, read_queries, read_run, write_run
+from evals.records.record import read_queries, read_run
 from evals.records.selection import matched, measured, operand
 from evals.schema import ConfigError, MissingError
 from evals.stats.correlation import ScoredTwice, paired_spearman, spearman
 from evals.views import comparison as compare_views
+from tests import records
 
 RUNNER = CliRunner()
 
 
-def record(root: Path, hits: list[int], *, model: str = "m", **changes: Any) -> Path:
-    """A record of four captions of two images, `hits` of them at rank 1; `changes` replaces columns or parts of the manifest."""
-    n = len(hits)
-    table = {
-        "subset": ["en"] * n,
-        "direction": ["t2i"] * n,
-        "dim": [8] * n,
-        "precision": ["float32"] * n,
-    }
-    table |= {"query_id": [f"q{i}" for i in range(n)], "group_id": [f"i{i // 2}" for i in range(n)]}
-    table |= {"better": [1 - hit for hit in hits], "tied": [0] * n, "tied_relevant": [1] * n}
-    table |= {"score": [0.5] * n, "ndcg10": [float(hit) for hit in hits]}
-    table |= {name: value for name, value in changes.items() if name in table}
-    names = changes.get("metrics", ["R@1", "R@5"])
-    keys = dict.fromkeys(
-        zip(table["subset"], table["direction"], table["dim"], table["precision"], strict=True)
-    )
+def record(root: Path, hits: list[int], **changes: Any) -> Path:
+    """A record of captions, two of each image, `hits` of them at rank 1; `changes` replaces columns or parts of the manifest."""
+    ranks = {"better": [1 - hit for hit in hits], "ndcg10": [float(hit) for hit in hits]}
+    usual = records.queries(len(hits), **ranks)
+    columns = {name: changes.pop(name) for name in list(changes) if name in usual}
+    table = usual | columns
+    names = changes.pop("metrics", ["R@1", "R@5"])
+    cells = dict.fromkeys(zip(*(table[name] for name in records.CELL), strict=True))
     lines = [
-        MetricLine(
-            *key, name.partition("@")[0], int(name.partition("@")[2]), 0.5, None, None, n, n, 0.0
-        )
-        for key in keys
+        records.line(name, **dict(zip(records.CELL, cell, strict=True)))
+        for cell in cells
         for name in names
     ]
-    manifest = {
-        "benchmark": "toy",
-        "model": model,
-        "partial": None,
-        "encoder": {"fingerprint": {"dtype": "float32"}},
-    }
-    manifest |= {"data": {subset: {"content": "c" * 64} for subset in table["subset"]}}
-    manifest |= {
-        name: value
-        for name, value in changes.items()
-        if name in ("benchmark", "partial", "data", "encoder")
-    }
-    return write_run(root, manifest=manifest, metrics=lines, queries=table, columns=QUERY_COLUMNS)
+    return records.write(root, lines, table, **changes)
 
 
 def run(*arguments: object) -> Any:
@@ -152,7 +130,10 @@ REFUSED = [
         "other queries: 1 only in A (q3 …) and 1 only in B (x …). Run both again",
     ),
     (dict(group_id=["i0", "i1", "i1", "i1"]), "the queries belong to other images"),
-    (dict(data={"en": {"content": "d" * 64}}), "other data (content cccccccccccc in"),
+    (
+        dict(data={"en": {"content": "d" * 64}}),
+        f"other data (content {records.content('en')[:12]} in",
+    ),
     (dict(partial={"limit": 2}, benchmark="toy.partial"), "is whole"),
     (dict(metrics=["R@1"]), "only one of the runs has R@5. Choose of R@1 with --metric"),
     (dict(benchmark="other"), "name two records of one benchmark"),
@@ -236,7 +217,7 @@ def test_the_plot_has_a_line_a_change_a_zero_line_and_the_floor(scenes_run: Path
 
 def test_two_records_of_one_model_say_in_what_they_differ(tmp_path: Path) -> None:
     a = record(tmp_path, [1, 0, 0, 1])
-    b = record(tmp_path, [1, 1, 0, 1], encoder={"fingerprint": {"dtype": "bfloat16"}})
+    b = record(tmp_path, [1, 1, 0, 1], encoder=records.encoder(dtype="bfloat16"))
     assert "They differ in dtype." in run(a, b).stdout
     assert (
         "They differ in no setting of the encoder." in run(a, record(tmp_path, [1, 1, 0, 1])).stdout
@@ -251,27 +232,13 @@ def test_names_are_text_in_every_view(tmp_path: Path) -> None:
     assert r"x\|y&lt;b&gt;\[red\]@8" in (tmp_path / "c.md").read_text()
 
 
-def of_mteb(root: Path, **own: np.ndarray) -> Path:
+def of_mteb(root: Path, **columns: np.ndarray) -> Path:
     """A record of one subset of an mteb task, with its own columns: `value`, or `score` and `gold`."""
-    n = len(next(iter(own.values())))
-    table = {
-        "subset": ["s"] * n,
-        "direction": ["test"] * n,
-        "dim": [8] * n,
-        "precision": ["float32"] * n,
-    }
-    ids = [str(i) for i in range(n)]
-    table |= {"query_id": ids, "group_id": ids, **own}
-    kinds = {k: "float64" if k in own else "int32" if k == "dim" else "string" for k in table}
-    line = MetricLine("s", "test", 8, "float32", "main", None, 0.5, None, None, n, 0, 0.0)
-    manifest = {
-        "benchmark": "mteb.T",
-        "model": "m",
-        "partial": None,
-        "data": {"s": {"content": "c"}},
-    }
-    manifest |= {"mteb": {"query_metric": "ndcg_at_10"}}
-    return write_run(root, manifest=manifest, metrics=[line], queries=table, columns=kinds)
+    table = records.values(len(next(iter(columns.values()))), **columns)
+    line = records.line("main", direction="test")
+    return records.write(
+        root, [line], table, benchmark="mteb.T", mteb={"query_metric": "ndcg_at_10"}
+    )
 
 
 def test_pairs_compare_by_spearman(tmp_path: Path) -> None:

@@ -17,15 +17,13 @@ from evals.dashboard.model import MEAN, changes, read_history
 from evals.dashboard.site import Verdicts, build
 from evals.dashboard.verdicts import gate_rows, reproduction_rows
 from evals.records.record import (
-    QUERY_COLUMNS,
-    MetricLine,
     list_runs,
     read_queries,
     read_run,
-    write_run,
 )
 from evals.report.tables import table, table_names
 from evals.schema import ConfigError
+from tests import records
 from tests.site_records import HOSTILE, SCRIPT, example, write, write_task
 
 ROOT = Path(__file__).parents[1]
@@ -234,13 +232,14 @@ def test_a_published_number_is_never_shown_as_measured(tmp_path):
         if cell.published.model == "jina-clip-v1"
     )
     ((place,),) = cell.selector.groups
-    name, _, k = place.metric.partition("@")
-    where = {"subset": place.subset, "direction": place.direction, "metric": name, "k": int(k)}
-    line = MetricLine(**where, dim=768, precision="float32", value=cell.published.value / 100, ci_low=None, ci_high=None,
-                      n_queries=1, n_gallery=1, tie_rate=0.0)  # fmt: skip
-    none = {column: [] for column in QUERY_COLUMNS}
-    manifest = {"benchmark": place.benchmark, "model": cell.records[0], "encoder": {"dim": 768}}
-    path = write_run(tmp_path, manifest=manifest, metrics=[line], queries=none)
+    where = {"subset": place.subset, "direction": place.direction, "dim": 768}
+    line = records.line(place.metric, cell.published.value / 100, **where)
+    about = {
+        "benchmark": place.benchmark,
+        "model": cell.records[0],
+        "encoder": records.encoder(dim=768),
+    }
+    path = records.write(tmp_path, [line], **about)
     rows = reproduction_rows(tmp_path)
     measured = [row for row in rows if row["verdict"] != "not run"]
     assert measured and [row["value"] for row in measured] == [pytest.approx(line.value)] * len(

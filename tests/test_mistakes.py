@@ -18,9 +18,10 @@ from evals.embeddings.store import Store
 from evals.escape import markdown_text
 from evals.mistakes import app
 from evals.records.queries import Cell
-from evals.records.record import QUERY_COLUMNS, read_queries, read_run, write_run
+from evals.records.record import read_queries, read_run
 from evals.schema import Side
 from evals.views import mistakes as mistakes_page
+from tests import records
 from tests.toys import image_text
 
 RUNNER = CliRunner()
@@ -168,17 +169,10 @@ def altered(
     root: Path, record: Path, manifest: dict[str, Any] | None = None, **columns: Any
 ) -> Path:
     """The record with other words in its manifest or other numbers in its table."""
-    run = read_run(record)
-    table = read_queries(run)
+    table = read_queries(read_run(record))
     for name, value in columns.items():
         table = table.set_column(table.column_names.index(name), name, value(table[name]))
-    return write_run(
-        root,
-        manifest=dict(run.manifest) | (manifest or {}),
-        metrics=run.metrics,
-        queries=table,
-        columns=QUERY_COLUMNS,
-    )
+    return records.rewritten(record, root, table=table, **(manifest or {}))
 
 
 def test_other_data_than_was_measured_is_refused(scenes_run: Path, tmp_path: Path) -> None:

@@ -7,15 +7,12 @@ import numpy as np
 import pytest
 
 from evals.records.queries import Cell, metric_name, per_query, told
-from evals.records.record import MetricLine, read_run, write_run
+from evals.records.record import MetricLine, read_run
 from evals.records.selection import newest, newest_run
 from evals.schema import InvalidError, MissingError
+from tests import records
 
 RANKS = {"better": [0, 1, 5], "tied": [0, 1, 0], "tied_relevant": [1, 1, 1]}
-
-
-def line(metric: str, k: int | None = None, direction: str = "t2i") -> MetricLine:
-    return MetricLine("en", direction, 8, "float32", metric, k, 0.5, None, None, 3, 3, 0.0)
 
 
 def record(
@@ -25,29 +22,9 @@ def record(
     direction: str = "t2i",
     **manifest: Any,
 ) -> Path:
-    table = {
-        "subset": ["en"] * 3,
-        "direction": [direction] * 3,
-        "dim": [8] * 3,
-        "precision": ["float32"] * 3,
-    }
-    table |= {"query_id": ["a", "b", "c"], "group_id": ["1", "1", "2"]} | columns
-    names = ("subset", "direction", "precision", "query_id", "group_id")
-    kinds = {
-        name: "string" if name in names else "int32" if name == "dim" else "float64"
-        for name in table
-    }
-    kinds |= (
-        dict.fromkeys(("better", "tied", "tied_relevant"), "int64") if "better" in table else {}
-    )
-    kinds |= {"score": "float32"} if "better" in table else {}
-    return write_run(
-        root,
-        manifest={"benchmark": "toy", "model": "m", **manifest},
-        metrics=metrics,
-        queries=table,
-        columns=kinds,
-    )
+    ids = {"query_id": ["a", "b", "c"], "group_id": ["1", "1", "2"]}
+    table = records.values(3, **{"direction": direction, **ids, **columns})
+    return records.write(root, metrics, table, **manifest)
 
 
 def ranked(root: Path, metrics: list[MetricLine], **more: Any) -> Path:
@@ -57,7 +34,7 @@ def ranked(root: Path, metrics: list[MetricLine], **more: Any) -> Path:
 def test_ranks_become_the_metrics_that_the_record_has(tmp_path: Path) -> None:
     run = read_run(
         ranked(
-            tmp_path, [line("R", 1), line("R", 2), line("MRR"), line("nDCG", 10), line("mean_rank")]
+            tmp_path, [records.line(name) for name in ("R@1", "R@2", "MRR", "nDCG@10", "mean_rank")]
         )
     )
     (cell, found), *more = per_query(run).items()
@@ -74,7 +51,9 @@ def test_ranks_become_the_metrics_that_the_record_has(tmp_path: Path) -> None:
 def test_accuracy_is_a_hit_among_the_first_k_classes(tmp_path: Path) -> None:
     run = read_run(
         ranked(
-            tmp_path, [line("acc", 1, ""), line("mean_per_class_recall", None, "")], direction=""
+            tmp_path,
+            [records.line(name, direction="") for name in ("acc@1", "mean_per_class_recall")],
+            direction="",
         )
     )
     (found,) = per_query(run).values()
@@ -137,7 +116,7 @@ def test_a_cell_is_told_in_words() -> None:
 
 
 def test_the_newest_record_is_the_last_written(tmp_path: Path) -> None:
-    paths = [ranked(tmp_path, [line("R", 1)]) for _ in range(2)]
+    paths = [ranked(tmp_path, [records.line()]) for _ in range(2)]
     other = ranked(tmp_path, [], model="org/other")
     assert newest(tmp_path) == {("toy", "m"): max(paths), ("toy", "org/other"): other}
     assert newest_run(tmp_path, "toy", "m").path == max(paths)

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.records.record import METRICS, MetricLine, read_run
+from evals.records.record import METRICS, read_run
 from evals.regress.gate import judge
 from evals.regress.gates import Gate, read_gates
 from evals.regress.verdict import Change, Verdict
 from evals.schema import ConfigError
 from evals.stats.bootstrap import holm
+from tests import records
 from tests.regress_records import lost, record, scores
 from tests.test_records import rewrite_metrics
 
@@ -150,48 +151,27 @@ def test_queries_are_paired_by_id_whatever_their_order(tmp_path):
 
 def test_what_changed_around_the_runs_is_listed(tmp_path):
     old = record(tmp_path / "a", {"en": [scores(lost(0))]})
-    encoder = {"name": "m", "fingerprint": {"weights": "other"}}
     new = record(
         tmp_path / "b",
         {"en": [scores(lost(0))]},
         packages={"torch": "3", "mteb": "1"},
-        encoder=encoder,
+        encoder=records.encoder(weights="other"),
     )
     (compared,) = compare(old, new).compared
     assert compared.environment == [
         ("packages.mteb", "none", "1"),
-        ("packages.torch", "2", "3"),
-        ("encoder.fingerprint.weights", "w", "other"),
+        ("packages.torch", "2.9.0", "3"),
+        ("encoder.fingerprint.weights", "a" * 64, "other"),
     ]
 
 
 def test_a_correlation_over_pairs_is_judged_by_the_floor_alone(tmp_path):
-    from evals.records.record import write_run
-    from tests.regress_records import MANIFEST as TOLD
-
-    columns = {"subset": "string", "direction": "string", "dim": "int32", "precision": "string"}
-    columns |= {"query_id": "string", "group_id": "string", "score": "float64", "gold": "float64"}
-    ids = ["a", "b", "c"]
-    table = {
-        "subset": ["en"] * 3,
-        "direction": ["test"] * 3,
-        "dim": [8] * 3,
-        "precision": ["float32"] * 3,
-    }
-    table |= {"query_id": ids, "group_id": ids, "score": [0.1, 0.2, 0.3], "gold": [0.0, 0.5, 1.0]}
+    table = records.values(3, score=[0.1, 0.2, 0.3], gold=[0.0, 0.5, 1.0])
 
     def sts(name: str, value: float) -> Path:
-        line = MetricLine(
-            "en", "test", 8, "float32", "cosine_spearman", None, value, None, None, 3, 0, 0.0
-        )
-        told = TOLD | {
-            "benchmark": "mteb:STS",
-            "data": {"en": {"content": "1"}},
-            "mteb": {"query_metric": None},
-        }
-        return write_run(
-            tmp_path / name, manifest=told, metrics=[line], queries=table, columns=columns
-        )
+        line = records.line("cosine_spearman", value, direction="test", n_queries=3, n_gallery=0)
+        task = {"query_metric": None}
+        return records.write(tmp_path / name, [line], table, benchmark="mteb:STS", mteb=task)
 
     rules = read_gates()
     assert compare(sts("a", 0.80), sts("b", 0.79), rules).exit_code == 1

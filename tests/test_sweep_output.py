@@ -15,7 +15,7 @@ from evals.evaluation.evaluate import evaluate
 from evals.evaluation.load import Parts
 from evals.evaluation.outcome import Outcome, TaskOutcome, TaskScore
 from evals.evaluation.points import Point, as_csv, points, points_of
-from evals.records.record import MetricLine, read_run, write_run
+from evals.records.record import read_run
 from evals.schema import ConfigError
 from evals.settings import Settings
 from evals.stats.bootstrap import Interval
@@ -30,7 +30,7 @@ from evals.views.sweep_figures import (
     score_by_bytes,
     score_by_dimension,
 )
-from tests.published_toys import QUERY
+from tests import records
 from tests.toys import HashEncoder, image_text
 
 NAMES = ("float32", "binary", "binary+rescore10")
@@ -155,19 +155,24 @@ def test_the_points_of_an_mteb_record_are_those_of_its_task(tmp_path):
         for subset in subsets
     ]
     lines = [
-        MetricLine(s.subset, s.split, s.dim, "float32", name, None, value, *(s.interval if name == "ndcg" else (None, None)),
-            s.n, 9, 0.0)
-        for s in scores for name, value in s.values.items()
-    ]  # fmt: skip
-    manifest = {
-        "benchmark": "mteb.Toy",
-        "model": "m",
-        "partial": {"subsets": ["x"]},
-        "mteb": {"task": "Toy"},
-        "encoder": {"dim": 8},
-    }
-    path = write_run(tmp_path, manifest=manifest, metrics=lines, queries=QUERY)
-    found = points(TaskOutcome(path, "Toy", "m", manifest["partial"], {}, "ndcg", scores))
+        records.line(
+            name,
+            value,
+            subset=s.subset,
+            direction=s.split,
+            dim=s.dim,
+            ci_low=s.interval.low if name == "ndcg" else None,
+            ci_high=s.interval.high if name == "ndcg" else None,
+            n_queries=s.n,
+        )
+        for s in scores
+        for name, value in s.values.items()
+    ]
+    partial = {"subsets": ["x"]}
+    path = records.write(
+        tmp_path, lines, benchmark="mteb.Toy", partial=partial, mteb={"task": "Toy"}
+    )
+    found = points(TaskOutcome(path, "Toy", "m", partial, {}, "ndcg", scores))
     assert points_of(read_run(path)) == found
     of = {(p.benchmark, p.subsets, p.dim): p for p in found}
     assert {place: p.kept for place, p in of.items()} == {
@@ -182,16 +187,9 @@ def test_the_points_of_an_mteb_record_are_those_of_its_task(tmp_path):
 
 
 def test_a_record_without_a_metric_of_sweeps_is_refused(tmp_path):
-    row = {"title": "Toy"}
-    manifest = {
-        "benchmark": "toy",
-        "model": "m",
-        "config": {"row": row},
-        "encoder": {"dim": 8},
-    }
-    line = MetricLine("en", "t2i", 8, "float32", "MRR", None, 0.5, None, None, 1, 1, 0.0)
+    path = records.write(tmp_path, [records.line("MRR")], config={"row": {"title": "Toy"}})
     with pytest.raises(ConfigError, match=r"none of its metrics is one of a sweep: R@1"):
-        points_of(read_run(write_run(tmp_path, manifest=manifest, metrics=[line], queries=QUERY)))
+        points_of(read_run(path))
 
 
 # the table
