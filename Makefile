@@ -49,8 +49,10 @@ notebooks: $(VENV)/.notebooks ## run the notebooks on new records of the bundled
 	@$(BIN)/python -m evals.mrl_sweep --dims 8,16,32,64,128 --subsets en --precisions float32,float16,int8,binary --rescore 20 >/dev/null
 	@$(BIN)/python -m notebooks
 
-test: $(VENV)/.dev ## run the tests
-	@$(BIN)/python -m pytest -q $(ARGS)
+# Neighbours stay together, so that what a file's tests share is made once; threads that wait leave the cores to others.
+SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist worksteal
+test: $(VENV)/.dev ## run the tests, one process per core; make test ARGS="-n0 -x tests/test_run.py" runs some in one
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(ARGS)
 
 test-slow: $(VENV)/.dev ## run the exhaustive and full-size tests (minutes, 12 GB of memory)
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
