@@ -1,1 +1,62 @@
-"""Retrieval evaluation: encode once, score many, and say how sure we are."""
+"""Retrieval evaluation of jina-clip and the models it is compared with: encode once, score many, prove every number.
+
+The names below are all that `import evals` offers. They are loaded when they are first used, so that importing costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evals.config.catalog import benchmarks, models
+    from evals.data.objects import image_text
+    from evals.encoders.objects import weights_hash
+    from evals.library.comparing import Comparison, compare
+    from evals.library.evaluating import evaluate, score
+    from evals.library.runs import Run, list_runs, read_run
+    from evals.schema import Encoder, EvalError, ImageText, Side
+
+_PLACES = {
+    "Comparison": "evals.library.comparing",
+    "Encoder": "evals.schema",
+    "EvalError": "evals.schema",
+    "ImageText": "evals.schema",
+    "Run": "evals.library.runs",
+    "Side": "evals.schema",
+    "benchmarks": "evals.config.catalog",
+    "compare": "evals.library.comparing",
+    "evaluate": "evals.library.evaluating",
+    "image_text": "evals.data.objects",
+    "list_runs": "evals.library.runs",
+    "models": "evals.config.catalog",
+    "read_run": "evals.library.runs",
+    "score": "evals.library.evaluating",
+    "weights_hash": "evals.encoders.objects",
+}
+
+__all__ = [
+    "Comparison",
+    "Encoder",
+    "EvalError",
+    "ImageText",
+    "Run",
+    "Side",
+    "benchmarks",
+    "compare",
+    "evaluate",
+    "image_text",
+    "list_runs",
+    "models",
+    "read_run",
+    "score",
+    "weights_hash",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'evals' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

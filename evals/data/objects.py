@@ -1,0 +1,83 @@
+"""Captioned images that a program holds already, as data: paths or Pillow images, and the captions of each."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evals.data.checks import check_ids, check_texts
+from evals.data.images import image_files, image_side
+from evals.schema import ImageText, InvalidError, Side
+
+
+def image_text(
+    images: Iterable[Any],
+    captions: Iterable[str | Sequence[str]],
+    *,
+    ids: Iterable[str] | None = None,
+) -> ImageText:
+    """Images and their captions as data that `evals.evaluate` takes.
+
+    `images` are all paths, or all Pillow images; `captions[i]` is one caption of image i, or a list of one or more; `ids` name
+    the images, their place (or file name) unless given. A caption's id is that of its image and its place: `photo#0`.
+
+    Raises InvalidError for lengths that differ, an image without a caption, an empty caption, an id that comes twice, and an
+    image of another kind; MissingError for a file that is not there.
+    """
+    pictures = list(images)
+    lists = [[caption] if isinstance(caption, str) else list(caption) for caption in captions]
+    names = _names(pictures) if ids is None else [str(name) for name in ids]
+    if not len(pictures) == len(lists) == len(names):
+        raise InvalidError(
+            f"{len(pictures)} images, {len(lists)} captions and {len(names)} ids: give as many of each."
+        )
+    if not pictures:
+        raise InvalidError("There are no images. Give one or more.")
+    check_ids((name, f"image {place}") for place, name in enumerate(names))
+    for name, image_captions in zip(names, lists, strict=True):
+        if not image_captions:
+            raise InvalidError(f"image {name}: has no caption. Give it one, or leave it out.")
+        check_texts(image_captions, "captions", what="caption", owner=f"image {name}")
+    texts = [caption for image_captions in lists for caption in image_captions]
+    counts = [len(image_captions) for image_captions in lists]
+    text_ids = [
+        f"{name}#{place}"
+        for name, count in zip(names, counts, strict=True)
+        for place in range(count)
+    ]
+    text_side = Side("text", texts, text_ids, [_sha256(text.encode()) for text in texts])
+    image_of_text = np.repeat(np.arange(len(pictures)), counts)
+    return ImageText(_image_side(pictures, names), text_side, image_of_text, {"layout": "memory"})
+
+
+def _names(pictures: Sequence[Any]) -> list[str]:
+    """File names where they are all different, else places."""
+    if all(isinstance(picture, str | Path) for picture in pictures):
+        names = [Path(picture).name for picture in pictures]
+        if len(set(names)) == len(names):
+            return names
+    return [str(place) for place in range(len(pictures))]
+
+
+def _image_side(pictures: Sequence[Any], names: Sequence[str]) -> Side:
+    from PIL.Image import Image
+
+    if all(isinstance(picture, str | Path) for picture in pictures):
+        return image_side(image_files([Path(picture) for picture in pictures]), names)
+    for name, picture in zip(names, pictures, strict=True):
+        if not isinstance(picture, Image):
+            raise InvalidError(
+                f"image {name}: is {type(picture).__name__}. Give all images as paths, or all as Pillow images."
+            )
+    return Side("image", pictures, names, [_pixel_hash(picture) for picture in pictures])
+
+
+def _pixel_hash(picture: Any) -> str:
+    """Of a Pillow image its mode, size and pixels: what an encoder sees of it."""
+    return _sha256(f"{picture.mode} {picture.size}".encode() + picture.tobytes())
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,127 @@
+"""Models that a program holds already, as encoders: anything with encode_text and encode_image, or rows that are there."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from evals.schema import ConfigError, InvalidError, Side
+
+BATCH = 256  # items that an object gets at once; it may split them as it likes
+
+
+class ObjectEncoder:
+    """An object with `encode_text(list[str])` and `encode_image(list of images)`, or with `encode(list)`, as an encoder.
+
+    Rows come back as an array or a tensor of shape (n, d), float of any width. `weights` says which weights the object has: a
+    string that changes with them, or a function of the object that gives one. A torch module in training mode is evaluated
+    in evaluation mode and put back. Raises ConfigError for an object without these methods.
+    """
+
+    def __init__(self, model: Any, *, name: str, weights: str | Callable[[Any], str]) -> None:
+        self._methods = {kind: _method(model, kind) for kind in ("text", "image")}
+        self.model, self.name = model, name
+        identity = weights(model) if callable(weights) else weights
+        self.fingerprint: Mapping[str, str] = {
+            "weights": identity,
+            "object": f"{type(model).__module__}.{type(model).__qualname__}",
+        }
+        self.source = {"object": self.fingerprint["object"]}
+        self.dim = self._rows("text", ["a photo"]).shape[1]
+
+    def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
+        """One row per item, float32; InvalidError when the object gives another number of rows."""
+        parts = [
+            self._rows(side.kind, list(side.items[start : start + BATCH]))
+            for start in range(0, len(side), BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
+
+    def _rows(self, kind: str, items: list[Any]) -> Float[np.ndarray, "n d"]:
+        was_training = getattr(self.model, "training", False) is True
+        if was_training:
+            self.model.eval()
+        try:
+            rows = _array(self._methods[kind](items))
+        finally:
+            if was_training:
+                self.model.train()
+        if rows.ndim != 2 or len(rows) != len(items):
+            raise InvalidError(
+                f"{self.name}: gave rows of shape {rows.shape} for {len(items)} {kind}s, not ({len(items)}, d)."
+            )
+        return rows
+
+
+class ArrayEncoder:
+    """Rows that are there already, by the ids of the items, as an encoder: it looks them up.
+
+    `rows` maps "image" and "text" to float arrays of shape (n, d), `ids` to the id of each row.
+    """
+
+    def __init__(
+        self,
+        rows: Mapping[str, Float[np.ndarray, "_ d"]],
+        ids: Mapping[str, Sequence[str]],
+        *,
+        name: str,
+    ) -> None:
+        widths = {array.shape[1] for array in rows.values()}
+        if len(widths) != 1:
+            raise InvalidError(f"{name}: images and texts have rows of {sorted(widths)} values.")
+        self.name, self.dim = name, widths.pop()
+        digest = hashlib.sha256()
+        self._rows: dict[tuple[str, str], np.ndarray] = {}
+        for kind, array in rows.items():
+            digest.update(np.ascontiguousarray(array, np.float32).tobytes())
+            self._rows |= {(kind, item): row for item, row in zip(ids[kind], array, strict=True)}
+        self.fingerprint: Mapping[str, str] = {"weights": digest.hexdigest(), "object": "rows"}
+
+    def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
+        """The rows of the items, float32; InvalidError names an item without one."""
+        missing = [item for item in side.ids if (side.kind, item) not in self._rows]
+        if missing:
+            raise InvalidError(f"{self.name}: no row for {side.kind} {missing[0]!r}.")
+        rows = [self._rows[side.kind, item] for item in side.ids]
+        return np.array(rows, np.float32).reshape(len(side), self.dim)
+
+
+def weights_hash(module: Any) -> str:
+    """A sha256 (hex) over all tensors of a torch module's `state_dict`: names, dtypes, shapes and values.
+
+    It tells the weights apart, not the code around them: a change of the tokenizer or of the preprocessing needs another
+    string. Raises ConfigError for an object without `state_dict`.
+    """
+    if not hasattr(module, "state_dict"):
+        raise ConfigError(
+            f"{type(module).__name__} has no state_dict to hash. Give weights= a string that changes with its weights."
+        )
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _method(model: Any, kind: str) -> Callable[[list[Any]], Any]:
+    for name in (f"encode_{kind}", "encode"):
+        method = getattr(model, name, None)
+        if callable(method):
+            encode: Callable[[list[Any]], Any] = method
+            return encode
+    raise ConfigError(
+        f"{type(model).__name__} has neither encode_{kind} nor encode. Give a name, a folder, an evals.Encoder, "
+        "or an object with encode_text and encode_image."
+    )
+
+
+def _array(rows: Any) -> Float[np.ndarray, "..."]:
+    """What an object gave, on the CPU and in float32; torch is imported by whoever made a tensor."""
+    if hasattr(rows, "detach"):
+        rows = rows.detach().float().cpu().numpy()
+    return np.asarray(rows, dtype=np.float32)

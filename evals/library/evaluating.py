@@ -1,0 +1,220 @@
+"""A benchmark, data of one's own or rows that are there, measured from a program.
+
+Shapes: i images, t texts, d dimensions.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from evals.config.catalog import Benchmark, resolve_model
+from evals.config.suites import TaskRef, choose
+from evals.evaluation.load import Parts, check
+from evals.library.runs import RESULTS, Run, read_run
+from evals.progress import SILENT, Reporter
+from evals.schema import ConfigError, Encoder, ImageText, InvalidError, Side
+from evals.settings import Settings
+
+STORE = Path("results/store")
+
+
+def evaluate(
+    benchmark: str | ImageText,
+    model: Any,
+    *,
+    data: str | Path | None = None,
+    dims: Sequence[int] | None = None,
+    precisions: Sequence[str] = ("float32",),
+    name: str | None = None,
+    weights: str | Callable[[Any], str] | None = None,
+    results: str | Path = RESULTS,
+    store: str | Path | None = STORE,
+    reporter: Reporter = SILENT,
+    **settings: Any,
+) -> Run:
+    """Measure a model on a benchmark, write the record and return it.
+
+    `benchmark` is a row of benchmarks.yaml, `mteb:TASK`, or data of your own (`evals.image_text`), whose record is called `name`
+    or "data". `data` is the local folder of a row. `model` is what `--model` takes, an `evals.Encoder`, or any object with
+    `encode_text` and `encode_image` (or sentence-transformers' `encode`). Of an object say which `weights` it has: a string, or
+    a function that gives one of it, such as `evals.weights_hash`; or give `store=None`, and nothing is kept. `name` is then its
+    name. `dims` are the dimensions to score, the full width unless given. `settings` are the other fields of
+    `evals.settings.Settings`: subsets, limit, device, dtype, max_length …
+
+    Raises ConfigError, MissingError, InvalidError: all are `evals.EvalError`.
+    """
+    with _store(store) as folder:
+        chosen = _settings(data, results, folder, settings)
+        encoder = _encoder(
+            model, chosen, name, weights, stored=store is not None, reporter=reporter
+        )
+        work = _work(benchmark, name, chosen)
+        path = _measure(work, encoder, dims, precisions, chosen, reporter)
+    return read_run(path)
+
+
+class _Own(NamedTuple):
+    """Data that the caller holds, as a row and its parts."""
+
+    row: Benchmark
+    parts: Parts
+
+
+def _work(
+    benchmark: str | ImageText, name: str | None, settings: Settings
+) -> Benchmark | TaskRef | _Own:
+    if isinstance(benchmark, ImageText):
+        return _own(benchmark, name or "data", settings)
+    work, _ = choose([benchmark], subsets=settings.subsets)
+    if len(work) != 1:
+        raise ConfigError(f"{benchmark} is a suite of {len(work)}. Name one benchmark at a time.")
+    check(work, [], settings)
+    return work[0]
+
+
+def _own(data: ImageText, name: str, settings: Settings) -> _Own:
+    if settings.subsets or settings.data:
+        raise ConfigError(
+            "data= and subsets= mean nothing beside data of your own. Leave them out."
+        )
+    partial: dict[str, Any] = {}
+    if settings.limit is not None and settings.limit < len(data.images):
+        from evals.data import subset_of
+
+        data, partial = (
+            subset_of(data, settings.limit, seed=0),
+            {"limit": settings.limit, "seed": 0},
+        )
+    row = Benchmark(
+        name=name,
+        title=name,
+        task="image_text",
+        data="memory",
+        subsets=("all",),
+        split="all",
+        images=len(data.images),
+        texts=len(data.texts),
+    )
+    return _Own(row, Parts({"all": data}, partial or None))
+
+
+def _measure(
+    work: Benchmark | TaskRef | _Own,
+    encoder: Encoder,
+    dims: Sequence[int] | None,
+    precisions: Sequence[str],
+    settings: Settings,
+    reporter: Reporter,
+) -> Path:
+    from evals import jobs
+    from evals.embeddings.precision import parse_precision
+    from evals.evaluation.evaluate import evaluate as evaluate_row
+    from evals.evaluation.load import load_parts
+
+    for precision in precisions:
+        parse_precision(precision)
+    widths = tuple(dims or (encoder.dim,))
+    if isinstance(work, TaskRef):
+        if tuple(precisions) != ("float32",):
+            raise ConfigError(f"{work.name} is measured in float32 only. Leave out precisions=.")
+        return jobs.evaluate_task(work, encoder, widths, settings, reporter=reporter).path
+    row, parts = work if isinstance(work, _Own) else (work, load_parts(work, settings))
+    return evaluate_row(
+        row, parts, encoder, widths, settings, precisions=precisions, reporter=reporter
+    ).path
+
+
+def _settings(
+    data: str | Path | None, results: str | Path, store: Path, others: Mapping[str, Any]
+) -> Settings:
+    unknown = sorted(others.keys() - Settings.__dataclass_fields__.keys())
+    if unknown:
+        known = ", ".join(Settings.__dataclass_fields__)
+        raise ConfigError(f"evaluate has no setting {unknown[0]!r}. It has {known}.")
+    values = dict(others)
+    if isinstance(values.get("subsets"), str):
+        values["subsets"] = (values["subsets"],)
+    if values.get("subsets") is not None:
+        values["subsets"] = tuple(values["subsets"])
+    return Settings(
+        data=None if data is None else Path(data), results=Path(results), store=store, **values
+    )
+
+
+@contextmanager
+def _store(store: str | Path | None) -> Iterator[Path]:
+    """The folder of embeddings; one for this call only when none is wanted."""
+    if store is not None:
+        yield Path(store)
+        return
+    with tempfile.TemporaryDirectory(prefix="jina-clip-evals-") as folder:
+        yield Path(folder)
+
+
+def _encoder(
+    model: Any,
+    settings: Settings,
+    name: str | None,
+    weights: str | Callable[[Any], str] | None,
+    *,
+    stored: bool,
+    reporter: Reporter,
+) -> Encoder:
+    if isinstance(model, str | Path):
+        from evals import jobs
+
+        ref = resolve_model(str(model))
+        settings.results.mkdir(parents=True, exist_ok=True)
+        return jobs.named_encoder(ref, settings, reporter=reporter)
+    if isinstance(model, Encoder) and isinstance(getattr(model, "fingerprint", None), Mapping):
+        return model
+    if weights is None and stored:
+        raise ConfigError(
+            f"Which weights has this {type(model).__name__}? Its embeddings are kept and found again by them. Give weights= a "
+            "string that changes with them, or a function such as evals.weights_hash; or store=None, and nothing is kept."
+        )
+    from evals.encoders.objects import ObjectEncoder
+
+    return ObjectEncoder(model, name=name or type(model).__name__, weights=weights or "not told")
+
+
+def score(
+    images: Float[np.ndarray, "i d"],
+    texts: Float[np.ndarray, "t d"],
+    image_of_text: Int[np.ndarray, "t"] | Sequence[int],
+    *,
+    model: str = "rows",
+    benchmark: str = "rows",
+    dims: Sequence[int] | None = None,
+    precisions: Sequence[str] = ("float32",),
+    results: str | Path = RESULTS,
+) -> Run:
+    """Score embeddings that are there already, of any model: `image_of_text[j]` is the row of the image that text j describes.
+
+    Rows are cut, normalised and ranked as those of every model are, and the record carries the names
+    `benchmark` and `model`. Raises InvalidError for NaN, for widths that differ, and for an image without a text.
+    """
+    from evals.encoders.objects import ArrayEncoder
+
+    places = np.asarray(image_of_text)
+    if places.shape != (len(texts),) or set(places.tolist()) != set(range(len(images))):
+        raise InvalidError(
+            f"image_of_text must hold one row of images for each of the {len(texts)} texts, and every one of the "
+            f"{len(images)} images once or more."
+        )
+    ids = {
+        "image": [f"image {place}" for place in range(len(images))],
+        "text": [f"text {place}" for place in range(len(texts))],
+    }
+    sides = {kind: Side(kind, ids[kind], ids[kind], ids[kind]) for kind in ("image", "text")}
+    data = ImageText(sides["image"], sides["text"], places, {"layout": "rows"})
+    rows = {"image": np.asarray(images), "text": np.asarray(texts)}
+    encoder = ArrayEncoder(rows, ids, name=model)
+    return evaluate(
+        data, encoder, dims=dims, precisions=precisions, name=benchmark, results=results, store=None
+    )

@@ -1,0 +1,134 @@
+"""Records as a program reads them: one number by its name, tables of all, and what each query scored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evals.library.frames import import_pandas
+from evals.records import record as files
+from evals.records.queries import metric_name
+from evals.schema import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESULTS = Path("results/runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete record: what was measured, how and on what. `evals.evaluate` and `evals.read_run` give one."""
+
+    record: files.Run
+
+    @property
+    def path(self) -> Path:
+        """The folder of the record."""
+        return self.record.path
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """What manifest.json says: benchmark, model, settings, packages, data, encoder, cost."""
+        return self.record.manifest
+
+    @property
+    def benchmark(self) -> str:
+        """The name of the benchmark; one that was measured in part ends in `.partial`."""
+        return str(self.manifest["benchmark"])
+
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        return str(self.manifest["model"])
+
+    def metrics(self) -> "pd.DataFrame":
+        """One row per number: subset, direction, dim, precision, metric, value, ci_low, ci_high, n_queries, n_gallery, tie_rate.
+
+        Values are fractions in [0, 1] and ranks from 1; `metric` is the public name, such as `R@5`. Needs pandas.
+        """
+        rows = []
+        for line in self.record.metrics:
+            row = {name: value for name, value in vars(line).items() if name != "k"}
+            rows.append(row | {"metric": metric_name(line)})
+        return import_pandas("metrics()").DataFrame(rows)
+
+    def queries(self) -> "pd.DataFrame":
+        """One row per query and dimension: its id, its group (the image), and what it scored. Needs pandas."""
+        import_pandas("queries()")
+        frame: pd.DataFrame = files.read_queries(self.record).to_pandas()
+        return frame
+
+    def value(
+        self,
+        metric: str,
+        *,
+        subset: str | None = None,
+        dim: int | None = None,
+        precision: str = "float32",
+    ) -> float:
+        """One number, such as `run.value("t2i/R@5", subset="en", dim=256)`.
+
+        `metric` is DIRECTION/NAME, or NAME where there is no direction. The widest dimension and the only subset are meant
+        unless named. Raises ConfigError when that is no single number, and says which there are.
+        """
+        return self._line(metric, subset, dim, precision).value
+
+    def interval(
+        self,
+        metric: str,
+        *,
+        subset: str | None = None,
+        dim: int | None = None,
+        precision: str = "float32",
+    ) -> tuple[float, float] | None:
+        """The 95% interval of a number, chosen as by `value`; None where there is none."""
+        line = self._line(metric, subset, dim, precision)
+        if line.ci_low is None or line.ci_high is None:
+            return None
+        return line.ci_low, line.ci_high
+
+    @property
+    def width(self) -> int:
+        """The most dimensions that were scored."""
+        return max((line.dim for line in self.record.metrics), default=0)
+
+    def _line(
+        self, metric: str, subset: str | None, dim: int | None, precision: str
+    ) -> files.MetricLine:
+        lines = [
+            line
+            for line in self.record.metrics
+            if _key(line) == metric
+            and line.dim == (dim or self.width)
+            and line.precision == precision
+            and subset in (None, line.subset)
+        ]
+        if len(lines) == 1:
+            return lines[0]
+        subsets = ", ".join(dict.fromkeys(line.subset for line in self.record.metrics))
+        dims = ", ".join(
+            str(dim) for dim in dict.fromkeys(line.dim for line in self.record.metrics)
+        )
+        metrics = ", ".join(dict.fromkeys(_key(line) for line in self.record.metrics))
+        raise ConfigError(
+            f"{self.path}: {len(lines)} values of {metric!r} for subset {subset!r}, dim {dim or self.width}, {precision}. "
+            f"It has the metrics {metrics}; the subsets {subsets}; the dimensions {dims}."
+        )
+
+
+def read_run(path: str | Path) -> Run:
+    """A record by its folder, checked whole. Raises InvalidError naming the file that is broken, and why."""
+    return Run(files.read_run(Path(path)))
+
+
+def list_runs(
+    results: str | Path = RESULTS, *, benchmark: str | None = None, model: str | None = None
+) -> list[Run]:
+    """The complete records below a folder, oldest first for each model; InvalidError for a broken one."""
+    return [read_run(path) for path in files.list_runs(Path(results), benchmark, model)]
+
+
+def _key(line: files.MetricLine) -> str:
+    """`t2i/R@5`, or `acc@1` where there is no direction."""
+    return f"{line.direction}/{metric_name(line)}" if line.direction else metric_name(line)
