@@ -26,9 +26,11 @@ from evals.embeddings.store import Store
 from evals.embeddings.truncation import truncate
 from evals.evaluation.recording import Costs
 from evals.mteb_bridge import adapter as mteb_adapter
-from evals.mteb_bridge.adapter import Hits, search_blocks
-from evals.mteb_bridge.bridge import adapter, evaluate_task, retrieval_scores, run_task
+from evals.mteb_bridge.adapter import search_blocks
+from evals.mteb_bridge.bridge import adapter, evaluate_task, run_task, scorers
+from evals.mteb_bridge.methods import retrieval_scores
 from evals.progress import SILENT
+from evals.ranking.search import Hits
 from evals.records.record import read_queries, read_run
 from evals.schema import ConfigError, InvalidError, MissingError, Side
 from evals.settings import Settings
@@ -348,6 +350,7 @@ def test_scores_of_blocks_are_those_of_mtebs_evaluator(identical, skip):
         names,
         qrels,
         (1, 3, 10, 100),
+        scorers=scorers(),
         ignore_identical_ids=identical,
         skip_first_result=skip,
     )
@@ -372,7 +375,8 @@ def test_scores_of_blocks_are_those_of_mtebs_evaluator(identical, skip):
 
 def test_a_query_without_hits_scores_zero():
     blocks = [Hits(0, np.array([[0, 1], [-1, -1]]), np.array([[1.0, 0.5], [0, 0]], np.float32))]
-    found = retrieval_scores(blocks, ["a", "b"], ["x", "y"], {"a": {"x": 1}, "b": {"y": 1}}, (1, 3))
+    qrels = {"a": {"x": 1}, "b": {"y": 1}}
+    found = retrieval_scores(blocks, ["a", "b"], ["x", "y"], qrels, (1, 3), scorers=scorers())
     assert found.values["ndcg_at_3"] == 0.5
     assert found.per_query["NDCG@3"].tolist() == [1, 0]
 

@@ -1,6 +1,8 @@
-"""An encoder of ours in the shape that mteb's tasks call: it encodes through the store and searches in blocks.
+"""An encoder of ours in the shape that mteb's tasks call.
 
-mteb itself is not imported here; what is needed of it comes in as `Tools`, from `evals.mteb_bridge.bridge`.
+It encodes through the store, so that tasks and dimensions share embeddings, and it searches in
+blocks, so that memory does not grow with the queries. mteb itself is not imported here: what is
+needed of it comes in as `Tools`, from `evals.mteb_bridge.bridge`.
 """
 
 import hashlib
@@ -17,16 +19,22 @@ from evals.evaluation.recording import Costs
 from evals.mteb_bridge.scoring import heap_order
 from evals.mteb_bridge.sides import language_of, sides_of
 from evals.progress import Reporter
+from evals.ranking.search import Hits, top_k
 from evals.schema import Encoder, EncoderInfo, InvalidError, Side, TruncatingEncoder
 
-# Up to so many scores are computed at once by mteb's own function, so that even their last bits, and with them near ties, are
-# mteb's. Larger searches go block by block: other kernels, whose scores may differ in the last bit.
+# Up to so many scores are computed at once by mteb's own function, so that even their last bits,
+# and with them near ties, are mteb's. Larger searches go block by block: other kernels, whose scores
+# may differ in the last bit.
 AT_ONCE = 2**24
 BLOCK = 512  # queries scored at a time
 
 
 class Tools(NamedTuple):
-    """What the adapter needs of mteb: its cosines, and `loader(dataset, metadata, prompt_type)`, which joins titles and texts."""
+    """What the adapter needs of mteb.
+
+    `meta` describes the model. `loader(dataset, metadata, prompt_type)` joins titles and texts as
+    mteb does. `query` and `document` are its prompt types.
+    """
 
     meta: Any
     cos_sim: Callable[[Any, Any], Any]
@@ -36,19 +44,12 @@ class Tools(NamedTuple):
     document: Any
 
 
-class Hits(NamedTuple):
-    """The hits of some queries from `first` on; -1 where a query has no more."""
-
-    first: int
-    docs: np.ndarray
-    scores: np.ndarray
-
-
 class Adapter:
     """An encoder as mteb's EncoderProtocol and SearchProtocol, at one dimension at a time.
 
-    At full width rows are what the encoder gave; fewer dimensions are truncated and normalised. `instruction` gives queries
-    and documents their roles. `content` collects a hash of everything that was embedded, for each subset.
+    At full width rows are what the encoder gave; fewer dimensions are truncated and normalised.
+    `instruction` gives queries and documents their roles. While `collecting`, `content` gets a hash
+    of everything that is embedded, per subset, and `lengths` how many texts were cut.
     """
 
     def __init__(
@@ -61,22 +62,23 @@ class Adapter:
         instruction: bool,
         tools: Tools,
     ) -> None:
-        self.mteb_model_meta, self.tools = tools.meta, tools
-        self.encoder, self.store, self.reporter, self.costs, self.instruction = (
-            encoder,
-            store,
-            reporter,
-            costs,
-            instruction,
-        )
+        self.mteb_model_meta = tools.meta  # a name that mteb reads
+        self.tools = tools
+        self.encoder = encoder
+        self.store = store
+        self.reporter = reporter
+        self.costs = costs
+        self.instruction = instruction
         self.dim = encoder.dim
-        self.content: dict[str, Any] | None = {}
         self.corpus: Any = None
-        self.lengths = {
-            "texts": 0,
-            "truncated": 0,
-        }  # of what was embedded, while the content is collected
         self.where = ("", "")  # the subset and split that was encoded last
+        self.lengths = {"texts": 0, "truncated": 0}
+        self.start_collecting()
+
+    def start_collecting(self) -> None:
+        """Begin the content of a new task."""
+        self.content: dict[str, Any] = {}
+        self.collecting = True
 
     def encode(
         self,
@@ -88,21 +90,23 @@ class Adapter:
         prompt_type: Any = None,
         **ignored: Any,
     ) -> Float32[np.ndarray, "n d"]:
-        """The rows of a data loader; of items with a text and an image the sum of both normalised rows, as in mteb's wrappers."""
+        """The rows of a data loader of mteb.
+
+        For items with a text and an image they are the sum of both normalised rows, as in mteb's
+        wrappers.
+        """
         self.where = (hf_subset, hf_split)
         role = prompt_type.value if self.instruction and prompt_type is not None else None
-        language = (
-            language_of(task_metadata, hf_subset)
-            if EncoderInfo.read(self.encoder).by_language
-            else None
-        )
-        parts = [
-            self._rows(side, hf_subset) for side in sides_of(inputs, role=role, language=language)
-        ]
-        if len(parts) == 1 and self.dim == self.encoder.dim:
-            return parts[0]
-        total = truncate(parts[0], self.dim)
-        for rows in parts[1:]:
+        language = None
+        if EncoderInfo.read(self.encoder).by_language:
+            language = language_of(task_metadata, hf_subset)
+        sides = sides_of(inputs, role=role, language=language)
+        rows_of_sides = [self._rows(side, hf_subset) for side in sides]
+        if len(rows_of_sides) == 1 and self.dim == self.encoder.dim:
+            return rows_of_sides[0]
+        # A text and an image of one item: mteb's CLIP wrappers add their normalised rows.
+        total = truncate(rows_of_sides[0], self.dim)
+        for rows in rows_of_sides[1:]:
             total += truncate(rows, self.dim)
         return total
 
@@ -115,26 +119,23 @@ class Adapter:
         return self.tools.pairwise_cos_sim(embeddings1, embeddings2)
 
     def index(self, corpus: Any, **ignored: Any) -> None:
-        """Remember the documents; they are embedded by `search`, which knows whether all are needed."""
+        """Remember the documents; `search` embeds them, since it knows whether all are needed."""
         self.corpus = corpus
 
     def search(
         self, queries: Any, *, top_k: int, top_ranked: Any = None, **task: Any
     ) -> dict[str, dict[str, float]]:
-        """The best documents of every query in mteb's form, for tasks that need all of them at once."""
-        ids, names = list(queries["id"]), list(self.corpus["id"])
-        found: dict[str, dict[str, float]] = {query: {} for query in ids}
+        """The best documents of every query in mteb's form, for tasks that need all at once."""
+        query_ids = list(queries["id"])
+        doc_ids = list(self.corpus["id"])
+        results: dict[str, dict[str, float]] = {query: {} for query in query_ids}
         for block in self.blocks(queries, top_k=top_k, top_ranked=top_ranked, **task):
-            for row, (docs, scores) in enumerate(
-                zip(block.docs.tolist(), block.scores.tolist(), strict=True)
-            ):
-                hits = [
-                    (score, names[doc]) for doc, score in zip(docs, scores, strict=True) if doc >= 0
-                ]
-                found[ids[block.first + row]] = {
-                    hits[i][1]: hits[i][0] for i in heap_order(hits, top_k)
-                }
-        return found
+            for row, query in enumerate(query_ids[block.first : block.first + len(block.docs)]):
+                pairs = zip(block.scores[row].tolist(), block.docs[row].tolist(), strict=True)
+                hits = [(score, doc_ids[doc]) for score, doc in pairs if doc >= 0]
+                in_heap = [hits[place] for place in heap_order(hits, top_k)]
+                results[query] = {doc: score for score, doc in in_heap}
+        return results
 
     def blocks(
         self,
@@ -144,44 +145,63 @@ class Adapter:
         top_ranked: Mapping[str, Sequence[str]] | None,
         **task: Any,
     ) -> Iterator[Hits]:
-        """Hits block by block: `top_k` and one more, for ties at the last place are broken by id; or all candidates."""
-        if top_ranked is None:
-            rows, docs = (
-                self._embed(queries, self.tools.query, **task),
-                self._embed(self.corpus, self.tools.document, **task),
-            )
-            device = "cuda" if self.encoder.fingerprint.get("device") == "cuda" else "cpu"
-            return search_blocks(rows, docs, top_k + 1, cos_sim=self.tools.cos_sim, device=device)
-        wanted = {doc for query in queries["id"] for doc in top_ranked.get(query, ())}
-        places = {doc: index for index, doc in enumerate(self.corpus["id"]) if doc in wanted}
-        if missing := wanted - places.keys():
+        """The hits of the queries, block by block.
+
+        Without candidates (`top_ranked`) each query has `top_k` hits and one more: ties at the last
+        place are broken by id. Raises InvalidError for a candidate that is no document.
+        """
+        if top_ranked is not None:
+            return self._reranked(queries, top_ranked, **task)
+        # As many hits as mteb asks `topk` for: the last place may be shared by equal scores.
+        rows = self._embed(queries, self.tools.query, **task)
+        docs = self._embed(self.corpus, self.tools.document, **task)
+        device = "cuda" if self.encoder.fingerprint.get("device") == "cuda" else "cpu"
+        return search_blocks(rows, docs, top_k + 1, cos_sim=self.tools.cos_sim, device=device)
+
+    def note(self, hf_subset: str, *parts: str) -> None:
+        """Add to the subset's content hash, while it is collected: at the first dimension."""
+        if self.collecting:
+            digest = self.content.setdefault(hf_subset, hashlib.sha256())
+            for part in parts:
+                digest.update(part.encode() + b"\n")
+
+    def _reranked(
+        self, queries: Any, top_ranked: Mapping[str, Sequence[str]], **task: Any
+    ) -> Iterator[Hits]:
+        """All candidates of each query by score; only documents that are candidates are embedded."""
+        candidates = [top_ranked.get(query, ()) for query in queries["id"]]
+        listed = {doc for docs in candidates for doc in docs}
+        place_of = {doc: place for place, doc in enumerate(self.corpus["id"]) if doc in listed}
+        missing = listed - place_of.keys()
+        if missing:
             raise InvalidError(
                 f"candidate {min(missing)} is not in the corpus ({len(missing):,} are missing)."
             )
-        chosen = sorted(places.values())
-        row_of = {index: row for row, index in enumerate(chosen)}
-        rows = self._embed(queries, self.tools.query, **task)
-        docs = self._embed(self.corpus.select(chosen), self.tools.document, **task)
-        candidates = [
-            np.array([places[doc] for doc in top_ranked.get(q, ())], dtype=np.int64)
-            for q in queries["id"]
-        ]
-        return self._reranked(rows, docs, candidates, row_of)
+        places = sorted(place_of.values())
+        row_of = {place: row for row, place in enumerate(places)}
+        # mteb embeds the whole corpus of a reranking task; most of it is no candidate of any query.
+        query_rows = self._embed(queries, self.tools.query, **task)
+        doc_rows = self._embed(self.corpus.select(places), self.tools.document, **task)
 
-    def _reranked(
-        self, rows: Any, docs: Any, candidates: Sequence[np.ndarray], row_of: Mapping[int, int]
-    ) -> Iterator[Hits]:
+        def hits() -> Iterator[Hits]:
+            for first, docs in enumerate(candidates):
+                listed_places = np.array([place_of[doc] for doc in docs], dtype=np.int64)
+                rows = doc_rows[[row_of[place] for place in listed_places.tolist()]]
+                yield self._ranked(first, query_rows[first : first + 1], rows, listed_places)
+
+        return hits()
+
+    def _ranked(
+        self, first: int, query_row: np.ndarray, rows: np.ndarray, places: np.ndarray
+    ) -> Hits:
+        """The candidates of one query, best first; `rows` are theirs, `places` those in the corpus."""
         import torch
 
-        for first, own in enumerate(candidates):
-            if not len(own):
-                yield Hits(first, np.zeros((1, 0), np.int64), np.zeros((1, 0), np.float32))
-                continue
-            scores = torch.as_tensor(
-                self.similarity(rows[first : first + 1], docs[[row_of[i] for i in own.tolist()]])
-            )
-            best = scores.topk(len(own), dim=1)
-            yield Hits(first, own[best.indices.cpu().numpy()], best.values.cpu().numpy())
+        if not len(places):
+            return Hits(first, np.zeros((1, 0), np.int64), np.zeros((1, 0), np.float32))
+        scores = torch.as_tensor(self.similarity(query_row, rows))
+        best = scores.topk(len(places), dim=1)
+        return Hits(first, places[best.indices.cpu().numpy()], best.values.cpu().numpy())
 
     def _embed(
         self,
@@ -192,10 +212,9 @@ class Adapter:
         hf_split: str,
         hf_subset: str,
         **ignored: Any,
-    ) -> Any:
-        loader = self.tools.loader(dataset, task_metadata, prompt_type)
+    ) -> Float32[np.ndarray, "n d"]:
         return self.encode(
-            loader,
+            self.tools.loader(dataset, task_metadata, prompt_type),
             task_metadata=task_metadata,
             hf_split=hf_split,
             hf_subset=hf_subset,
@@ -203,42 +222,28 @@ class Adapter:
         )
 
     def _rows(self, side: Side, hf_subset: str) -> Float32[np.ndarray, "n d"]:
+        """The full-width rows of a side, encoded where the store lacks them."""
         since = time.monotonic()
         with self.reporter.progress(f"{self.encoder.name}: encoding {side.kind}s") as progress:
             rows, encoded = self.store.embed(self.encoder, side, progress=progress)
         self.costs.encoded[side.kind] += encoded
         self.costs.add(f"encode_{side.kind}", since)
         self.note(hf_subset, side.kind, *side.hashes)
-        if (
-            self.content is not None
-            and side.kind == "text"
-            and isinstance(self.encoder, TruncatingEncoder)
-        ):
+        counted = self.collecting and side.kind == "text"
+        if counted and isinstance(self.encoder, TruncatingEncoder):
             self.lengths["texts"] += len(side)
             self.lengths["truncated"] += self.encoder.truncated(side)
         return rows
 
-    def note(self, hf_subset: str, *parts: str) -> None:
-        """Add to the subset's content hash, while it is collected: at the first dimension."""
-        if self.content is not None:
-            digest = self.content.setdefault(hf_subset, hashlib.sha256())
-            for part in parts:
-                digest.update(part.encode() + b"\n")
-
 
 def search_blocks(
     queries: Any, docs: Any, k: int, *, cos_sim: Callable[[Any, Any], Any], device: str = "cpu"
-) -> Iterator[Any]:
-    """The `k` best documents of each query by cosine, in blocks with `first`, `docs` and `scores`."""
+) -> Iterator[Hits]:
+    """The `k` best documents of each query by cosine, block by block."""
     if len(queries) * len(docs) > AT_ONCE:
-        from evals.ranking.search import top_k
-
-        yield from top_k(
-            truncate(queries, queries.shape[1]),
-            truncate(docs, docs.shape[1]),
-            min(k, len(docs)),
-            device=device,
-        )
+        query_rows = truncate(queries, queries.shape[1])  # normalised
+        doc_rows = truncate(docs, docs.shape[1])
+        yield from top_k(query_rows, doc_rows, min(k, len(docs)), device=device)
         return
     scores = cos_sim(queries, docs)
     for first in range(0, len(queries), BLOCK):

@@ -1,4 +1,4 @@
-"""One mteb task as our record, and beside it as mteb's own JSON and as an `.eval_results` file of the Hugging Face Hub."""
+"""One mteb task as our record, with mteb's own JSON and the Hub's `.eval_results` file beside it."""
 
 import importlib.metadata
 import math
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from evals.records.record import MetricLine
     from evals.schema import Encoder
 
-KEYS = {"subset": "string", "direction": "string", "dim": "int32", "precision": "string"}
-IDS = {"query_id": "string", "group_id": "string"}
-OF_QUERIES = {"value": "float64"}
-OF_PAIRS = {"score": "float64", "gold": "float64"}
+# Columns of queries.parquet, as Arrow types.
+KEY_COLUMNS = {"subset": "string", "direction": "string", "dim": "int32", "precision": "string"}
+ID_COLUMNS = {"query_id": "string", "group_id": "string"}
+QUERY_VALUES = {"value": "float64"}
+PAIR_VALUES = {"score": "float64", "gold": "float64"}
 MTEB_URL = "https://github.com/embeddings-benchmark/mteb/"
 
 
@@ -44,7 +45,7 @@ class Details(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A score and what it was made of; `details` is None for tasks that have neither queries nor pairs."""
+    """A score and what it was made of: None for tasks that have neither queries nor pairs."""
 
     score: TaskScore
     details: Details | None
@@ -52,7 +53,11 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Task:
-    """What a record tells of its task. `partial` says why it is not the whole task (None: it is)."""
+    """What a record says of its task. `partial` says why it is not the whole task (None: it is).
+
+    `metric` is mteb's main score, `query_metric` what the record has per query. `origin` and
+    `content` (a hash) are by subset; `mteb` is `about` the task.
+    """
 
     name: str
     benchmark: str
@@ -68,29 +73,38 @@ class Task:
 
 
 def task_scores(
-    task: Any, result: Any, dim: int, kept: Mapping[tuple[str, str], Details]
+    task: Any, result: Any, dim: int, details_of: Mapping[tuple[str, str], Details]
 ) -> list[tuple[TaskScore, list[str]]]:
-    """The scores of mteb's result, each with the names of its undefined metrics; InvalidError when the main one is undefined."""
-    metric, found = task.metadata.main_score, []
+    """The scores of mteb's result, each with the names of its undefined metrics.
+
+    `details_of` is by subset and split. Raises InvalidError when the main score is undefined.
+    """
+    metric = task.metadata.main_score
+    scores = []
     for split, entries in result.scores.items():
         for entry in entries:
             subset = entry["hf_subset"]
-            values, missing = _numbers(entry)
+            values, undefined = _numbers(entry)
             if metric not in values:
                 raise InvalidError(
                     f"{metric} of {subset} {split} is undefined at {dim} dimensions."
                 )
-            details = kept.get((subset, split))
-            n = len(details.ids) if details else _size(task, subset, split)
-            interval = details.interval if details else None
-            found.append(
-                (TaskScore(subset, split, dim, values[metric], interval, n, values), missing)
+            details = details_of.get((subset, split))
+            score = TaskScore(
+                subset=subset,
+                split=split,
+                dim=dim,
+                value=values[metric],
+                interval=details.interval if details else None,
+                n=len(details.ids) if details else _size(task, subset, split),
+                values=values,
             )
-    return found
+            scores.append((score, undefined))
+    return scores
 
 
 def about(task: Any, undefined: list[str], *, instruction: bool) -> dict[str, Any]:
-    """What the manifest tells of the task; `undefined` names the metrics without a value."""
+    """What the manifest says of the task; `undefined` names the metrics without a value."""
     return {
         "task": task.metadata.name,
         "dataset": task.metadata.dataset["path"],
@@ -114,127 +128,137 @@ def write(
     """Write the record of a task and return its folder."""
     from evals.records.record import write_run
 
-    own = next((d.columns for _, d in measured if d), {})
-    columns = KEYS | IDS | (OF_PAIRS if "gold" in own else OF_QUERIES)
+    has_pairs = any(details and "gold" in details.columns for _, details in measured)
+    columns = KEY_COLUMNS | ID_COLUMNS | (PAIR_VALUES if has_pairs else QUERY_VALUES)
     return write_run(
         settings.results,
         manifest=_manifest(task, encoder, dims, settings),
-        metrics=[line for one in measured for line in _metric_lines(one, task.metric)],
+        metrics=[line for entry in measured for line in _metric_lines(entry, task.metric)],
         queries=_query_table(measured, columns),
         columns=columns,
     )
 
 
-def export(path: Path, told: Task, results: Mapping[int, Any], scores: Sequence[TaskScore]) -> None:
-    """mteb's JSON: `task_result.json` of the most dimensions, `task_result-DIM.json` of the others; and the Hub's YAML."""
+def export(path: Path, task: Task, results: Mapping[int, Any], scores: Sequence[TaskScore]) -> None:
+    """Write what others read beside the record in `path`: mteb's JSON and the Hub's YAML.
+
+    `task_result.json` is of the most dimensions, `task_result-DIM.json` of each other. `results`
+    come in this order. The YAML has the `scores`; a mean of tasks has no data set of its own to
+    name in it, and no YAML.
+    """
     for place, (dim, result) in enumerate(results.items()):
+        name = f"task_result-{dim}.json" if place else "task_result.json"
+        # `to_disk` writes in place; the record must never hold half a file.
         with tempfile.TemporaryDirectory() as folder:
-            result.to_disk(Path(folder) / "result.json")
-            data = (Path(folder) / "result.json").read_bytes()
-        write_atomically(path / (f"task_result-{dim}.json" if place else "task_result.json"), data)
-    if not told.aggregate:  # a mean has no data set of its own to name
-        _write_eval_results(path / "eval_results.yaml", told, scores)
+            written = Path(folder) / "result.json"
+            result.to_disk(written)
+            data = written.read_bytes()
+        write_atomically(path / name, data)
+    if not task.aggregate:
+        _write_eval_results(path / "eval_results.yaml", task, scores)
 
 
 def _numbers(scores: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:
-    """The metrics of mteb's dictionary that are numbers, and the names of those that are undefined (NaN) or infinite."""
-    found = {
-        key: float(value)
-        for key, value in scores.items()
-        if key != "main_score"
-        and isinstance(value, int | float | np.number)
-        and not isinstance(value, bool)
-    }
-    return {k: v for k, v in found.items() if math.isfinite(v)}, [
-        k for k, v in found.items() if not math.isfinite(v)
-    ]
+    """The metrics of mteb's dictionary, and the names of those that are NaN or infinite."""
+    defined: dict[str, float] = {}
+    undefined: list[str] = []
+    for name, value in scores.items():
+        is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        # `main_score` repeats the metric that the task is judged by.
+        if name == "main_score" or not is_number:
+            continue
+        if math.isfinite(value):
+            defined[name] = float(value)
+        else:
+            undefined.append(name)
+    return defined, undefined
 
 
 def _size(task: Any, subset: str, split: str) -> int:
     """How many items a split has; 0 for a mean of tasks."""
-    parts = task.dataset or {}
-    parts = parts.get(subset, parts)
-    return len(parts[split]) if split in parts else 0
+    # Tasks of one language may leave out the level of subsets.
+    splits = task.dataset or {}
+    splits = splits.get(subset, splits)
+    return len(splits[split]) if split in splits else 0
 
 
 def _write_eval_results(path: Path, task: Task, scores: Sequence[TaskScore]) -> None:
-    """The `.eval_results` YAML (https://huggingface.co/docs/hub/eval-results), with mteb's task ids and percent."""
+    """The YAML of https://huggingface.co/docs/hub/eval-results, with mteb's task ids and percent."""
     import yaml
 
     note = f"Obtained using MTEB v{task.mteb['mteb_version']}"
-    entries = [(f"{task.name}_{score.subset}_{score.split}", score.value) for score in scores]
+    values = {f"{task.name}_{score.subset}_{score.split}": score.value for score in scores}
     if task.partial is None and task.mteb["splits"] == task.mteb["all_splits"]:
-        entries.append((task.name, float(np.mean([score.value for score in scores]))))
-    results = [
-        {
-            "dataset": {
-                "id": task.mteb["dataset"],
-                "task_id": task_id,
-                "revision": task.mteb["revision"],
-            },
-            "value": round(value * 100, 5),
-            "date": time.strftime("%Y-%m-%d", time.gmtime(task.started)),
-            "notes": note,
-            "source": {"url": MTEB_URL, "name": note},
+        # The Hub's entry for the task as a whole is the plain mean over subsets and splits.
+        values[task.name] = float(np.mean([score.value for score in scores]))
+    entries = []
+    for task_id, value in values.items():
+        dataset = {
+            "id": task.mteb["dataset"],
+            "task_id": task_id,
+            "revision": task.mteb["revision"],
         }
-        for task_id, value in entries
-    ]
-    write_atomically(path, yaml.safe_dump(results, sort_keys=False, allow_unicode=True).encode())
+        entries.append(
+            {
+                "dataset": dataset,
+                "value": round(value * 100, 5),
+                "date": time.strftime("%Y-%m-%d", time.gmtime(task.started)),
+                "notes": note,
+                "source": {"url": MTEB_URL, "name": note},
+            }
+        )
+    write_atomically(path, yaml.safe_dump(entries, sort_keys=False, allow_unicode=True).encode())
 
 
-def _metric_lines(one: Measured, metric: str) -> list["MetricLine"]:
+def _metric_lines(measured: Measured, metric: str) -> list["MetricLine"]:
+    """The lines of metrics.jsonl: the main score, which has the interval, before the others."""
     from evals.records.record import MetricLine
 
-    score, details = one
-    if metric not in score.values:
-        raise InvalidError(
-            f"{metric} of {score.subset} {score.split} at {score.dim} dimensions is not a finite number."
+    score, details = measured
+    lines = []
+    for name in (metric, *(name for name in score.values if name != metric)):
+        interval = score.interval if name == metric else None
+        lines.append(
+            MetricLine(
+                subset=score.subset,
+                direction=score.split,
+                dim=score.dim,
+                precision="float32",
+                metric=name,
+                k=None,
+                value=score.values[name],
+                ci_low=interval.low if interval else None,
+                ci_high=interval.high if interval else None,
+                n_queries=score.n,
+                n_gallery=details.n_gallery if details else 0,
+                tie_rate=0.0,  # mteb breaks ties by id: no metric is an expectation
+            )
         )
-    names = [metric, *(name for name in score.values if name != metric)]
-    return [
-        MetricLine(
-            subset=score.subset,
-            direction=score.split,
-            dim=score.dim,
-            precision="float32",
-            metric=name,
-            k=None,
-            value=score.values[name],
-            ci_low=score.interval.low if score.interval and name == metric else None,
-            ci_high=score.interval.high if score.interval and name == metric else None,
-            n_queries=score.n,
-            n_gallery=details.n_gallery if details else 0,
-            tie_rate=0.0,
-        )
-        for name in names
-    ]
+    return lines
 
 
 def _query_table(measured: Sequence[Measured], columns: Mapping[str, str]) -> Any:
-    """The rows of queries.parquet as an Arrow table; without rows where the task has neither queries nor pairs."""
+    """The rows of queries.parquet as an Arrow table; none for a task without queries and pairs."""
     import pyarrow as pa
 
     empty = pa.table(
         {name: pa.array([], pa.type_for_alias(kind)) for name, kind in columns.items()}
     )
-    tables = [empty]
+    tables = [empty]  # so that there is a table, with its columns, where no score has details
     for score, details in measured:
         if details is None:
             continue
-        same = {
+        keys = {
             "subset": score.subset,
             "direction": score.split,
             "dim": score.dim,
             "precision": "float32",
         }
-        ids = pa.array(list(details.ids), pa.string())
-        rows = {name: pa.repeat(value, len(ids)) for name, value in same.items()} | {
-            "query_id": ids,
-            "group_id": pa.array(list(details.groups), pa.string()),
-        }
-        tables.append(
-            pa.table(rows | {k: pa.array(v) for k, v in details.columns.items()}).cast(empty.schema)
-        )
+        table = {name: pa.repeat(value, len(details.ids)) for name, value in keys.items()}
+        table["query_id"] = pa.array(list(details.ids), pa.string())
+        table["group_id"] = pa.array(list(details.groups), pa.string())
+        table |= {name: pa.array(values) for name, values in details.columns.items()}
+        tables.append(pa.table(table).cast(empty.schema))
     return pa.concat_tables(tables)
 
 
@@ -247,8 +271,8 @@ def _manifest(
         "partial": task.partial,
         "config": manifest["config"] | {"dims": list(dims)},
         "data": {
-            name: {"origin": task.origin[name], "content": content}
-            for name, content in task.content.items()
+            subset: {"origin": task.origin[subset], "content": content}
+            for subset, content in task.content.items()
         },
         "mteb": task.mteb | {"query_metric": task.query_metric},
     }

@@ -1,38 +1,47 @@
-"""Retrieval metrics query by query from blocks of hits, as mteb has them, and the interval of a rank correlation.
+"""Retrieval metrics query by query, from blocks of hits, as mteb computes them from whole results.
 
-Nothing of mteb is imported here: `evals.mteb_bridge.bridge` makes mteb's final dictionary from these arrays. The definitions are
-those of trec_eval (https://github.com/usnistgov/trec_eval): hits in the order of score, then of document id, both descending;
-gain of a document its grade, 0 when that is negative; relevant from grade 1 on.
-Shapes: c queries of a block, k hits, q queries, n pairs, s resamples.
+Nothing of mteb is imported here. The definitions are those of trec_eval
+(https://github.com/usnistgov/trec_eval), which mteb calls: hits in the order of score, then of
+document id, both descending; the gain of a document is its grade, or 0 when that is negative; a
+document is relevant from grade 1 on.
+
+Shapes: c queries of a block, k hits per query, q queries.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappush, heappushpop
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
+from evals.ranking.search import Hits
+
 Qrels = Mapping[str, Mapping[str, int]]
+NO_DOCUMENT = -2  # in place of an index, where a query's id is not that of a document
 
 
 class QueryScores(NamedTuple):
-    """Metrics by the names that mteb's code gives them (`NDCG@10`, `MRR@1` …) and its three confidences, one value a query."""
+    """One value per query: metrics by mteb's names (`NDCG@10`, `MRR@1`), and its confidences."""
 
     metrics: dict[str, Float64[np.ndarray, "q"]]
-    confidence: dict[str, Float64[np.ndarray, "q"]]
+    confidences: dict[str, Float64[np.ndarray, "q"]]
 
 
-class _Ranked(NamedTuple):
-    """Hits in some order; `valid` is False where a query has fewer hits than k, always at the end of its row."""
+class Ranked(NamedTuple):
+    """Hits in some order; `valid` is False past the last hit of a query, at the end of its row."""
 
     docs: Int[np.ndarray, "c k"]
     scores: Float64[np.ndarray, "c k"]
     valid: Bool[np.ndarray, "c k"]
 
+    def ordered(self, order: Int[np.ndarray, "c k"]) -> "Ranked":
+        """The hits of each row in this order."""
+        return Ranked(*(np.take_along_axis(values, order, axis=1) for values in self))
+
 
 def score_hits(
-    blocks: Iterable[Any],
+    blocks: Iterable[Hits],
     query_ids: Sequence[str],
     doc_ids: Sequence[str],
     qrels: Qrels,
@@ -42,168 +51,186 @@ def score_hits(
     ignore_identical_ids: bool = False,
     skip_first_result: bool = False,
 ) -> QueryScores:
-    """Metrics of every query, block by block: the memory grows by some hundred bytes a query, not by its hits.
+    """Metrics of every query, block by block.
 
-    A block has `first` (the index of its first query), `docs` (indices into `doc_ids`, -1 for no hit) and `scores`, both [c, k];
-    the blocks come in the order of the queries and hold all of them. Only the first `depth` hits of a query count; of these
-    its own id is dropped if asked, and then the first. Every query has an entry in `qrels`.
+    Memory grows by some hundred bytes per query, not by its hits. `docs` of a block are indices
+    into `doc_ids`, or -1 where a query has no more hits; the blocks come in the order of the
+    queries and hold all of them. Only the first `depth` hits of a query count. Of these the
+    document with the query's own id is dropped if `ignore_identical_ids`, and then the first if
+    `skip_first_result`. Every query has an entry in `qrels`.
     """
-    judged = _positions(doc_ids, qrels)
-    own = (
-        _positions(doc_ids, {query: {query: 1} for query in query_ids})
-        if ignore_identical_ids
-        else {}
-    )
+    positions = _positions(doc_ids, {doc for grades in qrels.values() for doc in grades})
+    namesakes = _positions(doc_ids, set(query_ids)) if ignore_identical_ids else {}
     metrics: dict[str, list[np.ndarray]] = {}
-    confidence: dict[str, list[np.ndarray]] = {}
+    confidences: dict[str, list[np.ndarray]] = {}
+    # The order of these steps is that of mteb's RetrievalEvaluator.evaluate (2.26).
     for block in blocks:
         ids = query_ids[block.first : block.first + len(block.docs)]
-        ranked = _in_heap(block, depth or block.docs.shape[1], doc_ids)
+        ranked = _as_mtebs_heap(block, depth or block.docs.shape[1], doc_ids)
         if ignore_identical_ids:
-            ranked = _without(ranked, np.array([own.get(query, -2) for query in ids]))
+            ranked = _without(ranked, np.array([namesakes.get(id_, NO_DOCUMENT) for id_ in ids]))
         if skip_first_result:
-            ranked = _Ranked(*(values[:, 1:] for values in _by_score(ranked)))
-        gains = _gains(_in_order(ranked, doc_ids), ids, qrels, judged)
-        for name, values in _metrics(gains, [qrels[query] for query in ids], k_values).items():
+            ranked = Ranked(*(values[:, 1:] for values in _by_score(ranked)))
+        judgements = [qrels[query] for query in ids]
+        gains = _gains(_in_trec_order(ranked, doc_ids), judgements, positions)
+        for name, values in _metrics(gains, judgements, k_values).items():
             metrics.setdefault(name, []).append(values)
         for name, values in _confidences(ranked).items():
-            confidence.setdefault(name, []).append(values)
-    return QueryScores(
-        *(
-            {name: np.concatenate(parts) for name, parts in found.items()}
-            for found in (metrics, confidence)
-        )
-    )
+            confidences.setdefault(name, []).append(values)
+    return QueryScores(_joined(metrics), _joined(confidences))
 
 
-def _positions(doc_ids: Sequence[str], wanted: Qrels) -> dict[str, int]:
-    """Where the documents named in `wanted` are; one dictionary of all documents would be larger than all that is computed."""
-    named = {doc for docs in wanted.values() for doc in docs}
-    return {doc: index for index, doc in enumerate(doc_ids) if doc in named}
+def heap_order(keys: Sequence[tuple[float, str]], depth: int) -> list[int]:
+    """Where the best `depth` keys (score, id) were, in the order in which a heap leaves them."""
+    heap: list[tuple[float, str, int]] = []
+    for index, (score, name) in enumerate(keys):
+        push = heappush if len(heap) < depth else heappushpop
+        push(heap, (score, name, index))
+    return [index for _, _, index in heap]
 
 
-def _in_heap(block: Any, depth: int, doc_ids: Sequence[str]) -> _Ranked:
-    """The best `depth` hits of a block in the order in which mteb's heap of (score, id) leaves them.
+def _positions(doc_ids: Sequence[str], wanted_ids: set[str]) -> dict[str, int]:
+    """Where these documents are. One dictionary of all documents would outweigh all the rest."""
+    return {doc: index for index, doc in enumerate(doc_ids) if doc in wanted_ids}
 
-    The order decides which of equal scores are kept and skipped, and the last bits of a standard deviation, by which queries
-    with the same scores tie or not in nAUC. Where scores fall strictly it depends on their number alone.
+
+def _joined(parts: Mapping[str, Sequence[np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate(blocks) for name, blocks in parts.items()}
+
+
+def _as_mtebs_heap(block: Hits, depth: int, doc_ids: Sequence[str]) -> Ranked:
+    """The best `depth` hits of each query in the order in which mteb's heap of (score, id) ends.
+
+    The order decides which of equal scores are kept and skipped. It also decides the last bits of a
+    standard deviation, and by them which queries with the same scores tie in nAUC.
     """
+    # mteb/models/search_wrappers.py (2.26): heappush until `depth` are there, then heappushpop; the
+    # list that the heap lives in becomes the query's dictionary of results.
     width = min(depth, block.docs.shape[1])
     scores = np.asarray(block.scores, dtype=np.float64)
-    order = np.array(heap_order([(-float(i), "") for i in range(width)], depth), dtype=np.int64)
-    ranked = _Ranked(
-        *(np.ascontiguousarray(x[:, order]) for x in (block.docs, scores, block.docs >= 0))
-    )
-    falling = (scores[:, 1:] < scores[:, :-1]).all(axis=1) & (block.docs >= 0).all(axis=1)
+    has_hit = block.docs >= 0
+    # Where scores fall strictly, the order depends on the number of hits alone.
+    falling = (scores[:, 1:] < scores[:, :-1]).all(axis=1) & has_hit.all(axis=1)
+    falling_keys = [(-float(place), "") for place in range(width)]
+    order = np.array(heap_order(falling_keys, depth), dtype=np.int64)
+    ranked = Ranked(*(np.ascontiguousarray(x[:, order]) for x in (block.docs, scores, has_hit)))
     for row in np.flatnonzero(~falling):
-        own = np.flatnonzero(block.docs[row] >= 0)
-        docs = block.docs[row, own]
-        keys = zip(scores[row, own].tolist(), (doc_ids[doc] for doc in docs.tolist()), strict=True)
-        best = heap_order(list(keys), depth)
-        ranked.docs[row, : len(best)], ranked.scores[row, : len(best)] = (
-            docs[best],
-            scores[row, own[best]],
-        )
+        places = np.flatnonzero(has_hit[row])
+        names = [doc_ids[doc] for doc in block.docs[row, places].tolist()]
+        keys = list(zip(scores[row, places].tolist(), names, strict=True))
+        best = places[heap_order(keys, depth)]
+        ranked.docs[row, : len(best)] = block.docs[row, best]
+        ranked.scores[row, : len(best)] = scores[row, best]
         ranked.valid[row] = np.arange(width) < len(best)
     return ranked
 
 
-def heap_order(keys: Sequence[tuple[float, str]], depth: int) -> list[int]:
-    """Where the best `depth` of the keys (score, id) were, in the order in which a heap leaves them."""
-    heap: list[tuple[float, str, int]] = []
-    for index, (score, name) in enumerate(keys):
-        (heappush if len(heap) < depth else heappushpop)(heap, (score, name, index))
-    return [index for _, _, index in heap]
+def _by_score(ranked: Ranked) -> Ranked:
+    """Best score first; of equal scores in the order in which they are."""
+    scores = np.where(ranked.valid, ranked.scores, -np.inf)
+    return ranked.ordered(np.argsort(-scores, axis=1, kind="stable"))
 
 
-def _by_score(ranked: _Ranked) -> _Ranked:
-    order = np.argsort(-np.where(ranked.valid, ranked.scores, -np.inf), axis=1, kind="stable")
-    return _Ranked(*(np.take_along_axis(values, order, axis=1) for values in ranked))
-
-
-def _in_order(ranked: _Ranked, doc_ids: Sequence[str]) -> _Ranked:
-    """In trec_eval's order; only rows with equal scores need the ids, which are compared as strings."""
+def _in_trec_order(ranked: Ranked, doc_ids: Sequence[str]) -> Ranked:
+    """Best score first, of equal scores the larger id; only rows with equal scores need the ids."""
+    # trec_eval compares ids as strings: of equal scores "d9" stands before "d10".
     docs, scores, valid = _by_score(ranked)
     tied = ((scores[:, 1:] == scores[:, :-1]) & valid[:, 1:]).any(axis=1)
     for row in np.flatnonzero(tied):
         n = int(valid[row].sum())
-        keys = list(
-            zip(
-                scores[row, :n].tolist(),
-                (doc_ids[doc] for doc in docs[row, :n].tolist()),
-                strict=True,
-            )
-        )
+        names = [doc_ids[doc] for doc in docs[row, :n].tolist()]
+        keys = list(zip(scores[row, :n].tolist(), names, strict=True))
         docs[row, :n] = docs[row, sorted(range(n), key=keys.__getitem__, reverse=True)]
-    return _Ranked(docs, scores, valid)
+    return Ranked(docs, scores, valid)
 
 
-def _without(ranked: _Ranked, doc_of_query: Int[np.ndarray, "c"]) -> _Ranked:
+def _without(ranked: Ranked, doc_of_query: Int[np.ndarray, "c"]) -> Ranked:
     """The hits but for one document of each query; what follows moves up."""
-    gone = ranked.valid & (ranked.docs == doc_of_query[:, None])
-    order = np.argsort(gone | ~ranked.valid, axis=1, kind="stable")
-    kept = (ranked.docs, ranked.scores, ranked.valid & ~gone)
-    return _Ranked(*(np.take_along_axis(values, order, axis=1) for values in kept))
+    # A stable sort by "dropped" moves the rest up and keeps its order.
+    dropped = ranked.valid & (ranked.docs == doc_of_query[:, None])
+    remaining = ranked.valid & ~dropped
+    order = np.argsort(~remaining, axis=1, kind="stable")
+    return Ranked(ranked.docs, ranked.scores, remaining).ordered(order)
 
 
 def _gains(
-    ranked: _Ranked, ids: Sequence[str], qrels: Qrels, judged: Mapping[str, int]
+    ranked: Ranked, judgements: Sequence[Mapping[str, int]], positions: Mapping[str, int]
 ) -> Float64[np.ndarray, "c k"]:
     """The grade of each hit, 0 where it is not judged or negative."""
     gains = np.zeros(ranked.docs.shape)
-    for row, query in enumerate(ids):
-        grades = {
-            judged[doc]: grade for doc, grade in qrels[query].items() if grade > 0 and doc in judged
+    for row, grades in enumerate(judgements):
+        grade_of = {
+            positions[doc]: grade for doc, grade in grades.items() if grade > 0 and doc in positions
         }
-        if grades:
-            docs = np.array(sorted(grades))
-            found = np.minimum(np.searchsorted(docs, ranked.docs[row]), len(docs) - 1)
-            hit = (docs[found] == ranked.docs[row]) & ranked.valid[row]
-            gains[row, hit] = np.array([grades[int(doc)] for doc in docs])[found[hit]]
+        if not grade_of:
+            continue
+        # A binary search of all hits of the query among its judged documents.
+        docs = np.array(sorted(grade_of))
+        nearest = np.minimum(np.searchsorted(docs, ranked.docs[row]), len(docs) - 1)
+        judged = (docs[nearest] == ranked.docs[row]) & ranked.valid[row]
+        in_order = np.array([grade_of[doc] for doc in docs.tolist()])
+        gains[row, judged] = in_order[nearest[judged]]
     return gains
 
 
 def _metrics(
-    gains: Float64[np.ndarray, "c k"], judged: Sequence[Mapping[str, int]], k_values: Sequence[int]
-) -> dict[str, Any]:
-    """All cut-offs at once, from running sums along the hits; a cut-off beyond the hits sees all of them."""
+    gains: Float64[np.ndarray, "c k"],
+    judgements: Sequence[Mapping[str, int]],
+    k_values: Sequence[int],
+) -> dict[str, Float64[np.ndarray, "c"]]:
+    """All cut-offs at once, from running sums along the hits.
+
+    A cut-off beyond the hits sees all of them. With g_i the gain of hit i, h_i its relevance (0 or
+    1), and R relevant documents:
+
+        nDCG@k = sum_{i<=k} g_i / log2(i + 1), over the same sum of the best possible order
+        MAP@k  = 1/R sum_{i<=k} h_i P@i        P@k = 1/k sum_{i<=k} h_i        Recall@k = k/R P@k
+    """
+    # trec_eval: https://github.com/usnistgov/trec_eval/tree/main (m_ndcg_cut.c, m_map_cut.c, m_P.c)
     depth = max(k_values)
-    gains = np.pad(gains[:, :depth], ((0, 0), (0, max(0, depth - gains.shape[1]))))
-    ranks = np.arange(1, depth + 1)
+    missing = max(0, depth - gains.shape[1])
+    gains = np.pad(gains[:, :depth], ((0, 0), (0, missing)))
+    places = np.arange(1, depth + 1)
+    discounts = 1 / np.log2(places + 1)
     relevant = gains > 0
-    discount = 1 / np.log2(ranks + 1)
-    ideal = np.zeros_like(gains)
-    for row, grades in enumerate(judged):
-        best = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[:depth]
-        ideal[row, : len(best)] = best
-    total = np.array([sum(grade > 0 for grade in grades.values()) for grades in judged])
-    n_relevant = np.maximum(total, 1)[:, None]  # without a relevant document every numerator is 0
     hits = np.cumsum(relevant, axis=1)
-    best_gain = np.cumsum(ideal * discount, axis=1)
-    first = np.where(relevant.any(axis=1), relevant.argmax(axis=1), depth)
-    runs = {
-        "NDCG": np.cumsum(gains * discount, axis=1) / np.where(best_gain > 0, best_gain, 1),
-        "MAP": np.cumsum(np.where(relevant, hits / ranks, 0), axis=1) / n_relevant,
+    ideal_gains = np.zeros_like(gains)
+    n_relevant = np.zeros((len(judgements), 1))
+    for row, grades in enumerate(judgements):
+        positive = sorted((grade for grade in grades.values() if grade > 0), reverse=True)
+        ideal_gains[row, : min(len(positive), depth)] = positive[:depth]
+        n_relevant[row] = max(len(positive), 1)  # without any, every numerator is 0
+    ideal = np.cumsum(ideal_gains * discounts, axis=1)
+    first = np.where(relevant.any(axis=1), relevant.argmax(axis=1), depth)[:, None]
+    at_every_depth = {
+        "NDCG": np.cumsum(gains * discounts, axis=1) / np.where(ideal > 0, ideal, 1),
+        "MAP": np.cumsum(np.where(relevant, hits / places, 0), axis=1) / n_relevant,
         "Recall": hits / n_relevant,
-        "P": hits / ranks,
-        "MRR": np.where(ranks > first[:, None], 1 / (first[:, None] + 1), 0),
+        "P": hits / places,
+        "MRR": np.where(places > first, 1 / (first + 1), 0),
         "HitRate": (hits > 0).astype(np.float64),
     }
-    return {
-        f"{name}@{k}": values[:, k - 1].copy() for name, values in runs.items() for k in k_values
-    }
+    metrics = {}
+    for name, values in at_every_depth.items():
+        for k in k_values:
+            metrics[f"{name}@{k}"] = values[:, k - 1].copy()
+    return metrics
 
 
-def _confidences(ranked: _Ranked) -> dict[str, Float64[np.ndarray, "c"]]:
-    """How sure each query's scores look: the best, their standard deviation, and the best minus the second; 0 without hits."""
-    n = ranked.valid.sum(axis=1)
-    scores = np.pad(
-        np.where(ranked.valid, ranked.scores, -np.inf), ((0, 0), (2, 0)), constant_values=-np.inf
-    )
+def _confidences(ranked: Ranked) -> dict[str, Float64[np.ndarray, "c"]]:
+    """How sure the scores of each query look: what mteb orders queries by for nAUC.
+
+    The best score, the standard deviation, and the best less the second; 0 without hits.
+    """
+    n_hits = ranked.valid.sum(axis=1)
+    scores = np.where(ranked.valid, ranked.scores, -np.inf)
+    scores = np.pad(scores, ((0, 0), (2, 0)), constant_values=-np.inf)
+    # Two more columns without hits, so that rows of one hit or none have a second best.
     second, best = np.partition(scores, (-2, -1), axis=1)[:, -2:].T
-    spread = ranked.scores.std(axis=1) if ranked.scores.shape[1] else np.zeros(len(n))
-    for row in np.flatnonzero(n < ranked.valid.shape[1]):
-        spread[row] = ranked.scores[row, : n[row]].std() if n[row] else 0.0
-    difference = np.zeros(len(n))
-    np.subtract(best, second, out=difference, where=n > 1)
-    return {"max": np.where(n > 0, best, 0.0), "std": spread, "diff1": difference}
+    deviation = ranked.scores.std(axis=1) if ranked.scores.shape[1] else np.zeros(len(n_hits))
+    # Over the hits only: what stands behind them in a row is no score.
+    for row in np.flatnonzero(n_hits < ranked.valid.shape[1]):
+        deviation[row] = ranked.scores[row, : n_hits[row]].std() if n_hits[row] else 0.0
+    lead = np.zeros(len(n_hits))
+    np.subtract(best, second, out=lead, where=n_hits > 1)
+    return {"max": np.where(n_hits > 0, best, 0.0), "std": deviation, "diff1": lead}
