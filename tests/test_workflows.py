@@ -2,6 +2,9 @@
 
 import importlib.util
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +57,19 @@ def test_every_option_of_ours_exists(file):
         if module and module[1] in known:
             told = CliRunner().invoke(known[module[1]], ["--help"]).output
             assert all(option in told for option in re.findall(r"--[a-z-]+", line)), line
+
+
+def test_zizmor_finds_nothing_that_can_be_misused(file):
+    zizmor = Path(sys.executable).with_name("zizmor")
+    command = [str(zizmor), "--offline", "--persona", "auditor", "--format", "plain", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(shutil.which("actionlint") is None, reason="actionlint is not installed")
+def test_actionlint_finds_no_mistake(file):
+    done = subprocess.run(["actionlint", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_code_of_a_pull_request_never_runs_with_a_right_to_write(file):
