@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.stats.bootstrap import Difference, fell, paired_bootstrap
+from evals.stats.paired import Difference, fell, paired_bootstrap
 
 IMAGES, CAPTIONS = 1000, 5
 NOISES = (0.01, 0.02, 0.03, 0.05, 0.1, 0.3)

@@ -12,7 +12,7 @@ from evals.regress.gate import judge
 from evals.regress.gates import Gate, read_gates
 from evals.regress.verdict import Change, Verdict
 from evals.schema import ConfigError
-from evals.stats.bootstrap import holm
+from evals.stats.paired import holm
 from tests import records
 from tests.regress_records import lost, record, scores
 from tests.test_records import rewrite_metrics

@@ -4,15 +4,8 @@ import numpy as np
 import pytest
 
 from evals.stats import bootstrap as stats
-from evals.stats.bootstrap import (
-    Difference,
-    Interval,
-    Pair,
-    cluster_bootstrap,
-    holm,
-    paired_bootstrap,
-    paired_means,
-)
+from evals.stats.bootstrap import Interval, cluster_bootstrap
+from evals.stats.paired import Difference, Pair, holm, paired_bootstrap, paired_means
 
 
 def width(interval: Interval | None) -> float:

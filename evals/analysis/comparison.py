@@ -9,8 +9,8 @@ import numpy as np
 from evals.records.queries import Cell, PerQuery, per_query, told
 from evals.records.selection import Measured
 from evals.schema import ConfigError, InvalidError, NotComparableError
-from evals.stats.bootstrap import Difference, Pair, fell, holm, paired_means
 from evals.stats.correlation import ScoredTwice, paired_spearman, spearman
+from evals.stats.paired import Difference, Pair, fell, holm, paired_means
 
 PRIMARY = ("R@1", "R@5", "acc@1")  # and the one metric that a record of mteb has
 SPEARMAN = "spearman"

@@ -17,7 +17,7 @@ from evals.settings import Settings
 if TYPE_CHECKING:
     from evals.analysis.modality_gap import Gap
     from evals.schema import Encoder
-    from evals.stats.bootstrap import Difference
+    from evals.stats.paired import Difference
     from evals.tasks.scores import Scores
 
 FINDINGS = "fusion.json"
@@ -90,7 +90,7 @@ def _gains(subset: str, scores: Sequence["Scores"]) -> Iterable[Gain]:
 
     from evals.ranking.definition import Ranks
     from evals.ranking.metrics import per_query
-    from evals.stats.bootstrap import paired_bootstrap
+    from evals.stats.paired import paired_bootstrap
 
     text_alone = {s.dim: per_query(Ranks(**s.columns)) for s in scores if s.direction == "tt"}
     groups = np.unique(np.array(scores[0].group_ids), return_inverse=True)[1]

@@ -18,7 +18,7 @@ from evals.regress.pairing import Measured, pair
 from evals.regress.sanity import faults
 from evals.regress.verdict import Change, Compared, Judgement, Kind, Problem, Verdict, kind_of
 from evals.schema import EvalError, MissingError
-from evals.stats.bootstrap import Difference, holm, paired_means
+from evals.stats.paired import Difference, holm, paired_means
 
 ALPHA = 0.05
 # 0.606 - 0.603 is 3.0000000000000027e-3, and no more than a floor of 0.003

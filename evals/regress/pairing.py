@@ -13,7 +13,7 @@ from evals.records.queries import Cell, PerQuery, metric_name, per_query
 from evals.records.record import MetricLine, Run
 from evals.regress.verdict import MEAN
 from evals.schema import MissingError, NotComparableError
-from evals.stats.bootstrap import Pair
+from evals.stats.paired import Pair
 
 Lines = dict[tuple[Cell, str], MetricLine]
 # over galleries of several sizes their mean says nothing

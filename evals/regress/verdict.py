@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from evals.schema import EvalError, NotComparableError
-from evals.stats.bootstrap import Difference
+from evals.stats.paired import Difference
 
 Judgement = Literal["regressed", "suspicious", "passed", "improved", "unchanged", "untested"]
 # as people read them: what asks for a decision first

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int
 
-from evals.stats.bootstrap import Difference, Interval, resamples_of, spread
+from evals.stats.bootstrap import Interval, resamples_of
+from evals.stats.paired import Difference, spread
 
 
 class ScoredTwice(NamedTuple):
@@ -28,47 +29,52 @@ def spearman_interval(
     resamples: int = 1000,
     level: float = 0.95,
 ) -> Interval | None:
-    """Percentile interval of Spearman's correlation, pairs resampled with replacement; equal values share their mean rank.
+    """Percentile interval of Spearman's correlation, pairs resampled with replacement.
 
-    A resample is a count for each pair, so that its ranks follow from sums over the sorted values, without sorting again.
-    None where a resample cannot vary: fewer than three pairs, or one side constant.
+    Equal values share their mean rank. A resample is a count for each pair, so that its ranks
+    follow from sums over the sorted values, without sorting again. None where a resample cannot
+    vary: fewer than three pairs, or one side constant.
     """
     if not _varies(x, y):
         return None
-    found = _resampled(x, y, seed, resamples)
-    low, high = np.quantile(found[np.isfinite(found)], [(1 - level) / 2, (1 + level) / 2])
+    correlations = _resampled(x, y, seed, resamples)
+    correlations = correlations[np.isfinite(correlations)]
+    low, high = np.quantile(correlations, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 
 def spearman(x: Float64[np.ndarray, "n"], y: Float64[np.ndarray, "n"]) -> float:
-    """Spearman's correlation, NaN where one side is constant; equal values share their mean rank."""
+    """Spearman's correlation, equal values at their mean rank; NaN where a side is constant."""
     return float(_weighted(_groups(x), _groups(y), np.ones(len(x))))
 
 
 def paired_spearman(
     parts: Sequence[ScoredTwice], *, seed: int = 0, resamples: int = 2000
 ) -> Difference:
-    """The change of Spearman's correlation from `a` to `b`, as plain mean over parts, such as languages; pairs are resampled.
+    """The change of Spearman's correlation from `a` to `b`, as plain mean over parts.
 
-    `p` is that of the bootstrap, its changes shifted to mean nothing (Efron & Tibshirani 1993, chapter 16), with the data counted
-    as one of the resamples. A win is a pair whose rank came nearer to that of its gold score.
-    Intervals and p are None where a correlation cannot vary.
+    Parts are such as languages. Pairs are resampled. `p` is that of the bootstrap, its changes
+    shifted to mean nothing (Efron & Tibshirani 1993, chapter 16), with the data counted as one of
+    the resamples. A win is a pair whose rank came nearer to that of its gold score. Intervals and p
+    are None where a correlation cannot vary.
     """
     value, wins, losses, ties = 0.0, 0, 0, 0
     for part in parts:
         value += (spearman(part.b, part.gold) - spearman(part.a, part.gold)) / len(parts)
-        off = [np.abs(_ranks(scores) - _ranks(part.gold)) for scores in (part.a, part.b)]
-        wins, losses = wins + int((off[1] < off[0]).sum()), losses + int((off[1] > off[0]).sum())
-        ties += int((off[1] == off[0]).sum())
+        gold = _ranks(part.gold)
+        off_a, off_b = np.abs(_ranks(part.a) - gold), np.abs(_ranks(part.b) - gold)
+        wins += int((off_b < off_a).sum())
+        losses += int((off_b > off_a).sum())
+        ties += int((off_b == off_a).sum())
     plain = Difference(value, None, None, None, None, wins, losses, ties, None)
-    if not all(_varies(scores, part.gold) for part in parts for scores in (part.a, part.b)):
+    if not all(_varies(part.a, part.gold) and _varies(part.b, part.gold) for part in parts):
         return plain
-    of_parts = [
+    changes_of_parts = [
         _resampled(part.b, part.gold, seed, resamples)
         - _resampled(part.a, part.gold, seed, resamples)
         for part in parts
     ]
-    changes = np.mean(of_parts, axis=0)
+    changes = np.mean(changes_of_parts, axis=0)
     changes = changes[np.isfinite(changes)]
     beyond = int((np.abs(changes - value) >= abs(value)).sum())
     return plain._replace(**spread(changes), p=(beyond + 1) / (len(changes) + 1))
@@ -79,23 +85,32 @@ def _varies(x: np.ndarray, y: np.ndarray) -> bool:
 
 
 def _resampled(x: np.ndarray, y: np.ndarray, seed: int, resamples: int) -> Float64[np.ndarray, "s"]:
-    """The correlation of each resample; NaN for one of a single value. Runs with as many pairs share the draws."""
-    groups = _groups(x), _groups(y)
+    """The correlation of each resample; NaN for one of a single value.
+
+    Runs with as many pairs share the draws.
+    """
+    group_x, group_y = _groups(x), _groups(y)
     chunks = resamples_of(len(x), seed, resamples)
     return np.array(
-        [_weighted(*groups, times.astype(np.float64)) for chunk in chunks for times in chunk]
+        [
+            _weighted(group_x, group_y, times.astype(np.float64))
+            for chunk in chunks
+            for times in chunk
+        ]
     )
 
 
 def _weighted(
     group_x: Int[np.ndarray, "n"], group_y: Int[np.ndarray, "n"], times: Float64[np.ndarray, "n"]
 ) -> float:
+    """Pearson's correlation of the ranks, each pair counted so many times."""
     a, b = _centred_ranks(group_x, times), _centred_ranks(group_y, times)
-    spread = np.sqrt((times * a * a).sum() * (times * b * b).sum())
-    return float((times * a * b).sum() / spread) if spread > 0 else np.nan
+    variation = np.sqrt((times * a * a).sum() * (times * b * b).sum())
+    return float((times * a * b).sum() / variation) if variation > 0 else np.nan
 
 
 def _groups(values: np.ndarray) -> Int[np.ndarray, "n"]:
+    """The place of each value among the distinct ones, in ascending order."""
     return np.unique(values, return_inverse=True)[1]
 
 
@@ -106,6 +121,7 @@ def _ranks(values: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
 def _centred_ranks(
     group: Int[np.ndarray, "n"], times: Float64[np.ndarray, "n"]
 ) -> Float64[np.ndarray, "n"]:
+    """The mean rank of each value's group, less the mean of all ranks."""
     sizes = np.bincount(group, weights=times)
     ranks = np.cumsum(sizes) - (sizes - 1) / 2
     centred: np.ndarray = (ranks - (times.sum() + 1) / 2)[group]

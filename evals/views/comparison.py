@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from evals.analysis.comparison import MEAN, Change
 from evals.records.selection import Measured
-from evals.stats.bootstrap import FLOOR
+from evals.stats.paired import FLOOR
 from evals.views.style import BLUE, GREY, RED
 
 HEAD = ("", "", "metric", "A", "B", "B - A [95%]", "p", "Holm", "wins/losses", "detects")
