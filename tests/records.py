@@ -11,7 +11,15 @@ from unittest.mock import patch
 
 import numpy as np
 
-from evals.records.record import QUERY_COLUMNS, MetricLine, read_queries, read_run, write_run
+from evals.records.record import (
+    QUERY_COLUMNS,
+    MetricLine,
+    _checksum,
+    place_of,
+    read_queries,
+    read_run,
+    write_run,
+)
 
 CELL = {"subset": "en", "direction": "t2i", "dim": 8, "precision": "float32"}
 # what `write_run` adds by itself
@@ -126,6 +134,16 @@ def rewritten(
     kept = {name: entry for name, entry in entries.items() if name not in ADDED}
     lines = run.metrics if lines is None else lines
     return write(root, lines, read_queries(run) if table is None else table, **kept | fields)
+
+
+def resigned(path: Path, **fields: Any) -> Path:
+    """A record as if its manifest had been written so: checksum, folder and name follow from it."""
+    manifest = json.loads((path / "manifest.json").read_text()) | fields
+    manifest["checksum"] = _checksum(manifest, "test")
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    target = path.parents[2] / place_of(manifest)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return path.rename(target)
 
 
 def columns_of(path: Path) -> dict[str, np.ndarray]:

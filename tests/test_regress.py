@@ -22,7 +22,7 @@ HOLM = [Gate(name="toy", match="*", floor=0.003, primary=("R@1",), correction="h
 
 
 def compare(old: Path, new: Path, gates: list[Gate] = RULES) -> Verdict:
-    return judge("test", [read_run(old)], lambda benchmark, model: read_run(new), gates)
+    return judge("test", [read_run(old)], lambda record: read_run(new), gates)
 
 
 def only(verdict: Verdict, metric: str = "R@1", subset: str = "en", dim: int = 8) -> Change:

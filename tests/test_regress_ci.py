@@ -18,6 +18,7 @@ from evals.regress.baselines import BASELINES
 from evals.regress.gates import gate_of, read_gates
 from evals.regress.sanity import faults
 from evals.schema import ConfigError
+from tests.records import resigned
 from tests.regress_records import again, lost, record, scores
 from tests.test_records import rewrite_manifest, rewrite_metrics
 
@@ -89,7 +90,8 @@ def test_nan_and_unreadable_runs_fail_ci(tmp_path):
     text = (nan / METRICS).read_text()
     value = json.loads(text.split("\n")[0])["value"]
     rewrite_metrics(nan, text.replace(f'"value": {value}', '"value": NaN', 1))
-    assert gate("--baseline", "ci", "--results", tmp_path / "nan")[0] == 3
+    code, verdict = gate("--baseline", "ci", "--runs", nan)
+    assert code == 3 and "metrics.jsonl" in verdict["problems"][0]["message"]
     cut = again(CI, tmp_path / "cut")
     (cut / "queries.parquet").write_bytes((cut / "queries.parquet").read_bytes()[:-9])
     assert gate("--baseline", "ci", "--runs", cut)[0] == 3
@@ -166,11 +168,11 @@ def test_setting_a_baseline_replaces_the_record_and_keeps_the_history(tmp_path, 
     results = tmp_path / "runs"
     for i in range(2):
         path = record(results, {"en": [scores(lost(i))]}, model="org/m|x")
+        path = resigned(path, written=f"2026-01-0{i + 1}T00:00:00Z")
         done = CliRunner().invoke(
             app, ["baseline", "set", "mine", "--why", f"reason {i}", "--results", str(results)]
         )
         assert done.exit_code == 0, done.output
-        path.rename(path.with_name(f"2000010{i}T000000Z-00000000"))  # older than what follows
     place = tmp_path / "baselines" / "mine"
     (kept,) = place.glob("toy/*/*")
     lines = [json.loads(line) for line in (place / "history.jsonl").read_text().splitlines()]
@@ -202,7 +204,8 @@ def test_a_partial_or_unsound_record_does_not_become_a_baseline(tmp_path):
 def test_the_gate_answers_in_two_seconds_on_500_runs_without_torch(tmp_path):
     path = again(CI, tmp_path, miss={("en", "t2i"): 20})
     for i in range(499):
-        shutil.copytree(path, path.with_name(f"2001{i:04}T000000Z-00000000"))
+        copy = shutil.copytree(path, path.with_name("copy"))
+        resigned(copy, written=f"2026-01-01T00:{i // 60:02}:{i % 60:02}Z")
     code = (
         "import sys; from evals.regress.__main__ import app\n"
         "try: app(sys.argv[1:])\n"

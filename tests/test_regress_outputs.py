@@ -41,7 +41,7 @@ def verdict_of(
         )
         for i, (n, told) in enumerate(((0, {}), (lost, manifest)))
     ]
-    return judge("b", [read_run(paths[0])], lambda benchmark, name: read_run(paths[1]), GATES)
+    return judge("b", [read_run(paths[0])], lambda record: read_run(paths[1]), GATES)
 
 
 @pytest.mark.parametrize("name", HOSTILE)

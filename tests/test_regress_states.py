@@ -180,7 +180,7 @@ def test_a_baseline_that_moves_while_it_is_read_is_read_again(
             set_to(new)
         return read_run(path)
 
-    monkeypatch.setattr(baselines, "read_run", moving)
+    monkeypatch.setattr(baselines, "read_placed", moving)
     assert [run.path.name for run in read_baseline("mine")] == [new.name]
     assert reads == [old.name, new.name]
 

@@ -20,6 +20,8 @@ from evals.files import sweep_parts, write_atomically
 from evals.schema import InvalidError
 
 SCHEMA_VERSION = 1
+WRITTEN = "%Y-%m-%dT%H:%M:%SZ"  # the time of writing, UTC
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 MANIFEST, METRICS, QUERIES = "manifest.json", "metrics.jsonl", "queries.parquet"
 QUERY_COLUMNS = {  # Arrow types by name, because pyarrow is imported only where a table is read or written
     "subset": "string",
@@ -94,22 +96,20 @@ def write_run(
     Raises InvalidError, before anything is written, for NaN, infinity and what JSON cannot hold.
     """
     files = {METRICS: b"".join(map(_metric_json, metrics)), QUERIES: _parquet(queries, columns)}
-    now = datetime.now(UTC)
     content = {
         **_parse(
             _json(manifest, MANIFEST), MANIFEST
         ),  # as it will be read: tuples are lists, keys are strings
         "schema_version": SCHEMA_VERSION,
-        "written": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "written": datetime.now(UTC).strftime(WRITTEN),
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
-    model_folder = root / path_component(manifest["benchmark"]) / path_component(manifest["model"])
     for attempt in itertools.count(1):
         content["attempt"] = (
             attempt  # the same run written twice in one second would have the same hash
         )
         content["checksum"] = _checksum(content, MANIFEST)
-        folder = model_folder / f"{now:%Y%m%dT%H%M%SZ}-{content['checksum'][:8]}"
+        folder = root / place_of(content)
         data = _json(content, MANIFEST, indent=2)
         try:
             folder.mkdir(parents=True)
@@ -139,8 +139,20 @@ def list_incomplete(
 
 def read_run(path: Path) -> Run:
     """Read a record and check it whole. Raises InvalidError naming the file that is broken, and why."""
-    data = _read(path / MANIFEST)
-    manifest = _parse(data, str(path / MANIFEST))
+    manifest = read_manifest(path)
+    bodies = {name: _read_checked(path / name, manifest) for name in (METRICS, QUERIES)}
+    lines = bodies[METRICS].split(b"\n")[
+        :-1
+    ]  # not splitlines(): captions and names may hold U+2028
+    metrics = tuple(
+        _metric_line(line, f"{path / METRICS}: line {i}") for i, line in enumerate(lines, 1)
+    )
+    return Run(path, manifest, metrics)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a record, whose other files are not read. Raises InvalidError naming what is broken in it, and why."""
+    manifest = _parse(_read(path / MANIFEST), str(path / MANIFEST))
     if manifest.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
         raise InvalidError(
             f"{path / MANIFEST}: schema version {manifest['schema_version']}, this is {SCHEMA_VERSION}"
@@ -151,14 +163,21 @@ def read_run(path: Path) -> Run:
         raise InvalidError(
             f"{path / MANIFEST}: checksum mismatch: it was changed after it was written"
         )
-    bodies = {name: _read_checked(path / name, manifest) for name in (METRICS, QUERIES)}
-    lines = bodies[METRICS].split(b"\n")[
-        :-1
-    ]  # not splitlines(): captions and names may hold U+2028
-    metrics = tuple(
-        _metric_line(line, f"{path / METRICS}: line {i}") for i, line in enumerate(lines, 1)
-    )
-    return Run(path, manifest, metrics)
+    return manifest
+
+
+def place_of(manifest: Mapping[str, Any]) -> Path:
+    """Where a record lies below its root, which follows from its manifest: benchmark/model/time-hash.
+
+    InvalidError when the time of writing is none.
+    """
+    if not _TIME.fullmatch(manifest["written"]):
+        raise InvalidError(
+            f"{MANIFEST}: `written` is {manifest['written']!r}, and no time such as 2026-01-31T12:00:00Z. Run it again."
+        )
+    names = (path_component(str(manifest[key])) for key in ("benchmark", "model"))
+    time = re.sub("[-:]", "", manifest["written"])
+    return Path(*names, f"{time}-{manifest['checksum'][:8]}")
 
 
 def read_queries(run: Run) -> Table:

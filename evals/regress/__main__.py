@@ -1,6 +1,7 @@
 """Did retrieval get worse? Exit code 0 passed, 1 regressed, 2 usage, 3 missing or unsound results, 4 not comparable.
 
 python -m evals.regress --baseline NAME_OR_PATH [--runs DIR]... [--markdown FILE] [--junit FILE] [--badge FILE] [--json]
+python -m evals.regress --baseline NAME_OR_PATH --as MODEL=NEW      a new checkpoint against the old one
 python -m evals.regress baseline set NAME --why "…" [--runs DIR]... [--suite ci]
 python -m evals.regress baseline show NAME
 python -m evals.regress --noise 3 --model tiny --benchmark scenes [--out FILE]
@@ -76,7 +77,11 @@ def regress(
     ] = None,
     stand_in: Annotated[
         list[str] | None,
-        typer.Option("--as", help="MODEL=RECORDS for --published, as in evals.report."),
+        typer.Option(
+            "--as",
+            help="MODEL=NEW: hold NEW, the name of records or the folder of a checkpoint, against "
+            "MODEL of the baseline (or of --published). Repeatable.",
+        ),
     ] = None,
     markdown: Output = None,
     junit: Output = None,
@@ -100,14 +105,14 @@ def regress(
         if noise is not None:
             _noise(noise, benchmark, model, data=data, out=out, log=log)
         elif baseline is not None:
-            verdict = _verdict(baseline, runs, results=results, gates=gates)
-            if published:
-                if runs:
-                    raise ConfigError(
-                        "--published takes the newest records below --results, not those of "
-                        "--runs. Leave one of them out."
-                    )
-                verdict = _with_published(verdict, published, results, stand_in or [])
+            if published and runs:
+                raise ConfigError(
+                    "--published takes the newest records below --results, not those of --runs. "
+                    "Leave one of them out."
+                )
+            verdict = _verdict(
+                baseline, runs, results, gates=gates, tables=published, stand_in=stand_in
+            )
             log.settle(verdict.exit_code)
             _show(verdict, {"markdown": markdown, "junit": junit, "badge": badge}, log)
         else:
@@ -118,21 +123,31 @@ def regress(
 
 
 def _verdict(
-    baseline: str, runs: list[Path] | None, *, results: Path, gates: Path | None
+    baseline: str,
+    runs: list[Path] | None,
+    results: Path,
+    *,
+    gates: Path | None,
+    tables: list[str] | None,
+    stand_in: list[str] | None,
 ) -> "Verdict":
+    from evals.records.identity import Named
     from evals.regress.gates import read_gates
+    from evals.regress.published import held_against, published_models
     from evals.regress.runs import against
-
-    return against(baseline, runs, results, read_gates(gates))
-
-
-def _with_published(
-    verdict: "Verdict", tables: list[str], results: Path, stand_in: list[str]
-) -> "Verdict":
-    from evals.regress.published import held_against
     from evals.report.names import stand_ins
 
-    cells, problems = held_against(tables, results, stand_ins(stand_in))
+    names = stand_ins(stand_in or [])
+    chosen = {model: Named.of(text) for model, text in names.items()}
+    verdict = against(baseline, runs, results, read_gates(gates), chosen)
+    models = verdict.models | (published_models() if tables else set())
+    for model in names:
+        if models and model not in models:
+            there = ", ".join(sorted(models))
+            raise ConfigError(f"--as {model}=…: nothing here is of {model}. There is {there}.")
+    if not tables:
+        return verdict
+    cells, problems = held_against(tables, results, names)
     return replace(verdict, published=cells, problems=[*verdict.problems, *problems])
 
 

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from evals.config.catalog import nearest
 from evals.paths import baseline_folder
 from evals.reading import read_json, read_jsonl
+from evals.records.identity import read_placed
 from evals.records.record import MANIFEST, Run, list_incomplete, list_runs, path_component, read_run
 from evals.schema import ConfigError, InvalidError, MissingError
 
@@ -160,7 +161,7 @@ def _read_indexed(folder: Path) -> list[Run]:
             raise InvalidError(
                 f"{path / MANIFEST}: not the one that {folder / INDEX} names. {_remedy(folder)}"
             )
-        runs.append(read_run(path))
+        runs.append(read_placed(path))
     if not runs:
         raise InvalidError(_empty(folder))
     return runs
@@ -175,7 +176,7 @@ def _read_loose(folder: Path) -> list[Run]:
     newest = {path.parent: path for path in list_runs(folder)}
     if not newest:
         raise InvalidError(_empty(folder))
-    return [read_run(path) for path in newest.values()]
+    return [read_placed(path) for path in newest.values()]
 
 
 def _read_history(file: Path, lines: int) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ by the floor alone if it is primary, and is untested if not.
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from evals.records.identity import ModelIdentity
 from evals.records.queries import Cell, metric_name
 from evals.records.record import MetricLine, Run
 from evals.regress.environment import changed
@@ -43,9 +44,9 @@ class Row(NamedTuple):
 
 
 def judge(
-    baseline: str, records: Sequence[Run], find: Callable[[str, str], Run], gates: list[Gate]
+    baseline: str, records: Sequence[Run], find: Callable[[Run], Run], gates: list[Gate]
 ) -> Verdict:
-    """Hold a run, as `find(benchmark, model)` gives it, against each record of the baseline.
+    """Hold a run, as `find(record)` gives it, against each record of the baseline.
 
     What is missing, unreadable, partial, unsound or not comparable becomes a problem of the
     verdict. ConfigError when no gate fits.
@@ -63,8 +64,18 @@ def judge(
             message = f"{record.path} holds no metric that the gate {gate.name} calls primary."
             reasons = [("invalid", message)]
         environment = changed(record.manifest, run.manifest) if run else []
-        paths = str(record.path), str(run.path) if run else None
-        compared.append(Compared(benchmark, model, gate.name, *paths, environment))
+        compared.append(
+            Compared(
+                benchmark,
+                model,
+                gate.name,
+                str(record.path),
+                str(run.path) if run else None,
+                environment,
+                ModelIdentity.of(record.manifest),
+                ModelIdentity.of(run.manifest) if run else None,
+            )
+        )
         problems += [Problem(kind, benchmark, model, message) for kind, message in reasons]
         rows += new_rows
     return Verdict(baseline, compared, _judged(rows), problems)
@@ -88,7 +99,7 @@ def first_lines(record: Run) -> Iterable[MetricLine]:
     return first.values()
 
 
-def _held_against(record: Run, find: Callable[[str, str], Run]) -> Pairing:
+def _held_against(record: Run, find: Callable[[Run], Run]) -> Pairing:
     """Find the run of a record and pair them; errors become reasons."""
     run = None
     try:
@@ -96,7 +107,7 @@ def _held_against(record: Run, find: Callable[[str, str], Run]) -> Pairing:
         reasons = _unsound(record)
         if reasons:
             return Pairing(None, [], reasons)
-        run = find(str(record.manifest["benchmark"]), str(record.manifest["model"]))
+        run = find(record)
         reasons = _unsound(run)
         if reasons:
             return Pairing(run, [], reasons)

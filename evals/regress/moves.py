@@ -18,7 +18,15 @@ from typing import Any, NamedTuple
 from evals.files import sweep_parts, sync_folder, write_atomically
 from evals.paths import checkout
 from evals.records.provenance import source_state
-from evals.records.record import MANIFEST, METRICS, QUERIES, Run, path_component, read_run
+from evals.records.record import (
+    MANIFEST,
+    METRICS,
+    QUERIES,
+    Run,
+    path_component,
+    place_of,
+    read_run,
+)
 from evals.regress import baselines
 from evals.regress.baselines import HISTORY, INDEX, Index, hash_of, history, is_indexed, read_index
 from evals.regress.sanity import faults
@@ -68,13 +76,13 @@ def _move(folder: Path, runs: Sequence[Run], why: str) -> Move:
     circumstances = _circumstances(why)
     records, targets, new_lines = dict(index.records), [], []
     for run in runs:
-        place = _place(run)
-        replaced = [path for path in records if Path(path).parent == place]
+        place = place_of(run.manifest)
+        replaced = [path for path in records if Path(path).parent == place.parent]
         target = _copy(run, folder / place)
         targets.append(target)
         for path in replaced:
             del records[path]
-        records[f"{place}/{target.name}"] = hash_of(target)
+        records[place.as_posix()] = hash_of(target)
         old = Path(replaced[-1]).name if replaced else None
         new_lines.append(circumstances | _step(run, old))
     text = "".join(
@@ -87,15 +95,8 @@ def _move(folder: Path, runs: Sequence[Run], why: str) -> Move:
     return Move(targets, new_lines)
 
 
-def _place(run: Run) -> Path:
-    """The folder of a record below a baseline, which follows from its manifest."""
-    names = run.manifest["benchmark"], run.manifest["model"]
-    return Path(*(path_component(str(name)) for name in names))
-
-
-def _copy(run: Run, place: Path) -> Path:
-    """A copy of a record below `place`. InvalidError when the record changes while it is copied."""
-    target = place / run.path.name
+def _copy(run: Run, target: Path) -> Path:
+    """A copy of a record at `target`. InvalidError when the record changes while it is copied."""
     target.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         write_atomically(target / name, (run.path / name).read_bytes())
@@ -157,7 +158,7 @@ def _step(run: Run, old: str | None) -> dict[str, Any]:
         "benchmark": str(run.manifest["benchmark"]),
         "model": str(run.manifest["model"]),
         "old": old,
-        "new": run.path.name,
+        "new": place_of(run.manifest).name,
         "record_source": run.manifest.get("source"),
     }
 

@@ -49,7 +49,11 @@ def as_json(verdict: Verdict, written: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _compared(pair: Compared) -> dict[str, Any]:
-    return pair._asdict() | {"environment": [moved._asdict() for moved in pair.environment]}
+    return pair._asdict() | {
+        "environment": [moved._asdict() for moved in pair.environment],
+        "baseline_model": vars(pair.baseline_model),
+        "run_model": vars(pair.run_model) if pair.run_model else None,
+    }
 
 
 def _metric(change: Change) -> dict[str, Any]:
@@ -77,6 +81,8 @@ def as_markdown(verdict: Verdict) -> str:
     """The verdict as a comment: problems, changes, published cells, and what else can have moved a number."""
     title = f"### Retrieval against the baseline {markdown(verdict.baseline)}: {verdict.outcome}"
     parts = [title, ""]
+    for sentence in verdict.stand_ins:
+        parts += [f"{markdown(sentence)}.", ""]
     if verdict.problems:
         parts += _first([_problem(problem) for problem in verdict.problems])
         parts += ["", "A missing, unreadable or incomplete result is never a pass.", ""]
@@ -161,7 +167,9 @@ def as_junit(verdict: Verdict) -> bytes:
     failures = verdict.count("regressed") + len(verdict.deviating)
     errors = len(verdict.problems)
     totals = {
-        "tests": str(len(verdict.changes) + len(verdict.published) + errors),
+        "tests": str(
+            len(verdict.stand_ins) + len(verdict.changes) + len(verdict.published) + errors
+        ),
         "failures": str(failures),
         "errors": str(errors),
     }
@@ -169,6 +177,9 @@ def as_junit(verdict: Verdict) -> bytes:
     # readers of JUnit differ in which of the two they ask for the totals: both have them
     name = plain(f"regress {verdict.baseline}")
     suite = ElementTree.SubElement(root, "testsuite", {"name": name, **totals})
+    for sentence in verdict.stand_ins:
+        case = _case(suite, "models", verdict.baseline, "stand-in")
+        ElementTree.SubElement(case, "system-out").text = plain(sentence)
     for change in verdict.changes:
         case = _case(suite, change.benchmark, change.model, f"{change.where} {change.metric}")
         numbers = f"{number(change, change.old)} to {number(change, change.new)}"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from evals.records.identity import DataIdentity
 from evals.records.queries import Cell, PerQuery, metric_name, per_query
 from evals.records.record import MetricLine, Run
 from evals.regress.verdict import MEAN
@@ -79,13 +80,11 @@ def _check_all_there(before: Lines, after: Lines, run: Run) -> None:
 
 def _check_same_data(record: Run, run: Run) -> None:
     """NotComparableError when a subset has another content hash."""
-    old, new = record.manifest.get("data") or {}, run.manifest.get("data") or {}
-    for subset, part in old.items():
-        if subset not in new or part.get("content") != new[subset].get("content"):
-            raise NotComparableError(
-                f"{run.path}: the data of {subset} is not that of {record.path}. "
-                "Measure the baseline again on this data."
-            )
+    for subset in DataIdentity.of(record.manifest).unlike(DataIdentity.of(run.manifest)):
+        raise NotComparableError(
+            f"{run.path}: the data of {subset} is not that of {record.path}. "
+            "Measure the baseline again on this data."
+        )
 
 
 def _unmoved(lines: Lines) -> list[Measured]:

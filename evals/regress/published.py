@@ -5,6 +5,7 @@ from pathlib import Path
 
 from evals.regress.verdict import Problem, PublishedCell
 from evals.report.measured import Records
+from evals.report.names import models
 from evals.report.tables import table
 from evals.report.verdicts import Placed, judge
 from evals.schema import InvalidError
@@ -36,6 +37,11 @@ def held_against(
             problems.append(Problem("missing", name, "", NOTHING))
         cells += measured
     return cells, problems
+
+
+def published_models() -> set[str]:
+    """The names that a published model may have in --as."""
+    return set(models())
 
 
 def _cell(name: str, placed: Placed) -> PublishedCell:

@@ -1,93 +1,109 @@
-"""Finds the runs that a command means: the newest of a benchmark and model, or those named."""
+"""Finds the runs that a command means: the newest of a benchmark and model, or those named.
 
-from collections.abc import Sequence
+Benchmark, model and time are read from manifests. Where a record lies must follow from them.
+"""
+
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evals.config.suites import find_suite
-from evals.records.record import MANIFEST, Run, list_incomplete, list_runs, read_run
+from evals.records.identity import ModelIdentity, Named, read_placed
+from evals.records.record import MANIFEST, Run, list_runs, read_run
+from evals.records.shelf import Shelf
 from evals.regress.baselines import locate, read_baseline, while_unmoved
 from evals.regress.gate import judge
 from evals.regress.gates import Gate
 from evals.regress.verdict import Problem, Verdict
 from evals.schema import ConfigError, InvalidError, MissingError
 
-# benchmark and model
-Key = tuple[str, str]
+# the model of a baseline, and whose records stand in for it
+StandIns = Mapping[str, Named]
 
 
 def against(
-    baseline: str, paths: Sequence[Path] | None, results: Path, gates: list[Gate]
+    baseline: str,
+    paths: Sequence[Path] | None,
+    results: Path,
+    gates: list[Gate],
+    stand_ins: StandIns | None = None,
 ) -> Verdict:
     """The verdict on the runs at `paths`, or on the newest below `results`.
 
-    A baseline or a run of `paths` that cannot be read, and one that the baseline does not have,
-    are problems of the verdict. ConfigError for what cannot be meant.
+    `stand_ins` names models whose runs are held against another model's baseline. A baseline or a
+    run of `paths` that cannot be read, and one that the baseline does not have, are problems of the
+    verdict. ConfigError for what cannot be meant.
     """
     folder = locate(baseline)
-    return while_unmoved(folder, lambda: _against(baseline, paths, results, gates))
+    names = stand_ins or {}
+    return while_unmoved(folder, lambda: _against(baseline, paths, results, gates, names))
 
 
 def _against(
-    baseline: str, paths: Sequence[Path] | None, results: Path, gates: list[Gate]
+    baseline: str,
+    paths: Sequence[Path] | None,
+    results: Path,
+    gates: list[Gate],
+    stand_ins: StandIns,
 ) -> Verdict:
     try:
         records = read_baseline(baseline)
-        runs = read_paths(paths) if paths else {}
+        runs = read_paths(paths) if paths else []
     except InvalidError as error:
         return Verdict(baseline, problems=[Problem("invalid", "", "", str(error))])
+    shelf = None if paths else Shelf(results)
+    matched: list[Path] = []
 
-    def find(benchmark: str, model: str) -> Run:
-        if not paths:
-            return newest(results, benchmark, model)
-        if (benchmark, model) not in runs:
-            raise MissingError(
-                f"No record of {benchmark} by {model} among those given. "
-                "Run it, and give its folder too."
-            )
-        return runs[benchmark, model]
+    def find(record: Run) -> Run:
+        benchmark, model = benchmark_of(record), str(record.manifest["model"])
+        chosen = stand_ins.get(model, Named(name=model))
+        if shelf is not None:
+            return newest(shelf, benchmark, chosen)
+        run = _among(runs, benchmark, chosen)
+        matched.append(run.path)
+        return run
 
     verdict = judge(baseline, records, find, gates)
     # a run that nothing is held against was forgotten, not passed
-    in_baseline = {key_of(record) for record in records}
-    for key, run in runs.items():
-        if key not in in_baseline:
-            benchmark, model = key
-            message = f"{run.path}: the baseline {baseline} has no {benchmark} by {model}."
-            problem = Problem("not comparable", benchmark, model, f"{message} Set it first.")
-            verdict.problems.append(problem)
+    for run in runs:
+        if run.path not in matched:
+            verdict.problems.append(_unmatched(run, baseline))
     return verdict
 
 
-def key_of(run: Run) -> Key:
-    """Benchmark and model; a partial run has its benchmark's key, to be refused by name."""
-    return str(run.manifest["benchmark"]).removesuffix(".partial"), str(run.manifest["model"])
+def benchmark_of(run: Run) -> str:
+    """The benchmark of a record; a partial one has its benchmark's name, to be refused by name."""
+    return str(run.manifest["benchmark"]).removesuffix(".partial")
 
 
-def newest(root: Path, benchmark: str, model: str) -> Run:
-    """The newest record below `root`, complete or not.
+def newest(shelf: Shelf, benchmark: str, model: Named) -> Run:
+    """The newest record of a benchmark by a model, complete or not.
 
-    InvalidError when it was interrupted, MissingError when there is none.
+    InvalidError when it was interrupted, is broken, lies in the place of another or is from the
+    future; MissingError when there is none.
     """
+    entries = shelf.newest_first(benchmark, model)
     # an interrupted run must not hide behind an older complete one
-    paths = sorted([*list_runs(root, benchmark, model), *list_incomplete(root, benchmark, model)])
+    paths = [entry.path for entry in entries] + shelf.interrupted(benchmark, model)
     if paths:
-        return read_run(paths[-1])
+        return read_run(max(paths, key=lambda path: path.name))
     partial = ""
-    if list_runs(root, f"{benchmark}.partial", model):
+    if shelf.newest_first(f"{benchmark}.partial", model):
         partial = " There are partial runs only, which never count."
     command = f"python -m evals.run {benchmark} --model {model}"
-    raise MissingError(f"{root}: no record of {benchmark} by {model}.{partial} Run: {command}")
+    raise MissingError(
+        f"{shelf.root}: no record of {benchmark} by {model}.{partial} Run: {command}"
+    )
 
 
-def read_paths(paths: Sequence[Path]) -> dict[Key, Run]:
+def read_paths(paths: Sequence[Path]) -> list[Run]:
     """The records at these paths, or the newest ones in folders of records.
 
-    ConfigError for two of one benchmark and model.
+    ConfigError for a path that is neither, and for two records of one benchmark and model.
     """
-    runs: dict[Key, Run] = {}
+    runs: dict[tuple[str, str], Run] = {}
     for path in paths:
-        for run in map(read_run, _records_at(path)):
-            key = key_of(run)
+        for run in _read_path(path):
+            key = benchmark_of(run), str(run.manifest["model"])
             if key in runs:
                 benchmark, model = key
                 raise ConfigError(
@@ -95,7 +111,7 @@ def read_paths(paths: Sequence[Path]) -> dict[Key, Run]:
                     "Give one of them."
                 )
             runs[key] = run
-    return runs
+    return list(runs.values())
 
 
 def chosen(paths: Sequence[Path] | None, suite: str | None, results: Path) -> list[Run]:
@@ -107,10 +123,8 @@ def chosen(paths: Sequence[Path] | None, suite: str | None, results: Path) -> li
     if paths and suite:
         raise ConfigError("--runs and --suite: give one of them.")
     if paths:
-        return list(read_paths(paths).values())
-    # list_runs gives the oldest first: the last of a folder is its newest
-    last = {path.parent: path for path in list_runs(results)}
-    runs = [run for run in map(read_run, last.values()) if run.manifest.get("partial") is None]
+        return read_paths(paths)
+    runs = [run for run in newest_of_each(results) if run.manifest.get("partial") is None]
     if suite:
         runs = _of_suite(runs, suite, results)
     if not runs:
@@ -118,6 +132,32 @@ def chosen(paths: Sequence[Path] | None, suite: str | None, results: Path) -> li
             f"{results}: no whole record. Run an evaluation first: python -m evals.run."
         )
     return runs
+
+
+def newest_of_each(root: Path) -> list[Run]:
+    """The newest record of each benchmark and model below a folder, whole and in its place."""
+    # list_runs gives the oldest first: the last of a folder is its newest
+    last = {path.parent: path for path in list_runs(root)}
+    return [read_placed(path) for path in last.values()]
+
+
+def _among(runs: Sequence[Run], benchmark: str, model: Named) -> Run:
+    for run in runs:
+        identity = ModelIdentity.of(run.manifest)
+        if benchmark_of(run) == benchmark and model.accepts(identity):
+            return run
+    raise MissingError(
+        f"No record of {benchmark} by {model} among those given. Run it, and give its folder too."
+    )
+
+
+def _unmatched(run: Run, baseline: str) -> Problem:
+    benchmark, model = benchmark_of(run), str(run.manifest["model"])
+    message = (
+        f"{run.path}: the baseline {baseline} has no {benchmark} by {model}. Set it first, or say "
+        f"for whose it stands: --as MODEL={model}."
+    )
+    return Problem("not comparable", benchmark, model, message)
 
 
 def _of_suite(runs: Sequence[Run], suite: str, results: Path) -> list[Run]:
@@ -131,10 +171,21 @@ def _of_suite(runs: Sequence[Run], suite: str, results: Path) -> list[Run]:
     return [run for run in runs if run.manifest["benchmark"] in members]
 
 
-def _records_at(path: Path) -> list[Path]:
-    """A record itself, or the newest record per benchmark and model in a folder of records."""
+def _read_path(path: Path) -> list[Run]:
+    """A record, which may lie anywhere, or the newest of each kind in a folder of records."""
     if (path / MANIFEST).exists():
-        return [path]
-    # oldest first, so the newest of each folder stays
-    inside = {record.parent: record for record in list_runs(path)}
-    return list(inside.values()) or [path]
+        return [read_run(path)]
+    runs = newest_of_each(path)
+    if runs:
+        return runs
+    # one or two folders too deep: the records are there, and which one is meant is not said
+    for pattern, kind in (("*", "benchmark and model"), ("*/*", "benchmark")):
+        inside = sorted(record.parent for record in path.glob(f"{pattern}/{MANIFEST}"))
+        if inside:
+            raise ConfigError(
+                f"--runs {path}: the folder of a {kind}, not a record. "
+                f"Name a record in it, such as {inside[-1]}, or the folder of all records."
+            )
+    if not path.is_dir():
+        raise ConfigError(f"--runs {path}: no such folder. Name a record, or a folder of records.")
+    return [read_run(path)]

@@ -31,6 +31,8 @@ def print_verdict(verdict: Verdict, out: Console) -> None:
     """Print what changed around the runs, all that moved, what has no verdict, and the verdict."""
     for pair in verdict.compared:
         print_environment([m for m in pair.environment if can_move_a_number(m)], out)
+    for sentence in verdict.stand_ins:
+        _line(f"{escape(plain(sentence))}.", out)
     rows = verdict.worst_first()
     if rows:
         # the model is named only where it tells rows apart

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from evals.records.identity import ModelIdentity
 from evals.schema import EvalError, NotComparableError
 from evals.stats.paired import Difference
 
@@ -91,7 +92,11 @@ class Moved(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """A baseline record and the run held against it; `run` is None where there is none."""
+    """A baseline record and the run held against it; `run` is None where there is none.
+
+    `model` is the baseline's name for the model. `baseline_model` and `run_model` say which models
+    were measured, by their weights.
+    """
 
     benchmark: str
     model: str
@@ -99,6 +104,16 @@ class Compared(NamedTuple):
     baseline: str
     run: str | None
     environment: list[Moved]
+    baseline_model: ModelIdentity
+    run_model: ModelIdentity | None
+
+    @property
+    def stands_in(self) -> str | None:
+        """A sentence where the run is of another model than the baseline; None where it is not."""
+        run, baseline = self.run_model, self.baseline_model
+        if run is None or (run.name == baseline.name and run.same_model(baseline)):
+            return None
+        return f"{self.benchmark}: {run} is held against {baseline}"
 
 
 @dataclass(frozen=True)
@@ -133,6 +148,16 @@ class Verdict:
     def deviating(self) -> list[PublishedCell]:
         """The cells that are not what was published."""
         return [cell for cell in self.published if cell.verdict == "deviates"]
+
+    @property
+    def models(self) -> set[str]:
+        """The models of the baseline, by its names."""
+        return {pair.model for pair in self.compared}
+
+    @property
+    def stand_ins(self) -> list[str]:
+        """One sentence per run that is of another model than its baseline."""
+        return [pair.stands_in for pair in self.compared if pair.stands_in]
 
     def count(self, judgement: Judgement) -> int:
         """How many metrics were judged so."""

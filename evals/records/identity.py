@@ -1,0 +1,173 @@
+"""Who was measured on what: the identity of a record's model and data, from its manifest alone.
+
+A name is no identity: it is a folder's last part, or what somebody chose. Weights have a hash, and
+so has data. What must be of one model, or of one data set, is compared by these.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from evals.paths import as_recorded
+from evals.records.record import MANIFEST, WRITTEN, Run, place_of, read_run
+from evals.schema import InvalidError
+
+# clocks of two machines differ by seconds, hardly ever by minutes
+CLOCKS = timedelta(minutes=10)
+SHOWN = 12  # hex digits of a hash that people read
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which model a record measured: where it came from, the hash of its weights, its full width.
+
+    `repo` and `revision` are a Hub repository and its commit, `folder` a local one, `spec` and `url`
+    what other encoders load or ask. `weights` is a sha256 in hex, None where only the server has the
+    weights. `name` is what the record is called, and proves nothing.
+    """
+
+    name: str
+    repo: str | None = None
+    revision: str | None = None
+    folder: str | None = None
+    spec: str | None = None
+    url: str | None = None
+    weights: str | None = None
+    width: int | None = None
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> "ModelIdentity":
+        """The identity that a manifest tells; what it does not tell is None."""
+        encoder = _mapping(manifest.get("encoder"))
+        source = _mapping(encoder.get("source"))
+        places = ("repo", "revision", "folder", "spec", "url")
+        repo, revision, folder, spec, url = (_text(source.get(place)) for place in places)
+        width = encoder.get("dim")
+        return cls(
+            str(manifest["model"]),
+            repo,
+            revision,
+            folder,
+            spec,
+            url,
+            weights=_weights(source, _mapping(encoder.get("fingerprint"))),
+            width=width if type(width) is int else None,
+        )
+
+    @property
+    def place(self) -> str:
+        """Where the model came from, in words: `org/name@1a2b3c4d5e6f`, a folder, a spec or a URL."""
+        if self.repo:
+            return f"{self.repo}@{self.revision[:SHOWN]}" if self.revision else self.repo
+        return self.folder or self.spec or self.url or "an unknown place"
+
+    def same_model(self, model: "ModelIdentity") -> bool:
+        """Whether both are one model: of one hash, or of one place where neither has a hash."""
+        if self.weights or model.weights:
+            return self.weights == model.weights
+        return self.place == model.place
+
+    def __str__(self) -> str:
+        """`mine (/runs/checkpoint-500, weights 1a2b3c4d5e6f, 1024 dimensions)`."""
+        weights = f"weights {self.weights[:SHOWN]}" if self.weights else "unknown weights"
+        width = f"{self.width} dimensions" if self.width else "an unknown width"
+        return f"{self.name} ({self.place}, {weights}, {width})"
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """Which data a record measured: the content hash of each subset."""
+
+    contents: Mapping[str, str]
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> "DataIdentity":
+        """The hashes that a manifest tells; a subset without one is left out."""
+        hashes = {}
+        for subset, part in _mapping(manifest.get("data")).items():
+            content = _text(_mapping(part).get("content"))
+            if content:
+                hashes[str(subset)] = content
+        return cls(hashes)
+
+    def unlike(self, data: "DataIdentity") -> list[str]:
+        """The subsets that `data` lacks or has with another content."""
+        return [
+            subset for subset, text in self.contents.items() if data.contents.get(subset) != text
+        ]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A choice of models by the name that their records carry, or by the folder of the weights."""
+
+    name: str | None = None
+    folder: str | None = None
+
+    @classmethod
+    def of(cls, text: str) -> "Named":
+        """What somebody wrote: the folder when there is one, else a name."""
+        folder = Path(text).expanduser()
+        return cls(folder=as_recorded(folder)) if folder.is_dir() else cls(name=text)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that such records carry, as far as that is known."""
+        return (self.name,) if self.name else ()
+
+    def accepts(self, model: ModelIdentity) -> bool:
+        """Whether a record of this model is meant."""
+        return model.name == self.name if self.name else model.folder == self.folder
+
+    def __str__(self) -> str:
+        return self.name or str(self.folder)
+
+
+def check_place(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse a record that lies elsewhere than its manifest says, or is called otherwise.
+
+    InvalidError says where it belongs: a record in the place of another would pass for it.
+    """
+    place = place_of(manifest)
+    if path.absolute().parts[-3:] != place.parts:
+        raise InvalidError(
+            f"{path}: by its manifest this record is {place}. Move it there, or remove it."
+        )
+
+
+def check_time(path: Path, manifest: Mapping[str, Any], now: datetime | None = None) -> None:
+    """Refuse a record from the future, which would be the newest one for ever. InvalidError."""
+    # the forms of times sort as the times do
+    latest = ((now or datetime.now(UTC)) + CLOCKS).strftime(WRITTEN)
+    if manifest["written"] > latest:
+        raise InvalidError(
+            f"{path / MANIFEST}: written at {manifest['written']}, which is in the future. "
+            "Set the clock, and run it again."
+        )
+
+
+def read_placed(path: Path) -> Run:
+    """A record that was found below a folder: whole, in its place, and not from the future."""
+    run = read_run(path)
+    check_place(path, run.manifest)
+    check_time(path, run.manifest)
+    return run
+
+
+def _weights(source: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> str | None:
+    """The hash of the weights: of the file that a tag led to, else that of the fingerprint."""
+    for text in (source.get("sha256"), fingerprint.get("weights")):
+        # open_clip's fingerprint says `tag openai` of weights that it has not fetched
+        if isinstance(text, str) and text and not text.startswith("tag "):
+            return text
+    return None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
