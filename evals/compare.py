@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from evals.cli.app import exit_with, new_app, reported
+from evals.cli.figures import draw_figures
 from evals.cli.options import comma_list
 
 app = new_app()
@@ -32,8 +33,12 @@ def compare(
     ] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the changes and their intervals into this PNG.")
+        Path | None,
+        typer.Option(
+            help="PNG of the changes and their intervals; beside B's record unless given."
+        ),
     ] = None,
+    no_figures: Annotated[bool, typer.Option("--no-figures", help="Draw none.")] = False,
     results: Annotated[
         Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
     ] = Path("results/runs"),
@@ -57,9 +62,18 @@ def compare(
         if markdown:
             written["markdown"] = markdown
             write_atomically(markdown, compare_views.as_markdown(title, changes).encode())
+
+        def draw(place: Path) -> list[Path]:
+            write_atomically(place, compare_views.forest_png(title, changes))
+            return [place]
+
+        figures: list[Path] = []
         if plot:
-            written["plot"] = plot
-            write_atomically(plot, compare_views.forest_png(title, changes))
+            figures = draw(plot)
+        elif not no_figures:
+            figures = draw_figures(log, lambda: draw(compare_views.place_beside(pairs)))
+        if figures:
+            written["plot"] = figures[0]
         if log.json:
             log.output(
                 compare_views.as_json(pairs, changes)

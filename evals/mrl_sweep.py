@@ -5,16 +5,21 @@ python -m evals.mrl_sweep --benchmarks flickr --model jina-clip-v2 --precisions 
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from evals.cli.app import exit_with, new_app, reported
+from evals.cli.figures import draw_figures
 from evals.cli.options import Models, comma_list, dims_list, settings_of, takes_options
 from evals.cli.results import finish
 from evals.config.suites import choose
 from evals.embeddings.precision import BITS, DIMS, FEWEST, with_rescoring
 from evals.jobs import evaluate_all
+
+if TYPE_CHECKING:
+    from evals.evaluation.outcome import Result
+    from evals.evaluation.points import Point
 
 app = new_app()
 
@@ -48,8 +53,9 @@ def sweep(
         ),
     ] = None,
     figures: Annotated[
-        Path | None, typer.Option(help="Folder for figures (PNG); none are drawn unless given.")
+        Path | None, typer.Option(help="Folder for figures (PNG); beside the records unless given.")
     ] = None,
+    no_figures: Annotated[bool, typer.Option("--no-figures", help="Draw none.")] = False,
     csv: Annotated[Path | None, typer.Option("--csv", help="File for the table's numbers.")] = None,
 ) -> None:
     """Score embeddings cut to several dimensions, the full width always among them; nothing is encoded twice."""
@@ -72,7 +78,11 @@ def sweep(
         results = evaluate_all(work, model, dims_of, settings, precisions=kinds, reporter=log)
         sweep_points = [point for outcome in results.outcomes for point in points(outcome)]
         verdicts = check_claims(results.outcomes)
-        written = _write(sweep_points, figures, csv)
+        written = _write_csv(sweep_points, csv) if csv else []
+        if figures is not None:
+            written += _draw(results.outcomes, figures)
+        elif not no_figures:
+            written += draw_figures(log, lambda: _draw(results.outcomes, None))
         extra = {
             "sweep": [point._asdict() for point in sweep_points],
             "claims": as_json(verdicts),
@@ -93,21 +103,21 @@ def sweep(
         )
 
 
-def _write(sweep_points: list[Any], figures: Path | None, csv: Path | None) -> list[Path]:
-    """The CSV and the figures that were asked for."""
-    written = []
-    if csv is not None:
-        from evals.evaluation.points import as_csv
-        from evals.files import write_atomically
+def _write_csv(sweep_points: "list[Point]", csv: Path) -> list[Path]:
+    from evals.evaluation.points import as_csv
+    from evals.files import write_atomically
 
-        csv.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(csv, as_csv(sweep_points))
-        written.append(csv)
-    if figures is not None:
-        from evals.views.sweep_figures import draw
+    csv.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(csv, as_csv(sweep_points))
+    return [csv]
 
-        written += draw(sweep_points, figures)
-    return written
+
+def _draw(outcomes: "list[Result]", folder: Path | None) -> list[Path]:
+    """The figures of all outcomes in one folder, or of each beside its record."""
+    from evals.evaluation.points import points
+    from evals.views.sweep_figures import draw
+
+    return [path for outcome in outcomes for path in draw(points(outcome), folder or outcome.path)]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from rich.markup import escape
 from typer.testing import CliRunner, Result
 
 from evals.cli.app import Log, new_app, reported
+from evals.cli.figures import draw_figures
 from evals.escape import visible, visible_json
 from evals.os_errors import REMEDIES, as_eval_error
 from evals.schema import ConfigError, MissingError
@@ -289,3 +290,15 @@ def test_what_libraries_warn_of_is_text_too():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT
     )
     assert done.stderr == "a\\n\\u{3a}:error\\u{3a}:b\n"
+
+
+# figures
+
+
+def test_a_figure_that_cannot_be_drawn_costs_a_warning_and_no_table(capsys):
+    def no_font() -> list[Path]:
+        raise RuntimeError("no font")
+
+    assert draw_figures(Log(), no_font) == []
+    assert "warning: no figures: RuntimeError: no font." in capsys.readouterr().err
+    assert draw_figures(Log(), lambda: [Path("a.png")]) == [Path("a.png")]

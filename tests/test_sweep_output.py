@@ -286,6 +286,18 @@ def test_figures_are_written_for_every_metric(outcome, tmp_path):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
+def test_a_terminal_gets_a_bar_for_each_dimension_as_long_as_its_score(outcome):
+    terminal = Console(width=100, force_terminal=True, color_system=None, file=io.StringIO())
+    terminal.print(sweep_table.bars(points(outcome)))
+    lines = [
+        line for line in terminal.file.getvalue().splitlines() if "█" in line or " 0.0" in line
+    ]
+    values = [p.value for p in points(outcome) if (p.metric, p.precision) == ("R@1", "float32")]
+    assert len(lines) == len(values) > 2
+    for line in lines:
+        assert abs(line.count("█") - sweep_table.BAR_WIDTH * float(line.split()[-1]) / 100) <= 1
+
+
 # published statements
 
 

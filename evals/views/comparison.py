@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evals.analysis.comparison import MEAN, Change
+from evals.records.record import path_component
 from evals.records.selection import Measured
 from evals.stats.paired import FLOOR
 from evals.views.style import BLUE, GREY, RED
@@ -148,6 +149,12 @@ def as_json(
         }
         flat.append(found | change_of | difference)
     return {"schema_version": 1, "floor": FLOOR, "records": records, "changes": flat}
+
+
+def place_beside(pairs: Sequence[tuple[Measured, Measured]]) -> Path:
+    """Where a forest plot lies unless it is told where: in the record of the first B, named after what A is."""
+    a, b = pairs[0]
+    return b.run.path / f"{path_component(f'{b.label}-against-{a.label}')}.png"
 
 
 def forest_png(title: Title, changes: Sequence[Change]) -> bytes:

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from rich.bar import Bar
 from rich.markup import escape
+from rich.table import Table
 
 from evals.evaluation.outcome import Result
 from evals.evaluation.points import Point, points
@@ -11,6 +13,7 @@ from evals.tasks.scores import Value
 from evals.views.style import console, empty_table, percent
 from evals.views.tables import print_origin
 
+BAR_WIDTH = 50  # characters of 100 per cent
 CAPTION = (
     "Score in per cent with its 95% interval; kept: per cent of the full width's score in float32; bytes: of one vector, the "
     "float32 row for rescoring included.{mean}"
@@ -42,7 +45,23 @@ def print_sweep(outcomes: Sequence[Result]) -> None:
                 table.add_row(*_cells(group, row, metrics, several=several))
             table.add_section()
         out.print(table)
+        if out.is_terminal:
+            out.print(bars(found))
         print_origin(out, outcome)
+
+
+def bars(sweep_points: Sequence[Point]) -> Table:
+    """A small plot in text for a terminal: the first metric in float32 by dimension, one bar per dimension from 0 to 100."""
+    metric = sweep_points[0].metric
+    plot = empty_table(f"{metric} in per cent by dimension, float32", "")
+    plot.show_header = False
+    for justify in ("left", "right", "left", "right"):
+        plot.add_column(justify=justify, no_wrap=True)
+    shown = [p for p in sweep_points if (p.metric, p.precision) == (metric, "float32")]
+    for point in sorted(shown, key=lambda point: (point.benchmark, point.direction, -point.dim)):
+        bar = Bar(size=1.0, begin=0.0, end=point.value, width=BAR_WIDTH)
+        plot.add_row(point.direction, str(point.dim), bar, f"{100 * point.value:.1f}")
+    return plot
 
 
 Row = dict[str, Point]  # by metric
