@@ -22,6 +22,7 @@ def probe(repo: str, revision: str | None, *, kind: Literal["dataset", "model"])
     """Why the Hub does not give the repo at that revision; None when it does, or is only busy."""
     from huggingface_hub import HfApi
 
+    # A full commit is asked for, too: it may have gone with its repo, or be behind a login.
     try:
         HfApi().repo_info(repo, repo_type=kind, revision=revision, timeout=PROBE_SECONDS)
     except unreachable() as error:
@@ -47,6 +48,7 @@ def reason_of(error: Exception) -> str:
         return f"the Hub answers {status}{hint}"
     if type(error).__name__ == "OfflineModeIsEnabled":
         return "HF_HUB_OFFLINE is set"
+    # The first line of what huggingface_hub says; advice and request ids follow.
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return f"the Hub cannot be reached ({re.sub(r'//[^/@ ]+@', '//', line)})"
 

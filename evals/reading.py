@@ -17,7 +17,8 @@ import yaml
 from evals.schema import EvalError, InvalidError, MissingError
 from evals.strict_yaml import DEEPEST, MOST_DIGITS, load_yaml
 
-MOST_BYTES = 1 << 30  # the largest annotations in use, those of COCO, have 150 MB
+# The largest annotations in use, those of COCO, have 150 MB.
+MOST_BYTES = 1 << 30
 MOST_YAML_BYTES = 10_000_000
 
 _BOM = b"\xef\xbb\xbf"
@@ -84,6 +85,7 @@ def read_yaml(
         mark = problem.problem_mark or problem.context_mark
         place = f"{where}, line {mark.line + 1}" if mark else where
         raise error(f"{place}: {problem.problem or problem.context}. Correct the YAML.") from None
+    # Callers may be deep in the stack themselves.
     except RecursionError:
         raise error(f"{where}: nested too deeply. Correct the YAML.") from None
 
@@ -107,6 +109,8 @@ def parse_json(text: str, where: str, *, error: type[EvalError] = InvalidError) 
         raise error(f"{place}: the key {key!r} comes twice in one object. Remove one.") from None
     except RecursionError:
         _refuse_depth(where, error)
+    # Python's scanner goes as deep as the interpreter allows, and what works with the value does
+    # not.
     if _deeper_than(value, DEEPEST):
         _refuse_depth(where, error)
     return value
@@ -126,6 +130,7 @@ def read_lines(file: Path, *, error: type[EvalError] = InvalidError) -> Iterator
 
     Errors are those of `read_text`.
     """
+    # `str.splitlines` would also end lines at U+2028, U+0085 and form feeds.
     lines = read_text(file, error=error).split("\n")
     if lines[-1] == "":
         lines.pop()
@@ -139,6 +144,7 @@ def _text_of(
     """The decoded text, and its name in messages."""
     where = where or (str(source) if isinstance(source, Path) else "bytes")
     data = _file_bytes(source, where, most_bytes, error) if isinstance(source, Path) else source
+    # Bytes of a caller, or a file that grew since it was looked at.
     if len(data) > most_bytes:
         _refuse_size(where, len(data), most_bytes, error=error)
     data = data.removeprefix(_BOM)
@@ -193,6 +199,7 @@ class _SecondKeyError(ValueError):
     """An object with a key that it has already."""
 
 
+# `int` takes time that grows with the square of the digits, and raises a bare error above 4,300.
 def _integer(token: str) -> int:
     if len(token) > MOST_DIGITS:
         raise _BadNumberError(token, f"a number of {len(token):,} digits")
@@ -211,6 +218,7 @@ def _constant(token: str) -> NoReturn:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # This hook sees no position. The place of the second key is looked for when it is needed.
     value = dict(pairs)
     if len(value) < len(pairs):
         raise _SecondKeyError

@@ -10,8 +10,10 @@ from typing import Any, NoReturn
 
 import yaml
 
-DEEPEST = 100  # mappings and lists inside each other
-MOST_DIGITS = 300  # a float64 ends at 309
+# Mappings and lists inside each other.
+DEEPEST = 100
+# A float64 ends at 309.
+MOST_DIGITS = 300
 
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
@@ -37,6 +39,7 @@ class _StrictLoader(yaml.SafeLoader):
             _refuse(f"the alias *{event.anchor} is not allowed; write its value", event)
         if event.tag is not None:
             _refuse(f"the tag {event.tag!r} is not allowed; leave it out", event)
+        # The composer recurses, several frames per level.
         if self.depth > DEEPEST:
             _refuse(f"nested more than {DEEPEST} deep", event)
         self.depth += 1
@@ -48,6 +51,7 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = set()
         for key_node, _ in node.value:
+            # `<<` merges the value into the mapping, and a list as a key cannot be hashed.
             if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == _MERGE:
                 _refuse("a key must be a word or a number, and not <<", key_node)
             key = self.construct_object(key_node)

@@ -230,6 +230,17 @@ def test_an_id_that_comes_twice_is_refused(hub: Hub, part: str, what: str) -> No
             {"image": pictures(1, 2), "id": [5, 5], "captions": [["a"], ["b"]]},
             "image '5' is listed",
         ),
+        (
+            {"image": pictures(1), "id": [1.0], "captions": [["a"]]},
+            "row 0, column id: the id is a f",
+        ),
+        ({"image": pictures(1), "id": [None], "captions": [["a"]]}, "column id: the id is null"),
+        ({"image": pictures(1), "captions": [[None]]}, "is neither a string nor a list"),
+        ({"image": pictures(1), "captions": [None]}, "None is neither a string nor a list"),
+        (
+            {"image": pictures(1), "caption": pa.array([b"caf\xe9"]).cast("string", safe=False)},
+            "not readable as parquet .*UTF8",
+        ),
     ],
 )
 def test_tables_that_are_no_captioned_images_are_refused(
@@ -344,6 +355,22 @@ def test_a_flipped_byte_in_the_cache_is_found(hub: Hub, tmp_path: Path) -> None:
 def test_a_file_that_is_no_parquet_is_named(hub: Hub) -> None:
     hub.files = {"test.parquet": b"PAR1 but not really PAR1"}
     with pytest.raises(InvalidError, match=r"test.parquet: not readable as parquet"):
+        load("hub_captions", hub_source())
+
+
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [
+        (b"a: &x [1]\nb: *x", "README.md, line 3: the alias .x is not allowed"),
+        (b"configs: 3", "the configs in its YAML head cannot be read"),
+        (b"configs: [{config_name: a, data_files: []}]", "the configs in its YAML head cannot"),
+        (b"configs:\n- {data_files: x}", "the configs in its YAML head cannot be read"),
+        (b"a: caf\xe9", "README.md, line 2: not UTF-8"),
+    ],
+)
+def test_a_readme_that_cannot_be_meant_is_told(hub: Hub, head: bytes, says: str) -> None:
+    hub.files = CAPTIONS | {"README.md": b"---\n" + head + b"\n---\n"}
+    with pytest.raises(InvalidError, match=says):
         load("hub_captions", hub_source())
 
 

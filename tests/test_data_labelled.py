@@ -24,7 +24,7 @@ from evals.schema import (
     LabeledImages,
     MissingError,
 )
-from tests.hub import COMMIT, Hub
+from tests.hub import COMMIT, OLDER, Hub
 from tests.labelled import (
     NAMES,
     PROMPTS,
@@ -233,6 +233,29 @@ def test_class_folders_that_are_no_classes_are_told(tmp_path: Path) -> None:
         load(sunglasses, ClassPrompts(1000, "imagenet1k"))
 
 
+def test_links_below_a_class_are_followed_but_not_round_in_a_circle(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "x.png").write_bytes(picture(3, 99))
+    root = class_folders(tmp_path / "a", EMOTIONS)
+    before = len(load(root, FER).images)
+    (root / "sad" / "more").symlink_to(photos)
+    data = load(root, FER)
+    assert len(data.images) == before + 1
+    assert "sad/more/x.png" in data.images.ids
+    (root / "sad" / "again").symlink_to(root)
+    with pytest.raises(InvalidError, match=r"sad/again.*: a link that leads round in a circle"):
+        load(root, FER)
+
+
+def test_two_keys_for_one_class_folder_are_refused(tmp_path: Path) -> None:
+    root = class_folders(tmp_path, ["n5", "n4", "n3", "n2", "n1"])
+    names = {"n1": "a", "N1": "b", "n3": "c", "n4": "d", "n5": "e"}
+    (root / "classes.json").write_text(json.dumps(names))
+    with pytest.raises(InvalidError, match=r"classes\.json: two keys name the folder 'n1'"):
+        load(root, ClassPrompts(5))
+
+
 def parquet(column: str, values: list[int], names: list[str] | None, image: str = "image") -> bytes:
     cells = [{"bytes": picture(0, n), "path": None} for n in range(len(values))]
     table = pa.table({image: cells, column: values})
@@ -268,6 +291,9 @@ def test_label_names_come_from_the_readme_too_and_become_class_names_where_there
     )
     data = from_hub(hub, parquet("label", [1, 0], None, image="img"), ClassPrompts(2), readme)
     assert (data.classnames, data.labels.tolist()) == (("big cat", "dog"), [1, 0])
+    hub.head = OLDER
+    with pytest.raises(InvalidError, match="the label names of its README are not those of 0 to 1"):
+        from_hub(hub, parquet("label", [1, 0], None), ClassPrompts(2), readme.replace("'1'", "'2'"))
 
 
 def test_numbers_of_converted_webdatasets_are_clip_benchmarks_and_others_are_refused(
@@ -282,6 +308,9 @@ def test_numbers_of_converted_webdatasets_are_clip_benchmarks_and_others_are_ref
         ("label", [0], None, "nothing says what the numbers in `label` mean"),
         ("label", [0], ["hungry"], "the label 'hungry' is no class"),
         ("label", [3], ["sad", "happy"], "row 0, column label: '3' is not one of the 2 labels"),
+        ("label", [1.0], ["sad", "happy"], "column label: '1.0' is not one of the 2 labels"),
+        ("label", [True], ["sad", "happy"], "column label: 'True' is not one of the 2 labels"),
+        ("label", [-1], ["sad", "happy"], "column label: '-1' is not one of the 2 labels"),
         ("cls", [7], None, "row 0, column cls: '7' is not one of the 7 labels"),
         ("kind", [0], None, "no column label, cls"),
     ],

@@ -47,6 +47,7 @@ def _distinct(subsets: tuple[str, ...]) -> tuple[str, ...]:
     return subsets
 
 
+# A row that anyone can share must not read any folder of whoever runs it.
 def _inside(path: str) -> str:
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
         raise ValueError("must be a path below the repository root, without `..`")
@@ -268,6 +269,7 @@ def _unnamed(name: str, path: Path | None) -> ModelRef:
             row.spec,
             name_chosen=True,
         )
+    # Before folders: a folder may be called `st:`, and nobody calls one so.
     prefix, colon, spec = name.partition(":")
     if colon and prefix in PREFIXES:
         if not spec:
@@ -279,6 +281,7 @@ def _unnamed(name: str, path: Path | None) -> ModelRef:
     match = _HUB_ID.fullmatch(name)
     if match:
         return ModelRef(name.replace("/", "--"), "jina_clip", None, match[1], match[2])
+    # What looks like a path is meant as one, and no Hub id has two slashes.
     if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1:
         raise MissingError(
             f"{name}: no such checkpoint folder. Give an existing one, a row of models.yaml, or a "
@@ -305,6 +308,7 @@ def _name_of(prefix: str, spec: str) -> str:
 
 def nearest(name: str, rows: Mapping[str, object]) -> str:
     """` Did you mean …?` with the names most like `name`; nothing when none is."""
+    # At most three, and none that is far off.
     near = difflib.get_close_matches(name, rows)
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
@@ -350,6 +354,7 @@ def _problem(error: dict[str, Any], allowed: list[str]) -> str:
     kind = error["type"]
     field = ".".join(str(part) for part in error["loc"])
     value = error["input"]
+    # A value may be a mapping of hundreds of lines.
     shown = repr(value)[:80]
     if kind == "extra_forbidden":
         return _unknown_key(error["loc"], allowed)

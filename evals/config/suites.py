@@ -12,6 +12,7 @@ from evals.paths import configs
 from evals.schema import ConfigError
 
 MTEB = "mteb:"
+# As on a command line: mteb:TASK or mteb:TASK/SPLIT.
 _TASK = re.compile(rf"{MTEB}([A-Za-z0-9][\w.-]*)(?:/([A-Za-z0-9][\w.-]*))?")
 _MEMBER = rf"^({_TASK.pattern}|[a-z0-9][a-z0-9._-]*/\w[\w.-]*)$"
 
@@ -55,6 +56,7 @@ class Average(Row):
     def _of_one_kind(self) -> "Average":
         if len({member.startswith(MTEB) for member in self.of}) > 1:
             raise ValueError("an average is over rows or over mteb tasks, not over both")
+        # Each task of mteb has its own main score, and R@5 is none of theirs.
         if self.of_tasks and "metric" in self.model_fields_set:
             raise ValueError("mteb tasks count by their main score; leave out `metric`")
         if len(set(self.of)) < len(self.of):
@@ -89,6 +91,7 @@ class Suite(Row):
 
         None when there is not exactly one.
         """
+        # Two splits of one task are two tasks here, and `mteb:TASK` says neither.
         refs = [ref for ref in self.tasks if member in (ref.name, MTEB + ref.task)]
         return refs[0] if len(refs) == 1 else None
 
@@ -196,6 +199,7 @@ def _problem(suite: Suite, rows: dict[str, Benchmark]) -> str | None:
     for name in suite.benchmarks:
         if name.startswith(MTEB):
             match = _TASK.fullmatch(name)
+            # Without a split mteb's default would decide, and it changes with its version.
             if match is None or match[2] is None:
                 return f": {name!r} is no exact task of mteb. Write mteb:TASK/SPLIT."
         elif name not in rows:

@@ -11,6 +11,7 @@ from evals.data.checks import check_file_name, count_equal
 from evals.schema import ConfigError, Data, ImageText, InvalidError, LabeledImages, Side, Source
 
 
+# Loaders import pyarrow, PIL or huggingface_hub, and none of that is needed to name one.
 def _hub_captions(source: Source) -> dict[str, ImageText]:
     from evals.data.hub import load_hub_captions
 
@@ -95,6 +96,7 @@ def subset_of(data: D, limit: int, seed: int = 0) -> D:
     if limit >= len(data.images):
         return data
 
+    # A hash per image, not a shuffle of all: an image that is added moves no other.
     def draw(index: int) -> bytes:
         return sha256(f"{seed}:{data.images.ids[index]}".encode()).digest()
 
@@ -112,6 +114,8 @@ def _captioned(
     data: ImageText, images: Side, chosen: list[int], origin: dict[str, str]
 ) -> ImageText:
     """The captions of the chosen images, with the pairs of text and image counted anew."""
+    # `also` and the first images as one list of pairs, so that a text may lose its first image and
+    # keep another.
     first_images = np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1)
     pairs = np.concatenate([first_images, data.also])
     pairs = pairs[np.isin(pairs[:, 1], chosen)]
@@ -141,6 +145,7 @@ def check_counts(data: Data, *, allow_subset: bool, name: str, **declared: int) 
     present = " and ".join(f"{counts[kind]:,} {kind}" for kind in declared)
     expected = " and ".join(f"{count:,}" for count in declared.values())
     what = f"{name}: {present}, where the row declares {expected}"
+    # Fewer images are a part of a benchmark. Fewer classes are an easier one.
     if "classes" in counts and counts["classes"] != declared.get("classes"):
         raise InvalidError(
             f"{what}. Another number of classes is another benchmark: "

@@ -118,6 +118,7 @@ def _prepared(folder: Path, log: Log) -> list[Path]:
 
     if is_prepared(folder):
         return [folder]
+    # `prepare --to DIR` makes a folder per benchmark in DIR, and DIR is what people name here, too.
     inside = sorted(folder.iterdir()) if folder.is_dir() else []
     visible = [path for path in inside if not path.name.startswith(".")]
     prepared = [path for path in visible if is_prepared(path)]

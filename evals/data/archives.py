@@ -56,6 +56,7 @@ class Archive:
         if name not in self._places:
             raise InvalidError(f"{self.path}: no file {name!r} in the archive. {_AGAIN}")
         start, size = self._places[name]
+        # `pread` moves no position, so that threads share the descriptor.
         try:
             data = os.pread(self._descriptor, size, start)
         except OSError as error:
@@ -84,6 +85,7 @@ def open_tar(
     allowed, a truncated archive. `most_bytes` limits what is decompressed; a full disk is an
     OSError.
     """
+    # On any refusal the file is closed; else the archive closes it.
     file = _opened(path, most_bytes)
     try:
         return Archive(path, file, _places(path, file, most_members, largest_member))
@@ -102,6 +104,7 @@ def _opened(path: Path, most_bytes: int) -> io.BufferedIOBase:
         raise MissingError(
             f"{path}: cannot be read ({error.strerror}). Check the file and its permissions."
         ) from None
+    # The magic number of gzip: names such as images.tar say nothing certain.
     if file.peek(2)[:2] != b"\x1f\x8b":
         return file
     with file:
@@ -168,6 +171,7 @@ def _places(
                 # It keeps a kilobyte for each.
                 tar.members.clear()  # type: ignore[attr-defined]
                 problem = _problem(member, largest_member) or _misfit(member, tar.offset, end)
+                # `./a.jpg` and `a.jpg` are one file.
                 name = posixpath.normpath(member.name)
                 if name in places:
                     problem = "comes twice"

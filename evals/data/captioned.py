@@ -81,6 +81,7 @@ def measured(
     check_origin(place)
     sides: dict[tuple[str, ...], Side] = {tuple(distinct): images}
     data: dict[str, ImageText] = {}
+    # Sides that are one object are embedded once and stored once.
     for subset, rows in rows_of.items():
         names = tuple(row.image for row in rows)
         if names not in sides:
@@ -127,6 +128,7 @@ def _by_protocol(row: Captioned, protocol: CaptionProtocol, quoted: bool) -> Cap
 
 
 def _unquoted(caption: str, where: str) -> str:
+    # A caption that only begins with a quote is no cell, and has more than one of them.
     cells = next(csv.reader([caption]), [""]) if caption.startswith('"') else [caption]
     if len(cells) != 1:
         raise InvalidError(

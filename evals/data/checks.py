@@ -121,6 +121,7 @@ def _is_invisible(character: str) -> bool:
 
 def _is_written_list(text: str) -> bool:
     """Whether the text is what `str` or JSON makes of a list of strings, as cells of CSV are."""
+    # Most captions end here; parsing each as Python would take seconds for a benchmark.
     stripped = text.strip()
     if not (stripped.startswith(("['", '["')) and stripped.endswith(("']", '"]'))):
         return False

@@ -65,6 +65,7 @@ def load_labeled(source: Source) -> dict[str, LabeledImages]:
 
 def _class_folders(root: Path, source: Source) -> dict[str, LabeledImages]:
     prompts = prompts_of(source)
+    # Releases come with a folder per split, or hold one split only.
     top = root / source.split if (root / source.split).is_dir() else root
     folders = sorted(path for path in top.iterdir() if _is_class_folder(path))
     if not folders:
@@ -133,6 +134,7 @@ def _labels_of_names(
     wnids = wordnet_ids(prompts)
     if wnids and all(folder[:1] == "n" and folder[1:].isdigit() for folder in folders):
         return {wnid: label for label, wnid in enumerate(wnids)}
+    # Numbers are labels unless they are names themselves, as in MNIST.
     plain_names = [plain(name) for name in names]
     by_name = set(plain_names) & {plain(folder) for folder in folders}
     if not by_name and all(folder.isdecimal() for folder in folders):
@@ -151,6 +153,7 @@ def _from_json(file: Path, prompts: ClassPrompts) -> _Classes:
             f"{file}: {len(names)} classes, where the row has {prompts.classes}. "
             "Complete it, or check the row."
         )
+    # The order of the keys is that of the labels: JSON objects keep it.
     labels: dict[str, int] = {}
     for label, folder in enumerate(names):
         if plain(folder) in labels:
@@ -169,6 +172,7 @@ def _files(folder: Path) -> Iterator[Path]:
         if Path(here).resolve() in {parent.resolve() for parent in Path(here).parents}:
             raise InvalidError(f"{here}: a link that leads round in a circle. Remove it.")
         for name in sorted(names):
+            # .DS_Store and its like.
             if not name.startswith("."):
                 yield _image_file(Path(here, name))
 

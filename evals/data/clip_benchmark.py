@@ -200,6 +200,7 @@ def _coco(file: Path) -> list[Captioned]:
     content = read_json(file)
     images = _by_id(field_of(content, "images", list, str(file)), f"{file}, images")
     annotations = _by_id(field_of(content, "annotations", list, str(file)), f"{file}, annotations")
+    # Images without captions stay in, with none, and are refused by name later.
     captions: dict[int, list[str]] = {key: [] for key in images}
     for entry, where in annotations.values():
         image = field_of(entry, "image_id", int, where)
@@ -292,6 +293,7 @@ def _cached(file: Path) -> list[_Cached]:
         where = f"{file}, image_paths[{number}]"
         if not isinstance(path, str) or not isinstance(caption, str):
             raise InvalidError(f"{where}: a path or its annotation is not a string. {_REMAKE}")
+        # Made on Linux or on Windows.
         *folders, name = re.split(r"[/\\]", path)
         entries.append(_Cached(tuple(folders), Captioned(name, (caption,), where)))
     return entries

@@ -52,6 +52,7 @@ def _steps(file: str) -> list[str]:
 
     Some file systems take large and small letters for the same.
     """
+    # a.JPG and a.jpg are one file on macOS and Windows.
     parts = file.casefold().split("/")
     return ["/".join(parts), *("/".join(parts[:n]) + "/" for n in range(1, len(parts)))]
 

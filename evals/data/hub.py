@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from evals.data.captioned import Captioned, Release, measured
+from evals.data.fields import kind_of
 from evals.data.images import Images
 from evals.data.repos import CHECK_COMMIT, Repo, only_config, repo_of
 from evals.data.tables import column_of, id_of, ids_of, image_column, table_of
@@ -51,6 +52,7 @@ def load_hub_captions(source: Source) -> dict[str, ImageText]:
         for number, (image, captions) in enumerate(zip(ids, _captions(table, repo), strict=True)):
             where = f"{repo.name}, {subset}, row {number}"
             rows[subset].append(Captioned(image, captions, where))
+        # Reading the images of each language again would keep 36 copies in memory.
         if not cells.keys() >= set(ids):
             column = image_column(table, ids, repo)
             for number, image in enumerate(ids):
@@ -164,6 +166,11 @@ def _texts_of_images(
     texts: dict[str, list[str]] = {image: [] for image in images}
     ids = ids_of(queries, repo, "text")
     for query, text in zip(ids, column_of(queries, "text", repo), strict=True):
+        if not isinstance(text, str):
+            raise InvalidError(
+                f"{repo.name}, queries: text {query} is {kind_of(text)}, not a string. "
+                f"{CHECK_COMMIT}"
+            )
         for image in images_of_query.pop(query, ()):
             if image not in texts:
                 raise InvalidError(

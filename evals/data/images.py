@@ -1,7 +1,7 @@
 """Images that stay encoded until they are indexed, and the refusal of those that no model can see.
 
-EXIF rotation is not applied and the mode is left as stored. Encoders convert both as their reference
-code does.
+EXIF rotation is not applied and the mode is left as stored. Encoders convert both as their
+reference code does.
 """
 
 import hashlib
@@ -28,6 +28,9 @@ MOST_PIXELS = 50_000_000
 # ratio and 512 pixels an image has 26 million, which is below MOST_PIXELS. Panoramas and scrolls of
 # comics have ratios up to 30.
 MOST_ELONGATED = 100
+# Modes of 8 bits per channel. Pillow clips others when it converts them to RGB: a picture of 16
+# bits becomes a white square, one of floats from 0 to 1 a black square.
+EIGHT_BITS = frozenset("1 L P LA PA La RGB RGBA RGBX RGBa CMYK YCbCr HSV".split())
 WORKERS = 8
 
 # What Pillow's plugins raise on bytes that are not what they claim to be.
@@ -82,8 +85,8 @@ def decode(data: bytes, name: str) -> Any:
     """The whole image in its stored mode, of an animation the first frame.
 
     InvalidError names an image that is broken or truncated, of another format than FORMATS, larger
-    than MOST_PIXELS, longer than MOST_ELONGATED times its width or the other way round, or grey in
-    more than 8 bits.
+    than MOST_PIXELS, longer than MOST_ELONGATED times its width or the other way round, or of more
+    than 8 bits per channel.
     """
     from PIL import ImageFile
 
@@ -115,6 +118,7 @@ def verify(images: Sequence[Any], indices: Sequence[int]) -> None:
 
     The first that fails, in the order of `indices`, is raised.
     """
+    # Pillow decodes without the interpreter's lock.
     pool = ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1), thread_name_prefix="verify")
     try:
         list(pool.map(partial(_decode_and_drop, images), indices))
@@ -159,12 +163,11 @@ def _open(data: bytes, name: str) -> Any:
             f"{name}: {image.width:,} x {image.height:,} pixels, and one side may be "
             f"{MOST_ELONGATED} times the other at most. Cut the image, or remove its captions."
         )
-    # Pillow clips these when it converts them to RGB: a picture of 16 bits becomes a white square,
-    # one of floats a black square.
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+    if image.mode not in EIGHT_BITS:
         raise InvalidError(
-            f"{name}: grey in more than 8 bits (mode {image.mode}), of which nobody can tell what "
-            "is black and what is white. Scale its values to 0 to 255 and save it in 8 bits."
+            f"{name}: an image of mode {image.mode}, which has not 8 bits per channel; nobody can "
+            "tell "
+            "which of its values is black and which is white. Save it in 8 bits."
         )
     return image
 

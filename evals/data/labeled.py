@@ -49,6 +49,7 @@ def labelled(release: LabeledRelease, source: Source) -> dict[str, LabeledImages
     InvalidError names the place of a label that is no class of the row, of an image that is listed
     twice, and of a class name or prompt that says nothing.
     """
+    # Rows of labelled images have one subset, see evals.config.catalog.
     prompts, subset = prompts_of(source), source.subsets[0]
     _check_rows(release.rows, prompts, release.origin)
     classnames = tuple(release.names.values)
@@ -110,6 +111,7 @@ def required_names(names: Listed | None, place: str) -> Listed:
 
 def label_of(text: str, where: str) -> int:
     """A label written in digits; InvalidError for anything else."""
+    # `int` also takes 1_0, +1 and digits of other scripts.
     digits = text.strip()
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 9):
         raise InvalidError(

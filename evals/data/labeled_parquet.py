@@ -71,6 +71,7 @@ def load_labeled_parquet(source: Source) -> dict[str, LabeledImages]:
 
 
 def _classes(table: Any, column: str, repo: Repo, prompts: ClassPrompts) -> _Classes:
+    # The file itself before the card, which people edit by hand.
     label_names = _label_names(table, column, repo) or _declared_names(repo, column)
     listed = names_of(None, prompts)
     if label_names is None:
@@ -135,13 +136,13 @@ def _declared_names(repo: Repo, column: str) -> list[str] | None:
 
 def _in_order(names: dict[Any, Any], repo: Repo) -> list[str]:
     """The names of labels 0, 1, ..."""
-    numbered = {str(number): str(name) for number, name in names.items()}
-    if set(numbered) != {str(number) for number in range(len(names))}:
+    numbered = {int(key): str(name) for key, name in names.items() if str(key).isdecimal()}
+    if set(numbered) != set(range(len(names))):
         raise InvalidError(
             f"{repo.name}: the label names of its README are not those of 0 to {len(names) - 1}. "
             f"{CHECK_COMMIT}"
         )
-    return [numbered[str(number)] for number in range(len(names))]
+    return [numbered[number] for number in range(len(names))]
 
 
 def _inside(value: Any, *keys: str) -> Any:

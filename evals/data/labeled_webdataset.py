@@ -74,6 +74,7 @@ def _label(member: Member, *, multilabel: bool) -> int | tuple[bool, ...]:
 
 def _truths(data: bytes, where: str) -> tuple[bool, ...]:
     try:
+        # A pickle in it would run code.
         truths = np.load(BytesIO(data), allow_pickle=False)
     except (ValueError, EOFError, OSError, MemoryError) as error:
         raise InvalidError(f"{where}: not an array of numpy ({error}). Write it again.") from None

@@ -89,6 +89,7 @@ def recognise(path: Path, split: str) -> tuple[str, Path]:
         raise MissingError(
             f"{path}: no such file or folder. Point at the folder that holds one of: {all_layouts}."
         )
+    # All are asked: which of two is meant cannot be guessed, and a guess would change the number.
     candidates: list[tuple[str, Path]] = []
     for name, layout in LAYOUTS.items():
         candidates += [(name, place) for place in layout.find(path, split)]

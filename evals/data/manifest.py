@@ -19,7 +19,8 @@ from evals.schema import InvalidError, MissingError
 
 MANIFEST = "manifest.json"
 UNFINISHED = ".preparing.json"
-MOST_NAMES = 5  # in a message
+# In a message.
+MOST_NAMES = 5
 
 # `with progress("title") as report: report(done, total)`, as evals.cli.app.Log has it.
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -100,6 +101,7 @@ def read_manifest(folder: Path) -> Manifest:
 
     MissingError when there is none, InvalidError when it is unfinished or broken.
     """
+    # A folder may be packed again with more subsets: the manifest in it is then that of before.
     if (folder / UNFINISHED).is_file():
         raise InvalidError(
             f"{folder}: not finished. Run the same `prepare` again, it goes on from there."
@@ -147,6 +149,7 @@ def check_folder(folder: Path, progress: Progress) -> Manifest:
 
 def has_content(path: Path, expected: File) -> bool:
     """Whether the file is there with these bytes."""
+    # The size is known at once, and tells most differences.
     if not path.is_file() or path.stat().st_size != expected.bytes:
         return False
     with path.open("rb") as stream:

@@ -8,7 +8,8 @@ from evals.data.images import Images, verify
 from evals.data.manifest import File, Progress
 from evals.schema import ImageText, Selection
 
-AT_ONCE = 256  # images between two reports of progress
+# Images between two reports of progress.
+AT_ONCE = 256
 
 
 class Image(NamedTuple):
@@ -31,6 +32,7 @@ def images_of(parts: Mapping[str, ImageText]) -> Images:
         for number, name in enumerate(data.images.ids):
             items: Any = data.images.items
             index = number
+            # Subsets with fewer images are views on the side of all.
             while isinstance(items, Selection):
                 items, index = items.items, items.indices[index]
             first.setdefault(name, (items, index))

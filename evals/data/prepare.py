@@ -42,7 +42,8 @@ from evals.data.packing import Image, check_images, images_of, plan_images
 from evals.files import write_atomically
 from evals.schema import ConfigError, ImageText, MissingError, Source
 
-BLOCK = 4096  # of a file system: what a small file takes
+# Of a file system: what a small file takes.
+BLOCK = 4096
 
 
 def prepare(
@@ -63,7 +64,7 @@ def prepare(
         )
     with _alone(folder):
         plan = _plan_of(folder, source)
-        # What a killed process was writing.
+        # What a killed process was writing; no other process is at work here.
         for leftover in folder.rglob(".*.part"):
             leftover.unlink()
         packed = plan.subsets if plan else ()
@@ -89,6 +90,7 @@ def _pack(
         subset: _is_partial(row, subset, data, allow_subset) for subset, data in parts.items()
     }
     source_images = images_of(parts)
+    # Before anything is written: a folder with a broken image in it would be of no use.
     check_images(source_images, progress)
     images = plan_images(parts, source_images, progress)
     captions = {_captions_file(row, subset): _lines(data, images) for subset, data in parts.items()}
@@ -98,6 +100,8 @@ def _pack(
     sizes = [image.content.bytes for image in missing] + list(map(len, captions.values()))
     _refuse_full_disk(folder, sizes)
 
+    # From here until the manifest is written, `verify` and the next `prepare` see an unfinished
+    # folder.
     folder.mkdir(exist_ok=True)
     write_atomically(folder / UNFINISHED, as_json(plan))
     with progress(f"write {row.name}") as report:
@@ -131,6 +135,7 @@ def _alone(folder: Path) -> Iterator[None]:
     """The folder for this process alone."""
     from filelock import FileLock, Timeout
 
+    # Beside the folder: a lock in it would be one more file than the manifest has.
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder.parent / f".{folder.name}.lock", timeout=0):
@@ -182,6 +187,7 @@ def _place(source: Source) -> dict[str, str]:
     """What is known of a source before it is loaded."""
     if source.folder is not None:
         return {"path": str(source.folder.expanduser().resolve()), "split": source.split}
+    # A row without a revision means the newest commit, which any folder may hold.
     place = {"repo": source.repo, "revision": source.revision, "split": source.split}
     return {key: value for key, value in place.items() if value}
 

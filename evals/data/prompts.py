@@ -30,6 +30,7 @@ def names_of(root: Path | None, prompts: ClassPrompts) -> Listed | None:
     None: neither the data nor clip-benchmark has them. InvalidError: they are not as many as the
     row has classes.
     """
+    # What comes with the data wins: labels are numbers, and its order is theirs.
     if root is not None and (root / NAMES).is_file():
         listed = Listed(_lines(root / NAMES), NAMES)
     elif prompts.names is not None:
@@ -96,6 +97,7 @@ def wordnet_ids(prompts: ClassPrompts) -> list[str] | None:
     """
     if prompts.names != "imagenet1k":
         return None
+    # The lists of parts are sets in their source; labels follow the order of the list of all.
     lists = _wordnet_lists()
     chosen = set(_entry(lists, prompts.wordnet or ALL_WORDNET))
     return [wnid for wnid in _entry(lists, ALL_WORDNET) if wnid in chosen]
@@ -112,6 +114,8 @@ def _clip_benchmark_names(prompts: ClassPrompts) -> list[str]:
 
 def _lines(file: Path) -> list[str]:
     """The lines as CLIP_benchmark reads these files: stripped, split at every kind of line end."""
+    # With `split("\n")` as elsewhere, a name with U+2028 in it would be another than
+    # CLIP_benchmark's.
     lines = [line.strip() for line in read_text(file).splitlines()]
     for number, line in enumerate(lines, 1):
         if is_blank(line):

@@ -139,7 +139,10 @@ def _karpathy(file: Path, split: str) -> list[Captioned]:
             rows.append(_karpathy_row(entry, where))
     if not rows:
         names = ", ".join(sorted(splits)) or "none"
-        raise InvalidError(f"{file}: no image of split {split!r}; its splits are {names}.")
+        raise InvalidError(
+            f"{file}: no image of split {split!r}; its splits are {names}. "
+            "Check the file, and the split of the row."
+        )
     return rows
 
 
@@ -175,6 +178,7 @@ def _token(file: Path, split: str) -> list[Captioned]:
         captions[image][number] = caption
         places.setdefault(image, line.where)
 
+    # Without any list the file is taken for one split, as people cut it themselves.
     listed = _split_list(file.parent, split)
     for image, where in (listed or {}).items():
         if image not in captions:
@@ -223,6 +227,7 @@ def _locate(rows: Sequence[Captioned], root: Path, folders: Sequence[str]) -> li
     """The file of each image."""
     paths: list[Path] = []
     for row in rows:
+        # What an annotation file says is a stranger's word; what lies on this disk is not.
         name = Path(row.folder, row.image)
         if name.is_absolute() or ".." in name.parts or id_problem(str(name)):
             raise InvalidError(

@@ -52,6 +52,7 @@ def repo_of(source: Source) -> Repo:
         )
     offline = probe(source.repo, source.revision, kind="dataset")
     repo = Repo(source.repo, source.revision or "main", offline, {})
+    # The folder of a snapshot is named by the commit, whatever revision was asked for.
     folder = snapshot(repo, ["README.md"])
     return replace(repo, commit=folder.name, configs=_configs(folder, source.split))
 
@@ -112,6 +113,7 @@ def refuse_damaged(file: Path) -> None:
 
     Neither huggingface_hub nor parquet checks the content.
     """
+    # In the cache a file is a link to its blob, which is named by sha256 when it came through LFS.
     blob = file.resolve()
     if not re.fullmatch(r"[0-9a-f]{64}", blob.name):
         return
@@ -134,6 +136,7 @@ def only_config(repo: Repo) -> str:
 
 
 def _card(folder: Path) -> Any:
+    # Only the head must be UTF-8: what people write below it is none of ours.
     readme = folder / "README.md"
     match = _CARD_HEAD.match(readme.read_bytes()) if readme.is_file() else None
     if match is None:

@@ -26,13 +26,19 @@ from evals.schema import ConfigError, ImageText, Side, Source
 GENERATOR = "2"
 LANGUAGES: tuple[str, ...] = ("en", "de", "fr", "es", "zh", "ar")
 TEST_IMAGES = 500
-FAMILY = 10  # test scenes that are near twins
-TRIES = 150  # twins drawn for a family; seven in eight belong to the train split
+# Test scenes that are near twins of each other.
+FAMILY = 10
+# Twins drawn for a family; seven in eight belong to the train split.
+TRIES = 150
 
-SIZE = 64  # pixels a side
-UNIT = 8  # all geometry is whole eighths of a pixel
-HALF = SIZE * UNIT // 2  # a place is one quarter of the picture, this wide
-SAMPLES = 4  # supersampling per pixel and axis
+# Pixels per side.
+SIZE = 64
+# All geometry is in whole eighths of a pixel.
+UNIT = 8
+# A place is one quarter of the picture, this wide.
+HALF = SIZE * UNIT // 2
+# Supersampling per pixel and axis.
+SAMPLES = 4
 
 PLACES = {
     "top left": (0, 0),
@@ -53,6 +59,7 @@ COLOURS = {
     "brown": (122, 74, 36),
     "black": (18, 18, 20),
 }
+# Normals of the five lines of a pentagram, times 1,000: at 90 degrees and every 72 from there.
 STAR_NORMALS = ((0, -1000), (951, -309), (588, 809), (-588, 809), (-951, -309))
 
 Samples = Int[np.ndarray, "y x"]
@@ -60,12 +67,17 @@ Mask = Bool[np.ndarray, "y x"]
 
 
 def _star(x: Samples, y: Samples, r: int) -> Mask:
+    # The lines are cos(72 degrees) = 0.309 of the radius away from the centre. Points and core of
+    # the star are on the inner side of four of them, or of all five.
     inside = [a * x + b * y <= 309 * r for a, b in STAR_NORMALS]
     return np.asarray(sum(side.astype(np.int64) for side in inside) >= 4)
 
 
-# Each takes sample positions right of and below the centre, and the radius; all in whole numbers
-# below 2^63.
+# Each takes sample positions right of and below the centre, and the radius. Fractions are written
+# as products of whole numbers, which stay below 2^63, so that no float is ever rounded. Hexagon:
+# 866 and 1732 are sqrt(3)/2 and sqrt(3) times 1,000. Heart: (x^2 + y^2 - 1)^3 <= x^2 y^3, the curve
+# of sextic hearts, scaled to the radius and upside down. Crescent: a disc without another disc of
+# 0.8 r, whose centre is 0.45 r to the right.
 SHAPES: dict[str, Callable[[Samples, Samples, int], Mask]] = {
     "circle": lambda x, y, r: x**2 + y**2 <= r**2,
     "square": lambda x, y, r: 100 * np.maximum(abs(x), abs(y)) <= 85 * r,
@@ -183,16 +195,20 @@ def test_scenes() -> tuple[Scene, ...]:
     They are 50 families of ten near twins. A twin differs in one word from another of its family,
     so a model that only knows roughly what is there falls behind.
     """
+    # A seed of text goes through sha512, the same in every version and on every machine.
     rng = random.Random("scenes/test")
     scenes: dict[str, Scene] = {}
     while len(scenes) < TEST_IMAGES:
         family = [_draw(rng)]
         kin: dict[str, Scene] = {}
         for _ in range(TRIES):
-            family.append(_twin(family[_below(rng, min(len(family), FAMILY))], rng))
+            # Twins of the first ten only: kin of kin of kin would be near no other.
+            parent = family[_below(rng, min(len(family), FAMILY))]
+            family.append(_twin(parent, rng))
             name = describe(family[-1])
             if split(family[-1]) == "test" and name not in scenes and len(kin) < FAMILY:
                 kin.setdefault(name, family[-1])
+        # A family that is not full is dropped: all families are of one size.
         if len(kin) == FAMILY:
             scenes |= kin
     return tuple(scenes.values())
@@ -218,6 +234,7 @@ def describe(scene: Scene) -> str:
 
 def split(scene: Scene) -> Literal["train", "test"]:
     """One description in eight belongs to the test split, by its hash."""
+    # Of what captions can say, not of the picture: a test caption describes no scene of training.
     return "test" if sha256(describe(scene).encode()).digest()[0] < 32 else "train"
 
 
@@ -234,6 +251,8 @@ def render(scene: Scene) -> Image.Image:
         layouts = LAYOUTS[group.count]
         low, high = RADII[group.size]
         radius = low + _below(rng, high - low + 1)
+        # How far an object may move off its centre without leaving its cell, of which a single
+        # object has the whole place.
         reach = (HALF // 2 - radius) // 2 if group.count == 1 else HALF // 4 - radius
         for column, row in layouts[_below(rng, len(layouts))]:
             x = x_place + column * HALF // 4 + _below(rng, 2 * reach + 1) - reach
@@ -256,6 +275,8 @@ def captions(scene: Scene, language: str) -> tuple[str, ...]:
         )
         for g in scene.groups
     ]
+    # Without the first group, which the other caption begins with: the two share as little as may
+    # be.
     named = scene.groups[1:] or scene.groups
     things = [lexicon.phrase(g.count, g.shape, (g.colour,)) for g in reversed(named)]
     full = lexicon.clauses.format(_listed(clauses, lexicon.clause_comma, lexicon.clause_and))
@@ -265,6 +286,8 @@ def captions(scene: Scene, language: str) -> tuple[str, ...]:
 
 def _draw(rng: random.Random) -> Scene:
     places, colours, shapes = list(PLACES), list(COLOURS), list(SHAPES)
+    # One group in a fifth of the scenes, two and three in two fifths each.
+    number = (1, 2, 2, 3, 3)[_below(rng, 5)]
     groups = [
         Group(
             count=1 + _below(rng, 3),
@@ -273,7 +296,7 @@ def _draw(rng: random.Random) -> Scene:
             shape=shapes.pop(_below(rng, len(shapes))),
             place=places.pop(_below(rng, len(places))),
         )
-        for _ in range((1, 2, 2, 3, 3)[_below(rng, 5)])
+        for _ in range(number)
     ]
     groups.sort(key=lambda group: list(PLACES).index(group.place))
     return Scene(tuple(groups), look=rng.getrandbits(32))
@@ -308,17 +331,22 @@ def _below(rng: random.Random, n: int) -> int:
 
 
 def _paint(canvas: Int[np.ndarray, "y x 3"], group: Group, x: int, y: int, *, radius: int) -> None:
+    # The square of whole pixels that holds the object: its first row and column, and its side.
     first = np.array([y, x]) // UNIT - radius // UNIT - 1
     pixels = 2 * (radius // UNIT) + 3
+    # Samples lie in the middle of their cells.
     inner = np.arange(pixels * SAMPLES) * (UNIT // SAMPLES) + UNIT // SAMPLES // 2
     down, right = (inner + first[0] * UNIT - y)[:, None], (inner + first[1] * UNIT - x)[None, :]
     down, right = np.broadcast_arrays(down, right)
     mask = SHAPES[group.shape](right, down, radius)
     cover = mask.reshape(pixels, SAMPLES, pixels, SAMPLES).sum(axis=(1, 3))
+    # What lies beyond the edge of the picture is cut off.
     lo, hi = np.maximum(first, 0), np.minimum(first + pixels, SIZE)
     window = canvas[lo[0] : hi[0], lo[1] : hi[1]]
     weight = cover[lo[0] - first[0] : hi[0] - first[0], lo[1] - first[1] : hi[1] - first[1], None]
     total = SAMPLES**2
+    # The mean of background and colour by the share that is covered; adding half of `total` rounds
+    # it.
     window[:] = (
         window * (total - weight) + np.array(COLOURS[group.colour]) * weight + total // 2
     ) // total

@@ -26,6 +26,7 @@ def table_of(repo: Repo, config: str, source: Source, subset: str) -> Any:
     """
     import pyarrow as pa
 
+    # Names of splits are those of the repo's card, which need not be those of the benchmark.
     splits = repo.configs.get(config)
     if splits is None:
         raise InvalidError(

@@ -125,6 +125,7 @@ def csv_quoted(captions: Iterable[str]) -> bool:
     which takes the quotes of its CSV files for a part of the caption. In other sets a caption may
     well begin and end with quotes: few do.
     """
+    # Captions without a comma or a quote are the same in both readings.
     special = [caption for caption in captions if "," in caption or '"' in caption]
     return 2 * sum(map(_is_csv_cell, special)) > len(special)
 
@@ -187,6 +188,7 @@ def _count(folder: Path) -> int:
     file = folder / "nshards.txt"
     if not file.is_file():
         return max(_numbers(folder)) + 1
+    # `int` also takes 1_0, +1 and digits of other scripts.
     text = read_text(file).strip()
     if not _MOST_SHARDS.fullmatch(text) or int(text) == 0:
         raise InvalidError(f"{file}: says {text[:40]!r}, not the number of shards. Correct it.")
@@ -220,6 +222,7 @@ def _samples(shard: Path, ending: str, what: str) -> Iterator[Sample]:
     parts: dict[str, dict[str, str]] = {}
     for name in archive.names:
         match = _MEMBER.fullmatch(name)
+        # As in webdataset: a file without an ending belongs to no sample.
         if match is None:
             continue
         key, suffix = match[1], match[2].lower()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+# The names of places that captions share with scenes.
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
 
 
@@ -21,6 +22,7 @@ class Noun(NamedTuple):
     measure: str = "个"
 
 
+# The article is that of the next word: an orange star, a small orange star.
 def _english(count: int, shape: str, adjectives: Sequence[str]) -> str:
     number = ("an" if adjectives[0] == "orange" else "a", "two", "three")[count - 1]
     plural = {"cross": "crosses"}.get(shape, shape + "s")
@@ -59,6 +61,7 @@ GERMAN_STEMS |= {
 def _german(count: int, shape: str, adjectives: Sequence[str]) -> str:
     noun = GERMAN[shape]
     number = ("eine" if noun.gender == "f" else "ein", "zwei", "drei")[count - 1]
+    # Strong declension: ein kleiner roter Kreis, eine rote Raute, zwei kleine rote Kreise.
     ending = {"m": "er", "n": "es", "f": "e"}[noun.gender] if count == 1 else "e"
     return " ".join(
         [
@@ -100,6 +103,7 @@ FRENCH_ADJECTIVES = {
 def _french(count: int, shape: str, adjectives: Sequence[str]) -> str:
     noun = FRENCH[shape]
     number = ("une" if noun.gender == "f" else "un", "deux", "trois")[count - 1]
+    # Sizes stand before the noun, colours behind it: deux petits cercles rouges.
     *sizes, colour = [
         FRENCH_ADJECTIVES[a][2 * (count > 1) + (noun.gender == "f")] for a in adjectives
     ]
@@ -136,6 +140,7 @@ SPANISH_ADJECTIVES = {
 def _spanish(count: int, shape: str, adjectives: Sequence[str]) -> str:
     noun = SPANISH[shape]
     number = ("una" if noun.gender == "f" else "un", "dos", "tres")[count - 1]
+    # Both stand behind the noun, the colour first: dos círculos rojos pequeños.
     agreed = [
         SPANISH_ADJECTIVES[a][2 * (count > 1) + (noun.gender == "f")] for a in reversed(adjectives)
     ]
@@ -173,6 +178,7 @@ CHINESE_ADJECTIVES |= {
 
 def _chinese(count: int, shape: str, adjectives: Sequence[str]) -> str:
     noun = CHINESE[shape]
+    # 两, not 二, before a measure word.
     return (
         "一两三"[count - 1]
         + noun.measure
@@ -212,6 +218,8 @@ ARABIC_ADJECTIVES = {
 def _arabic(count: int, shape: str, adjectives: Sequence[str]) -> str:
     noun = ARABIC[shape]
     feminine = noun.gender == "f"
+    # One: no number. Two: the dual says it. Three: a number, and the plural of things is a
+    # feminine.
     form = (int(feminine), 2 + feminine, 1)[count - 1]
     # Three is feminine before a masculine noun and the other way round.
     words = ([noun.one], [noun.dual], ["ثلاث" if feminine else "ثلاثة", noun.many])[count - 1]
