@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
+from evals.data.checks import is_blank
 from evals.embeddings.store import Store
 from evals.embeddings.truncation import truncate
 from evals.evaluation.recording import Costs
@@ -23,8 +24,8 @@ from evals.ranking.search import Hits, top_k
 from evals.schema import Encoder, EncoderInfo, InvalidError, Side, TruncatingEncoder
 
 # Up to so many scores are computed at once by mteb's own function, so that even their last bits,
-# and with them near ties, are mteb's. Larger searches go block by block: other kernels, whose scores
-# may differ in the last bit.
+# and with them near ties, are mteb's. Larger searches go block by block: other kernels, whose
+# scores may differ in the last bit.
 AT_ONCE = 2**24
 BLOCK = 512  # queries scored at a time
 
@@ -49,7 +50,8 @@ class Adapter:
 
     At full width rows are what the encoder gave; fewer dimensions are truncated and normalised.
     `instruction` gives queries and documents their roles. While `collecting`, `content` gets a hash
-    of everything that is embedded, per subset, and `lengths` how many texts were cut.
+    of everything that is embedded, per subset; `lengths` says how many texts there were, and how
+    many of them the encoder cut; and `blank_texts` how many had nothing to be seen.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Adapter:
         self.corpus: Any = None
         self.where = ("", "")  # the subset and split that was encoded last
         self.lengths = {"texts": 0, "truncated": 0}
+        self.blank_texts = 0
         self.start_collecting()
 
     def start_collecting(self) -> None:
@@ -148,10 +151,11 @@ class Adapter:
         """The hits of the queries, block by block.
 
         Without candidates (`top_ranked`) each query has `top_k` hits and one more: ties at the last
-        place are broken by id. Raises InvalidError for a candidate that is no document.
+        place are broken by id. With them it has `top_k` at most, and a candidate that is listed
+        twice comes twice. Raises InvalidError for a candidate that is no document.
         """
         if top_ranked is not None:
-            return self._reranked(queries, top_ranked, **task)
+            return self._reranked(queries, top_ranked, top_k, **task)
         # As many hits as mteb asks `topk` for: the last place may be shared by equal scores.
         rows = self._embed(queries, self.tools.query, **task)
         docs = self._embed(self.corpus, self.tools.document, **task)
@@ -166,9 +170,9 @@ class Adapter:
                 digest.update(part.encode() + b"\n")
 
     def _reranked(
-        self, queries: Any, top_ranked: Mapping[str, Sequence[str]], **task: Any
+        self, queries: Any, top_ranked: Mapping[str, Sequence[str]], top_k: int, **task: Any
     ) -> Iterator[Hits]:
-        """All candidates of each query by score; only documents that are candidates are embedded."""
+        """The best candidates of each query; only documents that are candidates are embedded."""
         candidates = [top_ranked.get(query, ()) for query in queries["id"]]
         listed = {doc for docs in candidates for doc in docs}
         place_of = {doc: place for place, doc in enumerate(self.corpus["id"]) if doc in listed}
@@ -187,20 +191,21 @@ class Adapter:
             for first, docs in enumerate(candidates):
                 listed_places = np.array([place_of[doc] for doc in docs], dtype=np.int64)
                 rows = doc_rows[[row_of[place] for place in listed_places.tolist()]]
-                yield self._ranked(first, query_rows[first : first + 1], rows, listed_places)
+                query_row = query_rows[first : first + 1]
+                yield self._ranked(first, query_row, rows, listed_places, top_k)
 
         return hits()
 
     def _ranked(
-        self, first: int, query_row: np.ndarray, rows: np.ndarray, places: np.ndarray
+        self, first: int, query_row: np.ndarray, rows: np.ndarray, places: np.ndarray, top_k: int
     ) -> Hits:
-        """The candidates of one query, best first; `rows` are theirs, `places` those in the corpus."""
+        """The best candidates of one query; `rows` are theirs, `places` those in the corpus."""
         import torch
 
         if not len(places):
             return Hits(first, np.zeros((1, 0), np.int64), np.zeros((1, 0), np.float32))
         scores = torch.as_tensor(self.similarity(query_row, rows))
-        best = scores.topk(len(places), dim=1)
+        best = scores.topk(min(top_k, len(places)), dim=1)
         return Hits(first, places[best.indices.cpu().numpy()], best.values.cpu().numpy())
 
     def _embed(
@@ -229,11 +234,15 @@ class Adapter:
         self.costs.encoded[side.kind] += encoded
         self.costs.add(f"encode_{side.kind}", since)
         self.note(hf_subset, side.kind, *side.hashes)
-        counted = self.collecting and side.kind == "text"
-        if counted and isinstance(self.encoder, TruncatingEncoder):
-            self.lengths["texts"] += len(side)
-            self.lengths["truncated"] += self.encoder.truncated(side)
+        if self.collecting and side.kind == "text":
+            self._count(side)
         return rows
+
+    def _count(self, texts: Side) -> None:
+        self.blank_texts += sum(map(is_blank, texts.items))
+        if isinstance(self.encoder, TruncatingEncoder):
+            self.lengths["texts"] += len(texts)
+            self.lengths["truncated"] += self.encoder.truncated(texts)
 
 
 def search_blocks(

@@ -18,6 +18,7 @@ from evals.embeddings.store import Store
 from evals.evaluation.outcome import TaskOutcome, TaskScore
 from evals.evaluation.recording import Costs
 from evals.mteb_bridge.adapter import Adapter, Tools
+from evals.mteb_bridge.checks import Repeated, check_retrieval
 from evals.mteb_bridge.methods import Scorers, TaskMethods
 from evals.mteb_bridge.records import Measured, Task, about, export, task_scores, write
 from evals.mteb_bridge.tasks import (
@@ -97,7 +98,11 @@ def run_task(
         origin=run.origin,
         content=run.content,
         mteb=about(task, run.undefined, instruction=settings.instruction)
-        | {"lengths": model.lengths if isinstance(encoder, TruncatingEncoder) else None},
+        | {
+            "lengths": model.lengths if isinstance(encoder, TruncatingEncoder) else None,
+            "blank_texts": model.blank_texts,
+            "repeated": run.repeated._asdict(),
+        },
         aggregate=task.is_aggregate,
         costs=model.costs,
         started=started,
@@ -124,8 +129,8 @@ def adapter(
     from mteb.similarity_functions import cos_sim, pairwise_cos_sim
     from mteb.types import PromptType
 
-    # mteb writes name and revision into its JSON. The revision is a hash of all that can change a row,
-    # in the form of a commit.
+    # mteb writes name and revision into its JSON. The revision is a hash of all that can change
+    # rows, in the form of a commit.
     fingerprint = json.dumps(dict(encoder.fingerprint), sort_keys=True).encode()
     meta = ModelMeta.create_empty(
         {
@@ -173,6 +178,7 @@ class _Run(NamedTuple):
     content: dict[str, str]
     query_metric: str | None
     undefined: list[str]
+    repeated: Repeated
 
 
 def _measure(
@@ -187,6 +193,7 @@ def _measure(
     undefined: list[str] = []
     methods = TaskMethods(task, model, scorers())
     with loaded(task, data) as origin:
+        repeated = _check(task, model.reporter)
         model.start_collecting()
         random_states = deepcopy((task.rng_state, task.np_rng))
         for dim in dims:
@@ -227,7 +234,24 @@ def _measure(
         content=content,
         query_metric=methods.query_metric,
         undefined=undefined,
+        repeated=repeated,
     )
+
+
+def _check(task: Any, reporter: Reporter) -> Repeated:
+    """Check a retrieval task's data, and say what counts once."""
+    from mteb.abstasks import AbsTaskRetrieval
+
+    if not isinstance(task, AbsTaskRetrieval):
+        return Repeated(0, 0)
+    repeated = check_retrieval(task)
+    for count, what in zip(repeated, ("documents", "candidates"), strict=True):
+        if count:
+            reporter.info(
+                f"mteb:{task.metadata.name}: {count:,} {what} are listed again. They count once, "
+                "as in mteb."
+            )
+    return repeated
 
 
 def _combined(task: Any, members: Sequence[_Run], dims: Sequence[int]) -> _Run:
@@ -244,12 +268,23 @@ def _combined(task: Any, members: Sequence[_Run], dims: Sequence[int]) -> _Run:
     origin: dict[str, dict[str, str]] = {}
     content: dict[str, str] = {}
     undefined: list[str] = []
+    repeated = Repeated(0, 0)
     for member in members:
+        repeated = Repeated(*(a + b for a, b in zip(repeated, member.repeated, strict=True)))
         measured += member.measured
         origin |= member.origin
         content |= member.content
         undefined += member.undefined
-    return _Run(results, means, measured, origin, content, members[0].query_metric, undefined)
+    return _Run(
+        results=results,
+        scores=means,
+        measured=measured,
+        origin=origin,
+        content=content,
+        query_metric=members[0].query_metric,
+        undefined=undefined,
+        repeated=repeated,
+    )
 
 
 def _replacements(task: Any, methods: TaskMethods) -> Mapping[str, Callable[..., Any]]:

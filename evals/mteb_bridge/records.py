@@ -1,4 +1,4 @@
-"""One mteb task as our record, with mteb's own JSON and the Hub's `.eval_results` file beside it."""
+"""One mteb task as our record, and beside it mteb's own JSON and the Hub's `.eval_results`."""
 
 import importlib.metadata
 import math
@@ -183,7 +183,7 @@ def _size(task: Any, subset: str, split: str) -> int:
 
 
 def _write_eval_results(path: Path, task: Task, scores: Sequence[TaskScore]) -> None:
-    """The YAML of https://huggingface.co/docs/hub/eval-results, with mteb's task ids and percent."""
+    """The YAML of https://huggingface.co/docs/hub/eval-results: mteb's task ids, and percent."""
     import yaml
 
     note = f"Obtained using MTEB v{task.mteb['mteb_version']}"

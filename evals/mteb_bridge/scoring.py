@@ -57,8 +57,10 @@ def score_hits(
     into `doc_ids`, or -1 where a query has no more hits; the blocks come in the order of the
     queries and hold all of them. Only the first `depth` hits of a query count. Of these the
     document with the query's own id is dropped if `ignore_identical_ids`, and then the first if
-    `skip_first_result`. Every query has an entry in `qrels`.
+    `skip_first_result`. Every query has an entry in `qrels`. A
+    document counts once for a query, also where candidates or documents are listed twice.
     """
+    same_id = _last_of_same_id(doc_ids)
     positions = _positions(doc_ids, {doc for grades in qrels.values() for doc in grades})
     namesakes = _positions(doc_ids, set(query_ids)) if ignore_identical_ids else {}
     metrics: dict[str, list[np.ndarray]] = {}
@@ -67,6 +69,9 @@ def score_hits(
     for block in blocks:
         ids = query_ids[block.first : block.first + len(block.docs)]
         ranked = _as_mtebs_heap(block, depth or block.docs.shape[1], doc_ids)
+        if same_id is not None:
+            ranked = ranked._replace(docs=np.where(ranked.valid, same_id[ranked.docs], -1))
+        ranked = _each_once(ranked)
         if ignore_identical_ids:
             ranked = _without(ranked, np.array([namesakes.get(id_, NO_DOCUMENT) for id_ in ids]))
         if skip_first_result:
@@ -122,6 +127,30 @@ def _as_mtebs_heap(block: Hits, depth: int, doc_ids: Sequence[str]) -> Ranked:
         ranked.docs[row, : len(best)] = block.docs[row, best]
         ranked.scores[row, : len(best)] = scores[row, best]
         ranked.valid[row] = np.arange(width) < len(best)
+    return ranked
+
+
+def _last_of_same_id(doc_ids: Sequence[str]) -> Int[np.ndarray, "n"] | None:
+    """For each document the last one with its id, which is where `_positions` has it; None if all
+    ids are different."""
+    if len(set(doc_ids)) == len(doc_ids):
+        return None
+    last = {doc: index for index, doc in enumerate(doc_ids)}
+    return np.array([last[doc] for doc in doc_ids], dtype=np.int64)
+
+
+def _each_once(ranked: Ranked) -> Ranked:
+    """The hits as mteb's dictionary by id has them: what comes again keeps its first place."""
+    columns = np.arange(ranked.docs.shape[1])
+    # What is no hit gets a number of its own, so that equal neighbours are hits.
+    in_order = np.sort(np.where(ranked.valid, ranked.docs, -1 - columns), axis=1)
+    repeated = (in_order[:, 1:] == in_order[:, :-1]).any(axis=1)
+    for row in np.flatnonzero(repeated):
+        hits = ranked.valid[row]
+        score_of = dict(zip(ranked.docs[row, hits], ranked.scores[row, hits], strict=True))
+        ranked.docs[row, : len(score_of)] = list(score_of)
+        ranked.scores[row, : len(score_of)] = list(score_of.values())
+        ranked.valid[row] = columns < len(score_of)
     return ranked
 
 
