@@ -75,10 +75,14 @@ def test_a_record_names_a_bundled_checkpoint_alike_everywhere(installed, tmp_pat
     assert paths.as_recorded(ROOT / "checkpoints" / "a") == "checkpoints/a"
 
 
-def test_an_installed_copy_never_takes_the_commit_of_the_folder_it_runs_in(installed, repository):
+def test_an_installed_copy_never_takes_the_commit_of_the_folder_it_runs_in(
+    installed, repository, monkeypatch
+):
     assert provenance.source_state() is None
     built = {"commit": "a" * 40, "dirty": False}
     (installed / "_built.json").write_text(json.dumps(built))
+    assert provenance.source_state() == {**built, "dirty": True}  # nothing vouches for the files
+    monkeypatch.setattr(provenance, "_edited", lambda site: False)
     assert provenance.source_state() == built
 
 

@@ -199,6 +199,21 @@ def _touch(installed: Installed) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_an_edited_copy_says_that_it_was_changed(installed, wheel):
+    with ZipFile(wheel) as archive:
+        if "evals/_built.json" not in archive.namelist():
+            pytest.skip("this source has no git, so the wheel claims nothing")
+        dirty = json.loads(archive.read("evals/_built.json"))["dirty"]
+    assert installed("--version").stdout.endswith(", changed since\n") == dirty
+    file = installed.site / "jina_clip" / "text.py"
+    before = file.read_bytes()
+    file.chmod(0o644)
+    file.write_bytes(before + b"\n")
+    assert installed("--version").stdout.endswith(", changed since\n")
+    file.write_bytes(before)
+    file.chmod(0o444)
+
+
 def test_what_needs_the_repository_says_so(installed):
     done = installed("report", "--check", code=2)
     assert "clone of the repository" in done.stderr

@@ -1,5 +1,7 @@
 """Where a result came from: command, machine, package versions and the state of the source. No torch is loaded for it."""
 
+import base64
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -97,13 +99,17 @@ def packages() -> dict[str, str]:
 def source_state() -> dict[str, Any] | None:
     """The git commit of this source and whether it was changed since.
 
-    In a checkout git tells. An installed copy says what its wheel was built from, and never looks at the folder it runs in.
-    None when neither is known: source without git, or a wheel built from such.
+    In a checkout git tells. An installed copy says what its wheel was built from, and never looks at the folder it runs in; it
+    was changed, too, when a file of code is not the one that was installed. None when neither is known: source without git, or
+    a wheel built from such.
     """
     root = checkout()
     if root is None:
         file = built_from()
-        return dict(json.loads(file.read_bytes())) if file.is_file() else None
+        if not file.is_file():
+            return None
+        built = json.loads(file.read_bytes())
+        return {"commit": built["commit"], "dirty": built["dirty"] or _edited(file.parent.parent)}
     if not (root / ".git").exists():
         return None
     try:
@@ -112,6 +118,22 @@ def source_state() -> dict[str, Any] | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return {"commit": commit, "dirty": bool(changes)}
+
+
+def _edited(site: Path) -> bool:
+    """Whether a module in site-packages differs from the hash that the wheel's RECORD has of it, or nothing vouches for it."""
+    found = importlib.metadata.distributions(name="jina-clip-evals", path=[str(site)])
+    record = next((distribution.files for distribution in found), None)
+    if record is None:
+        return True
+    for entry in record:
+        file = site / entry
+        if entry.suffix != ".py" or entry.hash is None:
+            continue
+        digest = hashlib.new(entry.hash.mode, file.read_bytes() if file.is_file() else b"").digest()
+        if base64.urlsafe_b64encode(digest).decode().rstrip("=") != entry.hash.value:
+            return True
+    return False
 
 
 def _git(root: Path, *words: str) -> str:
