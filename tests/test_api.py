@@ -52,6 +52,7 @@ def test_a_single_item_gives_one_vector(model, images):
 def test_tensors_and_unnormalised_rows_on_request(model, images):
     raw = model.encode_image(images, normalize_embeddings=False, convert_to_tensor=True)
     assert isinstance(raw, torch.Tensor)
+    assert (raw.norm(dim=1) - 1).abs().min() > 0.01
     np.testing.assert_allclose(
         torch.nn.functional.normalize(raw, dim=1).numpy(), model.encode_image(images), atol=1e-6
     )
