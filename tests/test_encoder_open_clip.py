@@ -21,50 +21,26 @@ from evals.encoders.open_clip import IMAGES, TEXTS, OpenClipEncoder
 from evals.schema import ConfigError, Encoder, ImageText, InvalidError, MissingError, Side
 from evals.tasks.image_text import score
 from tests.conftest import word_tokenizer
+from tests.rival_models import TINY, nllb_spec, weights_file
 from tests.toys import text_side
 
 CROSSMODAL = (
     "ar bn cs da de el en es fa fi fil fr he hi hr hu id it ja ko mi nl no pl pt quz ro ru sv sw te th tr uk vi zh"
 ).split()
 XTD = "es it ko pl ru tr zh en de fr jp".split()
-TINY = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
-}
+
+
+@pytest.fixture
+def spec(vit) -> str:
+    return vit
 
 
 @pytest.fixture(scope="module")
-def spec(tmp_path_factory) -> str:
-    """A random ViT of two layers, as `ARCH/PRETRAINED` of two files."""
-    folder = tmp_path_factory.mktemp("open_clip")
-    return f"{config_file(folder / 'toy-vit.json', TINY)}/{weights_file(folder / 'weights.pt', 'toy-vit')}"
-
-
-@pytest.fixture(scope="module")
-def reference(spec):
+def reference(vit):
     """The same model, as open_clip loads it: model, preprocessing and tokenizer."""
-    _, weights = spec.split(".json/")
+    _, weights = vit.split(".json/")
     model, _, preprocess = open_clip.create_model_and_transforms("toy-vit", pretrained=weights)
     return model.eval(), preprocess, open_clip.get_tokenizer("toy-vit")
-
-
-def config_file(path: Path, config: dict) -> Path:
-    path.write_text(json.dumps(config))
-    open_clip.add_model_config(path)
-    return path
-
-
-def weights_file(path: Path, arch: str, seed: int = 0) -> Path:
-    torch.manual_seed(seed)
-    model = open_clip.create_model(arch, pretrained_text=False)
-    with (
-        torch.no_grad()
-    ):  # as they start, the projections of a tiny model nearly drown the differences between items
-        for weight in model.parameters():
-            weight.normal_(std=0.3)
-    torch.save(model.state_dict(), path)
-    return path
 
 
 def encoder(spec: str, **options) -> OpenClipEncoder:
@@ -384,26 +360,6 @@ def test_every_language_of_crossmodal_and_xtd_has_a_code_that_nllb_knows():
 def test_a_language_without_a_code_is_refused(language):
     with pytest.raises(ConfigError, match="FLORES"):
         flores(language)
-
-
-def nllb_spec(folder: Path, tokenizer, arch: str) -> str:
-    tokenizer.save_pretrained(folder / "tokenizer")
-    text = {**TINY["text_cfg"], "vocab_size": 64, "hf_tokenizer_name": str(folder / "tokenizer")}
-    config = config_file(folder / f"{arch}.json", {**TINY, "text_cfg": text})
-    return f"{config}/{weights_file(folder / 'weights.pt', arch)}"
-
-
-@pytest.fixture(scope="module")
-def nllb(tmp_path_factory) -> str:
-    """A random model whose tokenizer puts the language in front, as nllb-clip has it."""
-    from transformers import NllbTokenizer
-
-    vocab = {
-        word: i
-        for i, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", *"▁abcdefghijklmnopqrstuvwxyz"])
-    }
-    tokenizer = NllbTokenizer(vocab=vocab, merges=[], extra_special_tokens=["eng_Latn", "deu_Latn"])
-    return nllb_spec(tmp_path_factory.mktemp("nllb"), tokenizer, "toy-nllb")
 
 
 def spoken(language: str | None) -> Side:

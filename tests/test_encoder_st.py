@@ -14,78 +14,12 @@ from PIL import Image
 
 from evals.encoders.sentence_transformers import SentenceTransformersEncoder
 from evals.schema import ConfigError, Encoder, InvalidError, MissingError, Side
-from tests.conftest import word_tokenizer
 from tests.hub import COMMIT
 from tests.toys import text_side
 
 pytest.importorskip("sentence_transformers")
 
 WORDS = ["a red cat sits", "the dog runs on a blue cat", "dog", "under the red"]
-SMALL = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24)
-
-
-def tokenizer():
-    from transformers import PreTrainedTokenizerFast
-
-    special = dict(
-        bos_token="<s>",
-        eos_token="</s>",
-        cls_token="<s>",
-        sep_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=word_tokenizer(pad=0), model_max_length=12, **special
-    )
-
-
-@pytest.fixture(scope="session")
-def text_model(tmp_path_factory) -> Path:
-    """A random BERT of 16 dimensions with mean pooling and a prompt for queries."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-    from transformers import BertConfig, BertModel
-
-    bert, folder = tmp_path_factory.mktemp("bert"), tmp_path_factory.mktemp("st") / "text"
-    torch.manual_seed(0)
-    BertModel(
-        BertConfig(vocab_size=40, max_position_embeddings=12, pad_token_id=0, **SMALL)
-    ).save_pretrained(bert)
-    tokenizer().save_pretrained(bert)
-    modules = [Transformer(str(bert)), Pooling(16), Normalize()]
-    SentenceTransformer(
-        modules=modules, prompts={"query": "the red ", "document": ""}, device="cpu"
-    ).save(str(folder))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def clip_model(tmp_path_factory) -> Path:
-    """A random CLIP of 12 dimensions."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import CLIPModel
-    from transformers import CLIPConfig, CLIPImageProcessor, CLIPProcessor
-    from transformers import CLIPModel as Towers
-
-    clip, folder = tmp_path_factory.mktemp("clip"), tmp_path_factory.mktemp("st") / "clip"
-    text = dict(
-        vocab_size=40,
-        max_position_embeddings=12,
-        pad_token_id=0,
-        bos_token_id=2,
-        eos_token_id=3,
-        **SMALL,
-    )
-    vision = dict(image_size=16, patch_size=8, **SMALL)
-    torch.manual_seed(0)
-    Towers(CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)).save_pretrained(
-        clip
-    )
-    pixels = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
-    CLIPProcessor(image_processor=pixels, tokenizer=tokenizer()).save_pretrained(clip)
-    SentenceTransformer(modules=[CLIPModel(str(clip))], device="cpu").save(str(folder))
-    return folder
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from evals.encoders.endpoint import read_endpoint, read_key
 from evals.schema import InvalidError, Side
 
 SCHEMA = "1"  # raise it when the same item is sent in another way
+# As their makers publish them, so that the width costs no request.
 DIMS = {
     "jina-clip-v1": 768,
     "jina-clip-v2": 1024,
@@ -58,8 +59,7 @@ class _Todo:
 
 
 class ApiEncoder:
-    """A model behind an embeddings API. `spec` is `URL#MODEL`; N of `URL#MODEL;dim=N` is sent
-    along.
+    """A model behind an embeddings API: `URL#MODEL`, or `URL#MODEL;dim=N` to ask for a width.
 
     Every answer must name the model that was asked for, or name none. `;answers=NAME` allows a
     server another name for it, which then belongs to the fingerprint. `source["answered"]` records
@@ -88,6 +88,7 @@ class ApiEncoder:
         if batch_images:
             self._limits["image"] = batch_images
         self._answers = 0
+        # Jina's models take a task; jina-clip takes objects, other models texts as plain strings
         self._jina = endpoint.model.startswith("jina")
         self._objects = endpoint.model.startswith("jina-clip")
         self.fingerprint: Mapping[str, str] = self._fingerprint()
@@ -111,9 +112,7 @@ class ApiEncoder:
 
     @cached_property
     def dim(self) -> int:
-        """The width of the rows: as asked for, of a known model, or learned by one counted
-        request.
-        """
+        """The width of the rows: asked for, known, or learned by one request, which is counted."""
         width = self.endpoint.dimensions or DIMS.get(self.endpoint.model)
         return width or wait_for(self._learn_width)
 
@@ -202,6 +201,7 @@ class ApiEncoder:
         if side.kind == "image":
             self.usage["image_tokens_expected"] += sum(item.tokens or 0 for item in inputs)
             self.usage["unpriced"] += sum(item.tokens is None for item in inputs)
+        # not every server normalises
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         return (rows / np.where(norms > 0, norms, 1)).astype(np.float32)
 

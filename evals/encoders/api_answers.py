@@ -10,9 +10,7 @@ from jaxtyping import Float
 
 
 class Answer(NamedTuple):
-    """The rows as the server gives them, and what it says of the model and the tokens, if it
-    does.
-    """
+    """The rows as the server gives them, and its model and tokens if it tells them."""
 
     rows: Float[np.ndarray, "n d"]
     model: str | None

@@ -12,9 +12,7 @@ PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 
 
 class Input(NamedTuple):
-    """One item as the API takes it, and the tokens an image should cost: None if none are
-    published.
-    """
+    """One item as the API takes it, and what an image should cost, if that is published."""
 
     value: str | dict[str, str]
     tokens: int | None = None

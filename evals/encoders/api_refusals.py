@@ -18,9 +18,7 @@ MESSAGE_KEYS = ("detail", "error", "message")  # FastAPI's, OpenAI's, and what i
 
 
 class PassingError(Exception):
-    """A failure that another try may not meet, after `retry_after` seconds if the server says
-    so.
-    """
+    """A failure that another try may not meet, after the seconds that the server asks for."""
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)

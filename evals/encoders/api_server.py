@@ -220,8 +220,9 @@ class Server:
 
 
 def wait_for(function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-    """The result of an async function, for callers that may be in an event loop, as notebooks
-    are.
+    """The result of an async function, for callers in an event loop of their own, too.
+
+    Notebooks have one.
     """
     with anyio.from_thread.start_blocking_portal() as portal:
         return portal.call(function, *arguments)

@@ -65,8 +65,9 @@ def is_loopback(host: str) -> bool:
 
 
 def read_key() -> Key:
-    """The first key that is set; ConfigError, which does not show it, for one that cannot be a
-    key.
+    """The first key that is set.
+
+    ConfigError, which does not show it, for one that cannot be a key.
     """
     for variable in KEYS:
         value = os.environ.get(variable, "").strip()
@@ -80,8 +81,9 @@ def read_key() -> Key:
 
 
 def read_spacing() -> float:
-    """Seconds between two requests: 0 unless EVALS_API_RPM is set. ConfigError when it is no
-    rate.
+    """Seconds between two requests: 0 unless EVALS_API_RPM is set.
+
+    ConfigError when that is no rate.
     """
     rate = os.environ.get(RATE, "").strip()
     if not rate:
