@@ -9,7 +9,8 @@ import numpy as np
 
 from evals.evaluation.recording import metric_lines, query_table
 from evals.ranking.definition import Ranks
-from evals.ranking.metrics import mean, mean_rank, median_rank, per_query
+from evals.ranking.measures import of_queries
+from evals.ranking.metrics import mean, mean_rank, median_rank
 from evals.records.record import MetricLine, read_run
 from evals.stats.bootstrap import cluster_bootstrap
 from evals.tasks.scores import Scores, Value
@@ -31,7 +32,7 @@ def scores(
 ) -> Scores:
     """Queries in pairs of one image."""
     ranks = ranked(better)
-    columns, groups = per_query(ranks), np.arange(len(ranks)) // 2
+    columns, groups = of_queries(ranks), np.arange(len(ranks)) // 2
     intervals = cluster_bootstrap(columns, groups)
     values = {name: Value(mean(column), intervals[name]) for name, column in columns.items()}
     values |= {
@@ -88,7 +89,7 @@ def _measured(line: MetricLine, columns: Mapping[str, np.ndarray]) -> MetricLine
     names = ("better", "tied", "tied_relevant", "score", "ndcg10")
     ranks = Ranks(**{name: columns[name][at] for name in names})
     name = line.metric if line.k is None else f"{line.metric}@{line.k}"
-    values = per_query(ranks)
+    values = of_queries(ranks)
     if name not in values:
         return replace(line, value=OF_RANKS[name](ranks))
     groups = np.unique(columns["group_id"][at], return_inverse=True)[1]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from evals.embeddings.truncation import truncate
 from evals.ranking import accelerator, counting, definition, levels, products
 from evals.ranking.definition import Ranks
-from evals.ranking.metrics import mean, per_query
+from evals.ranking.measures import of_queries
+from evals.ranking.metrics import mean
 from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant
 from tests.ranking import assert_defined, both_ways, cross_ranks, hard_case, random_rows, rows, same
@@ -120,8 +121,8 @@ def test_no_order_of_the_items_changes_a_bit(small_blocks: None, seed: int) -> N
     )
     assert same(Ranks(*(x[new_texts] for x in astuple(t2i))), t2i_moved)
     assert same(Ranks(*(x[new_images] for x in astuple(i2t))), i2t_moved)
-    for name, values in per_query(i2t).items():
-        assert mean(values) == mean(per_query(i2t_moved)[name])
+    for name, values in of_queries(i2t).items():
+        assert mean(values) == mean(of_queries(i2t_moved)[name])
 
 
 @pytest.mark.parametrize("d", [48, 768, 1024])

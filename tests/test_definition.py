@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from evals.ranking import accelerator, counting, definition, metrics
 from evals.ranking import ranks as engine
 from evals.ranking.definition import Ranks
-from evals.ranking.metrics import expected_rank, hit_at, mean, per_query, reciprocal_rank
+from evals.ranking.measures import of_queries
+from evals.ranking.metrics import expected_rank, hit_at, mean, reciprocal_rank
 from evals.ranking.relevance import Relevant
 from tests.ranking import assert_defined, rows
 
@@ -86,8 +87,8 @@ def test_constant_embeddings_score_chance_in_both_directions(ranks: Rank) -> Non
         np.full((n, 48), 0.1443, np.float32),
         np.full((n * captions, 48), 0.1443, np.float32),
     )
-    t2i = per_query(ranks(texts, images, Relevant.single(image_of_text)))
-    i2t = per_query(ranks(images, texts, Relevant.single(image_of_text).inverse(n)))
+    t2i = of_queries(ranks(texts, images, Relevant.single(image_of_text)))
+    i2t = of_queries(ranks(images, texts, Relevant.single(image_of_text).inverse(n)))
     for k in (1, 5, 10):
         assert mean(t2i[f"R@{k}"]) == pytest.approx(k / n, abs=1e-12)
         missed = np.prod([(n * captions - captions - i) / (n * captions - i) for i in range(k)])

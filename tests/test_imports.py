@@ -25,7 +25,7 @@ MAY_SEE: dict[str, set[str]] = {
     "progress": set(),
     "settings": SCHEMA,
     "stats": set(),
-    "config": {*SCHEMA, "reading"},
+    "config": {*SCHEMA, "ranking", "reading"},
     "encoders": {*SCHEMA, "hub", "jina_clip", "reading"},
     "embeddings": {*SCHEMA, "files"},
     "ranking": {"embeddings"},
@@ -84,6 +84,7 @@ MAY_SEE: dict[str, set[str]] = {
         "escape",
         "evaluation",
         "files",
+        "ranking",
         "records",
         "stats",
         "tasks",
@@ -108,6 +109,7 @@ MAY_SEE: dict[str, set[str]] = {
         "evaluation",
         "files",
         "reading",
+        "ranking",
         "records",
         "report",
         "settings",
@@ -158,6 +160,7 @@ NARROWER: dict[str, set[str]] = {
     "evals.ranking.cpu": {"evals.ranking.levels", "evals.ranking.products"},
     "evals.ranking.accelerator": {"evals.ranking.levels", "evals.ranking.products"},
     "evals.ranking.metrics": {"evals.ranking.definition"},
+    "evals.ranking.measures": {"evals.ranking.definition", "evals.ranking.metrics"},
     "evals.embeddings.truncation": {"evals.embeddings.threads"},
 }
 ONLY_IN = {

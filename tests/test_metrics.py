@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from evals.ranking import metrics
 from evals.ranking.definition import ranks
-from evals.ranking.metrics import expected_rank, hit_at, mean, per_query, reciprocal_rank
+from evals.ranking.measures import of_queries
+from evals.ranking.metrics import expected_rank, hit_at, mean, reciprocal_rank
 from evals.ranking.relevance import Relevant
 from tests.ranking import ndcg_of, ranks_of, rows
 
@@ -75,8 +76,8 @@ def test_summaries_of_ranks_by_hand() -> None:
     assert metrics.median_rank(out) == 2.25
     assert metrics.mean_rank(out) == 2.625
     assert metrics.tie_rate(out) == 0.5
-    assert list(per_query(out, ks=(3,))) == ["R@3", "MRR", "nDCG@10"]
-    assert per_query(out, ks=(3,))["R@3"].tolist() == [1.0, 0.0, 1.0, 1.0]
+    assert list(of_queries(out)) == ["R@1", "R@5", "R@10", "MRR", "nDCG@10"]
+    assert hit_at(out, 3).tolist() == [1.0, 0.0, 1.0, 1.0]
 
 
 def test_the_mean_of_nothing_is_refused() -> None:

@@ -11,7 +11,8 @@ from jaxtyping import TypeCheckError
 
 from evals.embeddings.truncation import truncate
 from evals.ranking import counting, products
-from evals.ranking.metrics import mean, per_query
+from evals.ranking.measures import of_queries
+from evals.ranking.metrics import mean
 from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant
 from tests.ranking import both_ways, cross_ranks, hard_case, random_rows, rows, same
@@ -24,7 +25,7 @@ def test_a_perfect_ranking_scores_exactly_one(equal: int) -> None:
     for own in range(1, 14):
         docs = rows(*[[100.0 - i // equal] for i in range(own)], [1], [2])
         out = ranks(rows([1]), docs, Relevant(np.array([0, own]), np.arange(own)))
-        assert all(values.tolist() == [1.0] for values in per_query(out).values())
+        assert all(values.tolist() == [1.0] for values in of_queries(out).values())
 
 
 @pytest.mark.parametrize("side", ["query", "document"])
@@ -189,7 +190,7 @@ def test_success_ndcg_and_mrr_are_those_of_trec_eval() -> None:
     theirs = pytrec_eval.RelevanceEvaluator(truth, {"success", "ndcg_cut", "recip_rank"}).evaluate(
         run
     )
-    ours = per_query(ranks(images, texts, relevant))
+    ours = of_queries(ranks(images, texts, relevant))
     for name, key in {
         "R@1": "success_1",
         "R@5": "success_5",

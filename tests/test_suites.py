@@ -249,7 +249,8 @@ def test_an_option_that_a_model_does_not_have_is_refused(monkeypatch: pytest.Mon
 def test_a_prefix_without_anything_is_refused() -> None:
     with pytest.raises(ConfigError, match="nothing behind the colon"):
         resolve_model("st:")
-    assert resolve_model("tiny") == ModelRef("tiny", "jina_clip", resolve_model("tiny").folder)
+    tiny = resolve_model("tiny")
+    assert tiny == ModelRef("tiny", "jina_clip", tiny.folder, name_chosen=True)
 
 
 def test_the_shipped_suites_have_the_published_members() -> None:

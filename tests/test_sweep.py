@@ -15,7 +15,8 @@ from evals.embeddings.precision import (
 from evals.embeddings.truncation import truncate
 from evals.ranking import accelerator, counting, definition, ranks, sweep
 from evals.ranking.definition import Ranks
-from evals.ranking.metrics import hit_at, mean, per_query
+from evals.ranking.measures import of_queries
+from evals.ranking.metrics import hit_at, mean
 from evals.ranking.ranks import cross_ranks
 from evals.ranking.relevance import Relevant
 from evals.ranking.rescore import Rows, rescored
@@ -271,7 +272,7 @@ def test_scores_come_by_dimension_precision_and_direction_with_the_intervals_of_
             if one.direction == s.direction
         ]
         assert alone.values == s.values
-        columns = per_query(Ranks(**s.columns))
+        columns = of_queries(Ranks(**s.columns))
         own = cluster_bootstrap(
             columns, np.arange(60) // 3 if s.direction == "t2i" else np.arange(20)
         )

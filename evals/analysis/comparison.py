@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from evals.ranking.measures import PRIMARY
 from evals.records.queries import Cell, PerQuery, per_query, told
 from evals.records.selection import Measured
 from evals.schema import ConfigError, InvalidError, NotComparableError
 from evals.stats.correlation import ScoredTwice, paired_spearman, spearman
 from evals.stats.paired import Difference, Pair, fell, holm, paired_means
 
-PRIMARY = ("R@1", "R@5", "acc@1")  # and the one metric that a record of mteb has
 SPEARMAN = "spearman"
 MEAN = "mean"  # over the subsets, where there are several
 
@@ -172,17 +172,20 @@ def _metrics(benchmark: str, parts: Mapping[str, _Part], asked: Sequence[str]) -
                 f"--metric {','.join(unknown)}: the runs of {benchmark} both have {', '.join(both)}."
             )
         return list(dict.fromkeys(asked))
-    if any(set(names) != set(both) for names in sides):
-        alone = ", ".join(sorted({name for names in sides for name in names} - set(both)))
+    # a metric that one of the runs lacks matters only where it would be compared
+    compared = [name for name in PRIMARY if any(name in names for names in sides)]
+    alone = [name for name in compared if name not in both]
+    if alone or (sides and not both and any(sides)):
+        names = alone or sorted({name for names in sides for name in names})
         raise NotComparableError(
-            f"{benchmark}: only one of the runs has {alone}. Choose of {', '.join(both) or 'none'} with --metric, or run the "
-            "older one again."
+            f"{benchmark}: only one of the runs has {', '.join(names)}. "
+            f"Choose of {', '.join(both) or 'none'} with --metric, or run the older one again."
         )
     if not both:
         raise NotComparableError(
             f"{benchmark}: none of its metrics has a value for each query, so nothing can be paired."
         )
-    return [name for name in both if name in PRIMARY] or both[:1]
+    return compared or both[:1]
 
 
 def _check_runs(a: Measured, b: Measured) -> None:

@@ -89,15 +89,15 @@ def _gains(subset: str, scores: Sequence["Scores"]) -> Iterable[Gain]:
     import numpy as np
 
     from evals.ranking.definition import Ranks
-    from evals.ranking.metrics import per_query
+    from evals.ranking.measures import of_queries
     from evals.stats.paired import paired_bootstrap
 
-    text_alone = {s.dim: per_query(Ranks(**s.columns)) for s in scores if s.direction == "tt"}
+    text_alone = {s.dim: of_queries(Ranks(**s.columns)) for s in scores if s.direction == "tt"}
     groups = np.unique(np.array(scores[0].group_ids), return_inverse=True)[1]
     for score in scores:
         if score.direction == "tt":
             continue
-        merged = per_query(Ranks(**score.columns))
+        merged = of_queries(Ranks(**score.columns))
         changes = paired_bootstrap(text_alone[score.dim], merged, groups)
         for metric, change in changes.items():
             yield Gain(subset, score.dim, score.direction, metric, change)

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from evals.ranking.measures import PRIMARY
 from evals.records.queries import metric_name
 from evals.records.record import (
     MetricLine,
@@ -18,11 +19,6 @@ from evals.records.record import (
 )
 from evals.schema import InvalidError
 
-PRIMARY = (
-    "R@1",
-    "R@5",
-    "acc@1",
-)  # shown where a record has them; else its first metric, for mteb the main score
 MEAN = "mean"  # stands where a subset would: the plain mean over the subsets of a run
 WATCHED = ("source", "packages", "host", "encoder", "config", "data")
 ENVIRONMENT = ("source.commit", "packages.", "host.", "encoder.fingerprint.")  # what marks a trend

@@ -5,6 +5,8 @@ the float32 rows.
 """
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -12,18 +14,69 @@ from jaxtyping import Float32
 
 from evals.schema import ConfigError
 
-CALIBRATION = {
-    "float32": "none",
-    "float16": "none: values rounded to the nearest float16, rows not normalised again",
-    "int8": "symmetric, one scale for all values of a side (images or texts) at a dimension: the largest absolute value among "
-    "the rows that are scored becomes 127, so nothing is clipped; scores are exact dot products of the integers",
-    "binary": "none: a value above 0 is a 1; scores are the number of equal bits, exact, with ties in expectation",
-}
 RESCORE = "float32 rows rank the best candidates again; of candidates equal at the cut the earlier in the gallery are taken"
 FEWEST = 10  # candidates: R@10 and nDCG@10 look no further
 DIMS = (64, 128, 256, 512, 768, 1024)  # the Matryoshka dimensions of jina-clip-v2 that sweeps score
-BITS = {"float32": 32, "float16": 16, "int8": 8, "binary": 1}
-_NAME = re.compile(r"(float32|float16|int8|binary)(?:\+rescore(\d+))?")
+
+Rows = Float32[np.ndarray, "n d"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to keep a vector: `bits` of a value, how it is calibrated, and what it makes of truncated unit rows.
+
+    Dot products of what `quantise` gives are the scores. `rescored`: its best candidates may be ranked again in float32.
+    """
+
+    bits: int
+    calibration: str
+    quantise: Callable[[Rows], Rows]
+    rescored: bool = False
+
+
+def _as_they_are(rows: Rows) -> Rows:
+    return rows
+
+
+def _float16(rows: Rows) -> Rows:
+    return rows.astype(np.float16).astype(np.float32)
+
+
+def _int8(rows: Rows) -> Rows:
+    """Whole numbers in [-127, 127]."""
+    largest = float(np.abs(rows).max(initial=0.0))
+    scale = 127 / largest if largest else 0.0
+    return np.rint(rows.astype(np.float64) * scale).astype(np.float32)
+
+
+def _binary(rows: Rows) -> Rows:
+    """1 and -1, whose dot product is d minus twice the differing bits."""
+    return np.where(rows > 0, np.float32(1), np.float32(-1))
+
+
+# A row added here can be named in --precisions, and cost, sweeps, figures, report and site show it.
+KINDS = {
+    "float32": Kind(32, "none", _as_they_are),
+    "float16": Kind(
+        16, "none: values rounded to the nearest float16, rows not normalised again", _float16
+    ),
+    "int8": Kind(
+        8,
+        "symmetric, one scale for all values of a side (images or texts) at a dimension: the largest absolute value among "
+        "the rows that are scored becomes 127, so nothing is clipped; scores are exact dot products of the integers",
+        _int8,
+        rescored=True,
+    ),
+    "binary": Kind(
+        1,
+        "none: a value above 0 is a 1; scores are the number of equal bits, exact, with ties in expectation",
+        _binary,
+        rescored=True,
+    ),
+}
+BITS = {name: kind.bits for name, kind in KINDS.items()}
+RESCORED = ", ".join(name for name, kind in KINDS.items() if kind.rescored)
+_NAME = re.compile(rf"({'|'.join(KINDS)})(?:\+rescore(\d+))?")
 
 
 class Precision(NamedTuple):
@@ -40,9 +93,9 @@ def parse_precision(name: str) -> Precision:
         raise ConfigError(f"--precisions {name}: use {', '.join(BITS)}.")
     if match[2] is None:
         return Precision(match[1])
-    if BITS[match[1]] > 8 or int(match[2]) < FEWEST:
+    if not KINDS[match[1]].rescored or int(match[2]) < FEWEST:
         raise ConfigError(
-            f"{name}: rescoring takes int8 or binary, and {FEWEST} candidates at least."
+            f"{name}: rescoring takes {RESCORED.replace(', ', ' or ')}, and {FEWEST} candidates at least."
         )
     return Precision(match[1], int(match[2]))
 
@@ -53,12 +106,12 @@ def with_rescoring(kinds: tuple[str, ...], candidates: int | None) -> tuple[str,
     Raises ConfigError for an unknown name, and when there is nothing to rescore.
     """
     names = list(dict.fromkeys(kinds))
-    quantised = [name for name in names if BITS[parse_precision(name).kind] <= 8]
+    quantised = [name for name in names if KINDS[parse_precision(name).kind].rescored]
     if candidates is None:
         return tuple(names)
     if not quantised:
         raise ConfigError(
-            "--rescore: only int8 and binary have candidates to rescore. Name one in --precisions."
+            f"--rescore: only {RESCORED.replace(', ', ' and ')} have candidates to rescore. Name one in --precisions."
         )
     return tuple(
         part
@@ -71,7 +124,7 @@ def calibration(names: tuple[str, ...]) -> dict[str, str]:
     """What a manifest states of each precision."""
     parsed = {name: parse_precision(name) for name in names}
     return {
-        name: CALIBRATION[kind] + (f"; {RESCORE}" if rescore else "")
+        name: KINDS[kind].calibration + (f"; {RESCORE}" if rescore else "")
         for name, (kind, rescore) in parsed.items()
     }
 
@@ -82,18 +135,6 @@ def bytes_per_vector(name: str, dim: int) -> int:
     return -(-BITS[kind] * dim // 8) + (4 * dim if rescore else 0)
 
 
-def quantise(rows: Float32[np.ndarray, "n d"], kind: str) -> Float32[np.ndarray, "n d"]:
-    """Rows whose dot products are the scores of a kind of precision, from truncated unit rows; see CALIBRATION.
-
-    int8 gives whole numbers in [-127, 127]; binary gives 1 and -1, whose dot product is d minus twice the differing bits.
-    """
-    if kind == "float16":
-        return rows.astype(np.float16).astype(np.float32)
-    if kind == "int8":
-        largest = float(np.abs(rows).max(initial=0.0))
-        return np.rint(rows.astype(np.float64) * (127 / largest if largest else 0.0)).astype(
-            np.float32
-        )
-    if kind == "binary":
-        return np.where(rows > 0, np.float32(1), np.float32(-1))
-    return rows
+def quantise(rows: Rows, kind: str) -> Rows:
+    """Rows whose dot products are the scores of a kind of precision, from truncated unit rows; see KINDS."""
+    return KINDS[kind].quantise(rows)

@@ -15,14 +15,12 @@ import numpy as np
 from evals.embeddings.precision import bytes_per_vector
 from evals.evaluation.outcome import Outcome, Result, TaskOutcome
 from evals.ranking.definition import Ranks
-from evals.ranking.metrics import hit_at
+from evals.ranking.measures import SWEPT, per_query_function
 from evals.records.queries import Cell, PerQuery, metric_name, per_query
 from evals.records.record import MetricLine, Run
 from evals.schema import ConfigError
 from evals.stats.bootstrap import Interval, cluster_bootstrap
 from evals.tasks.scores import Scores
-
-METRICS = ("R@1", "R@5", "acc@1", "acc@5", "mAP")  # those of them that a task has
 
 
 class Point(NamedTuple):
@@ -62,9 +60,7 @@ def points_of(run: Run) -> list[Point]:
     found = _of_task_record(run) if "mteb" in run.manifest else _of_row_record(run)
     found = _with_shares(found, int(run.manifest["encoder"]["dim"]))
     if not found:
-        raise ConfigError(
-            f"{run.path}: none of its metrics is one of a sweep: {', '.join(METRICS)}."
-        )
+        raise ConfigError(f"{run.path}: none of its metrics is one of a sweep: {', '.join(SWEPT)}.")
     return found
 
 
@@ -92,7 +88,7 @@ def _of_row(outcome: Outcome) -> list[Point]:
     out = []
     for at, s in enumerate(first):
         every = [scores[at] for scores in subsets]
-        for metric in (name for name in METRICS if name in s.values):
+        for metric in (name for name in SWEPT if name in s.values):
             value = fmean(one.values[metric].value for one in every)
             low, high = _interval(every, metric) or (None, None)
             size, n = bytes_per_vector(s.precision, s.dim), sum(len(one.query_ids) for one in every)
@@ -114,8 +110,10 @@ def _interval(every: Sequence[Scores], metric: str) -> Interval | None:
     """That of the one subset, or of the mean over several."""
     if len(every) == 1:
         return every[0].values[metric].interval
-    k = int(metric.partition("@")[2])
-    return _of_mean([hit_at(_ranks(s), k) for s in every], [s.group_ids for s in every])
+    function = per_query_function(metric)
+    if function is None:
+        return None
+    return _of_mean([function(_ranks(s)) for s in every], [s.group_ids for s in every])
 
 
 def _of_mean(values: Sequence[np.ndarray], groups: Sequence[Sequence[str]]) -> Interval | None:
@@ -162,7 +160,7 @@ def _of_task(outcome: TaskOutcome) -> list[Point]:
 def _of_row_record(run: Run) -> list[Point]:
     manifest, by_place = (
         run.manifest,
-        _lines([line for line in run.metrics if metric_name(line) in METRICS]),
+        _lines([line for line in run.metrics if metric_name(line) in SWEPT]),
     )
     several = any(len(lines) > 1 for lines in by_place.values())
     queries = per_query(run) if several else {}

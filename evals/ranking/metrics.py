@@ -4,12 +4,11 @@ Shapes: q queries.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Float64
 
-from evals.ranking.definition import DEPTH, Ranks
+from evals.ranking.definition import Ranks
 
 
 def hit_at(ranks: Ranks, k: int) -> Float64[np.ndarray, "q"]:
@@ -42,12 +41,6 @@ def expected_rank(ranks: Ranks) -> Float64[np.ndarray, "q"]:
     """Expected rank, from 1, of the first relevant document: g + 1 + t / (r + 1)."""
     rank: np.ndarray = ranks.better + 1 + ranks.tied / (ranks.tied_relevant + 1)
     return rank
-
-
-def per_query(ranks: Ranks, ks: Sequence[int] = (1, 5, 10)) -> dict[str, Float64[np.ndarray, "q"]]:
-    """The metrics that are means over queries, in [0, 1], by their public names."""
-    recalls = {f"R@{k}": hit_at(ranks, k) for k in ks}
-    return recalls | {"MRR": reciprocal_rank(ranks), f"nDCG@{DEPTH}": ranks.ndcg10}
 
 
 def mean(values: Float[np.ndarray, "q"]) -> float:

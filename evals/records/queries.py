@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evals.ranking.definition import Ranks
-from evals.ranking.metrics import hit_at, reciprocal_rank
+from evals.ranking.measures import per_query_function
 from evals.records.record import MetricLine, Run, read_queries
 from evals.schema import InvalidError
 
@@ -126,10 +126,8 @@ def _of_ranks(ids: list[str], groups: list[str], part: Any, lines: list[MetricLi
     ranks = ranks_of(part)
     values = {}
     for line in lines:
-        if line.metric in ("R", "acc") and line.k is not None:
-            values[metric_name(line)] = hit_at(ranks, line.k)
-        elif line.metric == "MRR":
-            values["MRR"] = reciprocal_rank(ranks)
-        elif metric_name(line) == "nDCG@10":
-            values["nDCG@10"] = ranks.ndcg10
+        name = metric_name(line)
+        function = per_query_function(name)
+        if function is not None:
+            values[name] = function(ranks)
     return PerQuery(ids, groups, values)

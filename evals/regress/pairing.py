@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from evals.ranking.measures import RANKS
 from evals.records.identity import DataIdentity
 from evals.records.queries import Cell, PerQuery, metric_name, per_query
 from evals.records.record import MetricLine, Run
@@ -17,8 +18,6 @@ from evals.schema import MissingError, NotComparableError
 from evals.stats.paired import Pair
 
 Lines = dict[tuple[Cell, str], MetricLine]
-# over galleries of several sizes their mean says nothing
-RANKS = ("median_rank", "mean_rank")
 SHOWN = 5  # lost cells named in a message
 
 
@@ -142,6 +141,7 @@ def _means(cells: Sequence[Measured]) -> list[Measured]:
     """
     by_metric: dict[tuple[Cell, str], list[Measured]] = {}
     for measured in cells:
+        # over galleries of several sizes the mean of a rank says nothing
         if measured.metric not in RANKS:
             key = measured.cell._replace(subset=MEAN), measured.metric
             by_metric.setdefault(key, []).append(measured)

@@ -23,7 +23,8 @@ from jaxtyping import Float32, Float64, Int, Int64
 
 from evals.embeddings.truncation import truncate
 from evals.ranking.definition import TIE, Ranks
-from evals.ranking.metrics import mean, mean_rank, median_rank, per_query, tie_rate
+from evals.ranking.measures import of_queries, of_ranks
+from evals.ranking.metrics import mean, tie_rate
 from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant
 from evals.schema import ConfigError, ImageText, Side
@@ -191,13 +192,10 @@ def merged_ranks(
 
 
 def _scores(direction: str, dim: int, found: Ranks, data: ImageText, role: Roles) -> Scores:
-    columns = per_query(found)
+    columns = of_queries(found)
     intervals = cluster_bootstrap(columns, role.group)
     values = {name: Value(mean(column), intervals[name]) for name, column in columns.items()}
-    values |= {
-        "median_rank": Value(median_rank(found), None),
-        "mean_rank": Value(mean_rank(found), None),
-    }
+    values |= {name: Value(value, None) for name, value in of_ranks(found).items()}
     ids = [data.texts.ids[j] for j in role.queries]
     groups = [data.images.ids[i] for i in role.group]
     return Scores(

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int, Int64
 
 from evals.ranking.definition import Ranks
-from evals.ranking.metrics import mean, mean_rank, median_rank, per_query, tie_rate
+from evals.ranking.measures import of_queries, of_ranks
+from evals.ranking.metrics import mean, tie_rate
 from evals.ranking.relevance import Relevant
 from evals.ranking.sweep import Key, ranks_at
 from evals.schema import ImageText, Side
@@ -82,7 +83,7 @@ def _scores(
     n_gallery: int,
 ) -> list[Scores]:
     """The metrics of one direction; all intervals come from one product of the resamples."""
-    columns = {key: per_query(found) for key, found in every.items()}
+    columns = {key: of_queries(found) for key, found in every.items()}
     flat = {(*key, name): column for key, some in columns.items() for name, column in some.items()}
     intervals = cluster_bootstrap(flat, cluster_of_query)
     groups = [data.images.ids[i] for i in cluster_of_query]
@@ -93,10 +94,7 @@ def _scores(
             name: Value(mean(column), intervals[dim, precision, name])
             for name, column in some.items()
         }
-        values |= {
-            "median_rank": Value(median_rank(found), None),
-            "mean_rank": Value(mean_rank(found), None),
-        }
+        values |= {name: Value(value, None) for name, value in of_ranks(found).items()}
         out.append(
             Scores(
                 direction,

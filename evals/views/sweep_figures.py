@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evals.embeddings.precision import BITS
 from evals.evaluation.points import Point
 from evals.records.record import path_component
-from evals.views.style import BLUE, GREEN, ORANGE, PINK
+from evals.views.style import BLUE, GREEN, ORANGE, PINK, RED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +24,8 @@ LOOKS: dict[str, dict[str, Any]] = {
     "binary": {"color": PINK, "marker": "D", "markersize": 4},
 }
 RING = {"int8": 11, "binary": 9}
+# of a precision that has no look of its own
+OTHER: dict[str, Any] = {"color": RED, "marker": "v", "markersize": 6}
 DIRECTIONS = {"t2i": "text finds image (t2i)", "i2t": "image finds text (i2t)", "": "main score"}
 
 
@@ -154,7 +157,7 @@ def _panels(found: Sequence[Point], what: str) -> tuple["Figure", list[tuple["Ax
 def _lines(found: Sequence[Point]) -> dict[str, list[Point]]:
     names = sorted(
         {p.precision for p in found},
-        key=lambda name: (list(LOOKS).index(name.partition("+")[0]), name),
+        key=lambda name: (list(BITS).index(name.partition("+")[0]), name),
     )
     return {
         name: sorted((p for p in found if p.precision == name), key=lambda p: p.dim)
@@ -165,8 +168,8 @@ def _lines(found: Sequence[Point]) -> dict[str, list[Point]]:
 def _look(precision: str) -> dict[str, Any]:
     """A rescored precision has a dashed line and rings for markers."""
     kind, _, rescored = precision.partition("+")
-    ring = {"linestyle": "--", "markerfacecolor": "none", "markersize": RING.get(kind)}
-    return LOOKS[kind] | (ring if rescored else {"linestyle": "-"})
+    ring = {"linestyle": "--", "markerfacecolor": "none", "markersize": RING.get(kind, 10)}
+    return LOOKS.get(kind, OTHER) | (ring if rescored else {"linestyle": "-"})
 
 
 def _dimension_axis(ax: "Axes", found: Sequence[Point]) -> None:

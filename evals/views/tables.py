@@ -14,10 +14,9 @@ from evals.config.suites import Suite
 from evals.evaluation.averages import Mean
 from evals.evaluation.outcome import Failure, Outcome, Result, TaskOutcome, TaskScore
 from evals.evaluation.recording import metric_lines
+from evals.ranking.measures import SHOWN
 from evals.tasks.scores import Value
 from evals.views.style import console, empty_table, percent
-
-SHOWN = ("R@1", "R@5", "R@10")
 
 
 def print_outcomes(outcomes: Sequence[Result]) -> None:
