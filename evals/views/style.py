@@ -4,6 +4,7 @@ import sys
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from evals.tasks.scores import Value
@@ -40,6 +41,13 @@ def empty_table(title: str, caption: str) -> Table:
         padding=(0, 1, 0, 0),
         header_style="bold",
     )
+
+
+def print_whole(out: Console, table: Table) -> None:
+    """Print a table with all of its columns: where it is wider than the console, lines wrap rather than lose one."""
+    wide = out.options.update(max_width=1000)
+    out.width = max(out.width, Measurement.get(out, wide, table).maximum)
+    out.print(table)
 
 
 def percent(value: Value, digits: int = 1) -> str:

@@ -10,7 +10,7 @@ from evals.evaluation.outcome import Result
 from evals.evaluation.points import Point, points
 from evals.stats.bootstrap import Interval
 from evals.tasks.scores import Value
-from evals.views.style import console, empty_table, percent
+from evals.views.style import console, empty_table, percent, print_whole
 from evals.views.tables import print_origin
 
 BAR_WIDTH = 50  # characters of 100 per cent
@@ -44,7 +44,7 @@ def print_sweep(outcomes: Sequence[Result]) -> None:
             for row in rows.values():
                 table.add_row(*_cells(group, row, metrics, several=several))
             table.add_section()
-        out.print(table)
+        print_whole(out, table)
         if out.is_terminal:
             out.print(bars(found))
         print_origin(out, outcome)
