@@ -1,9 +1,12 @@
 """Records made of published numbers, one for each benchmark and model, to prove selectors with."""
 
+import hashlib
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
+from evals.config.catalog import ModelRow, models
 from evals.records.record import MetricLine
 from evals.report.names import ALL, MAIN, Meaning, Place, selector
 from evals.report.published import published, slug
@@ -23,10 +26,21 @@ def write_record(
     partial: dict | None = None,
     **how,
 ) -> Path:
-    """A record that holds a line for each place; `how` replaces fields of every line."""
+    """A record that holds a line for each place; `how` replaces fields of every line.
+
+    A model of configs/models.yaml has the repository and commit, or the spec, of its row.
+    """
     lines = [_line(place, value, width, how) for place, value in values.items()]
     about = {"benchmark": benchmark, "model": model, "partial": partial}
-    return records.write(root, lines, **about, encoder=records.encoder(model, width))
+    return records.write(root, lines, **about, encoder=encoder(model, width))
+
+
+def encoder(model: str, width: int, **source: str) -> dict:
+    """What a manifest says of a model; its weights have the hash of its name."""
+    row = catalog().get(model)
+    places = {"repo": row.repo, "revision": row.revision, "spec": row.spec} if row else {}
+    weights = hashlib.sha256(model.encode()).hexdigest()
+    return records.encoder(model, width, weights=weights) | {"source": places | source}
 
 
 def _line(place: Place, value: float, width: int, how: dict) -> MetricLine:
@@ -78,3 +92,8 @@ def _write(root: Path, values: Values) -> None:
     with patch("os.fsync"):
         for (benchmark, model), lines in values.items():
             write_record(root, benchmark, model, lines)
+
+
+@cache
+def catalog() -> dict[str, ModelRow]:
+    return models()

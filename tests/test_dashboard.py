@@ -23,7 +23,7 @@ from evals.records.record import (
 )
 from evals.report.tables import table, table_names
 from evals.schema import ConfigError
-from tests import records
+from tests import published_toys, records
 from tests.site_records import HOSTILE, SCRIPT, example, write, write_task
 
 ROOT = Path(__file__).parents[1]
@@ -236,8 +236,8 @@ def test_a_published_number_is_never_shown_as_measured(tmp_path):
     line = records.line(place.metric, cell.published.value / 100, **where)
     about = {
         "benchmark": place.benchmark,
-        "model": cell.records[0],
-        "encoder": records.encoder(dim=768),
+        "model": cell.checkpoint.names[0],
+        "encoder": published_toys.encoder("jina-clip-v1", 768),
     }
     path = records.write(tmp_path, [line], **about)
     rows = reproduction_rows(tmp_path)

@@ -16,6 +16,7 @@ from evals.report.tables import table, table_names
 from evals.report.verdicts import judge, verdict
 from evals.report.words import DASH, words
 from tests.published_toys import write_record
+from tests.records import resigned
 
 ROOT = Path(__file__).parents[1]
 T2I = Place("flickr-quoted", None, "en", "t2i", "R@5", None)
@@ -66,8 +67,9 @@ def test_digits_are_those_that_were_printed(printed, score, digits):
 
 def test_without_records_no_cell_of_any_table_shows_a_number_as_measured(tmp_path):
     for name in table_names():
-        for *_, result in judge(table(name), Records(tmp_path)).results:
-            told = words(result)
+        judged = judge(table(name), Records(tmp_path))
+        for *_, result in judged.results:
+            told = words(judged, result)
             assert (result.measured, result.difference, result.verdict, told.measured) == (
                 None,
                 None,
@@ -86,7 +88,11 @@ def test_without_records_no_cell_of_any_table_shows_a_number_as_measured(tmp_pat
 
 def test_a_measured_cell_shows_measured_interval_published_difference_and_verdict(tmp_path):
     write_record(tmp_path, "flickr-quoted", "jina-clip-v2", {T2I: 0.9}, ci_low=0.89, ci_high=0.91)
-    assert str(words(score(tmp_path))) == "90.00 [89.00, 91.00] (89.8, +0.20) reproduced"
+    found = score(tmp_path)
+    assert (
+        str(words(judge(table("v2post-flickr30k"), Records(tmp_path)), found))
+        == "90.00 [89.00, 91.00] (89.8, +0.20) reproduced"
+    )
 
 
 def test_a_change_in_per_cent_is_made_of_two_measured_scores(tmp_path):
@@ -107,7 +113,8 @@ def test_an_average_needs_every_member_and_says_how_many_are_there(tmp_path):
     write_record(tmp_path, "xm3600-first", "jina-clip-v2", dict.fromkeys(places[:-1], 0.5))
     found = score(tmp_path, "v2post-multilingual-t2i", average)
     assert (found.measured, found.coverage) == (None, "25 of 26 languages")
-    assert str(words(found)) == f"{DASH} (81.43) 25 of 26 languages"
+    judged = judge(table("v2post-multilingual-t2i"), Records(tmp_path))
+    assert str(words(judged, found)) == f"{DASH} (81.43) 25 of 26 languages"
     write_record(tmp_path, "xm3600-first", "jina-clip-v2", {places[-1]: 0.76})
     found = score(tmp_path, "v2post-multilingual-t2i", average)
     assert (found.coverage, found.low) == ("26 of 26 languages", None)
@@ -123,7 +130,7 @@ def test_the_newest_whole_float32_record_at_full_width_is_taken(tmp_path):
             {T2I: number / 100},
             **how,
         )
-        path.rename(path.with_name(f"202601{number}T000000Z-00000000"))
+        resigned(path, written=f"2026-01-{number}T00:00:00Z")
 
     stamped(10)
     stamped(12)
@@ -176,7 +183,8 @@ def test_strict_fails_on_a_deviation_only(tmp_path):
         (("--table", "v2post-flicker30k"), "Did you mean v2post-flickr30k"),
         ((), "Name a --table"),
         (("--all", "--format", "pdf"), "no format 'pdf'"),
-        (("--all", "--as", "jina-clip-v2"), "MODEL=RECORDS"),
+        (("--all", "--as", "jina-clip-v2"), "MODEL=NEW"),
+        (("--all", "--as", "jina-clip-v3=x"), "no model 'jina-clip-v3'"),
         (("--needs", "gpt"), "no model 'gpt'"),
     ],
 )

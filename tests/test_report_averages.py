@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from evals.records.identity import Named
 from evals.report.measured import Records
 from evals.report.names import quantities
 from evals.report.published import published, slug
@@ -49,7 +50,7 @@ def off(records: Records, name: str) -> dict[str, float]:
     """How far the mean of the records is from each printed average, by the cell's place."""
     found = {}
     for where, cell in averages(name):
-        mean = records.mean((slug(cell.published.model),), cell.selector)
+        mean = records.mean(Named(name=slug(cell.published.model)), cell.selector)
         if mean.value is not None:
             found[where] = abs(100 * mean.value - cell.published.value)
     return found
@@ -107,7 +108,7 @@ def test_table_1_is_covered_by_the_two_sets_of_records(v1, v1_recall):
 )
 def test_averages_over_languages_come_back(languages, benchmark, model, printed, unit):
     selector = of_published(benchmark, "recall@5", direction="t2i")
-    mean = languages.mean((model,), selector)
+    mean = languages.mean(Named(name=model), selector)
     assert mean.value is not None and f"{100 * mean.value:.2f}" == printed
     assert f"{mean.of} {selector.unit}" == unit
 
@@ -126,7 +127,7 @@ def test_the_file_of_open_clip_gives_the_averages_of_nllb(
 ):
     write_languages(tmp_path, "openclip-multilingual", direction)
     mean = Records(tmp_path).mean(
-        ("nllb-siglip-large",), of_published(benchmark, "recall@5", direction=direction)
+        Named(name="nllb-siglip-large"), of_published(benchmark, "recall@5", direction=direction)
     )
     assert mean.value is not None and f"{100 * mean.value:.2f}" == printed
 

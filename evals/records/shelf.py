@@ -4,7 +4,7 @@ Where a record lies and what its folder is called must follow from its manifest.
 laid into the place of another is refused, because it would pass for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -44,6 +44,11 @@ class Shelf:
             if isinstance(entry, Entry):
                 self._by_benchmark.setdefault(str(entry.manifest["benchmark"]), []).append(entry)
 
+    def __iter__(self) -> Iterator[Entry]:
+        """All records whose manifests could be read."""
+        for entries in self._by_benchmark.values():
+            yield from entries
+
     def __len__(self) -> int:
         return sum(map(len, self._by_folder.values()))
 
@@ -64,6 +69,11 @@ class Shelf:
                 check_place(entry.path, entry.manifest)
                 check_time(entry.path, entry.manifest)
         return sorted(entries, key=lambda entry: entry.path.name, reverse=True)
+
+    def newest(self, model: Choice) -> Entry | None:
+        """The newest record by a model, of whatever benchmark; None when there is none."""
+        entries = [entry for entry in self if model.accepts(entry.model)]
+        return max(entries, key=lambda entry: entry.path.name, default=None)
 
     def interrupted(self, benchmark: str, model: Choice) -> list[Path]:
         """The folders of runs that ended before they had a manifest, or that are writing now."""

@@ -135,7 +135,7 @@ def _verdict(
     from evals.regress.gates import read_gates
     from evals.regress.published import held_against, published_models
     from evals.regress.runs import against
-    from evals.report.names import stand_ins
+    from evals.report.checkpoints import stand_ins
 
     names = stand_ins(stand_in or [])
     chosen = {model: Named.of(text) for model, text in names.items()}

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evals.regress.verdict import Problem, PublishedCell
+from evals.report.checkpoints import runnable
 from evals.report.measured import Records
-from evals.report.names import models
 from evals.report.tables import table
 from evals.report.verdicts import Placed, judge
 from evals.schema import InvalidError
@@ -41,7 +41,7 @@ def held_against(
 
 def published_models() -> set[str]:
     """The names that a published model may have in --as."""
-    return set(models())
+    return {name for checkpoint in runnable().values() for name in checkpoint.names}
 
 
 def _cell(name: str, placed: Placed) -> PublishedCell:
@@ -49,4 +49,5 @@ def _cell(name: str, placed: Placed) -> PublishedCell:
     assert result.measured is not None and result.difference is not None
     where = " · ".join(part for part in (placed.section, placed.row, placed.column) if part)
     printed = result.cell.published.value
-    return PublishedCell(name, where, printed, result.measured, result.difference, result.verdict)
+    numbers = printed, result.measured, result.difference
+    return PublishedCell(name, where, *numbers, result.verdict, result.stands_in)

@@ -73,7 +73,10 @@ class Problem(NamedTuple):
 
 
 class PublishedCell(NamedTuple):
-    """A measured cell of a published table, in per cent, and the report's verdict on it."""
+    """A measured cell of a published table, in per cent, and the report's verdict on it.
+
+    `stands_in` says which model was measured where it is not the published one.
+    """
 
     table: str
     where: str
@@ -81,6 +84,7 @@ class PublishedCell(NamedTuple):
     measured: float
     difference: float
     verdict: str
+    stands_in: str | None = None
 
 
 class Moved(NamedTuple):
@@ -156,8 +160,10 @@ class Verdict:
 
     @property
     def stand_ins(self) -> list[str]:
-        """One sentence per run that is of another model than its baseline."""
-        return [pair.stands_in for pair in self.compared if pair.stands_in]
+        """One sentence per model that was measured in the place of another."""
+        sentences = [pair.stands_in for pair in self.compared]
+        sentences += [cell.stands_in for cell in self.published]
+        return list(dict.fromkeys(sentence for sentence in sentences if sentence))
 
     def count(self, judgement: Judgement) -> int:
         """How many metrics were judged so."""

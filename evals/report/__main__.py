@@ -16,11 +16,11 @@ from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import comma_list
 from evals.files import write_atomically
 from evals.paths import checkout
+from evals.report.checkpoints import check_stand_ins, stand_ins
 from evals.report.files import FORMATS
 from evals.report.files import write as write_files
 from evals.report.machine import as_json
 from evals.report.measured import Records
-from evals.report.names import stand_ins
 from evals.report.tables import table, table_names
 from evals.report.verdicts import Judged, judge
 from evals.schema import ConfigError
@@ -45,8 +45,8 @@ def report(
         list[str] | None,
         typer.Option(
             "--as",
-            help="MODEL=RECORDS: take for MODEL's the records of this name, "
-            "or of this checkpoint folder. Repeatable.",
+            help="MODEL=NEW: take for MODEL's the records of NEW, a name or the folder of a "
+            "checkpoint; a footnote says so. Repeatable.",
         ),
     ] = None,
     needs: Annotated[
@@ -77,6 +77,7 @@ def report(
             there = ", ".join(table_names())
             raise ConfigError(f"Name a --table, or --all. The tables are: {there}.")
         records, models = Records(results), stand_ins(stand_in or ())
+        check_stand_ins(models)
         if needs:
             _needs(names, needs, records, models=models, log=log)
             return
@@ -87,6 +88,7 @@ def report(
         paths = write_files(judged, chosen, out=out, stem=stem, head=head)
         if strict and any(each.counts["deviates"] for each in judged):
             log.settle(1)
+        _tell_refused(judged, log)
         _show(judged, paths, summary=all_tables, log=log)
 
 
@@ -104,8 +106,20 @@ def _head(records: Records, results: Path, models: dict[str, str]) -> list[str]:
     count = f"{len(records)} record{'s' * (len(records) != 1)}"
     lines = [f"Made by python -m evals.report from {count} in {results}."]
     for model, name in models.items():
-        lines.append(f"Where the tables say {model}, the records of {name} were taken.")
+        lines.append(f"Where the tables say {model}, records of {name} count for it.")
     return lines
+
+
+def _tell_refused(judged: Sequence[Judged], log: Log) -> None:
+    """Say which records are called like a published model and do not count, each once."""
+    refused = dict.fromkeys(
+        placed.result.refused for each in judged for placed in each.results if placed.result.refused
+    )
+    for reason in refused:
+        log.info(
+            f"{reason}, which is not what was published. It does not count; "
+            "--as MODEL=NAME takes it, with a footnote."
+        )
 
 
 def _show(judged: Sequence[Judged], paths: Sequence[Path], *, summary: bool, log: Log) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from evals.escape import visible
 from evals.report.verdicts import Judged
-from evals.report.words import LEGEND, marks, notes, summary, tolerance, words
+from evals.report.words import LEGEND, below, marks, words
 
 # all that TeX reads as a command, and characters that its fonts draw differently
 _SPECIAL = {
@@ -57,12 +57,10 @@ def block(judged: Judged) -> str:
             lines.append(rf"\multicolumn{{{columns}}}{{l}}{{\textbf{{{title}}}}}\\")
         for line, results in section.lines:
             label = escape(line.label + marks(judged, line.footnotes))
-            cells = (escape(str(words(result))) if result else "" for result in results)
+            cells = (escape(str(words(judged, result))) if result else "" for result in results)
             lines.append(_line([label, *cells]))
     lines.append(r"\bottomrule\end{longtable}")
-    below = [f"{summary(judged)}. {tolerance(judged)}{marks(judged, row.footnotes)}"]
-    below += [f"[{i}] {note}" for i, note in enumerate(notes(judged), 1)]
-    lines += [f"\\noindent {escape(text)}\n" for text in below]
+    lines += [f"\\noindent {escape(text)}\n" for text in below(judged)]
     return "\n".join(lines)
 
 

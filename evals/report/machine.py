@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evals.report.measured import Number
 from evals.report.verdicts import Judged, Placed
 
 
@@ -23,6 +24,7 @@ def _table(judged: Judged) -> dict[str, Any]:
         "title": row.title,
         "counts": judged.counts,
         "footnotes": judged.table.footnotes,
+        "stand_ins": judged.stand_ins,
         "cells": [_cell(placed) for placed in judged.results],
     }
 
@@ -42,5 +44,20 @@ def _cell(placed: Placed) -> dict[str, Any]:
         "coverage": result.coverage or None,
         "why": result.why or None,
         "tolerance": result.cell.tolerance,
+        "stands_in": result.stands_in,
         "records": [str(path) for path in result.records],
+        "measurements": [_measurement(number) for number in result.numbers],
+    }
+
+
+def _measurement(number: Number) -> dict[str, Any]:
+    """A member of a cell: whose number it is, on which data, at which dimension."""
+    return {
+        "value": number.value,
+        "benchmark": number.benchmark,
+        "subset": number.subset,
+        "data": number.data,
+        "dim": number.dim,
+        "model": vars(number.model),
+        "record": str(number.record),
     }

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from evals.escape import markdown_text, visible
 from evals.report.verdicts import Judged
-from evals.report.words import LEGEND, marks, notes, summary, tolerance, words
+from evals.report.words import LEGEND, below, marks, words
 
 
 def page(tables: Sequence[Judged], head: Sequence[str]) -> str:
@@ -26,13 +26,10 @@ def block(judged: Judged) -> str:
             lines.append(_line([heading, *[""] * len(labels)]))
         for line, results in section.lines:
             label = escape(line.label + marks(judged, line.footnotes))
-            cells = (escape(str(words(result))) if result else "" for result in results)
+            cells = (escape(str(words(judged, result))) if result else "" for result in results)
             lines.append(_line([label, *cells]))
-    below = f"{summary(judged)}. {tolerance(judged)}{marks(judged, row.footnotes)}"
-    below_lines = [escape(below)]
-    below_lines += [escape(f"[{i}] {note}") for i, note in enumerate(notes(judged), 1)]
     # two spaces at the end of a line make a line break
-    return "\n".join(lines) + "\n\n" + "  \n".join(below_lines)
+    return "\n".join(lines) + "\n\n" + "  \n".join(map(escape, below(judged)))
 
 
 def escape(text: str) -> str:

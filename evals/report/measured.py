@@ -1,28 +1,42 @@
-"""Looks up measured numbers: the newest one of a model at a place, and means over places."""
+"""Looks up measured numbers: the newest one of a checkpoint at a place, and means over places."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from evals.records.record import METRICS, MetricLine, Run, list_runs, path_component, read_run
+from evals.records.identity import DataIdentity, ModelIdentity, Named
+from evals.records.record import MANIFEST, METRICS, MetricLine, Run, read_run
+from evals.records.shelf import Choice, Entry, Shelf
+from evals.report.checkpoints import AnyNamed, Pinned, StandIn
 from evals.report.names import ALL, MAIN, Place, Selector
 from evals.schema import InvalidError
 
+Lines = dict[tuple[str, int], list[MetricLine]]
+
 
 class Number(NamedTuple):
-    """A measured number as a fraction, its 95% interval where there is one, and its record."""
+    """A measured number as a fraction, its 95% interval where there is one, and what it is of.
+
+    `dim` is the dimension that was scored, `data` the content hash of the subset (None for a mean
+    over all subsets, or where the record has none).
+    """
 
     value: float
     low: float | None
     high: float | None
     record: Path
+    model: ModelIdentity
+    dim: int
+    benchmark: str
+    subset: str
+    data: str | None
 
 
 class Mean(NamedTuple):
     """A selector's value as a fraction, None while members are missing.
 
-    `have` of `of` members are there; `records` are those that they are from.
+    `have` of `of` members are there; `numbers` are those.
     """
 
     value: float | None
@@ -30,117 +44,162 @@ class Mean(NamedTuple):
     high: float | None
     have: int
     of: int
-    records: tuple[Path, ...]
-
-
-class Read(NamedTuple):
-    """A record with its float32 lines by metric and dimension.
-
-    The first line of a subset and split is its main score, and stands under MAIN too.
-    """
-
-    run: Run
-    lines: dict[tuple[str, int], list[MetricLine]]
+    numbers: tuple[Number, ...]
 
 
 class Records:
     """The records below a folder; each is read, and its checksums checked, when it is needed.
 
-    InvalidError names the file that is broken.
+    InvalidError names the file that is broken, or the record that lies in the place of another.
     """
 
     def __init__(self, root: Path) -> None:
-        self._paths: dict[tuple[str, str], list[Path]] = {}
-        for path in list_runs(root):
-            key = path.parent.parent.name, path.parent.name
-            self._paths.setdefault(key, []).append(path)
-        self._read: dict[Path, Read] = {}
+        self._shelf = Shelf(root)
+        self._lines: dict[Path, Lines] = {}
+        self._newest: dict[tuple[str, Choice], list[Entry]] = {}
+        self._learned: dict[Pinned, Pinned] = {}
 
     def __len__(self) -> int:
-        return sum(map(len, self._paths.values()))
+        return len(self._shelf)
 
-    def mean(self, models: Sequence[str], selector: Selector) -> Mean:
-        """The plain mean of groups of means of places, by any of these names of a model."""
-        groups = [[self.number(models, place) for place in group] for group in selector.groups]
-        numbers = [number for group in groups for number in group if number]
-        records = tuple(dict.fromkeys(number.record for number in numbers))
+    def mean(self, model: Choice, selector: Selector) -> Mean:
+        """The plain mean of groups of means of places, by this model."""
+        groups = [[self.number(model, place) for place in group] for group in selector.groups]
+        numbers = tuple(number for group in groups for number in group if number)
         # Several groups are counted, or the places of the only one
         complete = [all(group) for group in groups]
         if len(groups) == 1:
             complete = [bool(number) for number in groups[0]]
         have, members = sum(complete), len(complete)
         if have < members:
-            return Mean(None, None, None, have, members, records)
+            return Mean(None, None, None, have, members, numbers)
         # a mean of means, as papers average: a group of 26 languages counts as one
         value = fmean(fmean(number.value for number in group if number) for group in groups)
         low = high = None
         if len(numbers) == 1:
             # the members of a mean share images: their intervals do not add up
             low, high = numbers[0].low, numbers[0].high
-        return Mean(value, low, high, have, members, records)
+        return Mean(value, low, high, have, members, numbers)
 
-    def number(self, models: Sequence[str], place: Place) -> Number | None:
+    def number(self, model: Choice, place: Place) -> Number | None:
         """The number at a place in the newest record that has it.
 
         It is the float32 score, at full width unless the place says another dimension.
         """
-        # a model may have records under several names: the newest of them all counts
-        paths: list[Path] = []
-        for key in place.keys:
-            for model in models:
-                paths += self._paths.get((path_component(key), path_component(model)), ())
-        for path in sorted(paths, key=lambda path: path.name, reverse=True):
-            number = self._at(path, place)
+        for entry in self._entries(self._with_hashes(model), place):
+            number = self._at(entry, place)
             if number:
                 return number
         return None
 
-    def _at(self, path: Path, place: Place) -> Number | None:
-        run, lines = self._lines(path)
+    def stand_in(self, text: str) -> Choice:
+        """The checkpoint of the newest record of a name or folder, as `--as` has it.
+
+        Only its records count, whatever else carries the name: a mean is of one checkpoint.
+        """
+        named = Named.of(text)
+        newest = self._shelf.newest(named)
+        return StandIn(newest.model) if newest else named
+
+    def refused(self, checkpoint: Pinned, selector: Selector) -> str | None:
+        """Why a record at these places that is called like a published model does not count.
+
+        None when there is no such record.
+        """
+        with_hashes = self._with_hashes(checkpoint)
+        places = [place for group in selector.groups for place in group]
+        for place in places:
+            for entry in self._entries(AnyNamed(checkpoint.names), place):
+                if not with_hashes.accepts(entry.model):
+                    return f"{entry.path} is of {entry.model}"
+                if not _is_published_data(entry, place):
+                    return f"{entry.path} measured other data than that which was published"
+        return None
+
+    def _with_hashes(self, model: Choice) -> Choice:
+        """A published checkpoint with the hashes of the weights that came from its place."""
+        if not isinstance(model, Pinned):
+            return model
+        if model not in self._learned:
+            # what the published place gave once is known by its hash wherever it lies
+            hashes = {entry.model.weights for entry in self._shelf if model.is_source(entry.model)}
+            hashes |= model.weights
+            self._learned[model] = replace(model, weights=frozenset(filter(None, hashes)))
+        return self._learned[model]
+
+    def _entries(self, model: Choice, place: Place) -> list[Entry]:
+        """The records that may have a place, the newest first."""
+        entries: list[Entry] = []
+        for benchmark in place.keys:
+            key = benchmark, model
+            # hundreds of places share a benchmark
+            if key not in self._newest:
+                self._newest[key] = self._shelf.newest_first(benchmark, model)
+            entries += self._newest[key]
+        return sorted(entries, key=lambda entry: entry.path.name, reverse=True)
+
+    def _at(self, entry: Entry, place: Place) -> Number | None:
         # a task of mteb that was limited to subsets measured those whole
         harmless = {"subsets"} if place.split else set()
-        if set(run.manifest.get("partial") or ()) - harmless:
+        if set(entry.manifest.get("partial") or ()) - harmless:
             return None
-        dim = place.dim or _width(run)
+        if not _is_published_data(entry, place):
+            return None
+        dim = place.dim or _width(entry)
         at = [
             line
-            for line in lines.get((place.metric, dim), ())
+            for line in self._lines_of(entry).get((place.metric, dim), ())
             if place.subset in (None, ALL, line.subset)
             and place.direction in (None, line.direction)
         ]
         if not at:
             return None
         if place.subset == ALL:
-            return Number(fmean(line.value for line in at), None, None, path)
+            value = fmean(line.value for line in at)
+            return Number(
+                value, None, None, entry.path, entry.model, dim, place.benchmark, ALL, None
+            )
         if len(at) > 1:
             several = ", ".join(f"{line.subset} {line.direction}".strip() for line in at)
             raise InvalidError(
-                f"{path / METRICS}: {place.metric} at {dim} dimensions is there {len(at)} times "
-                f"({several}); name the subset of {place.benchmark} in "
+                f"{entry.path / METRICS}: {place.metric} at {dim} dimensions is there {len(at)} "
+                f"times ({several}); name the subset of {place.benchmark} in "
                 "configs/published/benchmarks.yaml."
             )
-        return Number(at[0].value, at[0].ci_low, at[0].ci_high, path)
-
-    def _lines(self, path: Path) -> Read:
-        if path not in self._read:
-            run = read_run(path)
-            _check_place(run)
-            self._read[path] = Read(run, _by_metric(run))
-        return self._read[path]
-
-
-def _check_place(run: Run) -> None:
-    names = run.manifest["benchmark"], run.manifest["model"]
-    folder = tuple(map(path_component, names))
-    if folder != (run.path.parent.parent.name, run.path.parent.name):
-        raise InvalidError(
-            f"{run.path}: the record is of {'/'.join(folder)}; it lies in a folder of another. "
-            "Move it back."
+        [line] = at
+        return Number(
+            line.value,
+            line.ci_low,
+            line.ci_high,
+            entry.path,
+            entry.model,
+            dim,
+            place.benchmark,
+            line.subset,
+            DataIdentity.of(entry.manifest).contents.get(line.subset),
         )
 
+    def _lines_of(self, entry: Entry) -> Lines:
+        if entry.path not in self._lines:
+            self._lines[entry.path] = _by_metric(read_run(entry.path))
+        return self._lines[entry.path]
 
-def _by_metric(run: Run) -> dict[tuple[str, int], list[MetricLine]]:
-    lines: dict[tuple[str, int], list[MetricLine]] = {}
+
+def _is_published_data(entry: Entry, place: Place) -> bool:
+    """Whether a record is of the data that was published, as far as its hash is known."""
+    if place.content is None:
+        return True
+    contents = DataIdentity.of(entry.manifest).contents
+    hashes = list(contents.values()) if place.subset is None else [contents.get(place.subset)]
+    return hashes == [place.content]
+
+
+def _by_metric(run: Run) -> Lines:
+    """The float32 lines of a record by metric and dimension.
+
+    The first line of a subset and split is its main score, and stands under MAIN too.
+    """
+    lines: Lines = {}
     cells: set[tuple[str, str, int]] = set()
     # the order of the file: mteb's main score is the first line of its cell
     for line in run.metrics:
@@ -155,10 +214,8 @@ def _by_metric(run: Run) -> dict[tuple[str, int], list[MetricLine]]:
     return lines
 
 
-def _width(run: Run) -> int:
+def _width(entry: Entry) -> int:
     """The full width of the model's embeddings."""
-    encoder = run.manifest.get("encoder")
-    width = encoder.get("dim") if isinstance(encoder, dict) else None
-    if not isinstance(width, int):
-        raise InvalidError(f"{run.path / 'manifest.json'}: encoder.dim is missing; evaluate again.")
-    return width
+    if entry.model.width is None:
+        raise InvalidError(f"{entry.path / MANIFEST}: encoder.dim is missing; evaluate again.")
+    return entry.model.width

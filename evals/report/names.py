@@ -1,13 +1,8 @@
-"""Translates published names of models and benchmarks into places of our records.
-
-The translations are rows of configs/published/models.yaml and benchmarks.yaml.
-"""
+"""Translates published names of benchmarks into places of our records, by published/benchmarks.yaml."""
 
 import re
-from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -45,29 +40,16 @@ METRICS = {
 # mteb:TASK/SPLIT[/SUBSET], and ROW[/SUBSET]
 _TASK = re.compile(r"mteb:([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?:/([\w.*-]+))?")
 _ROW = re.compile(r"([a-z0-9][a-z0-9._-]*)(?:/(\w[\w.-]*))?")
-R = TypeVar("R", bound=Row)
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Member = Annotated[str, Field(pattern=f"^({_TASK.pattern}|{_ROW.pattern})$")]
-
-
-class Model(Row):
-    """A published model: the names that its records may carry, or why there are none."""
-
-    name: str
-    records: Annotated[tuple[Text, ...], Field(strict=False)] = ()
-    not_run: Text | None = None
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> "Model":
-        if bool(self.records) == bool(self.not_run):
-            raise ValueError("needs either `records` or `not_run`")
-        return self
 
 
 class Quantity(Row):
     """What a published benchmark is the mean of: members `of`, or other quantities as `parts`.
 
     `also` are further names of it, `unit` is what its members are. `pooled` takes the mean over
-    the members of all `parts`, instead of the mean of the parts' means.
+    the members of all `parts`, instead of the mean of the parts' means. `content` is the content
+    hash of a member's data, where it is known.
     """
 
     name: str
@@ -76,6 +58,7 @@ class Quantity(Row):
     pooled: bool = False
     unit: Text = "sets"
     also: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    content: dict[Member, Sha256] = Field(default_factory=dict)
     not_run: Text | None = None
 
     @model_validator(mode="after")
@@ -84,6 +67,8 @@ class Quantity(Row):
             raise ValueError("needs one of `of`, `parts` and `not_run`")
         if len(set(self.of)) < len(self.of):
             raise ValueError("a member is listed twice")
+        if self.content.keys() - set(self.of):
+            raise ValueError("`content` names what is no member")
         return self
 
 
@@ -91,7 +76,7 @@ class Place(NamedTuple):
     """Where in the records one number is; `benchmark` is written as evals.run takes it.
 
     `subset` and `direction` are None where there is only one, `dim` for the full width, `split`
-    for what is no task of mteb.
+    for what is no task of mteb, `content` where the hash of its data is not known.
     """
 
     benchmark: str
@@ -100,6 +85,7 @@ class Place(NamedTuple):
     direction: str | None
     metric: str
     dim: int | None
+    content: str | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -138,12 +124,6 @@ class Meaning(NamedTuple):
 
 
 @cache
-def models() -> dict[str, Model]:
-    """Published models by key."""
-    return read_rows(configs() / "published" / "models.yaml", Model)
-
-
-@cache
 def quantities() -> dict[str, Quantity]:
     """Published benchmarks by key, under each of their names.
 
@@ -166,19 +146,16 @@ def quantities() -> dict[str, Quantity]:
     return single | rows | synonyms
 
 
-def records_of(model: str) -> Model:
-    """The row of a published model. ConfigError when there is none."""
-    return _row_of(model, models(), "models.yaml")
-
-
 def selector(benchmark: str, meaning: Meaning) -> Selector:
     """Where a published number is found in records. ConfigError for an unknown name."""
-    row = _row_of(benchmark, quantities(), "benchmarks.yaml")
+    row = _quantity(benchmark)
     if row.not_run:
         return Selector(not_run=row.not_run)
     if row.parts:
         return _of_parts(row, meaning)
-    places = [_place(member, meaning) for member in row.of]
+    places = [
+        _place(member, meaning)._replace(content=row.content.get(member)) for member in row.of
+    ]
     if meaning.language:
         places = [place for place in places if place.subset == meaning.language]
         if len(places) != 1:
@@ -225,27 +202,11 @@ def _set_name(member: str) -> str:
     return match[1] if match else member.partition("/")[0]
 
 
-def _row_of(name: str, rows: Mapping[str, R], file: str) -> R:
-    key = slug(name)
-    if key not in rows:
+def _quantity(benchmark: str) -> Quantity:
+    key = slug(benchmark)
+    if key not in quantities():
         raise ConfigError(
-            f"configs/published/{file} has no row {key!r}.{nearest(key, rows)} "
+            f"configs/published/benchmarks.yaml has no row {key!r}.{nearest(key, quantities())} "
             "Add one, or correct configs/tables."
         )
-    return rows[key]
-
-
-def stand_ins(arguments: Sequence[str]) -> dict[str, str]:
-    """What each `--as MODEL=RECORDS` says; RECORDS is a name or the folder of a checkpoint.
-
-    ConfigError when it is neither.
-    """
-    names = {}
-    for argument in arguments:
-        model, _, name = argument.partition("=")
-        if not model or not name:
-            raise ConfigError(
-                f"--as {argument}: write MODEL=RECORDS, as in jina-clip-v2=my-checkpoint."
-            )
-        names[model] = Path(name).resolve().name if Path(name).is_dir() else name
-    return names
+    return quantities()[key]

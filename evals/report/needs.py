@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from evals.report.checkpoints import Pinned, runnable, stand_in_of
 from evals.report.measured import Records
-from evals.report.names import ALL, Place, models
+from evals.report.names import ALL, Place
 from evals.report.tables import Table
 from evals.schema import ConfigError
 
@@ -25,13 +26,13 @@ def needs(
     Benchmarks that share subsets and dimensions are one call, those that exist as records are left
     out. ConfigError when the tables have no number of the model that a checkpoint could give.
     """
-    names = _names_of(model)
-    # the checkpoint that stands in for the model has its records under one name
-    record_names = (stand_in[model],) if model in stand_in else names
-    places = _places(tables, names)
+    checkpoint = _checkpoint_of(model)
+    text = stand_in_of(checkpoint, stand_in)
+    choice = records.stand_in(text) if text else checkpoint
+    places = _places(tables, checkpoint)
     calls: dict[Group, list[str]] = {}
     for place in places:
-        if records.number(record_names, place) is None:
+        if records.number(choice, place) is None:
             call = calls.setdefault(_group(place, places), [])
             if place.benchmark not in call:
                 call.append(place.benchmark)
@@ -48,22 +49,21 @@ def needs(
     return arguments
 
 
-def _names_of(model: str) -> tuple[str, ...]:
-    """All names that the records of a published model may carry."""
-    runnable = [row.records for row in models().values() if row.records]
-    for names in runnable:
-        if model in names:
-            return names
-    there = ", ".join(names[0] for names in runnable)
+def _checkpoint_of(model: str) -> Pinned:
+    """The published checkpoint that goes by a name."""
+    for checkpoint in runnable().values():
+        if model in checkpoint.names:
+            return checkpoint
+    there = ", ".join(runnable())
     raise ConfigError(f"The tables have no model {model!r} that can be run. They have {there}.")
 
 
-def _places(tables: Iterable[Table], names: Sequence[str]) -> list[Place]:
+def _places(tables: Iterable[Table], checkpoint: Pinned) -> list[Place]:
     """The places that the cells of a model are made of, each once, in the order of the tables."""
     places: dict[Place, None] = {}
     for table in tables:
         for _, cell in table.cells:
-            if not cell.selector.not_run and names in (cell.records, cell.base):
+            if not cell.selector.not_run and checkpoint in (cell.checkpoint, cell.base):
                 for group in cell.selector.groups:
                     places |= dict.fromkeys(group)
     return list(places)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.escape import visible
 from evals.report.verdicts import Judged, Result, Verdict
-from evals.report.words import marks, notes, summary, tolerance, words
+from evals.report.words import below, marks, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,16 +53,16 @@ def png(judged: Judged, dpi: int = 120) -> bytes:
     figure = Figure(figsize=(width, height), dpi=dpi)
     # not pyplot: it keeps figures in a global list, and looks for a display
     FigureCanvasAgg(figure)
-    bottom = LINE * (len(lines) + 1.5)
-    box = MARGIN / width, bottom / height, table_width / width, body / height
+    edge = LINE * (len(lines) + 1.5)
+    box = MARGIN / width, edge / height, table_width / width, body / height
     _draw(figure, grid, box, table_width)
     # `$x$` is text, not a formula
     plain: dict[str, Any] = {"parse_math": False}
     x, top = MARGIN / width, 1 - LINE / height
     title = visible(judged.table.row.title)
     figure.text(x, top, title, weight="bold", va="center", **plain)
-    below = LINE * (len(lines) + 1) / height
-    figure.text(x, below, "\n".join(lines), size=8, va="top", linespacing=1.5, **plain)
+    bottom = LINE * (len(lines) + 1) / height
+    figure.text(x, bottom, "\n".join(lines), size=8, va="top", linespacing=1.5, **plain)
     out = BytesIO()
     with warnings.catch_warnings():
         # the font draws a box for what it lacks, which is honest
@@ -99,10 +99,9 @@ def _draw(
 
 def _below(judged: Judged, width: float) -> list[str]:
     """The lines of text below the table."""
-    footnotes = marks(judged, judged.table.row.footnotes)
-    texts = [f"{summary(judged)}. {tolerance(judged)}{footnotes}"]
-    texts.append("Per cent. Each cell: measured, verdict (published, difference); – was not run.")
-    texts += [f"[{i}] {note}" for i, note in enumerate(notes(judged), 1)]
+    first, *rest = below(judged)
+    legend = "Per cent. Each cell: measured, verdict (published, difference); – was not run."
+    texts = [first, legend, *rest]
     lines = []
     for text in texts:
         lines += textwrap.wrap(visible(text), max(30, int(width * CHARACTERS_PER_INCH)))
@@ -121,7 +120,7 @@ def _grid(judged: Judged) -> Grid:
             colours.append([SECTION] * (len(columns) + 1))
         for line, results in section.lines:
             label = _wrapped(line.label + marks(judged, line.footnotes), LABEL_CHARACTERS)
-            texts.append([label, *map(_text, results)])
+            texts.append([label, *(_text(judged, result) for result in results)])
             colours.append(["white", *map(_colour, results)])
     heights = [max(text.count("\n") for text in row) + 1 for row in texts]
     return Grid(texts, colours, heights)
@@ -135,12 +134,12 @@ def _colour(result: Result | None) -> str:
     return COLOURS[result.verdict] if result else "white"
 
 
-def _text(result: Result | None) -> str:
+def _text(judged: Judged, result: Result | None) -> str:
     """`89.10 reproduced` above `(89.02, +0.08)`."""
     if result is None:
         return ""
-    text = words(result)
+    text = words(judged, result)
     verdict = text.verdict if text.difference else ""
-    first = f"{text.measured} {verdict}".strip()
+    first = f"{text.measured}{text.mark} {verdict}".strip()
     lines = first, text.interval, text.in_brackets, text.coverage
     return "\n".join(visible(line) for line in lines if line)

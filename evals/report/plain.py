@@ -1,7 +1,7 @@
 """Writes reports as CSV: one line per cell, numbers as numbers, text that is never a formula."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import StringIO
 
 from evals.report.verdicts import Judged, Placed
@@ -25,10 +25,16 @@ COLUMNS = (
     "direction",
     "metric",
     "language",
-    "dim",
+    "published_dim",
     "source",
     "note",
     "footnotes",
+    # what was measured
+    "dim",
+    "measured_model",
+    "place",
+    "weights",
+    "data",
     "records",
 )
 # a cell that starts so is calculated by spreadsheets: owasp.org/www-community/attacks/CSV_Injection
@@ -41,17 +47,22 @@ def page(tables: Sequence[Judged]) -> str:
     writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for judged in tables:
-        notes = " ".join(judged.table.footnotes)
         for placed in judged.results:
-            writer.writerow(_fields(judged.table.row.name, placed, notes))
+            writer.writerow(_fields(judged, placed))
     return out.getvalue()
 
 
-def _fields(table: str, placed: Placed, notes: str) -> dict[str, str]:
+def _fields(judged: Judged, placed: Placed) -> dict[str, str]:
     result = placed.result
     printed = result.cell.published
+    models = [number.model for number in result.numbers]
+    data = [
+        f"{number.benchmark}/{number.subset}={number.data}"
+        for number in result.numbers
+        if number.data
+    ]
     texts = {
-        "table": table,
+        "table": judged.table.row.name,
         "section": placed.section,
         "row": placed.row,
         "column": placed.column,
@@ -64,11 +75,16 @@ def _fields(table: str, placed: Placed, notes: str) -> dict[str, str]:
         "direction": printed.direction,
         "metric": printed.metric,
         "language": printed.language,
-        "dim": printed.dim,
+        "published_dim": printed.dim,
         "source": printed.source,
         "note": printed.note,
-        "footnotes": notes,
-        "records": " ".join(map(str, result.records)),
+        "footnotes": " ".join([*judged.table.footnotes, *filter(None, [result.stands_in])]),
+        "dim": _distinct(number.dim for number in result.numbers),
+        "measured_model": _distinct(model.name for model in models),
+        "place": _distinct(model.place for model in models),
+        "weights": _distinct(model.weights or "unknown" for model in models),
+        "data": _distinct(data),
+        "records": _distinct(result.records),
     }
     numbers = {
         "measured": result.measured,
@@ -84,6 +100,11 @@ def _fields(table: str, placed: Placed, notes: str) -> dict[str, str]:
 def text(value: str) -> str:
     """A text field: one that a spreadsheet would calculate gets an apostrophe in front."""
     return f"'{value}" if value.lstrip(" ").startswith(_FORMULA) else value
+
+
+def _distinct(values: Iterable[object]) -> str:
+    """Each value once, in order; of a change, those that it is relative to last."""
+    return " ".join(dict.fromkeys(map(str, values)))
 
 
 def _number(value: float | None) -> str:

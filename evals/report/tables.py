@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from evals.config.catalog import Count, Row, Text, nearest, read_rows
 from evals.paths import configs
-from evals.report.names import Meaning, Selector, records_of, selector
+from evals.report.checkpoints import Pinned, model_of, pinned
+from evals.report.names import Meaning, Selector, selector
 from evals.report.published import Published, published, slug
 from evals.schema import ConfigError
 
@@ -94,15 +95,15 @@ class Footnote(Row):
 
 
 class Cell(NamedTuple):
-    """One number of a table; `records` are the names that its model's records may carry.
+    """One number of a table; `checkpoint` is the published model's, None when it is not run.
 
-    `base` is set for a change in per cent: the names of the model that it is relative to.
+    `base` is set for a change in per cent: the checkpoint that it is relative to.
     """
 
     published: Published
     selector: Selector
-    records: tuple[str, ...]
-    base: tuple[str, ...] | None
+    checkpoint: Pinned | None
+    base: Pinned | None
     tolerance: float
 
 
@@ -242,22 +243,23 @@ def _cell(row: TableRow, fields: dict[str, Any], where: str) -> Cell | None:
     printed = _printed(row, fields | ({"metric": change} if change else {}), where)
     if printed is None:
         return None
-    model = records_of(fields["model"])
+    model = model_of(fields["model"])
     place = (fields.get(name) for name in ("direction", "language", "dim"))
     numbers = selector(fields["benchmark"], Meaning(fields["metric"], *place))
     if not change:
         not_run = model.not_run or numbers.not_run
         number = numbers._replace(not_run=not_run)
-        return Cell(printed, number, model.records, None, row.tolerance)
+        return Cell(printed, number, pinned(model), None, row.tolerance)
     if "relative_to" not in fields or row.change_tolerance is None:
         raise ConfigError(
             f"{row.name}, {where}: a change needs `relative_to`, and the table a `change_tolerance`."
         )
     # both models must be runnable: a change is made of two measured scores
-    base = records_of(fields["relative_to"])
+    base = model_of(fields["relative_to"])
     not_run = model.not_run or base.not_run or numbers.not_run
     number = numbers._replace(not_run=not_run)
-    return Cell(printed, number, model.records, base.records, row.change_tolerance or row.tolerance)
+    points = row.change_tolerance or row.tolerance
+    return Cell(printed, number, pinned(model), pinned(base), points)
 
 
 def _printed(row: TableRow, fields: dict[str, Any], where: str) -> Published | None:

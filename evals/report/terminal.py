@@ -9,7 +9,7 @@ from rich.table import Table
 
 from evals.escape import visible
 from evals.report.verdicts import VERDICTS, Judged, Verdict
-from evals.report.words import DASH, notes, summary, tolerance, words
+from evals.report.words import DASH, below, words
 
 PLAIN: dict[str, Any] = {
     "box": None,
@@ -37,8 +37,9 @@ def print_table(judged: Judged, out: Console) -> None:
             grid.add_row(f"[bold]{escape(visible(cell.section))}[/bold]")
         # a label that is that of the line above stays empty
         label = "" if (cell.section, cell.row) == (section, row) else cell.row
-        text = words(cell.result)
-        texts = [label, cell.column, text.published, text.measured, text.difference]
+        text = words(judged, cell.result)
+        measured = f"{text.measured}{text.mark}"
+        texts = [label, cell.column, text.published, measured, text.difference]
         if intervals:
             texts.append(text.interval)
         verdict = f"[{STYLES[cell.result.verdict]}]{cell.result.verdict}[/]"
@@ -47,9 +48,8 @@ def print_table(judged: Judged, out: Console) -> None:
             grid.add_row("", f"[dim]{escape(text.coverage)}[/dim]")
         section, row = cell.section, cell.row
     out.print(grid)
-    out.print(escape(visible(f"{summary(judged)}. {tolerance(judged)}")), highlight=False)
-    for note in notes(judged):
-        out.print(f"- {escape(visible(note))}", highlight=False)
+    for line in below(judged):
+        out.print(escape(visible(line)), highlight=False)
     out.print()
 
 
@@ -63,6 +63,9 @@ def print_summary(tables: Sequence[Judged], out: Console) -> None:
         counts = (str(n) if n else DASH for n in judged.counts.values())
         grid.add_row(escape(judged.table.row.name), *counts)
     out.print(grid)
+    stand_ins = dict.fromkeys(note for judged in tables for note in judged.stand_ins)
+    for note in stand_ins:
+        out.print(escape(visible(note)), highlight=False)
 
 
 def _grid(judged: Judged, intervals: bool) -> Table:

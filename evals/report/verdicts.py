@@ -1,14 +1,17 @@
 """Judges each cell of a table: published, measured, difference, interval, verdict, in per cent."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from evals.report.measured import Mean, Records
+from evals.records.shelf import Choice
+from evals.report.checkpoints import Pinned, stand_in_of
+from evals.report.measured import Mean, Number, Records
 from evals.report.tables import Block, Cell, Line, Table
 
 Verdict = Literal["exact", "reproduced", "deviates", "not run"]
+NO_RECORD = "no record has it"
 VERDICTS: tuple[Verdict, ...] = ("exact", "reproduced", "deviates", "not run")
 # a difference of 0.3 in floating point is 0.30000000000001
 _SLACK = 1e-9
@@ -18,7 +21,9 @@ class Result(NamedTuple):
     """A cell and what was measured for it, in per cent.
 
     `measured` is None unless all its members are there, and `why` then says why. `coverage` is
-    "26 of 26 languages", "" for a single number.
+    "26 of 26 languages", "" for a single number. `numbers` are the members, those that a change is
+    relative to last. `stands_in` is a footnote where another model counts for the published one.
+    `refused` names a record that is called like the published model and does not count.
     """
 
     cell: Cell
@@ -29,7 +34,14 @@ class Result(NamedTuple):
     verdict: Verdict
     coverage: str
     why: str
-    records: tuple[Path, ...]
+    numbers: tuple[Number, ...]
+    stands_in: str | None = None
+    refused: str | None = None
+
+    @property
+    def records(self) -> tuple[Path, ...]:
+        """The records that the number is made of."""
+        return tuple(dict.fromkeys(number.record for number in self.numbers))
 
 
 class Placed(NamedTuple):
@@ -75,6 +87,12 @@ class Judged(NamedTuple):
         return placed
 
     @property
+    def stand_ins(self) -> list[str]:
+        """The footnotes of models that count for a published one, in the order of reading."""
+        notes = (placed.result.stands_in for placed in self.results)
+        return list(dict.fromkeys(note for note in notes if note))
+
+    @property
     def counts(self) -> dict[Verdict, int]:
         """How many cells got each verdict."""
         counts = Counter(placed.result.verdict for placed in self.results)
@@ -84,11 +102,11 @@ class Judged(NamedTuple):
 def judge(table: Table, records: Records, stand_in: Mapping[str, str] | None = None) -> Judged:
     """All cells of a table against the records.
 
-    `stand_in` names the model whose records count as another's. InvalidError names a record that
-    is broken.
+    `stand_in` gives a published model the name, or the folder, of one whose records count for it.
+    InvalidError names a record that is broken.
     """
-    names = stand_in or {}
-    return Judged(table, tuple(_block(block, records, names) for block in table.sections))
+    judging = _Judging(records, stand_in or {})
+    return Judged(table, tuple(_block(block, judging) for block in table.sections))
 
 
 def verdict(measured: float, cell: Cell) -> Verdict:
@@ -103,45 +121,77 @@ def verdict(measured: float, cell: Cell) -> Verdict:
     return "reproduced" if off <= cell.tolerance else "deviates"
 
 
-def _block(block: Block, records: Records, names: Mapping[str, str]) -> JudgedBlock:
+class _Judging(NamedTuple):
+    """What cells are held against."""
+
+    records: Records
+    stand_in: Mapping[str, str]
+
+    def choice(self, checkpoint: Pinned) -> Choice:
+        """The checkpoint whose records count for a published one."""
+        text = stand_in_of(checkpoint, self.stand_in)
+        return self.records.stand_in(text) if text else checkpoint
+
+
+def _block(block: Block, judging: _Judging) -> JudgedBlock:
     lines = []
     for line in block.lines:
-        results = (_result(cell, records, names) if cell else None for cell in line.cells)
+        results = (_result(cell, judging) if cell else None for cell in line.cells)
         lines.append(JudgedLine(line, tuple(results)))
     return JudgedBlock(block.title, block.footnotes, tuple(lines))
 
 
-def _result(cell: Cell, records: Records, names: Mapping[str, str]) -> Result:
-    if cell.selector.not_run:
-        return _not_run(cell, cell.selector.not_run)
-    mean = records.mean(_renamed(cell.records, names), cell.selector)
-    base = records.mean(_renamed(cell.base, names), cell.selector) if cell.base else None
-    paths = tuple(dict.fromkeys([*mean.records, *(base.records if base else ())]))
+def _result(cell: Cell, judging: _Judging) -> Result:
+    if cell.selector.not_run or cell.checkpoint is None:
+        return _not_run(cell, cell.selector.not_run or "")
+    mean = judging.records.mean(judging.choice(cell.checkpoint), cell.selector)
+    base = judging.records.mean(judging.choice(cell.base), cell.selector) if cell.base else None
+    numbers = (*mean.numbers, *(base.numbers if base else ()))
     if mean.value is None:
-        return _not_run(cell, "no record has it", _coverage(mean, cell), paths)
-    if base and base.value is None:
-        return _not_run(cell, "no record has it", _coverage(base, cell), paths)
+        return _missing(cell, cell.checkpoint, mean, numbers, judging)
+    if cell.base and base and base.value is None:
+        return _missing(cell, cell.base, base, numbers, judging)
     coverage = _coverage(mean, cell)
     if base and base.value == 0:
-        return _not_run(cell, "relative to a score of 0", coverage, paths)
-    # a ratio of two means has no interval
+        return _not_run(cell, "relative to a score of 0", coverage, numbers)
     if base:
+        # a ratio of two means has no interval
         measured, low, high = _change(mean, base), None, None
     else:
         measured, low, high = 100 * mean.value, _percent(mean.low), _percent(mean.high)
     difference = measured - cell.published.value
     word = verdict(measured, cell)
-    return Result(cell, measured, low, high, difference, word, coverage, "", paths)
+    stands_in = _stands_in(cell, mean, base, judging.stand_in)
+    return Result(
+        cell, measured, low, high, difference, word, coverage, "", numbers, stands_in=stands_in
+    )
 
 
-def _not_run(cell: Cell, why: str, coverage: str = "", paths: tuple[Path, ...] = ()) -> Result:
-    return Result(cell, None, None, None, None, "not run", coverage, why, paths)
+def _missing(
+    cell: Cell, checkpoint: Pinned, mean: Mean, numbers: tuple[Number, ...], judging: _Judging
+) -> Result:
+    coverage = _coverage(mean, cell)
+    refused = None
+    if not stand_in_of(checkpoint, judging.stand_in):
+        refused = judging.records.refused(checkpoint, cell.selector)
+    why = f"no record of the published checkpoint has it; {refused}" if refused else NO_RECORD
+    return _not_run(cell, why, coverage, numbers)._replace(refused=refused)
 
 
-def _renamed(models: Sequence[str], names: Mapping[str, str]) -> tuple[str, ...]:
-    # one stand-in for all names that a model goes by
-    renamed = [names[model] for model in models if model in names]
-    return tuple(renamed or models)
+def _not_run(cell: Cell, why: str, coverage: str = "", numbers: tuple[Number, ...] = ()) -> Result:
+    return Result(cell, None, None, None, None, "not run", coverage, why, numbers)
+
+
+def _stands_in(
+    cell: Cell, mean: Mean, base: Mean | None, stand_in: Mapping[str, str]
+) -> str | None:
+    """The footnote of a cell in which another model counts for a published one."""
+    notes = []
+    for checkpoint, measured in ((cell.checkpoint, mean), (cell.base, base)):
+        if checkpoint and measured and stand_in_of(checkpoint, stand_in):
+            models = ", ".join(dict.fromkeys(str(number.model) for number in measured.numbers))
+            notes.append(f"Where the table says {checkpoint.names[0]}, {models} was measured")
+    return ". ".join(notes) or None
 
 
 def _coverage(mean: Mean, cell: Cell) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.report.verdicts import Judged, JudgedLine, Result
-from evals.report.words import LEGEND, marks, notes, summary, tolerance, words
+from evals.report.words import LEGEND, marks, notes, provenance, summary, tolerance, words
 
 TEMPLATE = Path(__file__).with_name("page.html")
 STYLE = """
@@ -61,6 +61,7 @@ def _view(judged: Judged) -> dict[str, Any]:
         "tolerance": tolerance(judged),
         "marks": marks(judged, row.footnotes),
         "notes": notes(judged),
+        "provenance": provenance(judged),
         "columns": [(column.label, marks(judged, column.footnotes)) for column in row.columns],
         "sections": sections,
     }
@@ -68,12 +69,13 @@ def _view(judged: Judged) -> dict[str, Any]:
 
 def _row(judged: Judged, row: JudgedLine) -> tuple[str, str, list[dict[str, str] | None]]:
     """The label of a row, its footnotes, and its cells."""
-    return row.line.label, marks(judged, row.line.footnotes), [_cell(cell) for cell in row.results]
+    cells = [_cell(judged, result) for result in row.results]
+    return row.line.label, marks(judged, row.line.footnotes), cells
 
 
-def _cell(result: Result | None) -> dict[str, str] | None:
+def _cell(judged: Judged, result: Result | None) -> dict[str, str] | None:
     if result is None:
         return None
     published = result.cell.published
     hint = ". ".join(filter(None, (result.why, published.source, published.note)))
-    return words(result)._asdict() | {"hint": hint}
+    return words(judged, result)._asdict() | {"hint": hint}

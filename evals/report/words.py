@@ -1,14 +1,17 @@
 """Puts results into words that all formats share; each format only escapes them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from evals.records.identity import SHOWN
 from evals.report.published import GRADES
 from evals.report.tables import footnotes
 from evals.report.verdicts import Judged, Result
 
 SECOND_HAND = "†"
 DASH = "–"
+# models and subsets that are named below a table
+MOST = 8
 LEGEND = (
     "Per cent. Each cell: measured [95% interval] (published, difference) verdict; "
     "“–” where nothing was measured. exact: equal as printed; reproduced: within the table's "
@@ -20,9 +23,13 @@ LEGEND = (
 
 
 class Words(NamedTuple):
-    """A cell in words; what does not apply is empty. `measured` never holds a published number."""
+    """A cell in words; what does not apply is empty. `measured` never holds a published number.
+
+    `mark` is the number of the footnote that says which model stands in for the published one.
+    """
 
     measured: str
+    mark: str
     interval: str
     published: str
     difference: str
@@ -34,7 +41,7 @@ class Words(NamedTuple):
         # "not run" is what the dash says already
         verdict = self.verdict if self.difference else ""
         tail = _joined(", ", verdict, self.coverage)
-        return _joined(" ", self.measured, self.interval, self.in_brackets, tail)
+        return _joined(" ", f"{self.measured}{self.mark}", self.interval, self.in_brackets, tail)
 
     @property
     def in_brackets(self) -> str:
@@ -42,19 +49,20 @@ class Words(NamedTuple):
         return f"({_joined(', ', self.published, self.difference)})"
 
 
-def words(result: Result) -> Words:
-    """A result in words."""
+def words(judged: Judged, result: Result) -> Words:
+    """A result of a table in words."""
     published = result.cell.published
     printed = _minus(published.score) + (SECOND_HAND if published.grade == "C" else "")
     if result.measured is None or result.difference is None:
-        return Words(DASH, "", printed, "", result.verdict, result.coverage)
+        return Words(DASH, "", "", printed, "", result.verdict, result.coverage)
     interval = ""
     if result.low is not None and result.high is not None:
         interval = _minus(f"[{result.low:.2f}, {result.high:.2f}]")
     # + 0.0 makes 0 of -0
     measured = _minus(f"{round(result.measured, 2) + 0.0:.2f}")
     difference = signed(result.difference)
-    return Words(measured, interval, printed, difference, result.verdict, result.coverage)
+    mark = _stand_in_mark(judged, result)
+    return Words(measured, mark, interval, printed, difference, result.verdict, result.coverage)
 
 
 def signed(value: float) -> str:
@@ -77,14 +85,55 @@ def tolerance(judged: Judged) -> str:
 
 
 def notes(judged: Judged) -> list[str]:
-    """The footnotes of a table in the order of their numbers, which count from 1."""
-    return [footnotes()[name].text for name in judged.table.footnotes]
+    """The footnotes of a table in the order of their numbers, which count from 1.
+
+    Those that say which models stand in for published ones come last.
+    """
+    return [footnotes()[name].text for name in judged.table.footnotes] + judged.stand_ins
 
 
 def marks(judged: Judged, names: Sequence[str]) -> str:
     """`[1][3]`: the footnotes of these names by their numbers in the table."""
     numbered = judged.table.footnotes
     return "".join(f"[{numbered.index(name) + 1}]" for name in names)
+
+
+def provenance(judged: Judged) -> list[str]:
+    """What was measured: the models with their weights, and the data by its content hash."""
+    models: dict[str, None] = {}
+    data: dict[str, None] = {}
+    for placed in judged.results:
+        for number in placed.result.numbers:
+            models[str(number.model)] = None
+            if number.data:
+                data[f"{number.benchmark} {number.subset} {number.data[:SHOWN]}"] = None
+    lines = []
+    if models:
+        lines.append(f"Measured models: {_first(models)}.")
+    if data:
+        lines.append(f"Measured data, by content hash: {_first(data)}.")
+    return lines
+
+
+def below(judged: Judged) -> list[str]:
+    """The lines below a table: counts, tolerance, numbered footnotes, and what was measured."""
+    lines = [f"{summary(judged)}. {tolerance(judged)}{marks(judged, judged.table.row.footnotes)}"]
+    lines += [f"[{i}] {note}" for i, note in enumerate(notes(judged), 1)]
+    return lines + provenance(judged)
+
+
+def _stand_in_mark(judged: Judged, result: Result) -> str:
+    if result.stands_in is None:
+        return ""
+    number = len(judged.table.footnotes) + judged.stand_ins.index(result.stands_in) + 1
+    return f"[{number}]"
+
+
+def _first(names: Iterable[str]) -> str:
+    """The first names of a list, and how many there are beyond."""
+    texts = list(names)
+    rest = f", and {len(texts) - MOST} more in the CSV" if len(texts) > MOST else ""
+    return ", ".join(texts[:MOST]) + rest
 
 
 def _minus(text: str) -> str:
