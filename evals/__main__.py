@@ -58,8 +58,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> bool:
-    if not wanted:
+def _print_version(show: bool) -> bool:
+    if not show:
         return False
     version = packages().get("jina-clip-evals", "not installed")
     source = source_state()

@@ -122,8 +122,8 @@ def source_state() -> dict[str, Any] | None:
 
 def _edited(site: Path) -> bool:
     """Whether a module in site-packages differs from the hash that the wheel's RECORD has of it, or nothing vouches for it."""
-    found = importlib.metadata.distributions(name="jina-clip-evals", path=[str(site)])
-    record = next((distribution.files for distribution in found), None)
+    candidates = importlib.metadata.distributions(name="jina-clip-evals", path=[str(site)])
+    record = next((distribution.files for distribution in candidates), None)
     if record is None:
         return True
     for entry in record:
