@@ -19,6 +19,8 @@ from zipfile import ZipFile
 
 import pytest
 
+from tests.test_library import BLOCKS
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CI_RECORD = next((ROOT / "results/baselines/ci/scenes/tiny").iterdir())
@@ -122,9 +124,12 @@ class Installed:
 
     def __call__(self, *words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run the console script from the empty folder."""
-        script = [str(self.site / "bin" / "jina-clip-evals"), *map(str, words)]
+        return self.run("jina-clip-evals", *map(str, words), code=code)
+
+    def run(self, program: str, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a program of the environment from the empty folder."""
         done = subprocess.run(
-            [*without_privileges(), *script],
+            [*without_privileges(), str(self.site / "bin" / program), *words],
             env=self.environment,
             cwd=self.folder,
             capture_output=True,
@@ -261,3 +266,12 @@ def test_a_fresh_environment_runs_the_demo_the_sweep_the_report_and_the_gate(fre
     extras = fresh("run", "mteb:STSBenchmark", "--model", "tiny", code=5).stderr
     assert "jina-clip-evals[mteb]" in extras
     assert {path.name for path in fresh.folder.iterdir()} == {"results", "site"}
+
+
+@pytest.mark.slow
+def test_a_fresh_environment_runs_the_training_loop_of_the_docs(fresh):
+    (loop,) = (block for block in BLOCKS if "for step in" in block)
+    (tiny,) = (fresh.site / "lib").glob("*/site-packages/evals/_configs/tiny")
+    (fresh.folder / "checkpoint").symlink_to(tiny)
+    steps = fresh.run("python", "-c", loop).stdout.splitlines()
+    assert len(steps) == 3 and all(0 < float(step.split()[1]) <= 1 for step in steps)
