@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from evals.encoders.objects import ObjectEncoder
 from evals.encoders.sentence_transformers import SentenceTransformersEncoder
 from evals.schema import ConfigError, Encoder, InvalidError, MissingError, Side
 from tests.hub import COMMIT
@@ -198,6 +199,17 @@ def test_the_dot_product_of_normalised_rows_is_the_cosine(copied):
     np.testing.assert_allclose(
         rows @ rows.T, reference.similarity(rows, reference.encode(WORDS)), atol=1e-6
     )
+
+
+def test_a_loaded_model_made_for_another_similarity_is_refused_too(text_model):
+    loaded = library(text_model)
+    loaded.similarity_fn_name = "dot"
+    with pytest.raises(
+        ConfigError, match=r"toy is made to be compared by dot.* set its similarity_fn_name"
+    ):
+        ObjectEncoder(loaded, name="toy", weights="1")
+    loaded.similarity_fn_name = "cosine"
+    assert ObjectEncoder(loaded, name="toy", weights="1").source["similarity"] == "cosine"
 
 
 def test_no_other_similarity_can_be_asked_for(text_model):

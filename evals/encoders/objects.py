@@ -17,7 +17,8 @@ class ObjectEncoder:
 
     Rows come back as an array or a tensor of shape (n, d), float of any width. `weights` says which weights the object has: a
     string that changes with them, or a function of the object that gives one. A torch module in training mode is evaluated
-    in evaluation mode and put back. Raises ConfigError for an object without these methods.
+    in evaluation mode and put back. Raises ConfigError for an object without these methods, and for a sentence-transformers
+    model that is made for another similarity than the cosine.
     """
 
     def __init__(self, model: Any, *, name: str, weights: str | Callable[[Any], str]) -> None:
@@ -28,7 +29,7 @@ class ObjectEncoder:
             "weights": identity,
             "object": f"{type(model).__module__}.{type(model).__qualname__}",
         }
-        self.source = {"object": self.fingerprint["object"]}
+        self.source = {"object": self.fingerprint["object"], "similarity": _similarity(model, name)}
         self.dim = self._rows("text", ["a photo"]).shape[1]
 
     def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
@@ -118,6 +119,17 @@ def _method(model: Any, kind: str) -> Callable[[list[Any]], Any]:
         f"{type(model).__name__} has neither encode_{kind} nor encode. Give a name, a folder, an evals.Encoder, "
         "or an object with encode_text and encode_image."
     )
+
+
+def _similarity(model: Any, name: str) -> str:
+    """The cosine; ConfigError for a sentence-transformers model that is made for another one."""
+    similarity: str = getattr(model, "similarity_fn_name", None) or "cosine"
+    if similarity != "cosine":
+        raise ConfigError(
+            f"{name} is made to be compared by {similarity}, and rows are compared by cosine here. "
+            'To measure it by cosine all the same, set its similarity_fn_name = "cosine".'
+        )
+    return similarity
 
 
 def _array(rows: Any) -> Float[np.ndarray, "..."]:
