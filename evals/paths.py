@@ -5,7 +5,7 @@ meet a folder of another project. EVALS_CONFIGS names another folder of configs,
 """
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 VARIABLE = "EVALS_CONFIGS"
 
@@ -47,6 +47,12 @@ def of_row(path: str) -> Path:
         chosen = configs() / rest
         return chosen if chosen.exists() else bundled() / rest
     return (checkout() or configs().parent) / path
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name that comes from a file means a place outside of the folder that it is relative to."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts
 
 
 def baseline_folder() -> Path:

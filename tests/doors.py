@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from evals.data import load
+from evals.data.objects import image_text
 from evals.schema import ClassPrompts, Data, Source
 from tests.hub import COMMIT, Hub
 
@@ -194,6 +195,13 @@ def labelled_parquet(out: Written, rows: Sequence[Row]) -> Data:
     return out.load("labeled_parquet", ClassPrompts(len(rows)), hub=True)
 
 
+def program(out: Written, rows: Sequence[Row]) -> Data:
+    """What a program hands over: paths of images, captions and ids."""
+    out.images(rows)
+    paths = [out.root / row.name for row in rows]
+    return image_text(paths, [list(row.captions) for row in rows], ids=[row.name for row in rows])
+
+
 def cells(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Images as the library `datasets` stores them."""
     return [{"bytes": row.data, "path": None} for row in rows]
@@ -226,4 +234,5 @@ DOORS: dict[str, Door] = {
     "class-folders": class_folders,
     "labelled-webdataset": labelled_webdataset,
     "labelled-parquet": labelled_parquet,
+    "program": program,
 }

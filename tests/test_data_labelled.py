@@ -14,7 +14,7 @@ from evals.config.catalog import benchmarks
 from evals.data import check_counts, subset_of
 from evals.data import load as load_subsets
 from evals.data.prompts import fill, names_of, templates_of, wordnet_ids
-from evals.evaluation.load import _class_prompts
+from evals.data.sources import class_prompts
 from evals.evaluation.recording import content_hash
 from evals.schema import (
     ClassPrompts,
@@ -326,7 +326,7 @@ def test_every_row_has_prompts_and_the_right_number_of_classes() -> None:
     rows = [row for row in benchmarks().values() if row.task == "classification"]
     assert len(rows) == 38
     for row in rows:
-        prompts = _class_prompts(row)
+        prompts = class_prompts(row)
         names = names_of(None, prompts)
         assert names is None or len(names.values) == row.classes.count
         assert fill(templates_of(None, prompts).values, "zebra")[0].count("zebra") == 1

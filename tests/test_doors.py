@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from evals.data.checks import is_blank, text_problem
-from evals.schema import EvalError
+from evals.data.objects import image_text
+from evals.schema import EvalError, InvalidError
 from tests.doors import DOORS, ROWS, Row, Written, picture
 from tests.hub import Hub
 
@@ -22,6 +23,8 @@ HUB = {"hub-captions", "hub-retrieval", "labelled-parquet"}
 TAR = {"webdataset", "labelled-webdataset"}
 JSON = {"jsonl", "karpathy", "coco", "class-folders"}
 TEXT = {"csv", *TAR}
+# Doors that read no text files.
+TEXTLESS = {*HUB, "program"}
 LABELLED = {"class-folders", "labelled-webdataset", "labelled-parquet"}
 
 
@@ -83,9 +86,11 @@ FAULTS: dict[str, Fault] = {
         "refused",
         r"'\.\./a\.png' (is not a path inside|has a name that is not a path inside)",
         first(name="../a.png"),
-        absent={*HUB, "class-folders"},
+        absent={*TEXTLESS, "class-folders"},
     ),
-    "name not UTF-8": Fault("refused", r"not UTF-8", first(name="caf\udce9.png"), absent=HUB),
+    "name not UTF-8": Fault(
+        "refused", r"not UTF-8|lone surrogate", first(name="caf\udce9.png"), absent=HUB
+    ),
     "empty caption": Fault("refused", r"is empty", first(captions=("", "two dogs"))),
     "invisible caption": Fault(
         "refused",
@@ -121,12 +126,12 @@ FAULTS: dict[str, Fault] = {
     ),
     "nothing in it": Fault("refused", r"no |nothing", lambda rows: []),
     "not UTF-8": Fault(
-        "refused", r"not UTF-8", style=lambda text: text.replace(b"dog", b"d\xf6g"), absent=HUB
+        "refused", r"not UTF-8", style=lambda text: text.replace(b"dog", b"d\xf6g"), absent=TEXTLESS
     ),
     "mark and CRLF": Fault(
         "read",
         style=lambda text: b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"),
-        absent=HUB,
+        absent=TEXTLESS,
     ),
     "key twice": Fault(
         "refused",
@@ -148,7 +153,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "missing image": Fault(
         "refused",
-        r"is not in|has no image|is empty",
+        r"is not in|has no image|is empty|no such image file",
         first(data=None),
         absent={"class-folders"},
     ),
@@ -224,7 +229,7 @@ def change(root: Path) -> None:
     assert changed == 1
 
 
-@pytest.mark.parametrize("door", [door for door in DOORS if door not in HUB])
+@pytest.mark.parametrize("door", [door for door in DOORS if door not in TEXTLESS])
 def test_a_folder_whose_name_is_not_utf8_is_refused(door: str, tmp_path: Path, hub: Hub) -> None:
     """Its name would be written into the record, after all encoding."""
     root = tmp_path / os.fsdecode(b"caf\xe9")
@@ -237,6 +242,27 @@ def test_a_folder_whose_name_is_not_utf8_is_refused(door: str, tmp_path: Path, h
 def test_every_door_gives_the_same_images(door: str, tmp_path: Path, hub: Hub) -> None:
     data = DOORS[door](Written(tmp_path, hub), ROWS)
     assert list(data.images.hashes) == [sha256(row.data).hexdigest() for row in ROWS]
+
+
+@pytest.mark.parametrize("captions", [math.nan, None, 7, {"a": 1}])
+def test_captions_of_a_program_that_are_none_are_refused(captions: object, tmp_path: Path) -> None:
+    """A frame of pandas has NaN where a caption is missing."""
+    (tmp_path / "a.png").write_bytes(picture(1))
+    with pytest.raises(InvalidError, match=r"image 0: its captions are .*\. Give a string, or"):
+        image_text([tmp_path / "a.png"], [captions])
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (Image.new("I;16", (8, 6)), "image 1: an image of mode I;16, which has not 8 bits"),
+        (Image.new("F", (8, 6)), "image 1: an image of mode F, which has not 8 bits"),
+        (Image.new("L", (1, 101)), "image 1: 1 x 101 pixels, and one side may be 100 times"),
+    ],
+)
+def test_pillow_images_of_a_program_pass_the_same_checks(image: Image.Image, says: str) -> None:
+    with pytest.raises(InvalidError, match=says):
+        image_text([Image.new("L", (8, 6)), image], ["a dog", "a cat"])
 
 
 @pytest.mark.parametrize(

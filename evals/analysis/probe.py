@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.config.catalog import Benchmark
+from evals.data.sources import source_of
 from evals.evaluation.evaluate import embed, outcome_of
-from evals.evaluation.load import Parts, source_of
+from evals.evaluation.load import Parts
 from evals.evaluation.outcome import Outcome
 from evals.evaluation.recording import Costs, Measurement, content_hash, write_record
 from evals.progress import SILENT, Reporter

@@ -7,12 +7,12 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from evals.paths import configs, of_row
+from evals.paths import configs, leads_out, of_row
 from evals.reading import read_yaml
 from evals.schema import ConfigError, MissingError
 
@@ -49,7 +49,7 @@ def _distinct(subsets: tuple[str, ...]) -> tuple[str, ...]:
 
 # A row that anyone can share must not read any folder of whoever runs it.
 def _inside(path: str) -> str:
-    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+    if leads_out(path):
         raise ValueError("must be a path below the repository root, without `..`")
     return path
 

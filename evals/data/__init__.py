@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from evals.data.checks import check_file_name, count_equal
+from evals.data.checks import check_file_name
+from evals.data.sides import origin_with_equal
 from evals.schema import ConfigError, Data, ImageText, InvalidError, LabeledImages, Side, Source
 
 
@@ -102,9 +103,7 @@ def subset_of(data: D, limit: int, seed: int = 0) -> D:
 
     chosen = sorted(sorted(range(len(data.images)), key=draw)[:limit])
     images = data.images.select(chosen)
-    origin = {**data.origin, "limit": str(limit), "seed": str(seed)}
-    if "equal_images" in origin:
-        origin["equal_images"] = str(count_equal(images.hashes))
+    origin = origin_with_equal(data.origin, images) | {"limit": str(limit), "seed": str(seed)}
     if isinstance(data, LabeledImages):
         return replace(data, images=images, labels=data.labels[chosen], origin=origin)
     return _captioned(data, images, chosen, origin)

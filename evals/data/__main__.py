@@ -4,6 +4,7 @@ python -m evals.data prepare flickr8k --to DIR [--data SRC] [--subsets en,de] [-
 python -m evals.data verify DIR
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,24 +90,16 @@ def verify(
 
 def _source(row: "Benchmark", data: Path | None, subsets: tuple[str, ...] | None) -> Source:
     """Where the row is packed from: all captions as they were written, whatever its protocol."""
+    from evals.data.sources import source_of
+
     unknown = set(subsets or ()) - set(row.subsets)
     if unknown:
         raise ConfigError(
             f"{row.name} has no subset {', '.join(sorted(unknown))}. "
             f"It has {', '.join(row.subsets)}."
         )
-    folder = data.expanduser() if data else None
-    # --data may hold a folder for each benchmark.
-    if folder and (folder / (row.folder or row.name)).is_dir():
-        folder = folder / (row.folder or row.name)
-    return Source(
-        subsets=subsets or row.subsets,
-        split=row.split,
-        folder=folder,
-        repo=row.hub.repo if row.hub else None,
-        revision=row.hub.revision if row.hub else None,
-        protocol=CaptionProtocol(),
-    )
+    source = source_of(row, subsets or row.subsets, data)
+    return replace(source, protocol=CaptionProtocol(), prompts=None)
 
 
 def _prepared(folder: Path, log: Log) -> list[Path]:

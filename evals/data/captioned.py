@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.data.checks import check_ids, check_origin, check_texts, count_equal
-from evals.data.images import Images, content_hash, image_side
+from evals.data.checks import check_ids, check_origin, check_texts
+from evals.data.images import Images
+from evals.data.sides import image_side, origin_with_equal, text_side
 from evals.schema import CaptionProtocol, ImageText, InvalidError, Side, Source
 
 
@@ -147,11 +148,13 @@ def _image_text(
     captions = _texts_of(rows)
     if protocol.duplicates == "merged":
         captions = _merged(captions)
-    hashes = [content_hash(text.encode()) for text in captions.texts]
-    texts = Side("text", captions.texts, captions.ids, hashes, language=subset)
-    equal = count_equal(images.hashes)
-    place = {**origin, "equal_images": f"{equal}"} if equal else origin
-    return ImageText(images, texts, captions.image_of_text, place, captions.also)
+    return ImageText(
+        images=images,
+        texts=text_side(captions.texts, captions.ids, subset),
+        image_of_text=captions.image_of_text,
+        origin=origin_with_equal(origin, images),
+        also=captions.also,
+    )
 
 
 def _texts_of(rows: Sequence[Captioned]) -> _Texts:

@@ -7,7 +7,6 @@ is checked by its reader. `docs/reliability.md` has the table.
 
 import ast
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -101,11 +100,6 @@ def check_origin(origin: Mapping[str, str]) -> None:
 def escaped(path: Path | str) -> str:
     r"""The path as any terminal and file can hold it, with \udcXX for a byte that is not UTF-8."""
     return str(path).encode("utf-8", "backslashreplace").decode()
-
-
-def count_equal(hashes: Sequence[str]) -> int:
-    """How many items equal one before them. They are measured, but no model can tell them apart."""
-    return len(hashes) - len(Counter(hashes))
 
 
 def _blank_problem(text: str) -> str:

@@ -1,6 +1,7 @@
 """Values out of entries of annotation files, each of the type that the format asks for."""
 
 import json
+import math
 from typing import Any
 
 from evals.schema import InvalidError
@@ -54,4 +55,8 @@ def strings_of(entry: Any, key: str, where: str) -> tuple[str, ...]:
 
 def kind_of(value: Any) -> str:
     """What a value is, in the words of JSON where it has one."""
-    return "null" if value is None else _NOUNS.get(type(value), f"a {type(value).__name__}")
+    if value is None:
+        return "null"
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
+    return _NOUNS.get(type(value), f"a {type(value).__name__}")

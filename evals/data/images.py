@@ -12,14 +12,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from evals.data.checks import check_file_name
-from evals.schema import InvalidError, MissingError, Selection, Side
+from evals.schema import InvalidError, MissingError, Selection
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 # Read from the header: a PNG of 17 KiB can ask for 700 MB of memory.
@@ -75,12 +75,6 @@ class Images(Sequence[Any]):
         return data
 
 
-def image_side(images: Images, ids: Sequence[str]) -> Side:
-    """The images as a side; they are hashed now, and held to their hashes when they are decoded."""
-    hashes = [content_hash(images.read(index)) for index in range(len(images))]
-    return Side("image", replace(images, hashes=hashes), ids, hashes)
-
-
 def decode(data: bytes, name: str) -> Any:
     """The whole image in its stored mode, of an animation the first frame.
 
@@ -96,6 +90,22 @@ def decode(data: bytes, name: str) -> Any:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
         image.load()
     return image
+
+
+def check_shape(image: Any, name: str) -> None:
+    """Refuse a Pillow image that is too long for its width, or of more than 8 bits per channel."""
+    short, long = sorted(image.size)
+    if long > MOST_ELONGATED * short:
+        raise InvalidError(
+            f"{name}: {image.width:,} x {image.height:,} pixels, and one side may be "
+            f"{MOST_ELONGATED} times the other at most. Cut the image, or remove its captions."
+        )
+    if image.mode not in EIGHT_BITS:
+        raise InvalidError(
+            f"{name}: an image of mode {image.mode}, which has not 8 bits per channel; nobody can "
+            "tell "
+            "which of its values is black and which is white. Save it in 8 bits."
+        )
 
 
 def pixel_size(images: Sequence[Any], index: int) -> tuple[int, int]:
@@ -155,20 +165,9 @@ def _open(data: bytes, name: str) -> Any:
     with _OPENING, warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         image = Image.open(BytesIO(data), formats=FORMATS)
-    short, long = sorted(image.size)
-    if short * long > MOST_PIXELS:
+    if image.width * image.height > MOST_PIXELS:
         raise Image.DecompressionBombError
-    if long > MOST_ELONGATED * short:
-        raise InvalidError(
-            f"{name}: {image.width:,} x {image.height:,} pixels, and one side may be "
-            f"{MOST_ELONGATED} times the other at most. Cut the image, or remove its captions."
-        )
-    if image.mode not in EIGHT_BITS:
-        raise InvalidError(
-            f"{name}: an image of mode {image.mode}, which has not 8 bits per channel; nobody can "
-            "tell "
-            "which of its values is black and which is white. Save it in 8 bits."
-        )
+    check_shape(image, name)
     return image
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from evals.data.checks import check_ids, check_origin, check_texts, count_equal
-from evals.data.images import Images, content_hash, image_side
+from evals.data.checks import check_ids, check_origin, check_texts
+from evals.data.images import Images
 from evals.data.prompts import NAMES, Listed, digest, fill, templates_of
-from evals.schema import ClassPrompts, ConfigError, InvalidError, LabeledImages, Side, Source
+from evals.data.sides import image_side, origin_with_equal, text_side
+from evals.schema import ClassPrompts, ConfigError, InvalidError, LabeledImages, Source
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,6 @@ def labelled(release: LabeledRelease, source: Source) -> dict[str, LabeledImages
         ids += [f"{number}#{n}" for n in range(len(filled))]
         class_of_text += [number] * len(filled)
     check_texts(texts, templates.origin, what="prompt")
-    hashes = [content_hash(text.encode()) for text in texts]
 
     images = image_side(release.images(), [row.image for row in release.rows])
     origin = {
@@ -74,18 +74,15 @@ def labelled(release: LabeledRelease, source: Source) -> dict[str, LabeledImages
         "templates": templates.origin,
         "prompts_sha256": digest(texts),
     }
-    equal = count_equal(images.hashes)
-    if equal:
-        origin["equal_images"] = f"{equal}"
     check_origin(origin)
     dtype = bool if prompts.multilabel else np.int64
     data = LabeledImages(
         images=images,
         labels=np.array([row.label for row in release.rows], dtype=dtype),
         classnames=classnames,
-        texts=Side("text", texts, ids, hashes, language=subset),
+        texts=text_side(texts, ids, subset),
         class_of_text=np.array(class_of_text, dtype=np.int64),
-        origin=origin,
+        origin=origin_with_equal(origin, images),
     )
     return {subset: data}
 

@@ -8,12 +8,13 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from hashlib import file_digest
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from evals.data.fields import field_of
+from evals.paths import leads_out
 from evals.reading import read_json, read_jsonl
 from evals.schema import InvalidError, MissingError
 
@@ -27,7 +28,7 @@ Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 
 
 def _inside(name: str) -> str:
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or not name:
+    if leads_out(name) or not name:
         raise ValueError("must be a path inside the folder, without `..`")
     return name
 

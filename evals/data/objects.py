@@ -1,6 +1,5 @@
-"""Captioned images that a program holds already, as data: paths or Pillow images, and the captions of each."""
+"""Captioned images that a program holds already: paths or Pillow images, and captions of each."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,30 +7,34 @@ from typing import Any
 import numpy as np
 
 from evals.data.checks import check_ids, check_texts
-from evals.data.images import image_files, image_side
+from evals.data.fields import kind_of
+from evals.data.images import check_shape, image_files
+from evals.data.sides import image_side, origin_with_equal, pixel_hash, text_side
 from evals.schema import ImageText, InvalidError, Side
 
 
 def image_text(
     images: Iterable[Any],
-    captions: Iterable[str | Sequence[str]],
+    captions: Iterable[Any],
     *,
     ids: Iterable[str] | None = None,
 ) -> ImageText:
     """Images and their captions as data that `evals.evaluate` takes.
 
-    `images` are all paths, or all Pillow images; `captions[i]` is one caption of image i, or a list of one or more; `ids` name
-    the images, their place (or file name) unless given. A caption's id is that of its image and its place: `photo#0`.
+    `images` are all paths, or all Pillow images; `captions[i]` is one caption of image i, or a list
+    of one or more; `ids` name the images, their place (or file name) unless given. A caption's id
+    is that of its image and its place: `photo#0`.
 
-    Raises InvalidError for lengths that differ, an image without a caption, an empty caption, an id that comes twice, and an
-    image of another kind; MissingError for a file that is not there.
+    Raises InvalidError for lengths that differ, an image without a caption, an empty caption, an id
+    that comes twice, and an image of another kind; MissingError for a file that is not there.
     """
     pictures = list(images)
-    lists = [[caption] if isinstance(caption, str) else list(caption) for caption in captions]
+    lists = [_list_of(value, place) for place, value in enumerate(captions)]
     names = _names(pictures) if ids is None else [str(name) for name in ids]
     if not len(pictures) == len(lists) == len(names):
         raise InvalidError(
-            f"{len(pictures)} images, {len(lists)} captions and {len(names)} ids: give as many of each."
+            f"{len(pictures)} images, {len(lists)} captions and {len(names)} ids. "
+            "Give as many of each."
         )
     if not pictures:
         raise InvalidError("There are no images. Give one or more.")
@@ -47,9 +50,22 @@ def image_text(
         for name, count in zip(names, counts, strict=True)
         for place in range(count)
     ]
-    text_side = Side("text", texts, text_ids, [_sha256(text.encode()) for text in texts])
     image_of_text = np.repeat(np.arange(len(pictures)), counts)
-    return ImageText(_image_side(pictures, names), text_side, image_of_text, {"layout": "memory"})
+    sides = _image_side(pictures, names), text_side(texts, text_ids)
+    return ImageText(*sides, image_of_text, origin_with_equal({"layout": "memory"}, sides[0]))
+
+
+def _list_of(captions: Any, place: int) -> list[Any]:
+    """The captions of an image; one alone is a list of one."""
+    if isinstance(captions, str):
+        return [captions]
+    # A missing value of a table is a float, and a dict would give its keys.
+    if isinstance(captions, float | dict) or not isinstance(captions, Iterable):
+        raise InvalidError(
+            f"image {place}: its captions are {kind_of(captions)}. Give a string, or a list of "
+            "them."
+        )
+    return list(captions)
 
 
 def _names(pictures: Sequence[Any]) -> list[str]:
@@ -69,15 +85,8 @@ def _image_side(pictures: Sequence[Any], names: Sequence[str]) -> Side:
     for name, picture in zip(names, pictures, strict=True):
         if not isinstance(picture, Image):
             raise InvalidError(
-                f"image {name}: is {type(picture).__name__}. Give all images as paths, or all as Pillow images."
+                f"image {name}: is {type(picture).__name__}. Give all images as paths, or all as "
+                "Pillow images."
             )
-    return Side("image", pictures, names, [_pixel_hash(picture) for picture in pictures])
-
-
-def _pixel_hash(picture: Any) -> str:
-    """Of a Pillow image its mode, size and pixels: what an encoder sees of it."""
-    return _sha256(f"{picture.mode} {picture.size}".encode() + picture.tobytes())
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+        check_shape(picture, f"image {name}")
+    return Side("image", pictures, names, [pixel_hash(picture) for picture in pictures])

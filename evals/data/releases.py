@@ -21,6 +21,7 @@ from evals.data.captioned import Captioned, Release
 from evals.data.checks import id_problem
 from evals.data.fields import field_of, strings_of
 from evals.data.images import Images, image_files
+from evals.paths import leads_out
 from evals.reading import parse_json, read_json, read_jsonl, read_lines
 from evals.schema import ConfigError, InvalidError, MissingError, Source
 
@@ -228,10 +229,10 @@ def _locate(rows: Sequence[Captioned], root: Path, folders: Sequence[str]) -> li
     paths: list[Path] = []
     for row in rows:
         # What an annotation file says is a stranger's word; what lies on this disk is not.
-        name = Path(row.folder, row.image)
-        if name.is_absolute() or ".." in name.parts or id_problem(str(name)):
+        name = str(Path(row.folder, row.image))
+        if leads_out(name) or id_problem(name):
             raise InvalidError(
-                f"{row.where}: {str(name)!r} is not a path inside {root}. "
+                f"{row.where}: {name!r} is not a path inside {root}. "
                 "Use a relative path without `..`."
             )
         path = _file_of(row, root, folders)

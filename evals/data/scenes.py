@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 from PIL import Image
 
+from evals.data.sides import text_side
 from evals.data.words import LEXICONS
 from evals.schema import ConfigError, ImageText, Side, Source
 
@@ -179,10 +180,9 @@ def _in_language(language: str, scenes: Sequence[Scene], images: Side) -> ImageT
             texts.append(caption)
             ids.append(f"{images.ids[image]}-{language}-{number}")
             image_of_text.append(image)
-    hashes = [sha256(text.encode()).hexdigest() for text in texts]
     return ImageText(
         images=images,
-        texts=Side("text", texts, ids, hashes, language=language),
+        texts=text_side(texts, ids, language),
         image_of_text=np.array(image_of_text, dtype=np.int64),
         origin={"layout": "scenes", "generator": GENERATOR},
     )

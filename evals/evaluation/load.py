@@ -2,18 +2,14 @@
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.config.catalog import Benchmark, ModelRef
 from evals.config.suites import TaskRef
 from evals.schema import (
-    CaptionProtocol,
-    ClassPrompts,
     ConfigError,
     Data,
     MissingError,
-    Source,
 )
 from evals.settings import ENCODER_SETTINGS, Settings
 
@@ -113,6 +109,7 @@ def load_parts(row: Benchmark, settings: Settings) -> Parts:
     Raises InvalidError when the counts are not those of the row (unless `allow_subset`), and what the loaders raise.
     """
     from evals.data import check_counts, load, subset_of
+    from evals.data.sources import source_of
 
     partial: dict[str, Any] = {}
     names = settings.subsets or row.subsets
@@ -130,35 +127,3 @@ def load_parts(row: Benchmark, settings: Settings) -> Parts:
             partial |= {"limit": settings.limit, "seed": 0}
             parts[subset] = subset_of(data, settings.limit, seed=0)
     return Parts(parts, partial or None)
-
-
-def source_of(row: Benchmark, subsets: Sequence[str], data: Path | None) -> Source:
-    """Where a row's subsets are read from: the Hub, or the folder of `--data`."""
-    return Source(
-        subsets=tuple(subsets),
-        split=row.split,
-        folder=_folder(row, data) if data else None,
-        repo=row.hub.repo if row.hub else None,
-        revision=row.hub.revision if row.hub else None,
-        protocol=CaptionProtocol(**row.protocol.model_dump()),
-        prompts=_class_prompts(row),
-    )
-
-
-def _class_prompts(row: Benchmark) -> ClassPrompts | None:
-    classes = row.classes
-    if classes is None:
-        return None
-    return ClassPrompts(
-        classes.count,
-        classes.names,
-        classes.templates,
-        classes.wordnet,
-        multilabel=row.metric == "mAP",
-    )
-
-
-def _folder(row: Benchmark, data: Path) -> Path:
-    """`--data DIR` is the benchmark's folder, or holds one per benchmark, as `evals.data prepare` makes them."""
-    inside = data.expanduser() / (row.folder or row.name)
-    return inside if inside.is_dir() else data.expanduser()

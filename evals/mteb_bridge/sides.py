@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.data.images import Images, content_hash, decode
+from evals.data.sides import pixel_hash
 from evals.schema import ConfigError, InvalidError, Role, Side
 
 ORIENTATION = 0x0112  # a tag of EXIF
@@ -141,7 +142,7 @@ def _decoded_side(images: Sequence[Any], role: Role | None) -> Side:
     for index, image in enumerate(images):
         if not hasattr(image, "tobytes") or not hasattr(image, "mode"):
             raise InvalidError(f"image {index} is {type(image).__name__}, not a Pillow image.")
-        hashes.append(content_hash(f"{image.mode} {image.size} ".encode() + image.tobytes()))
+        hashes.append(pixel_hash(image))
     return Side("image", images, _numbers(images), hashes, role)
 
 
