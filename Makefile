@@ -68,6 +68,10 @@ docker: ## build the image jina-clip-evals and run the demo in it, e.g. make doc
 	@docker build $(if $(BASE),--build-arg BASE="$(BASE)") -t jina-clip-evals .
 	@docker run --rm $(if $(BASE),--gpus all) jina-clip-evals $(ARGS)
 
+faults: $(VENV)/.dev ## try all faults of tests/faults, from a new seed on or from EVALS_SEED (30 minutes on 2 cores)
+	@EVALS_FAULTS=all EVALS_KILLS=300 EVALS_SEED=$${EVALS_SEED:-$$(date +%s)} OMP_WAIT_POLICY=PASSIVE \
+		$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) tests/faults tests/test_regress_states.py $(ARGS)
+
 mutants: $(VENV)/.dev ## plant the stated faults of tests/mutants one by one; the tests must notice each
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
@@ -132,4 +136,4 @@ $(VENV)/.bench: $(VENV)/.venv pyproject.toml requirements.lock
 	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[bench]'
 	@touch $(VENV)/.core $@
 
-.PHONY: help setup core demo report dashboard notebooks test test-slow wheel test-wheel docker mutants bench lint lint-workflows audit check train-tiny lock clean
+.PHONY: help setup core demo report dashboard notebooks test test-slow wheel test-wheel docker faults mutants bench lint lint-workflows audit check train-tiny lock clean

@@ -25,15 +25,15 @@ def write_atomically(path: Path, data: bytes) -> None:
     part = path.with_name(f".{path.name}{PART}")
     with _held(part) as file:
         try:
-            file.truncate()  # a killed writer may have left more than we write
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            part.replace(path)
-        except BaseException as error:
-            part.unlink(missing_ok=True)
-            if isinstance(error, OSError) and error.filename is None:
-                error.filename = str(path)  # a failed write knows its file by number only
+            with _named(path):
+                file.truncate()  # a killed writer may have left more than we write
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                part.replace(path)
+        except BaseException:
+            if _is_at(part, file):  # after the rename, it may be that of the next writer
+                part.unlink()
             raise
     sync_folder(path.parent)
 
@@ -58,9 +58,20 @@ def sync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on disk: a rename is only then."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with _named(folder):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An OSError gets the path; the system knows an open file by its number only."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 @contextmanager

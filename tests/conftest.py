@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from jina_clip import ClipConfig, JinaCLIP
 from tests.api_service import service, waits  # noqa: F401 - fixtures for every file
+from tests.faults import SEED
 from tests.hub import hub  # noqa: F401 - a fixture for every file
 from tests.ranking import small_blocks  # noqa: F401 - a fixture of several files
 from tests.rival_models import clip_model, nllb, text_model, vit  # noqa: F401 - of several files
@@ -19,6 +20,20 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 needs_shared = pytest.mark.skipif(
     not SHARED.is_dir(), reason="the development data is not on this machine"
 )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many faults were tried, by test, and from which seed on."""
+    tried: dict[str, int] = {}
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        name = report.nodeid.partition("[")[0]
+        for count in (value for key, value in report.user_properties if key == "faults"):
+            tried[name] = tried.get(name, 0) + count
+    if tried:
+        terminalreporter.section("faults", sep="-")
+        terminalreporter.write_line(f"seed {SEED}, {sum(tried.values()):,} faults tried")
+        for name, count in sorted(tried.items()):
+            terminalreporter.write_line(f"{count:7,}  {name}")
 
 
 def official_config(

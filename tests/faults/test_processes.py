@@ -1,0 +1,50 @@
+"""Processes that are killed, and processes at one place at once: what is committed is whole, and the work goes on from it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults import SEED, rounds
+
+ROOT = Path(__file__).parents[2]
+# kills in `make test` and in `make faults`, there in parts that run side by side
+KILLS = {"file": (8, 100), "record": (8, 300), "embeddings": (20, 1000)}
+PART = 100
+
+
+def counts_of(module: str, *arguments: object) -> dict[str, int]:
+    """What a script of this folder counts, which fails where a promise is broken."""
+    command = [sys.executable, "-m", f"tests.faults.{module}", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def parts() -> list[tuple[str, int, int]]:
+    """A work, the first seed and the number of kills of each part."""
+    listed = []
+    for number, (work, (few, every)) in enumerate(KILLS.items()):
+        kills = rounds(few, every)
+        for start in range(0, kills, PART):
+            seed = SEED + 1_000_000 * number + 1_000 * start
+            listed.append((work, seed, min(PART, kills - start)))
+    return listed
+
+
+@pytest.mark.parametrize(("work", "seed", "kills"), parts())
+def test_a_killed_process_leaves_what_the_next_goes_on_from(
+    work, seed, kills, tmp_path, record_property
+):
+    counts = counts_of("kills", tmp_path, work, "--kills", kills, "--seed", seed)
+    assert counts["kills"] >= kills and counts["steps"] >= 3
+    record_property("faults", counts["kills"] + counts["steps"])
+
+
+@pytest.mark.parametrize("part", range(rounds(1, 10)))
+def test_processes_at_one_place_at_once_lose_and_repeat_nothing(part, tmp_path, record_property):
+    counts = counts_of("sharing", tmp_path, "--rounds", rounds(4, 20), "--seed", SEED + 1000 * part)
+    assert counts["killed"] > 0
+    record_property("faults", counts["processes"])
