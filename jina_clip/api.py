@@ -6,6 +6,7 @@ model.encode_text("a cat on a sofa", task="retrieval.query") @ model.encode_imag
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import SupportsIndex
 
 import torch
 from tokenizers import Tokenizer
@@ -13,13 +14,14 @@ from tokenizers import Tokenizer
 from jina_clip.arguments import (
     Rows,
     at_position,
-    checked_batch,
+    chosen_batch,
     chosen_dim,
     chosen_form,
     finished,
     image_items,
     progress,
     text_items,
+    whole,
 )
 from jina_clip.attention import resolve_attention
 from jina_clip.checkpoint import WEIGHTS, Checkpoint, check_fit, write_settings
@@ -159,15 +161,15 @@ class JinaCLIP(ClipModel):
         self,
         sentences: object,
         task: str | None = None,
-        batch_size: int | None = None,
+        batch_size: SupportsIndex | None = None,
         show_progress_bar: bool | None = None,
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
         device: str | torch.device | None = None,
         normalize_embeddings: bool = True,
-        truncate_dim: int | None = None,
+        truncate_dim: SupportsIndex | None = None,
         *,
-        max_length: int = 512,
+        max_length: SupportsIndex = 512,
         truncation: bool = True,
         padding: bool | str = True,
     ) -> Rows:
@@ -188,11 +190,11 @@ class JinaCLIP(ClipModel):
         """
         items, dim = text_items(sentences), chosen_dim(self.config, truncate_dim)
         form = chosen_form(to_numpy=convert_to_numpy, to_tensor=convert_to_tensor)
-        batch_size = checked_batch(batch_size)
+        size = chosen_batch(batch_size)
         self._move(device)
         texts, prefix = items.values, self.instruction(task)
         parts = [list(texts[i : i + TEXTS_AHEAD]) for i in range(0, len(texts), TEXTS_AHEAD)]
-        longest = max_length if truncation else None
+        longest = whole(max_length, "max_length") if truncation else None
         tokenized = prefetch(
             lambda part: self.tokenize(part, prefix=prefix, max_length=longest),
             parts,
@@ -201,20 +203,20 @@ class JinaCLIP(ClipModel):
         )
         rows = [torch.empty(0, self.config.dim, device=self.device)]
         with progress(len(texts), show_progress_bar) as done:
-            rows += [self.text_rows(ids, batch_size=batch_size, done=done) for ids in tokenized]
+            rows += [self.text_rows(ids, batch_size=size, done=done) for ids in tokenized]
         kept_values = torch.cat(rows)[:, :dim]
         return finished(kept_values, items, normalize=normalize_embeddings, form=form)
 
     def encode_image(
         self,
         images: object,
-        batch_size: int | None = None,
+        batch_size: SupportsIndex | None = None,
         show_progress_bar: bool | None = None,
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
         device: str | torch.device | None = None,
         normalize_embeddings: bool = True,
-        truncate_dim: int | None = None,
+        truncate_dim: SupportsIndex | None = None,
         *,
         preprocess: str = "exact",
         workers: int = WORKERS,
@@ -232,7 +234,7 @@ class JinaCLIP(ClipModel):
         """
         items, dim = image_items(images), chosen_dim(self.config, truncate_dim)
         form = chosen_form(to_numpy=convert_to_numpy, to_tensor=convert_to_tensor)
-        batch_size = checked_batch(batch_size)
+        size = chosen_batch(batch_size)
         self._move(device)
 
         def pixels_of(index: int) -> Bytes:
@@ -245,10 +247,10 @@ class JinaCLIP(ClipModel):
             pixels_of,
             range(count),
             workers=workers if count > 1 else 0,
-            ahead=2 * (batch_size or self.budgets["images"].size),
+            ahead=2 * (size or self.budgets["images"].size),
         )
         with progress(count, show_progress_bar) as done:
-            rows = self.image_rows(pixels, batch_size=batch_size, done=done)
+            rows = self.image_rows(pixels, batch_size=size, done=done)
         return finished(rows[:, :dim], items, normalize=normalize_embeddings, form=form)
 
     def tokenize(

@@ -1,11 +1,12 @@
 """What callers hand to encode_text and encode_image, checked, and what they get back."""
 
 import logging
+import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set, Sized
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, SupportsIndex
 
 import numpy as np
 import torch.nn.functional as F
@@ -59,26 +60,36 @@ def image_items(images: object) -> Items:
     return Items(_by_position(images, "images"), single=False)
 
 
-def chosen_dim(config: ClipConfig, truncate_dim: int | None) -> int:
+def whole(value: SupportsIndex, argument: str) -> int:
+    """A whole number, also one of numpy's; ValueError for anything else, True and False among it."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise ValueError(f"{argument} must be a whole number, not {value!r}")
+    return operator.index(value)
+
+
+def chosen_dim(config: ClipConfig, truncate_dim: SupportsIndex | None) -> int:
     """How many values of a row are kept: those asked for, else config.json's, else all.
 
     ValueError for a dimension that the model does not have, a warning for one that it was not
     trained for.
     """
     # Upstream slices beyond the width without a word, and takes 0 for no truncation.
-    dim = truncate_dim if truncate_dim is not None else (config.truncate_dim or config.dim)
-    if type(dim) is not int or not 1 <= dim <= config.dim:
-        raise ValueError(f"truncate_dim must be between 1 and {config.dim}, not {dim!r}")
+    dim = config.truncate_dim or config.dim
+    if truncate_dim is not None:
+        dim = whole(truncate_dim, "truncate_dim")
+    if not 1 <= dim <= config.dim:
+        raise ValueError(f"truncate_dim must be between 1 and {config.dim}, not {dim}")
     if dim != config.dim and dim not in config.matryoshka_dimensions:
         trained = ", ".join(map(str, config.matryoshka_dimensions)) or f"{config.dim} only"
         warnings.warn(f"{dim} dimensions: this checkpoint was trained for {trained}", stacklevel=3)
     return dim
 
 
-def checked_batch(size: int | None) -> int | None:
-    """The size of a batch; ValueError when it holds nothing."""
-    if size is not None and (type(size) is not int or size < 1):
-        raise ValueError(f"batch_size must be at least 1, not {size!r}")
+def chosen_batch(batch_size: SupportsIndex | None) -> int | None:
+    """The most items of a pass, or None; ValueError when it would hold nothing."""
+    size = None if batch_size is None else whole(batch_size, "batch_size")
+    if size is not None and size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {size}")
     return size
 
 

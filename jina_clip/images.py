@@ -41,14 +41,14 @@ def read_image(source: object) -> Image.Image:
     is too large; OSError (FileNotFoundError, PIL.UnidentifiedImageError) for what cannot be read.
     Messages name the source.
     """
-    if isinstance(source, Image.Image):
-        return to_rgb(source)
-    if not isinstance(source, str | Path) or not str(source):
+    if not isinstance(source, str | Path | Image.Image) or source == "":
         raise ValueError(
             f"an image is a path, a URL, a data URI or a PIL image, not {shown(source)}"
         )
     name = shown(source)
     try:
+        if isinstance(source, Image.Image):  # one from a file decodes now
+            return to_rgb(source)
         with Image.open(_file(source)) as image:
             return to_rgb(image)
     except UnidentifiedImageError:
@@ -65,6 +65,8 @@ def read_image(source: object) -> Image.Image:
 
 def shown(source: object) -> str:
     """A source as messages name it: short, on one line, and with its type where it is no text."""
+    if isinstance(source, Image.Image):
+        return f"a PIL image of {source.width} x {source.height}"
     is_text = isinstance(source, str | Path) and str(source)
     text = str(source) if is_text else f"{type(source).__name__} {source!r}"
     text = " ".join(text.split())

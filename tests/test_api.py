@@ -126,6 +126,12 @@ def test_a_broken_image_leaves_the_training_flag_alone(model):
     model.eval()
 
 
+def test_numbers_of_numpy_are_numbers(model):
+    dim, size = np.int64(8), np.int32(2)
+    rows = model.encode_text(TEXTS, truncate_dim=dim, batch_size=size, max_length=np.int64(9))
+    np.testing.assert_array_equal(rows, model.encode_text(TEXTS, truncate_dim=8, max_length=9))
+
+
 @pytest.mark.parametrize("arguments", [{"batch_size": 0}, {"batch_size": -1}, {"max_length": 2}])
 def test_sizes_that_leave_nothing_to_encode_are_refused(model, arguments):
     with pytest.raises(ValueError, match=r"batch_size|max_length"):

@@ -115,6 +115,12 @@ def test_messages_name_the_source_and_never_repeat_all_of_it(served_png, tmp_pat
     assert len(str(raised.value)) < 400
 
 
+def test_a_file_that_pillow_opened_and_cannot_decode_is_an_error_of_reading(served_png):
+    half = served_png[1][: len(served_png[1]) // 2]
+    with pytest.raises(OSError, match="a PIL image of 20 x 10: "):
+        read_image(Image.open(BytesIO(half)))
+
+
 def test_a_data_uri_may_be_folded_into_lines(served_png):
     folded = base64.encodebytes(served_png[1]).decode()
     assert read_image(f"data:image/png;base64,{folded}").tobytes() == picture(20, 10).tobytes()
