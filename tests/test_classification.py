@@ -15,7 +15,7 @@ from evals.stats.bootstrap import stratified_bootstrap
 from evals.tasks import task_of
 from evals.tasks.classification import average_precision, class_vectors, mean_per_class, score
 from tests.labelled import NAMES, TEMPLATES, load, webdataset
-from tests.test_encoder_open_clip import TINY, config_file, weights_file
+from tests.rival_models import TINY, config_file, weights_file
 from tests.toys import text_side
 
 MANY = ClassPrompts(len(NAMES), multilabel=True)

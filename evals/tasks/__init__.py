@@ -1,4 +1,4 @@
-"""What is measured from embeddings: one module a kind of task, with `sides` and `score` as in evals.tasks.scores.Task."""
+"""What is measured from embeddings: one module per kind of task, each a `Task` of scores.py."""
 
 from importlib import import_module
 from typing import cast
@@ -9,7 +9,8 @@ TASKS = ("image_text", "classification", "fusion")  # each is the name of its mo
 
 
 def task_of(name: str) -> Task:
-    """The task of that name."""
+    """The task of that name. Raises KeyError for one that is none."""
     if name not in TASKS:
         raise KeyError(name)
+    # Imported when it is asked for: the modules need numba and torch, this room's names do not.
     return cast(Task, import_module(f"evals.tasks.{name}"))

@@ -1,9 +1,10 @@
 """Zero-shot classification: an image belongs to the class whose vector is most similar to it.
 
-The vector of a class is the mean of its prompts' vectors, each truncated and normalised first, and normalised again, as in
-CLIP_benchmark's `zero_shot_classifier`; its logits are 100 times our scores. `acc@k` is the share of images whose class is among
-the k most similar, equal scores in random order; fewer than k classes have no acc@k. Where images have several classes, `mAP`
-is the mean over classes of the average precision with which they find their images.
+The vector of a class is the mean of its prompts' vectors, each truncated and normalised first, and
+normalised again, as in CLIP_benchmark's `zero_shot_classifier`; its logits are 100 times our
+scores. `acc@k` is the share of images whose class is among the k most similar, equal scores in
+random order; fewer than k classes have no acc@k. Where images have several classes, `mAP` is the
+mean over classes of the average precision with which they find their images.
 """
 
 from collections.abc import Sequence
@@ -14,14 +15,13 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 from evals.embeddings.precision import parse_precision, quantise
 from evals.embeddings.truncation import truncate
 from evals.ranking.definition import TIE, Ranks
-from evals.ranking.metrics import hit_at, mean, tie_rate
+from evals.ranking.measures import of_queries
+from evals.ranking.metrics import mean, tie_rate
 from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant
 from evals.schema import ConfigError, LabeledImages, Side
 from evals.stats.bootstrap import cluster_bootstrap, stratified_bootstrap
 from evals.tasks.scores import Scores, Value
-
-KS = (1, 5)
 
 
 def sides(data: LabeledImages) -> list[Side]:
@@ -37,37 +37,47 @@ def score(
     precisions: Sequence[str] = ("float32",),
     device: str = "cpu",
 ) -> list[Scores]:
-    """The scores at each dimension and precision, from the full-width rows of images and prompts.
+    """The scores at each dimension and precision, from the rows of images and prompts.
 
-    Images and class vectors are kept in the same precision (evals.embeddings.precision). ConfigError for rescoring: all classes
-    are ranked.
+    `rows` are full width. Images and class vectors are kept in the same precision
+    (evals.embeddings.precision). Raises ConfigError for rescoring: all classes are ranked.
     """
-    kinds = {name: parse_precision(name) for name in precisions}
-    if rescored := [name for name, kind in kinds.items() if kind.rescore]:
-        raise ConfigError(
-            f"{rescored[0]}: classes are few, and are not rescored. Leave --rescore out."
-        )
-    images, texts = rows
-    of, found = _multilabel if data.multilabel else _single, []
+    kinds = {}
+    for name in precisions:
+        kinds[name], candidates = parse_precision(name)
+        if candidates is not None:
+            raise ConfigError(
+                f"{name}: classes are few, and are not rescored. Leave --rescore out."
+            )
+    score_precision = _multilabel if data.multilabel else _single
+    image_rows, text_rows = rows
+    scores = []
     for dim in dims:
-        x, classes = truncate(images, dim), class_vectors(texts, data.class_of_text, dim)
-        for name, (kind, _) in kinds.items():
-            scores = of(quantise(x, kind), quantise(classes, kind), data, dim=dim, device=device)
-            found.append(scores._replace(precision=name))
-    return found
+        images = truncate(image_rows, dim)
+        classes = class_vectors(text_rows, data.class_of_text, dim)
+        for name, kind in kinds.items():
+            part = score_precision(
+                quantise(images, kind), quantise(classes, kind), data, dim=dim, device=device
+            )
+            scores.append(part._replace(precision=name))
+    return scores
 
 
 def class_vectors(
     texts: Float[np.ndarray, "texts d"], class_of_text: Int[np.ndarray, "texts"], dim: int
 ) -> Float32[np.ndarray, "classes {dim}"]:
-    """The normalised mean of each class's prompts, averaged after they were truncated and normalised; classes in their order."""
+    """The normalised mean of each class's prompts, in the order of the classes.
+
+    Prompts are truncated and normalised before they are averaged. `class_of_text` is ascending.
+    """
     starts = np.flatnonzero(np.diff(class_of_text, prepend=-1))
+    # Of the sum: it has the direction of the mean.
     sums = np.add.reduceat(truncate(texts, dim).astype(np.float64), starts, axis=0)
     return truncate(sums, dim)
 
 
 def label_scores(
-    found: Ranks,
+    image_ranks: Ranks,
     labels: Int[np.ndarray, "images"],
     data: LabeledImages,
     *,
@@ -76,25 +86,31 @@ def label_scores(
 ) -> Scores:
     """The metrics of images that rank classes, each with the one class that is right.
 
-    Intervals of acc@k resample images, those of the mean over classes resample each class's images within the class.
+    Intervals of acc@k resample images, those of the mean over classes resample each class's images
+    within the class.
     """
-    n_classes, every = len(data.classnames), np.arange(len(labels))
-    hits = {f"acc@{k}": hit_at(found, k) for k in KS if k == 1 or k <= n_classes}
-    intervals = cluster_bootstrap(hits, every)
+    n_classes = len(data.classnames)
+    hits = {
+        name: column
+        for name, column in of_queries(image_ranks, "classification").items()
+        if _is_defined(name, n_classes)
+    }
+    # Each image is a cluster; classes are as large as they came: acc@k is a mean over images.
+    intervals = cluster_bootstrap(hits, np.arange(len(labels)))
     values = {name: Value(mean(column), intervals[name]) for name, column in hits.items()}
+    right = hits["acc@1"]
     values["mean_per_class_recall"] = Value(
-        mean_per_class(hits["acc@1"], labels), stratified_bootstrap(hits["acc@1"], labels)
+        mean_per_class(right, labels), stratified_bootstrap(right, labels)
     )
-    columns = {**vars(found), "label": labels}
     return Scores(
-        direction,
-        dim,
-        values,
-        columns,
-        data.images.ids,
-        data.images.ids,
-        n_classes,
-        tie_rate(found),
+        direction=direction,
+        dim=dim,
+        values=values,
+        columns={**vars(image_ranks), "label": labels},
+        query_ids=data.images.ids,
+        group_ids=data.images.ids,
+        n_gallery=n_classes,
+        tie_rate=tie_rate(image_ranks),
     )
 
 
@@ -103,28 +119,41 @@ def mean_per_class(
 ) -> float:
     """The mean over the classes that have images of the mean over their images."""
     counts = np.bincount(labels)
-    return mean((np.bincount(labels, weights=values) / np.maximum(counts, 1))[counts > 0])
+    sums = np.bincount(labels, weights=values)
+    present = counts > 0
+    return mean(sums[present] / counts[present])
 
 
 def average_precision(
     scores: Float64[np.ndarray, "images"], truth: Bool[np.ndarray, "images"], tie: float = TIE
 ) -> float:
-    """The mean over the true images of the precision at their rank, equal scores (up to `tie`) in random order.
+    """The mean over the true images of the precision at their rank, in [0, 1].
 
-    Of a group of s equal scores with r true ones, behind g images with p true ones, the j-th place holds a true one with
-    probability r/s, and then has p + 1 + (j-1)(r-1)/(s-1) true ones up to it. Without true images it is 0, as in CLIP_benchmark.
+    Equal scores (up to `tie`) are in random order, and the value is the expectation. Without true
+    images it is 0, as in CLIP_benchmark.
     """
     order = np.argsort(-scores, kind="stable")
     right = truth[order].astype(np.float64)
-    heads = np.concatenate([[True], -np.diff(scores[order]) > tie])
-    starts = np.flatnonzero(heads)
-    group = np.cumsum(heads) - 1
-    size, own = np.add.reduceat(np.ones(len(right)), starts), np.add.reduceat(right, starts)
-    before = np.cumsum(own) - own
+    # Groups of equal scores: each begins where the score before is higher.
+    begins = np.concatenate([[True], -np.diff(scores[order]) > tie])
+    starts = np.flatnonzero(begins)
+    group = np.cumsum(begins) - 1
+    sizes = np.add.reduceat(np.ones(len(right)), starts)
+    true_in_group = np.add.reduceat(right, starts)
+    true_before = np.cumsum(true_in_group) - true_in_group
+    # Of a group of s images with r true ones, behind p true ones, the image at place j (from 0) is
+    # a true one with probability r / s. Then j (r - 1) / (s - 1) of those at the places before are.
     place = np.arange(len(right)) - starts[group]
-    others = place * (own[group] - 1) / np.maximum(size[group] - 1, 1)
-    precision = (before[group] + 1 + others) / (np.arange(len(right)) + 1)
-    return float((own[group] / size[group] * precision).sum() / max(right.sum(), 1.0))
+    s, r, p = sizes[group], true_in_group[group], true_before[group]
+    true_so_far = p + 1 + place * (r - 1) / np.maximum(s - 1, 1)
+    precisions = true_so_far / np.arange(1, len(right) + 1)
+    return float((r / s * precisions).sum() / max(right.sum(), 1.0))
+
+
+def _is_defined(name: str, n_classes: int) -> bool:
+    """Whether a metric means something among so many classes: acc@5 of four is 1 for any model."""
+    k = int(name.partition("@")[2])
+    return k == 1 or k <= n_classes
 
 
 def _single(
@@ -135,8 +164,9 @@ def _single(
     dim: int,
     device: str,
 ) -> Scores:
-    found = ranks(images, classes, Relevant.single(data.labels), device=device)
-    return label_scores(found, data.labels, data, dim=dim)
+    """Images are the queries, and rank the classes."""
+    image_ranks = ranks(images, classes, Relevant.single(data.labels), device=device)
+    return label_scores(image_ranks, data.labels, data, dim=dim)
 
 
 def _multilabel(
@@ -147,15 +177,28 @@ def _multilabel(
     dim: int,
     device: str,
 ) -> Scores:
-    """Classes are the queries, and find their images; a class without any counts as 0 and is no query of the record."""
+    """Classes are the queries, and rank the images.
+
+    A class without images counts as 0, and is no query of the record.
+    """
+    # All scores at once: there are few classes, and average precision needs every rank.
     scores = classes.astype(np.float64) @ images.astype(np.float64).T
+    truths = data.labels.T
     precisions = np.array(
-        [average_precision(row, truth) for row, truth in zip(scores, data.labels.T, strict=True)]
+        [average_precision(row, truth) for row, truth in zip(scores, truths, strict=True)]
     )
-    there = np.flatnonzero(data.labels.any(axis=0))
-    pairs = np.argwhere(data.labels.T[there])
-    found = ranks(classes[there], images, Relevant.from_pairs(pairs, len(there)), device=device)
-    columns = {**vars(found), "label": there, "average_precision": precisions[there]}
-    ids = [f"{label}:{data.classnames[label]}" for label in there]
-    values = {"mAP": Value(mean(precisions), None)}
-    return Scores("", dim, values, columns, ids, ids, len(images), tie_rate(found))
+    labels = np.flatnonzero(truths.any(axis=1))
+    relevant = Relevant.from_pairs(np.argwhere(truths[labels]), len(labels))
+    class_ranks = ranks(classes[labels], images, relevant, device=device)
+    class_ids = [f"{label}:{data.classnames[label]}" for label in labels]
+    # Its classes are all there are, not a sample of them: no interval.
+    return Scores(
+        direction="",
+        dim=dim,
+        values={"mAP": Value(mean(precisions), None)},
+        columns={**vars(class_ranks), "label": labels, "average_precision": precisions[labels]},
+        query_ids=class_ids,
+        group_ids=class_ids,
+        n_gallery=len(images),
+        tie_rate=tie_rate(class_ranks),
+    )

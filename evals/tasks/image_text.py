@@ -8,7 +8,7 @@ resample images with all that belongs to them; images that share a caption are d
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Float, Float64, Int, Int64
 
 from evals.ranking.definition import Ranks
 from evals.ranking.measures import of_queries, of_ranks
@@ -16,7 +16,7 @@ from evals.ranking.metrics import mean, tie_rate
 from evals.ranking.relevance import Relevant
 from evals.ranking.sweep import Key, ranks_at
 from evals.schema import ImageText, Side
-from evals.stats.bootstrap import cluster_bootstrap
+from evals.stats.bootstrap import Interval, cluster_bootstrap
 from evals.stats.clusters import components
 from evals.tasks.scores import Scores, Value
 
@@ -34,78 +34,100 @@ def score(
     precisions: Sequence[str] = ("float32",),
     device: str = "cpu",
 ) -> list[Scores]:
-    """Both directions at each dimension and precision, from the full-width rows of images and texts."""
+    """Both directions at each dimension and precision, from the rows of images and texts.
+
+    `rows` are full width. Raises ValueError and ConfigError as `evals.ranking.sweep.ranks_at` does.
+    """
     images, texts = rows
-    pairs = np.concatenate(
-        [np.stack([np.arange(len(texts)), data.image_of_text], axis=1), data.also]
-    )
-    every = ranks_at(
-        images, texts, Relevant.from_pairs(pairs, len(texts)), dims, precisions, device=device
-    )
-    order = [(dim, name) for dim in dims for name in precisions]
+    relevant = Relevant.from_pairs(caption_pairs(data), len(texts))
+    ranks_by_key = ranks_at(images, texts, relevant, dims, precisions, device=device)
     clusters = image_clusters(data, data.also)
+    keys = [(dim, precision) for dim in dims for precision in precisions]
     t2i = _scores(
         "t2i",
-        {key: every[key].t2i for key in order},
-        data,
-        data.texts.ids,
-        clusters[data.image_of_text],
-        len(images),
+        {key: ranks_by_key[key].t2i for key in keys},
+        query_ids=data.texts.ids,
+        group_ids=[data.images.ids[image] for image in clusters[data.image_of_text]],
+        clusters=clusters[data.image_of_text],
+        n_gallery=len(images),
     )
     i2t = _scores(
         "i2t",
-        {key: every[key].i2t for key in order},
-        data,
-        data.images.ids,
-        clusters,
-        len(texts),
+        {key: ranks_by_key[key].i2t for key in keys},
+        query_ids=data.images.ids,
+        group_ids=[data.images.ids[image] for image in clusters],
+        clusters=clusters,
+        n_gallery=len(texts),
     )
-    return [scores for both in zip(t2i, i2t, strict=True) for scores in both]
+    # A reader of the table finds both directions of a dimension side by side.
+    scores = []
+    for key in keys:
+        scores += [t2i[key], i2t[key]]
+    return scores
+
+
+def caption_pairs(data: ImageText) -> Int64[np.ndarray, "pairs 2"]:
+    """All pairs of a text and an image that it describes."""
+    first = np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1)
+    return np.concatenate([first, data.also])
 
 
 def image_clusters(
     data: ImageText, also: Int[np.ndarray, "pairs 2"]
 ) -> Int64[np.ndarray, "images"]:
-    """For each image the first one of its cluster: images that share captions, directly or by others.
+    """For each image the first one of its cluster.
 
-    `also` are the pairs of `data.also` whose captions count.
+    Images are in one cluster when they share captions, directly or by way of others. `also` are the
+    pairs of `data.also` whose captions count.
     """
+    # A caption joins its first image with each of its others.
     edges = np.stack([data.image_of_text[also[:, 0]], also[:, 1]], axis=1)
     return components(edges, len(data.images))
 
 
+def retrieval_values(
+    ranks: Ranks,
+    columns: Mapping[str, Float64[np.ndarray, "q"]],
+    intervals: Mapping[str, Interval | None],
+) -> dict[str, Value]:
+    """The metrics of one ranking: the means of its columns, and those of its ranks as a whole.
+
+    The latter, such as the median rank, are no means of values in [0, 1], and have no interval.
+    """
+    values = {name: Value(mean(column), intervals[name]) for name, column in columns.items()}
+    return values | {name: Value(value, None) for name, value in of_ranks(ranks).items()}
+
+
 def _scores(
     direction: str,
-    every: Mapping[Key, Ranks],
-    data: ImageText,
+    ranks_by_key: Mapping[Key, Ranks],
+    *,
     query_ids: Sequence[str],
-    cluster_of_query: Int[np.ndarray, "q"],
+    group_ids: Sequence[str],
+    clusters: Int[np.ndarray, "q"],
     n_gallery: int,
-) -> list[Scores]:
-    """The metrics of one direction; all intervals come from one product of the resamples."""
-    columns = {key: of_queries(found) for key, found in every.items()}
-    flat = {(*key, name): column for key, some in columns.items() for name, column in some.items()}
-    intervals = cluster_bootstrap(flat, cluster_of_query)
-    groups = [data.images.ids[i] for i in cluster_of_query]
-    out = []
-    for (dim, precision), found in every.items():
-        some = columns[dim, precision]
-        values = {
-            name: Value(mean(column), intervals[dim, precision, name])
-            for name, column in some.items()
-        }
-        values |= {name: Value(value, None) for name, value in of_ranks(found).items()}
-        out.append(
-            Scores(
-                direction,
-                dim,
-                values,
-                vars(found),
-                query_ids,
-                groups,
-                n_gallery,
-                tie_rate(found),
-                precision,
-            )
+) -> dict[Key, Scores]:
+    """The metrics of one direction at every dimension and precision."""
+    columns_by_key = {key: of_queries(ranks) for key, ranks in ranks_by_key.items()}
+    # All in one call: every column is multiplied with the same resamples, in one product.
+    flat: dict[tuple[Key, str], np.ndarray] = {}
+    for key, columns in columns_by_key.items():
+        flat |= {(key, name): column for name, column in columns.items()}
+    intervals = cluster_bootstrap(flat, clusters)
+    scores = {}
+    for key, ranks in ranks_by_key.items():
+        columns = columns_by_key[key]
+        own_intervals = {name: intervals[key, name] for name in columns}
+        dim, precision = key
+        scores[key] = Scores(
+            direction=direction,
+            dim=dim,
+            values=retrieval_values(ranks, columns, own_intervals),
+            columns=vars(ranks),
+            query_ids=query_ids,
+            group_ids=group_ids,
+            n_gallery=n_gallery,
+            tie_rate=tie_rate(ranks),
+            precision=precision,
         )
-    return out
+    return scores

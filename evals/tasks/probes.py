@@ -32,8 +32,9 @@ STRENGTHS = tuple(10.0**power for power in range(-2, 7))
 HELD_OUT = 5  # one image in so many of each class
 ITERATIONS = 500  # Newton steps; solved fits take 4 to 30
 # Where the solver stops: no entry of the gradient of F is larger. Each step of Newton doubles the
-# digits, so a small value costs one step more. scikit-learn's default (tol=1e-4) bounds the gradient
-# of F / (C m): with it, F at C = 10^4 was 1.4 to 1.6 times its minimum, and accuracies 2 to 7 points off.
+# digits, so a small value costs one step more. scikit-learn's default (tol=1e-4) bounds the
+# gradient of F / (C m): with it, F at C = 10^4 was 1.4 to 1.6 times its minimum, and accuracies
+# were 2 to 7 points off.
 STEEPEST = 1e-4
 SOLVED = 1e-3  # a fit is solved where its gradient's norm is this share of max(1, |w|) or less
 

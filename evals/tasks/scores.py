@@ -1,4 +1,4 @@
-"""What a task measures from embeddings: one `Scores` for each direction, dimension and precision."""
+"""The shape of a task and of its scores: one `Scores` per direction, dimension and precision."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -17,9 +17,12 @@ class Value(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """One direction ("" for tasks without) at one dimension and precision: the metrics, and what each query contributed.
+    """One direction at one dimension and precision: the metrics, and what each query contributed.
 
-    `columns` are those of queries.parquet beside the keys and ids, one value a query.
+    A task without directions calls the only one "". `values` are by the metrics' public names, such
+    as `R@5`. `columns` are those of queries.parquet beside the keys and ids, one value per query.
+    Queries of one `group_id` are a cluster. `n_gallery` counts what is ranked, `tie_rate` is the
+    share of queries whose best relevant item ties with another.
     """
 
     direction: str
@@ -35,10 +38,10 @@ class Scores(NamedTuple):
 
 @runtime_checkable
 class Task(Protocol):
-    """What the module of a task gives: the sides of its data that want embedding, and the scores of their full-width rows."""
+    """What the module of a task gives."""
 
     def sides(self, data: Any) -> list[Side]:
-        """What is embedded, in the order in which `score` takes the rows."""
+        """What of the data is embedded, in the order in which `score` takes the rows."""
         ...
 
     def score(
@@ -50,5 +53,8 @@ class Task(Protocol):
         precisions: Sequence[str],
         device: str,
     ) -> list[Scores]:
-        """Every direction at every dimension and precision, in this order: dimension, precision, direction."""
+        """The scores in the order of dimension, precision, direction.
+
+        `rows` are those of `sides` at full width, float32, as the encoder gave them.
+        """
         ...
