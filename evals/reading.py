@@ -159,7 +159,8 @@ def _text_of(
 
 def _file_bytes(file: Path, where: str, most_bytes: int, error: type[EvalError]) -> bytes:
     try:
-        if file.exists() and not file.is_file():  # a fifo would be waited for
+        # A fifo would be waited for, without end.
+        if file.exists() and not file.is_file():
             raise MissingError(f"{where}: not a file. Point at the file itself.")
         size = file.stat().st_size
         if size > most_bytes:

@@ -116,6 +116,7 @@ class Benchmark(Row):
 
     @model_validator(mode="after")
     def _every_subset_counted(self) -> "Benchmark":
+        # Labels are told once per benchmark, and so one subset is all that there can be.
         if self.task == "classification":
             if self.classes is None or self.metric is None or len(self.subsets) > 1:
                 raise ValueError("a classification needs `classes`, a `metric` and one subset")
@@ -166,6 +167,7 @@ class ModelRow(Row):
 
     @model_validator(mode="after")
     def _one_place(self) -> "ModelRow":
+        # Rivals say in `spec` which weights are meant, each kind in its own way.
         if self.encoder != "jina_clip":
             if self.spec is None or self.path or self.repo or self.revision:
                 raise ValueError("needs `spec`, and neither `path`, `repo` nor `revision`")
@@ -240,10 +242,12 @@ def benchmark(name: str, path: Path | None = None) -> Benchmark:
 
 
 def resolve_model(spec: str, path: Path | None = None) -> ModelRef:
-    """What `--model SPEC` or `--model NAME=SPEC` means; NAME is then what records, tables and pages call the model.
+    """What `--model SPEC` or `--model NAME=SPEC` means.
 
-    SPEC is a row of models.yaml; `open_clip:`, `st:` or `api:` and what follows; an existing folder; or a Hub id
-    `org/name[@revision]`. Raises ConfigError for what is none of these, MissingError for a path that is no folder.
+    NAME is then what records, tables and pages call the model. SPEC is a row of models.yaml;
+    `open_clip:`, `st:` or `api:` and what follows; an existing folder; or a Hub id
+    `org/name[@revision]`. Raises ConfigError for what is none of these, MissingError for a path
+    that is no folder.
     """
     named = _NAMED.fullmatch(spec)
     if named is None or spec in models(path) or Path(spec).expanduser().is_dir():
@@ -275,6 +279,7 @@ def _unnamed(name: str, path: Path | None) -> ModelRef:
         if not spec:
             raise ConfigError(f"--model {name}: nothing behind the colon.")
         return ModelRef(_name_of(prefix, spec), PREFIXES[prefix], spec=spec)
+    # A folder goes before the Hub: `org/name` may be both, and what is here needs no network.
     folder = Path(name).expanduser()
     if name and folder.is_dir():
         return ModelRef(folder.resolve().name, "jina_clip", folder)
@@ -294,7 +299,10 @@ def _unnamed(name: str, path: Path | None) -> ModelRef:
 
 
 def _name_of(prefix: str, spec: str) -> str:
-    """`st-mini` for `st:/models/mini`: of a path only the last part, so that a laptop and CI give one name."""
+    """`st-mini` for `st:/models/mini`.
+
+    Of a path only the last part counts, so that a laptop and CI give one name.
+    """
     for part in (
         spec,
         *spec.split("/", 1)[1:],

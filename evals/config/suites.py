@@ -121,6 +121,7 @@ def choose(
     limits them too. ConfigError also for a name that means nothing here; whether mteb has a task is
     seen when it is run.
     """
+    # Rows before suites: a suite may be called as a row that it holds.
     rows, all_suites = benchmarks(), suites()
     meant = [_meaning(name, rows, all_suites) for name in names]
     meant += [find_suite(name, all_suites) for name in suite_names]

@@ -119,8 +119,8 @@ def _decompressed(path: Path, file: io.BufferedIOBase, most_bytes: int) -> io.Bu
             total += len(chunk)
             if total > most_bytes:
                 raise InvalidError(
-                    f"{path}: more than {most_bytes:,} bytes when decompressed. Decompress it by "
-                    "hand if it is meant."
+                    f"{path}: more than {most_bytes:,} bytes when decompressed. "
+                    "Decompress it by hand if it is meant."
                 )
             out.write(chunk)
         # Members are read from the descriptor, below the buffer.
@@ -179,8 +179,8 @@ def _places(
                     problem = f"is one more than the {most_members:,} members an archive may have"
                 if problem:
                     raise InvalidError(
-                        f"{path}: member {member.name!r} {problem}. Repack the archive, or "
-                        "download it again."
+                        f"{path}: member {member.name!r} {problem}. "
+                        "Repack the archive, or download it again."
                     )
                 if member.isreg():
                     places[name] = Place(member.offset_data, member.size)
@@ -201,6 +201,7 @@ def _problem(member: tarfile.TarInfo, largest: int) -> str:
         return "is a sparse file"
     if not (member.isreg() or member.isdir()):
         return "is neither a file nor a folder"
+    # Nothing is unpacked, but what leads out was made by someone who meant it.
     parts = member.name.split("/")
     if (
         not member.name
@@ -220,6 +221,7 @@ def _misfit(member: tarfile.TarInfo, following: int, end: int) -> str:
     """Headers may give a file two sizes, or a negative one, which would be read again and again."""
     if not member.isreg():
         return ""
+    # A size in a pax header replaces that of the header itself, which tarfile has then gone by.
     if (
         member.size < 0
         or following
@@ -240,6 +242,6 @@ def _check_end(path: Path, file: io.BufferedIOBase, start: int, end: int) -> Non
     while chunk := file.read(CHUNK):
         if chunk.strip(b"\0"):
             raise InvalidError(
-                f"{path}: more data behind the end of the archive. If it is two archives joined, "
-                "repack it as one."
+                f"{path}: more data behind the end of the archive. "
+                "If it is two archives joined, repack it as one."
             )

@@ -234,7 +234,8 @@ def _by_id(entries: Sequence[Any], name: str) -> dict[int, _Numbered]:
 def _flickr(file: Path) -> list[Captioned]:
     rows = _csv_rows(file)
     header, where = next(rows, ([], f"{file}, line 1"))
-    # A first line with the name of an image has no header above it.
+    # A first line with the name of an image is data: without its header it would be lost in
+    # silence.
     if len(header) != 2 or Path(header[0]).suffix:
         raise InvalidError(
             f"{where}: the first line must be `image,caption` and is not. Put that line there."
@@ -308,6 +309,7 @@ def _folders_below(root: Path, paths: Iterable[tuple[str, ...]]) -> list[str]:
             parts = parts[len(parts) - parts[::-1].index("..") :]
         for start in range(len(parts)):
             lengths["/".join(parts[start:])] = len(parts) - start
+    # The longest end is the most exact: `val2014/a.jpg` before `a.jpg`.
     longest_first = sorted(lengths, key=lambda end: -lengths[end])
     return [end for end in longest_first if _is_folder(root / end)]
 

@@ -125,6 +125,7 @@ def _row_ids(table: Any, repo: Repo) -> list[str]:
 def _captions(table: Any, repo: Repo) -> list[tuple[str, ...]]:
     """The captions of each row."""
     numbered = [name for name in table.column_names if _CAPTION_N.fullmatch(name)]
+    # caption_10 comes after caption_9.
     numbered.sort(key=lambda name: int(name.removeprefix("caption_")))
     if numbered:
         columns = zip(*(table[name].to_pylist() for name in numbered), strict=True)
@@ -161,6 +162,7 @@ def _texts_of_images(
     """The texts of each image of the corpus, in the order of the queries."""
     config = f"{prefix}qrels" if prefix or "default" not in repo.configs else "default"
     images_of_query = _positive(table_of(repo, config, source, subset), repo)
+    # M-BEIR's repos call the config `query`, those of mteb `queries`.
     config = "query" if "query" in repo.configs else f"{prefix}queries"
     queries = table_of(repo, config, source, subset)
     texts: dict[str, list[str]] = {image: [] for image in images}

@@ -102,9 +102,8 @@ def check_shape(image: Any, name: str) -> None:
         )
     if image.mode not in EIGHT_BITS:
         raise InvalidError(
-            f"{name}: an image of mode {image.mode}, which has not 8 bits per channel; nobody can "
-            "tell "
-            "which of its values is black and which is white. Save it in 8 bits."
+            f"{name}: an image of mode {image.mode}, which has not 8 bits per channel; "
+            "nobody can tell which of its values is black and which is white. Save it in 8 bits."
         )
 
 

@@ -57,6 +57,7 @@ def labelled(release: LabeledRelease, source: Source) -> dict[str, LabeledImages
     check_texts(classnames, release.names.origin, what="class name")
     templates = templates_of(release.root, prompts)
 
+    # Class names may be equal, as in ImageNet: prompts are told apart by the number of their class.
     texts: list[str] = []
     ids: list[str] = []
     class_of_text: list[int] = []

@@ -16,6 +16,7 @@ from evals.data.tables import image_column, table_of
 from evals.reading import read_json
 from evals.schema import ClassPrompts, ConfigError, InvalidError, LabeledImages, Source
 
+# Of several columns the first counts; `fine_label` is that of CIFAR-100, beside `coarse_label`.
 IMAGES = ("image", "img", "webp", "jpg", "png", "jpeg")
 LABELS = ("label", "cls", "labels", "fine_label")
 

@@ -113,9 +113,8 @@ def read_xm3600(file: Path, source: Source) -> Release:
             total = len(places) + len(rows[subset])
             raise InvalidError(
                 f"{places[0]} ({len(places):,} of {total:,} images have none). The languages of "
-                f"the file are {', '.join(languages) or 'none'}. Copy the file again, or name "
-                "other "
-                "languages with --subsets."
+                f"the file are {', '.join(languages) or 'none'}. Copy the file again, "
+                "or name other languages with --subsets."
             )
     images = _pictures(file.parent, ("", "images"))
 

@@ -70,6 +70,7 @@ def _list_of(captions: Any, place: int) -> list[Any]:
 
 def _names(pictures: Sequence[Any]) -> list[str]:
     """File names where they are all different, else places."""
+    # Names last longer than places: a run on a part of the images keeps them.
     if all(isinstance(picture, str | Path) for picture in pictures):
         names = [Path(picture).name for picture in pictures]
         if len(set(names)) == len(names):

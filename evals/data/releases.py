@@ -28,6 +28,7 @@ from evals.schema import ConfigError, InvalidError, MissingError, Source
 IMAGE_FOLDERS = ("", "images", "Flicker8k_Dataset", "flickr30k-images")
 
 _TOKEN_LINE = re.compile(r"(.+)#(\d+)\t(.*)", re.DOTALL)
+# Flickr_8k.testImages.txt, test.txt, flickr30k test.txt.
 _SPLIT_LIST = re.compile(
     r"(?:^|[._ -])(train|dev|val|validation|test)(?:images)?\.txt$", re.IGNORECASE
 )
@@ -50,6 +51,7 @@ def find_jsonl(path: Path, split: str) -> list[Path]:
         return [path] if path.suffix == ".jsonl" and _is_plain(path) else []
     if (path / "captions.jsonl").is_file():
         return [path / "captions.jsonl"] if _is_plain(path / "captions.jsonl") else []
+    # A benchmark in several languages, as `evals.data prepare` packs it.
     if any((path / "captions").glob("*.jsonl")):
         return [path / "captions"]
     return [file for file in sorted(path.glob("*.jsonl")) if _is_plain(file)]
