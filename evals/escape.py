@@ -1,21 +1,23 @@
-"""Foreign text, such as captions, names and paths, that stays text in a terminal, a log and Markdown."""
+"""Keeps foreign text (captions, names, paths) text in a terminal, a log, CI and Markdown."""
 
 import html
 import re
 import unicodedata
 
-# Cc control, Cf format (among them what turns the direction of text), Zl and Zp line breaks, Cs half a character
+# Cc control, Cf format (what turns the direction of text is among them), Zl and Zp line breaks,
+# Cs half a character
 _UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Cs"}
 _JOINERS = "\u200c\u200d"  # Persian and emoji are written with them, and they move nothing
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # A runner of GitHub obeys lines that begin with `::command`, and `##[command]` anywhere in a line.
-# rich's markup turns `[` into `\[`. Source: "Workflow commands" on docs.github.com, and ActionCommand.cs of actions/runner.
+# Source: "Workflow commands" on docs.github.com, and ActionCommand.cs of actions/runner.
+# rich's markup has turned `[` into `\[`.
 _CI_COMMAND = re.compile(r":(?=:[A-Za-z])|#(?=#\\?\[)")
 _MARKUP = re.compile(r"[\\`*_\[\]|~$<>]")
 
 
 def visible(text: str) -> str:
-    r"""One line in which all that is unseen is written out (`\n`, `\u{1b}`) and that CI takes for no command.
+    r"""One line that shows all that is unseen (`\n`, `\u{1b}`), and that CI takes for no command.
 
     Text that was made visible before stays as it is.
     """
@@ -24,7 +26,7 @@ def visible(text: str) -> str:
 
 
 def visible_json(text: str) -> str:
-    r"""JSON that means the same, with `\u001b` for what a terminal or CI would obey in its strings."""
+    r"""JSON of the same meaning, with `\u001b` for what a terminal or CI would obey."""
     line = _CI_COMMAND.sub(lambda match: _json_escape(match[0]), text)
     return "".join(_json_escape(c) if _unseen(c) and c != "\n" else c for c in line)
 

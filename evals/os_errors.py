@@ -27,7 +27,7 @@ REMEDIES = {
 
 
 def as_eval_error(error: EvalError | OSError) -> EvalError:
-    """Disk full, no permission, a folder that cannot be made: the machine lacks something, and the message says what to do."""
+    """The error as something that the machine lacks, with what to do: room, a permission, a folder."""
     if isinstance(error, EvalError):
         return error
     place = error.filename2 or error.filename or "the operating system"

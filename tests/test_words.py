@@ -14,22 +14,20 @@ AIMS = {
 }
 # What rooms that are not rewritten yet may have, in the order of AIMS: it only ever falls.
 CEILINGS = {
-    "evals": (30.1, 8.5, 2, 5.4),
-    "evals/analysis": (52, 9.9, 8.2, 7),
-    "evals/cli": (9.1, 8.5, 2.7, 4.3),
-    "evals/config": (23.2, 8.8, 12.3, 6.9),
+    "evals/analysis": (28.1, 8.8, 4.6, 6),
     "evals/dashboard": (28.7, 8.5, 2, 4),
-    "evals/data": (23.5, 8.7, 7.6, 6.8),
-    "evals/embeddings": (26.8, 8.5, 2.5, 6.5),
-    "evals/evaluation": (80, 8.9, 4.3, 4.3),
-    "evals/mteb_bridge": (46.1, 9.1, 4.2, 5.9),
-    "evals/ranking": (35.5, 10.2, 3.5, 8.2),
-    "evals/records": (17.9, 8.7, 7.3, 5.8),
-    "evals/stats": (8.8, 10.2, 2, 8.9),
-    "evals/tasks": (73.4, 8.7, 3.7, 8.2),
-    "evals/views": (46.7, 9.1, 2.4, 4),
+    "evals/embeddings": (14.8, 8.5, 2, 6.2),
+    "evals/evaluation": (54.3, 8.5, 2, 4.2),
+    "evals/library": (8.1, 8.5, 2, 6.9),
+    "evals/ranking": (5, 9.2, 2, 4),
+    "evals/records": (10.8, 8.5, 5, 5),
+    "evals/stats": (5, 9.8, 2, 4),
+    "evals/tasks": (56.3, 8.6, 3.2, 5.8),
+    "evals/views": (43.3, 9.2, 2, 4),
 }
-COMMENTS = 0.9  # per 100 lines of all rooms; the aim is 4, each of them why, a formula or a source
+# All rooms together, where the aim for names is 5 too.
+TOGETHER = AIMS | {"pronouns per 100 functions": 8.0}
+COMMENTS = 2.2  # per 100 lines of all rooms; the aim is 4, each of them why, a formula or a source
 
 
 def above(measured: Measure, limits: dict[str, float]) -> list[str]:
@@ -44,9 +42,10 @@ def test_a_room_reads_as_style_wants_it(room):
     assert not above(measure(rooms()[room]), limits)
 
 
-def test_there_is_a_comment_where_the_code_cannot_say_why():
-    files = [path for paths in rooms().values() for path in paths]
-    assert measure(files).rates["comments per 100 lines"] >= COMMENTS
+def test_all_rooms_together_read_as_style_wants_it():
+    measured = measure([path for paths in rooms().values() for path in paths])
+    assert not above(measured, TOGETHER)
+    assert measured.rates["comments per 100 lines"] >= COMMENTS
 
 
 PLAIN = '''

@@ -1,7 +1,7 @@
-"""What every command shares: messages on stderr, machine output on stdout, and an exit code that nothing takes back.
+"""What every command shares: messages, machine output, and an exit code that nothing takes back.
 
-A command computes, settles its exit code with `Log.settle`, and prints last. Printing cannot fail (`streams.py`);
-whatever else goes wrong after a verdict is settled is told, and the verdict's code stands.
+A command computes, settles its exit code with `Log.settle`, and prints last. Printing cannot fail
+(`streams.py`). Whatever else goes wrong after a verdict is told, and the verdict's code stands.
 """
 
 import json as json_module
@@ -25,7 +25,10 @@ INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Log:
-    """Where a command says what it does. Progress bars show on a terminal only, and no name in a message is obeyed by it."""
+    """Where a command says what it does.
+
+    Progress bars show on a terminal only, and no terminal obeys a name in a message.
+    """
 
     def __init__(self, *, json: bool = False) -> None:
         self.json = json
@@ -33,7 +36,7 @@ class Log:
         self.answered = False
 
     def settle(self, exit_code: int) -> None:
-        """What the command ends with, before it prints anything. What fails afterwards changes only a 0."""
+        """What the command ends with, before it prints anything; later failures change only a 0."""
         self.exit_code = exit_code
 
     def info(self, message: str) -> None:
@@ -109,7 +112,7 @@ def new_app() -> typer.Typer:
 
 
 def exit_with(app: Callable[[], object]) -> None:
-    """Run the app; a signal ends it with 130 or 143. What was finished is kept, and the same command goes on from there."""
+    """Run the app. A signal ends it with 130 or 143, and the same command goes on from there."""
     hold_streams()
     if logging.lastResort is not None:  # prints what libraries warn of, names of files among it
         logging.lastResort.setFormatter(_VisibleFormatter())

@@ -12,7 +12,10 @@ FAULT = 70  # EX_SOFTWARE of sysexits.h; 1 would mean "regressed"
 
 
 def report_of(error: Exception) -> list[str]:
-    """Lines that let others see what happened: traceback, versions and the command, without credentials."""
+    """Lines that let others see what happened: traceback, versions, and the command.
+
+    Credentials in URLs are blotted out.
+    """
     from evals.records.provenance import packages
 
     trace = "".join(traceback.format_exception(error)).splitlines()
@@ -21,7 +24,8 @@ def report_of(error: Exception) -> list[str]:
     return [
         *trace,
         f"error: {in_short(error)}",
-        "This is a fault of jina-clip-evals and says nothing about your model. What was finished is kept.",
+        "This is a fault of jina-clip-evals and says nothing about your model. "
+        "What was finished is kept.",
         "Please report it with the lines above and these:",
         f"  command: {command}",
         f"  system: {platform.platform()}, Python {platform.python_version()}",

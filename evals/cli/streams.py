@@ -1,7 +1,7 @@
-"""Standard streams that cannot fail: a reader that left, a full disk or a closed stream changes no exit code.
+"""Standard streams that cannot fail, so that a reader that left or a full disk changes no exit code.
 
-Whoever prints sees every write succeed. What cannot be written is dropped, and where that is a fault of the machine,
-and not a reader such as `head` that has seen enough, stderr says so once.
+Whoever prints sees each write succeed. What cannot be written is dropped. Where that is a fault of
+the machine, and not a reader such as `head` that has seen enough, stderr says so once.
 """
 
 import errno
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def hold_streams() -> None:
-    """Put such streams in place of stdin, stdout and stderr; text they have no letter for becomes `?`."""
+    """Put such streams in place of the standard ones; what they have no letter for becomes `?`."""
     for descriptor in range(3):
         _open_when_closed(descriptor)
     sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8", closefd=False)
@@ -26,7 +26,10 @@ def hold_streams() -> None:
 
 
 class HeldStream(io.BufferedIOBase):
-    """A file descriptor to write to. After its first failure it leads to nowhere, for C libraries and children too."""
+    """A file descriptor to write to. After its first failure it leads to nowhere.
+
+    That holds for C libraries and child processes, too.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -63,7 +66,10 @@ class HeldStream(io.BufferedIOBase):
 
 
 def _open_when_closed(descriptor: int) -> None:
-    """A shell's `>&-` closes a stream. The next file would get its number, and be written over by whoever prints."""
+    """Open a stream that a shell's `>&-` has closed.
+
+    The next file would get its number, and whoever prints would write into it.
+    """
     try:
         os.fstat(descriptor)
     except OSError:

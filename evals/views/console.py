@@ -1,4 +1,4 @@
-"""A terminal on which every name stays text: control characters are written out, wherever in a table they stand."""
+"""A terminal on which names stay text: control characters are written out, also in tables."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from evals.escape import visible
 
 
 class VisibleConsole(Console):
-    """rich's console, whose every line and cell is one line of visible text; it breaks lines itself."""
+    """rich's console, to which a line or a cell is one line of visible text. It breaks lines itself."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(visible(text), **options)
