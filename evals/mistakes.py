@@ -71,9 +71,9 @@ def mistakes(
             raise ConfigError("Name the folder of a record, or a model and its --benchmark.")
         if thumbnails and not html:
             raise ConfigError("--thumbnails means nothing without --html.")
-        found = measured(which._replace(dim=dim or which.dim), results, benchmark or "")
-        cell = chosen_cell(found.run, subset, direction, found.dim)
-        page = worst(found.run, cell, top=top, data=data, store=store)
+        measurement = measured(which._replace(dim=dim or which.dim), results, benchmark or "")
+        cell = chosen_cell(measurement.run, subset, direction, measurement.dim)
+        page = worst(measurement.run, cell, top=top, data=data, store=store)
         written: dict[str, Path] = {}
         if markdown:
             written["markdown"] = markdown

@@ -79,10 +79,12 @@ def _changes(
             f"{_name(a)}: only one of the runs has {', '.join(only)}. Name subsets that both have with --subsets."
         )
     parts: dict[str, dict[str, _Part]] = {}
-    for (subset, direction), own in cells[0].items():
+    for (subset, direction), queries_of_a in cells[0].items():
         where = f"{_name(a)}: {told(Cell(subset, direction, a.dim, a.precision))}"
         _check_content(a, b, subset)
-        parts.setdefault(direction, {})[subset] = _paired(own, cells[1][subset, direction], where)
+        parts.setdefault(direction, {})[subset] = _paired(
+            queries_of_a, cells[1][subset, direction], where
+        )
     changes = []
     for direction, by_subset in parts.items():
         for metric in _metrics(_name(a), by_subset, metrics):
@@ -104,19 +106,19 @@ def _of_metric(
         )
     }
     several = {MEAN: list(parts)} if len(parts) > 1 else {}
-    found = []
+    changes = []
     for name, members in (several | {subset: [subset] for subset in parts}).items():
-        own = [parts[member] for member in members]
+        member_parts = [parts[member] for member in members]
         a, b = (
-            math.fsum(_value(side, metric) for side in sides) / len(own)
-            for sides in zip(*own, strict=True)
+            math.fsum(_value(side, metric) for side in sides) / len(member_parts)
+            for sides in zip(*member_parts, strict=True)
         )
-        difference = _difference(own, metric, groups)
+        difference = _difference(member_parts, metric, groups)
         counts = (
-            sum(len(part.a.ids) for part in own),
-            len({group for part in own for group in part.a.groups}),
+            sum(len(part.a.ids) for part in member_parts),
+            len({group for part in member_parts for group in part.a.groups}),
         )
-        found.append(
+        changes.append(
             Change(
                 benchmark,
                 name,
@@ -129,7 +131,7 @@ def _of_metric(
                 *counts,
             )
         )
-    return found
+    return changes
 
 
 def _difference(parts: Sequence[_Part], metric: str, groups: Mapping[str, int]) -> Difference:
@@ -158,34 +160,34 @@ def _value(side: PerQuery, metric: str) -> float:
     return math.fsum(side.values[metric].tolist()) / len(side.ids)
 
 
-def _metrics(benchmark: str, parts: Mapping[str, _Part], asked: Sequence[str]) -> list[str]:
+def _metrics(benchmark: str, parts: Mapping[str, _Part], named: Sequence[str]) -> list[str]:
     """Which metrics to compare; those of the two runs must be the same unless they are named."""
     sides = [
         [SPEARMAN] if side.pairs is not None else list(side.values)
         for part in parts.values()
         for side in part
     ]
-    both = [name for name in sides[0] if all(name in names for names in sides)]
-    if asked:
-        if unknown := [name for name in asked if name not in both]:
+    shared = [name for name in sides[0] if all(name in names for names in sides)]
+    if named:
+        if unknown := [name for name in named if name not in shared]:
             raise ConfigError(
-                f"--metric {','.join(unknown)}: the runs of {benchmark} both have {', '.join(both)}."
+                f"--metric {','.join(unknown)}: the runs of {benchmark} shared have {', '.join(shared)}."
             )
-        return list(dict.fromkeys(asked))
+        return list(dict.fromkeys(named))
     # a metric that one of the runs lacks matters only where it would be compared
     compared = [name for name in PRIMARY if any(name in names for names in sides)]
-    alone = [name for name in compared if name not in both]
-    if alone or (sides and not both and any(sides)):
+    alone = [name for name in compared if name not in shared]
+    if alone or (sides and not shared and any(sides)):
         names = alone or sorted({name for names in sides for name in names})
         raise NotComparableError(
             f"{benchmark}: only one of the runs has {', '.join(names)}. "
-            f"Choose of {', '.join(both) or 'none'} with --metric, or run the older one again."
+            f"Choose of {', '.join(shared) or 'none'} with --metric, or run the older one again."
         )
-    if not both:
+    if not shared:
         raise NotComparableError(
             f"{benchmark}: none of its metrics has a value for each query, so nothing can be paired."
         )
-    return compared or both[:1]
+    return compared or shared[:1]
 
 
 def _check_runs(a: Measured, b: Measured) -> None:
@@ -229,10 +231,10 @@ def _content(m: Measured, subset: str) -> str:
 
 
 def _cells(m: Measured, subsets: Sequence[str]) -> dict[tuple[str, str], PerQuery]:
-    every = per_query(m.run)
+    cells_of_run = per_query(m.run)
     cells = {
         (c.subset, c.direction): q
-        for c, q in every.items()
+        for c, q in cells_of_run.items()
         if (c.dim, c.precision) == (m.dim, m.precision)
     }
     if not cells:

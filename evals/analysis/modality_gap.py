@@ -83,5 +83,5 @@ def _summary(values: Float64[np.ndarray, "n"]) -> dict[str, Any]:
     counts = np.histogram(values.clip(-1, 1), BINS)[
         0
     ].tolist()  # a float32 row is a unit row to 1e-7
-    found = {"n": len(values), "mean": float(values.mean()), "std": float(values.std())}
-    return found | {"p5": low, "median": median, "p95": high, "histogram": counts}
+    summary = {"n": len(values), "mean": float(values.mean()), "std": float(values.std())}
+    return summary | {"p5": low, "median": median, "p95": high, "histogram": counts}

@@ -107,21 +107,21 @@ def worst(
     rows = [place[name] for name in names]
     encoder = _encoder(run)
     stored = Store(store or Path(str(run.manifest["config"]["store"])))
-    asked = queries.select([rows[i] for i in chosen])
-    x, y = (truncate(_stored(stored, encoder, side), cell.dim) for side in (asked, docs))
+    chosen_queries = queries.select([rows[i] for i in chosen])
+    x, y = (truncate(_stored(stored, encoder, side), cell.dim) for side in (chosen_queries, docs))
     mistakes = []
-    for i, found in zip(chosen, _preferred(x, y, [relevant[rows[i]] for i in chosen]), strict=True):
-        if abs(found.gold_score - float(ranks.score[i])) > CLOSE:
+    for i, hits in zip(chosen, _preferred(x, y, [relevant[rows[i]] for i in chosen]), strict=True):
+        if abs(hits.gold_score - float(ranks.score[i])) > CLOSE:
             raise InvalidError(
-                f"{run.path}: {queries.ids[rows[i]]} scored {ranks.score[i]:.6f} with its own, and {found.gold_score:.6f} from "
+                f"{run.path}: {queries.ids[rows[i]]} scored {ranks.score[i]:.6f} with its own, and {hits.gold_score:.6f} from "
                 f"the rows in {stored.root}. Run the evaluation again."
             )
-        above = found.preferred[: int(ranks.better[i] + ranks.tied[i])]
+        above = hits.preferred[: int(ranks.better[i] + ranks.tied[i])]
         mistakes.append(
             Mistake(
                 float(rank[i]),
                 _shown(measured, queries.kind, rows[i], None),
-                _shown(measured, docs.kind, found.gold, found.gold_score),
+                _shown(measured, docs.kind, hits.gold, hits.gold_score),
                 [_shown(measured, docs.kind, doc, score) for doc, score in above],
             )
         )
@@ -142,19 +142,25 @@ def _preferred(
 
     if not len(x):
         return []
-    most = max(len(own) for own in relevant)
-    found = []
+    most = max(len(gold) for gold in relevant)
+    hits_of_queries = []
     for hits in top_k(x, y, PREFERRED + most):
         for i, (docs, scores) in enumerate(zip(hits.docs, hits.scores, strict=True), hits.first):
-            own = relevant[i]
-            of_own = y[own].astype(np.float64) @ x[i].astype(np.float64)
-            others = [
+            gold = relevant[i]
+            gold_scores = y[gold].astype(np.float64) @ x[i].astype(np.float64)
+            irrelevant = [
                 (int(doc), float(score))
                 for doc, score in zip(docs, scores, strict=True)
-                if doc not in own
+                if doc not in gold
             ]
-            found.append(_Found(int(own[of_own.argmax()]), float(of_own.max()), others[:PREFERRED]))
-    return found
+            hits_of_queries.append(
+                _Found(
+                    int(gold[gold_scores.argmax()]),
+                    float(gold_scores.max()),
+                    irrelevant[:PREFERRED],
+                )
+            )
+    return hits_of_queries
 
 
 def _data(run: Run, subset: str, folder: Path | None) -> ImageText:
@@ -163,9 +169,9 @@ def _data(run: Run, subset: str, folder: Path | None) -> ImageText:
         raise ConfigError(
             f"{run.path}: {run.manifest['benchmark']} is no benchmark of images and captions; others are not shown."
         )
-    given = folder or (Path(config["data"]) if config["data"] else None)
+    place = folder or (Path(config["data"]) if config["data"] else None)
     settings = Settings(
-        data=given, subsets=(subset,), limit=config["limit"], allow_subset=config["allow_subset"]
+        data=place, subsets=(subset,), limit=config["limit"], allow_subset=config["allow_subset"]
     )
     data = load_parts(Benchmark(**config["row"]), settings).subsets[subset]
     assert isinstance(data, ImageText)  # as its task says
@@ -216,11 +222,11 @@ def chosen_cell(run: Run, subset: str | None, direction: str, dim: int) -> Cell:
             Cell(line.subset, line.direction, line.dim, line.precision) for line in run.metrics
         )
     )
-    wanted = Cell(subset or (cells[0].subset if cells else ""), direction, dim, "float32")
-    if wanted not in cells:
+    cell = Cell(subset or (cells[0].subset if cells else ""), direction, dim, "float32")
+    if cell not in cells:
         there = (
             "; ".join(told(cell) for cell in cells if cell.dim == dim)
             or "nothing at this dimension"
         )
-        raise ConfigError(f"{run.path} has no {told(wanted)}. It has {there}.")
-    return wanted
+        raise ConfigError(f"{run.path} has no {told(cell)}. It has {there}.")
+    return cell

@@ -63,10 +63,10 @@ class History:
 
     def series(self) -> dict[tuple[str, str], list[Run]]:
         """The runs of each (benchmark, model), oldest first."""
-        found: dict[tuple[str, str], list[Run]] = {}
+        by_series: dict[tuple[str, str], list[Run]] = {}
         for run in self.runs:
-            found.setdefault(key(run), []).append(run)
-        return dict(sorted(found.items()))
+            by_series.setdefault(key(run), []).append(run)
+        return dict(sorted(by_series.items()))
 
     def newest(self) -> list[Run]:
         """The newest run of each (benchmark, model)."""
@@ -109,20 +109,20 @@ def points(run: Run, *, full: bool = True) -> list[Point]:
     if full and lines:
         dim, precision = max(line.dim for line in lines), _plain_precision(lines)
         lines = [line for line in lines if (line.dim, line.precision) == (dim, precision)]
-    own = [
+    run_points = [
         Point(
             o.subset, o.direction, metric_name(o), o.dim, o.precision, o.value, o.ci_low, o.ci_high
         )
         for o in sorted(lines, key=lambda line: names.index(metric_name(line)))
     ]
-    return [*_means(own), *own]
+    return [*_means(run_points), *run_points]
 
 
 def leading(run: Run) -> list[Point]:
     """The first metric of a run, a value a direction: the mean over its subsets, or each subset's
     where there is no mean."""
-    found = [point for point in points(run) if point.metric == headlines(run)[0]]
-    return [point for point in found if point.subset == MEAN] or found
+    shown_points = [point for point in points(run) if point.metric == headlines(run)[0]]
+    return [point for point in shown_points if point.subset == MEAN] or shown_points
 
 
 def changes(before: Run, after: Run) -> list[Change]:
@@ -141,22 +141,22 @@ def told(run: Run) -> dict[str, str]:
     return {name: text for name, text in flat.items() if name not in UNTOLD}
 
 
-def of_environment(found: Iterable[Change]) -> list[Change]:
+def of_environment(changes_found: Iterable[Change]) -> list[Change]:
     """The changes of commit, packages, machine and encoder."""
-    return [change for change in found if change.name.startswith(ENVIRONMENT)]
+    return [change for change in changes_found if change.name.startswith(ENVIRONMENT)]
 
 
 def _plain_precision(lines: list[MetricLine]) -> str:
-    found = [line.precision for line in lines]
-    return "float32" if "float32" in found else found[0]
+    plain = [line.precision for line in lines]
+    return "float32" if "float32" in plain else plain[0]
 
 
-def _means(own: list[Point]) -> Iterator[Point]:
+def _means(parts: list[Point]) -> Iterator[Point]:
     """The mean over subsets of each cell that all subsets have, when there is more than one."""
     cells: dict[tuple[str, str, int, str], list[Point]] = {}
-    for point in own:
+    for point in parts:
         cells.setdefault(point[1:5], []).append(point)
-    names = {point.subset for point in own}
+    names = {point.subset for point in parts}
     for cell, values in cells.items():
         if len(values) == len(names) > 1:
             yield Point(MEAN, *cell, fmean(point.value for point in values))

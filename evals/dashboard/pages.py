@@ -67,10 +67,10 @@ def trends(history: History) -> Page:
         for point in points(run)
     ]
     changed = [
-        {**run_row(after), "change": brief(found)}
+        {**run_row(after), "change": brief(environment_changes)}
         for runs in history.series().values()
         for before, after in pairwise(runs)
-        if (found := of_environment(changes(before, after)))
+        if (environment_changes := of_environment(changes(before, after)))
     ]
     about = (
         "A line a model; bands are 95% intervals; a dashed rule marks a run whose commit, packages, machine or encoder "
@@ -161,8 +161,8 @@ def languages(history: History) -> Page:
 def runs(history: History) -> Page:
     """Every run, with what changed since the one before it."""
     rows = []
-    for every in history.series().values():
-        for before, run in zip([None, *every], every, strict=False):
+    for records in history.series().values():
+        for before, run in zip([None, *records], records, strict=False):
             rows.append(
                 {
                     **run_row(run),
@@ -190,10 +190,10 @@ def runs(history: History) -> Page:
     )
 
 
-def brief(found: list[Change]) -> str:
+def brief(parts: list[Change]) -> str:
     """Changes in one line: `torch 2.14.0 → 2.15.0; commit abc1234 → def5678`."""
     return "; ".join(
-        f"{c.name.split('.', 1)[1]} {_short(c.before)} → {_short(c.after)}" for c in found
+        f"{c.name.split('.', 1)[1]} {_short(c.before)} → {_short(c.after)}" for c in parts
     )
 
 
@@ -219,9 +219,9 @@ def _past(runs: list[Run], point: Point) -> Row:
 
 
 def _kept(run: Run) -> Iterator[Row]:
-    every = points(run, full=False)
+    rows = points(run, full=False)
     cells: dict[tuple[str, str, str], list[Point]] = {}
-    for point in every:
+    for point in rows:
         cells.setdefault(point[:3], []).append(point)
     for several in cells.values():
         best = max(several, key=lambda point: (point.dim, point.precision == "float32"))
@@ -234,10 +234,10 @@ def _kept(run: Run) -> Iterator[Row]:
 
 def _cost(run: Run) -> Row:
     seconds, source = run.manifest.get("seconds"), run.manifest.get("source")
-    found = leading(run)[:1]
+    costs = leading(run)[:1]
     return {
-        "metric": f"{found[0].direction} {headlines(run)[0]}" if found else None,
-        "value": found[0].value if found else None,
+        "metric": f"{costs[0].direction} {headlines(run)[0]}" if costs else None,
+        "value": costs[0].value if costs else None,
         "device": (run.manifest.get("encoder") or {}).get("fingerprint", {}).get("device"),
         "commit": f"{source['commit'][:8]}{' + changes' if source['dirty'] else ''}"
         if source

@@ -120,10 +120,10 @@ class Store:
         shards = [side.select(part) for part in self._shards(side, todo)]
         done = 0
         with closing(_streamed(encoder, shards)) as stream:
-            for shard, given in zip(shards, stream, strict=True):
-                found = _checked(given, encoder, shard)
-                _write_shard(folder, list(shard.hashes), found)
-                rows |= dict(zip(shard.hashes, found, strict=True))
+            for shard, encoded_rows in zip(shards, stream, strict=True):
+                checked_rows = _checked(encoded_rows, encoder, shard)
+                _write_shard(folder, list(shard.hashes), checked_rows)
+                rows |= dict(zip(shard.hashes, checked_rows, strict=True))
                 done += len(shard)
                 progress(done, len(todo))
         return len(todo)
@@ -148,10 +148,12 @@ class Store:
         if shard:
             yield shard
 
-    def _read(self, folder: Path, wanted: set[str], dim: int) -> dict[str, Float[np.ndarray, " d"]]:
+    def _read(
+        self, folder: Path, items_to_read: set[str], dim: int
+    ) -> dict[str, Float[np.ndarray, " d"]]:
         by_hash = self._rows_by_hash(folder)
         shards: dict[str, list[tuple[str, int]]] = {}
-        for item in wanted & by_hash.keys():
+        for item in items_to_read & by_hash.keys():
             name, row = by_hash[item]
             shards.setdefault(name, []).append((item, row))
         rows: dict[str, Float[np.ndarray, " d"]] = {}
@@ -166,19 +168,19 @@ class Store:
 
     def _rows_by_hash(self, folder: Path) -> dict[str, tuple[str, int]]:
         """Where each stored item lies. Sidecars already read are not read again; they never change."""
-        found = self._found.setdefault(folder, _Index(set(), {}))
+        index = self._found.setdefault(folder, _Index(set(), {}))
         present = {path.stem for path in folder.glob("*.json") if path.name != "key.json"}
-        if found.shards - present:  # some were set aside, by us or by another process
-            found = self._found[folder] = _Index(set(), {})
-        for name in sorted(present - found.shards):
+        if index.shards - present:  # some were set aside, by us or by another process
+            index = self._found[folder] = _Index(set(), {})
+        for name in sorted(present - index.shards):
             try:
                 items = _read_sidecar(folder, name)["items"]
             except _DamagedError as error:
                 _set_aside(folder, name, str(error))
                 continue
-            found.shards.add(name)
-            found.places.update((str(item), (name, row)) for row, item in enumerate(items))
-        return found.places
+            index.shards.add(name)
+            index.places.update((str(item), (name, row)) for row, item in enumerate(items))
+        return index.places
 
     def _folder(self, encoder: Encoder, side: Side) -> Path:
         return self.root / hashlib.sha256(_canonical(_identity(encoder, side))).hexdigest()[:32]
@@ -215,9 +217,11 @@ def _streamed(
 
 def _identity(encoder: Encoder, side: Side) -> dict[str, Any]:
     """What can change a row of this kind: fingerprint entries `text.…` do not concern images, nor `image.…` texts."""
-    other = "image." if side.kind == "text" else "text."
+    other_side = "image." if side.kind == "text" else "text."
     concerned = {
-        name: value for name, value in encoder.fingerprint.items() if not name.startswith(other)
+        name: value
+        for name, value in encoder.fingerprint.items()
+        if not name.startswith(other_side)
     }
     identity: dict[str, Any] = {
         "schema": SCHEMA,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from evals.config.suites import Average, Suite, TaskRef
 from evals.evaluation.outcome import Outcome, Result, TaskOutcome
 
-Found = dict[
+ValuesByPlace = dict[
     tuple[str, str, int], dict[str, dict[str, float]]
 ]  # (model, direction, dim): member: metric: value
 
@@ -36,9 +36,11 @@ def averages(suite: Suite, outcomes: Sequence[Result]) -> list[Mean]:
     for title, average in suite.averages.items():
         members = _members(suite, average)
         for (model, direction, dim), values in (tasks if average.of_tasks else rows).items():
-            known = {m: s for m, s in values.items() if average.of_tasks or average.metric in s}
-            missing = [member for member in members if member not in known]
-            scores = [known[member] for member in members if member in known]
+            members_scores = {
+                m: s for m, s in values.items() if average.of_tasks or average.metric in s
+            }
+            missing = [member for member in members if member not in members_scores]
+            scores = [members_scores[member] for member in members if member in members_scores]
             if not values.keys() & set(
                 members
             ):  # what was run beside the suite, or has another direction
@@ -62,30 +64,30 @@ def _members(suite: Suite, average: Average) -> list[str]:
 
 
 def _metric(scores: Sequence[dict[str, float]]) -> str:
-    names = {name for of_task in scores for name in of_task}
+    names = {name for scores_of_task in scores for name in scores_of_task}
     return names.pop() if len(names) == 1 else "main score"
 
 
-def values_of_rows(outcomes: Sequence[Result]) -> Found:
+def values_of_rows(outcomes: Sequence[Result]) -> ValuesByPlace:
     """The metrics of every subset that was measured whole, in float32."""
-    found: Found = {}
+    values_by_place: ValuesByPlace = {}
     for outcome in outcomes:
         if not isinstance(outcome, Outcome) or set(outcome.partial or ()) - {
             "subsets"
         }:  # languages that were measured are whole
             continue
-        for subset, every in outcome.scores.items():
-            for s in (s for s in every if s.precision == "float32"):
-                values = found.setdefault((outcome.model, s.direction, s.dim), {})
+        for subset, subset_scores in outcome.scores.items():
+            for score in (score for score in subset_scores if score.precision == "float32"):
+                values = values_by_place.setdefault((outcome.model, score.direction, score.dim), {})
                 values[f"{outcome.benchmark.name}/{subset}"] = {
-                    name: value.value for name, value in s.values.items()
+                    name: value.value for name, value in score.values.items()
                 }
-    return found
+    return values_by_place
 
 
-def _of_tasks(suite: Suite, outcomes: Sequence[Result]) -> Found:
+def _of_tasks(suite: Suite, outcomes: Sequence[Result]) -> ValuesByPlace:
     """The main score of each task at the suite's split: the mean over the subsets that the suite wants, all of them."""
-    found: Found = {}
+    values_by_place: ValuesByPlace = {}
     for task in suite.tasks:
         for outcome in outcomes:
             if (
@@ -94,18 +96,18 @@ def _of_tasks(suite: Suite, outcomes: Sequence[Result]) -> Found:
                 or not _whole(outcome, task)
             ):
                 continue
-            wanted = [
-                s
-                for s in outcome.scores
-                if s.split == task.split and s.subset in (task.subsets or (s.subset,))
+            task_scores = [
+                score
+                for score in outcome.scores
+                if score.split == task.split and score.subset in (task.subsets or (score.subset,))
             ]
-            for dim in {s.dim for s in wanted}:
-                values = [s.value for s in wanted if s.dim == dim]
+            for dim in {score.dim for score in task_scores}:
+                values = [score.value for score in task_scores if score.dim == dim]
                 if len(values) == len(task.subsets or values):
-                    found.setdefault((outcome.model, "", dim), {})[task.name] = {
+                    values_by_place.setdefault((outcome.model, "", dim), {})[task.name] = {
                         outcome.metric: fmean(values)
                     }
-    return found
+    return values_by_place
 
 
 def _whole(outcome: TaskOutcome, task: TaskRef) -> bool:

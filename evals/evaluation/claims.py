@@ -60,46 +60,49 @@ def check_claims(
     outcomes: Sequence[Result], rows: Mapping[str, Claim] | None = None
 ) -> list[Verdict]:
     """A verdict on every statement for its own model, and for each other model that has all of its parts."""
-    found, rows = _parts(outcomes), claims() if rows is None else rows
+    parts, rows = _parts(outcomes), claims() if rows is None else rows
     verdicts = []
     for claim in rows.values():
         for model in dict.fromkeys([claim.model, *(outcome.model for outcome in outcomes)]):
-            verdict = _verdict(claim, model, found)
+            verdict = _verdict(claim, model, parts)
             if model == claim.model or not verdict.missing:
                 verdicts.append(verdict)
     return verdicts
 
 
-Found = dict[
+PartValues = dict[
     tuple[str, str, int], dict[str, dict[str, float]]
 ]  # (model, direction, dim): part: metric: value
 
 
-def _parts(outcomes: Sequence[Result]) -> Found:
+def _parts(outcomes: Sequence[Result]) -> PartValues:
     """Every part that claims can name: subsets of rows, whole rows, and the averages of suites."""
-    found: Found = {}
+    parts: PartValues = {}
     rows = benchmarks()
     for key, members in values_of_rows(outcomes).items():
-        some = found.setdefault(key, {})
-        some |= members
+        values = parts.setdefault(key, {})
+        values |= members
         for name in dict.fromkeys(member.partition("/")[0] for member in members):
-            every = [f"{name}/{subset}" for subset in rows[name].subsets] if name in rows else []
-            if every and all(member in members for member in every):
-                metrics = members[every[0]]
-                some[f"{name}/*"] = {
-                    metric: fmean(members[member][metric] for member in every) for metric in metrics
+            subsets = [f"{name}/{subset}" for subset in rows[name].subsets] if name in rows else []
+            if subsets and all(member in members for member in subsets):
+                metrics = members[subsets[0]]
+                values[f"{name}/*"] = {
+                    metric: fmean(members[member][metric] for member in subsets)
+                    for metric in metrics
                 }
     for suite in suites().values():
         for mean in averages(suite, outcomes):
             if mean.value is not None:
-                part = found.setdefault((mean.model, mean.direction, mean.dim), {})
-                part.setdefault(f"{suite.name}: {mean.title}", {})[mean.metric] = mean.value
-    return found
+                values_of_mean = parts.setdefault((mean.model, mean.direction, mean.dim), {})
+                values_of_mean.setdefault(f"{suite.name}: {mean.title}", {})[mean.metric] = (
+                    mean.value
+                )
+    return parts
 
 
-def _verdict(claim: Claim, model: str, found: Found) -> Verdict:
+def _verdict(claim: Claim, model: str, parts: PartValues) -> Verdict:
     short, full = (
-        _values(claim, found.get((model, claim.direction, dim), {}))
+        _values(claim, parts.get((model, claim.direction, dim), {}))
         for dim in (claim.dim, claim.full)
     )
     missing = [part for part in claim.of if part not in short or part not in full]
@@ -107,23 +110,25 @@ def _verdict(claim: Claim, model: str, found: Found) -> Verdict:
         return Verdict(claim, model, None, None, missing, "not run")
     at_short, at_full = fmean(short.values()), fmean(full.values())
     relative, points = at_short / at_full if at_full else 0.0, 1 - (at_full - at_short)
-    holds = any(_holds(claim, kept) for kept in (relative, points))
+    holds = any(_holds(claim, share) for share in (relative, points))
     verdict = "other model" if model != claim.model else "reproduced" if holds else "deviates"
     return Verdict(claim, model, relative, points, [], verdict)
 
 
 def _values(claim: Claim, parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """The value of each part of the claim that there is, by its metric or, of tasks, by the only one."""
-    some = {part: parts[part] for part in claim.of if part in parts}
+    named_parts = {part: parts[part] for part in claim.of if part in parts}
     if claim.metric is None:
-        return {part: next(iter(values.values())) for part, values in some.items()}
-    return {part: values[claim.metric] for part, values in some.items() if claim.metric in values}
+        return {part: next(iter(values.values())) for part, values in named_parts.items()}
+    return {
+        part: values[claim.metric] for part, values in named_parts.items() if claim.metric in values
+    }
 
 
-def _holds(claim: Claim, kept: float) -> bool:
+def _holds(claim: Claim, share: float) -> bool:
     if claim.kind == "over":
-        return kept > claim.kept
-    return abs(kept - claim.kept) <= claim.tolerance
+        return share > claim.kept
+    return abs(share - claim.kept) <= claim.tolerance
 
 
 def as_json(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:

@@ -48,8 +48,8 @@ class Point(NamedTuple):
 
 def points(outcome: Result) -> list[Point]:
     """The points of one outcome, widest first; a sweep has the full width among them."""
-    found = _of_task(outcome) if isinstance(outcome, TaskOutcome) else _of_row(outcome)
-    return _with_shares(found, max((point.dim for point in found), default=0))
+    plain_points = _of_task(outcome) if isinstance(outcome, TaskOutcome) else _of_row(outcome)
+    return _with_shares(plain_points, max((point.dim for point in plain_points), default=0))
 
 
 def points_of(run: Run) -> list[Point]:
@@ -57,24 +57,24 @@ def points_of(run: Run) -> list[Point]:
 
     Raises ConfigError for a record that has no metric of a sweep.
     """
-    found = _of_task_record(run) if "mteb" in run.manifest else _of_row_record(run)
-    found = _with_shares(found, int(run.manifest["encoder"]["dim"]))
-    if not found:
+    plain_points = _of_task_record(run) if "mteb" in run.manifest else _of_row_record(run)
+    plain_points = _with_shares(plain_points, int(run.manifest["encoder"]["dim"]))
+    if not plain_points:
         raise ConfigError(f"{run.path}: none of its metrics is one of a sweep: {', '.join(SWEPT)}.")
-    return found
+    return plain_points
 
 
-def _with_shares(found: list[Point], width: int) -> list[Point]:
+def _with_shares(plain_points: list[Point], width: int) -> list[Point]:
     """Points with what each keeps of the full width in float32."""
     full = {
         _place(point): point.value
-        for point in found
+        for point in plain_points
         if (point.dim, point.precision) == (width, "float32")
     }
-    wholes = [full.get(_place(point)) for point in found]
+    full_values = [full.get(_place(point)) for point in plain_points]
     return [
-        point._replace(kept=point.value / whole if whole else None)
-        for point, whole in zip(found, wholes, strict=True)
+        point._replace(kept=point.value / full_value if full_value else None)
+        for point, full_value in zip(plain_points, full_values, strict=True)
     ]
 
 
@@ -86,12 +86,17 @@ def _of_row(outcome: Outcome) -> list[Point]:
     subsets, first = list(outcome.scores.values()), next(iter(outcome.scores.values()))
     partial = ".partial" if outcome.partial else ""
     out = []
-    for at, s in enumerate(first):
-        every = [scores[at] for scores in subsets]
-        for metric in (name for name in SWEPT if name in s.values):
-            value = fmean(one.values[metric].value for one in every)
-            low, high = _interval(every, metric) or (None, None)
-            size, n = bytes_per_vector(s.precision, s.dim), sum(len(one.query_ids) for one in every)
+    for at, first_scores in enumerate(first):
+        subset_scores = [scores[at] for scores in subsets]
+        for metric in (name for name in SWEPT if name in first_scores.values):
+            value = fmean(
+                scores_of_subset.values[metric].value for scores_of_subset in subset_scores
+            )
+            low, high = _interval(subset_scores, metric) or (None, None)
+            size, n = (
+                bytes_per_vector(first_scores.precision, first_scores.dim),
+                sum(len(scores_of_subset.query_ids) for scores_of_subset in subset_scores),
+            )
             names = (
                 outcome.benchmark.name + partial,
                 outcome.benchmark.title,
@@ -100,27 +105,42 @@ def _of_row(outcome: Outcome) -> list[Point]:
             )
             out.append(
                 Point(
-                    *names, s.direction, s.dim, s.precision, metric, value, low, high, None, size, n
+                    *names,
+                    first_scores.direction,
+                    first_scores.dim,
+                    first_scores.precision,
+                    metric,
+                    value,
+                    low,
+                    high,
+                    None,
+                    size,
+                    n,
                 )
             )
     return out
 
 
-def _interval(every: Sequence[Scores], metric: str) -> Interval | None:
+def _interval(subset_scores: Sequence[Scores], metric: str) -> Interval | None:
     """That of the one subset, or of the mean over several."""
-    if len(every) == 1:
-        return every[0].values[metric].interval
+    if len(subset_scores) == 1:
+        return subset_scores[0].values[metric].interval
     function = per_query_function(metric)
     if function is None:
         return None
-    return _of_mean([function(_ranks(s)) for s in every], [s.group_ids for s in every])
+    return _of_mean(
+        [function(_ranks(scores)) for scores in subset_scores],
+        [scores.group_ids for scores in subset_scores],
+    )
 
 
 def _of_mean(values: Sequence[np.ndarray], groups: Sequence[Sequence[str]]) -> Interval | None:
     """Of a mean over subsets: images are drawn once for all, and a query weighs so much that its subset counts as one."""
     total = sum(map(len, values))
-    weighted = [some * (total / len(values) / len(some)) for some in values]
-    images = np.unique([group for some in groups for group in some], return_inverse=True)[1]
+    weighted = [column * (total / len(values) / len(column)) for column in values]
+    images = np.unique(
+        [group for query_groups in groups for group in query_groups], return_inverse=True
+    )[1]
     return cluster_bootstrap({"mean": np.concatenate(weighted)}, images)["mean"]
 
 
@@ -130,25 +150,25 @@ def _ranks(s: Scores) -> Ranks:
 
 def _of_task(outcome: TaskOutcome) -> list[Point]:
     by_split: dict[tuple[str, int], list[int]] = {}
-    for i, s in enumerate(outcome.scores):
-        by_split.setdefault((s.split, s.dim), []).append(i)
+    for i, score in enumerate(outcome.scores):
+        by_split.setdefault((score.split, score.dim), []).append(i)
     out = []
     for (split, dim), places in sorted(
         by_split.items(), key=lambda item: (item[0][0], -item[0][1])
     ):
-        every = [outcome.scores[i] for i in places]
-        low, high = (every[0].interval if len(every) == 1 else None) or (None, None)
+        scores = [outcome.scores[i] for i in places]
+        low, high = (scores[0].interval if len(scores) == 1 else None) or (None, None)
         names = (
             f"mteb:{outcome.task}/{split}" + (".partial" if outcome.partial else ""),
             outcome.task,
             outcome.model,
         )
         value, n, size = (
-            fmean(s.value for s in every),
-            sum(s.n for s in every),
+            fmean(score.value for score in scores),
+            sum(score.n for score in scores),
             bytes_per_vector("float32", dim),
         )
-        subsets = " ".join(s.subset for s in every)
+        subsets = " ".join(score.subset for score in scores)
         out.append(
             Point(
                 *names, subsets, "", dim, "float32", outcome.metric, value, low, high, None, size, n
@@ -181,9 +201,9 @@ def _ends(lines: Sequence[MetricLine], queries: Mapping[Cell, PerQuery]) -> Inte
     """The interval of the one line, or of the mean over several."""
     if len(lines) == 1:
         return _interval_of(lines[0])
-    every = [queries[Cell(line.subset, line.direction, line.dim, line.precision)] for line in lines]
+    cells = [queries[Cell(line.subset, line.direction, line.dim, line.precision)] for line in lines]
     return _of_mean(
-        [one.values[metric_name(lines[0])] for one in every], [one.groups for one in every]
+        [cell.values[metric_name(lines[0])] for cell in cells], [cell.groups for cell in cells]
     )
 
 
@@ -223,10 +243,10 @@ def _of_task_record(run: Run) -> list[Point]:
     return out
 
 
-def _lines(found: Iterable[MetricLine]) -> dict[tuple[str, int, str, str], list[MetricLine]]:
+def _lines(metric_lines: Iterable[MetricLine]) -> dict[tuple[str, int, str, str], list[MetricLine]]:
     """Lines of all subsets by direction, dimension, precision and metric."""
     places: dict[tuple[str, int, str, str], list[MetricLine]] = {}
-    for line in found:
+    for line in metric_lines:
         places.setdefault((line.direction, line.dim, line.precision, metric_name(line)), []).append(
             line
         )
@@ -239,9 +259,9 @@ def _interval_of(line: MetricLine) -> Interval | None:
     )
 
 
-def as_csv(found: Sequence[Point]) -> bytes:
+def as_csv(sweep_points: Sequence[Point]) -> bytes:
     """A line for each point, fractions as they are; what there is not is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([Point._fields, *found])
+    writer.writerows([Point._fields, *sweep_points])
     return text.getvalue().encode()

@@ -130,13 +130,13 @@ def _measure(
 
 
 def _settings(
-    data: str | Path | None, results: str | Path, store: Path, others: Mapping[str, Any]
+    data: str | Path | None, results: str | Path, store: Path, settings: Mapping[str, Any]
 ) -> Settings:
-    unknown = sorted(others.keys() - Settings.__dataclass_fields__.keys())
+    unknown = sorted(settings.keys() - Settings.__dataclass_fields__.keys())
     if unknown:
-        known = ", ".join(Settings.__dataclass_fields__)
-        raise ConfigError(f"evaluate has no setting {unknown[0]!r}. It has {known}.")
-    values = dict(others)
+        names = ", ".join(Settings.__dataclass_fields__)
+        raise ConfigError(f"evaluate has no setting {unknown[0]!r}. It has {names}.")
+    values = dict(settings)
     if isinstance(values.get("subsets"), str):
         values["subsets"] = (values["subsets"],)
     if values.get("subsets") is not None:

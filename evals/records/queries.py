@@ -54,15 +54,15 @@ def per_query(run: Run) -> dict[Cell, PerQuery]:
         lines.setdefault(Cell(line.subset, line.direction, line.dim, line.precision), []).append(
             line
         )
-    found = {}
+    cells = {}
     for cell, part in _cells(table).items():
         ids, groups = part["query_id"].to_pylist(), part["group_id"].to_pylist()
         if len(set(ids)) < len(ids):
             raise InvalidError(
                 f"{run.path}: {told(cell)} has a query twice; run the evaluation again."
             )
-        found[cell] = values(ids, groups, part, lines.get(cell, []))
-    return found
+        cells[cell] = values(ids, groups, part, lines.get(cell, []))
+    return cells
 
 
 def table_of(run: Run, cell: Cell) -> Any:

@@ -237,14 +237,14 @@ def _parquet(queries: Table | Mapping[str, Any], columns: Mapping[str, str]) -> 
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    given = (
+    columns_by_name = (
         dict(queries)
         if isinstance(queries, Mapping)
         else dict(zip(queries.column_names, queries.columns, strict=True))
     )
-    if given.keys() != columns.keys():
-        raise InvalidError(f"{QUERIES}: columns {sorted(given)}, not {sorted(columns)}")
-    table = pa.table({name: given[name] for name in columns}).cast(_query_schema(columns))
+    if columns_by_name.keys() != columns.keys():
+        raise InvalidError(f"{QUERIES}: columns {sorted(columns_by_name)}, not {sorted(columns)}")
+    table = pa.table({name: columns_by_name[name] for name in columns}).cast(_query_schema(columns))
     for name in (name for name, kind in columns.items() if kind.startswith("float")):
         if not pc.all(pc.is_finite(table[name]), min_count=0).as_py():
             raise InvalidError(f"{QUERIES}: {name} holds NaN or infinity")

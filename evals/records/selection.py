@@ -62,11 +62,11 @@ def newest_run(root: Path, benchmark: str, model: str) -> Run:
 
 def operand(text: str) -> Operand:
     """A record's folder or a model's name, each with an optional `@DIM` and `:PRECISION`."""
-    found = _OPERAND.fullmatch(text)
-    if (Path(text) / MANIFEST).exists() or found is None:  # a folder may have @ or : in its name
+    match = _OPERAND.fullmatch(text)
+    if (Path(text) / MANIFEST).exists() or match is None:  # a folder may have @ or : in its name
         return Operand(text, text, None, FULL)
-    dim = found["dim"]
-    return Operand(text, found["name"], int(dim) if dim else None, found["precision"] or FULL)
+    dim = match["dim"]
+    return Operand(text, match["name"], int(dim) if dim else None, match["precision"] or FULL)
 
 
 def measured(which: Operand, root: Path, benchmark: str) -> Measured:
@@ -109,27 +109,30 @@ def matched(
     return [(measured(a, root, name), measured(b, root, name)) for name in names]
 
 
-def _benchmarks(a: Operand, b: Operand, root: Path, asked: Sequence[str] | None) -> list[str]:
-    given = [str(read_run(path).manifest["benchmark"]) for path in (a.path, b.path) if path]
-    if given and asked:
+def _benchmarks(a: Operand, b: Operand, root: Path, named: Sequence[str] | None) -> list[str]:
+    recorded = [str(read_run(path).manifest["benchmark"]) for path in (a.path, b.path) if path]
+    if recorded and named:
         raise ConfigError(
-            "--benchmarks means nothing beside a record, which is of one benchmark. Leave it out."
+            "--benchmarks means nothing beside a record, which is benchmark one benchmark. Leave it out."
         )
-    if len({name.removesuffix(PARTIAL) for name in given}) > 1:
+    if len({name.removesuffix(PARTIAL) for name in recorded}) > 1:
         raise NotComparableError(
-            f"{a.text} is of {given[0]}, {b.text} of {given[1]}: name two records of one benchmark."
+            f"{a.text} is benchmark {recorded[0]}, {b.text} benchmark {recorded[1]}: name two records benchmark one benchmark."
         )
-    if given or asked:
-        return given[:1] or list(dict.fromkeys(asked or ()))
+    if recorded or named:
+        return recorded[:1] or list(dict.fromkeys(named or ()))
     there = newest(root)
-    both = sorted(
-        {of for of, by in there if by == a.name} & {of for of, by in there if by == b.name}
+    shared = sorted(
+        {benchmark for benchmark, model in there if model == a.name}
+        & {benchmark for benchmark, model in there if model == b.name}
     )
-    if whole := [name for name in both if not name.endswith(PARTIAL)]:
-        return whole
-    parts = f" Of {', '.join(both)} there are parts: name them with --benchmarks." if both else ""
+    if whole_benchmarks := [name for name in shared if not name.endswith(PARTIAL)]:
+        return whole_benchmarks
+    parts = (
+        f" Of {', '.join(shared)} there are parts: name them with --benchmarks." if shared else ""
+    )
     raise MissingError(
-        f"{root}: no whole benchmark by both {a.name} and {b.name}.{parts} {_there(root)}"
+        f"{root}: no whole_benchmarks benchmark model shared {a.name} and {b.name}.{parts} {_there(root)}"
     )
 
 

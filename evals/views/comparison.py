@@ -139,15 +139,15 @@ def as_json(
     ]
     flat = []
     for change in changes:
-        found = change._asdict() | {"fell": change.fell}
-        difference = found.pop("difference")._asdict()
+        entry = change._asdict() | {"fell": change.fell}
+        difference = entry.pop("difference")._asdict()
         ends = difference.pop("interval")
         change_of = {
             "difference": difference.pop("value"),
             "ci_low": ends.low if ends else None,
             "ci_high": ends.high if ends else None,
         }
-        flat.append(found | change_of | difference)
+        flat.append(entry | change_of | difference)
     return {"schema_version": 1, "floor": FLOOR, "records": records, "changes": flat}
 
 
@@ -198,21 +198,25 @@ def forest(title: Title, changes: Sequence[Change]) -> Any:
 
 
 def _draw(axes: Any, place: int, change: Change) -> None:
-    found = change.difference
-    rose = found.lower is not None and found.lower > 0 and found.value > FLOOR
+    difference = change.difference
+    rose = difference.lower is not None and difference.lower > 0 and difference.value > FLOOR
     colour = FELL if change.fell else ROSE if rose else NEITHER
-    if found.interval:
+    if difference.interval:
         axes.plot(
-            [100 * end for end in found.interval],
+            [100 * end for end in difference.interval],
             [place, place],
             color=colour,
             linewidth=1.6,
             solid_capstyle="butt",
         )
     axes.plot(
-        100 * found.value, place, "D" if change.subset == MEAN else "o", color=colour, markersize=5
+        100 * difference.value,
+        place,
+        "D" if change.subset == MEAN else "o",
+        color=colour,
+        markersize=5,
     )
-    text = f"{100 * found.value:+.2f}   p {_p(found.p)}" + (" ▼" if change.fell else "")
+    text = f"{100 * difference.value:+.2f}   p {_p(difference.p)}" + (" ▼" if change.fell else "")
     axes.annotate(
         text,
         (1.01, place),
@@ -230,17 +234,17 @@ def _label(change: Change) -> str:
 
 
 def _by_benchmark(changes: Sequence[Change]) -> dict[str, list[Change]]:
-    found: dict[str, list[Change]] = {}
+    by_benchmark: dict[str, list[Change]] = {}
     for change in changes:
-        found.setdefault(change.benchmark, []).append(change)
-    return found
+        by_benchmark.setdefault(change.benchmark, []).append(change)
+    return by_benchmark
 
 
 def _cells(row: Change) -> list[str]:
-    found = row.difference
+    difference = row.difference
     ends = (
-        f" [{100 * found.interval.low:+.2f},{100 * found.interval.high:+.2f}]"
-        if found.interval
+        f" [{100 * difference.interval.low:+.2f},{100 * difference.interval.high:+.2f}]"
+        if difference.interval
         else ""
     )
     return [
@@ -249,11 +253,11 @@ def _cells(row: Change) -> list[str]:
         row.metric,
         f"{100 * row.a:.2f}",
         f"{100 * row.b:.2f}",
-        f"{100 * found.value:+.2f}{ends}{' ▼' if row.fell else ''}",
-        _p(found.p),
+        f"{100 * difference.value:+.2f}{ends}{' ▼' if row.fell else ''}",
+        _p(difference.p),
         _p(row.p_holm),
-        f"{found.wins}/{found.losses}",
-        f"{100 * found.detectable:.2f}" if found.detectable is not None else "–",
+        f"{difference.wins}/{difference.losses}",
+        f"{100 * difference.detectable:.2f}" if difference.detectable is not None else "–",
     ]
 
 

@@ -31,9 +31,9 @@ def print_fused(fused: Fused) -> None:
             f"{pair} {kind.replace('_', '-')}": f"{values.mean():.3f}"
             for (kind, pair), values in gap.cosines.items()
         }
-        told = ", ".join(f"{name} {mean}" for name, mean in means.items())
+        cosines = ", ".join(f"{name} {mean}" for name, mean in means.items())
         out.print(
-            f"{subset}: mean cosine {told}; centroids {gap.centroid_distance:.3f} apart.",
+            f"{subset}: mean cosine {cosines}; centroids {gap.centroid_distance:.3f} apart.",
             highlight=False,
         )
     encoded = " and ".join(f"{n:,} {kind}s" for kind, n in fused.outcome.encoded.items())
@@ -47,8 +47,8 @@ def _table(fused: Fused) -> Table:
     outcome = fused.outcome
     part = " · partial: not the benchmark's number" if outcome.partial else ""
     sizes = [
-        f"{subset} {len(every[0].query_ids):,}/{every[0].n_gallery:,}"
-        for subset, every in outcome.scores.items()
+        f"{subset} {len(subset_scores[0].query_ids):,}/{subset_scores[0].n_gallery:,}"
+        for subset, subset_scores in outcome.scores.items()
     ]
     table = empty_table(
         f"{outcome.benchmark.title} · {outcome.model}{part}",
@@ -60,19 +60,19 @@ def _table(fused: Fused) -> Table:
             name, justify="right" if name in ("dim", "nDCG@10") else "left", no_wrap=True
         )
     gains = {(g.subset, g.dim, g.direction): g for g in fused.gains if g.metric == METRIC}
-    for subset, every in outcome.scores.items():
-        for s in (s for s in every if s.direction in SHOWN):
+    for subset, subset_scores in outcome.scores.items():
+        for score in (score for score in subset_scores if score.direction in SHOWN):
             cells = [
-                percent(s.values["R@1"]),
-                percent(s.values["R@5"]),
-                f"{100 * s.values['nDCG@10'].value:.1f}",
+                percent(score.values["R@1"]),
+                percent(score.values["R@5"]),
+                f"{100 * score.values['nDCG@10'].value:.1f}",
             ]
             table.add_row(
                 subset,
-                str(s.dim),
-                SHOWN[s.direction],
+                str(score.dim),
+                SHOWN[score.direction],
                 *cells,
-                _signed(gains.get((subset, s.dim, s.direction))),
+                _signed(gains.get((subset, score.dim, score.direction))),
             )
     return table
 
@@ -84,15 +84,15 @@ def _sweep(fused: Fused) -> Table:
     )
     for name in ("", "dim", *(f"{alpha:g}" for alpha in (0, *SWEEP, 1))):
         table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
-    for subset, every in fused.outcome.scores.items():
-        for dim in dict.fromkeys(s.dim for s in every):
-            found = {
-                alpha: s.values[METRIC].value
-                for s in every
-                if s.dim == dim and (alpha := alpha_of(s.direction)) is not None
+    for subset, subset_scores in fused.outcome.scores.items():
+        for dim in dict.fromkeys(score.dim for score in subset_scores):
+            by_alpha = {
+                alpha: score.values[METRIC].value
+                for score in subset_scores
+                if score.dim == dim and (alpha := alpha_of(score.direction)) is not None
             }
             table.add_row(
-                subset, str(dim), *(f"{100 * found[alpha]:.1f}" for alpha in sorted(found))
+                subset, str(dim), *(f"{100 * by_alpha[alpha]:.1f}" for alpha in sorted(by_alpha))
             )
     return table
 
@@ -110,4 +110,7 @@ def as_json(done: Sequence[Fused]) -> dict[str, Any]:
     """The machine output: the runs as `evals.run` gives them, with the findings of each and the files it wrote."""
     runs = runs_json([fused.outcome for fused in done])["runs"]
     also = [findings(fused) | {"files": [str(path) for path in fused.files]} for fused in done]
-    return {"schema_version": 1, "runs": [run | more for run, more in zip(runs, also, strict=True)]}
+    return {
+        "schema_version": 1,
+        "runs": [run | details for run, details in zip(runs, also, strict=True)],
+    }

@@ -66,9 +66,9 @@ def plot_alpha(path: Path, scores: Sequence[Scores], title: str) -> Path:
         markeredgecolor=BLUE,
         linestyle="none",
     )
-    told = f"weighted average,\n{CARD} as on the card: {card:.1f}"
+    label = f"weighted average,\n{CARD} as on the card: {card:.1f}"
     axes.annotate(
-        told, (CARD, card), (0, -14), textcoords="offset points", va="top", ha="center", color=BLUE
+        label, (CARD, card), (0, -14), textcoords="offset points", va="top", ha="center", color=BLUE
     )
     level = next(100 * s.values[METRIC].value for s in scores if s.direction == "zscore@0.5")
     axes.axhline(level, color=RED, linestyle="--", linewidth=1.5)

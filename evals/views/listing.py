@@ -130,4 +130,4 @@ def here(row: Benchmark, data: Path | None = None) -> bool:
     files = (
         snapshots.glob(f"{row.hub.revision or '*'}/**/*{kind}") for kind in (".parquet", ".tar")
     )
-    return any(next(found, None) is not None for found in files)
+    return any(next(matches, None) is not None for matches in files)

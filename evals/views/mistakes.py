@@ -52,7 +52,7 @@ def print_table(page: Worst) -> None:
         table.add_column(name, overflow="fold", ratio=1)
     for mistake in page.mistakes:
         shown = (mistake.query, mistake.gold, *mistake.preferred[:1])
-        table.add_row(_rank(mistake), *(escape(_told(one)) for one in shown))
+        table.add_row(_rank(mistake), *(escape(_told(mistake)) for mistake in shown))
     out = console()
     out.print(table)
     out.print(summary(page), style="dim", highlight=False)
@@ -81,7 +81,7 @@ def as_json(page: Worst) -> dict[str, Any]:
                 "rank": mistake.rank,
                 "query": _entry(mistake.query),
                 "gold": _entry(mistake.gold),
-                "preferred": [_entry(one) for one in mistake.preferred],
+                "preferred": [_entry(mistake) for mistake in mistake.preferred],
             }
             for mistake in page.mistakes
         ],
@@ -95,13 +95,13 @@ def as_markdown(page: Worst) -> str:
         "",
         summary(page),
         "",
-        "| rank | query | its own | preferred |",
+        "| rank | query | its gold | preferred |",
         "|--:|---|---|---|",
     ]
     for mistake in page.mistakes:
-        preferred = "<br>".join(markdown_text(_told(one)) for one in mistake.preferred)
-        own = (markdown_text(_told(one)) for one in (mistake.query, mistake.gold))
-        lines.append(f"| {_rank(mistake)} | {' | '.join(own)} | {preferred} |")
+        preferred = "<br>".join(markdown_text(_told(mistake)) for mistake in mistake.preferred)
+        gold = (markdown_text(_told(mistake)) for mistake in (mistake.query, mistake.gold))
+        lines.append(f"| {_rank(mistake)} | {' | '.join(gold)} | {preferred} |")
     return "\n".join([*lines, "", f"Record: {markdown_text(str(page.run.path))}"]) + "\n"
 
 

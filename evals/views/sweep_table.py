@@ -24,14 +24,14 @@ def print_sweep(outcomes: Sequence[Result]) -> None:
     """A table for each outcome, and the path of its record."""
     out = console()
     for outcome in outcomes:
-        found = points(outcome)
-        subsets = max((point.subsets.split() for point in found), key=len)
+        sweep_points = points(outcome)
+        subsets = max((point.subsets.split() for point in sweep_points), key=len)
         mean = (
             f" Mean over {len(subsets)} subsets: {' '.join(subsets)}." if len(subsets) > 1 else ""
         )
         part = " · partial: not the benchmark's number" if outcome.partial else ""
-        metrics = list(dict.fromkeys(point.metric for point in found))
-        head = f"{found[0].title} · {outcome.model}{part}"
+        metrics = list(dict.fromkeys(point.metric for point in sweep_points))
+        head = f"{sweep_points[0].title} · {outcome.model}{part}"
         table = empty_table(head, escape(CAPTION.format(mean=mean)))
         for name, justify in (("", "left"), ("dim", "right"), ("precision", "left")):
             table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
@@ -39,14 +39,14 @@ def print_sweep(outcomes: Sequence[Result]) -> None:
             table.add_column(metric, no_wrap=True)
             table.add_column("kept", justify="right", no_wrap=True)
         table.add_column("bytes", justify="right", no_wrap=True)
-        several = len({point.benchmark for point in found}) > 1
-        for group, rows in _groups(found).items():
+        several = len({point.benchmark for point in sweep_points}) > 1
+        for group, rows in _groups(sweep_points).items():
             for row in rows.values():
                 table.add_row(*_cells(group, row, metrics, several=several))
             table.add_section()
         print_whole(out, table)
         if out.is_terminal:
-            out.print(bars(found))
+            out.print(bars(sweep_points))
         print_origin(out, outcome)
 
 
@@ -67,18 +67,18 @@ def bars(sweep_points: Sequence[Point]) -> Table:
 Row = dict[str, Point]  # by metric
 
 
-def _groups(found: Sequence[Point]) -> dict[tuple[str, str], dict[tuple[int, str], Row]]:
+def _groups(sweep_points: Sequence[Point]) -> dict[tuple[str, str], dict[tuple[int, str], Row]]:
     """Points by benchmark and direction, then by dimension and precision."""
     groups: dict[tuple[str, str], dict[tuple[int, str], Row]] = {}
-    for point in found:
+    for point in sweep_points:
         rows = groups.setdefault((point.benchmark, point.direction), {})
         rows.setdefault((point.dim, point.precision), {})[point.metric] = point
     return groups
 
 
 def _cells(group: tuple[str, str], row: Row, metrics: Sequence[str], *, several: bool) -> list[str]:
-    one = next(iter(row.values()))
-    cells = [escape(group[0] if several else group[1]), str(one.dim), one.precision]
+    first = next(iter(row.values()))
+    cells = [escape(group[0] if several else group[1]), str(first.dim), first.precision]
     for metric in metrics:
         point = row[metric]
         interval = (
@@ -90,4 +90,4 @@ def _cells(group: tuple[str, str], row: Row, metrics: Sequence[str], *, several:
             percent(Value(point.value, interval)),
             "–" if point.kept is None else f"{100 * point.kept:.1f}%",
         ]
-    return [*cells, f"{one.bytes:,}"]
+    return [*cells, f"{first.bytes:,}"]

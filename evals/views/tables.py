@@ -56,24 +56,24 @@ def _table(outcome: Outcome) -> Table:
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for name in ("n", "ties"):
         table.add_column(name, justify="right", no_wrap=True)
-    for subset, every in outcome.scores.items():
-        for s in every:
-            counts = (f"{len(s.query_ids)}/{s.n_gallery}", f"{100 * s.tie_rate:.1f}%")
+    for subset, subset_scores in outcome.scores.items():
+        for score in subset_scores:
+            counts = (f"{len(score.query_ids)}/{score.n_gallery}", f"{100 * score.tie_rate:.1f}%")
             table.add_row(
                 subset,
-                str(s.dim),
-                s.direction,
-                *(percent(s.values[name]) for name in SHOWN),
+                str(score.dim),
+                score.direction,
+                *(percent(score.values[name]) for name in SHOWN),
                 *counts,
             )
     if len(outcome.scores) > 1:
         table.add_section()
-        for s in next(iter(outcome.scores.values())):
+        for score in next(iter(outcome.scores.values())):
             means = [
-                f"{100 * mean_over_subsets(outcome, s.direction, s.dim, name):.1f}"
+                f"{100 * mean_over_subsets(outcome, score.direction, score.dim, name):.1f}"
                 for name in SHOWN
             ]
-            table.add_row("mean", str(s.dim), s.direction, *means)
+            table.add_row("mean", str(score.dim), score.direction, *means)
     return table
 
 
@@ -82,7 +82,7 @@ def _part(outcome: Outcome) -> str:
 
 
 def _class_table(outcome: Outcome) -> Table:
-    [every] = outcome.scores.values()
+    [class_scores] = outcome.scores.values()
     if outcome.benchmark.metric == "mAP":
         caption = (
             "Mean average precision in per cent; n: classes/images; ties count in expectation."
@@ -90,23 +90,29 @@ def _class_table(outcome: Outcome) -> Table:
     else:
         caption = "In per cent, 95% intervals from a bootstrap over images; n: images/classes; ties count in expectation."
     table = empty_table(f"{outcome.benchmark.title} · {outcome.model}{_part(outcome)}", caption)
-    labels = ("", "dim") if every[0].direction else ("dim",)
+    labels = ("", "dim") if class_scores[0].direction else ("dim",)
     for name in labels:
         table.add_column(name, justify="right", no_wrap=True)
-    for name in every[0].values:
+    for name in class_scores[0].values:
         table.add_column(name.replace("_", " "), no_wrap=True)
     for name in ("n", "ties"):
         table.add_column(name, justify="right", no_wrap=True)
-    for s in every:
-        counts = (f"{len(s.query_ids)}/{s.n_gallery}", f"{100 * s.tie_rate:.1f}%")
+    for score in class_scores:
+        counts = (f"{len(score.query_ids)}/{score.n_gallery}", f"{100 * score.tie_rate:.1f}%")
         table.add_row(
-            *(s.direction, str(s.dim))[-len(labels) :], *map(percent, s.values.values()), *counts
+            *(score.direction, str(score.dim))[-len(labels) :],
+            *map(percent, score.values.values()),
+            *counts,
         )
     return table
 
 
 def _task_table(outcome: TaskOutcome) -> Table:
-    several = {key: every for key, every in _by_split(outcome).items() if len(every) > 1}
+    several = {
+        key: split_scores
+        for key, split_scores in _by_split(outcome).items()
+        if len(split_scores) > 1
+    }
     table = empty_table(
         f"{outcome.task} · {outcome.model}{' · partial: not all of the task' if outcome.partial else ''}",
         "The task's main score in per cent, with its 95% interval where there is one; n: queries, or pairs of texts."
@@ -117,34 +123,39 @@ def _task_table(outcome: TaskOutcome) -> Table:
     table.add_column("dim", justify="right", no_wrap=True)
     table.add_column(outcome.metric, no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
-    for s in outcome.scores:
+    for score in outcome.scores:
         table.add_row(
-            escape(s.subset),
-            escape(s.split),
-            str(s.dim),
-            percent(Value(s.value, s.interval), digits=2),
-            f"{s.n:,}",
+            escape(score.subset),
+            escape(score.split),
+            str(score.dim),
+            percent(Value(score.value, score.interval), digits=2),
+            f"{score.n:,}",
         )
-    for (split, dim), every in several.items():
-        table.add_row("mean", escape(split), str(dim), f"{100 * fmean(s.value for s in every):.2f}")
+    for (split, dim), split_scores in several.items():
+        table.add_row(
+            "mean",
+            escape(split),
+            str(dim),
+            f"{100 * fmean(score.value for score in split_scores):.2f}",
+        )
     return table
 
 
 def _by_split(outcome: TaskOutcome) -> dict[tuple[str, int], list[TaskScore]]:
-    found: dict[tuple[str, int], list[TaskScore]] = {}
-    for s in outcome.scores:
-        found.setdefault((s.split, s.dim), []).append(s)
-    return found
+    by_split: dict[tuple[str, int], list[TaskScore]] = {}
+    for score in outcome.scores:
+        by_split.setdefault((score.split, score.dim), []).append(score)
+    return by_split
 
 
 def mean_over_subsets(outcome: Outcome, direction: str, dim: int, name: str) -> float:
     """The plain mean of a metric over the subsets that were run, in float32."""
-    asked = (direction, dim, "float32")
+    place = (direction, dim, "float32")
     values = [
-        s.values[name].value
-        for every in outcome.scores.values()
-        for s in every
-        if (s.direction, s.dim, s.precision) == asked
+        score.values[name].value
+        for subset_scores in outcome.scores.values()
+        for score in subset_scores
+        if (score.direction, score.dim, score.precision) == place
     ]
     return sum(values) / len(values)
 
