@@ -1,6 +1,7 @@
 """Retrieval evaluation of jina-clip and the models it is compared with: encode once, score many, prove every number.
 
-The names below are all that `import evals` offers. They are loaded when they are first used, so that importing costs nothing.
+The names below are all that `import evals` offers. They are loaded when they are first used, so
+that importing costs nothing.
 """
 
 import importlib

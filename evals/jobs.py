@@ -31,7 +31,8 @@ def evaluate_all(
 ) -> Results:
     """All work by every named model, in this order, at the dimensions that `dims_of` chooses for a width.
 
-    All names are checked before anything is loaded (ConfigError). When one evaluation fails the others still run.
+    All names are checked before anything is loaded (ConfigError). When one evaluation fails the
+    others still run.
     """
     refs = [resolve_model(name) for name in dict.fromkeys(models)]
     check(work, refs, settings, precisions)
@@ -133,7 +134,10 @@ def probe(
     plan: "Plan",
     reporter: Reporter = SILENT,
 ) -> Results:
-    """k-NN and linear probes of a classification row by every model, each a record; `dims` None is the full width."""
+    """k-NN and linear probes of a classification row by every model, each a record.
+
+    `dims` None is the full width.
+    """
     from evals.analysis.probe import measure, training_images
 
     parts = load_parts(row, settings)

@@ -1,7 +1,7 @@
 """The worst queries of a run, where their own document was ranked, and the five that were wrongly preferred:
 
-python -m evals.mistakes tiny --benchmark scenes [--subset en] [--direction i2t] [--top 20] [--html PATH [--thumbnails]]
-python -m evals.mistakes results/runs/scenes/tiny/RECORD --markdown PATH
+python -m evals.mistakes tiny --benchmark scenes [--subset en] [--direction i2t] [--top 20] [--html
+PATH [--thumbnails]] python -m evals.mistakes results/runs/scenes/tiny/RECORD --markdown PATH
 """
 
 from pathlib import Path
@@ -55,7 +55,10 @@ def mistakes(
         bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
     ] = False,
 ) -> None:
-    """Show the worst queries of a run and what was preferred to their own images or texts. Nothing is encoded."""
+    """Show the worst queries of a run and what was preferred to their own images or texts.
+
+    Nothing is encoded.
+    """
     with reported(json=json) as log:
         from evals.analysis.worst import chosen_cell, worst
         from evals.files import write_atomically

@@ -1,7 +1,8 @@
 """How much a shorter embedding keeps: every dimension scored from one encode.
 
-python -m evals.mrl_sweep --dims 64,128,256 [--benchmarks scenes,mteb:STSBenchmark] [--suite NAME] [--model PATH]
-python -m evals.mrl_sweep --benchmarks flickr --model jina-clip-v2 --precisions float32,int8,binary --rescore 100
+python -m evals.mrl_sweep --dims 64,128,256 [--benchmarks scenes,mteb:STSBenchmark] [--suite NAME]
+[--model PATH] python -m evals.mrl_sweep --benchmarks flickr --model jina-clip-v2 --precisions
+float32,int8,binary --rescore 100
 """
 
 from pathlib import Path
@@ -58,7 +59,10 @@ def sweep(
     no_figures: Annotated[bool, typer.Option("--no-figures", help="Draw none.")] = False,
     csv: Annotated[Path | None, typer.Option("--csv", help="File for the table's numbers.")] = None,
 ) -> None:
-    """Score embeddings cut to several dimensions, the full width always among them; nothing is encoded twice."""
+    """Score embeddings cut to several dimensions, the full width always among them.
+
+    Nothing is encoded twice.
+    """
     with reported(json=options["json"]) as log:
         from evals.evaluation.claims import as_json, check_claims
         from evals.evaluation.points import points

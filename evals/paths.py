@@ -1,7 +1,8 @@
 """Where the project's own files lie: `configs/` and the repository, from a checkout and from an installed copy.
 
-In a checkout `configs/` stands beside the package. A wheel carries it inside the package, as `evals/_configs`, where it cannot
-meet a folder of another project. EVALS_CONFIGS names another folder of configs, and wins over both.
+In a checkout `configs/` stands beside the package. A wheel carries it inside the package, as
+`evals/_configs`, where it cannot meet a folder of another project. EVALS_CONFIGS names another
+folder of configs, and wins over both.
 """
 
 import os
@@ -39,8 +40,9 @@ def bundled() -> Path:
 def of_row(path: str) -> Path:
     """The place that a `path:` in a row means.
 
-    `configs/…` lies in the folder of configs, or in the bundled one when the former has no such file. Anything else is
-    relative to the repository; for an installed copy, to the folder above the configs.
+    `configs/…` lies in the folder of configs, or in the bundled one when the former has no such
+    file. Anything else is relative to the repository; for an installed copy, to the folder above
+    the configs.
     """
     first, _, rest = path.partition("/")
     if first == "configs":

@@ -1,6 +1,7 @@
 """How well the classes of a benchmark are told from the embeddings of its training images: k-NN and a linear probe.
 
-python -m evals.probe vtab-pets --model PATH [--data DIR] [--train-data DIR] [--knn 1,5,20] [--no-linear] [--dims 256,64]
+python -m evals.probe vtab-pets --model PATH [--data DIR] [--train-data DIR] [--knn 1,5,20]
+[--no-linear] [--dims 256,64]
 """
 
 from pathlib import Path

@@ -1,9 +1,8 @@
 """Evaluate models on benchmarks:
 
 python -m evals.run flickr8k --model PATH --data DIR [--limit N] [--dims 256,64] [--json]
-python -m evals.run mteb:STSBenchmark mteb:MSMARCO/dev --model st:PATH [--subsets en] [--instruction]
-python -m evals.run --suite paper-v2 --model jina-clip-v2
-python -m evals.run --list
+python -m evals.run mteb:STSBenchmark mteb:MSMARCO/dev --model st:PATH [--subsets en]
+[--instruction] python -m evals.run --suite paper-v2 --model jina-clip-v2 python -m evals.run --list
 """
 
 from typing import Annotated, Any

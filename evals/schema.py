@@ -49,9 +49,10 @@ class MissingError(EvalError):
 class Side:
     """A list that wants embedding.
 
-    `items` holds str, or images that are decoded when indexed; `hashes` the sha256 (hex) of each item's
-    content: the UTF-8 text, or the image file's bytes. `role` picks the instruction of encoders that have one,
-    `language` (the name of the subset) the tokenizer of those that have one a language.
+    `items` holds str, or images that are decoded when indexed; `hashes` the sha256 (hex) of each
+    item's content: the UTF-8 text, or the image file's bytes. `role` picks the instruction of
+    encoders that have one, `language` (the name of the subset) the tokenizer of those that have one
+    a language.
     """
 
     kind: Kind
@@ -99,9 +100,10 @@ class Selection(Sequence[Any]):
 class ImageText:
     """Images and their captions: Flickr30k, COCO, XTD, Crossmodal-3600, Scenes.
 
-    `image_of_text[j]` is the index of the image that text j describes; every image has one text or more. A caption that
-    describes several images has the others in `also`, as pairs of text and image.
-    `origin` tells where the data came from (layout, path or repo, revision) and goes into the record.
+    `image_of_text[j]` is the index of the image that text j describes; every image has one text or
+    more. A caption that describes several images has the others in `also`, as pairs of text and
+    image. `origin` tells where the data came from (layout, path or repo, revision) and goes into
+    the record.
     """
 
     images: Side
@@ -128,9 +130,10 @@ class ImageText:
 class LabeledImages:
     """Images and the classes they belong to; a class is described by its prompts: templates with its name put in.
 
-    `labels` holds the class of each image, or for images of several classes a row of truths. `texts` are all prompts, class by
-    class, and `class_of_text[j]` is the class that prompt j describes; every class has one or more, unless there are none at all
-    (a training split needs no prompts). Two classes may have one name, as in ImageNet.
+    `labels` holds the class of each image, or for images of several classes a row of truths.
+    `texts` are all prompts, class by class, and `class_of_text[j]` is the class that prompt j
+    describes; every class has one or more, unless there are none at all (a training split needs no
+    prompts). Two classes may have one name, as in ImageNet.
     """
 
     images: Side
@@ -220,10 +223,11 @@ class TruncatingEncoder(Protocol):
 class CaptionProtocol:
     """Which captions of a data set are measured, and as what; the defaults are all of them, as they were written.
 
-    `captions`: "all", "first", or the first so many of each image. `quotes`: "csv" reads Flickr's annotation files as the CSV
-    they are; "clip_benchmark" keeps the quotes around captions with a comma or a quote, and doubles those inside, as the loader
-    of CLIP_benchmark does. `duplicates`: equal captions of several images are "own" queries and documents, each with its image,
-    or "merged" into one with all of them.
+    `captions`: "all", "first", or the first so many of each image. `quotes`: "csv" reads Flickr's
+    annotation files as the CSV they are; "clip_benchmark" keeps the quotes around captions with a
+    comma or a quote, and doubles those inside, as the loader of CLIP_benchmark does. `duplicates`:
+    equal captions of several images are "own" queries and documents, each with its image, or
+    "merged" into one with all of them.
     """
 
     captions: Literal["all", "first"] | int = "all"
@@ -235,8 +239,9 @@ class CaptionProtocol:
 class ClassPrompts:
     """What a row of labelled images says of its classes: how many there are, and where their names and templates are found.
 
-    `names` and `templates` are keys of clip-benchmark's files (names None: it has none, the data must bring them); `wordnet` is
-    its list of the WordNet ids that a part of ImageNet is made of. `multilabel`: images have several classes.
+    `names` and `templates` are keys of clip-benchmark's files (names None: it has none, the data
+    must bring them); `wordnet` is its list of the WordNet ids that a part of ImageNet is made of.
+    `multilabel`: images have several classes.
     """
 
     classes: int

@@ -26,9 +26,9 @@ ENCODER_SETTINGS = (
 class Settings:
     """What a run is given beside its benchmark and model; every field is recorded in the manifest.
 
-    None leaves the choice to the model or the benchmark. `limit` counts images, `max_length` and `batch_tokens` tokens,
-    `batch_images` images. The command line's help says what each field means (evals.cli.options). Raises ConfigError for a
-    value that is none of the known ones.
+    None leaves the choice to the model or the benchmark. `limit` counts images, `max_length` and
+    `batch_tokens` tokens, `batch_images` images. The command line's help says what each field means
+    (evals.cli.options). Raises ConfigError for a value that is none of the known ones.
     """
 
     data: Path | None = None

@@ -108,8 +108,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
 
 
 @pytest.fixture
-def command(tmp_path: Path, asked: list[Asked]) -> Any:
-    """The command, with results and store in a folder of its own."""
+def command(tmp_path: Path, asked: list[Asked], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command in a folder of its own: records, store, and the figures beside the toy's paths."""
+    monkeypatch.chdir(tmp_path)
     places = ["--results", str(tmp_path / "runs"), "--store", str(tmp_path / "store")]
 
     def run(*arguments: str, app: Any = run_module.app) -> Result:

@@ -20,7 +20,8 @@ MEAN = "mean"  # over the subsets, where there are several
 class Change(NamedTuple):
     """A metric of one subset (or the `mean` of several) in both runs, and the change from `a` to `b`.
 
-    `n` counts queries, `groups` images. `p_holm` is p adjusted over the primary metrics of the comparison, None for others.
+    `n` counts queries, `groups` images. `p_holm` is p adjusted over the primary metrics of the
+    comparison, None for others.
     """
 
     benchmark: str
@@ -56,9 +57,10 @@ def compare(
 ) -> list[Change]:
     """The changes in every pair of runs, those named in `subsets` and `metrics` only when these are given.
 
-    Unless asked otherwise the metrics are the primary ones: R@1 and R@5, acc@1, or the main metric of an mteb task. Holm's
-    adjustment is over the primary metrics of all benchmarks and directions, of the mean where there are several subsets.
-    Raises NotComparableError, with the reason and the remedy, for runs that do not measure the same thing.
+    Unless asked otherwise the metrics are the primary ones: R@1 and R@5, acc@1, or the main metric
+    of an mteb task. Holm's adjustment is over the primary metrics of all benchmarks and directions,
+    of the mean where there are several subsets. Raises NotComparableError, with the reason and the
+    remedy, for runs that do not measure the same thing.
     """
     changes = [change for a, b in pairs for change in _changes(a, b, subsets, metrics)]
     family = {

@@ -29,7 +29,10 @@ class ImageCost(NamedTuple):
 
 
 class TextCost(NamedTuple):
-    """The texts of one subset. `tokens` are those of the words, `special` those around each text; None without a tokenizer."""
+    """The texts of one subset.
+
+    `tokens` are those of the words, `special` those around each text; None without a tokenizer.
+    """
 
     subset: str
     texts: int
@@ -67,7 +70,10 @@ class Storage(NamedTuple):
 
 
 def benchmark_cost(row: Benchmark, settings: Settings, tokenizer: "Tokenizer | None") -> Cost:
-    """The images and texts of one benchmark, counted; texts in tokens only when there is a tokenizer."""
+    """The images and texts of one benchmark, counted.
+
+    Texts in tokens only when there is a tokenizer.
+    """
     parts, partial = load_parts(row, settings)
     images = image_costs(sizes([part.images for part in parts.values()]))
     return Cost(row.name, row.title, partial, images, text_costs(parts, tokenizer))
@@ -86,7 +92,10 @@ def sizes(sides: Sequence[Side]) -> Iterator[tuple[int, int]]:
 
 
 def image_costs(image_sizes: Iterable[tuple[int, int]]) -> list[ImageCost]:
-    """Under v1's and v2's rule as the images are; and under v2's as its post advises: longest side to 512, padded to a square."""
+    """Under v1's and v2's rule as the images are.
+
+    And under v2's as its post advises: longest side to 512, padded to a square.
+    """
     sizes_as_sent = list(image_sizes)
     costs = [_image_cost(version, sizes_as_sent, version) for version in TILE_SIDE]
     side = TILE_SIDE["v2"]
@@ -104,7 +113,10 @@ def _image_cost(rule: str, image_sizes: Sequence[tuple[int, int]], version: Vers
 
 
 def text_costs(parts: Mapping[str, Data], tokenizer: "Tokenizer | None") -> list[TextCost]:
-    """The distinct texts of each subset, uncut and without instruction; words are what whitespace separates."""
+    """The distinct texts of each subset, uncut and without instruction.
+
+    Words are what whitespace separates.
+    """
     costs = []
     for subset, data in parts.items():
         texts = list(dict.fromkeys(data.texts.items))
@@ -130,7 +142,8 @@ def _count_tokens(tokenizer: "Tokenizer", texts: Sequence[str]) -> int:
 def read_tokenizer(ref: ModelRef) -> "Tokenizer":
     """The tokenizer of a jina-clip checkpoint; nothing else of it is read or fetched.
 
-    ConfigError for other models, MissingError when it is not here and cannot be fetched, InvalidError when it is broken.
+    ConfigError for other models, MissingError when it is not here and cannot be fetched,
+    InvalidError when it is broken.
     """
     from tokenizers import Tokenizer
 

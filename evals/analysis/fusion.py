@@ -43,7 +43,10 @@ class Fused(NamedTuple):
 
 
 def as_fusion(row: Benchmark) -> Benchmark:
-    """The same data measured as documents with a text and an image, under a key of its own; ConfigError for other data."""
+    """The same data measured as documents with a text and an image, under a key of its own.
+
+    ConfigError for other data.
+    """
     if row.task != "image_text":
         raise ConfigError(
             f"{row.name} has classes and no captions. Name a benchmark of captioned images."
@@ -66,7 +69,10 @@ def measure(
     *,
     reporter: Reporter = SILENT,
 ) -> Fused:
-    """Evaluate a fusion row and say what merges gain; the gap is that of the most dimensions. No file beside the record yet."""
+    """Evaluate a fusion row and say what merges gain; the gap is that of the most dimensions.
+
+    No file beside the record yet.
+    """
     from evals.analysis.modality_gap import modality_gap
     from evals.embeddings.store import Store
     from evals.tasks.fusion import roles, sides

@@ -1,8 +1,9 @@
 """How far apart a model keeps texts and images: cosines of text-text and text-image pairs, and the gap between both clouds.
 
-Pairs are those of evals.tasks.fusion: a query with the text, and with the image, of a document that is meant (matched) or of
-one that is not (random). The gap is that of Liang et al. 2022, Mind the Gap (https://arxiv.org/abs/2203.02053): the distance
-between the mean image and the mean text, of unit rows.
+Pairs are those of evals.tasks.fusion: a query with the text, and with the image, of a document that
+is meant (matched) or of one that is not (random). The gap is that of Liang et al. 2022, Mind the
+Gap (https://arxiv.org/abs/2203.02053): the distance between the mean image and the mean text, of
+unit rows.
 
 Shapes: n pairs, q queries, d dimensions.
 """
@@ -27,7 +28,10 @@ class Gap(NamedTuple):
     centroid_distance: float
 
     def as_json(self) -> dict[str, Any]:
-        """Size, mean, deviation, quantiles and histogram of each kind of pair; and what they say about the gap."""
+        """Size, mean, deviation, quantiles and histogram of each kind of pair.
+
+        And what they say about the gap.
+        """
         matched = {kind: self.cosines[kind, "matched"] for kind in ("text_text", "text_image")}
         return {
             "centroid_distance": self.centroid_distance,
@@ -50,7 +54,10 @@ def modality_gap(
     dim: int,
     seed: int = 0,
 ) -> Gap:
-    """From full-width rows at `dim` dimensions. All matched pairs; of 10,000 pairs drawn at random those that do not match."""
+    """From full-width rows at `dim` dimensions.
+
+    All matched pairs; of 10,000 pairs drawn at random those that do not match.
+    """
     i, y = truncate(images, dim), truncate(texts, dim)
     q, t = y[roles.queries], y[roles.doc_texts]
     pairs = {

@@ -49,7 +49,10 @@ class _Rows(NamedTuple):
 def training_images(
     row: Benchmark, training: Training, parts: Parts, settings: Settings
 ) -> LabeledImages:
-    """The training images; InvalidError unless they have the classes of the test images and are others."""
+    """The training images.
+
+    InvalidError unless they have the classes of the test images and are others.
+    """
     from evals.data import load
 
     folder = training.folder or settings.data
@@ -137,7 +140,10 @@ def measure(
 
 
 def _about(training: LabeledImages, test: LabeledImages) -> dict[str, Any]:
-    """What the record says of the training images; `shared` counts test images that are among them."""
+    """What the record says of the training images.
+
+    `shared` counts test images that are among them.
+    """
     return {
         "origin": dict(training.origin),
         "content": content_hash(training),

@@ -54,7 +54,10 @@ class Mistake(NamedTuple):
 
 
 class Worst(NamedTuple):
-    """The mistakes of a cell, worst first, of so many queries; `wrong` counts those whose first document may be irrelevant."""
+    """The mistakes of a cell, worst first, of so many queries.
+
+    `wrong` counts those whose first document may be irrelevant.
+    """
 
     run: Run
     cell: Cell
@@ -87,9 +90,10 @@ def worst(
 ) -> Worst:
     """The `top` worst queries of a cell with the documents preferred to their own, from the data and the store of the run.
 
-    `data` and `store` stand in for the places that the record names. ConfigError for a record of another kind of task,
-    MissingError for embeddings that are not stored, NotComparableError when the data at hand is not what was measured,
-    InvalidError when the stored embeddings do not give the recorded scores.
+    `data` and `store` stand in for the places that the record names. ConfigError for a record of
+    another kind of task, MissingError for embeddings that are not stored, NotComparableError when
+    the data at hand is not what was measured, InvalidError when the stored embeddings do not give
+    the recorded scores.
     """
     table = table_of(run, cell)
     ranks = ranks_of(table)
@@ -216,7 +220,10 @@ def _shown(data: ImageText, kind: str, place: int, score: float | None) -> Shown
 
 
 def chosen_cell(run: Run, subset: str | None, direction: str, dim: int) -> Cell:
-    """The cell that is meant, the first subset unless one is named; ConfigError with those there are."""
+    """The cell that is meant, the first subset unless one is named.
+
+    ConfigError with those there are.
+    """
     cells = list(
         dict.fromkeys(
             Cell(line.subset, line.direction, line.dim, line.precision) for line in run.metrics

@@ -55,7 +55,8 @@ JSON = typer.Option("--json", help="Machine output on stdout; messages go to std
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:
     """A command with a parameter `options`, as one that typer gives an option for each field of `Settings`, and `--json`.
 
-    The command gets the values as a dict and makes `Settings` of them (`settings_of`) where errors are reported.
+    The command gets the values as a dict and makes `Settings` of them (`settings_of`) where errors
+    are reported.
     """
     parameters = inspect.signature(command).parameters.values()
     private = [parameter for parameter in parameters if parameter.name != "options"]
@@ -98,7 +99,10 @@ def _shared_parameters() -> list[inspect.Parameter]:
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:
-    """The settings that the options of a command line stand for; ConfigError for values that cannot be meant."""
+    """The settings that the options of a command line stand for.
+
+    ConfigError for values that cannot be meant.
+    """
     values = {name: value for name, value in options.items() if name != "json"}
     return Settings(**values | {"subsets": comma_list(options["subsets"])})
 

@@ -1,4 +1,7 @@
-"""The charts of the site as Vega-Lite specs over the rows of its tables; colours and fonts are the page's."""
+"""The charts of the site as Vega-Lite specs over the rows of its tables.
+
+Colours and fonts are the page's.
+"""
 
 from typing import Any
 

@@ -23,8 +23,9 @@ REPRODUCED = ("exact", "reproduced", "deviates", "not run", "invalid")
 def reproduction(rows: Sequence[Row]) -> Page:
     """Published against measured, a row a cell of a published table, and how many cells got which verdict.
 
-    The fields of a row: table, row, column, model, benchmark, subset, direction, metric, dim, published, value (measured)
-    with low and high, difference, verdict, coverage, message; None where nothing was measured.
+    The fields of a row: table, row, column, model, benchmark, subset, direction, metric, dim,
+    published, value (measured) with low and high, difference, verdict, coverage, message; None
+    where nothing was measured.
     """
     columns = (
         Column("table", "Table"),
@@ -74,8 +75,8 @@ def _counts(rows: Sequence[Row]) -> dict[str, int]:
 def gates(rows: Sequence[Row]) -> Page:
     """The verdict of the regression gate on what moved and on each primary metric, and why there is none.
 
-    The fields of a row: baseline, benchmark, model, subset, direction, metric, dim, before, value, difference with low and high,
-    verdict and message.
+    The fields of a row: baseline, benchmark, model, subset, direction, metric, dim, before, value,
+    difference with low and high, verdict and message.
     """
     columns = (
         Column("baseline", "Baseline"),

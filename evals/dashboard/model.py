@@ -33,7 +33,10 @@ class Problem(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A value of a manifest that differs from the previous run's; None where one of them lacks it."""
+    """A value of a manifest that differs from the previous run's.
+
+    None where one of them lacks it.
+    """
 
     name: str
     before: str | None
@@ -41,7 +44,10 @@ class Change(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A value of a run; `low` and `high` are None where there is no interval, as for a mean over subsets."""
+    """A value of a run.
+
+    `low` and `high` are None where there is no interval, as for a mean over subsets.
+    """
 
     subset: str
     direction: str
@@ -103,7 +109,10 @@ def headlines(run: Run) -> list[str]:
 
 
 def points(run: Run, *, full: bool = True) -> list[Point]:
-    """The headline metrics of a run, means over subsets first; `full` keeps its largest dimension and first precision only."""
+    """The headline metrics of a run, means over subsets first.
+
+    `full` keeps its largest dimension and first precision only.
+    """
     names = headlines(run)
     lines = [line for line in run.metrics if metric_name(line) in names]
     if full and lines:

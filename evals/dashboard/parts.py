@@ -1,4 +1,7 @@
-"""What a page is made of: filters, tables and charts as plain data. The rows of a table are what its charts draw."""
+"""What a page is made of: filters, tables and charts as plain data.
+
+The rows of a table are what its charts draw.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +33,8 @@ class Filter(NamedTuple):
 class Column(NamedTuple):
     """A column. `percent` holds a fraction and shows per cent with so many `digits`, `points` a difference of fractions.
 
-    `ends` name the fields of its interval. `spark` holds a list of fractions; `link` a text whose address is the row's `href`.
+    `ends` name the fields of its interval. `spark` holds a list of fractions; `link` a text whose
+    address is the row's `href`.
     """
 
     key: str
@@ -42,7 +46,10 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table that sorts and downloads; `empty` is said when it has no rows, `more` are keys for filters and charts only."""
+    """A table that sorts and downloads.
+
+    `empty` is said when it has no rows, `more` are keys for filters and charts only.
+    """
 
     id: str
     caption: str
@@ -52,7 +59,10 @@ class Table:
     more: Sequence[str] = ()
 
     def data(self) -> dict[str, Any]:
-        """What the script needs: columns, names of the fields, and rows as lists in their order. A link has its `href`."""
+        """What the script needs: columns, names of the fields, and rows as lists in their order.
+
+        A link has its `href`.
+        """
         return {
             "id": self.id,
             "columns": [column._asdict() for column in self.columns],
@@ -71,7 +81,10 @@ class Table:
 
 
 class Chart(NamedTuple):
-    """A Vega-Lite spec over the rows of tables, named as its data sets; `about` says in words what it shows."""
+    """A Vega-Lite spec over the rows of tables, named as its data sets.
+
+    `about` says in words what it shows.
+    """
 
     id: str
     title: str

@@ -14,7 +14,10 @@ from evals.schema import InvalidError
 
 
 def gate_rows(results: Path, baselines: Path) -> list[Row]:
-    """The verdict on the newest runs below `results` against every baseline; a row also for what has no verdict."""
+    """The verdict on the newest runs below `results` against every baseline.
+
+    A row also for what has no verdict.
+    """
     gates = read_gates()
     folders = sorted(path for path in baselines.glob("*/") if path.is_dir())
     return [
@@ -25,7 +28,10 @@ def gate_rows(results: Path, baselines: Path) -> list[Row]:
 
 
 def reproduction_rows(results: Path) -> list[Row]:
-    """Every cell of every published table; a table whose record is broken is one row that says so."""
+    """Every cell of every published table.
+
+    A table whose record is broken is one row that says so.
+    """
     records = Records(results)
     return [row for name in table_names() for row in _of_table(name, records)]
 

@@ -1,7 +1,7 @@
 """Embeddings of fewer bits: what int8, binary and float16 make of unit rows, how many bytes they take, and how they are named.
 
-A name is `float32`, `float16`, `int8` or `binary`; with `+rescoreN` the N best candidates of int8 or binary are ranked again by
-the float32 rows.
+A name is `float32`, `float16`, `int8` or `binary`; with `+rescoreN` the N best candidates of int8
+or binary are ranked again by the float32 rows.
 """
 
 import re
@@ -25,7 +25,8 @@ Rows = Float32[np.ndarray, "n d"]
 class Kind:
     """One way to keep a vector: `bits` of a value, how it is calibrated, and what it makes of truncated unit rows.
 
-    Dot products of what `quantise` gives are the scores. `rescored`: its best candidates may be ranked again in float32.
+    Dot products of what `quantise` gives are the scores. `rescored`: its best candidates may be
+    ranked again in float32.
     """
 
     bits: int
@@ -136,5 +137,8 @@ def bytes_per_vector(name: str, dim: int) -> int:
 
 
 def quantise(rows: Rows, kind: str) -> Rows:
-    """Rows whose dot products are the scores of a kind of precision, from truncated unit rows; see KINDS."""
+    """Rows whose dot products are the scores of a kind of precision, from truncated unit rows.
+
+    See KINDS.
+    """
     return KINDS[kind].quantise(rows)

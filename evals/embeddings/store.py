@@ -2,11 +2,13 @@
 
     <root>/<key>/key.json             everything that can change a row, in clear
     <root>/<key>/<shard>.safetensors  some hundred rows, float32, full width
-    <root>/<key>/<shard>.json         their content hashes and the file's sha256; its presence commits the shard
+    <root>/<key>/<shard>.json         their content hashes and the file's sha256; its presence
+    commits the shard
 
-The key is a hash of the encoder's fingerprint, the kind and the role; an item is found by the hash of its content. So the
-benchmark's name, the order and the language do not matter: what was encoded for one benchmark serves every other. Only for
-encoders `by_language` the texts of each language have a key of their own.
+The key is a hash of the encoder's fingerprint, the kind and the role; an item is found by the hash
+of its content. So the benchmark's name, the order and the language do not matter: what was encoded
+for one benchmark serves every other. Only for encoders `by_language` the texts of each language
+have a key of their own.
 """
 
 import hashlib
@@ -32,7 +34,8 @@ from evals.schema import (
 )
 
 SCHEMA = 1
-# The most that a kill can cost: rows of a shard, and characters of its texts (about 32,000 tokens, one pass on a GPU).
+# The most that a kill can cost: rows of a shard, and characters of its texts (about 32,000 tokens,
+# one pass on a GPU).
 SHARD_ROWS = {"image": 256, "text": 4096}
 SHARD_CHARACTERS = 1 << 17
 log = logging.getLogger(__name__)
@@ -53,7 +56,10 @@ class _Index(NamedTuple):
 
 
 class Store:
-    """The embeddings below one folder. Several processes may share it: whoever comes second waits and then reads."""
+    """The embeddings below one folder.
+
+    Several processes may share it: whoever comes second waits and then reads.
+    """
 
     def __init__(self, root: Path, *, shard_rows: int | None = None) -> None:
         self.root = root
@@ -78,9 +84,10 @@ class Store:
     ) -> Embedded:
         """The rows of `side`: those stored are read and checked, the others encoded and stored shard by shard.
 
-        A damaged shard is set aside with a warning and encoded again. InvalidError when a row holds NaN or infinity (with the
-        ids) or the encoder gives another shape than it promised; MissingError when the disk is full.
-        `progress(done, total)` counts the items that have to be encoded.
+        A damaged shard is set aside with a warning and encoded again. InvalidError when a row holds
+        NaN or infinity (with the ids) or the encoder gives another shape than it promised;
+        MissingError when the disk is full. `progress(done, total)` counts the items that have to be
+        encoded.
         """
         folder = self._folder(encoder, side)
         rows = self._read(folder, set(side.hashes), encoder.dim)
@@ -131,7 +138,8 @@ class Store:
     def _shards(self, side: Side, todo: list[int]) -> Iterator[list[int]]:
         """Neighbours in about equal amounts of work, so that a kill costs about as much of either kind.
 
-        What is left to do after a kill falls into the same shards: passes are the same, and rows equal bit for bit.
+        What is left to do after a kill falls into the same shards: passes are the same, and rows
+        equal bit for bit.
         """
         most = self.shard_rows or SHARD_ROWS[side.kind]
         shard: list[int] = []
@@ -167,7 +175,10 @@ class Store:
         return rows
 
     def _rows_by_hash(self, folder: Path) -> dict[str, tuple[str, int]]:
-        """Where each stored item lies. Sidecars already read are not read again; they never change."""
+        """Where each stored item lies.
+
+        Sidecars already read are not read again; they never change.
+        """
         index = self._found.setdefault(folder, _Index(set(), {}))
         present = {path.stem for path in folder.glob("*.json") if path.name != "key.json"}
         if index.shards - present:  # some were set aside, by us or by another process
@@ -262,7 +273,10 @@ class _DamagedError(Exception):
 
 
 def _write_shard(folder: Path, items: Sequence[str], rows: Float[np.ndarray, "n d"]) -> None:
-    """The file first, the sidecar last. The name comes from the content, so two writers cannot disagree."""
+    """The file first, the sidecar last.
+
+    The name comes from the content, so two writers cannot disagree.
+    """
     from safetensors.numpy import save
 
     name = hashlib.sha256("\n".join(items).encode()).hexdigest()[:32]

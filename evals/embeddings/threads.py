@@ -40,7 +40,10 @@ def in_threads(work: Callable[[T], None], parts: Sequence[T], threads: int) -> N
 
 @contextmanager
 def one_thread_each() -> Iterator[int]:
-    """Torch's operations take one thread each; gives the number of threads that they may take otherwise."""
+    """Torch's operations take one thread each.
+
+    Gives the number of threads that they may take otherwise.
+    """
     import torch
 
     threads = torch.get_num_threads()

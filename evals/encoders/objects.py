@@ -15,10 +15,11 @@ BATCH = 256  # items that an object gets at once; it may split them as it likes
 class ObjectEncoder:
     """An object with `encode_text(list[str])` and `encode_image(list of images)`, or with `encode(list)`, as an encoder.
 
-    Rows come back as an array or a tensor of shape (n, d), float of any width. `weights` says which weights the object has: a
-    string that changes with them, or a function of the object that gives one. A torch module in training mode is evaluated
-    in evaluation mode and put back. Raises ConfigError for an object without these methods, and for a sentence-transformers
-    model that is made for another similarity than the cosine.
+    Rows come back as an array or a tensor of shape (n, d), float of any width. `weights` says which
+    weights the object has: a string that changes with them, or a function of the object that gives
+    one. A torch module in training mode is evaluated in evaluation mode and put back. Raises
+    ConfigError for an object without these methods, and for a sentence-transformers model that is
+    made for another similarity than the cosine.
     """
 
     def __init__(self, model: Any, *, name: str, weights: str | Callable[[Any], str]) -> None:
@@ -92,8 +93,8 @@ class ArrayEncoder:
 def weights_hash(module: Any) -> str:
     """A sha256 (hex) over all tensors of a torch module's `state_dict`: names, dtypes, shapes and values.
 
-    It tells the weights apart, not the code around them: a change of the tokenizer or of the preprocessing needs another
-    string. Raises ConfigError for an object without `state_dict`.
+    It tells the weights apart, not the code around them: a change of the tokenizer or of the
+    preprocessing needs another string. Raises ConfigError for an object without `state_dict`.
     """
     if not hasattr(module, "state_dict"):
         raise ConfigError(
@@ -133,7 +134,10 @@ def _similarity(model: Any, name: str) -> str:
 
 
 def _array(rows: Any) -> Float[np.ndarray, "..."]:
-    """What an object gave, on the CPU and in float32; torch is imported by whoever made a tensor."""
+    """What an object gave, on the CPU and in float32.
+
+    Torch is imported by whoever made a tensor.
+    """
     if hasattr(rows, "detach"):
         rows = rows.detach().float().cpu().numpy()
     return np.asarray(rows, dtype=np.float32)

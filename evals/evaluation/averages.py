@@ -15,7 +15,8 @@ ValuesByPlace = dict[
 class Mean(NamedTuple):
     """An average of a suite for a model, a direction and a dimension; `value` is None while members are `missing`.
 
-    mteb tasks have no direction (""); where their main scores are not of one kind, `metric` is "main score".
+    mteb tasks have no direction (""); where their main scores are not of one kind, `metric` is
+    "main score".
     """
 
     suite: str
@@ -111,7 +112,10 @@ def _of_tasks(suite: Suite, outcomes: Sequence[Result]) -> ValuesByPlace:
 
 
 def _whole(outcome: TaskOutcome, task: TaskRef) -> bool:
-    """Whether the subsets that were run are whole, and all when the suite wants all; other splits do not matter."""
+    """Whether the subsets that were run are whole, and all when the suite wants all.
+
+    Other splits do not matter.
+    """
     return not set(outcome.partial or ()) - (
         {"splits"} if task.subsets is None else {"splits", "subsets"}
     )

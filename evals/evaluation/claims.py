@@ -1,7 +1,8 @@
 """Published statements about fewer dimensions beside what a sweep measured: configs/claims.yaml, and a verdict on each.
 
-"Kept" is the mean over the benchmarks of a statement at fewer dimensions, over that at the full width. Where a source prints a
-loss it does not say whether it is relative or in points, so both readings are measured, and either may reproduce it.
+"Kept" is the mean over the benchmarks of a statement at fewer dimensions, over that at the full
+width. Where a source prints a loss it does not say whether it is relative or in points, so both
+readings are measured, and either may reproduce it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,8 @@ class Claim(Row):
 class Verdict(NamedTuple):
     """A statement beside the measurement of one model: `reproduced`, `deviates`, `other model` or `not run`.
 
-    `relative` is the share kept; `points` is 1 less the loss in points. Both are None while parts are `missing`.
+    `relative` is the share kept; `points` is 1 less the loss in points. Both are None while parts
+    are `missing`.
     """
 
     claim: Claim

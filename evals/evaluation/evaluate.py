@@ -30,7 +30,8 @@ def evaluate(
 ) -> Outcome:
     """Encode what is missing, score every dimension at every precision, and write the record.
 
-    Raises ConfigError for a dimension that the encoder does not have, InvalidError for embeddings that hold NaN or infinity.
+    Raises ConfigError for a dimension that the encoder does not have, InvalidError for embeddings
+    that hold NaN or infinity.
     """
     from evals.embeddings.store import Store
     from evals.tasks import task_of
@@ -93,7 +94,10 @@ def outcome_of(measurement: Measurement, path: Any) -> Outcome:
 def embed(
     store: "Store", encoder: "Encoder", side: Side, costs: Costs, *, reporter: Reporter = SILENT
 ) -> Any:
-    """The full-width rows of a side, float32; what is not stored yet is encoded, and counted in `costs`."""
+    """The full-width rows of a side, float32.
+
+    What is not stored yet is encoded, and counted in `costs`.
+    """
     missing = store.missing(encoder, side)
     since = time.monotonic()
     if side.kind == "image" and missing:
@@ -108,7 +112,10 @@ def embed(
 
 
 def checked_dims(dims: Sequence[int], encoder: "Encoder") -> tuple[int, ...]:
-    """Each dimension once, the largest first; ConfigError for one that the encoder does not have."""
+    """Each dimension once, the largest first.
+
+    ConfigError for one that the encoder does not have.
+    """
     outside = [dim for dim in dims if not 1 <= dim <= encoder.dim]
     if outside:
         raise ConfigError(

@@ -32,7 +32,8 @@ def check(
 ) -> None:
     """Refuse what can be seen to be wrong before anything is loaded.
 
-    Raises ConfigError for names, subsets and precisions that do not go together, MissingError when mteb is needed and absent.
+    Raises ConfigError for names, subsets and precisions that do not go together, MissingError when
+    mteb is needed and absent.
     """
     for item in work:
         if not isinstance(item, Benchmark):
@@ -106,7 +107,8 @@ def build_encoder(ref: ModelRef, settings: Settings) -> "Encoder":
 def load_parts(row: Benchmark, settings: Settings) -> Parts:
     """The data of a benchmark, counted.
 
-    Raises InvalidError when the counts are not those of the row (unless `allow_subset`), and what the loaders raise.
+    Raises InvalidError when the counts are not those of the row (unless `allow_subset`), and what
+    the loaders raise.
     """
     from evals.data import check_counts, load, subset_of
     from evals.data.sources import source_of

@@ -12,8 +12,9 @@ PLACES = ("folder", "repo", "spec", "url")  # entries of a source that tell wher
 def check_name(encoder: Encoder, results: Path, *, chosen: bool) -> str | None:
     """Whether the newest record of this name is of the same model: None, or a warning in words.
 
-    A model whose weights change in their place, as those of a training run do, keeps its name: it has a history. Weights from
-    another place are another model: ConfigError, unless the name was `chosen` by the user.
+    A model whose weights change in their place, as those of a training run do, keeps its name: it
+    has a history. Weights from another place are another model: ConfigError, unless the name was
+    `chosen` by the user.
     """
     previous = _newest(results, encoder.name)
     weights = encoder.fingerprint.get("weights")
@@ -38,7 +39,10 @@ def check_name(encoder: Encoder, results: Path, *, chosen: bool) -> str | None:
 
 
 def _newest(results: Path, model: str) -> Run | None:
-    """The newest record of the model that can be read; a broken one is named by whoever reads its numbers."""
+    """The newest record of the model that can be read.
+
+    A broken one is named by whoever reads its numbers.
+    """
     for path in sorted(list_runs(results, model=model), key=lambda path: path.name, reverse=True):
         try:
             return read_run(path)

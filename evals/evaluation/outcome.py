@@ -1,4 +1,7 @@
-"""What the caller is told of a benchmark or an mteb task by a model; light, so that a command can show it without torch."""
+"""What the caller is told of a benchmark or an mteb task by a model.
+
+Light, so that a command can show it without torch.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,8 +28,8 @@ class Outcome(NamedTuple):
 class TaskScore(NamedTuple):
     """One subset and split of an mteb task at one dimension.
 
-    `value` is the task's main score in [0, 1], `interval` that of its mean over `n` queries or pairs (None where there is no
-    such mean); `values` holds all metrics by mteb's names.
+    `value` is the task's main score in [0, 1], `interval` that of its mean over `n` queries or
+    pairs (None where there is no such mean); `values` holds all metrics by mteb's names.
     """
 
     subset: str

@@ -26,8 +26,9 @@ from evals.tasks.scores import Scores
 class Point(NamedTuple):
     """A metric of a benchmark by a model at a dimension and precision: the plain mean over `subsets`, a fraction in [0, 1].
 
-    `kept` is the value over that of the full width in float32 (None where that is 0 or was not measured); `ci_*` is the 95%
-    interval, None where there is none; `bytes` are those of a vector; `n` counts queries, or pairs of texts.
+    `kept` is the value over that of the full width in float32 (None where that is 0 or was not
+    measured); `ci_*` is the 95% interval, None where there is none; `bytes` are those of a vector;
+    `n` counts queries, or pairs of texts.
     """
 
     benchmark: str

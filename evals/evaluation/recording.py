@@ -38,7 +38,8 @@ class Costs:
 class Measurement:
     """One benchmark measured with one model: everything that its record is made of.
 
-    `scores` holds those of each subset, `started` is in seconds since the epoch, and `zero_rows` counts embeddings of length 0.
+    `scores` holds those of each subset, `started` is in seconds since the epoch, and `zero_rows`
+    counts embeddings of length 0.
     """
 
     row: Benchmark
@@ -54,7 +55,10 @@ class Measurement:
 
 
 def write_record(measurement: Measurement, **extra: Any) -> Path:
-    """Write the record of a measurement and return its folder; `extra` are further entries of the manifest."""
+    """Write the record of a measurement and return its folder.
+
+    `extra` are further entries of the manifest.
+    """
     from evals.embeddings.precision import calibration
     from evals.records.record import QUERY_COLUMNS, write_run
 
@@ -70,7 +74,8 @@ def write_record(measurement: Measurement, **extra: Any) -> Path:
         "row": row.model_dump(mode="json"),
     }
     manifest |= {
-        # A part of a benchmark has a key of its own, so that no table or baseline can take it for the whole.
+        # A part of a benchmark has a key of its own, so that no table or baseline can take it for
+        # the whole.
         "benchmark": f"{row.name}.partial" if parts.partial else row.name,
         "partial": parts.partial,
         "config": manifest["config"] | scored,
@@ -199,7 +204,10 @@ def query_table(scores: Mapping[str, list["Scores"]]) -> Any:
 
 
 def content_hash(data: Data) -> str:
-    """One sha256 over what is measured: every image, every text, and which belong together; not the ids."""
+    """One sha256 over what is measured: every image, every text, and which belong together.
+
+    Not the ids.
+    """
     digest = hashlib.sha256()
     for item_hash in (*data.images.hashes, *data.texts.hashes):
         digest.update(item_hash.encode())

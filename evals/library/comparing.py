@@ -58,8 +58,8 @@ def compare(
 ) -> Comparison:
     """Two runs of one benchmark, or one run at two dimensions or precisions; changes are b less a.
 
-    The widest dimension of each run is meant unless `dims` names others. Raises NotComparableError with reason and remedy for
-    runs that do not measure the same thing.
+    The widest dimension of each run is meant unless `dims` names others. Raises NotComparableError
+    with reason and remedy for runs that do not measure the same thing.
     """
     from evals.analysis import comparison
 

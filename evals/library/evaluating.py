@@ -39,12 +39,14 @@ def evaluate(
 ) -> Run:
     """Measure a model on a benchmark, write the record and return it.
 
-    `benchmark` is a row of benchmarks.yaml, `mteb:TASK`, or data of your own (`evals.image_text`), whose record is called `name`
-    or "data". `data` is the local folder of a row. `model` is what `--model` takes, an `evals.Encoder`, or any object with
-    `encode_text` and `encode_image` (or sentence-transformers' `encode`). Of an object say which `weights` it has: a string, or
-    a function that gives one of it, such as `evals.weights_hash`; or give `store=None`, and nothing is kept. `name` is then its
-    name. `dims` are the dimensions to score, the full width unless given. `settings` are the other fields of
-    `evals.settings.Settings`: subsets, limit, device, dtype, max_length …
+    `benchmark` is a row of benchmarks.yaml, `mteb:TASK`, or data of your own (`evals.image_text`),
+    whose record is called `name` or "data". `data` is the local folder of a row. `model` is what
+    `--model` takes, an `evals.Encoder`, or any object with `encode_text` and `encode_image` (or
+    sentence-transformers' `encode`). Of an object say which `weights` it has: a string, or a
+    function that gives one of it, such as `evals.weights_hash`; or give `store=None`, and nothing
+    is kept. `name` is then its name. `dims` are the dimensions to score, the full width unless
+    given. `settings` are the other fields of `evals.settings.Settings`: subsets, limit, device,
+    dtype, max_length …
 
     Raises ConfigError, MissingError, InvalidError: all are `evals.EvalError`.
     """
@@ -196,8 +198,9 @@ def score(
 ) -> Run:
     """Score embeddings that are there already, of any model: `image_of_text[j]` is the row of the image that text j describes.
 
-    Rows are cut, normalised and ranked as those of every model are, and the record carries the names
-    `benchmark` and `model`. Raises InvalidError for NaN, for widths that differ, and for an image without a text.
+    Rows are cut, normalised and ranked as those of every model are, and the record carries the
+    names `benchmark` and `model`. Raises InvalidError for NaN, for widths that differ, and for an
+    image without a text.
     """
     from evals.encoders.objects import ArrayEncoder
 

@@ -18,7 +18,10 @@ RESULTS = Path("results/runs")
 
 @dataclass(frozen=True)
 class Run:
-    """A complete record: what was measured, how and on what. `evals.evaluate` and `evals.read_run` give one."""
+    """A complete record: what was measured, how and on what.
+
+    `evals.evaluate` and `evals.read_run` give one.
+    """
 
     record: files.Run
 
@@ -45,7 +48,8 @@ class Run:
     def metrics(self) -> "pd.DataFrame":
         """One row per number: subset, direction, dim, precision, metric, value, ci_low, ci_high, n_queries, n_gallery, tie_rate.
 
-        Values are fractions in [0, 1] and ranks from 1; `metric` is the public name, such as `R@5`. Needs pandas.
+        Values are fractions in [0, 1] and ranks from 1; `metric` is the public name, such as `R@5`.
+        Needs pandas.
         """
         rows = []
         for line in self.record.metrics:
@@ -54,7 +58,10 @@ class Run:
         return import_pandas("metrics()").DataFrame(rows)
 
     def queries(self) -> "pd.DataFrame":
-        """One row per query and dimension: its id, its group (the image), and what it scored. Needs pandas."""
+        """One row per query and dimension: its id, its group (the image), and what it scored.
+
+        Needs pandas.
+        """
         import_pandas("queries()")
         frame: pd.DataFrame = files.read_queries(self.record).to_pandas()
         return frame
@@ -69,8 +76,9 @@ class Run:
     ) -> float:
         """One number, such as `run.value("t2i/R@5", subset="en", dim=256)`.
 
-        `metric` is DIRECTION/NAME, or NAME where there is no direction. The widest dimension and the only subset are meant
-        unless named. Raises ConfigError when that is no single number, and says which there are.
+        `metric` is DIRECTION/NAME, or NAME where there is no direction. The widest dimension and
+        the only subset are meant unless named. Raises ConfigError when that is no single number,
+        and says which there are.
         """
         return self._line(metric, subset, dim, precision).value
 
@@ -118,14 +126,20 @@ class Run:
 
 
 def read_run(path: str | Path) -> Run:
-    """A record by its folder, checked whole. Raises InvalidError naming the file that is broken, and why."""
+    """A record by its folder, checked whole.
+
+    Raises InvalidError naming the file that is broken, and why.
+    """
     return Run(files.read_run(Path(path)))
 
 
 def list_runs(
     results: str | Path = RESULTS, *, benchmark: str | None = None, model: str | None = None
 ) -> list[Run]:
-    """The complete records below a folder, oldest first for each model; InvalidError for a broken one."""
+    """The complete records below a folder, oldest first for each model.
+
+    InvalidError for a broken one.
+    """
     return [read_run(path) for path in files.list_runs(Path(results), benchmark, model)]
 
 

@@ -81,8 +81,8 @@ def loaded(task: Any, data: Path | None) -> Iterator[dict[str, str]]:
     """Load the data of a task and drop it at the end; yields where it came from.
 
     `data` is a folder that holds repos as the Hub does, `data/mteb/scifact/…`; without it they
-    come from the Hub. Data that is loaded already is used as it is. Raises MissingError when the task's
-    repo is in neither.
+    come from the Hub. Data that is loaded already is used as it is. Raises MissingError when the
+    task's repo is in neither.
     """
     repo, revision = task.metadata.dataset["path"], task.metadata.dataset["revision"]
     if task.data_loaded:

@@ -1,7 +1,8 @@
 """Every metric, as a row of one table: how it is computed from ranks, what it is of, and where it is shown.
 
-A row added here is measured, recorded, swept, compared, gated and shown by the commands, as its fields say; nothing else names
-metrics one by one. Its name, such as `R@5`, is public: metrics.jsonl, tables and options use it, and it does not change.
+A row added here is measured, recorded, swept, compared, gated and shown by the commands, as its
+fields say; nothing else names metrics one by one. Its name, such as `R@5`, is public:
+metrics.jsonl, tables and options use it, and it does not change.
 """
 
 import re
@@ -17,7 +18,8 @@ from evals.ranking.definition import Ranks
 from evals.ranking.metrics import hit_at, mean_rank, median_rank, reciprocal_rank
 
 Task = Literal["retrieval", "classification", "multilabel"]
-# R@k and acc@k of any k can be computed from recorded ranks, also of records made by other tables than this.
+# R@k and acc@k of any k can be computed from recorded ranks, also of records made by other tables
+# than this.
 _HIT = re.compile(r"(?:R|acc)@([1-9]\d*)")
 
 
@@ -25,10 +27,11 @@ _HIT = re.compile(r"(?:R|acc)@([1-9]\d*)")
 class Measure:
     """One metric.
 
-    `of_queries` gives one value in [0, 1] per query, whose mean it is; `of_ranks` one value of all ranks, for what is no such
-    mean. Both are None where the task itself computes it. `unit`: a share is in [0, 1] and higher is better, a rank counts from
-    1 and lower is better. `primary`: compared and tested unless others are named. `shown`: a column of the table of
-    `evals.run`. `swept`: a curve of `evals.mrl_sweep`.
+    `of_queries` gives one value in [0, 1] per query, whose mean it is; `of_ranks` one value of all
+    ranks, for what is no such mean. Both are None where the task itself computes it. `unit`: a
+    share is in [0, 1] and higher is better, a rank counts from 1 and lower is better. `primary`:
+    compared and tested unless others are named. `shown`: a column of the table of `evals.run`.
+    `swept`: a curve of `evals.mrl_sweep`.
     """
 
     name: str
@@ -77,7 +80,10 @@ def of_ranks(ranks: Ranks, task: Task = "retrieval") -> dict[str, float]:
 
 
 def per_query_function(name: str) -> Callable[[Ranks], Float64[np.ndarray, "q"]] | None:
-    """How a metric's values per query follow from recorded ranks; None for one that does not follow from them."""
+    """How a metric's values per query follow from recorded ranks.
+
+    None for one that does not follow from them.
+    """
     for measure in MEASURES:
         if measure.name == name:
             return measure.of_queries

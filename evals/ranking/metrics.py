@@ -75,6 +75,7 @@ def tie_rate(ranks: Ranks) -> float:
 def _expected_reciprocal(g: int, t: int, r: int) -> float:
     """The mean of 1 / (g + x), where the x-th of t + r documents is the first relevant one."""
     x = np.arange(1.0, t + 1)
-    # P(x) = C(t+r-x, r-1) / C(t+r, r), each from the last: P(x+1) / P(x) = (t + 1 - x) / (t + r - x)
+    # P(x) = C(t+r-x, r-1) / C(t+r, r), each from the last: P(x+1) / P(x) = (t + 1 - x) / (t + r -
+    # x)
     chance = np.cumprod(np.concatenate([[r / (t + r)], (t + 1 - x) / (t + r - x)]))
     return float((chance / (g + np.arange(1.0, t + 2))).sum())

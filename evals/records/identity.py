@@ -23,9 +23,9 @@ SHOWN = 12  # hex digits of a hash that people read
 class ModelIdentity:
     """Which model a record measured: where it came from, the hash of its weights, its full width.
 
-    `repo` and `revision` are a Hub repository and its commit, `folder` a local one, `spec` and `url`
-    what other encoders load or ask. `weights` is a sha256 in hex, None where only the server has the
-    weights. `name` is what the record is called, and proves nothing.
+    `repo` and `revision` are a Hub repository and its commit, `folder` a local one, `spec` and
+    `url` what other encoders load or ask. `weights` is a sha256 in hex, None where only the server
+    has the weights. `name` is what the record is called, and proves nothing.
     """
 
     name: str

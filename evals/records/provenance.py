@@ -1,4 +1,7 @@
-"""Where a result came from: command, machine, package versions and the state of the source. No torch is loaded for it."""
+"""Where a result came from: command, machine, package versions and the state of the source.
+
+No torch is loaded for it.
+"""
 
 import base64
 import hashlib
@@ -48,8 +51,8 @@ CONSOLE_SCRIPT = "jina-clip-evals"
 def command() -> list[str]:
     """The command line that runs this process, with credentials in URLs blotted out.
 
-    It starts with `python -m MODULE`, `jina-clip-evals` or `python SCRIPT`, without the folders that the interpreter and the
-    console script lie in.
+    It starts with `python -m MODULE`, `jina-clip-evals` or `python SCRIPT`, without the folders
+    that the interpreter and the console script lie in.
     """
     words = [*_program(), *sys.argv[1:]]
     return [re.sub(r"(?<=://)[^/@\s]+@", "***@", word) for word in words]
@@ -99,9 +102,9 @@ def packages() -> dict[str, str]:
 def source_state() -> dict[str, Any] | None:
     """The git commit of this source and whether it was changed since.
 
-    In a checkout git tells. An installed copy says what its wheel was built from, and never looks at the folder it runs in; it
-    was changed, too, when a file of code is not the one that was installed. None when neither is known: source without git, or
-    a wheel built from such.
+    In a checkout git tells. An installed copy says what its wheel was built from, and never looks
+    at the folder it runs in; it was changed, too, when a file of code is not the one that was
+    installed. None when neither is known: source without git, or a wheel built from such.
     """
     root = checkout()
     if root is None:

@@ -32,7 +32,8 @@ class Scored(NamedTuple):
 class PerQuery(NamedTuple):
     """The queries of a cell in the record's order: ids, groups (the image), and by metric one value a query, in [0, 1].
 
-    Pairs have no value each: then `values` is empty, and `pairs` holds what a correlation is made from.
+    Pairs have no value each: then `values` is empty, and `pairs` holds what a correlation is made
+    from.
     """
 
     ids: list[str]
@@ -44,8 +45,9 @@ class PerQuery(NamedTuple):
 def per_query(run: Run) -> dict[Cell, PerQuery]:
     """The cells of a record in its order; none for a record without queries, as that of a mean over tasks is.
 
-    Ranks become those metrics of metrics.jsonl that are means over queries (`R@5`, `acc@1`, `MRR`, `nDCG@10`), values of mteb
-    the metric that its manifest names. Raises InvalidError for other columns, and for a query that is there twice.
+    Ranks become those metrics of metrics.jsonl that are means over queries (`R@5`, `acc@1`, `MRR`,
+    `nDCG@10`), values of mteb the metric that its manifest names. Raises InvalidError for other
+    columns, and for a query that is there twice.
     """
     table = read_queries(run)
     values = _reader(run, set(table.column_names))

@@ -1,7 +1,8 @@
 """Run records: what was measured, how and on what, written once and read by reports, gates and notebooks.
 
-A record is a folder results/runs/<benchmark>/<model>/<UTC time>-<8 hex> of metrics.jsonl, queries.parquet and
-manifest.json. The manifest is written last: a folder without one is a run that was interrupted.
+A record is a folder results/runs/<benchmark>/<model>/<UTC time>-<8 hex> of metrics.jsonl,
+queries.parquet and manifest.json. The manifest is written last: a folder without one is a run that
+was interrupted.
 """
 
 import hashlib
@@ -56,7 +57,10 @@ Table = Any  # pyarrow.Table
 
 @dataclass(frozen=True)
 class MetricLine:
-    """One number: fractions in [0, 1] and ranks from 1. `k` is None for metrics without one, `ci_*` without interval."""
+    """One number: fractions in [0, 1] and ranks from 1.
+
+    `k` is None for metrics without one, `ci_*` without interval.
+    """
 
     subset: str
     direction: str
@@ -91,9 +95,10 @@ def write_run(
 ) -> Path:
     """Write a record below `root` and return its folder; nothing that is there is ever overwritten.
 
-    `manifest` names its `benchmark` and `model`; the schema version, the time of writing (UTC), the sha256 of the other
-    files and its own checksum are added. `queries` is an Arrow table or a dict with these `columns` (Arrow types by name).
-    Raises InvalidError, before anything is written, for NaN, infinity and what JSON cannot hold.
+    `manifest` names its `benchmark` and `model`; the schema version, the time of writing (UTC), the
+    sha256 of the other files and its own checksum are added. `queries` is an Arrow table or a dict
+    with these `columns` (Arrow types by name). Raises InvalidError, before anything is written, for
+    NaN, infinity and what JSON cannot hold.
     """
     files = {METRICS: b"".join(map(_metric_json, metrics)), QUERIES: _parquet(queries, columns)}
     content = {
@@ -138,7 +143,10 @@ def list_incomplete(
 
 
 def read_run(path: Path) -> Run:
-    """Read a record and check it whole. Raises InvalidError naming the file that is broken, and why."""
+    """Read a record and check it whole.
+
+    Raises InvalidError naming the file that is broken, and why.
+    """
     manifest = read_manifest(path)
     bodies = {name: _read_checked(path / name, manifest) for name in (METRICS, QUERIES)}
     lines = bodies[METRICS].split(b"\n")[
@@ -151,7 +159,10 @@ def read_run(path: Path) -> Run:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a record, whose other files are not read. Raises InvalidError naming what is broken in it, and why."""
+    """The manifest of a record, whose other files are not read.
+
+    Raises InvalidError naming what is broken in it, and why.
+    """
     manifest = _parse(_read(path / MANIFEST), str(path / MANIFEST))
     if manifest.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
         raise InvalidError(
@@ -181,7 +192,10 @@ def place_of(manifest: Mapping[str, Any]) -> Path:
 
 
 def read_queries(run: Run) -> Table:
-    """The per-query table of a record as an Arrow table. Raises InvalidError when it was changed."""
+    """The per-query table of a record as an Arrow table.
+
+    Raises InvalidError when it was changed.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -193,7 +207,10 @@ def read_queries(run: Run) -> Table:
 
 
 def path_component(name: str) -> str:
-    """A name as one folder name; a name that had to change gets a hash, so that two names never share a folder."""
+    """A name as one folder name.
+
+    A name that had to change gets a hash, so that two names never share a folder.
+    """
     safe = re.sub(r"[^A-Za-z0-9._-]", "-", name)[:100]
     safe = re.sub(r"^\.+", lambda dots: "-" * len(dots[0]), safe)
     return safe if safe == name and safe else f"{safe}-{_sha256(name)[:8]}"

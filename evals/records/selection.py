@@ -46,7 +46,8 @@ class Measured(NamedTuple):
 def newest(root: Path) -> dict[tuple[str, str], Path]:
     """The newest complete record of each (benchmark, model) below `root`, by the names in the manifests.
 
-    Of records written in the same second the one listed last. Raises InvalidError for a broken one among the newest.
+    Of records written in the same second the one listed last. Raises InvalidError for a broken one
+    among the newest.
     """
     last = {path.parent: path for path in list_runs(root)}  # oldest first
     manifests = {path: read_run(path).manifest for path in last.values()}
@@ -72,7 +73,8 @@ def operand(text: str) -> Operand:
 def measured(which: Operand, root: Path, benchmark: str) -> Measured:
     """The named record, or the newest one of a model, which has the dimension and precision.
 
-    MissingError when there is no record, ConfigError when none was scored so; both name what there is.
+    MissingError when there is no record, ConfigError when none was scored so; both name what there
+    is.
     """
     paths = [which.path] if which.path else list_runs(root, benchmark, which.name)[::-1]
     if not paths:
@@ -102,8 +104,8 @@ def matched(
 ) -> list[tuple[Measured, Measured]]:
     """The two measurements of each benchmark: of the records given, else of all `benchmarks`, else of all whole ones both have.
 
-    MissingError when there are none, ConfigError for benchmarks named beside a record, NotComparableError for records of two
-    benchmarks.
+    MissingError when there are none, ConfigError for benchmarks named beside a record,
+    NotComparableError for records of two benchmarks.
     """
     names = _benchmarks(a, b, root, benchmarks)
     return [(measured(a, root, name), measured(b, root, name)) for name in names]

@@ -1,1 +1,4 @@
-"""The gate between two measurements: did a change make retrieval worse? Reads records only, and loads no torch."""
+"""The gate between two measurements: did a change make retrieval worse?
+
+Reads records only, and loads no torch.
+"""

@@ -2,8 +2,8 @@
 
 python -m evals.report --table v2post-coco [--format md,html,csv,latex,png]
 python -m evals.report --all
-python -m evals.report --needs jina-clip-v2        what is left to evaluate, one call of evals.run per line
-python -m evals.report --check | --write           the tables in README.md and docs
+python -m evals.report --needs jina-clip-v2        what is left to evaluate, one call of evals.run
+per line python -m evals.report --check | --write           the tables in README.md and docs
 """
 
 from collections.abc import Sequence

@@ -6,7 +6,10 @@ from evals.evaluation.claims import Verdict
 
 
 def print_claims(verdicts: Sequence[Verdict]) -> None:
-    """A line for each statement: published, measured by both readings, verdict; nothing where there are none."""
+    """A line for each statement: published, measured by both readings, verdict.
+
+    Nothing where there are none.
+    """
     if not verdicts:
         return
     from rich.markup import escape

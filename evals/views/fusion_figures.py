@@ -21,14 +21,20 @@ METRIC = "R@1"
 
 
 def alpha_of(direction: str) -> float | None:
-    """The weight of the text in a weighted average, the single scores included; None for other merges."""
+    """The weight of the text in a weighted average, the single scores included.
+
+    None for other merges.
+    """
     if direction in ("tt", "ti"):
         return 1.0 if direction == "tt" else 0.0
     return float(direction.removeprefix("weighted@")) if direction.startswith("weighted@") else None
 
 
 def draw(fused: Fused) -> list[Path]:
-    """Both figures of every subset at the most dimensions, beside the record. Returns their paths."""
+    """Both figures of every subset at the most dimensions, beside the record.
+
+    Returns their paths.
+    """
     outcome, paths = fused.outcome, []
     for subset, scores in outcome.scores.items():
         dim = max(score.dim for score in scores)
@@ -40,7 +46,10 @@ def draw(fused: Fused) -> list[Path]:
 
 
 def plot_alpha(path: Path, scores: Sequence[Scores], title: str) -> Path:
-    """R@1 in per cent against alpha with its 95% intervals; the card's weights are marked, and the z-scores are a level."""
+    """R@1 in per cent against alpha with its 95% intervals.
+
+    The card's weights are marked, and the z-scores are a level.
+    """
     figure, (axes,) = _figure(title)
     swept = sorted(
         (alpha, s.values[METRIC]) for s in scores if (alpha := alpha_of(s.direction)) is not None

@@ -12,7 +12,10 @@ RECALL, ACCURACY = "t2i and i2t R@1, R@5, R@10", "acc@1, acc@5, mean per-class r
 
 
 def as_json(data: Path | None) -> dict[str, Any]:
-    """Benchmarks and suites as rows of a table; `here` tells whether the data is on this machine, `data` being `--data`."""
+    """Benchmarks and suites as rows of a table.
+
+    `here` tells whether the data is on this machine, `data` being `--data`.
+    """
     rows = [
         row.model_dump(mode="json") | {"metric": metric(row), "here": here(row, data)}
         for row in benchmarks().values()

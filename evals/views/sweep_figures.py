@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Markers say the same as colours. Equal values are all seen: the first marker is the largest, and those of rescored precisions
-# are rings around them.
+# Markers say the same as colours. Equal values are all seen: the first marker is the largest, and
+# those of rescored precisions are rings around them.
 LOOKS: dict[str, dict[str, Any]] = {
     "float32": {"color": BLUE, "marker": "o", "markersize": 10},
     "float16": {"color": GREEN, "marker": "s", "markersize": 7},
@@ -30,7 +30,10 @@ DIRECTIONS = {"t2i": "text finds image (t2i)", "i2t": "image finds text (i2t)", 
 
 
 def draw(sweep_points: Sequence[Point], folder: Path) -> list[Path]:
-    """Three PNGs for each benchmark, model and metric, named by them; the folder is made. Returns their paths."""
+    """Three PNGs for each benchmark, model and metric, named by them; the folder is made.
+
+    Returns their paths.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     groups: dict[tuple[str, str, str], list[Point]] = {}
@@ -48,7 +51,10 @@ def draw(sweep_points: Sequence[Point], folder: Path) -> list[Path]:
 
 
 def score_by_dimension(sweep_points: Sequence[Point]) -> "Figure":
-    """Score in per cent on a log axis of dimensions, with bands of 95% intervals; an axis of its own for each direction."""
+    """Score in per cent on a log axis of dimensions, with bands of 95% intervals.
+
+    An axis of its own for each direction.
+    """
     figure, panels = _panels(sweep_points, "by dimension")
     for ax, panel_points in panels:
         for name, line in _lines(panel_points).items():
@@ -67,7 +73,10 @@ def score_by_dimension(sweep_points: Sequence[Point]) -> "Figure":
 
 
 def kept_by_dimension(sweep_points: Sequence[Point]) -> "Figure":
-    """Per cent of the full width's float32 score, with the line of 100%; an axis that does not begin at 0 says so."""
+    """Per cent of the full width's float32 score, with the line of 100%.
+
+    An axis that does not begin at 0 says so.
+    """
     figure, panels = _panels(sweep_points, "as a share of the full width in float32")
     shares = [100 * p.kept for p in sweep_points if p.kept is not None]
     least = min(shares, default=0.0)
@@ -89,7 +98,10 @@ def kept_by_dimension(sweep_points: Sequence[Point]) -> "Figure":
 
 
 def score_by_bytes(sweep_points: Sequence[Point]) -> "Figure":
-    """Score in per cent against the bytes of a vector on a log axis; the front is what nothing smaller beats."""
+    """Score in per cent against the bytes of a vector on a log axis.
+
+    The front is what nothing smaller beats.
+    """
     figure, panels = _panels(sweep_points, "for the bytes of a vector")
     for ax, panel_points in panels:
         for name, line in _lines(panel_points).items():
@@ -183,7 +195,10 @@ def _dimension_axis(ax: "Axes", panel_points: Sequence[Point]) -> None:
 
 
 def _log_axis(ax: "Axes", ticks: Sequence[int], values: Sequence[int]) -> None:
-    """Base 2, with plain numbers at the ticks; of ticks too near to each other the larger has its number."""
+    """Base 2, with plain numbers at the ticks.
+
+    Of ticks too near to each other the larger has its number.
+    """
     from matplotlib.ticker import NullLocator
 
     room = (max(values) / min(values)) ** 0.08  # the width of a number, as a ratio

@@ -161,7 +161,10 @@ def mean_over_subsets(outcome: Outcome, direction: str, dim: int, name: str) -> 
 
 
 def print_averages(means: Sequence[Mean], suites: Sequence[Suite] = ()) -> None:
-    """A line for each average of a suite: the value in per cent, or which members it lacks; then what the suite says of it."""
+    """A line for each average of a suite: the value in per cent, or which members it lacks.
+
+    Then what the suite says of it.
+    """
     out = console()
     for mean in means:
         what = f"{mean.direction} {mean.metric}".strip()
@@ -223,7 +226,10 @@ def _run(outcome: Outcome) -> dict[str, Any]:
 
 
 def _task_run(outcome: TaskOutcome) -> dict[str, Any]:
-    """A line for each metric of each subset, the main score first; null where mteb's metric is not a number."""
+    """A line for each metric of each subset, the main score first.
+
+    Null where mteb's metric is not a number.
+    """
     lines = []
     for s in outcome.scores:
         for metric, value in {outcome.metric: s.value, **s.values}.items():
