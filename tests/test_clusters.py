@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from evals.stats.bootstrap import cluster_bootstrap
 from evals.stats.clusters import components, query_clusters
+from evals.stats.intervals import mean_intervals
 from evals.tasks import fusion, image_text
 from tests import toys
 
@@ -65,7 +65,7 @@ def test_images_that_share_captions_are_drawn_together(rows):
     for scores in (t2i, i2t):
         groups = np.unique(np.array(scores.group_ids), return_inverse=True)[1]
         hits = {"R@1": (scores.columns["better"] == 0).astype(float)}
-        assert scores.values["R@1"].interval == cluster_bootstrap(hits, groups)["R@1"]
+        assert scores.values["R@1"].interval == mean_intervals(hits, groups)["R@1"]
 
 
 def test_an_image_is_the_cluster_where_captions_describe_one(rows):

@@ -187,7 +187,8 @@ LIGHT = (
     "evals.dashboard.site",
 )
 HEAVY = set(
-    "torch numba transformers datasets mteb pandas matplotlib open_clip huggingface_hub sklearn clip_benchmark jinja2".split()
+    "torch numba transformers datasets mteb pandas matplotlib open_clip huggingface_hub "
+    "sklearn scipy clip_benchmark jinja2".split()
 )
 
 

@@ -34,8 +34,8 @@ from evals.ranking.search import Hits
 from evals.records.record import read_queries, read_run
 from evals.schema import ConfigError, InvalidError, MissingError, Side
 from evals.settings import Settings
-from evals.stats.bootstrap import cluster_bootstrap
 from evals.stats.correlation import spearman_interval
+from evals.stats.intervals import mean_intervals
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -445,7 +445,7 @@ def test_captions_of_one_image_are_drawn_together(own_scores, tmp_path):
     ]
     first = {query: list(table["query_id"]).index(query) for query in table["group_id"]}
     groups = np.array([first[group] for group in table["group_id"]])
-    expected = cluster_bootstrap({"main": np.array(table["value"])}, groups)["main"]
+    expected = mean_intervals({"main": np.array(table["value"])}, groups)["main"]
     assert outcome.scores[0].interval == expected
 
 

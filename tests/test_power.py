@@ -1,11 +1,30 @@
-"""Paired comparisons do what they say: intervals cover, p is uniform without a change, and a planted drop is found."""
+"""Intervals cover, p is uniform without a change, and a planted drop is found."""
 
 import numpy as np
 import pytest
 
-from tests.simulation import comparison, rates
+from evals.stats.bootstrap import cluster_bootstrap
+from tests import simulation
+from tests.simulation import CASES, Case, class_coverage, comparisons, coverage, rates
 
 NOISE = 0.02  # 0.6% of the hits change without a drop: three times as many as between two dtypes of `tiny`
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_intervals_cover_the_mean_of_few_images_and_near_0_and_1(case: Case) -> None:
+    for images in (10, 80):
+        assert min(coverage(case, images, (0.02, 0.5, 0.95, 0.99, 0.999), 300)) >= 0.92
+
+
+def test_the_bootstrap_alone_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulation, "mean_intervals", cluster_bootstrap)
+    few, near_one = (coverage(CASES[0], images, [0.99], 300)[0] for images in (50, 100))
+    assert few < 0.5 and near_one < 0.75
+
+
+def test_intervals_cover_the_mean_over_classes() -> None:
+    for classes, images in ((5, 10), (40, 3)):
+        assert min(class_coverage(classes, images, (0.5, 0.9, 0.99), 300)) >= 0.92
 
 
 def test_a_planted_drop_of_half_a_point_is_found_and_none_is_not() -> None:
@@ -21,7 +40,8 @@ def test_the_interval_of_a_change_covers_the_true_one() -> None:
 
 
 def test_p_is_uniform_where_nothing_changed() -> None:
-    p = np.array([comparison(seed, 1.0, 0.0, images=60, resamples=500).p for seed in range(400)])
+    changes = comparisons(range(400), 1.0, 0.0, images=60, resamples=500)
+    p = np.array([change.p for change in changes])
     for level in (0.05, 0.2, 0.5, 0.8):
         assert np.mean(p <= level) == pytest.approx(
             level, abs=3 * (level * (1 - level) / 400) ** 0.5 + 0.01

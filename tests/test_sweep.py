@@ -22,7 +22,7 @@ from evals.ranking.relevance import Relevant
 from evals.ranking.rescore import Rows, rescored
 from evals.ranking.sweep import ranks_at, sweep_cross_ranks
 from evals.schema import ConfigError
-from evals.stats.bootstrap import cluster_bootstrap
+from evals.stats.intervals import mean_intervals
 from evals.tasks.image_text import score
 from tests.ranking import assert_defined, same
 from tests.toys import image_text
@@ -273,7 +273,5 @@ def test_scores_come_by_dimension_precision_and_direction_with_the_intervals_of_
         ]
         assert alone.values == s.values
         columns = of_queries(Ranks(**s.columns))
-        own = cluster_bootstrap(
-            columns, np.arange(60) // 3 if s.direction == "t2i" else np.arange(20)
-        )
+        own = mean_intervals(columns, np.arange(60) // 3 if s.direction == "t2i" else np.arange(20))
         assert all(s.values[name].interval == own[name] for name in columns)

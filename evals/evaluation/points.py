@@ -10,8 +10,6 @@ from dataclasses import fields
 from statistics import fmean
 from typing import NamedTuple
 
-import numpy as np
-
 from evals.embeddings.precision import bytes_per_vector
 from evals.evaluation.outcome import Outcome, Result, TaskOutcome
 from evals.ranking.definition import Ranks
@@ -19,7 +17,8 @@ from evals.ranking.measures import SWEPT, per_query_function
 from evals.records.queries import Cell, PerQuery, metric_name, per_query
 from evals.records.record import MetricLine, Run
 from evals.schema import ConfigError
-from evals.stats.bootstrap import Interval, cluster_bootstrap
+from evals.stats.bootstrap import Interval
+from evals.stats.intervals import parts_mean_interval
 from evals.tasks.scores import Scores
 
 
@@ -129,20 +128,10 @@ def _interval(subset_scores: Sequence[Scores], metric: str) -> Interval | None:
     function = per_query_function(metric)
     if function is None:
         return None
-    return _of_mean(
+    return parts_mean_interval(
         [function(_ranks(scores)) for scores in subset_scores],
         [scores.group_ids for scores in subset_scores],
     )
-
-
-def _of_mean(values: Sequence[np.ndarray], groups: Sequence[Sequence[str]]) -> Interval | None:
-    """Of a mean over subsets: images are drawn once for all, and a query weighs so much that its subset counts as one."""
-    total = sum(map(len, values))
-    weighted = [column * (total / len(values) / len(column)) for column in values]
-    images = np.unique(
-        [group for query_groups in groups for group in query_groups], return_inverse=True
-    )[1]
-    return cluster_bootstrap({"mean": np.concatenate(weighted)}, images)["mean"]
 
 
 def _ranks(s: Scores) -> Ranks:
@@ -203,7 +192,7 @@ def _ends(lines: Sequence[MetricLine], queries: Mapping[Cell, PerQuery]) -> Inte
     if len(lines) == 1:
         return _interval_of(lines[0])
     cells = [queries[Cell(line.subset, line.direction, line.dim, line.precision)] for line in lines]
-    return _of_mean(
+    return parts_mean_interval(
         [cell.values[metric_name(lines[0])] for cell in cells], [cell.groups for cell in cells]
     )
 

@@ -16,9 +16,9 @@ from evals.mteb_bridge.records import Details
 from evals.mteb_bridge.scoring import Qrels, score_hits
 from evals.ranking.search import Hits
 from evals.schema import InvalidError
-from evals.stats.bootstrap import cluster_bootstrap
 from evals.stats.clusters import query_clusters
 from evals.stats.correlation import spearman_interval
+from evals.stats.intervals import mean_intervals
 
 DIGITS = 5  # mteb rounds its means so, but for MRR
 
@@ -246,7 +246,7 @@ class TaskMethods:
             ids=query_ids,
             groups=[query_ids[first] for first in clusters],
             columns={"value": values},
-            interval=cluster_bootstrap({main: values}, clusters)[main] if is_main else None,
+            interval=mean_intervals({main: values}, clusters)[main] if is_main else None,
             n_gallery=n_docs,
         )
 

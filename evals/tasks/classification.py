@@ -20,7 +20,7 @@ from evals.ranking.metrics import mean, tie_rate
 from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant
 from evals.schema import ConfigError, LabeledImages, Side
-from evals.stats.bootstrap import cluster_bootstrap, stratified_bootstrap
+from evals.stats.intervals import class_mean_interval, mean_intervals
 from evals.tasks.scores import Scores, Value
 
 
@@ -96,11 +96,11 @@ def label_scores(
         if _is_defined(name, n_classes)
     }
     # Each image is a cluster; classes are as large as they came: acc@k is a mean over images.
-    intervals = cluster_bootstrap(hits, np.arange(len(labels)))
+    intervals = mean_intervals(hits, np.arange(len(labels)))
     values = {name: Value(mean(column), intervals[name]) for name, column in hits.items()}
     right = hits["acc@1"]
     values["mean_per_class_recall"] = Value(
-        mean_per_class(right, labels), stratified_bootstrap(right, labels)
+        mean_per_class(right, labels), class_mean_interval(right, labels)
     )
     return Scores(
         direction=direction,

@@ -31,7 +31,7 @@ from evals.ranking.metrics import tie_rate
 from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant
 from evals.schema import ConfigError, ImageText, Side
-from evals.stats.bootstrap import cluster_bootstrap
+from evals.stats.intervals import mean_intervals
 from evals.tasks.image_text import caption_pairs, image_clusters, retrieval_values
 from evals.tasks.scores import Scores
 
@@ -231,7 +231,7 @@ def _scores(
 ) -> Scores:
     """The metrics of one direction at one dimension."""
     columns = of_queries(direction_ranks)
-    intervals = cluster_bootstrap(columns, parts.group)
+    intervals = mean_intervals(columns, parts.group)
     return Scores(
         direction=direction,
         dim=dim,

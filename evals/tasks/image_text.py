@@ -16,8 +16,9 @@ from evals.ranking.metrics import mean, tie_rate
 from evals.ranking.relevance import Relevant
 from evals.ranking.sweep import Key, ranks_at
 from evals.schema import ImageText, Side
-from evals.stats.bootstrap import Interval, cluster_bootstrap
+from evals.stats.bootstrap import Interval
 from evals.stats.clusters import components
+from evals.stats.intervals import mean_intervals
 from evals.tasks.scores import Scores, Value
 
 
@@ -113,7 +114,7 @@ def _scores(
     flat: dict[tuple[Key, str], np.ndarray] = {}
     for key, columns in columns_by_key.items():
         flat |= {(key, name): column for name, column in columns.items()}
-    intervals = cluster_bootstrap(flat, clusters)
+    intervals = mean_intervals(flat, clusters)
     scores = {}
     for key, ranks in ranks_by_key.items():
         columns = columns_by_key[key]

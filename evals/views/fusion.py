@@ -52,8 +52,8 @@ def _table(fused: Fused) -> Table:
     ]
     table = empty_table(
         f"{outcome.benchmark.title} · {outcome.model}{part}",
-        "A caption looks for its image, whose document has the image and its first caption. Per cent, 95% intervals from "
-        f"a bootstrap over images; gain: R@1 less that of the text alone, paired. Queries/documents: {', '.join(sizes)}.",
+        "A caption looks for its image, whose document has the image and its first caption. Per cent, 95% intervals over "
+        f"images; gain: R@1 less that of the text alone, paired. Queries/documents: {', '.join(sizes)}.",
     )
     for name in ("", "dim", "by", "R@1", "R@5", "nDCG@10", "gain"):
         table.add_column(

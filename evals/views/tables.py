@@ -44,8 +44,8 @@ def _table(outcome: Outcome) -> Table:
     )
     table = empty_table(
         f"{outcome.benchmark.title} · {outcome.model}{_part(outcome)}",
-        "t2i: texts find their image; i2t: images find one of their texts. Recall in per cent, 95% intervals from a "
-        f"bootstrap over images; n: queries/gallery; ties count in expectation.{several}",
+        "t2i: texts find their image; i2t: images find one of their texts. Recall in per cent, 95% intervals over "
+        f"images; n: queries/gallery; ties count in expectation.{several}",
     )
     for name, justify in (
         ("", "left"),
@@ -88,7 +88,9 @@ def _class_table(outcome: Outcome) -> Table:
             "Mean average precision in per cent; n: classes/images; ties count in expectation."
         )
     else:
-        caption = "In per cent, 95% intervals from a bootstrap over images; n: images/classes; ties count in expectation."
+        caption = (
+            "In per cent, 95% intervals over images; n: images/classes; ties count in expectation."
+        )
     table = empty_table(f"{outcome.benchmark.title} · {outcome.model}{_part(outcome)}", caption)
     labels = ("", "dim") if class_scores[0].direction else ("dim",)
     for name in labels:
