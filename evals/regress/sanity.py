@@ -10,6 +10,7 @@ import numpy as np
 
 from evals.config.catalog import Benchmark, benchmarks
 from evals.paths import configs
+from evals.ranking.ranges import Range, range_of
 from evals.records.queries import Cell, PerQuery, metric_name, per_query
 from evals.records.record import MANIFEST, MetricLine, Run, list_runs, read_run
 from evals.schema import InvalidError
@@ -103,6 +104,7 @@ def _of_cell(lines: list[MetricLine], queries: PerQuery | None) -> Iterator[str]
         yield "a metric stands twice."
     for line, name in zip(lines, names, strict=True):
         yield from _impossible(line, name)
+        yield from _out_of_range(name, line.value, range_of(name), queries)
         if queries is not None and name in queries.values:
             yield from _unlike_its_queries(line, name, queries.values[name])
         elif line.metric in SHARES:
@@ -129,10 +131,27 @@ def _falling_with_k(lines: list[MetricLine]) -> Iterator[str]:
                 yield f"{metric}@{deeper} is below {metric}@{k}."
 
 
+def _out_of_range(
+    name: str, value: float, bounds: Range | None, queries: PerQuery | None
+) -> Iterator[str]:
+    """A metric, or its value for a query, that is outside of what the metric can be."""
+    if bounds is None:
+        return
+    within = f"[{bounds.low}, {bounds.high}]"
+    if bounds.outside(np.array([value])).size:
+        yield f"{name} is {value}, outside of {within}."
+    if queries is None or name not in queries.values:
+        return
+    # a mean can hide a value of one query
+    values = queries.values[name]
+    outside = bounds.outside(values)
+    if outside.size:
+        place = int(outside[0])
+        yield f"{name} of query {queries.ids[place]} is {values[place]}, outside of {within}."
+
+
 def _impossible(line: MetricLine, name: str) -> Iterator[str]:
     """A value that no ranking has."""
-    if line.metric in SHARES and not 0 <= line.value <= 1:
-        yield f"{name} is {line.value}, outside of [0, 1]."
     if line.metric.endswith("_rank") and not 1 <= line.value <= line.n_gallery:
         yield f"{name} is {line.value} among {line.n_gallery}."
     worst = WORSE_THAN_CHANCE * (line.n_gallery + 1)
