@@ -55,14 +55,14 @@ def mean_intervals(
     labels, group = np.unique(groups, return_inverse=True)
     if len(labels) < 2:
         return dict.fromkeys(values)
-    few = {}
+    binomial = {}
     for name, column in values.items():
         interval = _where_few(column, np.ones(len(column)), group)
         if interval is not None:
-            few[name] = interval
-    enough = {name: column for name, column in values.items() if name not in few}
+            binomial[name] = interval
+    enough = {name: column for name, column in values.items() if name not in binomial}
     bootstrap = cluster_bootstrap(enough, groups) if enough else {}
-    return {name: few.get(name) or bootstrap[name] for name in values}
+    return {name: binomial.get(name) or bootstrap[name] for name in values}
 
 
 def parts_mean_interval(
@@ -81,8 +81,8 @@ def parts_mean_interval(
     weights = [len(labels) / len(values) / len(column) for column in values]
     weight = np.repeat(weights, [len(column) for column in values])
     columns = np.concatenate(values)
-    few = _where_few(columns, weight, group)
-    return few or cluster_bootstrap({"mean": columns * weight}, group)["mean"]
+    binomial = _where_few(columns, weight, group)
+    return binomial or cluster_bootstrap({"mean": columns * weight}, group)["mean"]
 
 
 def class_mean_interval(
@@ -97,10 +97,10 @@ def class_mean_interval(
         return None
     sizes = np.bincount(classes)
     weight = 1 / sizes[classes]
-    few = _where_few(values, weight, np.arange(len(values)))
-    if few is None and np.mean(1 / sizes[sizes > 0]) > 1 / FEW_PER_CLASS:
-        few = binomial_interval(effective(values, weight, np.arange(len(values))), len(values))
-    return few or stratified_bootstrap(values, classes)
+    binomial = _where_few(values, weight, np.arange(len(values)))
+    if binomial is None and np.mean(1 / sizes[sizes > 0]) > 1 / FEW_PER_CLASS:
+        binomial = binomial_interval(effective(values, weight, np.arange(len(values))), len(values))
+    return binomial or stratified_bootstrap(values, classes)
 
 
 def effective(
