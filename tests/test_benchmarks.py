@@ -45,7 +45,14 @@ def test_every_benchmark_says_what_it_takes(name):
     assert all(option in done.stdout for option in ("--small", "--device", "--rounds", "--json"))
 
 
-@pytest.mark.parametrize("name", sorted(TOYS))
+@pytest.mark.parametrize(
+    "name",
+    [
+        # nine processes that load libraries, which is what it measures
+        pytest.param(name, marks=pytest.mark.slow if name == "startup" else ())
+        for name in sorted(TOYS)
+    ],
+)
 def test_at_toy_size_a_benchmark_agrees_with_its_peer(name, tmp_path):
     arguments, peers = TOYS[name]
     for peer in peers:

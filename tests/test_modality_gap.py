@@ -1,9 +1,6 @@
 """The modality gap by hand, the figures of a fusion run, and the command that makes them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +14,7 @@ from evals.evaluation.recording import metric_lines
 from evals.records.record import read_queries, read_run
 from evals.tasks.fusion import roles, score
 from evals.views.fusion_figures import alpha_of, plot_alpha, plot_gap
+from tests.commands import run
 from tests.toys import image_text
 
 ROOT = Path(__file__).parents[1]
@@ -155,19 +153,11 @@ def test_a_fusion_has_a_key_and_a_folder_of_its_own():
     json.dumps(row.model_dump(mode="json"))
 
 
-def run(module: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_ENDPOINT": "http://127.0.0.1:1"}
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300
-    )
-
-
 def test_the_command_encodes_nothing_that_a_plain_run_has_encoded(checkpoint, tmp_path):
     part = ("--model", checkpoint, "--subsets", "en", "--limit", "40")
-    plain = run("evals.run", "scenes", *part, "--json", cwd=tmp_path)
+    plain = run("scenes", *part, "--json", cwd=tmp_path, module="evals.run")
     assert plain.returncode == 0, plain.stderr
-    done = run("evals.fusion", "scenes", *part, "--dims", "32,8", "--json", cwd=tmp_path)
+    done = run("scenes", *part, "--dims", "32,8", "--json", cwd=tmp_path, module="evals.fusion")
     assert done.returncode == 0, done.stderr
     (only,) = json.loads(done.stdout)["runs"]
     assert only["encoded"] == {"image": 0, "text": 0}
@@ -210,9 +200,8 @@ def test_the_command_encodes_nothing_that_a_plain_run_has_encoded(checkpoint, tm
 
 
 def test_a_person_gets_the_merges_the_sweep_and_the_gap(checkpoint, tmp_path):
-    done = run(
-        "evals.fusion", "--model", checkpoint, "--subsets", "en,de", "--limit", "20", cwd=tmp_path
-    )
+    options = ("--model", checkpoint, "--subsets", "en,de", "--limit", "20")
+    done = run(*options, cwd=tmp_path, module="evals.fusion")
     assert done.returncode == 0, done.stderr
     for piece in (
         "Scenes, fusion · small-v2",
@@ -240,7 +229,7 @@ def test_a_person_gets_the_merges_the_sweep_and_the_gap(checkpoint, tmp_path):
 def test_what_cannot_be_merged_is_said_with_its_exit_code(
     checkpoint, tmp_path, arguments, code, message
 ):
-    done = run("evals.fusion", *arguments, "--model", checkpoint, cwd=tmp_path)
+    done = run(*arguments, "--model", checkpoint, cwd=tmp_path, module="evals.fusion")
     assert done.returncode == code, done.stderr
     assert message in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("manifest.json")) and not list(tmp_path.rglob("*.safetensors"))

@@ -25,9 +25,9 @@ from evals.tasks.probes import (
     probe_ranks,
     rank_labels,
 )
+from tests.commands import run
 from tests.labelled import class_folders
 from tests.test_data_labelled import EMOTIONS
-from tests.test_run import run
 
 
 @pytest.fixture(scope="module")

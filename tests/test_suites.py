@@ -1,8 +1,6 @@
 """Suites, their averages, the list of what there is, and options that a model does not have."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from evals.evaluation.outcome import Outcome
 from evals.schema import ConfigError
 from evals.tasks.scores import Scores, Value
 from evals.views.listing import as_json
+from tests.commands import run
 from tests.toys import HashEncoder
 
 TOY = Suite(
@@ -169,34 +168,18 @@ def test_the_list_tells_what_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_command_lists_and_runs_a_suite(tmp_path: Path) -> None:
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "evals.run", *arguments, "--json"]
-        return subprocess.run(
-            command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=120
-        )
-
-    listed = json.loads(run("--list").stdout)
+    listed = json.loads(run("--list", "--json", cwd=tmp_path).stdout)
     assert {"smoke", "ci", "paper-v1", "paper-v2", "multilingual"} < {
         row["name"] for row in listed["suites"]
     }
-    done = run(
-        "--suite",
-        "smoke",
-        "--model",
-        "tiny",
-        "--results",
-        str(tmp_path / "runs"),
-        "--store",
-        str(tmp_path / "store"),
-    )
+    done = run("--suite", "smoke", "--model", "tiny", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     t2i, i2t = json.loads(done.stdout)["averages"]
     assert 0.5 < t2i["value"] < i2t["value"] < 1
     assert (t2i["members"], t2i["missing"]) == (6, [])
-    assert run("--model", "tiny").returncode == 2
-    assert (
-        "No suite 'smok'. Did you mean smoke?" in run("--suite", "smok", "--model", "tiny").stderr
-    )
+    assert run("--model", "tiny", cwd=tmp_path).returncode == 2
+    wrong = run("--suite", "smok", "--model", "tiny", cwd=tmp_path)
+    assert "No suite 'smok'. Did you mean smoke?" in wrong.stderr
 
 
 @pytest.mark.parametrize(
