@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -182,6 +183,15 @@ def test_qrels_that_do_not_fit_are_refused(
         )
     }
     with pytest.raises(InvalidError, match=says):
+        load("hub_retrieval", hub_source())
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, "1"])
+def test_a_score_that_is_no_finite_number_is_refused(hub: Hub, score: object) -> None:
+    """NaN is not above 0: the pair would be left out in silence."""
+    columns = {"query-id": ["q0"], "corpus-id": ["i0"], "score": [score]}
+    hub.files = RETRIEVAL | {"data/test-00000-of-00001.parquet": parquet(**columns)}
+    with pytest.raises(InvalidError, match=r"qrels, row 0: the score is .*, not a finite number"):
         load("hub_retrieval", hub_source())
 
 
