@@ -153,13 +153,22 @@ MAY_SEE: dict[str, set[str]] = {
 }
 # Files that may see less than their room, or alone may see something.
 NARROWER: dict[str, set[str]] = {
-    "evals.ranking.relevance": set(),
-    "evals.ranking.products": {"evals.embeddings.threads"},
-    "evals.ranking.definition": {"evals.ranking.relevance"},
-    "evals.ranking.levels": {"evals.ranking.definition", "evals.ranking.products"},
-    "evals.ranking.cpu": {"evals.ranking.levels", "evals.ranking.products"},
-    "evals.ranking.accelerator": {"evals.ranking.levels", "evals.ranking.products"},
-    "evals.ranking.metrics": {"evals.ranking.definition"},
+    "evals.ranking.shapes": set(),
+    "evals.ranking.relevance": {"evals.ranking.shapes"},
+    "evals.ranking.products": {"evals.embeddings.threads", "evals.ranking.shapes"},
+    "evals.ranking.definition": {"evals.ranking.relevance", "evals.ranking.shapes"},
+    "evals.ranking.levels": {
+        "evals.ranking.definition",
+        "evals.ranking.products",
+        "evals.ranking.shapes",
+    },
+    "evals.ranking.cpu": {"evals.ranking.levels", "evals.ranking.products", "evals.ranking.shapes"},
+    "evals.ranking.accelerator": {
+        "evals.ranking.levels",
+        "evals.ranking.products",
+        "evals.ranking.shapes",
+    },
+    "evals.ranking.metrics": {"evals.ranking.definition", "evals.ranking.shapes"},
     "evals.ranking.measures": {"evals.ranking.definition", "evals.ranking.metrics"},
     "evals.embeddings.truncation": {"evals.embeddings.threads"},
 }

@@ -164,7 +164,7 @@ def test_recall_is_that_of_clip_benchmark() -> None:
     scores = torch.from_numpy(texts) @ torch.from_numpy(images).T
     positive = torch.zeros_like(scores, dtype=torch.bool)
     positive[torch.arange(5 * n), image_of_text] = True
-    t2i, i2t = map(per_query, both_ways(images, texts, image_of_text))
+    t2i, i2t = map(of_queries, both_ways(images, texts, image_of_text))
     for k in (1, 5, 10):
         theirs = (batchify(recall_at_k, scores, positive, 64, "cpu", k=k) > 0).double().numpy()
         assert np.array_equal(t2i[f"R@{k}"], theirs) and 0.1 < theirs.mean() < 0.97

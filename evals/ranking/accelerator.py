@@ -24,6 +24,7 @@ from evals.ranking.levels import (
     needed_levels,
 )
 from evals.ranking.products import as_tensor
+from evals.ranking.shapes import BlockDocs, BlockQueries
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,7 @@ def count(
     docs: slice,
     lock: Lock,
 ) -> "torch.Tensor":
-    """Count at a step (see levels.Count): along the queries of the block, then along its documents."""
+    """Count at a step, see levels.Count: along the queries of a block, then along its documents."""
     sums = products if sums is None else sums.add_(products)
     scores = _scaled(step, sums[:, : docs.stop - docs.start], queries, docs)
     query_rows, doc_rows = step.queries[queries], step.docs[docs]
@@ -60,14 +61,13 @@ def _scaled(step: Step, sums: "torch.Tensor", queries: slice, docs: slice) -> "t
     return (sums * doc_scales).mul_(query_scales[:, None])
 
 
-def _grouped(
-    queries: Float32[np.ndarray, "c d"], docs: Float32[np.ndarray, "b d"], scores: "torch.Tensor"
-) -> list[Block]:
+def _grouped(queries: BlockQueries, docs: BlockDocs, scores: "torch.Tensor") -> list[Block]:
     """The scores `c b` as `c groups size`; documents that fill no group make a second block."""
     full = len(docs) - len(docs) % GROUP
     blocks = []
     if full:
-        blocks.append(Block(queries, docs[:full], scores[:, :full].unflatten(1, (-1, GROUP))))
+        groups = scores[:, :full].unflatten(1, (-1, GROUP))
+        blocks.append(Block(queries, docs[:full], groups))
     if full < len(docs):
         blocks.append(Block(queries, docs[full:], scores[:, None, full:]))
     return blocks
@@ -75,15 +75,23 @@ def _grouped(
 
 def _add_counts(block: Block, tally: Tally, queries: slice, lock: Lock) -> None:
     """Add what a block has around the levels of its queries."""
-    level, margin = tally.levels.score[queries], tally.close_margin[queries]
+    level = tally.levels.score[queries]
+    margin = tally.close_margin[queries]
+    # from here on a score may be on the level or above; infinity: the level is not needed
     low = (level - margin[:, None]).astype(np.float32)
     low = np.where(needed_levels(tally, queries), low, np.float32(np.inf))
-    reaches = _best_of_groups(block.scores)[:, None, :] >= low[:, :, None]
+    best = _best_of_groups(block.scores)
+    reaches = best[:, None, :] >= low[:, :, None]
     query, place, group = np.nonzero(reaches)
     if query.size == 0:
         return
-    tie_margin = tally.tie_margin[queries][query]
-    comparisons = Comparisons(query, group, level[query, place], margin[query], tie_margin)
+    comparisons = Comparisons(
+        query=query,
+        group=group,
+        level=level[query, place],
+        close_margin=margin[query],
+        tie_margin=tally.tie_margin[queries][query],
+    )
     counts = count_exactly(block, comparisons)
     with lock:
         np.add.at(tally.levels.better[queries], (query, place), counts.better)

@@ -40,7 +40,8 @@ def count_all(steps: Sequence[Step], relevant: Relevant, *, chunk: int, device: 
     does all their work alone.
     """
     n_queries, n_docs = len(steps[0].queries), len(steps[0].docs)
-    count, width = _way_to_count(device), DOC_BLOCK if device == "cpu" else DEVICE_BLOCK
+    count = _way_to_count(device)
+    width = DOC_BLOCK if device == "cpu" else DEVICE_BLOCK
     blocks = [slice(first, min(first + width, n_docs)) for first in range(0, n_docs, width)]
     parts = [_parts(step, blocks, device) for step in steps]
     pair_queries, lock = relevant.queries, Lock()

@@ -19,6 +19,7 @@ from numba import njit
 
 from evals.ranking.levels import Block, Comparisons, Step, Tally, count_exactly, needed_levels
 from evals.ranking.products import as_tensor
+from evals.ranking.shapes import BlockDocs, BlockQueries
 
 if TYPE_CHECKING:
     import torch
@@ -34,12 +35,15 @@ def count(
     docs: slice,
     lock: Lock,
 ) -> "torch.Tensor":
-    """Count at a step (see levels.Count): all levels in one pass, then exactly those with a close call."""
-    query_rows, doc_rows = step.queries[queries], step.docs[docs]
+    """Count at a step, see levels.Count: all levels in one pass, those with a close call again."""
+    query_rows = step.queries[queries]
+    doc_rows = step.docs[docs]
+    # a step without scales is multiplied by 1, which changes no bit
     query_scales = np.ones(len(query_rows), dtype=np.float32)
     doc_scales = np.ones(len(doc_rows), dtype=np.float32)
     if step.scales is not None:
-        query_scales, doc_scales = step.scales.queries[queries], step.scales.docs[docs]
+        query_scales = step.scales.queries[queries]
+        doc_scales = step.scales.docs[docs]
     query_levels = _pass_levels(step.query_tally, queries, len(query_rows))
     doc_levels = _pass_levels(step.doc_tally, docs, len(doc_rows))
     # at the first step the products are the sums, and nothing is added
@@ -66,16 +70,17 @@ def count(
 
 
 class _PassLevels(NamedTuple):
-    """The levels of one side of a block as the compiled pass takes them, and what it counts."""
+    """The levels of one side of a block as the compiled pass takes them, and what it counts.
+
+    A score from `low` on may be on the level or above it; where that is infinity, the level is not
+    needed. A score above `high` is surely above the level. `counts` are the scores that are at
+    least `low`, and the scores above `high`.
+    """
 
     needed: Bool[np.ndarray, "n places"]
-    low: Float32[
-        np.ndarray, "places n"
-    ]  # a score from here on may be on the level or above; infinity: not needed
-    high: Float32[np.ndarray, "places n"]  # a score above this is surely above the level
-    counts: Int32[
-        np.ndarray, "2 places n"
-    ]  # scores that are at least `low`, and scores above `high`
+    low: Float32[np.ndarray, "places n"]
+    high: Float32[np.ndarray, "places n"]
+    counts: Int32[np.ndarray, "2 places n"]
 
 
 class _Scored(NamedTuple):
@@ -84,23 +89,26 @@ class _Scored(NamedTuple):
     sums: "torch.Tensor"
     query_scales: Float32[np.ndarray, "c"]
     doc_scales: Float32[np.ndarray, "b"]
-    queries: Float32[np.ndarray, "c d"]
-    docs: Float32[np.ndarray, "b d"]
+    queries: BlockQueries
+    docs: BlockDocs
 
 
 def _pass_levels(tally: Tally | None, part: slice, n: int) -> _PassLevels:
     """The levels of a part of the queries; without a tally there are none."""
     if tally is None:
+        none_needed = np.zeros((n, 0), dtype=bool)
         empty = np.zeros((0, n), dtype=np.float32)
         counts = np.zeros((2, 0, n), dtype=np.int32)
-        return _PassLevels(np.zeros((n, 0), dtype=bool), empty, empty, counts)
+        return _PassLevels(none_needed, empty, empty, counts)
     needed = needed_levels(tally, part)
-    level, margin = tally.levels.score[part], tally.close_margin[part, None]
+    level = tally.levels.score[part]
+    margin = tally.close_margin[part, None]
     low = np.where(needed, (level - margin).astype(np.float32), np.float32(np.inf))
     high = np.where(needed, (level + margin).astype(np.float32), np.float32(np.inf))
-    counts = np.zeros((2, *low.T.shape), dtype=np.int32)
     # the pass reads the levels of one place for many documents in a row
-    return _PassLevels(needed, np.ascontiguousarray(low.T), np.ascontiguousarray(high.T), counts)
+    low, high = np.ascontiguousarray(low.T), np.ascontiguousarray(high.T)
+    counts = np.zeros((2, *low.shape), dtype=np.int32)
+    return _PassLevels(needed, low, high, counts)
 
 
 def _add_counts(
@@ -108,7 +116,9 @@ def _add_counts(
 ) -> None:
     """Add the counts that are sure, and the exact counts of the levels that have a close call."""
     at_least, above = pass_levels.counts[0].T, pass_levels.counts[1].T
-    levels, is_sure = tally.levels, at_least == above
+    # no score lies between `low` and `high`: none is a close call
+    is_sure = at_least == above
+    levels = tally.levels
     with lock:
         levels.better[part] += np.where(is_sure, above, 0)
     query, place = np.nonzero(pass_levels.needed & ~is_sure)
@@ -117,13 +127,14 @@ def _add_counts(
     rows, row_of_query = np.unique(query, return_inverse=True)
     scores = scored.sums[as_tensor(rows)] * as_tensor(scored.doc_scales)
     scores.mul_(as_tensor(scored.query_scales[rows])[:, None])
-    block = Block(scored.queries[rows], scored.docs, scores[:, None])  # one group: all documents
+    # one group: all documents of the block
+    block = Block(scored.queries[rows], scored.docs, scores[:, None])
     comparisons = Comparisons(
-        row_of_query,
-        np.zeros_like(query),
-        levels.score[part][query, place],
-        tally.close_margin[part][query],
-        tally.tie_margin[part][query],
+        query=row_of_query,
+        group=np.zeros_like(query),
+        level=levels.score[part][query, place],
+        close_margin=tally.close_margin[part][query],
+        tie_margin=tally.tie_margin[part][query],
     )
     counts = count_exactly(block, comparisons)
     with lock:
@@ -156,7 +167,8 @@ def _count_levels(
         n = last - first
         tile_scales = doc_scales[first:last]
         for i in range(n_queries):
-            tile_sums, query_scale = sums[i, first:last], query_scales[i]
+            tile_sums = sums[i, first:last]
+            query_scale = query_scales[i]
             if len(products):
                 tile_products = products[i, first:last]
                 for j in range(n):
@@ -172,10 +184,12 @@ def _count_levels(
             for j in range(n):
                 reached += np.int32(scores[j] >= lowest)
             for place in range(len(query_low) if reached else 0):  # most queries reach none
-                low, high = query_low[place, i], query_high[place, i]
+                low = query_low[place, i]
+                high = query_high[place, i]
                 if low == np.inf:
                     continue
-                at_least, above = np.int32(0), np.int32(0)
+                at_least = np.int32(0)
+                above = np.int32(0)
                 for j in range(n):
                     at_least += np.int32(scores[j] >= low)
                     above += np.int32(scores[j] > high)
@@ -183,7 +197,8 @@ def _count_levels(
                 query_counts[1, place, i] += above
             # the same for the documents of the tile, each with its own level at a place
             for place in range(len(doc_low)):
-                lows, highs = doc_low[place, first:last], doc_high[place, first:last]
+                lows = doc_low[place, first:last]
+                highs = doc_high[place, first:last]
                 reached = np.int32(0)
                 for j in range(n):
                     reached += np.int32(scores[j] >= lows[j])

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from evals.ranking.relevance import Relevant
+from evals.ranking.shapes import DocRows, QueryCounts, QueryFloats, QueryRows, RowNorms, TextRows
 
 DEPTH = 10  # of nDCG: places after the tenth add nothing to it
 TIE = 1e-12  # as a share of |query| max |document|; a float64 sum errs by 1e-14 at most
@@ -28,6 +29,16 @@ TIE = 1e-12  # as a share of |query| max |document|; a float64 sum errs by 1e-14
 # On a grid of 2^-40 every sum is exact: a perfect ranking scores 1.0 and not 0.9999999999999999.
 DISCOUNT = np.round(2.0**40 / np.log2(np.arange(2, DEPTH + 2))) / 2.0**40
 GAIN = np.concatenate([[0.0], np.cumsum(DISCOUNT)])
+
+
+def gain_of_places(
+    above: Int64[np.ndarray, "*shape"], group: Int64[np.ndarray, "*shape"]
+) -> Float64[np.ndarray, "*shape"]:
+    """What `group` places gain together, those that follow the first `above` ones."""
+    first = np.minimum(above, DEPTH)
+    last = np.minimum(above + group, DEPTH)
+    gain: np.ndarray = GAIN[last] - GAIN[first]
+    return gain
 
 
 @dataclass(frozen=True)
@@ -40,11 +51,11 @@ class Ranks:
     random order.
     """
 
-    better: Int64[np.ndarray, "q"]
-    tied: Int64[np.ndarray, "q"]
-    tied_relevant: Int64[np.ndarray, "q"]
+    better: QueryCounts
+    tied: QueryCounts
+    tied_relevant: QueryCounts
     score: Float32[np.ndarray, "q"]
-    ndcg10: Float64[np.ndarray, "q"]
+    ndcg10: QueryFloats
 
     def __len__(self) -> int:
         return len(self.better)
@@ -57,32 +68,34 @@ class Both(NamedTuple):
     i2t: Ranks
 
 
-def ranks(
-    queries: Float32[np.ndarray, "q d"], docs: Float32[np.ndarray, "n d"], relevant: Relevant
-) -> Ranks:
+def ranks(queries: QueryRows, docs: DocRows, relevant: Relevant) -> Ranks:
     """The ranks of one direction."""
     scores = queries.astype(np.float64) @ docs.astype(np.float64).T
     ties = TIE * _norms(queries) * _norms(docs).max()
-    better, tied, tied_relevant = (np.zeros(len(queries), dtype=np.int64) for _ in range(3))
-    best_scores, ndcg10 = np.zeros(len(queries), dtype=np.float32), np.zeros(len(queries))
+    n_queries = len(queries)
+    better = np.zeros(n_queries, dtype=np.int64)
+    tied = np.zeros(n_queries, dtype=np.int64)
+    tied_relevant = np.zeros(n_queries, dtype=np.int64)
+    best_scores = np.zeros(n_queries, dtype=np.float32)
+    ndcg10 = np.zeros(n_queries)
     for query, tie in enumerate(ties):
         row = scores[query]
         is_relevant = np.isin(np.arange(len(docs)), relevant.docs_of(query))
         best = row[is_relevant].max()
+        above = row > best + tie
         equal = np.abs(row - best) <= tie
-        better[query] = np.sum(~is_relevant & (row > best + tie))
-        tied[query] = np.sum(~is_relevant & equal)
-        tied_relevant[query] = np.sum(is_relevant & equal)
+        better[query] = np.sum(above & ~is_relevant)
+        tied[query] = np.sum(equal & ~is_relevant)
+        tied_relevant[query] = np.sum(equal & is_relevant)
         best_scores[query] = best
         ndcg10[query] = _ndcg10(row, is_relevant, tie)
     return Ranks(better, tied, tied_relevant, best_scores, ndcg10)
 
 
-def cross_ranks(
-    images: Float32[np.ndarray, "n d"], texts: Float32[np.ndarray, "texts d"], t2i: Relevant
-) -> Both:
+def cross_ranks(images: DocRows, texts: TextRows, t2i: Relevant) -> Both:
     """The ranks of both directions: two calls of `ranks`, with texts and then images as queries."""
-    return Both(ranks(texts, images, t2i), ranks(images, texts, t2i.inverse(len(images))))
+    i2t = t2i.inverse(len(images))
+    return Both(ranks(texts, images, t2i), ranks(images, texts, i2t))
 
 
 def _ndcg10(
@@ -93,10 +106,13 @@ def _ndcg10(
     for score in scores[is_relevant]:
         above = np.sum(scores > score + tie)
         group = np.sum(np.abs(scores - score) <= tie)
+        # places after the tenth have no discount, and add nothing to the sum
         gain += DISCOUNT[above : above + group].sum() / group
-    return float(gain / DISCOUNT[: is_relevant.sum()].sum())
+    # the best that there is: all relevant documents first
+    ideal = DISCOUNT[: is_relevant.sum()].sum()
+    return float(gain / ideal)
 
 
-def _norms(rows: Float32[np.ndarray, "n d"]) -> Float64[np.ndarray, "n"]:
+def _norms(rows: DocRows) -> RowNorms:
     lengths: np.ndarray = np.linalg.norm(rows.astype(np.float64), axis=1)
     return lengths

@@ -13,10 +13,25 @@ from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int, Int64
+from jaxtyping import Bool, Float32, Int64
 
 from evals.ranking.definition import DEPTH
 from evals.ranking.products import as_tensor, pair_scores
+from evals.ranking.shapes import (
+    BlockDocs,
+    BlockMask,
+    BlockQueries,
+    Comparison,
+    ComparisonCounts,
+    ComparisonFloats,
+    DocRows,
+    LevelCounts,
+    LevelFloats,
+    LevelMask,
+    Pairs,
+    QueryFloats,
+    QueryRows,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -32,19 +47,19 @@ class Levels(NamedTuple):
     are left out: they cannot enter nDCG@10.
     """
 
-    is_level: Bool[np.ndarray, "q places"]
-    score: Float64[np.ndarray, "q places"]
-    relevant: Int64[np.ndarray, "q places"]  # relevant documents on the level
-    better: Int64[np.ndarray, "q places"]  # irrelevant documents above it
-    tied: Int64[np.ndarray, "q places"]  # irrelevant documents on it
+    is_level: LevelMask
+    score: LevelFloats
+    relevant: LevelCounts  # relevant documents on the level
+    better: LevelCounts  # irrelevant documents above it
+    tied: LevelCounts  # irrelevant documents on it
 
 
 class Tally(NamedTuple):
     """The levels of one direction, and how near to one a score is a close call, or a tie."""
 
     levels: Levels
-    close_margin: Float64[np.ndarray, "q"]  # of float32 scores: the bound of their error
-    tie_margin: Float64[np.ndarray, "q"]  # of float64 scores
+    close_margin: QueryFloats  # of float32 scores: the bound of their error
+    tie_margin: QueryFloats  # of float64 scores
 
 
 class Scales(NamedTuple):
@@ -63,8 +78,8 @@ class Step(NamedTuple):
     Without `doc_tally` only one direction is counted.
     """
 
-    queries: Float32[np.ndarray, "q d"]
-    docs: Float32[np.ndarray, "n d"]
+    queries: QueryRows
+    docs: DocRows
     query_tally: Tally
     doc_tally: Tally | None
     query_part: Float32[np.ndarray, "q e"]
@@ -95,35 +110,35 @@ class Count(Protocol):
 class Block(NamedTuple):
     """Float32 scores of queries and equal groups of documents; relevant documents score -inf."""
 
-    queries: Float32[np.ndarray, "c d"]
-    docs: Float32[np.ndarray, "b d"]
+    queries: BlockQueries
+    docs: BlockDocs
     scores: "torch.Tensor"  # c groups size, on the device
 
 
 class Comparisons(NamedTuple):
     """Levels of the queries of a block, each to be compared with one group of documents."""
 
-    query: Int[np.ndarray, "m"]
-    group: Int[np.ndarray, "m"]
-    level: Float64[np.ndarray, "m"]
-    close_margin: Float64[np.ndarray, "m"]
-    tie_margin: Float64[np.ndarray, "m"]
+    query: Comparison
+    group: Comparison
+    level: ComparisonFloats
+    close_margin: ComparisonFloats
+    tie_margin: ComparisonFloats
 
 
 class Counts(NamedTuple):
     """How many documents of each comparison stand above the level, and on it."""
 
-    better: Int64[np.ndarray, "m"]
-    tied: Int64[np.ndarray, "m"]
+    better: ComparisonCounts
+    tied: ComparisonCounts
 
 
-def docs_above(better: Int64[np.ndarray, "q places"]) -> Int64[np.ndarray, "q places"]:
+def docs_above(better: LevelCounts) -> LevelCounts:
     """The documents above each place at least: irrelevant ones, and the relevant ones before it."""
     above: np.ndarray = np.maximum.accumulate(better, axis=1) + np.arange(better.shape[1])
     return above
 
 
-def needed_levels(tally: Tally, queries: slice) -> Bool[np.ndarray, "c places"]:
+def needed_levels(tally: Tally, queries: slice) -> BlockMask:
     """The levels of these queries whose counts can still change a metric."""
     needed = tally.levels.is_level[queries].copy()
     # the first level is the rank itself; ten documents above any other leave it nothing to add to
@@ -134,18 +149,21 @@ def needed_levels(tally: Tally, queries: slice) -> Bool[np.ndarray, "c places"]:
 
 def count_exactly(block: Block, comparisons: Comparisons) -> Counts:
     """Count by the float32 scores of a block where they are sure, by float64 scores elsewhere."""
-    device, level, margin = block.scores.device, comparisons.level, comparisons.close_margin
-    scores = block.scores[
-        as_tensor(comparisons.query, device), as_tensor(comparisons.group, device)
-    ]
-    at_least = scores >= as_tensor((level - margin).astype(np.float32)[:, None], device)
-    above = scores > as_tensor((level + margin).astype(np.float32)[:, None], device)
+    device = block.scores.device
+    query = as_tensor(comparisons.query, device)
+    group = as_tensor(comparisons.group, device)
+    scores = block.scores[query, group]
+    low = (comparisons.level - comparisons.close_margin).astype(np.float32)
+    high = (comparisons.level + comparisons.close_margin).astype(np.float32)
+    at_least = scores >= as_tensor(low[:, None], device)
+    above = scores > as_tensor(high[:, None], device)
     n_at_least, n_above = _row_sums(at_least), _row_sums(above)
     n_close = int((n_at_least - n_above).sum())
     if n_close == 0:
         return Counts(n_above, np.zeros_like(n_above))
     if n_close > DENSE_SHARE * scores.numel():
         return _count_all_pairs(block, comparisons, scores.isneginf().cpu().numpy())
+    # only the comparisons that have a close call are searched for its documents
     rows = np.flatnonzero(n_at_least != n_above)
     rows_on_device = as_tensor(rows, device)
     is_close = at_least[rows_on_device] & ~above[rows_on_device]
@@ -165,7 +183,8 @@ def _count_all_pairs(
         docs = block.docs[group * size :][:size].astype(np.float64)
         scores[members] = queries @ docs.T
     scores[is_relevant] = -np.inf
-    level, margin = comparisons.level[:, None], comparisons.tie_margin[:, None]
+    level = comparisons.level[:, None]
+    margin = comparisons.tie_margin[:, None]
     at_least = (scores >= level - margin).sum(axis=1)
     above = (scores > level + margin).sum(axis=1)
     return Counts(above, at_least - above)
@@ -174,15 +193,16 @@ def _count_all_pairs(
 def _count_close_pairs(
     block: Block,
     comparisons: Comparisons,
-    n_above: Int64[np.ndarray, "m"],
-    row: Int[np.ndarray, "pairs"],
-    doc: Int[np.ndarray, "pairs"],
+    n_above: ComparisonCounts,
+    row: Pairs,
+    doc: Pairs,
 ) -> Counts:
-    """By the close pairs alone, documents `doc` of comparisons `row`, beside what is surely above."""
+    """By the close pairs, documents `doc` of comparisons `row`, beside what is surely above."""
     size, n = block.scores.shape[2], len(n_above)
     docs = comparisons.group[row] * size + doc
     scores = pair_scores(block.queries, block.docs, comparisons.query[row], docs)
-    difference, margin = scores - comparisons.level[row], comparisons.tie_margin[row]
+    difference = scores - comparisons.level[row]
+    margin = comparisons.tie_margin[row]
     at_least = n_above + np.bincount(row[difference >= -margin], minlength=n)
     above = n_above + np.bincount(row[difference > margin], minlength=n)
     return Counts(above, at_least - above)

@@ -6,12 +6,13 @@ Shapes: q queries.
 import math
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 
 from evals.ranking.definition import Ranks
+from evals.ranking.shapes import QueryFloats
 
 
-def hit_at(ranks: Ranks, k: int) -> Float64[np.ndarray, "q"]:
+def hit_at(ranks: Ranks, k: int) -> QueryFloats:
     """P(a relevant document is among the first k), equal scores in random order.
 
     That is 1 - C(t, k-g) / C(t+r, k-g), where g documents are better than the best relevant one,
@@ -25,19 +26,19 @@ def hit_at(ranks: Ranks, k: int) -> Float64[np.ndarray, "q"]:
     return 1.0 - miss
 
 
-def reciprocal_rank(ranks: Ranks) -> Float64[np.ndarray, "q"]:
+def reciprocal_rank(ranks: Ranks) -> QueryFloats:
     """Expected 1 / rank of the first relevant document, equal scores in random order."""
     values = 1.0 / (ranks.better + 1.0)
     with_ties = np.flatnonzero(ranks.tied)
     # few queries tie, and most of these alike: each case is worked out once
-    counts = np.stack([ranks.better, ranks.tied, ranks.tied_relevant])[:, with_ties]
-    cases, case = np.unique(counts, axis=1, return_inverse=True)
+    counts = np.stack([ranks.better, ranks.tied, ranks.tied_relevant])
+    cases, case = np.unique(counts[:, with_ties], axis=1, return_inverse=True)
     of_case = [_expected_reciprocal(int(g), int(t), int(r)) for g, t, r in cases.T]
     values[with_ties] = np.array(of_case)[case]
     return values
 
 
-def expected_rank(ranks: Ranks) -> Float64[np.ndarray, "q"]:
+def expected_rank(ranks: Ranks) -> QueryFloats:
     """Expected rank, from 1, of the first relevant document: g + 1 + t / (r + 1)."""
     rank: np.ndarray = ranks.better + 1 + ranks.tied / (ranks.tied_relevant + 1)
     return rank
@@ -77,5 +78,7 @@ def _expected_reciprocal(g: int, t: int, r: int) -> float:
     x = np.arange(1.0, t + 1)
     # P(x) = C(t+r-x, r-1) / C(t+r, r), each from the last: P(x+1) / P(x) = (t + 1 - x) / (t + r -
     # x)
-    chance = np.cumprod(np.concatenate([[r / (t + r)], (t + 1 - x) / (t + r - x)]))
-    return float((chance / (g + np.arange(1.0, t + 2))).sum())
+    ratios = (t + 1 - x) / (t + r - x)
+    chance = np.cumprod(np.concatenate([[r / (t + r)], ratios]))
+    rank = g + np.arange(1.0, t + 2)
+    return float((chance / rank).sum())

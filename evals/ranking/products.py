@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float64, Int
 
 from evals.embeddings.threads import row_blocks
+from evals.ranking.shapes import PairFloats, Pairs
 
 if TYPE_CHECKING:
     import torch
@@ -69,9 +69,9 @@ def as_tensor(values: np.ndarray, device: "str | torch.device" = "cpu") -> "torc
 def pair_scores(
     queries: np.ndarray,
     docs: np.ndarray,
-    pair_queries: Int[np.ndarray, "pairs"],
-    pair_docs: Int[np.ndarray, "pairs"],
-) -> Float64[np.ndarray, "pairs"]:
+    pair_queries: Pairs,
+    pair_docs: Pairs,
+) -> PairFloats:
     """The float64 dot products of pairs: a float32 row of `queries` and one of `docs` each."""
     scores = np.empty(len(pair_queries))
     for part in row_blocks(len(pair_queries), queries.shape[1]):

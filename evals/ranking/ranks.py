@@ -13,14 +13,24 @@ it.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float64
 
 from evals.embeddings.threads import over_rows
 from evals.ranking.counting import count_all
-from evals.ranking.definition import DEPTH, GAIN, TIE, Both, Ranks
+from evals.ranking.definition import DEPTH, GAIN, TIE, Both, Ranks, gain_of_places
 from evals.ranking.levels import Levels, Step, Tally, docs_above
 from evals.ranking.products import as_tensor, pair_scores
 from evals.ranking.relevance import Relevant
+from evals.ranking.shapes import (
+    DocRows,
+    ImageRows,
+    PairFloats,
+    QueryCounts,
+    QueryFloats,
+    QueryRows,
+    RowNorms,
+    TextRows,
+)
 
 UNIT = 1e-4  # rows whose norm is this near to 1 are unit rows: margins have that to spare
 CHUNK = 960  # queries scored at once, by one thread
@@ -29,13 +39,13 @@ CHUNK = 960  # queries scored at once, by one thread
 class Norms(NamedTuple):
     """The norms of the rows of images and of texts, as `norm_bounds` gives them."""
 
-    images: Float64[np.ndarray, "n"]
+    images: RowNorms
     texts: Float64[np.ndarray, "texts"]
 
 
 def ranks(
-    queries: Float32[np.ndarray, "q d"],
-    docs: Float32[np.ndarray, "n d"],
+    queries: QueryRows,
+    docs: DocRows,
     relevant: Relevant,
     *,
     chunk: int = CHUNK,
@@ -51,7 +61,8 @@ def ranks(
     infinity, a chunk below 1, or relevant documents that do not fit.
     """
     check_relevant(len(queries), len(docs), relevant, chunk)
-    largest_score = norm_bounds(queries, "query") * norm_bounds(docs, "document").max(initial=0.0)
+    query_norms, doc_norms = norm_bounds(queries, "query"), norm_bounds(docs, "document")
+    largest_score = query_norms * doc_norms.max(initial=0.0)  # Cauchy and Schwarz
     scores = _relevant_scores(queries, docs, relevant)
     tally = _new_tally(scores, relevant, largest_score, queries.shape[1])
     step = Step(queries, docs, tally, None, queries, docs)
@@ -60,8 +71,8 @@ def ranks(
 
 
 def cross_ranks(
-    images: Float32[np.ndarray, "n d"],
-    texts: Float32[np.ndarray, "texts d"],
+    images: ImageRows,
+    texts: TextRows,
     images_of_texts: Relevant,
     *,
     chunk: int = CHUNK,
@@ -75,7 +86,8 @@ def cross_ranks(
     t2i = images_of_texts
     check_relevant(len(texts), len(images), t2i, chunk)
     i2t = t2i.inverse(len(images))
-    norms = Norms(norm_bounds(images, "image"), norm_bounds(texts, "text"))
+    image_norms = norm_bounds(images, "image")
+    norms = Norms(image_norms, norm_bounds(texts, "text"))
     step = cross_step(images, texts, t2i, i2t, norms)
     count_all([step], i2t, chunk=chunk, device=device)
     return cross_ranks_of(step, t2i, i2t)
@@ -93,14 +105,15 @@ def check_relevant(n_queries: int, n_docs: int, relevant: Relevant, chunk: int) 
 
 
 def cross_step(
-    images: Float32[np.ndarray, "n d"],
-    texts: Float32[np.ndarray, "texts d"],
+    images: ImageRows,
+    texts: TextRows,
     t2i: Relevant,
     i2t: Relevant,
     norms: Norms,
 ) -> Step:
-    """The step of both directions before counting: images are the rows of the scores, texts the columns."""
-    scores, width = _relevant_scores(texts, images, t2i), images.shape[1]
+    """The step of both directions before counting; images are its queries and texts its documents."""
+    scores = _relevant_scores(texts, images, t2i)
+    width = images.shape[1]
     largest_t2i = norms.texts * norms.images.max(initial=0.0)
     largest_i2t = norms.images * norms.texts.max(initial=0.0)
     t2i_tally = _new_tally(scores, t2i, largest_t2i, width)
@@ -126,7 +139,7 @@ def ranks_of(tally: Tally, relevant: Relevant) -> Ranks:
     )
 
 
-def norm_bounds(rows: Float32[np.ndarray, "n d"], name: str) -> Float64[np.ndarray, "n"]:
+def norm_bounds(rows: DocRows, name: str) -> RowNorms:
     """At least the norm of each row, to within UNIT; of unit rows, which almost all are, exactly 1.
 
     Raises ValueError for rows that are not finite, with `name` and number of the first.
@@ -139,16 +152,14 @@ def norm_bounds(rows: Float32[np.ndarray, "n d"], name: str) -> Float64[np.ndarr
     return np.where(np.abs(norms - 1) < UNIT, 1.0, norms * (1 + UNIT))
 
 
-def refuse_infinite(norms: Float64[np.ndarray, "n"], name: str) -> None:
+def refuse_infinite(norms: RowNorms, name: str) -> None:
     """Raises ValueError for the first row whose norm is not finite."""
     bad = np.flatnonzero(~np.isfinite(norms))
     if bad.size:
         raise ValueError(f"{name} {bad[0]} holds NaN or infinity")
 
 
-def _relevant_scores(
-    queries: np.ndarray, docs: np.ndarray, relevant: Relevant
-) -> Float64[np.ndarray, "pairs"]:
+def _relevant_scores(queries: np.ndarray, docs: np.ndarray, relevant: Relevant) -> PairFloats:
     """The float64 scores of all relevant documents, in the order of `relevant`."""
     pair_queries, scores = relevant.queries, np.empty(len(relevant.docs))
 
@@ -160,9 +171,9 @@ def _relevant_scores(
 
 
 def _new_tally(
-    scores: Float64[np.ndarray, "pairs"],
+    scores: PairFloats,
     relevant: Relevant,
-    largest_score: Float64[np.ndarray, "q"],
+    largest_score: QueryFloats,
     width: int,
 ) -> Tally:
     """The tally before counting, from the scores of the relevant documents.
@@ -177,32 +188,39 @@ def _new_tally(
     return Tally(_new_levels(scores, relevant, tie_margin), close_margin, tie_margin)
 
 
-def _new_levels(
-    scores: Float64[np.ndarray, "pairs"], relevant: Relevant, tie_margin: Float64[np.ndarray, "q"]
-) -> Levels:
+def _new_levels(scores: PairFloats, relevant: Relevant, tie_margin: QueryFloats) -> Levels:
     """The levels of each query, with nothing counted yet."""
     counts, queries = relevant.counts, relevant.queries
+    # a row per query, padded with minus infinity, best first
     by_query = np.full((len(counts), counts.max(initial=1)), -np.inf)
-    by_query[queries, np.arange(len(queries)) - relevant.indptr[queries]] = scores
+    column = np.arange(len(queries)) - relevant.indptr[queries]
+    by_query[queries, column] = scores
     by_query = -np.sort(-by_query, axis=1)
     places = min(by_query.shape[1], DEPTH)
     is_level = np.isfinite(by_query[:, :places])
     sizes = np.zeros(is_level.shape, dtype=np.int64)
     level = np.full(len(counts), np.inf)  # that the place before belongs to
     for place in range(places):
+        # a score that ties with the level before it belongs to that
         is_level[:, place] &= by_query[:, place] < level - tie_margin
         level = np.where(is_level[:, place], by_query[:, place], level)
         on_level = (by_query >= (level - tie_margin)[:, None]) & (by_query <= level[:, None])
         sizes[:, place] = on_level.sum(axis=1)
-    return Levels(is_level, by_query[:, :places], sizes, np.zeros_like(sizes), np.zeros_like(sizes))
+    return Levels(
+        is_level=is_level,
+        score=by_query[:, :places],
+        relevant=sizes,
+        better=np.zeros_like(sizes),
+        tied=np.zeros_like(sizes),
+    )
 
 
-def _ndcg10(levels: Levels, n_relevant: Int64[np.ndarray, "q"]) -> Float64[np.ndarray, "q"]:
+def _ndcg10(levels: Levels, n_relevant: QueryCounts) -> QueryFloats:
     """nDCG@10 in expectation: definition._ndcg10, of whole levels at once."""
     # a level that is no longer needed has stale counts, but then an earlier one has ten above
     above = docs_above(levels.better)
     group = np.maximum(levels.tied + levels.relevant, 1)
-    discounts = GAIN[np.minimum(above + group, DEPTH)] - GAIN[np.minimum(above, DEPTH)]
-    dcg = np.where(levels.is_level, levels.relevant * discounts / group, 0.0).sum(axis=1)
+    gains = levels.relevant * gain_of_places(above, group) / group
+    dcg = np.where(levels.is_level, gains, 0.0).sum(axis=1)
     ndcg: np.ndarray = dcg / GAIN[np.minimum(n_relevant, DEPTH)]
     return ndcg

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int, Int64
 
+from evals.ranking.shapes import Pairs, QueryCounts
+
 
 @dataclass(frozen=True)
 class Relevant:
@@ -19,29 +21,34 @@ class Relevant:
     """
 
     indptr: Int[np.ndarray, "bounds"]
-    docs: Int[np.ndarray, "pairs"]
+    docs: Pairs
 
     def __post_init__(self) -> None:
-        if len(self.indptr) == 0 or self.indptr[0] != 0 or self.indptr[-1] != len(self.docs):
-            raise ValueError(f"indptr must run from 0 to the {len(self.docs)} relevant documents")
+        n_pairs = len(self.docs)
+        if len(self.indptr) == 0 or self.indptr[0] != 0 or self.indptr[-1] != n_pairs:
+            raise ValueError(f"indptr must run from 0 to the {n_pairs} relevant documents")
         without = np.flatnonzero(self.counts < 1)
         if without.size:
             raise ValueError(f"query {without[0]} has no relevant document")
+        # sorted by query and document, equal pairs stand beside each other
         order = np.lexsort((self.docs, self.queries))
         queries, docs = self.queries[order], self.docs[order]
-        repeated = np.flatnonzero((np.diff(queries) == 0) & (np.diff(docs) == 0))
+        same_query, same_doc = np.diff(queries) == 0, np.diff(docs) == 0
+        repeated = np.flatnonzero(same_query & same_doc)
         if repeated.size:
-            raise ValueError(f"query {queries[repeated[0]]} has document {docs[repeated[0]]} twice")
+            pair = repeated[0]
+            raise ValueError(f"query {queries[pair]} has document {docs[pair]} twice")
 
     @property
-    def counts(self) -> Int64[np.ndarray, "q"]:
+    def counts(self) -> QueryCounts:
         """How many documents are relevant to each query."""
         return np.diff(self.indptr).astype(np.int64)
 
     @property
     def queries(self) -> Int64[np.ndarray, "pairs"]:
         """The query of each pair; the pairs are in the order of the queries."""
-        return np.repeat(np.arange(len(self.counts)), self.counts)
+        counts = self.counts
+        return np.repeat(np.arange(len(counts)), counts)
 
     def docs_of(self, query: int) -> Int[np.ndarray, "_"]:
         """The documents relevant to a query."""
@@ -49,7 +56,7 @@ class Relevant:
 
     @staticmethod
     def single(docs: Int[np.ndarray, "q"]) -> "Relevant":
-        """From the one document of each query, such as the image of a text or the class of an image."""
+        """From the one document of each query, such as a text's image or an image's class."""
         return Relevant(np.arange(len(docs) + 1), docs)
 
     @staticmethod

@@ -10,11 +10,12 @@ and a relevant candidate.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
-from evals.ranking.definition import DEPTH, GAIN, TIE, Ranks
+from evals.ranking.definition import DEPTH, GAIN, TIE, Ranks, gain_of_places
 from evals.ranking.products import pair_scores
 from evals.ranking.relevance import Relevant
+from evals.ranking.shapes import BlockQueries, DocRows, QueryRows
 
 ROWS = 256  # queries scored at once
 
@@ -22,8 +23,8 @@ ROWS = 256  # queries scored at once
 class Rows(NamedTuple):
     """The rows of queries and documents."""
 
-    queries: Float32[np.ndarray, "q d"]
-    docs: Float32[np.ndarray, "n d"]
+    queries: QueryRows
+    docs: DocRows
 
 
 def rescored(
@@ -41,25 +42,30 @@ def rescored(
     k = min(candidates, len(exact.docs))
     # where all relevant documents are missed, the candidates, all irrelevant, come first;
     # those of them that tied with the best relevant one have left the tie
-    better, tied = np.maximum(coarse.better, k), coarse.tied - np.maximum(k - coarse.better, 0)
-    tied_relevant, score = coarse.tied_relevant.copy(), coarse.score.copy()
-    ranks = Ranks(better, tied, tied_relevant, score, np.zeros(len(coarse)))
+    ranks = Ranks(
+        better=np.maximum(coarse.better, k),
+        tied=coarse.tied - np.maximum(k - coarse.better, 0),
+        tied_relevant=coarse.tied_relevant.copy(),
+        score=coarse.score.copy(),
+        ndcg10=np.zeros(len(coarse)),
+    )
     for start in range(0, len(exact.queries), ROWS):
-        queries = np.arange(start, min(start + ROWS, len(exact.queries)))
+        stop = min(start + ROWS, len(exact.queries))
+        queries = np.arange(start, stop)
         chosen = _candidates(quantised.queries[queries], quantised.docs, k)
-        scores = pair_scores(exact.queries, exact.docs, np.repeat(queries, k), chosen.ravel())
+        pair_queries = np.repeat(queries, k)
+        scores = pair_scores(exact.queries, exact.docs, pair_queries, chosen.ravel())
+        scores = scores.reshape(chosen.shape)
         is_relevant = _is_relevant(relevant, queries, chosen)
-        n_relevant = relevant.counts[queries]
-        _fill(ranks, queries, scores.reshape(chosen.shape), is_relevant, n_relevant)
+        _fill(ranks, queries, scores, is_relevant, relevant.counts[queries])
     return ranks
 
 
-def _candidates(
-    queries: Float32[np.ndarray, "c d"], docs: Float32[np.ndarray, "n d"], k: int
-) -> Int64[np.ndarray, "c k"]:
+def _candidates(queries: BlockQueries, docs: DocRows, k: int) -> Int64[np.ndarray, "c k"]:
     """The k best documents of each query, in no order; of equals the earlier ones."""
     scores = queries.astype(np.float64) @ docs.T.astype(np.float64)
-    keys = scores * len(docs) - np.arange(len(docs))  # whole numbers below 2^53: no two are equal
+    # whole numbers below 2^53: no two are equal, and of equal scores the earlier document has more
+    keys = scores * len(docs) - np.arange(len(docs))
     chosen: np.ndarray = np.argpartition(-keys, k - 1, axis=1)[:, :k]
     return chosen
 
@@ -73,7 +79,8 @@ def _is_relevant(
     # a pair of a query and a document as one whole number
     width = int(max(candidates.max(initial=0), docs.max(initial=0))) + 1
     relevant_pairs = relevant.queries[pairs] * width + docs
-    return np.isin(queries[:, None] * width + candidates, relevant_pairs)
+    candidate_pairs = queries[:, None] * width + candidates
+    return np.isin(candidate_pairs, relevant_pairs)
 
 
 def _fill(
@@ -87,15 +94,18 @@ def _fill(
     hit = is_relevant.any(axis=1)
     queries, scores, is_relevant = queries[hit], scores[hit], is_relevant[hit]
     best = np.where(is_relevant, scores, -np.inf).max(axis=1)[:, None]
+    above_best = scores > best + TIE
     equal = np.abs(scores - best) <= TIE
-    ranks.better[queries] = (~is_relevant & (scores > best + TIE)).sum(axis=1)
-    ranks.tied[queries] = (~is_relevant & equal).sum(axis=1)
-    ranks.tied_relevant[queries] = (is_relevant & equal).sum(axis=1)
+    ranks.better[queries] = (above_best & ~is_relevant).sum(axis=1)
+    ranks.tied[queries] = (equal & ~is_relevant).sum(axis=1)
+    ranks.tied_relevant[queries] = (equal & is_relevant).sum(axis=1)
     ranks.score[queries] = best[:, 0]
+    # a row per relevant candidate: it gains the mean of what its group of equals gains
     row, place = np.nonzero(is_relevant)
-    score, rivals = scores[row, place][:, None], scores[row]
+    score = scores[row, place][:, None]
+    rivals = scores[row]
     above = (rivals > score + TIE).sum(axis=1)
     group = (np.abs(rivals - score) <= TIE).sum(axis=1)
-    gains = (GAIN[np.minimum(above + group, DEPTH)] - GAIN[np.minimum(above, DEPTH)]) / group
+    gains = gain_of_places(above, group) / group
     dcg = np.bincount(row, weights=gains, minlength=len(queries))
     ranks.ndcg10[queries] = dcg / GAIN[np.minimum(n_relevant[hit], DEPTH)]

@@ -17,6 +17,7 @@ from jaxtyping import Float32, Int64
 
 from evals.embeddings.threads import THREADS, in_threads, one_thread_each, over_rows
 from evals.ranking.products import as_tensor, block_products, full_float32
+from evals.ranking.shapes import DocRows, QueryRows
 
 if TYPE_CHECKING:
     import torch
@@ -50,8 +51,8 @@ class Hits(NamedTuple):
 
 
 def top_k(
-    queries: Float32[np.ndarray, "q d"],
-    docs: Float32[np.ndarray, "n d"],
+    queries: QueryRows,
+    docs: DocRows,
     k: int,
     *,
     chunk: int | None = None,
@@ -67,6 +68,7 @@ def top_k(
     rows with NaN or infinity.
     """
     usual = CPU if _is_cpu(device) else DEVICE
+    # not `chunk or usual.chunk`: 0 is refused, not taken for none
     chunk = usual.chunk if chunk is None else chunk
     block = usual.block if block is None else block
     if min(k, chunk, block, len(docs)) < 1:
@@ -108,8 +110,10 @@ def _search(
 
     workers = min(THREADS, torch.get_num_threads()) if _is_cpu(device) else 1
     turns = -(-len(queries) // (sizes.chunk * workers))
+    strips = max(turns * workers, 1)
     # strips that are all about as long
-    sizes = sizes._replace(chunk=max(-(-len(queries) // max(turns * workers, 1)), 1))
+    chunk = max(-(-len(queries) // strips), 1)
+    sizes = sizes._replace(chunk=chunk)
     starts = range(0, len(queries), sizes.chunk)
     for turn in range(0, len(starts), workers):
         yield from _strips(queries, docs, starts[turn : turn + workers], k, sizes, device)
@@ -162,8 +166,10 @@ class _Best:
 
         width = scores.shape[1]
         above_bar = _true((scores > self.bar).flatten())
+        # where each query's own begin among them, and how many they are
         starts = torch.searchsorted(above_bar, self.rows * width)
-        counts, rows = starts.diff(), self.rows[:-1]
+        counts = starts.diff()
+        rows = self.rows[:-1]
         full = _true(self.filled + counts > self.room)
         if len(full):
             self._choose(full)
@@ -180,15 +186,20 @@ class _Best:
         import torch
 
         best = _largest(self.keys[rows], self.k)
-        self.keys[rows, : self.k], self.keys[rows, self.k :] = best, EMPTY
+        self.keys[rows, : self.k] = best
+        self.keys[rows, self.k :] = EMPTY
         self.filled[rows] = self.k
-        self.bar[rows, 0] = _ordered((best.amin(dim=1) >> 32).to(torch.int32)).view(torch.float32)
+        # the score of the worst key is in its high half
+        worst = (best.amin(dim=1) >> 32).to(torch.int32)
+        self.bar[rows, 0] = _ordered(worst).view(torch.float32)
 
     def hits(self, first: int) -> Hits:
         """The hits, if these are the queries from `first` on; `k` documents must have been seen."""
-        keys = np.sort(_largest(self.keys, self.k).cpu().numpy(), axis=1)[:, ::-1]
+        best = _largest(self.keys, self.k).cpu().numpy()
+        keys = np.sort(best, axis=1)[:, ::-1]
+        docs = LAST - (keys & LAST)
         scores = _ordered((keys >> 32).astype(np.int32)).view(np.float32)
-        return Hits(first, LAST - (keys & LAST), scores)
+        return Hits(first, docs, scores)
 
 
 def _keys(scores: "torch.Tensor", docs: "torch.Tensor") -> "torch.Tensor":
@@ -196,7 +207,8 @@ def _keys(scores: "torch.Tensor", docs: "torch.Tensor") -> "torch.Tensor":
     import torch
 
     bits = (scores + 0.0).view(torch.int32)  # minus zero becomes zero: they are equal
-    return (_ordered(bits).to(torch.int64) << 32) | (LAST - docs)
+    high = _ordered(bits).to(torch.int64) << 32
+    return high | (LAST - docs)
 
 
 def _ordered(bits: Bits) -> Bits:

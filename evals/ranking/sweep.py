@@ -12,7 +12,7 @@ Shapes: q queries, n images or rows, d dimensions of the rows.
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float32
 
 from evals.embeddings.precision import parse_precision, quantise
 from evals.embeddings.truncation import Cut, truncate, truncations
@@ -30,6 +30,7 @@ from evals.ranking.ranks import (
 )
 from evals.ranking.relevance import Relevant
 from evals.ranking.rescore import Rows, rescored
+from evals.ranking.shapes import ImageRows, RowNorms, TextRows, WideImages, WideTexts
 
 SMALL = (
     2.0**-30
@@ -40,8 +41,8 @@ Cuts = Mapping[int, Cut]  # the rows of a side at each dimension, in ascending o
 
 
 def ranks_at(
-    images: Float[np.ndarray, "n d"],
-    texts: Float[np.ndarray, "texts d"],
+    images: WideImages,
+    texts: WideTexts,
     images_of_texts: Relevant,
     dims: Sequence[int],
     precisions: Sequence[str],
@@ -76,8 +77,8 @@ def ranks_at(
 
 
 def sweep_cross_ranks(
-    images: Float[np.ndarray, "n d"],
-    texts: Float[np.ndarray, "texts d"],
+    images: WideImages,
+    texts: WideTexts,
     images_of_texts: Relevant,
     dims: Sequence[int],
     *,
@@ -100,6 +101,7 @@ def sweep_cross_ranks(
         norms = Norms(_norms_of_cut(image_cut), _norms_of_cut(text_cut))
         steps[dim] = cross_step(image_cut.rows, text_cut.rows, t2i, i2t, norms)
     shared = _cumulative(steps, image_cuts, text_cuts)
+    # rare: rows whose first values are almost nothing beside the rest
     if shared is None:
         return {
             dim: cross_ranks(cut.rows, text_cuts[dim].rows, t2i, chunk=chunk, device=device)
@@ -110,8 +112,8 @@ def sweep_cross_ranks(
 
 
 def _quantised_ranks(
-    images: Float32[np.ndarray, "n d"],
-    texts: Float32[np.ndarray, "texts d"],
+    images: ImageRows,
+    texts: TextRows,
     t2i: Relevant,
     kind: str,
     candidates_of_name: Mapping[str, int | None],
@@ -119,6 +121,7 @@ def _quantised_ranks(
     device: str,
 ) -> dict[str, Both]:
     """Both directions at one kind of precision, for each name: rescored, or not (None)."""
+    # rows are quantised after the cut: the scale of int8 is that of the values that are kept
     quantised_images, quantised_texts = quantise(images, kind), quantise(texts, kind)
     coarse = cross_ranks(quantised_images, quantised_texts, t2i, device=device)
     i2t = t2i.inverse(len(images))
@@ -146,7 +149,7 @@ def _quantised_ranks(
     return by_name
 
 
-def _norms_of_cut(cut: Cut) -> Float64[np.ndarray, "n"]:
+def _norms_of_cut(cut: Cut) -> RowNorms:
     """Cut rows have norm 1, or 0."""
     return (cut.norms > 0).astype(np.float64)
 
@@ -174,9 +177,7 @@ def _cumulative(
     return shared
 
 
-def _prefix_scales(
-    norms: Float64[np.ndarray, "n"], prefix_norms: Float64[np.ndarray, "n"]
-) -> Float32[np.ndarray, "n"] | None:
+def _prefix_scales(norms: RowNorms, prefix_norms: RowNorms) -> Float32[np.ndarray, "n"] | None:
     """What makes prefixes of unit rows unit rows, from the norms before the cut."""
     # rows of zeros stay zero
     small = prefix_norms < SMALL * norms

@@ -1,1 +1,10 @@
-"""Intervals, paired tests and correlation."""
+"""What a number is worth: intervals of means, paired tests of two runs, and correlation.
+
+The files in reading order:
+
+    clusters.py      which queries vary together, as the captions of an image do
+    bootstrap.py     intervals from resampled clusters
+    intervals.py     the interval of every mean in a record: the bootstrap, or a binomial one
+    paired.py        the change between two runs: interval, p, Holm's correction
+    correlation.py   Spearman's correlation, its interval and its change
+"""

@@ -8,7 +8,9 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, UInt8
+from jaxtyping import Float, Float64, UInt8
+
+from evals.stats.shapes import Draws, Groups, Values
 
 K = TypeVar("K", bound=Hashable)
 # Sums are whole multiples of 1 / GRID: totals are exact up to 2^21, however a matmul adds them.
@@ -25,8 +27,8 @@ class Interval(NamedTuple):
 
 
 def cluster_bootstrap(
-    values: Mapping[K, Float[np.ndarray, "q"]],
-    groups: Int[np.ndarray, "q"],
+    values: Mapping[K, Values],
+    groups: Groups,
     *,
     seed: int = 0,
     resamples: int = 2000,
@@ -45,7 +47,8 @@ def cluster_bootstrap(
         return dict.fromkeys(values)
     columns = np.stack(list(values.values()), axis=1)
     means = resampled_means(columns, group, len(labels), seed, resamples)
-    lows, highs = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    lows, highs = np.quantile(means, tails, axis=0)
     return {
         name: Interval(float(low), float(high))
         for name, low, high in zip(values, lows, highs, strict=True)
@@ -53,8 +56,8 @@ def cluster_bootstrap(
 
 
 def stratified_bootstrap(
-    values: Float[np.ndarray, "q"],
-    strata: Int[np.ndarray, "q"],
+    values: Values,
+    strata: Groups,
     *,
     seed: int = 0,
     resamples: int = 2000,
@@ -74,29 +77,32 @@ def stratified_bootstrap(
         distinct, counts = np.unique(values[strata == label], return_counts=True)
         times = rng.multinomial(size, counts / size, size=resamples)
         total += times @ distinct / size
-    low, high = np.quantile(total / len(labels), [(1 - level) / 2, (1 + level) / 2])
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(total / len(labels), tails)
     return Interval(float(low), float(high))
 
 
 def resampled_means(
     values: Float[np.ndarray, "q m"],
-    group: Int[np.ndarray, "q"],
+    group: Groups,
     n_groups: int,
     seed: int,
     resamples: int,
 ) -> Float64[np.ndarray, "s m"]:
     """The mean of each metric per resample of groups; NaN where none of the groups was drawn."""
+    # the first column counts the queries of each group
     columns = [np.ones(len(group)), *values.T]
     sums = [np.bincount(group, weights=column, minlength=n_groups) for column in columns]
     on_grid: np.ndarray = np.round(np.stack(sums, axis=1) * GRID) / GRID
     chunks = resamples_of(n_groups, seed, resamples)
     totals = np.concatenate([times.astype(np.float64) @ on_grid for times in chunks])
+    counts = totals[:, :1]
     with np.errstate(invalid="ignore"):
-        means: np.ndarray = totals[:, 1:] / totals[:, :1]
+        means: np.ndarray = totals[:, 1:] / counts
     return means
 
 
-def resamples_of(n_groups: int, seed: int, resamples: int) -> Iterator[UInt8[np.ndarray, "s g"]]:
+def resamples_of(n_groups: int, seed: int, resamples: int) -> Iterator[Draws]:
     """How often each resample has each group, some resamples at a time.
 
     All data of as many groups share these draws.
@@ -112,7 +118,7 @@ def _kept(n_groups: int, seed: int, resamples: int) -> tuple[UInt8[np.ndarray, "
     return tuple(_draw(n_groups, seed, resamples))
 
 
-def _draw(n_groups: int, seed: int, resamples: int) -> Iterator[UInt8[np.ndarray, "s g"]]:
+def _draw(n_groups: int, seed: int, resamples: int) -> Iterator[Draws]:
     rng = np.random.Generator(np.random.PCG64(seed))
     for start in range(0, resamples, CHUNK):
         # a byte is enough: a group is drawn once on average, and 256 times with chance below 1e-500

@@ -7,23 +7,23 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int
 
 from evals.stats.bootstrap import Interval, resamples_of
 from evals.stats.paired import Difference, spread
+from evals.stats.shapes import Places, Resampled, Scores
 
 
 class ScoredTwice(NamedTuple):
     """The scores that two runs gave to the same pairs, and the gold score of each."""
 
-    a: Float64[np.ndarray, "n"]
-    b: Float64[np.ndarray, "n"]
-    gold: Float64[np.ndarray, "n"]
+    a: Scores
+    b: Scores
+    gold: Scores
 
 
 def spearman_interval(
-    x: Float64[np.ndarray, "n"],
-    y: Float64[np.ndarray, "n"],
+    x: Scores,
+    y: Scores,
     *,
     seed: int = 0,
     resamples: int = 1000,
@@ -38,12 +38,13 @@ def spearman_interval(
     if not _varies(x, y):
         return None
     correlations = _resampled(x, y, seed, resamples)
+    # a resample of a single value has no correlation
     correlations = correlations[np.isfinite(correlations)]
     low, high = np.quantile(correlations, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 
-def spearman(x: Float64[np.ndarray, "n"], y: Float64[np.ndarray, "n"]) -> float:
+def spearman(x: Scores, y: Scores) -> float:
     """Spearman's correlation, equal values at their mean rank; NaN where a side is constant."""
     return float(_weighted(_groups(x), _groups(y), np.ones(len(x))))
 
@@ -60,31 +61,47 @@ def paired_spearman(
     """
     value, wins, losses, ties = 0.0, 0, 0, 0
     for part in parts:
-        value += (spearman(part.b, part.gold) - spearman(part.a, part.gold)) / len(parts)
+        change = spearman(part.b, part.gold) - spearman(part.a, part.gold)
+        value += change / len(parts)
         gold = _ranks(part.gold)
-        off_a, off_b = np.abs(_ranks(part.a) - gold), np.abs(_ranks(part.b) - gold)
+        off_a = np.abs(_ranks(part.a) - gold)
+        off_b = np.abs(_ranks(part.b) - gold)
         wins += int((off_b < off_a).sum())
         losses += int((off_b > off_a).sum())
         ties += int((off_b == off_a).sum())
-    plain = Difference(value, None, None, None, None, wins, losses, ties, None)
+    plain = Difference(
+        value=value,
+        interval=None,
+        upper=None,
+        lower=None,
+        p=None,
+        wins=wins,
+        losses=losses,
+        ties=ties,
+        detectable=None,
+    )
     if not all(_varies(part.a, part.gold) and _varies(part.b, part.gold) for part in parts):
         return plain
-    changes_of_parts = [
-        _resampled(part.b, part.gold, seed, resamples)
-        - _resampled(part.a, part.gold, seed, resamples)
-        for part in parts
-    ]
+    changes_of_parts = []
+    for part in parts:
+        # the same draws for both, so that the change is paired
+        before = _resampled(part.a, part.gold, seed, resamples)
+        after = _resampled(part.b, part.gold, seed, resamples)
+        changes_of_parts.append(after - before)
     changes = np.mean(changes_of_parts, axis=0)
     changes = changes[np.isfinite(changes)]
+    # resampled changes scatter about `value`; moved to scatter about 0, this many are as far out
     beyond = int((np.abs(changes - value) >= abs(value)).sum())
-    return plain._replace(**spread(changes), p=(beyond + 1) / (len(changes) + 1))
+    p = (beyond + 1) / (len(changes) + 1)
+    return plain._replace(**spread(changes), p=p)
 
 
 def _varies(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether a resample can have another correlation than the data."""
     return len(x) >= 3 and bool(np.ptp(x) > 0 and np.ptp(y) > 0)
 
 
-def _resampled(x: np.ndarray, y: np.ndarray, seed: int, resamples: int) -> Float64[np.ndarray, "s"]:
+def _resampled(x: np.ndarray, y: np.ndarray, seed: int, resamples: int) -> Resampled:
     """The correlation of each resample; NaN for one of a single value.
 
     Runs with as many pairs share the draws.
@@ -100,29 +117,31 @@ def _resampled(x: np.ndarray, y: np.ndarray, seed: int, resamples: int) -> Float
     )
 
 
-def _weighted(
-    group_x: Int[np.ndarray, "n"], group_y: Int[np.ndarray, "n"], times: Float64[np.ndarray, "n"]
-) -> float:
+def _weighted(group_x: Places, group_y: Places, times: Scores) -> float:
     """Pearson's correlation of the ranks, each pair counted so many times."""
-    a, b = _centred_ranks(group_x, times), _centred_ranks(group_y, times)
+    a = _centred_ranks(group_x, times)
+    b = _centred_ranks(group_y, times)
+    # sum ab / sqrt(sum aa sum bb)
     variation = np.sqrt((times * a * a).sum() * (times * b * b).sum())
-    return float((times * a * b).sum() / variation) if variation > 0 else np.nan
+    if variation <= 0:
+        return np.nan
+    return float((times * a * b).sum() / variation)
 
 
-def _groups(values: np.ndarray) -> Int[np.ndarray, "n"]:
+def _groups(values: np.ndarray) -> Places:
     """The place of each value among the distinct ones, in ascending order."""
     return np.unique(values, return_inverse=True)[1]
 
 
-def _ranks(values: Float64[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
+def _ranks(values: Scores) -> Scores:
     return _centred_ranks(_groups(values), np.ones(len(values)))
 
 
-def _centred_ranks(
-    group: Int[np.ndarray, "n"], times: Float64[np.ndarray, "n"]
-) -> Float64[np.ndarray, "n"]:
+def _centred_ranks(group: Places, times: Scores) -> Scores:
     """The mean rank of each value's group, less the mean of all ranks."""
     sizes = np.bincount(group, weights=times)
+    # ranks of a group end at the sum of all sizes up to it, and begin a size less one before
     ranks = np.cumsum(sizes) - (sizes - 1) / 2
-    centred: np.ndarray = (ranks - (times.sum() + 1) / 2)[group]
+    mean_rank = (times.sum() + 1) / 2
+    centred: np.ndarray = (ranks - mean_rank)[group]
     return centred

@@ -1,10 +1,10 @@
-"""The interval of a mean over queries: the bootstrap, or a binomial one where hits, misses or images are few.
+"""The interval of a mean over queries: a bootstrap, or a binomial one where the data are few.
 
-A bootstrap can only draw what the data hold. Where nearly all queries hit, most resamples have no miss
-at all, and the interval is too narrow or has no width: of 50 images of which 99% hit, it covers the
-truth in 4 of 10 cases. There the interval is Clopper and Pearson's on the effective sample size, as in
-surveys (Korn & Graubard 1998, Survey Methodology 24(2); on the intervals of proportions: Brown, Cai &
-DasGupta 2001, Statistical Science 16(2)).
+A bootstrap can only draw what the data hold. Where nearly all queries hit, most resamples have no
+miss at all, and the interval is too narrow or has no width: of 50 images of which 99% hit, it
+covers the truth in 4 of 10 cases. There the interval is Clopper and Pearson's on the effective
+sample size, as in surveys (Korn & Graubard 1998, Survey Methodology 24(2); on the intervals of
+proportions: Brown, Cai & DasGupta 2001, Statistical Science 16(2)).
 
 The effective sample size is that of independent queries whose share would vary as much. Few misses
 cannot tell how much the queries of an image agree, so one more miss is put to the data for that
@@ -19,9 +19,10 @@ from statistics import NormalDist
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Float64, Int, Int64
+from jaxtyping import Float, Float64, Int64
 
 from evals.stats.bootstrap import Interval, cluster_bootstrap, stratified_bootstrap
+from evals.stats.shapes import Groups, Values
 
 K = TypeVar("K", bound=Hashable)
 FEW = 15  # independent hits, or misses (the rule of Agresti & Franklin's textbook)
@@ -45,9 +46,7 @@ class Effective(NamedTuple):
         return round(min(self.value, 1 - self.value) * self.queries, 6)
 
 
-def mean_intervals(
-    values: Mapping[K, Float[np.ndarray, "q"]], groups: Int[np.ndarray, "q"]
-) -> dict[K, Interval | None]:
+def mean_intervals(values: Mapping[K, Values], groups: Groups) -> dict[K, Interval | None]:
     """95% intervals of the mean of each metric, over queries that come in groups.
 
     None with fewer than two groups. Metrics that are no shares in [0, 1] have the bootstrap's.
@@ -55,20 +54,17 @@ def mean_intervals(
     labels, group = np.unique(groups, return_inverse=True)
     if len(labels) < 2:
         return dict.fromkeys(values)
-    binomial = {}
-    for name, column in values.items():
-        interval = _where_few(column, np.ones(len(column)), group)
-        if interval is not None:
-            binomial[name] = interval
-    enough = {name: column for name, column in values.items() if name not in binomial}
+    weight = np.ones(len(group))
+    binomial = {name: _where_few(column, weight, group) for name, column in values.items()}
+    enough = {name: column for name, column in values.items() if binomial[name] is None}
     bootstrap = cluster_bootstrap(enough, groups) if enough else {}
-    return {name: binomial.get(name) or bootstrap[name] for name in values}
+    return {name: binomial[name] or bootstrap[name] for name in values}
 
 
 def parts_mean_interval(
     values: Sequence[Float[np.ndarray, "_"]], groups: Sequence[Sequence[Hashable]]
 ) -> Interval | None:
-    """The 95% interval of the plain mean over parts, such as languages, of their means over queries.
+    """The 95% interval of the plain mean over parts, such as languages, of means over queries.
 
     Equal groups of several parts are one, an image that is drawn for all of them. None with fewer
     than two groups.
@@ -85,28 +81,25 @@ def parts_mean_interval(
     return binomial or cluster_bootstrap({"mean": columns * weight}, group)["mean"]
 
 
-def class_mean_interval(
-    values: Float[np.ndarray, "q"], classes: Int[np.ndarray, "q"]
-) -> Interval | None:
+def class_mean_interval(values: Values, classes: Groups) -> Interval | None:
     """The 95% interval of the mean over classes of the mean over their images.
 
-    Images are drawn within their class, where all classes have enough. Else the binomial interval takes
-    the images as drawn from all classes, which is wider. None with fewer than two images.
+    Images are drawn within their class, where all classes have enough. Else the binomial interval
+    takes the images as drawn from all classes, which is wider. None with fewer than two images.
     """
     if len(values) < 2:
         return None
+    images = np.arange(len(values))
     sizes = np.bincount(classes)
     weight = 1 / sizes[classes]
-    binomial = _where_few(values, weight, np.arange(len(values)))
-    if binomial is None and np.mean(1 / sizes[sizes > 0]) > 1 / FEW_PER_CLASS:
-        binomial = binomial_interval(effective(values, weight, np.arange(len(values))), len(values))
-    return binomial or stratified_bootstrap(values, classes)
+    # the harmonic mean: what is lost of the variance is 1 / n of a class of n images
+    if np.mean(1 / sizes[sizes > 0]) > 1 / FEW_PER_CLASS:
+        return binomial_interval(effective(values, weight, images), len(images))
+    return _where_few(values, weight, images) or stratified_bootstrap(values, classes)
 
 
-def effective(
-    values: Float[np.ndarray, "q"], weight: Float[np.ndarray, "q"], group: Int[np.ndarray, "q"]
-) -> Effective:
-    """The weighted mean of values in [0, 1], and the independent queries that would vary as much."""
+def effective(values: Values, weight: Values, group: Groups) -> Effective:
+    """The weighted mean of values in [0, 1], and how many independent queries would vary as much."""
     value = float((weight * values).sum() / weight.sum())
     weight = weight / weight.sum()
     rare = values if value < 0.5 else 1 - values
@@ -116,14 +109,18 @@ def effective(
     # one more of the rare outcomes, with the weight of a query, in a group that agrees
     total = 1 + query_weight
     share = (min(value, 1 - value) + query_weight) / total
+    # the variance of a ratio of sums over groups (Cochran 1977, Sampling Techniques, ch. 6)
     off = np.bincount(group, weights=weight * rare) - share * group_weights
     clustered = np.square(off).sum() + query_weight * group_weight * (1 - share) ** 2
-    independent = np.square(weight * (rare - share)).sum() + (query_weight * (1 - share)) ** 2
+    # and as if every query were a group of its own
+    off = weight * (rare - share)
+    independent = np.square(off).sum() + (query_weight * (1 - share)) ** 2
     # queries of a group that differ from each other are no better than independent ones
     is_clustered = clustered > independent * (1 + 1e-9)
     variance = max(clustered, independent) / total**2
-    is_binary = bool(((values == 0) | (values == 1)).all())
+    # n from share (1 - share) / n = variance, less the one that was added
     queries = share * (1 - share) / variance / total
+    is_binary = bool(((values == 0) | (values == 1)).all())
     # without any rare outcome the groups are taken as wholes, and no variance was estimated
     binomial = value in (0.0, 1.0) or (is_binary and not is_clustered)
     return Effective(value, float(queries), binomial)
@@ -147,7 +144,7 @@ def binomial_interval(mean: Effective, n_groups: int) -> Interval:
 
 
 def _where_few(
-    values: Float[np.ndarray, "q"], weight: Float64[np.ndarray, "q"], group: Int64[np.ndarray, "q"]
+    values: Values, weight: Float64[np.ndarray, "q"], group: Int64[np.ndarray, "q"]
 ) -> Interval | None:
     """The binomial interval of shares where hits, misses or groups are few, else None."""
     if values.min() < 0 or values.max() > 1:

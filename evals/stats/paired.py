@@ -9,9 +9,10 @@ from statistics import NormalDist
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float64, Int
 
 from evals.stats.bootstrap import CHUNK, Interval, resampled_means
+from evals.stats.shapes import Changes, Groups, GroupShares, Resampled, Values
 
 K = TypeVar("K", bound=Hashable)
 FLOOR = 0.003  # drops of 0.3 points and less are nobody's regression
@@ -37,15 +38,15 @@ class Difference(NamedTuple):
 class Pair(NamedTuple):
     """The values of two runs for the same queries by metric, and the group of each query."""
 
-    a: Mapping[str, Float[np.ndarray, "q"]]
-    b: Mapping[str, Float[np.ndarray, "q"]]
-    groups: Int[np.ndarray, "q"]
+    a: Mapping[str, Values]
+    b: Mapping[str, Values]
+    groups: Groups
 
 
 def paired_bootstrap(
-    a: Mapping[str, Float[np.ndarray, "q"]],
-    b: Mapping[str, Float[np.ndarray, "q"]],
-    groups: Int[np.ndarray, "q"],
+    a: Mapping[str, Values],
+    b: Mapping[str, Values],
+    groups: Groups,
     *,
     seed: int = 0,
     resamples: int = 2000,
@@ -75,12 +76,14 @@ def paired_means(
     are more than half, there is no interval and no p.
     """
     names = list(parts[0].a)
-    if any(part.a.keys() != set(names) or part.b.keys() != set(names) for part in parts):
-        raise ValueError(f"the runs do not all have the metrics {', '.join(names)}")
+    for part in parts:
+        if part.a.keys() != set(names) or part.b.keys() != set(names):
+            raise ValueError(f"the runs do not all have the metrics {', '.join(names)}")
     changes = [_changes(part, names) for part in parts]
     all_groups = np.concatenate([part.groups for part in parts])
     labels, places = np.unique(all_groups, return_inverse=True)
-    groups = np.split(places, np.cumsum([len(part.groups) for part in parts])[:-1])
+    ends_of_parts = np.cumsum([len(part.groups) for part in parts])
+    groups = np.split(places, ends_of_parts[:-1])
     plain = {name: _without_spread(parts, name) for name in names}
     if len(labels) < 2:
         return plain
@@ -89,22 +92,26 @@ def paired_means(
         for change, group in zip(changes, groups, strict=True)
     ]
     means = np.mean(means_of_parts, axis=0)
+    # not finite where a part has none of the groups that were drawn
     means = means[np.isfinite(means).all(axis=1)]
     if len(means) < resamples / 2:
         return plain
-    p_values = _sign_flips(_shares(changes, groups, len(labels)), seed, resamples)
+    shares = _shares(changes, groups, len(labels))
+    p_values = _sign_flips(shares, seed, resamples)
     return {
         name: plain[name]._replace(**spread(column), p=float(p))
         for name, column, p in zip(names, means.T, p_values, strict=True)
     }
 
 
-def spread(changes: Float64[np.ndarray, "s"]) -> dict[str, Any]:
+def spread(changes: Resampled) -> dict[str, Any]:
     """The fields of a `Difference` that follow from resampled changes."""
     ends = np.quantile(changes, [0.025, 0.05, 0.95, 0.975])
     low, lower, upper, high = (float(end) for end in ends)
     error = float(changes.std(ddof=1))
-    seen = (NormalDist().inv_cdf(0.95) + NormalDist().inv_cdf(0.80)) * error
+    # z(1 - alpha) + z(power) standard errors, as in any sample size calculation
+    z_alpha, z_power = NormalDist().inv_cdf(0.95), NormalDist().inv_cdf(0.80)
+    seen = (z_alpha + z_power) * error
     return {
         "interval": Interval(low, high),
         "upper": upper,
@@ -136,9 +143,10 @@ def holm(p: Mapping[K, float]) -> dict[K, float]:
     return {key: adjusted[key] for key in p}
 
 
-def _changes(part: Pair, names: Sequence[str]) -> Float64[np.ndarray, "q m"]:
-    changes = np.stack([part.b[name] - part.a[name] for name in names], axis=1)
-    return changes.astype(np.float64)
+def _changes(part: Pair, names: Sequence[str]) -> Changes:
+    """What each query adds to the change of each metric."""
+    columns = [part.b[name] - part.a[name] for name in names]
+    return np.stack(columns, axis=1).astype(np.float64)
 
 
 def _without_spread(parts: Sequence[Pair], name: str) -> Difference:
@@ -154,14 +162,24 @@ def _without_spread(parts: Sequence[Pair], name: str) -> Difference:
         losses += int((b < a).sum())
         ties += int((b == a).sum())
     value = math.fsum(values) / len(values)
-    return Difference(value, None, None, None, None, wins, losses, ties, None)
+    return Difference(
+        value=value,
+        interval=None,
+        upper=None,
+        lower=None,
+        p=None,
+        wins=wins,
+        losses=losses,
+        ties=ties,
+        detectable=None,
+    )
 
 
 def _shares(
     changes: Sequence[Float64[np.ndarray, "_ m"]],
     groups: Sequence[Int[np.ndarray, "_"]],
     n_groups: int,
-) -> Float64[np.ndarray, "g m"]:
+) -> GroupShares:
     """What each group adds to the change, which is a mean over parts of means over queries."""
     parts = []
     for change, group in zip(changes, groups, strict=True):
@@ -171,17 +189,17 @@ def _shares(
     return shares
 
 
-def _sign_flips(
-    shares: Float64[np.ndarray, "g m"], seed: int, flips: int
-) -> Float64[np.ndarray, "m"]:
+def _sign_flips(shares: GroupShares, seed: int, flips: int) -> Float64[np.ndarray, "m"]:
     """Two-sided p values of the sums, from so many random sign flips of the rows."""
     rng = np.random.Generator(np.random.PCG64(seed))
     # flips of whole queries give equal sums that differ by rounding: those count as reached
-    reached = np.abs(shares.sum(axis=0)) - 1e-12 * np.abs(shares).sum(axis=0)
+    rounding = 1e-12 * np.abs(shares).sum(axis=0)
+    reached = np.abs(shares.sum(axis=0)) - rounding
     beyond = np.zeros(shares.shape[1])
     for start in range(0, flips, CHUNK):
-        signs = rng.integers(2, size=(min(CHUNK, flips - start), len(shares)), dtype=np.int8)
-        beyond += (np.abs((2.0 * signs - 1.0) @ shares) >= reached).sum(axis=0)
+        size = min(CHUNK, flips - start), len(shares)
+        signs = 2.0 * rng.integers(2, size=size, dtype=np.int8) - 1.0
+        beyond += (np.abs(signs @ shares) >= reached).sum(axis=0)
     # the data count as one of the permutations
     p: np.ndarray = (beyond + 1) / (flips + 1)
     return p

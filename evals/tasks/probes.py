@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from evals.ranking.definition import DISCOUNT, GAIN, TIE, Ranks
+from evals.ranking.definition import TIE, Ranks, gain_of_places
 from evals.ranking.search import top_k
 from evals.schema import InvalidError, MissingError
 
@@ -203,9 +203,8 @@ def rank_labels(scores: Float64[np.ndarray, "n classes"], labels: Int[np.ndarray
     right = scores[np.arange(len(labels)), labels][:, None]
     better = (scores > right + TIE).sum(axis=1)
     tied = (np.abs(scores - right) <= TIE).sum(axis=1) - 1
-    last = len(DISCOUNT)
     # The expected discount of one document among `tied + 1` equal ones is the mean of theirs.
-    gains = GAIN[np.minimum(better + tied + 1, last)] - GAIN[np.minimum(better, last)]
+    gains = gain_of_places(better, tied + 1)
     return Ranks(
         better=better,
         tied=tied,
