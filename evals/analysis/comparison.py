@@ -173,7 +173,7 @@ def _metrics(benchmark: str, parts: Mapping[str, _Part], named: Sequence[str]) -
     if named:
         if unknown := [name for name in named if name not in shared]:
             raise ConfigError(
-                f"--metric {','.join(unknown)}: the runs of {benchmark} shared have {', '.join(shared)}."
+                f"--metric {','.join(unknown)}: the runs of {benchmark} both have {', '.join(shared)}."
             )
         return list(dict.fromkeys(named))
     # a metric that one of the runs lacks matters only where it would be compared

@@ -115,11 +115,11 @@ def _benchmarks(a: Operand, b: Operand, root: Path, named: Sequence[str] | None)
     recorded = [str(read_run(path).manifest["benchmark"]) for path in (a.path, b.path) if path]
     if recorded and named:
         raise ConfigError(
-            "--benchmarks means nothing beside a record, which is benchmark one benchmark. Leave it out."
+            "--benchmarks means nothing beside a record, which is of one benchmark. Leave it out."
         )
     if len({name.removesuffix(PARTIAL) for name in recorded}) > 1:
         raise NotComparableError(
-            f"{a.text} is benchmark {recorded[0]}, {b.text} benchmark {recorded[1]}: name two records benchmark one benchmark."
+            f"{a.text} is of {recorded[0]}, {b.text} of {recorded[1]}: name two records of one benchmark."
         )
     if recorded or named:
         return recorded[:1] or list(dict.fromkeys(named or ()))
@@ -134,7 +134,7 @@ def _benchmarks(a: Operand, b: Operand, root: Path, named: Sequence[str] | None)
         f" Of {', '.join(shared)} there are parts: name them with --benchmarks." if shared else ""
     )
     raise MissingError(
-        f"{root}: no whole_benchmarks benchmark model shared {a.name} and {b.name}.{parts} {_there(root)}"
+        f"{root}: no whole benchmark by both {a.name} and {b.name}.{parts} {_there(root)}"
     )
 
 

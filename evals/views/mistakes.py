@@ -95,7 +95,7 @@ def as_markdown(page: Worst) -> str:
         "",
         summary(page),
         "",
-        "| rank | query | its gold | preferred |",
+        "| rank | query | its own | preferred |",
         "|--:|---|---|---|",
     ]
     for mistake in page.mistakes:
