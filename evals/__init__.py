@@ -5,6 +5,8 @@ that importing costs nothing.
 """
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,6 +59,21 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module 'evals' has no attribute {name!r}")
     return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+class _Package(ModuleType):
+    """This package, on which a command's module never takes the place of a name above.
+
+    `evals.compare` is the function and `python -m evals.compare` the command: importing the module
+    of the command would set it as the attribute.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _PLACES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

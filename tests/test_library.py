@@ -64,6 +64,12 @@ def test_the_names_are_these_and_no_others():
         evals.nothing  # noqa: B018
 
 
+def test_a_command_of_the_same_name_does_not_hide_the_function():
+    code = "import evals, evals.compare; from evals.compare import app; print(callable(evals.compare), app)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.startswith("True <typer"), done.stderr
+
+
 def test_importing_loads_nothing_heavy_and_prints_nothing():
     code = "import sys, evals; evals.EvalError; print(sorted({'torch', 'pandas', 'numpy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

@@ -159,14 +159,20 @@ def test_an_iterator_never_asked_starts_no_thread():
 
 
 def test_ctrl_c_interrupts_the_wait():
+    # a process that runs tests beside others ignores the signal
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def load(item: int) -> int:
         if item == 2:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             time.sleep(0.2)
         return item
 
-    with pytest.raises(KeyboardInterrupt):
-        list(prefetch(load, range(50), workers=1, ahead=10))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(prefetch(load, range(50), workers=1, ahead=10))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert prefetching() == []
 
 
