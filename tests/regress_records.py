@@ -63,8 +63,12 @@ def again(
     miss: Mapping[tuple[str, str], int] = {},
     **manifest: Any,
 ) -> Path:
-    """A real record once more, without some subsets, and with so many first places of some cells lost beyond rank 10."""
+    """A real record once more, without some subsets, and with first places of some cells lost beyond rank 10.
+
+    `miss` says how many of each cell, each of another image, and other images in each cell.
+    """
     run, columns = read_run(path), records.columns_of(path)
+    rng = np.random.default_rng(0)
     for (subset, direction), n in miss.items():
         first = (
             (columns["subset"] == subset)
@@ -72,8 +76,9 @@ def again(
             & (columns["better"] == 0)
             & (columns["tied"] == 0)
         )
-        at = np.flatnonzero(first)[:n]
-        assert len(at) == n
+        places = np.flatnonzero(first)
+        _, of_each_image = np.unique(columns["group_id"][places], return_index=True)
+        at = rng.choice(places[of_each_image], n, replace=False)
         columns["better"][at], columns["ndcg10"][at] = 60, 0.0
     keep = ~np.isin(columns["subset"], list(drop))
     columns = {name: column[keep] for name, column in columns.items()}

@@ -21,7 +21,7 @@ from evals.regress.verdict import Verdict
 from tests.records import resigned
 from tests.regress_records import lost, record, scores
 
-RULES = [Gate(name="toy", match="*", floor=0.003, primary=("R@1",), correction="none")]
+RULES = [Gate(name="toy", match="*", floor=0.003, primary=("R@1",))]
 OLD, NEW = "a" * 64, "b" * 64
 
 

@@ -29,7 +29,7 @@ HOSTILE = [
     "]]>&amp;",
     "![i](//x)",
 ]
-GATES = [Gate(name="toy", match="*", floor=0.003, primary=("R@1",), correction="none")]
+GATES = [Gate(name="toy", match="*", floor=0.003, primary=("R@1",))]
 
 
 def verdict_of(

@@ -1,10 +1,11 @@
 """Judges a run against its baseline: paired by query, clustered by image, by the rules of its gate.
 
-A metric regressed when the one-sided 95% upper bound of its change is below 0 and the drop exceeds
-the floor, and it is primary. It is suspicious when only one of the two holds, or when it is not
-primary. Under Holm's correction the first condition also wants the adjusted one-sided p of the
-permutation test below 0.05. What has no bound (a correlation over pairs, a single image) is judged
-by the floor alone if it is primary, and is untested if not.
+All primary metrics of a verdict are one family, the means over languages among them. A metric
+regressed when its adjusted p in the family is below 0.05, the one-sided 95% upper bound of its
+change is below 0, the drop exceeds the floor, and it is primary. So where nothing changed, the chance
+of any regression at all is 5% at most. A metric is suspicious when its own bound is below 0 or the
+drop exceeds the floor, and the rest does not hold. What has no bound (a correlation over pairs, a
+single image) is judged by the floor alone if it is primary, and is untested if not.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,12 +15,13 @@ from evals.records.identity import ModelIdentity
 from evals.records.queries import Cell, metric_name
 from evals.records.record import MetricLine, Run
 from evals.regress.environment import changed
+from evals.regress.family import Member, adjusted_p
 from evals.regress.gates import Gate, gate_of
 from evals.regress.pairing import Measured, pair
 from evals.regress.sanity import faults
 from evals.regress.verdict import Change, Compared, Judgement, Kind, Problem, Verdict, kind_of
 from evals.schema import EvalError, MissingError
-from evals.stats.paired import Difference, holm, paired_means
+from evals.stats.paired import Difference, paired_means
 
 ALPHA = 0.05
 # 0.606 - 0.603 is 3.0000000000000027e-3, and no more than a floor of 0.003
@@ -35,9 +37,10 @@ class Pairing(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A metric with the record and the gate that it is judged by."""
+    """A metric of a benchmark by a model, the gate that judges it, and whether it can block."""
 
-    record: Run
+    benchmark: str
+    model: str
     gate: Gate
     measured: Measured
     primary: bool
@@ -58,7 +61,9 @@ def judge(
         benchmark, model = str(record.manifest["benchmark"]), str(record.manifest["model"])
         gate = gate_of(benchmark, gates)
         run, measured, reasons = _held_against(record, find)
-        new_rows = [Row(record, gate, each, is_primary(gate, record, each)) for each in measured]
+        new_rows = [
+            Row(benchmark, model, gate, each, is_primary(gate, record, each)) for each in measured
+        ]
         # a gate that nothing can fail would pass for ever
         if not reasons and not any(row.primary for row in new_rows):
             message = f"{record.path} holds no metric that the gate {gate.name} calls primary."
@@ -78,7 +83,7 @@ def judge(
         )
         problems += [Problem(kind, benchmark, model, message) for kind, message in reasons]
         rows += new_rows
-    return Verdict(baseline, compared, _judged(rows), problems)
+    return Verdict(baseline, compared, judge_rows(rows), problems)
 
 
 def is_primary(gate: Gate, record: Run, measured: Measured) -> bool:
@@ -125,59 +130,52 @@ def _kind(error: EvalError) -> Kind:
     return "missing" if isinstance(error, MissingError) else kind_of(error)
 
 
-def _judged(rows: Sequence[Row]) -> list[Change]:
+def judge_rows(rows: Sequence[Row]) -> list[Change]:
     """All metrics of all records, tested and judged together: they are one family."""
-    # the least p that a permutation test can give, 1 / (resamples + 1), must survive Holm
-    resamples = max(2000, 40 * sum(row.primary for row in rows))
-    differences = [_difference(row.measured, resamples) for row in rows]
-    # H0 is "no drop": what did not change at all has no evidence against it
-    p = [
-        1.0 if row.measured.same else _one_sided(difference)
-        for row, difference in zip(rows, differences, strict=True)
-    ]
-    family = {
-        i: chance
-        for i, chance in enumerate(p)
-        if rows[i].primary and rows[i].gate.correction == "holm" and chance is not None
-    }
-    adjusted = holm(family)
-    return [_change(row, differences[i], p[i], adjusted.get(i)) for i, row in enumerate(rows)]
+    tested = [i for i, row in enumerate(rows) if row.primary and not row.measured.same]
+    members = [Member((rows[i].benchmark, rows[i].model), rows[i].measured) for i in tested]
+    family = dict(zip(tested, adjusted_p(members), strict=True))
+    changes = []
+    for i, row in enumerate(rows):
+        difference = _difference(row.measured)
+        changes.append(
+            Change(
+                row.benchmark,
+                row.model,
+                *row.measured.cell,
+                row.measured.metric,
+                row.primary,
+                row.measured.old,
+                row.measured.new,
+                difference,
+                _one_sided(row.measured, difference),
+                family.get(i),
+                _judgement(row, difference, family.get(i)),
+            )
+        )
+    return changes
 
 
-def _change(row: Row, difference: Difference, p: float | None, p_holm: float | None) -> Change:
-    manifest, measured = row.record.manifest, row.measured
-    return Change(
-        str(manifest["benchmark"]),
-        str(manifest["model"]),
-        *measured.cell,
-        measured.metric,
-        row.primary,
-        measured.old,
-        measured.new,
-        difference,
-        p,
-        p_holm,
-        _judgement(row, difference, p_holm),
-    )
-
-
-def _difference(measured: Measured, resamples: int) -> Difference:
+def _difference(measured: Measured) -> Difference:
     """The change of a metric with what the bootstrap says of it."""
     if measured.same or not measured.pairs:
         change = measured.new - measured.old
         return Difference(change, None, None, None, None, 0, 0, 0, None)
-    return paired_means(measured.pairs, resamples=resamples)[measured.metric]
+    return paired_means(measured.pairs)[measured.metric]
 
 
-def _one_sided(difference: Difference) -> float | None:
+def _one_sided(measured: Measured, difference: Difference) -> float | None:
     """The chance of a drop as large as this one, from the two-sided p of a symmetric test."""
+    # H0 is "no drop": what did not change at all has no evidence against it
+    if measured.same:
+        return 1.0
     if difference.p is None:
         return None
     # p_one = p_two / 2 on the side of the drop, 1 - p_two / 2 on the other
     return difference.p / 2 if difference.value < 0 else 1 - difference.p / 2
 
 
-def _judgement(row: Row, difference: Difference, p_holm: float | None) -> Judgement:
+def _judgement(row: Row, difference: Difference, p_family: float | None) -> Judgement:
     """The verdict on one metric; the rules stand at the head of this file."""
     if row.measured.same:
         return "unchanged"
@@ -189,7 +187,7 @@ def _judgement(row: Row, difference: Difference, p_holm: float | None) -> Judgem
         if not row.primary:
             return "untested"
         return "regressed" if far else "passed"
-    sure = difference.upper < 0 and (p_holm is None or p_holm < ALPHA)
+    sure = difference.upper < 0 and p_family is not None and p_family < ALPHA
     if sure and far and row.primary:
         return "regressed"
     if difference.upper < 0 or far:

@@ -2,7 +2,7 @@
 
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
@@ -18,7 +18,6 @@ class Gate(Row):
     match: Text
     floor: Annotated[float, Field(ge=0, lt=1)]
     primary: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
-    correction: Literal["holm", "none"] = "holm"
     about: Text | None = None
 
     @field_validator("primary")

@@ -50,7 +50,7 @@ def pair(record: Run, run: Run) -> list[Measured]:
         cells = _unmoved(before)
     else:
         cells = _paired_lines(before, after, per_query(record), per_query(run))
-    return cells + _means(cells)
+    return cells + means(cells)
 
 
 def lines_of(run: Run) -> Lines:
@@ -133,7 +133,7 @@ def _pair(cell: Cell, old: PerQuery, new: PerQuery | None, image_numbers: dict[s
     return Pair(old.values, reordered, np.array(numbers, dtype=np.int64))
 
 
-def _means(cells: Sequence[Measured]) -> list[Measured]:
+def means(cells: Sequence[Measured]) -> list[Measured]:
     """The plain mean over subsets of each metric that several have.
 
     Half a point lost in every language shows here first: the images are the same, so the noise

@@ -36,8 +36,8 @@ class Change(NamedTuple):
     """One metric before and after. Values are fractions in [0, 1], ranks count from 1.
 
     `difference` is new - old with what the bootstrap says of it. `p` is one-sided, for a drop.
-    `p_holm` is `p` adjusted over the gate's family, None outside of it. `judgement` is "untested"
-    for what is no mean over queries and not primary.
+    `p_family` is adjusted over all primary metrics of the verdict, None for others. `judgement` is
+    "untested" for what is no mean over queries and not primary.
     """
 
     benchmark: str
@@ -52,7 +52,7 @@ class Change(NamedTuple):
     new: float
     difference: Difference
     p: float | None
-    p_holm: float | None
+    p_family: float | None
     judgement: Judgement
 
     @property

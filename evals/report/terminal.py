@@ -65,7 +65,7 @@ def print_summary(tables: Sequence[Judged], out: Console) -> None:
     out.print(grid)
     stand_ins = dict.fromkeys(note for judged in tables for note in judged.stand_ins)
     for note in stand_ins:
-        out.print(escape(visible(note)), highlight=False)
+        out.print(escape(visible(f"{note}.")), highlight=False)
 
 
 def _grid(judged: Judged, intervals: bool) -> Table:

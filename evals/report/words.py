@@ -89,7 +89,8 @@ def notes(judged: Judged) -> list[str]:
 
     Those that say which models stand in for published ones come last.
     """
-    return [footnotes()[name].text for name in judged.table.footnotes] + judged.stand_ins
+    texts = [footnotes()[name].text for name in judged.table.footnotes]
+    return texts + [f"{note}." for note in judged.stand_ins]
 
 
 def marks(judged: Judged, names: Sequence[str]) -> str:
