@@ -102,6 +102,7 @@ class JinaCLIP(ClipModel):
         """`from_pretrained` of files at hand; bound ones must hold the bytes that were hashed."""
         config, tokenizer = checkpoint.config(), checkpoint.tokenizer()
         preprocess = checkpoint.preprocess()
+        # The small files first: a mixed folder is refused before gigabytes of weights are read.
         check_fit(checkpoint.folder, config, tokenizer, preprocess)
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         kind = _dtype_on(place, dtype, config)
@@ -114,6 +115,7 @@ class JinaCLIP(ClipModel):
         shapes = official_shapes(model)
         with checkpoint.weight_files() as files:
             state = read_weights(files, config, shapes, device=place, dtype=kind, align=align)
+        # assign, since parameters on the meta device have no memory to copy into.
         model.load_state_dict(state, strict=True, assign=True)
         return model.eval()
 
@@ -151,6 +153,7 @@ class JinaCLIP(ClipModel):
     def set_budget(self, unit: str, size: int | None) -> None:
         """Allow `size` "tokens" or "images" per pass; None: what suits the device."""
         tokens = PASS_TOKENS.get(self.device.type, PASS_TOKENS["cpu"])
+        # An image is its patches and CLS: 1,297 tokens for v2, so 25 images a pass on a GPU.
         suits = tokens if unit == "tokens" else max(1, tokens // (self.config.vision.grid**2 + 1))
         self._budgets[unit] = Budget(suits if size is None else size, unit)
 
@@ -199,8 +202,11 @@ class JinaCLIP(ClipModel):
             lambda part: self.tokenize(part, prefix=prefix, max_length=longest),
             parts,
             workers=1 if len(parts) > 1 else 0,
+            # One part is tokenized while the tower takes another; the tokenizer itself uses all
+            # cores.
             ahead=2,
         )
+        # No texts give no rows, but torch.cat refuses an empty list.
         rows = [torch.empty(0, self.config.dim, device=self.device)]
         with progress(len(texts), show_progress_bar) as done:
             rows += [self.text_rows(ids, batch_size=size, done=done) for ids in tokenized]
@@ -247,6 +253,7 @@ class JinaCLIP(ClipModel):
             pixels_of,
             range(count),
             workers=workers if count > 1 else 0,
+            # Two batches: one in the tower, one being decoded.
             ahead=2 * (size or self.budgets["images"].size),
         )
         with progress(count, show_progress_bar) as done:

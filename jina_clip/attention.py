@@ -79,6 +79,7 @@ def _obstacle(
         return f"it takes a CUDA device, not {device.type}"
     if dtype not in (torch.bfloat16, torch.float16):
         return f"it takes bfloat16 or float16, not {str(dtype).removeprefix('torch.')}"
+    # Ampere: what FlashAttention-2's README asks for.
     if torch.cuda.get_device_capability(device) < (8, 0):
         gpu = torch.cuda.get_device_name(device)
         return f"it takes a GPU of compute capability 8.0 or higher, not {gpu}"
@@ -120,6 +121,7 @@ def attend_windows(same: Bool[Tensor, "w 128 128"], slopes: Sequence[float] | No
         mask = alibi_bias(slopes, WINDOW, same.device).masked_fill(~mask, float("-inf"))
 
     def attend(qkv: FlatQkv) -> FlatTokens:
+        # As alibi_attention does: half precision would round the bias.
         dtype = qkv.dtype if slopes is None else torch.float32
         q, k, v = qkv.to(dtype).unflatten(0, (-1, WINDOW)).permute(2, 0, 3, 1, 4)
         with kernels("EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "MATH", device=qkv.device):
@@ -186,6 +188,7 @@ def alibi_attention(q: Heads, k: Heads, v: Heads, slopes: Sequence[float]) -> He
     q, k, v = q.float(), k.float(), v.float()
     block = max(1, BIAS_ELEMENTS // (heads * length))
     out = []
+    # Autocast would take the product back to half precision, bias included.
     with torch.autocast(q.device.type, enabled=False):
         for start in range(0, length, block):
             rows = slice(start, min(start + block, length))

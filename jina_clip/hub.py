@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jina_clip.checkpoint import ADAPTER, FILES, INDEX
 
+# Of the one call that asks whether the Hub answers at all.
 PROBE_SECONDS = 6
 # Shards and their index where a repo has them; of an adapter only the file that gives it away.
 _PATTERNS = [*FILES, INDEX, "model-*-of-*.safetensors", ADAPTER[0]]

@@ -79,6 +79,7 @@ def _file(source: str | Path) -> Path | BytesIO:
     if text.startswith(("http://", "https://")):
         # ruff fears file:// here, and the scheme was just looked at
         with urllib.request.urlopen(text, timeout=_SECONDS) as response:  # noqa: S310
+            # One byte more than allowed gives a larger file away, whatever its header says.
             data = response.read(MAX_DOWNLOAD + 1)
         if len(data) > MAX_DOWNLOAD:
             raise ValueError(f"more than {MAX_DOWNLOAD:,} bytes")

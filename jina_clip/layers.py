@@ -182,6 +182,8 @@ class SwiGlu(nn.Module):
 
             return self.w3(fused.swiglu_norm(gate_and_value, self.ffn_ln))  # type: ignore[no-any-return]
         gate, value = gate_and_value.chunk(2, dim=-1)
+        # In place it saves a tensor of the hidden width, but autograd needs the factor that is
+        # overwritten.
         gated = F.silu(gate) * value if torch.is_grad_enabled() else F.silu(gate).mul_(value)
         if not self.padding:
             return self.w3(self.ffn_ln(gated))  # type: ignore[no-any-return]

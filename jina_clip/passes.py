@@ -93,6 +93,7 @@ def text_rows(
     lengths = [len(tokens) for tokens in ids]
     if 0 in lengths:
         raise ValueError(f"text {lengths.index(0)} has no tokens")
+    # `most` counts texts, and a window holds any number of them.
     in_window = 0 if most else tower.window
     short = [i for i, length in enumerate(lengths) if length <= in_window]
     windows = [[short[i] for i in window] for window in into_windows([lengths[i] for i in short])]

@@ -105,6 +105,7 @@ class Encoder(nn.Module):
         if config.position_embedding_type == "rotary":
             head_width = config.hidden_size // config.num_attention_heads
             longest, base = max(packed.lengths), config.rotary_emb_base
+            # Once a pass: all layers turn by the same angles.
             cos, sin = rope_1d(longest, head_width, base, x.device)
             # [t, 1, 1, k/2]: the same angle for q and k and for all heads of a token
             rotary = cos[packed.positions, None, None], sin[packed.positions, None, None]
@@ -144,6 +145,7 @@ class Attention(nn.Module):
     def forward(
         self, x: FlatTokens, attend: Attend, rotary: tuple[Table, Table] | None
     ) -> FlatTokens:
+        # The official mha.py stacks queries, keys and values in this order, heads inside each.
         qkv = self.Wqkv(x).unflatten(-1, (3, self.heads, -1))
         if rotary is not None:
             rotate_halves(qkv[:, :2], *rotary)  # q and k; v has no position

@@ -15,6 +15,7 @@ from jina_clip.layers import Linear, SwiGlu, linear, rope_2d, rotate_pairs
 from jina_clip.shapes import Features, FirstTokens, ImageTokens, Pixels, Table
 from jina_clip.vision_config import VisionConfig
 
+# Of every LayerNorm in the official eva_model.py.
 EPS = 1e-6
 
 
@@ -56,6 +57,7 @@ class VisionTower(nn.Module):
         *blocks, last = self.blocks
         for block in blocks:
             x = block(x, rotary, x.shape[1])
+        # float32 from here on, where upstream normalises in the dtype of the weights.
         return self.norm(last(x, rotary, 1)[:, 0]).float()  # type: ignore[no-any-return]
 
 

@@ -66,6 +66,7 @@ class VisionConfig:
     @property
     def hidden(self) -> int:
         """Width inside the SwiGLU."""
+        # Cut off as upstream does: 1024 * 2.6667 is 2,730 for v2.
         return int(self.width * self.mlp_ratio)
 
     @classmethod
@@ -93,6 +94,7 @@ class VisionConfig:
 
 
 def _check_heads_and_positions(config: VisionConfig) -> None:
+    # Half of the pairs of channels turn with the row of a patch, half with its column.
     if config.head_width % 4:
         raise CheckpointError(
             f"{_SECTION}.head_width is {config.head_width}; "

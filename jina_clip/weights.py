@@ -73,6 +73,7 @@ def read_weights(
             return tensors[name].file.get_tensor(name)  # type: ignore[no-any-return]
 
         state = {}
+        # Sorted, the parts of a joined layer follow each other closely, and few wait in memory.
         for name, tensor in _joined(_merged(read, sorted(tensors), config), align):
             kind = torch.float32 if name == "logit_scale" else dtype
             # Always a copy. What safetensors gives is a view of the mapped file, whose values
@@ -187,6 +188,7 @@ def _merged(
             stem = name.removesuffix("original")
             a = read(f"{stem}0.lora_A")[adapter].float()
             b = read(f"{stem}0.lora_B")[adapter].float()
+            # Hu et al., arXiv:2106.09685, in float32: bf16 would round the pair and then the sum.
             delta = a @ b if ".embeddings." in name else b @ a
             weight = weight.float() + delta * (config.text.lora_alpha / config.text.lora_rank)
         yield ours, weight
