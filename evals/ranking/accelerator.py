@@ -47,6 +47,7 @@ def count(
     for block in _grouped(query_rows, doc_rows, scores):
         _add_counts(block, step.query_tally, queries, lock)
     if step.doc_tally is not None:
+        # The other direction reads the same scores: a transpose costs no product.
         for block in _grouped(doc_rows, query_rows, scores.T):
             _add_counts(block, step.doc_tally, docs, lock)
     return sums

@@ -77,6 +77,7 @@ def _parts(step: Step, blocks: Sequence[slice], device: str) -> _Parts:
 
 def _even_strips(n_queries: int, chunk: int, workers: int) -> int:
     """The length of strips, `chunk` at most, that are as many for each worker and about as long."""
+    # Both divisions round up. A short last strip would keep one worker busy and the others waiting.
     turns = -(-n_queries // (chunk * workers))
     return -(-n_queries // (turns * workers))
 

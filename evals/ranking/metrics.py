@@ -76,8 +76,8 @@ def tie_rate(ranks: Ranks) -> float:
 def _expected_reciprocal(g: int, t: int, r: int) -> float:
     """The mean of 1 / (g + x), where the x-th of t + r documents is the first relevant one."""
     x = np.arange(1.0, t + 1)
-    # P(x) = C(t+r-x, r-1) / C(t+r, r), each from the last: P(x+1) / P(x) = (t + 1 - x) / (t + r -
-    # x)
+    # P(x) = C(t+r-x, r-1) / C(t+r, r), each from the last:
+    # P(x+1) / P(x) = (t + 1 - x) / (t + r - x)
     ratios = (t + 1 - x) / (t + r - x)
     chance = np.cumprod(np.concatenate([[r / (t + r)], ratios]))
     rank = g + np.arange(1.0, t + 2)

@@ -94,6 +94,7 @@ def _fill(
     hit = is_relevant.any(axis=1)
     queries, scores, is_relevant = queries[hit], scores[hit], is_relevant[hit]
     best = np.where(is_relevant, scores, -np.inf).max(axis=1)[:, None]
+    # Exact rows are unit rows, so TIE is the margin without the norms of definition.py.
     above_best = scores > best + TIE
     equal = np.abs(scores - best) <= TIE
     ranks.better[queries] = (above_best & ~is_relevant).sum(axis=1)

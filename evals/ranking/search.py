@@ -165,6 +165,7 @@ class _Best:
         import torch
 
         width = scores.shape[1]
+        # Strictly above: of equal scores the earlier document is the better one, and is in already.
         above_bar = _true((scores > self.bar).flatten())
         # where each query's own begin among them, and how many they are
         starts = torch.searchsorted(above_bar, self.rows * width)

@@ -32,9 +32,8 @@ from evals.ranking.relevance import Relevant
 from evals.ranking.rescore import Rows, rescored
 from evals.ranking.shapes import ImageRows, RowNorms, TextRows, WideImages, WideTexts
 
-SMALL = (
-    2.0**-30
-)  # a prefix this small beside its row would lose bits of its own in the common products
+# A prefix this small beside its row would lose bits of its own in the common products.
+SMALL = 2.0**-30
 
 Key = tuple[int, str]  # a dimension and the name of a precision
 Cuts = Mapping[int, Cut]  # the rows of a side at each dimension, in ascending order
@@ -66,6 +65,7 @@ def ranks_at(
             candidates_of_kind.setdefault(precision.kind, {})[name] = precision.rescore
     if not candidates_of_kind:
         return ranks_of_key
+    # A precision with several numbers of candidates is counted once, and rescored for each.
     for dim in dims:
         unit_images, unit_texts = truncate(images, dim), truncate(texts, dim)
         for kind, candidates in candidates_of_kind.items():
@@ -93,6 +93,7 @@ def sweep_cross_ranks(
     check_relevant(len(texts), len(images), t2i, chunk)
     i2t = t2i.inverse(len(images))
     image_cuts, text_cuts = truncations(images, dims), truncations(texts, dims)
+    # The norm of the widest cut is finite only where all values that are used are finite.
     refuse_infinite(image_cuts[max(image_cuts)].norms, "image")
     refuse_infinite(text_cuts[max(text_cuts)].norms, "text")
     steps = {}
@@ -171,6 +172,7 @@ def _cumulative(
         shared[dim] = step._replace(
             query_part=np.ascontiguousarray(image_rows[:, start:dim]),
             doc_part=np.ascontiguousarray(text_rows[:, start:dim]),
+            # The widest rows are unit rows as they are.
             scales=Scales(image_scales, text_scales) if dim < widest else None,
         )
         start = dim

@@ -6,5 +6,7 @@ The files in reading order:
     bootstrap.py     intervals from resampled clusters
     intervals.py     the interval of every mean in a record: the bootstrap, or a binomial one
     paired.py        the change between two runs: interval, p, Holm's correction
+    family.py        one-sided tests of many metrics at once, for the gate of regressions
     correlation.py   Spearman's correlation, its interval and its change
+    shapes.py        names for the shapes of arrays
 """
