@@ -1,8 +1,8 @@
-"""Two runs compared query by query: what may be compared, and what the change is of each metric."""
+"""Two runs compared query by query: what may be compared, and how each metric changed."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ MEAN = "mean"  # over the subsets, where there are several
 
 
 class Change(NamedTuple):
-    """A metric of one subset (or the `mean` of several) in both runs, and the change from `a` to `b`.
+    """A metric of one subset (or the `mean` of several) in both runs, and its change from `a` to `b`.
 
     `n` counts queries, `groups` images. `p_holm` is p adjusted over the primary metrics of the
     comparison, None for others.
@@ -38,7 +38,7 @@ class Change(NamedTuple):
 
     @property
     def fell(self) -> bool:
-        """Whether it dropped by more than the floor of 0.3 points, and the one-sided 95% bound says so too."""
+        """Whether it dropped by more than 0.3 points, and the one-sided 95% bound says so too."""
         return fell(self.difference)
 
 
@@ -55,38 +55,45 @@ def compare(
     subsets: Sequence[str] = (),
     metrics: Sequence[str] = (),
 ) -> list[Change]:
-    """The changes in every pair of runs, those named in `subsets` and `metrics` only when these are given.
+    """The changes in every pair of runs, in all subsets or those that are named.
 
-    Unless asked otherwise the metrics are the primary ones: R@1 and R@5, acc@1, or the main metric
+    Unless `metrics` names others they are the primary ones: R@1 and R@5, acc@1, or the main metric
     of an mteb task. Holm's adjustment is over the primary metrics of all benchmarks and directions,
     of the mean where there are several subsets. Raises NotComparableError, with the reason and the
-    remedy, for runs that do not measure the same thing.
+    remedy, for runs that do not measure the same thing, and ConfigError for a subset or metric that
+    the runs do not have.
     """
-    changes = [change for a, b in pairs for change in _changes(a, b, subsets, metrics)]
-    family = {
-        i: c.difference.p for i, c in enumerate(changes) if c.primary and c.difference.p is not None
-    }
-    adjusted = holm({i: p for i, p in family.items() if p is not None})
-    return [change._replace(p_holm=adjusted.get(i)) for i, change in enumerate(changes)]
+    changes: list[Change] = []
+    for a, b in pairs:
+        changes += _changes(a, b, subsets, metrics)
+    # The primary metrics alone: a metric that is only looked at makes no other one's p larger.
+    family: dict[int, float] = {}
+    for place, change in enumerate(changes):
+        if change.primary and change.difference.p is not None:
+            family[place] = change.difference.p
+    adjusted = holm(family)
+    return [change._replace(p_holm=adjusted.get(place)) for place, change in enumerate(changes)]
 
 
 def _changes(
     a: Measured, b: Measured, subsets: Sequence[str], metrics: Sequence[str]
 ) -> list[Change]:
     _check_runs(a, b)
-    cells = _cells(a, subsets), _cells(b, subsets)
-    if cells[0].keys() != cells[1].keys():
-        only = sorted(" ".join(key).strip() for key in cells[0].keys() ^ cells[1].keys())
+    cells_of_a, cells_of_b = _cells(a, subsets), _cells(b, subsets)
+    unpaired = cells_of_a.keys() ^ cells_of_b.keys()
+    if unpaired:
+        names = sorted(" ".join(key).strip() for key in unpaired)
         raise NotComparableError(
-            f"{_name(a)}: only one of the runs has {', '.join(only)}. Name subsets that both have with --subsets."
+            f"{_name(a)}: only one of the runs has {', '.join(names)}. "
+            "Name subsets that both have with --subsets."
         )
     parts: dict[str, dict[str, _Part]] = {}
-    for (subset, direction), queries_of_a in cells[0].items():
-        where = f"{_name(a)}: {told(Cell(subset, direction, a.dim, a.precision))}"
+    for (subset, direction), queries_of_a in cells_of_a.items():
+        # Content before queries: other data explains other queries, and not the reverse.
         _check_content(a, b, subset)
-        parts.setdefault(direction, {})[subset] = _paired(
-            queries_of_a, cells[1][subset, direction], where
-        )
+        where = f"{_name(a)}: {told(Cell(subset, direction, a.dim, a.precision))}"
+        part = _paired(queries_of_a, cells_of_b[subset, direction], where)
+        parts.setdefault(direction, {})[subset] = part
     changes = []
     for direction, by_subset in parts.items():
         for metric in _metrics(_name(a), by_subset, metrics):
@@ -98,62 +105,42 @@ def _of_metric(
     benchmark: str, direction: str, metric: str, parts: Mapping[str, _Part]
 ) -> list[Change]:
     """A change for each subset, and before them that of their mean when there are several."""
-    primary = (
-        metric in PRIMARY or metric == SPEARMAN or len(next(iter(parts.values())).a.values) == 1
-    )
-    groups = {
-        group: i
-        for i, group in enumerate(
-            sorted({group for part in parts.values() for group in part.a.groups})
-        )
-    }
-    several = {MEAN: list(parts)} if len(parts) > 1 else {}
+    first = next(iter(parts.values())).a
+    # A record with values of one metric is that of an mteb task, and they are of its main metric.
+    primary = metric in PRIMARY or metric == SPEARMAN or len(first.values) == 1
+    several = len(parts) > 1
+    members_of = {MEAN: list(parts.values())} if several else {}
+    members_of |= {subset: [part] for subset, part in parts.items()}
+    group_numbers = {group: number for number, group in enumerate(sorted(_groups(parts.values())))}
     changes = []
-    for name, members in (several | {subset: [subset] for subset in parts}).items():
-        member_parts = [parts[member] for member in members]
-        a, b = (
-            math.fsum(_value(side, metric) for side in sides) / len(member_parts)
-            for sides in zip(*member_parts, strict=True)
+    for name, members in members_of.items():
+        # Of several subsets their mean is tested: 36 languages would cost a drop its significance.
+        in_family = primary and (name == MEAN or not several)
+        change = Change(
+            benchmark=benchmark,
+            subset=name,
+            direction=direction,
+            metric=metric,
+            primary=in_family,
+            a=_mean([part.a for part in members], metric),
+            b=_mean([part.b for part in members], metric),
+            difference=_difference(members, metric, group_numbers),
+            n=sum(len(part.a.ids) for part in members),
+            groups=len(_groups(members)),
         )
-        difference = _difference(member_parts, metric, groups)
-        counts = (
-            sum(len(part.a.ids) for part in member_parts),
-            len({group for part in member_parts for group in part.a.groups}),
-        )
-        changes.append(
-            Change(
-                benchmark,
-                name,
-                direction,
-                metric,
-                primary and name in (several or parts),
-                a,
-                b,
-                difference,
-                *counts,
-            )
-        )
+        changes.append(change)
     return changes
 
 
-def _difference(parts: Sequence[_Part], metric: str, groups: Mapping[str, int]) -> Difference:
-    if metric == SPEARMAN:
-        return paired_spearman(
-            [
-                ScoredTwice(a.pairs.score, b.pairs.score, a.pairs.gold)
-                for a, b in parts
-                if a.pairs is not None and b.pairs is not None
-            ]
-        )
-    pairs = [
-        Pair(
-            {metric: a.values[metric]},
-            {metric: b.values[metric]},
-            np.array([groups[group] for group in a.groups]),
-        )
-        for a, b in parts
-    ]
-    return paired_means(pairs)[metric]
+def _groups(parts: Iterable[_Part]) -> set[str]:
+    """The images that queries of any part belong to."""
+    return set().union(*(part.a.groups for part in parts))
+
+
+def _mean(sides: Sequence[PerQuery], metric: str) -> float:
+    """The plain mean over subsets of one run."""
+    # fsum rounds once: the order of subsets and queries changes no bit.
+    return math.fsum(_value(side, metric) for side in sides) / len(sides)
 
 
 def _value(side: PerQuery, metric: str) -> float:
@@ -162,118 +149,149 @@ def _value(side: PerQuery, metric: str) -> float:
     return math.fsum(side.values[metric].tolist()) / len(side.ids)
 
 
+def _difference(
+    parts: Sequence[_Part], metric: str, group_numbers: Mapping[str, int]
+) -> Difference:
+    if metric == SPEARMAN:
+        scored = []
+        for a, b in parts:
+            if a.pairs is not None and b.pairs is not None:
+                scored.append(ScoredTwice(a.pairs.score, b.pairs.score, a.pairs.gold))
+        return paired_spearman(scored)
+    pairs = []
+    for a, b in parts:
+        # One number per image across subsets, so that a resample draws it for all languages.
+        groups = np.array([group_numbers[group] for group in a.groups])
+        pairs.append(Pair({metric: a.values[metric]}, {metric: b.values[metric]}, groups))
+    return paired_means(pairs)[metric]
+
+
 def _metrics(benchmark: str, parts: Mapping[str, _Part], named: Sequence[str]) -> list[str]:
     """Which metrics to compare; those of the two runs must be the same unless they are named."""
-    sides = [
-        [SPEARMAN] if side.pairs is not None else list(side.values)
-        for part in parts.values()
-        for side in part
-    ]
+    sides = [_metrics_of(side) for part in parts.values() for side in part]
     shared = [name for name in sides[0] if all(name in names for names in sides)]
     if named:
-        if unknown := [name for name in named if name not in shared]:
+        unknown = [name for name in named if name not in shared]
+        if unknown:
             raise ConfigError(
-                f"--metric {','.join(unknown)}: the runs of {benchmark} both have {', '.join(shared)}."
+                f"--metric {','.join(unknown)}: the runs of {benchmark} both have "
+                f"{', '.join(shared)}."
             )
         return list(dict.fromkeys(named))
-    # a metric that one of the runs lacks matters only where it would be compared
+    # A metric that one of the runs lacks matters only where it would be compared.
     compared = [name for name in PRIMARY if any(name in names for names in sides)]
     alone = [name for name in compared if name not in shared]
     if alone or (sides and not shared and any(sides)):
-        names = alone or sorted({name for names in sides for name in names})
+        names = alone or sorted(set().union(*sides))
         raise NotComparableError(
             f"{benchmark}: only one of the runs has {', '.join(names)}. "
             f"Choose of {', '.join(shared) or 'none'} with --metric, or run the older one again."
         )
     if not shared:
         raise NotComparableError(
-            f"{benchmark}: none of its metrics has a value for each query, so nothing can be paired."
+            f"{benchmark}: none of its metrics has a value for each query, "
+            "so nothing can be paired."
         )
     return compared or shared[:1]
 
 
+def _metrics_of(side: PerQuery) -> list[str]:
+    return [SPEARMAN] if side.pairs is not None else list(side.values)
+
+
 def _check_runs(a: Measured, b: Measured) -> None:
-    if a.run.path.resolve() == b.run.path.resolve() and (a.dim, a.precision) == (
-        b.dim,
-        b.precision,
-    ):
+    same_setting = (a.dim, a.precision) == (b.dim, b.precision)
+    # Resolved: two ways to write one folder are one record.
+    if same_setting and a.run.path.resolve() == b.run.path.resolve():
         raise NotComparableError(
-            f"{a.run.path}: the same measurement twice, {a.label}. Name another dimension, precision or record."
+            f"{a.run.path}: the same measurement twice, {a.label}. "
+            "Name another dimension, precision or record."
         )
-    parts = [
-        {k: v for k, v in (m.run.manifest.get("partial") or {}).items() if k != "subsets"}
-        for m in (a, b)
-    ]
-    if parts[0] != parts[1]:
-        kinds = [
-            f"of a part ({', '.join(f'{k} {v}' for k, v in part.items())})" if part else "whole"
-            for part in parts
-        ]
+    part_of_a, part_of_b = _partial(a), _partial(b)
+    if part_of_a != part_of_b:
         raise NotComparableError(
-            f"{_name(a)}: {a.run.path} is {kinds[0]}, {b.run.path} {kinds[1]}. Run both with the same --limit and --allow-subset."
+            f"{_name(a)}: {a.run.path} is {_extent(part_of_a)}, {b.run.path} {_extent(part_of_b)}. "
+            "Run both with the same --limit and --allow-subset."
         )
+
+
+def _partial(side: Measured) -> dict[str, Any]:
+    """What makes a record a part, without the subsets: those that are compared are chosen."""
+    partial = side.run.manifest.get("partial") or {}
+    return {key: value for key, value in partial.items() if key != "subsets"}
+
+
+def _extent(partial: Mapping[str, Any]) -> str:
+    reasons = ", ".join(f"{key} {value}" for key, value in partial.items())
+    return f"of a part ({reasons})" if partial else "whole"
 
 
 def _check_content(a: Measured, b: Measured, subset: str) -> None:
-    hashes = [_content(m, subset) for m in (a, b)]
-    if hashes[0] != hashes[1]:
+    content_of_a, content_of_b = _content(a, subset), _content(b, subset)
+    if content_of_a != content_of_b:
         raise NotComparableError(
-            f"{_name(a)} {subset}: the runs measured other data (content {hashes[0][:12]} in {a.run.path}, {hashes[1][:12]} in "
-            f"{b.run.path}). Run both again on the same copy of the data."
+            f"{_name(a)} {subset}: the runs measured other data (content {content_of_a[:12]} in "
+            f"{a.run.path}, {content_of_b[:12]} in {b.run.path}). "
+            "Run both again on the same copy of the data."
         )
 
 
-def _content(m: Measured, subset: str) -> str:
-    entry = m.run.manifest.get("data", {}).get(subset)
+def _content(side: Measured, subset: str) -> str:
+    entry = side.run.manifest.get("data", {}).get(subset)
     if not isinstance(entry, Mapping) or not isinstance(entry.get("content"), str):
         raise InvalidError(
-            f"{m.run.path}: the manifest has no content hash of {subset}; run the evaluation again."
+            f"{side.run.path}: the manifest has no content hash of {subset}; "
+            "run the evaluation again."
         )
     return str(entry["content"])
 
 
-def _cells(m: Measured, subsets: Sequence[str]) -> dict[tuple[str, str], PerQuery]:
-    cells_of_run = per_query(m.run)
-    cells = {
-        (c.subset, c.direction): q
-        for c, q in cells_of_run.items()
-        if (c.dim, c.precision) == (m.dim, m.precision)
-    }
+def _cells(side: Measured, subsets: Sequence[str]) -> dict[tuple[str, str], PerQuery]:
+    """The queries of each subset and direction at the dimension and precision of this side."""
+    cells = {}
+    for cell, queries in per_query(side.run).items():
+        if (cell.dim, cell.precision) == (side.dim, side.precision):
+            cells[cell.subset, cell.direction] = queries
     if not cells:
         raise NotComparableError(
-            f"{m.run.path}: no queries of {m.label} were kept, so nothing can be paired."
+            f"{side.run.path}: no queries of {side.label} were kept, so nothing can be paired."
         )
-    if unknown := set(subsets) - {subset for subset, _ in cells}:
+    unknown = set(subsets) - {subset for subset, _ in cells}
+    if unknown:
         there = ", ".join(dict.fromkeys(subset for subset, _ in cells))
-        raise ConfigError(f"--subsets {','.join(sorted(unknown))}: {m.run.path} has {there}.")
-    return {key: q for key, q in cells.items() if not subsets or key[0] in subsets}
+        raise ConfigError(f"--subsets {','.join(sorted(unknown))}: {side.run.path} has {there}.")
+    return {key: queries for key, queries in cells.items() if not subsets or key[0] in subsets}
 
 
 def _paired(a: PerQuery, b: PerQuery, where: str) -> _Part:
     """The queries of `b` in the order of those of `a`."""
     if set(a.ids) != set(b.ids):
-        only = [sorted(set(x.ids) - set(y.ids)) for x, y in ((a, b), (b, a))]
-        told_only = " and ".join(
-            f"{len(ids)} only in {name} ({ids[0]} …)"
-            for name, ids in zip("AB", only, strict=True)
-            if ids
-        )
         raise NotComparableError(
-            f"{where}: other queries: {told_only}. Run both again on the same copy of the data."
+            f"{where}: other queries: {_unpaired(a, b)}. "
+            "Run both again on the same copy of the data."
         )
+    # By id: a loader may have changed the order of the data between the two runs.
     place = {name: i for i, name in enumerate(b.ids)}
     order = np.array([place[name] for name in a.ids])
     values = {name: column[order] for name, column in b.values.items()}
     pairs = b.pairs and type(b.pairs)(*(column[order] for column in b.pairs))
     same = PerQuery(list(a.ids), [b.groups[i] for i in order], values, pairs)
-    if same.groups != a.groups or (
-        a.pairs and pairs and not np.array_equal(a.pairs.gold, pairs.gold)
-    ):
+    other_gold = a.pairs and pairs and not np.array_equal(a.pairs.gold, pairs.gold)
+    if same.groups != a.groups or other_gold:
         raise NotComparableError(
-            f"{where}: the queries belong to other images or gold scores. Run both again on the same data."
+            f"{where}: the queries belong to other images or gold scores. "
+            "Run both again on the same data."
         )
     return _Part(a, same)
 
 
-def _name(m: Measured) -> str:
-    return str(m.run.manifest["benchmark"])
+def _unpaired(a: PerQuery, b: PerQuery) -> str:
+    """The queries that only one of the runs has, counted, with an example of each."""
+    only = {"A": set(a.ids) - set(b.ids), "B": set(b.ids) - set(a.ids)}
+    return " and ".join(
+        f"{len(ids)} only in {name} ({min(ids)} …)" for name, ids in only.items() if ids
+    )
+
+
+def _name(side: Measured) -> str:
+    return str(side.run.manifest["benchmark"])

@@ -1,4 +1,4 @@
-"""What it costs to embed and keep a benchmark: image tiles and tokens, text tokens, bytes of stored vectors."""
+"""What it costs to embed and keep a benchmark: image tiles, tokens, and bytes of stored vectors."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MILLION = 1_000_000
-BATCH = 4096  # texts that are tokenized at once
+# Texts that are tokenized at once: enough to use all cores, and few enough to keep in memory.
+BATCH = 4096
 
 
 class ImageCost(NamedTuple):
-    """All images of a benchmark under one rule: the API's for a version of jina-clip, as they are or resized as advised."""
+    """All images of a benchmark under one rule of pricing.
+
+    That is the API's for a version of jina-clip, with images as they are or resized as advised.
+    """
 
     rule: str
     images: int
@@ -42,7 +46,8 @@ class TextCost(NamedTuple):
 
     @property
     def tokens_per_word(self) -> float | None:
-        """What the post on jina-clip-v1 puts at 1.1 for English, on average."""
+        """The post on jina-clip-v1 puts it at 1.1 for English, on average."""
+        # Without the special tokens: short texts would have more per word for that alone.
         return None if self.tokens is None or not self.words else self.tokens / self.words
 
 
@@ -80,9 +85,10 @@ def benchmark_cost(row: Benchmark, settings: Settings, tokenizer: "Tokenizer | N
 
 
 def sizes(sides: Sequence[Side]) -> Iterator[tuple[int, int]]:
-    """Width and height of every distinct image, from its header: an image that languages share is sent once."""
+    """Width and height of every distinct image, from its header."""
     from evals.data.images import pixel_size
 
+    # By content: an image that several languages share is sent, and paid for, once.
     seen: set[str] = set()
     for side in sides:
         for index, item in enumerate(side.hashes):
@@ -92,13 +98,11 @@ def sizes(sides: Sequence[Side]) -> Iterator[tuple[int, int]]:
 
 
 def image_costs(image_sizes: Iterable[tuple[int, int]]) -> list[ImageCost]:
-    """Under v1's and v2's rule as the images are.
-
-    And under v2's as its post advises: longest side to 512, padded to a square.
-    """
+    """Under v1's and v2's rule as the images are, and under v2's as its post advises."""
     sizes_as_sent = list(image_sizes)
     costs = [_image_cost(version, sizes_as_sent, version) for version in TILE_SIDE]
     side = TILE_SIDE["v2"]
+    # The advice: the longest side to 512, padded to a square. So every image is one tile.
     squares = [(side, side)] * len(sizes_as_sent)
     return [*costs, _image_cost(f"v2, resized to {side}x{side}", squares, "v2")]
 
@@ -119,6 +123,7 @@ def text_costs(parts: Mapping[str, Data], tokenizer: "Tokenizer | None") -> list
     """
     costs = []
     for subset, data in parts.items():
+        # Distinct, as the store has them: equal captions are embedded once.
         texts = list(dict.fromkeys(data.texts.items))
         words = sum(len(text.split()) for text in texts)
         tokens = special = None
@@ -149,7 +154,8 @@ def read_tokenizer(ref: ModelRef) -> "Tokenizer":
 
     if ref.encoder != "jina_clip":
         raise ConfigError(
-            f"--model {ref.name}: only the tokenizer of a jina-clip model can be counted with. Leave it out."
+            f"--model {ref.name}: only the tokenizer of a jina-clip model can be counted with. "
+            "Leave it out."
         )
     file = ref.folder / "tokenizer.json" if ref.folder else _from_hub(str(ref.repo), ref.revision)
     if not file.is_file():
@@ -160,6 +166,7 @@ def read_tokenizer(ref: ModelRef) -> "Tokenizer":
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the Rust library raises bare Exception
         raise InvalidError(f"{file}: not a tokenizer.json ({error}). Copy it again.") from None
+    # Some files ask for padding and truncation to 512, and both would falsify the count.
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
@@ -168,6 +175,7 @@ def read_tokenizer(ref: ModelRef) -> "Tokenizer":
 def _from_hub(repo: str, revision: str | None) -> Path:
     from huggingface_hub import hf_hub_download
 
+    # Without it hf_hub_download retries for long before it believes that there is no network.
     problem = probe(repo, revision, kind="model")
     try:
         path = hf_hub_download(

@@ -1,4 +1,4 @@
-"""What a document's image adds to its text: gains of every merge over the text alone, and the modality gap."""
+"""What a document's image adds to its text: the gain of each merge, and the modality gap."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -34,7 +34,10 @@ class Gain(NamedTuple):
 
 
 class Fused(NamedTuple):
-    """One benchmark by one model: its record, what merges gain, the gap of each subset, and the files beside the record."""
+    """One benchmark by one model: its record, what merges gain, and the gap of each subset.
+
+    `files` are those that were written beside the record.
+    """
 
     outcome: Outcome
     gains: list[Gain]
@@ -51,6 +54,8 @@ def as_fusion(row: Benchmark) -> Benchmark:
         raise ConfigError(
             f"{row.name} has classes and no captions. Name a benchmark of captioned images."
         )
+    # A name of its own: these are other queries and documents than the benchmark's, and its record
+    # must not be taken for the newest one of the benchmark. The folder of the data stays.
     update = {
         "name": f"{row.name}.fusion",
         "title": f"{row.title}, fusion",
@@ -91,14 +96,21 @@ def measure(
 
 
 def _gains(subset: str, scores: Sequence["Scores"]) -> Iterable[Gain]:
-    """Every metric of every direction against the text alone at the same dimension, paired by query, clustered by image."""
+    """Every metric of every direction against the text alone at the same dimension.
+
+    Changes are paired by query and clustered by image.
+    """
     import numpy as np
 
     from evals.ranking.definition import Ranks
     from evals.ranking.measures import of_queries
     from evals.stats.paired import paired_bootstrap
 
-    text_alone = {s.dim: of_queries(Ranks(**s.columns)) for s in scores if s.direction == "tt"}
+    text_alone = {}
+    for score in scores:
+        if score.direction == "tt":
+            text_alone[score.dim] = of_queries(Ranks(**score.columns))
+    # All scores of a subset are of the same queries, and so of the same images.
     groups = np.unique(np.array(scores[0].group_ids), return_inverse=True)[1]
     for score in scores:
         if score.direction == "tt":
@@ -137,6 +149,7 @@ def _gain_json(gain: Gain) -> dict[str, Any]:
 def write_findings(fused: Fused) -> Path:
     """Write fusion.json beside the record and return its path."""
     path = fused.outcome.path / FINDINGS
+    # RFC 8259 has no NaN: where one would be written, the fault is ours and is told.
     text = json.dumps(findings(fused), allow_nan=False, ensure_ascii=False, indent=1)
     write_atomically(path, (text + "\n").encode())
     return path

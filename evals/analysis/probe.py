@@ -1,4 +1,7 @@
-"""How well classes are told from stored embeddings of training images: k nearest neighbours and a linear probe, each a record."""
+"""How well a classifier does that is trained on a model's embeddings of images.
+
+Two kinds are measured, k nearest neighbours and a linear probe, and each becomes a record.
+"""
 
 import time
 from collections.abc import Sequence
@@ -32,7 +35,10 @@ class Training(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is probed: the numbers of neighbours, a linear probe or none, and the seed of the choice of its penalty."""
+    """What is probed: the numbers of neighbours, and a linear probe or none.
+
+    `seed` is that of the choice of its penalty.
+    """
 
     ks: tuple[int, ...]
     linear: bool
@@ -59,11 +65,14 @@ def training_images(
     source = source_of(row.model_copy(update={"split": training.split}), row.subsets, folder)
     images: LabeledImages = load(row.data, source)[row.subsets[0]]
     test = _test_images(parts)
+    # Labels are places among the names: in another order each label would mean another class.
     if images.classnames != test.classnames:
         raise InvalidError(
             f"{row.name}: the training images have other classes than the test images. "
             "Check both folders."
         )
+    # All of them: a folder given twice by mistake. Some shared images are known of published
+    # splits, and are counted in the record instead.
     if set(test.images.hashes) <= set(images.images.hashes):
         raise InvalidError(
             f"{row.name}: all test images are among the training images. "
@@ -96,8 +105,8 @@ def measure(
     started, costs, store = time.time(), Costs(), Store(settings.store)
     test, [subset] = _test_images(parts), parts.subsets
     reporter.info(
-        f"{row.name} {subset}: {len(test.images):,} images, and {len(training.images):,} to learn from, "
-        f"by {encoder.name}"
+        f"{row.name} {subset}: {len(test.images):,} images, and {len(training.images):,} "
+        f"to learn from, by {encoder.name}"
     )
     full = _Rows(
         embed(store, encoder, training.images, costs, reporter=reporter),
@@ -108,17 +117,18 @@ def measure(
     scores: dict[str, list[Scores]] = {}
     fits: dict[str, dict[str, Any]] = {}
     for dim in dims:
+        # Cut and normalised before training, as an index that keeps `dim` values would have it.
         rows = _Rows(truncate(full.train, dim), truncate(full.test, dim))
         if plan.ks:
-            scores.setdefault("knn", []).extend(
-                _nearest(rows, training, test, plan.ks, dim=dim, device=device)
-            )
+            by_k = _nearest(rows, training, test, plan.ks, dim=dim, device=device)
+            scores.setdefault("knn", []).extend(by_k)
         if plan.linear:
             score, fits[str(dim)] = _linear(rows, training, test, dim=dim, seed=plan.seed)
             scores.setdefault("linear", []).append(score)
     costs.add("score", since)
     outcomes = []
     for kind, kind_scores in scores.items():
+        # A record each, under a name of its own: none is the zero-shot number of the benchmark.
         update = {"name": f"{row.name}.{kind}", "title": f"{row.title}, {TITLES[kind]}"}
         measurement = Measurement(
             row=row.model_copy(update=update),

@@ -1,4 +1,7 @@
-"""The worst queries of a record, and the documents that were wrongly preferred: from stored embeddings, nothing is encoded."""
+"""The worst queries of a record, and the documents that were wrongly preferred to theirs.
+
+They come from the embeddings that the run stored; nothing is encoded.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,14 +30,17 @@ from evals.schema import (
 )
 from evals.settings import Settings
 
-PREFERRED = 5
-CLOSE = 1e-4  # how far a recomputed score may be from the recorded one: the last bits differ with the matmul kernel
+PREFERRED = 5  # documents that are shown
+# How far a recomputed score may be from the recorded one: the last bits of the rows differ with the
+# kernels of the machine that encoded them, and other weights or images differ by far more.
+CLOSE = 1e-4
 
 
 class Shown(NamedTuple):
-    """A text or an image, an image with the first of its captions; its score with the query, None for the query itself.
+    """A text, or an image with the first of its captions.
 
-    `place` is the index among the texts or images of the data.
+    `place` is the index among the texts or images of the data. `score` is that with the query, None
+    for the query itself.
     """
 
     kind: str
@@ -45,7 +51,11 @@ class Shown(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """A query, the expected rank of its best relevant document, that document, and the irrelevant ones ranked above or equal."""
+    """A query whose own document may not come first.
+
+    `rank` is the expected rank of `gold`, its best relevant document. `preferred` are irrelevant ones
+    that are ranked above it, or equal to it.
+    """
 
     rank: float
     query: Shown
@@ -88,7 +98,7 @@ class Recorded:
 def worst(
     run: Run, cell: Cell, *, top: int, data: Path | None = None, store: Path | None = None
 ) -> Worst:
-    """The `top` worst queries of a cell with the documents preferred to their own, from the data and the store of the run.
+    """The `top` worst queries of a cell, with the documents preferred to their own.
 
     `data` and `store` stand in for the places that the record names. ConfigError for a record of
     another kind of task, MissingError for embeddings that are not stored, NotComparableError when
@@ -98,72 +108,92 @@ def worst(
     table = table_of(run, cell)
     ranks = ranks_of(table)
     rank = expected_rank(ranks)
-    chosen = [int(i) for i in np.argsort(-rank, kind="stable")[:top] if rank[i] > 1]
+    # Stable: of equal ranks the query that the record has first. Rank 1 is no mistake.
+    worst_first = np.argsort(-rank, kind="stable")[:top]
+    chosen = [int(i) for i in worst_first if rank[i] > 1]
     measured = _data(run, cell.subset, data)
     queries, docs, relevant = _sides(measured, cell.direction)
-    place = {name: i for i, name in enumerate(queries.ids)}
-    names = table["query_id"].to_pylist()
-    if unknown := next((name for name in names if name not in place), None):
-        raise NotComparableError(
-            f"{run.path}: the data at hand has no query {unknown!r}: its ids are others. "
-            "Name the copy that was measured, with --data."
-        )
-    rows = [place[name] for name in names]
+    rows = _rows_of(table["query_id"].to_pylist(), queries, run)
     encoder = _encoder(run)
     stored = Store(store or Path(str(run.manifest["config"]["store"])))
     chosen_queries = queries.select([rows[i] for i in chosen])
-    x, y = (truncate(_stored(stored, encoder, side), cell.dim) for side in (chosen_queries, docs))
+    query_rows = truncate(_stored(stored, encoder, chosen_queries), cell.dim)
+    doc_rows = truncate(_stored(stored, encoder, docs), cell.dim)
+    hits = _search(query_rows, doc_rows, [relevant[rows[i]] for i in chosen])
     mistakes = []
-    for i, hits in zip(chosen, _preferred(x, y, [relevant[rows[i]] for i in chosen]), strict=True):
-        if abs(hits.gold_score - float(ranks.score[i])) > CLOSE:
+    for i, (gold, irrelevant) in zip(chosen, hits, strict=True):
+        recorded = float(ranks.score[i])
+        # One number checks all at once: rows, data and record that do not belong together differ.
+        if abs(gold.score - recorded) > CLOSE:
             raise InvalidError(
-                f"{run.path}: {queries.ids[rows[i]]} scored {ranks.score[i]:.6f} with its own, and {hits.gold_score:.6f} from "
-                f"the rows in {stored.root}. Run the evaluation again."
+                f"{run.path}: {queries.ids[rows[i]]} scored {recorded:.6f} with its own, and "
+                f"{gold.score:.6f} from the rows in {stored.root}. Run the evaluation again."
             )
-        above = hits.preferred[: int(ranks.better[i] + ranks.tied[i])]
-        mistakes.append(
-            Mistake(
-                float(rank[i]),
-                _shown(measured, queries.kind, rows[i], None),
-                _shown(measured, docs.kind, hits.gold, hits.gold_score),
-                [_shown(measured, docs.kind, doc, score) for doc, score in above],
-            )
+        # The search also gives documents below the relevant one, which were not preferred to it.
+        n_preferred = int(ranks.better[i] + ranks.tied[i])
+        mistake = Mistake(
+            rank=float(rank[i]),
+            query=_shown(measured, queries.kind, rows[i], None),
+            gold=_shown(measured, docs.kind, gold.doc, gold.score),
+            preferred=[
+                _shown(measured, docs.kind, hit.doc, hit.score) for hit in irrelevant[:n_preferred]
+            ],
         )
+        mistakes.append(mistake)
     return Worst(run, cell, measured, len(rank), int((rank > 1).sum()), mistakes)
 
 
-class _Found(NamedTuple):
-    gold: int
-    gold_score: float
-    preferred: list[tuple[int, float]]
+def _rows_of(ids: Sequence[str], queries: Side, run: Run) -> list[int]:
+    """The places of recorded queries in the data at hand, by id."""
+    place = {name: i for i, name in enumerate(queries.ids)}
+    unknown = [name for name in ids if name not in place]
+    if unknown:
+        raise NotComparableError(
+            f"{run.path}: the data at hand has no query {unknown[0]!r}: its ids are others. "
+            "Name the copy that was measured, with --data."
+        )
+    return [place[name] for name in ids]
 
 
-def _preferred(
-    x: Float32[np.ndarray, "q d"], y: Float32[np.ndarray, "n d"], relevant: Sequence[np.ndarray]
-) -> list[_Found]:
-    """The best relevant document of each query, and the best irrelevant ones."""
+class _Hit(NamedTuple):
+    """A document and its score with a query."""
+
+    doc: int
+    score: float
+
+
+class _Hits(NamedTuple):
+    """The best relevant document of a query, and the best irrelevant ones, best first."""
+
+    gold: _Hit
+    irrelevant: list[_Hit]
+
+
+def _search(
+    queries: Float32[np.ndarray, "q d"],
+    docs: Float32[np.ndarray, "n d"],
+    relevant: Sequence[np.ndarray],
+) -> list[_Hits]:
     from evals.ranking.search import top_k
 
-    if not len(x):
+    if not len(queries):
         return []
-    most = max(len(gold) for gold in relevant)
+    # Relevant documents may take places among the best: so many more are searched for.
+    k = PREFERRED + max(len(gold) for gold in relevant)
     hits_of_queries = []
-    for hits in top_k(x, y, PREFERRED + most):
-        for i, (docs, scores) in enumerate(zip(hits.docs, hits.scores, strict=True), hits.first):
-            gold = relevant[i]
-            gold_scores = y[gold].astype(np.float64) @ x[i].astype(np.float64)
-            irrelevant = [
-                (int(doc), float(score))
-                for doc, score in zip(docs, scores, strict=True)
-                if doc not in gold
-            ]
-            hits_of_queries.append(
-                _Found(
-                    int(gold[gold_scores.argmax()]),
-                    float(gold_scores.max()),
-                    irrelevant[:PREFERRED],
-                )
-            )
+    for hits in top_k(queries, docs, k):
+        for i in range(len(hits.docs)):
+            query = hits.first + i
+            gold = relevant[query]
+            # In float64, as ranks are: a relevant document need not be among the hits at all.
+            gold_scores = docs[gold].astype(np.float64) @ queries[query].astype(np.float64)
+            best = int(gold_scores.argmax())
+            irrelevant = []
+            for doc, score in zip(hits.docs[i], hits.scores[i], strict=True):
+                if doc not in gold:
+                    irrelevant.append(_Hit(int(doc), float(score)))
+            gold_hit = _Hit(int(gold[best]), float(gold_scores[best]))
+            hits_of_queries.append(_Hits(gold_hit, irrelevant[:PREFERRED]))
     return hits_of_queries
 
 
@@ -171,7 +201,8 @@ def _data(run: Run, subset: str, folder: Path | None) -> ImageText:
     config = run.manifest["config"]
     if config.get("row", {}).get("task") != "image_text":
         raise ConfigError(
-            f"{run.path}: {run.manifest['benchmark']} is no benchmark of images and captions; others are not shown."
+            f"{run.path}: {run.manifest['benchmark']} is no benchmark of images and captions; "
+            "others are not shown."
         )
     place = folder or (Path(config["data"]) if config["data"] else None)
     settings = Settings(
@@ -179,24 +210,25 @@ def _data(run: Run, subset: str, folder: Path | None) -> ImageText:
     )
     data = load_parts(Benchmark(**config["row"]), settings).subsets[subset]
     assert isinstance(data, ImageText)  # as its task says
+    # The same folder may hold another release by now, and its images would stand beside the ranks
+    # of those that were measured.
     if content_hash(data) != run.manifest["data"][subset]["content"]:
         raise NotComparableError(
-            f"{run.path}: the data of {run.manifest['benchmark']} {subset} at hand is not what was measured. "
-            "Name the copy that was, with --data, or run the evaluation again."
+            f"{run.path}: the data of {run.manifest['benchmark']} {subset} at hand is not what was "
+            "measured. Name the copy that was, with --data, or run the evaluation again."
         )
     return data
 
 
 def _encoder(run: Run) -> Recorded:
-    told_of = run.manifest["encoder"]
-    return Recorded(str(told_of["name"]), int(told_of["dim"]), dict(told_of["fingerprint"]))
+    encoder = run.manifest["encoder"]
+    return Recorded(str(encoder["name"]), int(encoder["dim"]), dict(encoder["fingerprint"]))
 
 
 def _sides(data: ImageText, direction: str) -> tuple[Side, Side, list[np.ndarray]]:
     """Queries, documents, and the documents relevant to each query."""
-    pairs = np.concatenate(
-        [np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1), data.also]
-    )
+    first_images = np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1)
+    pairs = np.concatenate([first_images, data.also])
     relevant = Relevant.from_pairs(pairs, len(data.texts))
     if direction == "t2i":
         return data.texts, data.images, np.split(relevant.docs, relevant.indptr[1:-1])
@@ -205,10 +237,12 @@ def _sides(data: ImageText, direction: str) -> tuple[Side, Side, list[np.ndarray
 
 
 def _stored(store: Store, encoder: Recorded, side: Side) -> np.ndarray:
-    if missing := store.missing(encoder, side):
+    missing = store.missing(encoder, side)
+    if missing:
         raise MissingError(
-            f"{store.root}: {len(missing):,} of {len(set(side.hashes)):,} {side.kind}s by {encoder.name} are not stored. "
-            f"Run the evaluation again with --store {store.root}, or name the store that has them."
+            f"{store.root}: {len(missing):,} of {len(set(side.hashes)):,} {side.kind}s by "
+            f"{encoder.name} are not stored. Run the evaluation again with --store {store.root}, "
+            "or name the store that has them."
         )
     return store.embed(encoder, side).rows
 
@@ -224,16 +258,13 @@ def chosen_cell(run: Run, subset: str | None, direction: str, dim: int) -> Cell:
 
     ConfigError with those there are.
     """
-    cells = list(
-        dict.fromkeys(
-            Cell(line.subset, line.direction, line.dim, line.precision) for line in run.metrics
-        )
-    )
-    cell = Cell(subset or (cells[0].subset if cells else ""), direction, dim, "float32")
+    lines = run.metrics
+    cells = list(dict.fromkeys(Cell(m.subset, m.direction, m.dim, m.precision) for m in lines))
+    first_subset = cells[0].subset if cells else ""
+    # float32 alone: the rows are searched in float32, and other precisions rank otherwise.
+    cell = Cell(subset or first_subset, direction, dim, "float32")
     if cell not in cells:
-        there = (
-            "; ".join(told(cell) for cell in cells if cell.dim == dim)
-            or "nothing at this dimension"
-        )
+        at_dim = [told(cell) for cell in cells if cell.dim == dim]
+        there = "; ".join(at_dim) or "nothing at this dimension"
         raise ConfigError(f"{run.path} has no {told(cell)}. It has {there}.")
     return cell
