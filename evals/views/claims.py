@@ -18,25 +18,37 @@ def print_claims(verdicts: Sequence[Verdict]) -> None:
 
     table = empty_table(
         "Published statements about jina-clip-v2",
-        "Kept, in per cent of the full width's score. rel: relative to it; pts: 100 less the loss in points. The source does "
-        "not say which is meant; either reproduces it.",
+        "Kept, in per cent of the full width's score. rel: relative to it; pts: 100 less the loss "
+        "in points. The source does not say which is meant; either reproduces it.",
     )
     for name in ("statement", "published", "measured", "verdict"):
         table.add_column(name, overflow="fold")
-    for claim, model, relative, points, missing, verdict in verdicts:
-        published = f"{'> ' if claim.kind == 'over' else ''}{100 * claim.kept:g}"
-        measured = (
-            "–"
-            if relative is None or points is None
-            else f"{100 * relative:.1f} rel, {100 * points:.1f} pts"
+    for verdict in verdicts:
+        claim = verdict.claim
+        bound = "> " if claim.kind == "over" else ""
+        table.add_row(
+            escape(claim.statement),
+            f"{bound}{100 * claim.kept:g}",
+            _measured(verdict),
+            escape(_in_words(verdict)),
         )
-        there, n = len(claim.of) - len(missing), len(claim.of)
-        tail = (
-            f" ({there} of {n} parts)"
-            if missing
-            else f": {model}"
-            if verdict == "other model"
-            else ""
-        )
-        table.add_row(escape(claim.statement), published, measured, escape(verdict + tail))
     console().print(table)
+
+
+def _measured(verdict: Verdict) -> str:
+    if verdict.relative is None or verdict.points is None:
+        return "–"
+    from evals.views.style import in_percent
+
+    return f"{in_percent(verdict.relative)} rel, {in_percent(verdict.points)} pts"
+
+
+def _in_words(verdict: Verdict) -> str:
+    n_parts = len(verdict.claim.of)
+    # A mean over fewer parts than the statement's would be another statement: none is shown.
+    if verdict.missing:
+        return f"{verdict.verdict} ({n_parts - len(verdict.missing)} of {n_parts} parts)"
+    # The statements are about one model; of another one its name is what a reader looks for.
+    if verdict.verdict == "other model":
+        return f"{verdict.verdict}: {verdict.model}"
+    return verdict.verdict

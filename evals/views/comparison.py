@@ -1,22 +1,27 @@
-"""A comparison as people and programs read it: tables on the terminal and in markdown, a forest plot, JSON."""
+"""A comparison as people and programs read it: tables, markdown, a forest plot, JSON."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.analysis.comparison import MEAN, Change
 from evals.records.record import path_component
 from evals.records.selection import Measured
 from evals.stats.paired import FLOOR
-from evals.views.style import BLUE, GREY, RED
+from evals.views.style import BLUE, GREY, RED, in_percent, in_points
+
+if TYPE_CHECKING:
+    from rich.console import JustifyMethod
 
 HEAD = ("", "", "metric", "A", "B", "B - A [95%]", "p", "Holm", "wins/losses", "detects")
+NUMBERS = frozenset(("A", "B", "p", "Holm", "wins/losses", "detects"))
 LEGEND = (
-    "In per cent, changes in points, paired by query; 95% intervals from a bootstrap over images; p: two-sided, from swapping "
-    "the runs in whole images; Holm: adjusted over the primary metrics of this comparison; wins/losses: queries where B is "
-    "better or worse; detects: the drop seen with 80% power; ▼: each by itself, fell by more than "
-    f"{100 * FLOOR:.1f} points, and the one-sided 95% bound says so."
+    "In per cent, changes in points, paired by query; 95% intervals from a bootstrap over images; "
+    "p: two-sided, from swapping the runs in whole images; Holm: adjusted over the primary metrics "
+    "of this comparison; wins/losses: queries where B is better or worse; detects: the drop seen "
+    f"with 80% power; ▼: each by itself, fell by more than {100 * FLOOR:.1f} points, and the "
+    "one-sided 95% bound says so."
 )
 FELL, ROSE, NEITHER = RED, BLUE, GREY
 
@@ -30,62 +35,60 @@ class Title(NamedTuple):
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[Measured, Measured]]) -> "Title":
-        labels = [
-            ", ".join(dict.fromkeys(side.label for side in sides))
-            for sides in zip(*pairs, strict=True)
-        ]
-        notes = [
-            f"{name}: {side.run.path}"
-            for pair in pairs
-            for name, side in zip("AB", pair, strict=True)
-        ]
-        if labels[0] == labels[1]:
-            notes += [
-                f"They differ in {', '.join(_settings_apart(*pair)) or 'no setting of the encoder'}."
-                for pair in pairs
-            ]
-        return cls(labels[0], labels[1], notes)
+        # A label per benchmark, and nearly always the same one: the widest dimension may differ.
+        label_of_a = ", ".join(dict.fromkeys(a.label for a, _ in pairs))
+        label_of_b = ", ".join(dict.fromkeys(b.label for _, b in pairs))
+        notes = []
+        for a, b in pairs:
+            notes += [f"A: {a.run.path}", f"B: {b.run.path}"]
+        if label_of_a == label_of_b:
+            for a, b in pairs:
+                settings = ", ".join(_settings_apart(a, b)) or "no setting of the encoder"
+                notes.append(f"They differ in {settings}.")
+        return cls(label_of_a, label_of_b, notes)
 
 
 def _settings_apart(a: Measured, b: Measured) -> list[str]:
     """What tells the encoders of two records apart: weights, dtype …"""
-    sides = [m.run.manifest.get("encoder", {}).get("fingerprint", {}) for m in (a, b)]
-    return sorted(
-        name
-        for name in sides[0].keys() | sides[1].keys()
-        if sides[0].get(name) != sides[1].get(name)
-    )
+    settings_of_a = _settings(a)
+    settings_of_b = _settings(b)
+    names = settings_of_a.keys() | settings_of_b.keys()
+    return sorted(name for name in names if settings_of_a.get(name) != settings_of_b.get(name))
+
+
+def _settings(side: Measured) -> Mapping[str, str]:
+    fingerprint: Mapping[str, str] = side.run.manifest.get("encoder", {}).get("fingerprint", {})
+    return fingerprint
 
 
 def print_tables(title: Title, changes: Sequence[Change]) -> None:
-    """A table a benchmark, and the records that were read."""
+    """A table per benchmark, and the records that were read."""
     from rich.markup import escape
     from rich.table import Table
 
     from evals.views.style import console
 
     out = console()
-    out.print(
-        f"[bold]A[/bold] {escape(title.a)}   [bold]B[/bold] {escape(title.b)}", highlight=False
-    )
+    heading = f"[bold]A[/bold] {escape(title.a)}   [bold]B[/bold] {escape(title.b)}"
+    out.print(heading, highlight=False)
     out.print()
     for benchmark, rows in _by_benchmark(changes).items():
-        n = f"{rows[0].n:,} queries of {rows[0].groups:,} images" if len(rows) == 1 else ""
+        # Of several rows each has other counts, and a title can only say one.
+        counts = f"{rows[0].n:,} queries of {rows[0].groups:,} images" if len(rows) == 1 else ""
+        name = " · ".join(filter(None, (benchmark, counts)))
         table = Table(
-            title=escape(" · ".join(filter(None, (benchmark, n)))),
+            title=escape(name),
             title_justify="left",
             box=None,
             pad_edge=False,
+            padding=(0, 1, 0, 0),
         )
-        table.padding = (0, 1, 0, 0)
-        for i, name in enumerate(HEAD):
-            table.add_column(
-                name, justify="right" if i in (3, 4, 6, 7, 8, 9) else "left", overflow="fold"
-            )
+        for column in HEAD:
+            justify: JustifyMethod = "right" if column in NUMBERS else "left"
+            table.add_column(column, justify=justify, overflow="fold")
         for row in rows:
-            table.add_row(
-                *(escape(cell) for cell in _cells(row)), style="red" if row.fell else None
-            )
+            cells = [escape(cell) for cell in _cells(row)]
+            table.add_row(*cells, style="red" if row.fell else None)
         out.print(table)
         out.print()
     out.print(LEGEND, style="dim", highlight=False)
@@ -103,7 +106,7 @@ def print_path(kind: str, path: Path) -> None:
 
 
 def as_markdown(title: Title, changes: Sequence[Change]) -> str:
-    """A table a benchmark, as GitHub reads it."""
+    """A table per benchmark, as GitHub reads it."""
     lines = [
         f"# {_plain(title.b)} against {_plain(title.a)}",
         "",
@@ -111,48 +114,48 @@ def as_markdown(title: Title, changes: Sequence[Change]) -> str:
         "",
     ]
     for benchmark, rows in _by_benchmark(changes).items():
-        lines += [
-            f"## {_plain(benchmark)}",
-            "",
-            _line(HEAD),
-            _line(["---"] * 3 + ["--:"] * (len(HEAD) - 3)),
-        ]
-        lines += [_line([_plain(cell) for cell in _cells(row)]) for row in rows] + [""]
-    return "\n".join([*lines, LEGEND, "", *(f"- {_plain(note)}" for note in title.notes)]) + "\n"
+        # The first three columns are names, all others are numbers.
+        rule = ["---"] * 3 + ["--:"] * (len(HEAD) - 3)
+        lines += [f"## {_plain(benchmark)}", "", _line(HEAD), _line(rule)]
+        for row in rows:
+            lines.append(_line([_plain(cell) for cell in _cells(row)]))
+        lines.append("")
+    lines += [LEGEND, ""]
+    lines += [f"- {_plain(note)}" for note in title.notes]
+    return "\n".join(lines) + "\n"
 
 
 def as_json(
     pairs: Sequence[tuple[Measured, Measured]], changes: Sequence[Change]
 ) -> dict[str, Any]:
     """The machine output: fractions in [0, 1]; what has no value is null."""
-    records = [
-        {
-            name: {
-                "record": str(m.run.path),
-                "label": m.label,
-                "dim": m.dim,
-                "precision": m.precision,
-            }
-            for name, m in zip("ab", pair, strict=True)
-        }
-        for pair in pairs
-    ]
+    records = [{"a": _side_json(a), "b": _side_json(b)} for a, b in pairs]
     flat = []
     for change in changes:
         entry = change._asdict() | {"fell": change.fell}
         difference = entry.pop("difference")._asdict()
-        ends = difference.pop("interval")
-        change_of = {
+        # An interval is flat, ci_low and ci_high, as in metrics.jsonl: one reader does for both.
+        interval = difference.pop("interval")
+        entry |= {
             "difference": difference.pop("value"),
-            "ci_low": ends.low if ends else None,
-            "ci_high": ends.high if ends else None,
+            "ci_low": interval.low if interval else None,
+            "ci_high": interval.high if interval else None,
         }
-        flat.append(entry | change_of | difference)
+        flat.append(entry | difference)
     return {"schema_version": 1, "floor": FLOOR, "records": records, "changes": flat}
 
 
+def _side_json(side: Measured) -> dict[str, Any]:
+    return {
+        "record": str(side.run.path),
+        "label": side.label,
+        "dim": side.dim,
+        "precision": side.precision,
+    }
+
+
 def place_beside(pairs: Sequence[tuple[Measured, Measured]]) -> Path:
-    """Where a forest plot lies unless it is told where: in the record of the first B, named after what A is."""
+    """Where a forest plot lies unless a path is given: in the record of the first B, named after A."""
     a, b = pairs[0]
     return b.run.path / f"{path_component(f'{b.label}-against-{a.label}')}.png"
 
@@ -169,28 +172,26 @@ def forest_png(title: Title, changes: Sequence[Change]) -> bytes:
 
 
 def forest(title: Title, changes: Sequence[Change]) -> Any:
-    """A matplotlib figure: a line a change with its interval, the floor as a band about zero, numbers at the right."""
+    """A matplotlib figure: a line per change with its interval, and its numbers at the right.
+
+    The floor is a band about zero.
+    """
     from matplotlib.figure import Figure
 
+    # So much height per line that labels do not touch, however many there are.
     figure = Figure(figsize=(9, 1.5 + 0.27 * len(changes)), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    axes.axvspan(
-        -100 * FLOOR,
-        100 * FLOOR,
-        color="#e6e6e6",
-        zorder=0,
-        label=f"within {100 * FLOOR:.1f} points",
-    )
+    floor = 100 * FLOOR
+    axes.axvspan(-floor, floor, color="#e6e6e6", zorder=0, label=f"within {floor:.1f} points")
     axes.axvline(0, color="black", linewidth=0.8, zorder=1)
     for place, change in enumerate(changes):
         _draw(axes, place, change)
     axes.set_yticks(range(len(changes)), [_label(change) for change in changes])
     for tick, change in zip(axes.get_yticklabels(), changes, strict=True):
         tick.set_fontweight("bold" if change.primary else "normal")
+    # Upside down: the first change on top, as in the table.
     axes.set_ylim(len(changes) - 0.5, -0.5)
-    axes.set_xlabel(
-        f"B − A, points, with 95% interval; grey band: the floor of {100 * FLOOR:.1f} points"
-    )
+    axes.set_xlabel(f"B − A, points, with 95% interval; grey band: the floor of {floor:.1f} points")
     axes.set_title(f"A: {title.a}\nB: {title.b}", loc="left", fontsize=10)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -199,26 +200,22 @@ def forest(title: Title, changes: Sequence[Change]) -> Any:
 
 def _draw(axes: Any, place: int, change: Change) -> None:
     difference = change.difference
-    rose = difference.lower is not None and difference.lower > 0 and difference.value > FLOOR
-    colour = FELL if change.fell else ROSE if rose else NEITHER
+    colour = _colour(change)
     if difference.interval:
+        ends = [100 * end for end in difference.interval]
         axes.plot(
-            [100 * end for end in difference.interval],
+            ends,
             [place, place],
             color=colour,
             linewidth=1.6,
+            # A round end would add to the length of the interval.
             solid_capstyle="butt",
         )
-    axes.plot(
-        100 * difference.value,
-        place,
-        "D" if change.subset == MEAN else "o",
-        color=colour,
-        markersize=5,
-    )
-    text = f"{100 * difference.value:+.2f}   p {_p(difference.p)}" + (" ▼" if change.fell else "")
+    marker = "D" if change.subset == MEAN else "o"
+    axes.plot(100 * difference.value, place, marker, color=colour, markersize=5)
+    value = in_points(difference.value, digits=2)
     axes.annotate(
-        text,
+        f"{value}   p {_p(difference.p)}{_mark(change)}",
         (1.01, place),
         xycoords=("axes fraction", "data"),
         va="center",
@@ -227,10 +224,23 @@ def _draw(axes: Any, place: int, change: Change) -> None:
     )
 
 
+def _colour(change: Change) -> str:
+    if change.fell:
+        return FELL
+    # The mirror image of what `fell` means: seen by the one-sided bound, and worth it.
+    difference = change.difference
+    rose = difference.lower is not None and difference.lower > 0 and difference.value > FLOOR
+    return ROSE if rose else NEITHER
+
+
+def _mark(change: Change) -> str:
+    # Beside the colour: a plain terminal and a printed page have none.
+    return " ▼" if change.fell else ""
+
+
 def _label(change: Change) -> str:
-    return " ".join(
-        part for part in (change.benchmark, change.subset, change.direction, change.metric) if part
-    )
+    parts = (change.benchmark, change.subset, change.direction, change.metric)
+    return " ".join(part for part in parts if part)
 
 
 def _by_benchmark(changes: Sequence[Change]) -> dict[str, list[Change]]:
@@ -241,28 +251,32 @@ def _by_benchmark(changes: Sequence[Change]) -> dict[str, list[Change]]:
 
 
 def _cells(row: Change) -> list[str]:
+    """The cells of HEAD."""
     difference = row.difference
-    ends = (
-        f" [{100 * difference.interval.low:+.2f},{100 * difference.interval.high:+.2f}]"
-        if difference.interval
-        else ""
-    )
+    interval = ""
+    if difference.interval:
+        low, high = (in_points(end, digits=2) for end in difference.interval)
+        interval = f" [{low},{high}]"
+    change = in_points(difference.value, digits=2)
     return [
         row.subset,
         row.direction,
         row.metric,
-        f"{100 * row.a:.2f}",
-        f"{100 * row.b:.2f}",
-        f"{100 * difference.value:+.2f}{ends}{' ▼' if row.fell else ''}",
+        in_percent(row.a, digits=2),
+        in_percent(row.b, digits=2),
+        f"{change}{interval}{_mark(row)}",
         _p(difference.p),
         _p(row.p_holm),
         f"{difference.wins}/{difference.losses}",
-        f"{100 * difference.detectable:.2f}" if difference.detectable is not None else "–",
+        in_percent(difference.detectable, digits=2),
     ]
 
 
 def _p(p: float | None) -> str:
-    return "–" if p is None else f"{p:.3f}" if p >= 0.001 else "<0.001"
+    if p is None:
+        return "–"
+    # Of 2,000 sign flips the least p is 1/2,001: more digits would be those of the seed.
+    return f"{p:.3f}" if p >= 0.001 else "<0.001"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -12,4 +12,5 @@ class VisibleConsole(Console):
     """rich's console, to which a line or a cell is one line of visible text. It breaks lines itself."""
 
     def render_str(self, text: str, **options: Any) -> Text:
+        # Here, because rich calls it for every string that it prints, those of cells included.
         return super().render_str(visible(text), **options)

@@ -12,9 +12,14 @@ from evals.views.style import console, empty_table
 
 
 def print_costs(costs: Sequence[Cost], stored: Sequence[Storage], model: str | None) -> None:
-    """Images, texts and storage."""
+    """Tables of images, texts and storage, in this order."""
     out = console()
-    for table in (_images(costs), _texts(costs, model), _storage(stored)):
+    tables = (
+        _images(costs),
+        _texts(costs, model),
+        _storage(stored),
+    )
+    for table in tables:
         out.print(table, "", highlight=False)
 
 
@@ -25,15 +30,14 @@ def _images(costs: Sequence[Cost]) -> Table:
     )
     table = _table(
         "Images",
-        f"Distinct images at their own size, in whole tiles ({rules}); resized: the v2 post's advice.",
+        f"Distinct images at their own size, in whole tiles ({rules}); "
+        "resized: the v2 post's advice.",
     )
-    for name in ("benchmark", "rule", "images", "tiles", "tokens"):
-        table.add_column(
-            name, justify="left" if name in ("benchmark", "rule") else "right", no_wrap=True
-        )
+    _add_columns(table, words=("benchmark", "rule"), numbers=("images", "tiles", "tokens"))
     for cost in costs:
-        for i in cost.images:
-            table.add_row(_name(cost), i.rule, f"{i.images:,}", f"{i.tiles:,}", f"{i.tokens:,}")
+        for row in cost.images:
+            counts = [_count(n) for n in (row.images, row.tiles, row.tokens)]
+            table.add_row(_name(cost), row.rule, *counts)
     return table
 
 
@@ -41,25 +45,17 @@ def _texts(costs: Sequence[Cost], model: str | None) -> Table:
     counted = f"Tokens by the tokenizer of {model}" if model else "Tokens need a tokenizer: --model"
     table = _table(
         "Texts",
-        "Distinct texts, uncut and without instruction; words by whitespace, which Chinese, Japanese and Thai lack. "
-        f"{counted}; special: those around each text. The v1 post puts English at 1.1 tokens a word.",
+        "Distinct texts, uncut and without instruction; words by whitespace, which Chinese, "
+        f"Japanese and Thai lack. {counted}; special: those around each text. "
+        "The v1 post puts English at 1.1 tokens a word.",
     )
-    for name in ("benchmark", "", "texts", "words", "tokens", "special", "tokens/word"):
-        table.add_column(
-            name, justify="left" if name in ("benchmark", "") else "right", no_wrap=True
-        )
+    numbers = ("texts", "words", "tokens", "special", "tokens/word")
+    _add_columns(table, words=("benchmark", ""), numbers=numbers)
     for cost in costs:
-        for t in cost.texts:
-            ratio = "–" if t.tokens_per_word is None else f"{t.tokens_per_word:.2f}"
-            table.add_row(
-                _name(cost),
-                t.subset,
-                f"{t.texts:,}",
-                f"{t.words:,}",
-                _count(t.tokens),
-                _count(t.special),
-                ratio,
-            )
+        for row in cost.texts:
+            ratio = "–" if row.tokens_per_word is None else f"{row.tokens_per_word:.2f}"
+            counts = [_count(n) for n in (row.texts, row.words, row.tokens, row.special)]
+            table.add_row(_name(cost), row.subset, *counts, ratio)
     return table
 
 
@@ -67,10 +63,11 @@ def _storage(stored: Sequence[Storage]) -> Table:
     table = _table(
         "A million vectors", "Values alone, without an index; 1 GB is 1,000,000,000 bytes."
     )
-    for name in ("dim", *BITS):
-        table.add_column(name, justify="right", no_wrap=True)
-    for dim in dict.fromkeys(s.dim for s in stored):
-        table.add_row(str(dim), *(_size(s.bytes_per_million) for s in stored if s.dim == dim))
+    _add_columns(table, words=(), numbers=("dim", *BITS))
+    for dim in dict.fromkeys(row.dim for row in stored):
+        # In the order of BITS, as analysis.cost.storage gives them.
+        sizes = [_size(row.bytes_per_million) for row in stored if row.dim == dim]
+        table.add_row(str(dim), *sizes)
     return table
 
 
@@ -78,6 +75,15 @@ def _table(title: str, caption: str) -> Table:
     table = empty_table(title, caption)
     table.padding = (0, 2, 0, 0)
     return table
+
+
+def _add_columns(table: Table, *, words: Sequence[str], numbers: Sequence[str]) -> None:
+    """Columns of words, then columns of numbers."""
+    for name in words:
+        table.add_column(name, justify="left", no_wrap=True)
+    # Ends below each other, so that sizes are compared at a glance.
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
 
 
 def _name(cost: Cost) -> str:
@@ -89,22 +95,25 @@ def _count(n: int | None) -> str:
 
 
 def _size(n: int) -> str:
+    # Powers of ten, as disks and clouds are sold, and as the caption says.
     return f"{n / 1e9:.2f} GB" if n >= 1e9 else f"{n / 1e6:,.0f} MB"
 
 
 def as_json(costs: Sequence[Cost], stored: Sequence[Storage], model: str | None) -> dict[str, Any]:
     """The machine output of the command."""
+    # _asdict has the fields alone: what is a property is added by name.
     return {
         "schema_version": 1,
         "tokenizer": model,
-        "benchmarks": [
-            {
-                "benchmark": cost.benchmark,
-                "partial": cost.partial,
-                "images": [i._asdict() for i in cost.images],
-                "texts": [t._asdict() | {"tokens_per_word": t.tokens_per_word} for t in cost.texts],
-            }
-            for cost in costs
-        ],
-        "storage": [s._asdict() | {"bytes_per_million": s.bytes_per_million} for s in stored],
+        "benchmarks": [_cost_json(cost) for cost in costs],
+        "storage": [row._asdict() | {"bytes_per_million": row.bytes_per_million} for row in stored],
+    }
+
+
+def _cost_json(cost: Cost) -> dict[str, Any]:
+    return {
+        "benchmark": cost.benchmark,
+        "partial": cost.partial,
+        "images": [row._asdict() for row in cost.images],
+        "texts": [row._asdict() | {"tokens_per_word": row.tokens_per_word} for row in cost.texts],
     }

@@ -1,4 +1,4 @@
-"""Two figures of a fusion run: recall against the weight of the text, and the cosines that make the modality gap."""
+"""Two figures of a fusion run: recall by the weight of the text, and the cosines of the modality gap."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -10,6 +10,7 @@ import numpy as np
 from evals.analysis.fusion import Fused
 from evals.analysis.modality_gap import BINS, Gap
 from evals.files import write_atomically
+from evals.stats.bootstrap import Interval
 from evals.tasks.fusion import CARD
 from evals.tasks.scores import Scores, Value
 from evals.views.style import BLUE, RED
@@ -25,9 +26,20 @@ def alpha_of(direction: str) -> float | None:
 
     None for other merges.
     """
-    if direction in ("tt", "ti"):
-        return 1.0 if direction == "tt" else 0.0
+    ends = {"tt": 1.0, "ti": 0.0}
+    if direction in ends:
+        return ends[direction]
     return float(direction.removeprefix("weighted@")) if direction.startswith("weighted@") else None
+
+
+def by_alpha(scores: Sequence[Scores], dim: int) -> dict[float, Value]:
+    """R@1 of the single scores and the weighted averages at a dimension, by ascending weight."""
+    values = {}
+    for score in scores:
+        alpha = alpha_of(score.direction)
+        if alpha is not None and score.dim == dim:
+            values[alpha] = score.values[METRIC]
+    return dict(sorted(values.items()))
 
 
 def draw(fused: Fused) -> list[Path]:
@@ -35,10 +47,12 @@ def draw(fused: Fused) -> list[Path]:
 
     Returns their paths.
     """
-    outcome, paths = fused.outcome, []
+    outcome = fused.outcome
+    paths = []
     for subset, scores in outcome.scores.items():
         dim = max(score.dim for score in scores)
         title = f"{outcome.benchmark.title} · {subset} · {outcome.model} · {dim} dimensions"
+        # At the widest alone: how scores fall with the dimension is the figure of a sweep.
         widest = [score for score in scores if score.dim == dim]
         paths.append(plot_alpha(outcome.path / f"alpha-{subset}.png", widest, title))
         paths.append(plot_gap(outcome.path / f"gap-{subset}.png", fused.gaps[subset], title))
@@ -51,21 +65,21 @@ def plot_alpha(path: Path, scores: Sequence[Scores], title: str) -> Path:
     The card's weights are marked, and the z-scores are a level.
     """
     figure, (axes,) = _figure(title)
-    swept = sorted(
-        (alpha, s.values[METRIC]) for s in scores if (alpha := alpha_of(s.direction)) is not None
-    )
-    alphas, values = [alpha for alpha, _ in swept], [100 * value.value for _, value in swept]
-    ends = [_ends(value) for _, value in swept]
+    swept = by_alpha(scores, scores[0].dim)
+    alphas = list(swept)
+    intervals = [_interval(value) for value in swept.values()]
     axes.fill_between(
         alphas,
-        [low for low, _ in ends],
-        [high for _, high in ends],
+        [interval.low for interval in intervals],
+        [interval.high for interval in intervals],
         color=BLUE,
         alpha=0.15,
         linewidth=0,
     )
+    values = [100 * value.value for value in swept.values()]
     axes.plot(alphas, values, color=BLUE, marker="o", markersize=4)
-    card = values[alphas.index(CARD)]
+    # The card's weight is marked, since the best of the curve was chosen on this very data.
+    card = 100 * swept[CARD].value
     axes.plot(
         [CARD],
         [card],
@@ -75,18 +89,27 @@ def plot_alpha(path: Path, scores: Sequence[Scores], title: str) -> Path:
         markeredgecolor=BLUE,
         linestyle="none",
     )
-    label = f"weighted average,\n{CARD} as on the card: {card:.1f}"
     axes.annotate(
-        label, (CARD, card), (0, -14), textcoords="offset points", va="top", ha="center", color=BLUE
+        f"weighted average,\n{CARD} as on the card: {card:.1f}",
+        (CARD, card),
+        (0, -14),
+        textcoords="offset points",
+        va="top",
+        ha="center",
+        color=BLUE,
     )
-    level = next(100 * s.values[METRIC].value for s in scores if s.direction == "zscore@0.5")
+    # zscore@0.5 ranks as the plain sum of z-scores does, and has no place on the axis of weights.
+    summed = next(score for score in scores if score.direction == "zscore@0.5")
+    level = 100 * summed.values[METRIC].value
     axes.axhline(level, color=RED, linestyle="--", linewidth=1.5)
-    at = {
-        "xycoords": axes.get_yaxis_transform(),
-        "va": "center",
-        "color": RED,
-    }  # outside: nothing is drawn there
-    axes.annotate(f" z-scores,\n summed:\n {level:.1f}", (1, level), **at)
+    # Right of the axis, where no curve can cross the words.
+    axes.annotate(
+        f" z-scores,\n summed:\n {level:.1f}",
+        (1, level),
+        xycoords=axes.get_yaxis_transform(),
+        va="center",
+        color=RED,
+    )
     axes.set_xlabel("alpha, the weight of the text: 0 is the image alone, 1 the text alone")
     axes.set_ylabel("R@1, per cent, with 95% interval")
     axes.set_xticks(np.linspace(0, 1, 11))
@@ -94,55 +117,72 @@ def plot_alpha(path: Path, scores: Sequence[Scores], title: str) -> Path:
 
 
 def plot_gap(path: Path, gap: Gap, title: str) -> Path:
-    """Densities of the cosines of matched and of random pairs, text-text above text-image on one scale; dotted: the means."""
+    """Densities of the cosines of matched and of random pairs; dotted: the means.
+
+    Text-text stands above text-image, on one scale.
+    """
     figure, panels = _figure(title, rows=2)
     for axes, kind, colour in zip(panels, ("text_text", "text_image"), (BLUE, RED), strict=True):
-        means = {pair: float(gap.cosines[kind, pair].mean()) for pair in ("matched", "random")}
-        for pair, mean in means.items():
-            side, lean = (
-                ("left", 3) if mean == max(means.values()) else ("right", -3)
-            )  # labels lean away from each other
-            cosines = gap.cosines[kind, pair]
-            density, filled = (
-                np.histogram(cosines.clip(-1, 1), BINS, density=True)[0],
-                pair == "matched",
-            )
-            axes.stairs(
-                density, BINS, color=colour, fill=filled, alpha=0.35 if filled else 1, linewidth=1.5
-            )
-            top = float(density.max())
-            axes.plot([mean, mean], [0, top], color=colour, linestyle=":", linewidth=1.5)
-            label = f"{pair} {kind.replace('_', '-')}\nmean {mean:.2f}, n {len(cosines):,}"
-            axes.annotate(
-                label,
-                (mean, top),
-                (lean, 4),
-                textcoords="offset points",
-                ha=side,
-                va="bottom",
-                color=colour,
-            )
-        axes.set_ylabel("density")
+        _draw_cosines(axes, gap, kind, colour)
     lowest = min(float(cosines.min()) for cosines in gap.cosines.values())
-    panels[0].set_xlim(
-        np.floor(10 * lowest) / 10 - 0.3, 1.4
-    )  # room for labels; no cosine is above 1
+    least_tick = np.floor(10 * lowest) / 10
+    # Room for labels beside the curves; no cosine is above 1.
+    panels[0].set_xlim(least_tick - 0.3, 1.4)
     panels[0].set_ylim(0, panels[0].get_ylim()[1] * 1.35)
-    panels[-1].set_xticks(
-        [tick for tick in np.linspace(-1, 1, 11).round(1) if tick >= np.floor(10 * lowest) / 10]
-    )
+    ticks = np.linspace(-1, 1, 11).round(1)
+    panels[-1].set_xticks(ticks[ticks >= least_tick].tolist())
     panels[-1].set_xlabel(
         f"cosine; the centroids of images and texts are {gap.centroid_distance:.2f} apart"
     )
     return _save(figure, path)
 
 
-def _ends(value: Value) -> tuple[float, float]:
+def _draw_cosines(axes: Any, gap: Gap, kind: str, colour: str) -> None:
+    """The matched and the random pairs of one kind, each labelled at the top of its mean."""
+    means = {pair: float(gap.cosines[kind, pair].mean()) for pair in ("matched", "random")}
+    for pair, mean in means.items():
+        cosines = gap.cosines[kind, pair]
+        # Densities, not counts: there are far more random pairs than matched ones.
+        density, _ = np.histogram(cosines.clip(-1, 1), BINS, density=True)
+        top = float(density.max())
+        filled = pair == "matched"
+        axes.stairs(
+            density,
+            BINS,
+            color=colour,
+            fill=filled,
+            alpha=0.35 if filled else 1,
+            linewidth=1.5,
+        )
+        axes.plot(
+            [mean, mean],
+            [0, top],
+            color=colour,
+            linestyle=":",
+            linewidth=1.5,
+        )
+        # The two labels lean away from each other: their means may be close.
+        is_right = mean == max(means.values())
+        axes.annotate(
+            f"{pair} {kind.replace('_', '-')}\nmean {mean:.2f}, n {len(cosines):,}",
+            (mean, top),
+            (3 if is_right else -3, 4),
+            textcoords="offset points",
+            ha="left" if is_right else "right",
+            va="bottom",
+            color=colour,
+        )
+    axes.set_ylabel("density")
+
+
+def _interval(value: Value) -> Interval:
+    """In per cent; a point where there is no interval."""
     low, high = value.interval or (value.value, value.value)
-    return 100 * low, 100 * high
+    return Interval(100 * low, 100 * high)
 
 
 def _figure(title: str, rows: int = 1) -> tuple["Figure", list[Any]]:
+    # Not pyplot: it would choose a backend for windows, and keep every figure until it is closed.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -35,21 +35,14 @@ def print_list(data: Path | None) -> None:
 
     out = console()
     rows = list(benchmarks().values())
-    out.print(
-        _table(
-            ("images", "texts", "languages", "data"),
-            [(row, _captioned(row)) for row in rows if not row.classes],
-            data,
-        )
-    )
+    # Two tables: captions have languages, classes do not, and half of the cells would be empty.
+    captioned = [(row, _captioned(row)) for row in rows if not row.classes]
+    classified = [(row, _classified(row)) for row in rows if row.classes]
+    out.print(_table(("images", "texts", "languages", "data"), captioned, data))
     out.print()
     out.print(f"Images and texts are those of each language. Measured: {RECALL}.", highlight=False)
     out.print()
-    out.print(
-        _table(
-            ("images", "classes"), [(row, _classified(row)) for row in rows if row.classes], data
-        )
-    )
+    out.print(_table(("images", "classes"), classified, data))
     out.print()
     out.print(
         f"Measured: {ACCURACY}; mAP where images have several classes. "
@@ -82,6 +75,7 @@ def _table(
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("benchmark", no_wrap=True)
     for name in columns:
+        # Names fold rather than end in an ellipsis: they are there to be copied.
         table.add_column(name, justify="left" if name == "data" else "right", overflow="fold")
     table.add_column("here", no_wrap=True)
     for row, cells in rows:
@@ -90,14 +84,15 @@ def _table(
 
 
 def _captioned(row: Benchmark) -> tuple[str, ...]:
-    counts = sorted({row.count_texts(subset) for subset in row.subsets})
-    texts = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,}-{counts[-1]:,}"
-    return (
-        f"{row.images:,}",
-        texts,
-        row.subsets[0] if len(row.subsets) == 1 else str(len(row.subsets)),
-        source(row),
-    )
+    counts = {row.count_texts(subset) for subset in row.subsets}
+    texts = f"{min(counts):,}"
+    # Languages may have more and fewer captions; the range says so.
+    if len(counts) > 1:
+        texts = f"{texts}-{max(counts):,}"
+    languages = str(len(row.subsets))
+    if len(row.subsets) == 1:
+        languages = row.subsets[0]
+    return f"{row.images:,}", texts, languages, source(row)
 
 
 def _classified(row: Benchmark) -> tuple[str, ...]:
@@ -108,29 +103,45 @@ def _parts(suite: Suite) -> str:
     """The rows of a suite, and how many tasks of mteb it has: their names would fill the page."""
     tasks = len(suite.tasks)
     rows = [name for name in suite.benchmarks if not name.startswith(MTEB)]
-    rows = rows if len(rows) <= MANY else [f"{len(rows)} benchmarks, {rows[0]} to {rows[-1]}"]
-    return " ".join([*rows, f"{tasks} task{'s' * (tasks != 1)} of mteb"] if tasks else rows)
+    if len(rows) > MANY:
+        rows = [f"{len(rows)} benchmarks, {rows[0]} to {rows[-1]}"]
+    if tasks:
+        rows.append(f"{tasks} task{'s' * (tasks != 1)} of mteb")
+    return " ".join(rows)
 
 
 def source(row: Benchmark) -> str:
     """Where the data comes from, in a word."""
     if row.hub:
-        return f"{row.hub.repo}@{row.hub.revision[:7] if row.hub.revision else 'newest'}"
+        revision = row.hub.revision[:7] if row.hub.revision else "newest"
+        return f"{row.hub.repo}@{revision}"
     return "bundled" if row.data == "scenes" else "--data only"
 
 
 def here(row: Benchmark, data: Path | None = None) -> bool:
-    """Whether the data is on this machine: bundled, below `--data`, or with at least one file of data in the Hub's cache."""
+    """Whether the data is on this machine: bundled, below `--data`, or in the Hub's cache.
+
+    One file of data in the cache is taken for all: the list is no check, the run is.
+    """
     if row.data == "scenes" or (data and (data.expanduser() / (row.folder or row.name)).is_dir()):
         return True
     if row.hub is None:
         return False
-    cache = Path(
-        os.environ.get("HF_HUB_CACHE")
-        or Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser() / "hub"
-    )
-    snapshots = cache / f"datasets--{row.hub.repo.replace('/', '--')}" / "snapshots"
-    files = (
-        snapshots.glob(f"{row.hub.revision or '*'}/**/*{kind}") for kind in (".parquet", ".tar")
-    )
-    return any(next(matches, None) is not None for matches in files)
+    repo = f"datasets--{row.hub.repo.replace('/', '--')}"
+    snapshots = _hub_cache() / repo / "snapshots"
+    pattern = f"{row.hub.revision or '*'}/**/*"
+    files_by_kind = [snapshots.glob(pattern + kind) for kind in (".parquet", ".tar")]
+    # The first match is enough: a snapshot may have thousands of files.
+    return any(next(files, None) is not None for files in files_by_kind)
+
+
+def _hub_cache() -> Path:
+    """Where huggingface_hub keeps data sets, by its environment variables.
+
+    The package itself knows, but takes longer to import than the whole list to print.
+    """
+    cache = os.environ.get("HF_HUB_CACHE")
+    if cache:
+        return Path(cache)
+    home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
+    return Path(home).expanduser() / "hub"

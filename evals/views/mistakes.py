@@ -1,4 +1,4 @@
-"""Mistakes as people and programs read them: a table on the terminal and in markdown, one self-contained page, JSON."""
+"""Mistakes as people and programs read them: a table, markdown, one self-contained page, JSON."""
 
 import base64
 import hashlib
@@ -11,11 +11,13 @@ from evals.analysis.worst import Mistake, Shown, Worst
 from evals.escape import markdown_text
 from evals.records.queries import told
 
-TEMPLATE, STYLE = (
-    Path(__file__).with_name(name) for name in ("mistakes.html.jinja", "mistakes.css")
-)
+TEMPLATE = Path(__file__).with_name("mistakes.html.jinja")
+STYLE = Path(__file__).with_name("mistakes.css")
 SIDE = 128  # pixels of a thumbnail's longer side
-LICENCE = "The thumbnails are copies of the data set's images, under their licence: look before you publish this page."
+LICENCE = (
+    "The thumbnails are copies of the data set's images, under their licence: look before you "
+    "publish this page."
+)
 
 
 def heading(page: Worst) -> str:
@@ -27,9 +29,10 @@ def heading(page: Worst) -> str:
 def summary(page: Worst) -> str:
     """How many queries are wrong, and what is shown."""
     return (
-        f"{page.wrong:,} of {page.queries:,} queries do not have their own first for sure; the {len(page.mistakes):,} worst are "
-        "shown, with the five best of those ranked above. Rank: expected, equal scores in random order. An image is named with "
-        "the first of its captions."
+        f"{page.wrong:,} of {page.queries:,} queries do not have their own first for sure; "
+        f"the {len(page.mistakes):,} worst are shown, with the five best of those ranked above. "
+        "Rank: expected, equal scores in random order. An image is named with the first of its "
+        "captions."
     )
 
 
@@ -52,7 +55,8 @@ def print_table(page: Worst) -> None:
         table.add_column(name, overflow="fold", ratio=1)
     for mistake in page.mistakes:
         shown = (mistake.query, mistake.gold, *mistake.preferred[:1])
-        table.add_row(_rank(mistake), *(escape(_told(mistake)) for mistake in shown))
+        # A caption in brackets would be markup to rich.
+        table.add_row(_rank(mistake), *(escape(_in_words(item)) for item in shown))
     out = console()
     out.print(table)
     out.print(summary(page), style="dim", highlight=False)
@@ -76,15 +80,16 @@ def as_json(page: Worst) -> dict[str, Any]:
         **page.cell._asdict(),
         "queries": page.queries,
         "wrong": page.wrong,
-        "mistakes": [
-            {
-                "rank": mistake.rank,
-                "query": _entry(mistake.query),
-                "gold": _entry(mistake.gold),
-                "preferred": [_entry(mistake) for mistake in mistake.preferred],
-            }
-            for mistake in page.mistakes
-        ],
+        "mistakes": [_mistake_json(mistake) for mistake in page.mistakes],
+    }
+
+
+def _mistake_json(mistake: Mistake) -> dict[str, Any]:
+    return {
+        "rank": mistake.rank,
+        "query": _entry(mistake.query),
+        "gold": _entry(mistake.gold),
+        "preferred": [_entry(shown) for shown in mistake.preferred],
     }
 
 
@@ -99,9 +104,10 @@ def as_markdown(page: Worst) -> str:
         "|--:|---|---|---|",
     ]
     for mistake in page.mistakes:
-        preferred = "<br>".join(markdown_text(_told(mistake)) for mistake in mistake.preferred)
-        gold = (markdown_text(_told(mistake)) for mistake in (mistake.query, mistake.gold))
-        lines.append(f"| {_rank(mistake)} | {' | '.join(gold)} | {preferred} |")
+        query, gold = (_as_markdown(shown) for shown in (mistake.query, mistake.gold))
+        # A line break inside a cell is HTML: markdown's tables have none.
+        preferred = "<br>".join(_as_markdown(shown) for shown in mistake.preferred)
+        lines.append(f"| {_rank(mistake)} | {query} | {gold} | {preferred} |")
     return "\n".join([*lines, "", f"Record: {markdown_text(str(page.run.path))}"]) + "\n"
 
 
@@ -113,7 +119,10 @@ def as_html(page: Worst, *, thumbnails: bool) -> str:
         TEMPLATE.read_text(encoding="utf-8")
     )
     style = STYLE.read_text(encoding="utf-8").strip()
+    # The page's Content-Security-Policy allows this style by its hash, and images that are in the
+    # page: a caption that got past the escaping could still load and run nothing.
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    # An image may be preferred by many queries, and is scaled once.
     cache: dict[int, str] = {}
 
     def image_of(shown: Shown) -> str | None:
@@ -140,6 +149,7 @@ def _thumbnail(image: Any) -> str:
     """A JPEG as a data: URI, transparent parts on white."""
     from PIL import Image
 
+    # JPEG has no transparency: what is left out of a canvas would come out black.
     small = image.convert("RGBA")
     small.thumbnail((SIDE, SIDE))
     canvas = Image.new("RGB", small.size, "white")
@@ -149,7 +159,11 @@ def _thumbnail(image: Any) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def _told(shown: Shown) -> str:
+def _as_markdown(shown: Shown) -> str:
+    return markdown_text(_in_words(shown))
+
+
+def _in_words(shown: Shown) -> str:
     score = f"{shown.score:.3f} " if shown.score is not None else ""
     return f"{score}{shown.text} ({shown.id})"
 

@@ -1,4 +1,4 @@
-"""What a command measured, as a person sees it: tables by benchmark and model, then the averages of the suites."""
+"""What a command measured, shown in full: each result, then the averages of the suites."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,6 +23,7 @@ def results_json(
 ) -> dict[str, Any]:
     """The same as a JSON object, failures included, with the entries of `extra`."""
     means = _means(results, suites)
+    # Failures are entries of the output, too: a program must not take 7 of 8 benchmarks for all.
     return as_json(results.outcomes, results.failures, means, suites) | dict(extra or {})
 
 

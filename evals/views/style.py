@@ -1,4 +1,4 @@
-"""One look for everything that is shown: the terminal's width, one table, one way to write a value, one palette."""
+"""One look for everything that is shown: width, table, the way to write a value, palette."""
 
 import sys
 
@@ -12,7 +12,7 @@ from evals.views.console import VisibleConsole
 
 WIDTH = 84  # what a table needs; a narrower terminal wraps lines rather than lose a column
 
-# Okabe and Ito's palette, told apart by all kinds of colour vision
+# Okabe & Ito 2008, Color Universal Design: told apart by all kinds of colour vision.
 BLUE, GREEN, ORANGE, PINK, RED, GREY = (
     "#0072B2",
     "#009E73",
@@ -25,6 +25,8 @@ BLUE, GREEN, ORANGE, PINK, RED, GREY = (
 
 def console() -> Console:
     """The terminal; a file or a pipe gets the same width whatever it is."""
+    # Without a terminal rich would take 80 columns, or COLUMNS: output that a script keeps would
+    # depend on who ran it.
     width = Console().width if sys.stdout.isatty() else WIDTH
     return VisibleConsole(width=max(width, WIDTH), emoji=False)
 
@@ -44,15 +46,27 @@ def empty_table(title: str, caption: str) -> Table:
 
 
 def print_whole(out: Console, table: Table) -> None:
-    """Print a table with all of its columns: where it is wider than the console, lines wrap rather than lose one."""
+    """Print a table with all of its columns, however wide: lines wrap rather than lose one."""
     wide = out.options.update(max_width=1000)
     out.width = max(out.width, Measurement.get(out, wide, table).maximum)
     out.print(table)
 
 
+def in_percent(share: float | None, digits: int = 1) -> str:
+    """`43.2`: a share in per cent, without the sign; a dash for None."""
+    return "–" if share is None else f"{100 * share:.{digits}f}"
+
+
+def in_points(change: float, digits: int = 1) -> str:
+    """`+1.5`: a change of a share in points."""
+    return f"{100 * change:+.{digits}f}"
+
+
 def percent(value: Value, digits: int = 1) -> str:
     """`43.2 [39.9,46.4]`: per cent, with the interval when there is one."""
-    number = f"{100 * value.value:.{digits}f}"
+    number = in_percent(value.value, digits)
     if value.interval is None:
         return number
-    return f"{number} [dim]\\[{100 * value.interval.low:.{digits}f},{100 * value.interval.high:.{digits}f}][/dim]"
+    low, high = (in_percent(end, digits) for end in value.interval)
+    # The bracket is escaped: to rich, text in brackets is markup.
+    return f"{number} [dim]\\[{low},{high}][/dim]"

@@ -1,4 +1,4 @@
-"""Figures of a sweep: score against dimension, per cent kept, and bytes against score with its Pareto front."""
+"""Figures of a sweep: score by dimension, per cent kept, and score by bytes with its Pareto front."""
 
 import math
 import textwrap
@@ -26,6 +26,7 @@ LOOKS: dict[str, dict[str, Any]] = {
 RING = {"int8": 11, "binary": 9}
 # of a precision that has no look of its own
 OTHER: dict[str, Any] = {"color": RED, "marker": "v", "markersize": 6}
+BYTE_TICKS = [4**power for power in range(12)]
 DIRECTIONS = {"t2i": "text finds image (t2i)", "i2t": "image finds text (i2t)", "": "main score"}
 
 
@@ -41,12 +42,11 @@ def draw(sweep_points: Sequence[Point], folder: Path) -> list[Path]:
         groups.setdefault((point.benchmark, point.model, point.metric), []).append(point)
     for (benchmark, model, metric), group in groups.items():
         for kind, make in FIGURES.items():
-            figure = make(group)
-            paths.append(
-                folder
-                / f"{path_component('.'.join([benchmark, model, metric.replace('@', ''), kind]))}.png"
-            )
-            figure.savefig(paths[-1], dpi=150)
+            # @ is left out of file names: to scp and many shells it means a host.
+            name = path_component(".".join([benchmark, model, metric.replace("@", ""), kind]))
+            path = folder / f"{name}.png"
+            make(group).savefig(path, dpi=150)
+            paths.append(path)
     return paths
 
 
@@ -59,14 +59,20 @@ def score_by_dimension(sweep_points: Sequence[Point]) -> "Figure":
     for ax, panel_points in panels:
         for name, line in _lines(panel_points).items():
             look = _look(name)
-            x, y = [p.dim for p in line], [100 * p.value for p in line]
-            ax.plot(x, y, label=name, **look)
+            dims = [p.dim for p in line]
+            ax.plot(dims, _percents(line), label=name, **look)
+            # A band of some points alone would suggest that the others are certain.
             if all(p.ci_low is not None for p in line):
-                low, high = (
-                    [100 * (getattr(p, end) or 0.0) for p in line] for end in ("ci_low", "ci_high")
+                ax.fill_between(
+                    dims,
+                    [100 * (p.ci_low or 0.0) for p in line],
+                    [100 * (p.ci_high or 0.0) for p in line],
+                    color=look["color"],
+                    alpha=0.15,
+                    linewidth=0,
                 )
-                ax.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
         _dimension_axis(ax, panel_points)
+        # From 0: what 8 dimensions lose should not look like what 256 lose. Above 100 for markers.
         ax.set_ylim(0, 106)
     panels[0][0].set_ylabel(f"{sweep_points[0].metric} (%), bands: 95% interval")
     return _finished(figure, panels)
@@ -79,16 +85,15 @@ def kept_by_dimension(sweep_points: Sequence[Point]) -> "Figure":
     """
     figure, panels = _panels(sweep_points, "as a share of the full width in float32")
     shares = [100 * p.kept for p in sweep_points if p.kept is not None]
+    # Where all points keep half or more, their differences would be lost above an empty half.
     least = min(shares, default=0.0)
     floor = 10 * (least // 10) - 5 if least >= 50 else 0.0
     for ax, panel_points in panels:
-        for name, line in _lines([p for p in panel_points if p.kept is not None]).items():
-            ax.plot(
-                [p.dim for p in line],
-                [100 * (p.kept or 0.0) for p in line],
-                label=name,
-                **_look(name),
-            )
+        with_share = [p for p in panel_points if p.kept is not None]
+        for name, line in _lines(with_share).items():
+            dims = [p.dim for p in line]
+            percents = [100 * (p.kept or 0.0) for p in line]
+            ax.plot(dims, percents, label=name, **_look(name))
         ax.axhline(100, color="0.4", linewidth=1, linestyle=":")
         _dimension_axis(ax, panel_points)
         ax.set_ylim(floor, max([105.0, *shares]) * 1.01)
@@ -105,18 +110,32 @@ def score_by_bytes(sweep_points: Sequence[Point]) -> "Figure":
     figure, panels = _panels(sweep_points, "for the bytes of a vector")
     for ax, panel_points in panels:
         for name, line in _lines(panel_points).items():
-            x, y = [p.bytes for p in line], [100 * p.value for p in line]
-            ax.plot(x, y, label=name, **{**_look(name), "linestyle": ""})
+            # Markers alone: the line of this figure is the front, across precisions.
+            look = _look(name) | {"linestyle": ""}
+            ax.plot([p.bytes for p in line], _percents(line), label=name, **look)
         front = pareto(panel_points)
-        x, y = [p.bytes for p in front], [100 * p.value for p in front]
-        ax.step(x, y, where="post", color="0.3", linewidth=1, zorder=1, label="Pareto front")
-        for p in _told_apart(front):
-            at = (p.bytes, 100 * p.value)
+        ax.step(
+            [p.bytes for p in front],
+            _percents(front),
+            # Between two points nothing was measured: until the next there is the last.
+            where="post",
+            color="0.3",
+            linewidth=1,
+            zorder=1,
+            label="Pareto front",
+        )
+        for p in _with_room(front):
             ax.annotate(
-                str(p.dim), at, xytext=(-5, 6), textcoords="offset points", fontsize=7, ha="right"
+                str(p.dim),
+                (p.bytes, 100 * p.value),
+                (-5, 6),
+                textcoords="offset points",
+                fontsize=7,
+                ha="right",
             )
         sizes = [p.bytes for p in panel_points]
-        _log_axis(ax, [4**i for i in range(12) if min(sizes) <= 4**i <= max(sizes)], sizes)
+        ticks = [tick for tick in BYTE_TICKS if min(sizes) <= tick <= max(sizes)]
+        _log_axis(ax, ticks, sizes)
         ax.set_xlabel("bytes of a vector (log scale); numbers: dimensions on the front")
         ax.set_ylim(0, 106)
     panels[0][0].set_ylabel(f"{sweep_points[0].metric} (%)")
@@ -124,6 +143,10 @@ def score_by_bytes(sweep_points: Sequence[Point]) -> "Figure":
 
 
 FIGURES = {"score": score_by_dimension, "kept": kept_by_dimension, "bytes": score_by_bytes}
+
+
+def _percents(line: Sequence[Point]) -> list[float]:
+    return [100 * p.value for p in line]
 
 
 def pareto(sweep_points: Sequence[Point]) -> list[Point]:
@@ -135,8 +158,8 @@ def pareto(sweep_points: Sequence[Point]) -> list[Point]:
     return front
 
 
-def _told_apart(front: Sequence[Point]) -> list[Point]:
-    """Those of the front whose numbers have room: of points within half a doubling of bytes, the smallest."""
+def _with_room(front: Sequence[Point]) -> list[Point]:
+    """Those of the front whose numbers have room: of points within 1.5 times the bytes, the smallest."""
     labelled: list[Point] = []
     for point in front:
         if not labelled or point.bytes > 1.5 * labelled[-1].bytes:
@@ -151,41 +174,48 @@ def _panels(
     from matplotlib.figure import Figure
 
     directions = list(dict.fromkeys(p.direction for p in sweep_points))
-    figure = Figure(figsize=(4.2 * len(directions) + 1.6, 4.2), layout="constrained")
-    axes = figure.subplots(1, len(directions), sharey=True, squeeze=False)[0]
-    first, several = sweep_points[0], len(sweep_points[0].subsets.split())
-    members = f"mean over {several} subsets" if several > 1 else first.subsets
+    n_panels = len(directions)
+    figure = Figure(figsize=(4.2 * n_panels + 1.6, 4.2), layout="constrained")
+    axes = figure.subplots(1, n_panels, sharey=True, squeeze=False)[0]
+    first = sweep_points[0]
+    n_subsets = len(first.subsets.split())
+    members = f"mean over {n_subsets} subsets" if n_subsets > 1 else first.subsets
     part = " (partial run)" if first.benchmark.endswith(".partial") else ""
     title = f"{first.title} by {first.model}: {first.metric} {what}, {members}{part}"
-    figure.suptitle(
-        textwrap.fill(title, int(13 * figure.get_figwidth()), break_on_hyphens=False), fontsize=10
-    )
+    # 13 characters per inch at this size. matplotlib does not wrap titles by itself.
+    width = int(13 * figure.get_figwidth())
+    figure.suptitle(textwrap.fill(title, width, break_on_hyphens=False), fontsize=10)
     panels = []
     for ax, direction in zip(axes, directions, strict=True):
         panel_points = [p for p in sweep_points if p.direction == direction]
-        ax.set_title(
-            f"{DIRECTIONS.get(direction, direction)}, n = {panel_points[0].n:,}", fontsize=9
-        )
+        name = DIRECTIONS.get(direction, direction)
+        ax.set_title(f"{name}, n = {panel_points[0].n:,}", fontsize=9)
         panels.append((ax, panel_points))
     return figure, panels
 
 
 def _lines(panel_points: Sequence[Point]) -> dict[str, list[Point]]:
-    names = sorted(
-        {p.precision for p in panel_points},
-        key=lambda name: (list(BITS).index(name.partition("+")[0]), name),
-    )
-    return {
-        name: sorted((p for p in panel_points if p.precision == name), key=lambda p: p.dim)
-        for name in names
-    }
+    """The points of each precision by ascending dimension; most bits first, plain before rescored."""
+    kinds = list(BITS)
+    lines: dict[str, list[Point]] = {}
+    for point in sorted(panel_points, key=lambda p: p.dim):
+        lines.setdefault(point.precision, []).append(point)
+    order = sorted(lines, key=lambda name: (kinds.index(name.partition("+")[0]), name))
+    return {name: lines[name] for name in order}
 
 
 def _look(precision: str) -> dict[str, Any]:
     """A rescored precision has a dashed line and rings for markers."""
     kind, _, rescored = precision.partition("+")
-    ring = {"linestyle": "--", "markerfacecolor": "none", "markersize": RING.get(kind, 10)}
-    return LOOKS.get(kind, OTHER) | (ring if rescored else {"linestyle": "-"})
+    look = LOOKS.get(kind, OTHER)
+    if not rescored:
+        return look | {"linestyle": "-"}
+    ring = {
+        "linestyle": "--",
+        "markerfacecolor": "none",
+        "markersize": RING.get(kind, 10),
+    }
+    return look | ring
 
 
 def _dimension_axis(ax: "Axes", panel_points: Sequence[Point]) -> None:
@@ -201,11 +231,11 @@ def _log_axis(ax: "Axes", ticks: Sequence[int], values: Sequence[int]) -> None:
     """
     from matplotlib.ticker import NullLocator
 
-    room = (max(values) / min(values)) ** 0.08  # the width of a number, as a ratio
-    numbers = [
-        f"{tick:,}" if higher / tick > room else ""
-        for tick, higher in zip(ticks, [*ticks[1:], math.inf], strict=True)
-    ]
+    # On a log axis a width is a ratio: a number takes about 8% of the axis.
+    room = (max(values) / min(values)) ** 0.08
+    numbers = []
+    for tick, higher in zip(ticks, [*ticks[1:], math.inf], strict=True):
+        numbers.append(f"{tick:,}" if higher / tick > room else "")
     ax.set_xscale("log", base=2)
     ax.set_xticks(ticks, numbers, fontsize=8)
     ax.xaxis.set_minor_locator(NullLocator())
@@ -214,14 +244,16 @@ def _log_axis(ax: "Axes", ticks: Sequence[int], values: Sequence[int]) -> None:
 
 
 def _finished(figure: "Figure", panels: Sequence[tuple["Axes", Any]]) -> "Figure":
-    shown = {
-        label: handle
-        for ax, _ in panels
-        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
-    }
-    if shown:  # nothing is, where no point has a share
-        lines = -(-len(shown) // (3 * len(panels)))
-        columns = -(-len(shown) // lines)
+    """The figure with one legend below all axes, which show the same precisions."""
+    shown: dict[str, Any] = {}
+    for ax, _ in panels:
+        handles, labels = ax.get_legend_handles_labels()
+        shown |= dict(zip(labels, handles, strict=True))
+    # Nothing is shown where no point has a share of the full width.
+    if shown:
+        # Three entries fit below an axis; rows are filled evenly, 4 as 2 and 2 rather than 3 and 1.
+        rows = -(-len(shown) // (3 * len(panels)))
+        columns = -(-len(shown) // rows)
         figure.legend(
             list(shown.values()),
             list(shown),

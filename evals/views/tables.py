@@ -1,8 +1,9 @@
-"""Results as people and programs read them: a table a benchmark and model, or one JSON object."""
+"""Results as people and programs read them: a table per benchmark and model, or one JSON object."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -15,8 +16,8 @@ from evals.evaluation.averages import Mean
 from evals.evaluation.outcome import Failure, Outcome, Result, TaskOutcome, TaskScore
 from evals.evaluation.recording import metric_lines
 from evals.ranking.measures import SHOWN
-from evals.tasks.scores import Value
-from evals.views.style import console, empty_table, percent
+from evals.tasks.scores import Scores, Value
+from evals.views.style import console, empty_table, in_percent, percent
 
 
 def print_outcomes(outcomes: Sequence[Result]) -> None:
@@ -30,51 +31,52 @@ def print_outcomes(outcomes: Sequence[Result]) -> None:
         print_origin(out, outcome)
 
 
-def print_origin(out: Console, outcome: Result) -> None:
-    """What had to be encoded, and the path of the record."""
+def print_origin(out: Console, outcome: Result, files: Sequence[Path] = ()) -> None:
+    """What had to be encoded, the path of the record, and those of files beside it."""
     encoded = " and ".join(f"{n:,} {kind}s" for kind, n in outcome.encoded.items())
     out.print(f"Encoded now: {encoded}; the rest came from the store.", highlight=False)
+    # soft_wrap: a path that is broken into lines cannot be copied.
     out.print(f"record: {escape(str(outcome.path))}", soft_wrap=True, highlight=False)
+    for path in files:
+        out.print(f"wrote: {escape(str(path))}", soft_wrap=True, highlight=False)
     out.print()
 
 
 def _table(outcome: Outcome) -> Table:
-    several = (
-        "" if len(outcome.scores) == 1 else f" mean: plain mean over {' '.join(outcome.scores)}."
-    )
+    subsets = list(outcome.scores)
+    mean = f" mean: plain mean over {' '.join(subsets)}." if len(subsets) > 1 else ""
     table = empty_table(
         f"{outcome.benchmark.title} · {outcome.model}{_part(outcome)}",
-        "t2i: texts find their image; i2t: images find one of their texts. Recall in per cent, 95% intervals over "
-        f"images; n: queries/gallery; ties count in expectation.{several}",
+        "t2i: texts find their image; i2t: images find one of their texts. Recall in per cent, "
+        f"95% intervals over images; n: queries/gallery; ties count in expectation.{mean}",
     )
-    for name, justify in (
-        ("", "left"),
-        ("dim", "right"),
-        ("", "left"),
-        *((name, "left") for name in SHOWN),
-    ):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("", no_wrap=True)
+    table.add_column("dim", justify="right", no_wrap=True)
+    # Values are left-justified: intervals differ in length, and the points should stay in line.
+    for name in ("", *SHOWN):
+        table.add_column(name, no_wrap=True)
     for name in ("n", "ties"):
         table.add_column(name, justify="right", no_wrap=True)
     for subset, subset_scores in outcome.scores.items():
         for score in subset_scores:
-            counts = (f"{len(score.query_ids)}/{score.n_gallery}", f"{100 * score.tie_rate:.1f}%")
-            table.add_row(
-                subset,
-                str(score.dim),
-                score.direction,
-                *(percent(score.values[name]) for name in SHOWN),
-                *counts,
-            )
-    if len(outcome.scores) > 1:
+            values = [percent(score.values[name]) for name in SHOWN]
+            table.add_row(subset, str(score.dim), score.direction, *values, *_counts(score))
+    if len(subsets) > 1:
         table.add_section()
-        for score in next(iter(outcome.scores.values())):
-            means = [
-                f"{100 * mean_over_subsets(outcome, score.direction, score.dim, name):.1f}"
-                for name in SHOWN
-            ]
-            table.add_row("mean", str(score.dim), score.direction, *means)
+        # All subsets have the directions and dimensions of the first.
+        for score in outcome.scores[subsets[0]]:
+            means = [mean_over_subsets(outcome, score.direction, score.dim, name) for name in SHOWN]
+            cells = [in_percent(mean) for mean in means]
+            table.add_row("mean", str(score.dim), score.direction, *cells)
     return table
+
+
+def _counts(score: Scores) -> list[str]:
+    """Queries and gallery, and the share of queries that tie: a rate that should be about 0."""
+    return [
+        f"{len(score.query_ids)}/{score.n_gallery}",
+        f"{in_percent(score.tie_rate)}%",
+    ]
 
 
 def _part(outcome: Outcome) -> str:
@@ -83,15 +85,14 @@ def _part(outcome: Outcome) -> str:
 
 def _class_table(outcome: Outcome) -> Table:
     [class_scores] = outcome.scores.values()
+    # In mAP a class is the query and images are ranked; elsewhere an image looks for its class.
     if outcome.benchmark.metric == "mAP":
-        caption = (
-            "Mean average precision in per cent; n: classes/images; ties count in expectation."
-        )
+        values = "Mean average precision in per cent; n: classes/images"
     else:
-        caption = (
-            "In per cent, 95% intervals over images; n: images/classes; ties count in expectation."
-        )
+        values = "In per cent, 95% intervals over images; n: images/classes"
+    caption = f"{values}; ties count in expectation."
     table = empty_table(f"{outcome.benchmark.title} · {outcome.model}{_part(outcome)}", caption)
+    # Zero-shot classification has one direction without a name; probes have one per neighbours.
     labels = ("", "dim") if class_scores[0].direction else ("dim",)
     for name in labels:
         table.add_column(name, justify="right", no_wrap=True)
@@ -100,25 +101,22 @@ def _class_table(outcome: Outcome) -> Table:
     for name in ("n", "ties"):
         table.add_column(name, justify="right", no_wrap=True)
     for score in class_scores:
-        counts = (f"{len(score.query_ids)}/{score.n_gallery}", f"{100 * score.tie_rate:.1f}%")
-        table.add_row(
-            *(score.direction, str(score.dim))[-len(labels) :],
-            *map(percent, score.values.values()),
-            *counts,
-        )
+        named = [score.direction, str(score.dim)][-len(labels) :]
+        table.add_row(*named, *map(percent, score.values.values()), *_counts(score))
     return table
 
 
 def _task_table(outcome: TaskOutcome) -> Table:
-    several = {
-        key: split_scores
-        for key, split_scores in _by_split(outcome).items()
-        if len(split_scores) > 1
-    }
+    means = {}
+    for key, split_scores in _by_split(outcome).items():
+        if len(split_scores) > 1:
+            means[key] = fmean(score.value for score in split_scores)
+    part = " · partial: not all of the task" if outcome.partial else ""
+    note = " mean: plain mean over the subsets." if means else ""
     table = empty_table(
-        f"{outcome.task} · {outcome.model}{' · partial: not all of the task' if outcome.partial else ''}",
-        "The task's main score in per cent, with its 95% interval where there is one; n: queries, or pairs of texts."
-        + (" mean: plain mean over the subsets." if several else ""),
+        f"{outcome.task} · {outcome.model}{part}",
+        "The task's main score in per cent, with its 95% interval where there is one; "
+        f"n: queries, or pairs of texts.{note}",
     )
     for name in ("subset", "split"):
         table.add_column(name, overflow="fold")
@@ -126,24 +124,17 @@ def _task_table(outcome: TaskOutcome) -> Table:
     table.add_column(outcome.metric, no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
     for score in outcome.scores:
-        table.add_row(
-            escape(score.subset),
-            escape(score.split),
-            str(score.dim),
-            percent(Value(score.value, score.interval), digits=2),
-            f"{score.n:,}",
-        )
-    for (split, dim), split_scores in several.items():
-        table.add_row(
-            "mean",
-            escape(split),
-            str(dim),
-            f"{100 * fmean(score.value for score in split_scores):.2f}",
-        )
+        # Two digits, as mteb's leaderboard has them, so that the two can be compared.
+        value = percent(Value(score.value, score.interval), digits=2)
+        place = (escape(score.subset), escape(score.split), str(score.dim))
+        table.add_row(*place, value, f"{score.n:,}")
+    for (split, dim), mean in means.items():
+        table.add_row("mean", escape(split), str(dim), in_percent(mean, digits=2))
     return table
 
 
 def _by_split(outcome: TaskOutcome) -> dict[tuple[str, int], list[TaskScore]]:
+    """The scores of each split and dimension, one per subset."""
     by_split: dict[tuple[str, int], list[TaskScore]] = {}
     for score in outcome.scores:
         by_split.setdefault((score.split, score.dim), []).append(score)
@@ -153,13 +144,12 @@ def _by_split(outcome: TaskOutcome) -> dict[tuple[str, int], list[TaskScore]]:
 def mean_over_subsets(outcome: Outcome, direction: str, dim: int, name: str) -> float:
     """The plain mean of a metric over the subsets that were run, in float32."""
     place = (direction, dim, "float32")
-    values = [
-        score.values[name].value
-        for subset_scores in outcome.scores.values()
-        for score in subset_scores
-        if (score.direction, score.dim, score.precision) == place
-    ]
-    return sum(values) / len(values)
+    total = 0.0
+    for subset_scores in outcome.scores.values():
+        for score in subset_scores:
+            if (score.direction, score.dim, score.precision) == place:
+                total += score.values[name].value
+    return total / len(outcome.scores)
 
 
 def print_averages(means: Sequence[Mean], suites: Sequence[Suite] = ()) -> None:
@@ -171,17 +161,14 @@ def print_averages(means: Sequence[Mean], suites: Sequence[Suite] = ()) -> None:
     for mean in means:
         what = f"{mean.direction} {mean.metric}".strip()
         head = f"{mean.suite}: {mean.title} · {mean.model} · {what}, dim {mean.dim}"
-        if mean.value is not None:
-            out.print(
-                f"{escape(head)}: [bold]{100 * mean.value:.2f}[/bold] ({mean.members} of {mean.members})",
-                highlight=False,
-            )
+        measured = mean.members - len(mean.missing)
+        counts = f"{measured} of {mean.members}"
+        # None while a member is missing: a mean over fewer languages is another number.
+        if mean.value is None:
+            value = f"none, {counts}; {mean.missing[0]} … missing"
         else:
-            have = mean.members - len(mean.missing)
-            out.print(
-                f"{escape(head)}: none, {have} of {mean.members}; {mean.missing[0]} … missing",
-                highlight=False,
-            )
+            value = f"[bold]{in_percent(mean.value, digits=2)}[/bold] ({counts})"
+        out.print(f"{escape(head)}: {value}", highlight=False)
     for suite in suites:
         if suite.about:
             out.print(f"{suite.name}: {escape(suite.about)}", highlight=False)
@@ -194,25 +181,29 @@ def as_json(
     suites: Sequence[Suite] = (),
 ) -> dict[str, Any]:
     """The machine output of an evaluation."""
+    runs = [
+        _task_run(outcome) if isinstance(outcome, TaskOutcome) else _run(outcome)
+        for outcome in outcomes
+    ]
+    described = [
+        {"name": suite.name, "title": suite.title, "about": suite.about} for suite in suites
+    ]
     return {
         "schema_version": 1,
-        "runs": [
-            _task_run(outcome) if isinstance(outcome, TaskOutcome) else _run(outcome)
-            for outcome in outcomes
-        ],
+        "runs": runs,
         "averages": [mean._asdict() for mean in means],
-        "suites": [
-            {"name": suite.name, "title": suite.title, "about": suite.about} for suite in suites
-        ],
-        "failures": [
-            {
-                "benchmark": f.benchmark,
-                "model": f.model,
-                "error": str(f.error),
-                "exit_code": f.error.exit_code,
-            }
-            for f in failures
-        ],
+        "suites": described,
+        "failures": [_failure(failure) for failure in failures],
+    }
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    # The code that the command would have ended with, had this been its only work.
+    return {
+        "benchmark": failure.benchmark,
+        "model": failure.model,
+        "error": str(failure.error),
+        "exit_code": failure.error.exit_code,
     }
 
 
@@ -233,15 +224,24 @@ def _task_run(outcome: TaskOutcome) -> dict[str, Any]:
     Null where mteb's metric is not a number.
     """
     lines = []
-    for s in outcome.scores:
-        for metric, value in {outcome.metric: s.value, **s.values}.items():
-            main = metric == outcome.metric
-            ends = s.interval if main else None
-            lines.append(
-                {"subset": s.subset, "split": s.split, "dim": s.dim, "metric": metric, "main": main}
-                | {"value": value if math.isfinite(value) else None, "n_queries": s.n}
-                | {"ci_low": ends.low if ends else None, "ci_high": ends.high if ends else None}
-            )
+    for score in outcome.scores:
+        values = {outcome.metric: score.value, **score.values}
+        for metric, value in values.items():
+            # Intervals follow from the values of queries, which are kept for the main score alone.
+            is_main = metric == outcome.metric
+            interval = score.interval if is_main else None
+            line = {
+                "subset": score.subset,
+                "split": score.split,
+                "dim": score.dim,
+                "metric": metric,
+                "main": is_main,
+                "value": value if math.isfinite(value) else None,
+                "n_queries": score.n,
+                "ci_low": interval.low if interval else None,
+                "ci_high": interval.high if interval else None,
+            }
+            lines.append(line)
     return {
         "path": str(outcome.path),
         "benchmark": f"mteb:{outcome.task}",
