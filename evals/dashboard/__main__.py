@@ -33,25 +33,29 @@ def dashboard(
         from evals.dashboard.site import Verdicts, build
         from evals.dashboard.verdicts import gate_rows, reproduction_rows
 
+        # The usual folders may be absent, as before the first run: the site then says how to make one.
         for folder, usual in ((results, RESULTS), (baselines, BASELINES)):
             if folder != usual and not folder.is_dir():
                 raise MissingError(
                     f"{folder}: no such folder. Name the one that holds the records or baselines."
                 )
         history = read_history(results)
-        pages = build(
-            history, Verdicts(gate_rows(results, baselines), reproduction_rows(results)), out
-        )
+        verdicts = Verdicts(gate_rows(results, baselines), reproduction_rows(results))
+        pages = build(history, verdicts, out)
         for problem in history.broken:
+            # Told, and no failure: a site that shows what is broken is what was asked for.
             log.info(f"broken, shown under Data quality: {problem.message}")
+        counts = {
+            "runs": len(history.runs),
+            "broken": len(history.broken),
+            "incomplete": len(history.incomplete),
+        }
         log.info(
-            f"{len(history.runs)} records, {len(history.broken)} broken, {len(history.incomplete)} incomplete, {pages} pages"
+            f"{counts['runs']} records, {counts['broken']} broken, "
+            f"{counts['incomplete']} incomplete, {pages} pages"
         )
         index = out / "index.html"
         if json:
-            counts = {
-                name: len(getattr(history, name)) for name in ("runs", "broken", "incomplete")
-            }
             log.output({"schema_version": 1, "index": str(index), "pages": pages, **counts})
         else:
             log.result(str(index))

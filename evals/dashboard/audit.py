@@ -1,12 +1,12 @@
-"""The pages that tell what to doubt: the worst queries of each run, and what the records say of their own data."""
+"""The pages that say what to doubt: the worst queries of each run, and the quality of its data."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from evals.dashboard.model import History, points
-from evals.dashboard.parts import Column, Page, Table
+from evals.dashboard.parts import Column, Page, Row, Table
 from evals.dashboard.rows import DATE, DIM, MAKE_ONE, RUN, WHAT, WHERE, run_row
 from evals.ranking.metrics import expected_rank
 from evals.records.queries import RANKS, ranks_of
@@ -16,8 +16,10 @@ WORST = 20  # queries shown of each language and direction
 
 
 def mistakes(history: History) -> Page:
-    """The worst queries of the newest runs, by expected rank of the first relevant document, or by mteb's value."""
-    rows = [row for run in history.newest() for row in _worst(run)]
+    """The worst queries of the newest runs, by expected rank or by the value that mteb gives them."""
+    rows: list[Row] = []
+    for run in history.newest():
+        rows += _worst(run)
     columns = (
         *WHAT,
         *WHERE[:2],
@@ -33,13 +35,19 @@ def mistakes(history: History) -> Page:
         f"The {WORST} worst queries of each newest run, language and direction.",
         [
             Table(
-                "mistakes", "Worst queries", columns, rows, "No record of queries yet. " + MAKE_ONE
+                "mistakes",
+                "Worst queries",
+                columns,
+                rows,
+                "No record of queries yet. " + MAKE_ONE,
             )
         ],
         notes=[
-            "The rank is where the first relevant document is expected, from 1, with equal scores in random order. "
-            "Tasks of mteb keep a value for each query instead, and those of text similarity none.",
-            "Records hold ids, not captions or images: `python -m evals.mistakes` shows those where the data is.",
+            "The rank is where the first relevant document is expected, from 1, with equal scores "
+            "in random order. Tasks of mteb keep a value for each query instead, and those of text "
+            "similarity none.",
+            "Records hold ids, not captions or images: `python -m evals.mistakes` shows those where "
+            "the data is.",
         ],
         single=("benchmark", "model", "subset", "direction"),
     )
@@ -47,7 +55,7 @@ def mistakes(history: History) -> Page:
 
 def quality(history: History) -> Page:
     """What each record tells of its data, and the folders that hold no record."""
-    told = (
+    about_data = (
         Column("queries", "Queries", "number"),
         Column("ties", "Highest tie rate, %", "percent"),
         Column("zero", "Zero rows", "number"),
@@ -56,12 +64,17 @@ def quality(history: History) -> Page:
         Column("partial", "Part"),
     )
     counts = (Column("n_queries", "Queries", "number"), Column("n_gallery", "Gallery", "number"))
-    counted = [row for run in history.newest() for row in _counts(run)]
+    counted: list[Row] = []
+    for run in history.newest():
+        counted += _counts(run)
+    interrupted = "No manifest: interrupted, or still writing."
     return Page(
         "quality",
         "Data quality",
-        "What to know before a number is trusted: ties, empty embeddings, texts that were cut, parts, and broken folders.",
+        "What to know before a number is trusted: ties, empty embeddings, texts that were cut, "
+        "parts, and broken folders.",
         [
+            # Broken ones first: whoever opens this page looks for what is missing elsewhere.
             Table(
                 "broken",
                 "Broken records",
@@ -73,17 +86,14 @@ def quality(history: History) -> Page:
                 "incomplete",
                 "Incomplete folders",
                 (Column("path", "Folder"), Column("message", "What is wrong")),
-                [
-                    {"path": str(path), "message": "No manifest: interrupted, or still writing."}
-                    for path in history.incomplete
-                ],
+                [{"path": str(path), "message": interrupted} for path in history.incomplete],
                 "None.",
             ),
             Table(
                 "quality",
                 "What runs tell of their data",
-                (DATE, *WHAT, *told, RUN),
-                [*map(_told, history.runs[::-1])],
+                (DATE, *WHAT, *about_data, RUN),
+                [_about_data(run) for run in history.runs[::-1]],
                 MAKE_ONE,
             ),
             Table(
@@ -102,8 +112,9 @@ def quality(history: History) -> Page:
             ),
         ],
         notes=[
-            "A tie rate is the share of queries whose best relevant document has the score of an irrelevant one; ties count in "
-            "expectation. “Texts cut” and “Zero rows” stay empty where a record does not count them."
+            "A tie rate is the share of queries whose best relevant document has the score of an "
+            "irrelevant one; ties count in expectation. “Texts cut” and “Zero rows” stay empty "
+            "where a record does not count them."
         ],
     )
 
@@ -111,54 +122,83 @@ def quality(history: History) -> Page:
 def _worst(run: Run) -> Iterator[dict[str, Any]]:
     """The worst queries of each language and direction at the run's full width."""
     table = read_queries(run)
-    there = set(table.column_names)
-    if not there & {"better", "value"} or not run.metrics:
-        return  # pairs of an STS task: no query has a value of its own
-    dim, precision = points(run)[0][3:5]
+    names = set(table.column_names)
+    # Pairs of a text similarity task have neither: no query has a value by itself.
+    if not names & {"better", "value"} or not run.metrics:
+        return
+    widest = points(run)[0]
     columns = {name: table[name].to_numpy() for name in table.column_names}
-    full = (columns["dim"] == dim) & (columns["precision"] == precision)
-    if there >= set(RANKS):
-        badness, right, name, sign = expected_rank(ranks_of(table)), 1.0, "rank", 1.0
-    else:
-        badness, right, name, sign = -columns["value"], -1.0, "score", -1.0
+    is_widest = (columns["dim"] == widest.dim) & (columns["precision"] == widest.precision)
+    quality = _quality(table, columns)
     for subset, direction in dict.fromkeys((line.subset, line.direction) for line in run.metrics):
-        own = np.flatnonzero(
-            full & (columns["subset"] == subset) & (columns["direction"] == direction)
-        )
-        wrong = own[badness[own] > right]
-        for i in wrong[np.argsort(-badness[wrong], kind="stable")][:WORST]:
-            where = {
+        in_cell = (columns["subset"] == subset) & (columns["direction"] == direction)
+        imperfect = np.flatnonzero(is_widest & in_cell & (quality.values < quality.best))
+        # Stable: of equally bad queries the first of the record, however often the site is made.
+        worst_first = np.argsort(quality.values[imperfect], kind="stable")
+        for query in imperfect[worst_first][:WORST]:
+            yield {
+                **run_row(run),
                 "subset": subset,
                 "direction": direction,
-                "dim": dim,
-                "query": columns["query_id"][i],
+                "dim": widest.dim,
+                "query": columns["query_id"][query],
+                quality.column: quality.sign * float(quality.values[query]),
             }
-            yield {**run_row(run), **where, name: sign * float(badness[i])}
 
 
-def _told(run: Run) -> dict[str, Any]:
+class _Quality(NamedTuple):
+    """How good each query of a record is, higher being better, and `best` what none can exceed.
+
+    `column` shows the values times `sign`.
+    """
+
+    values: np.ndarray
+    best: float
+    column: str
+    sign: float
+
+
+def _quality(table: Any, columns: Mapping[str, np.ndarray]) -> _Quality:
+    if set(table.column_names) >= set(RANKS):
+        return _Quality(-expected_rank(ranks_of(table)), best=-1.0, column="rank", sign=-1.0)
+    # mteb's values are shares: a query of 1 has nothing wrong with it.
+    return _Quality(columns["value"], best=1.0, column="score", sign=1.0)
+
+
+def _about_data(run: Run) -> dict[str, Any]:
     manifest = run.manifest
-    partial, lengths = manifest.get("partial"), (manifest.get("mteb") or {}).get("lengths") or {}
-    cells = {(line.subset, line.direction): line.n_queries for line in run.metrics}
+    partial = manifest.get("partial") or {}
+    lengths = (manifest.get("mteb") or {}).get("lengths") or {}
+    # Metrics of one cell are of the same queries, which count once.
+    queries_of_cell = {(line.subset, line.direction): line.n_queries for line in run.metrics}
+    part = ", ".join(f"{name}: {value}" for name, value in partial.items())
     return {
         **run_row(run),
-        "queries": sum(cells.values()),
+        "queries": sum(queries_of_cell.values()),
         "ties": max((line.tie_rate for line in run.metrics), default=None),
         "zero": manifest.get("zero_rows"),
         "cut": lengths.get("truncated"),
         "skipped": len(manifest.get("skipped", ())),
-        "partial": ", ".join(f"{name}: {value}" for name, value in partial.items())
-        if partial
-        else None,
+        "partial": part or None,
     }
 
 
 def _counts(run: Run) -> Iterator[dict[str, Any]]:
-    """A row a language and direction, at the run's full width."""
+    """A row per language and direction, at the run's full width."""
     if not run.metrics:
         return
-    dim, precision = points(run)[0][3:5]
-    lines = [line for line in run.metrics if (line.dim, line.precision) == (dim, precision)]
-    for line in {(line.subset, line.direction): line for line in lines}.values():
-        yield {**run_row(run), **{name: getattr(line, name) for name in
-                                  ("subset", "direction", "dim", "n_queries", "n_gallery", "tie_rate")}}  # fmt: skip
+    widest = points(run)[0]
+    line_of_cell = {}
+    for line in run.metrics:
+        if (line.dim, line.precision) == (widest.dim, widest.precision):
+            line_of_cell[line.subset, line.direction] = line
+    for line in line_of_cell.values():
+        yield {
+            **run_row(run),
+            "subset": line.subset,
+            "direction": line.direction,
+            "dim": line.dim,
+            "n_queries": line.n_queries,
+            "n_gallery": line.n_gallery,
+            "tie_rate": line.tie_rate,
+        }

@@ -1,28 +1,32 @@
 """The charts of the site as Vega-Lite specs over the rows of its tables.
 
-Colours and fonts are the page's.
+Colours and fonts are the page's, which its script fills in: they follow the reader's light or dark
+mode. A spec names its data sets as the tables that it draws.
 """
 
 from typing import Any
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name: nothing is fetched
+# Of a legend of dashes: Vega's usual symbol is too short to show one.
 LINE = {
     "symbolType": "stroke",
     "symbolStrokeColor": "gray",
     "symbolStrokeWidth": 2,
     "symbolSize": 400,
-}  # a dash is seen
+}
 SHARE = {"format": ".1%", "title": None}
 
 
 def trend(points: str, changes: str) -> dict[str, Any]:
-    """A metric over time, a line a model, intervals as bands, and a rule where the environment changed."""
+    """A metric over time: a line per model with bands, and a rule where the environment changed."""
     when = {
         "field": "date",
         "type": "temporal",
         "title": None,
+        # Runs come at any time, several a day: labels of all of them would lie on each other.
         "axis": {"labelOverlap": True, "tickCount": 8, "grid": False},
     }
+    # Not from 0: a change of half a point is what a trend is looked at for.
     value = {"field": "value", "type": "quantitative", "axis": SHARE, "scale": {"zero": False}}
     band = {"y": {**value, "field": "low"}, "y2": {"field": "high"}}
     return _spec(
@@ -36,13 +40,15 @@ def trend(points: str, changes: str) -> dict[str, Any]:
                 },
             },
             {
+                # Means over languages have no interval, and get neither band nor bar.
                 "transform": [{"filter": "datum.low != null"}],
                 "mark": {"type": "area", "opacity": 0.18, "line": False},
                 "encoding": {"x": when, **band, "color": _model()},
             },
+            # And a rule at each run: a band of a single run would have no width.
             {
                 "transform": [{"filter": "datum.low != null"}],
-                "mark": {"type": "rule", "opacity": 0.45},  # a band of one run has no width
+                "mark": {"type": "rule", "opacity": 0.45},
                 "encoding": {"x": when, **band, "color": _model()},
             },
             {
@@ -56,14 +62,15 @@ def trend(points: str, changes: str) -> dict[str, Any]:
 
 
 def curve(points: str) -> dict[str, Any]:
-    """A metric against the dimension, a line a model and precision, intervals as bars."""
+    """A metric against the dimension: a line per model and precision, intervals as bars."""
+    # Ordinal: dimensions are halved from step to step, and stand as far apart as on a log axis.
     x = {
         "field": "dim",
         "type": "ordinal",
         "title": "dimension",
         "axis": {"labelAngle": 0, "labelOverlap": True},
+        "scale": {"type": "point", "padding": 0.3},
     }
-    x |= {"scale": {"type": "point", "padding": 0.3}}
     value = {"field": "value", "type": "quantitative", "axis": SHARE, "scale": {"zero": False}}
     lines = {
         "x": x,
@@ -110,8 +117,10 @@ def heat_map(points: str) -> dict[str, Any]:
         },
         "y": {"field": "subset", "type": "nominal", "title": None, "sort": None},
     }
+    # Fixed, so that one colour is one value on every benchmark and for every filter.
     scale = {"scheme": "blues", "domain": [0, 1]}
     colour = {"field": "value", "type": "quantitative", "scale": scale, "legend": None}
+    # From here on the scheme is so dark that black figures could not be read.
     dark = {"test": "datum.value > 0.72", "value": "white"}
     return _spec(
         [
@@ -131,7 +140,7 @@ def heat_map(points: str) -> dict[str, Any]:
 
 
 def forest(differences: str) -> dict[str, Any]:
-    """Differences with their intervals, a row a cell, and a line at no difference."""
+    """Differences with their intervals, a row per cell, and a line at no difference."""
     y = {
         "field": "cell",
         "type": "nominal",
@@ -144,6 +153,7 @@ def forest(differences: str) -> dict[str, Any]:
         "type": "quantitative",
         "title": "difference, B − A",
         "axis": {"format": "+.1%"},
+        # In pixels, for the ends of intervals and the points on them.
         "scale": {"padding": 12},
     }
     return _spec(
@@ -172,12 +182,15 @@ def forest(differences: str) -> dict[str, Any]:
 
 
 def _spec(layer: list[dict[str, Any]], name: str, height: Any) -> dict[str, Any]:
-    size = {
+    return {
+        "$schema": SCHEMA,
+        # The page decides the width; labels are within it, and not cut off.
         "width": "container",
         "height": height,
         "autosize": {"type": "fit-x", "contains": "padding"},
+        "data": {"name": name},
+        "layer": layer,
     }
-    return {"$schema": SCHEMA, **size, "data": {"name": name}, "layer": layer}
 
 
 def _model() -> dict[str, Any]:
@@ -190,8 +203,9 @@ def _tip(*names: str) -> dict[str, Any]:
 
 
 def _field(name: str, style: str | None = None) -> dict[str, Any]:
-    kind = {"date": "temporal"}.get(name, "nominal")
-    found = {"field": name, "type": "quantitative" if style else kind, "title": name}
-    return found | (
-        {"format": style} if style else {"format": "%Y-%m-%d %H:%M"} if name == "date" else {}
-    )
+    """A field of a tooltip; `style` is the d3 format of a number."""
+    if style:
+        return {"field": name, "type": "quantitative", "title": name, "format": style}
+    if name == "date":
+        return {"field": name, "type": "temporal", "title": name, "format": "%Y-%m-%d %H:%M"}
+    return {"field": name, "type": "nominal", "title": name}

@@ -1,4 +1,4 @@
-"""The pages that judge: published numbers against measured ones, and the newest runs against their baselines."""
+"""The pages that judge: published numbers against measured ones, newest runs against baselines."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ from evals.dashboard.parts import Column, Page, Row, Table
 from evals.dashboard.rows import WHAT, WHERE
 
 NO_BASELINE = "No baseline is set: `python -m evals.regress baseline set NAME --why …` sets one."
+# What could not be judged comes before what fell: a gate that is blind is worse than one that is red.
 WORST_FIRST = (
     "invalid",
     "missing",
@@ -17,11 +18,12 @@ WORST_FIRST = (
     "unchanged",
     "untested",
 )
+# The verdicts of a published cell, from the best to those that say nothing of the number.
 REPRODUCED = ("exact", "reproduced", "deviates", "not run", "invalid")
 
 
 def reproduction(rows: Sequence[Row]) -> Page:
-    """Published against measured, a row a cell of a published table, and how many cells got which verdict.
+    """Published against measured, a row per cell of a published table, and a count of the verdicts.
 
     The fields of a row: table, row, column, model, benchmark, subset, direction, metric, dim,
     published, value (measured) with low and high, difference, verdict, coverage, message; None
@@ -41,18 +43,16 @@ def reproduction(rows: Sequence[Row]) -> Page:
         *WHERE,
         Column("dim", "Dimension", "number"),
     )
-    tables = dict.fromkeys(row["table"] for row in rows)
-    counts = [
-        {"name": name} | _counts([row for row in rows if row["table"] == name]) for name in tables
-    ]
-    head = (
-        Column("name", "Table"),
-        *(Column(verdict, verdict.capitalize(), "number") for verdict in REPRODUCED),
-    )
+    rows_by_table: dict[str, list[Row]] = {}
+    for row in rows:
+        rows_by_table.setdefault(row["table"], []).append(row)
+    counts = [{"name": name} | _counts(part) for name, part in rows_by_table.items()]
+    verdicts = [Column(verdict, verdict.capitalize(), "number") for verdict in REPRODUCED]
     return Page(
         "reproduction",
         "Reproduction",
-        "Published numbers beside what was measured here. A cell that was not run has no measured value.",
+        "Published numbers beside what was measured here. A cell that was not run has no measured "
+        "value.",
         [
             Table(
                 "reproduction",
@@ -61,7 +61,13 @@ def reproduction(rows: Sequence[Row]) -> Page:
                 rows,
                 "There is no published table.",
             ),
-            Table("tables", "Verdicts by table", head, counts, "None."),
+            Table(
+                "tables",
+                "Verdicts by table",
+                (Column("name", "Table"), *verdicts),
+                counts,
+                "None.",
+            ),
         ],
         single=("table",),
         notes=["`python -m evals.report` writes the tables in their own layout, with footnotes."],
@@ -101,10 +107,11 @@ def gates(rows: Sequence[Row]) -> Page:
 
 def worst(rows: Sequence[Row]) -> dict[tuple[str | None, str | None], str]:
     """The worst verdict on each benchmark and model."""
-    found: dict[tuple[str | None, str | None], str] = {}
+    verdicts: dict[tuple[str | None, str | None], str] = {}
     for row in sorted(rows, key=_place):
-        found.setdefault((row["benchmark"], row["model"]), row["verdict"])
-    return found
+        # The first of a model is its worst: setdefault keeps it.
+        verdicts.setdefault((row["benchmark"], row["model"]), row["verdict"])
+    return verdicts
 
 
 def _place(row: Row) -> int:

@@ -1,4 +1,4 @@
-"""Records as the site reads them: the runs in order, what is unreadable and why, and what changed from run to run."""
+"""Records as the site reads them: runs in order, what is unreadable, and what changed between runs."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,9 +20,12 @@ from evals.records.record import (
 from evals.schema import InvalidError
 
 MEAN = "mean"  # stands where a subset would: the plain mean over the subsets of a run
+# The parts of a manifest that say how a run was made; the others are its results and its cost.
 WATCHED = ("source", "packages", "host", "encoder", "config", "data")
-ENVIRONMENT = ("source.commit", "packages.", "host.", "encoder.fingerprint.")  # what marks a trend
-UNTOLD = {"config.results", "config.store", "config.json"}  # where a run wrote, and to whom
+# Of these, what can move a number though nobody asked for another measurement: it marks a trend.
+ENVIRONMENT = ("source.commit", "packages.", "host.", "encoder.fingerprint.")
+# Where a run wrote, and in which form: it changes with whoever runs it, and never a number.
+UNWATCHED = {"config.results", "config.store", "config.json"}
 
 
 class Problem(NamedTuple):
@@ -58,6 +61,10 @@ class Point(NamedTuple):
     low: float | None = None
     high: float | None = None
 
+    def is_of_cell(self, point: "Point") -> bool:
+        """Whether both are of one subset, direction, metric, dimension and precision."""
+        return self[:5] == point[:5]
+
 
 @dataclass(frozen=True)
 class History:
@@ -87,6 +94,7 @@ def read_history(root: Path) -> History:
             runs.append(read_run(path))
         except InvalidError as error:
             broken.append(Problem(path, str(error)))
+    # By the manifest's time, since folders of two machines may be mixed; the name settles equal ones.
     runs.sort(key=lambda run: (run.manifest["written"], run.path.name))
     return History(tuple(runs), tuple(broken), tuple(list_incomplete(root)))
 
@@ -98,12 +106,14 @@ def key(run: Run) -> tuple[str, str]:
 
 def page_of(run: Run) -> str:
     """The file name of a run's page: benchmark, model and folder name, safe in a URL."""
+    # All runs' pages lie in one folder, so that their links to it are the same.
     return "__".join(path_component(part) for part in run.path.parts[-3:]) + ".html"
 
 
 def headlines(run: Run) -> list[str]:
     """The metrics shown of a run, the first of them on the overview."""
     names = {metric_name(line) for line in run.metrics}
+    # A task of mteb has none of ours: its main score is the first line of its record.
     first = [metric_name(line) for line in run.metrics[:1]]
     return [name for name in PRIMARY if name in names] or first
 
@@ -116,27 +126,39 @@ def points(run: Run, *, full: bool = True) -> list[Point]:
     names = headlines(run)
     lines = [line for line in run.metrics if metric_name(line) in names]
     if full and lines:
-        dim, precision = max(line.dim for line in lines), _plain_precision(lines)
+        dim = max(line.dim for line in lines)
+        precision = _plain_precision(lines)
         lines = [line for line in lines if (line.dim, line.precision) == (dim, precision)]
-    run_points = [
-        Point(
-            o.subset, o.direction, metric_name(o), o.dim, o.precision, o.value, o.ci_low, o.ci_high
-        )
-        for o in sorted(lines, key=lambda line: names.index(metric_name(line)))
-    ]
+    lines.sort(key=lambda line: names.index(metric_name(line)))
+    run_points = [_point(line) for line in lines]
     return [*_means(run_points), *run_points]
 
 
+def _point(line: MetricLine) -> Point:
+    return Point(
+        subset=line.subset,
+        direction=line.direction,
+        metric=metric_name(line),
+        dim=line.dim,
+        precision=line.precision,
+        value=line.value,
+        low=line.ci_low,
+        high=line.ci_high,
+    )
+
+
 def leading(run: Run) -> list[Point]:
-    """The first metric of a run, a value a direction: the mean over its subsets, or each subset's
-    where there is no mean."""
+    """The first metric of a run, a value per direction.
+
+    It is the mean over the subsets, or the value of each subset where there is no mean.
+    """
     shown_points = [point for point in points(run) if point.metric == headlines(run)[0]]
     return [point for point in shown_points if point.subset == MEAN] or shown_points
 
 
 def changes(before: Run, after: Run) -> list[Change]:
     """What differs between two manifests: source, packages, host, encoder, options and data."""
-    old, new = told(before), told(after)
+    old, new = circumstances(before), circumstances(after)
     return [
         Change(name, old.get(name), new.get(name))
         for name in sorted(old | new)
@@ -144,36 +166,42 @@ def changes(before: Run, after: Run) -> list[Change]:
     ]
 
 
-def told(run: Run) -> dict[str, str]:
-    """What a manifest tells of a run's circumstances, by dotted name."""
-    flat = {name: text for part in WATCHED for name, text in _flat(part, run.manifest.get(part))}
-    return {name: text for name, text in flat.items() if name not in UNTOLD}
+def circumstances(run: Run) -> dict[str, str]:
+    """How a run was made, as its manifest says: texts by dotted name."""
+    flat: dict[str, str] = {}
+    for part in WATCHED:
+        flat |= _flat(part, run.manifest.get(part))
+    return {name: text for name, text in flat.items() if name not in UNWATCHED}
 
 
-def of_environment(changes_found: Iterable[Change]) -> list[Change]:
+def of_environment(run_changes: Iterable[Change]) -> list[Change]:
     """The changes of commit, packages, machine and encoder."""
-    return [change for change in changes_found if change.name.startswith(ENVIRONMENT)]
+    return [change for change in run_changes if change.name.startswith(ENVIRONMENT)]
 
 
 def _plain_precision(lines: list[MetricLine]) -> str:
-    plain = [line.precision for line in lines]
-    return "float32" if "float32" in plain else plain[0]
+    precisions = [line.precision for line in lines]
+    return "float32" if "float32" in precisions else precisions[0]
 
 
 def _means(parts: list[Point]) -> Iterator[Point]:
     """The mean over subsets of each cell that all subsets have, when there is more than one."""
     cells: dict[tuple[str, str, int, str], list[Point]] = {}
     for point in parts:
+        # All that names a cell but the subset: direction, metric, dimension and precision.
         cells.setdefault(point[1:5], []).append(point)
     names = {point.subset for point in parts}
     for cell, values in cells.items():
+        # Of all subsets or none: a mean over those that happen to be there is another number.
         if len(values) == len(names) > 1:
             yield Point(MEAN, *cell, fmean(point.value for point in values))
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """`a.b.c` and its value for everything in nested mappings; what has no value is left out."""
     if isinstance(value, Mapping):
         for part, inner in value.items():
             yield from _flat(f"{name}.{part}", inner)
     elif value is not None:
+        # Everything but texts as JSON, so that a list or null reads as in the manifest.
         yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The pages that tell what was measured: overview, trends, dimensions, languages, runs and the quality of the data."""
+"""The pages that show what was measured: overview, trends, dimensions, languages and runs."""
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -36,46 +36,49 @@ def overview(history: History, verdicts: Mapping[tuple[str | None, str | None], 
         DATE,
         RUN,
     )
-    rows = [
-        {
-            **point_row(runs[-1], point),
-            **_past(runs, point),
-            "over": _over(runs[-1], point),
-            "verdict": verdicts.get(name) or verdicts.get((None, None), UNJUDGED),
-        }
-        for name, runs in history.series().items()
-        for point in leading(runs[-1])
-    ]
+    rows = []
+    for name, runs in history.series().items():
+        # A problem of a whole baseline has no benchmark, and stands for all that it would judge.
+        verdict = verdicts.get(name) or verdicts.get((None, None), UNJUDGED)
+        for point in leading(runs[-1]):
+            row = {
+                **point_row(runs[-1], point),
+                **_past(runs, point),
+                "over": _over(runs[-1], point),
+                "verdict": verdict,
+            }
+            rows.append(row)
     return Page(
         "index",
         "Overview",
-        "The newest result of each model on each benchmark, with 95% intervals. Changes are in points, from the run before.",
+        "The newest result of each model on each benchmark, with 95% intervals. Changes are in "
+        "points, from the run before.",
         [Table("newest", "Newest results", columns, rows, MAKE_ONE)],
         notes=[
-            "“mean of” is the plain mean over the languages of a run. A benchmark ending in .partial was measured in part.",
-            "The verdict is that of the regression gate against the baseline of this benchmark and model.",
+            "“mean of” is the plain mean over the languages of a run. A benchmark ending in .partial "
+            "was measured in part.",
+            "The verdict is that of the regression gate against the baseline of this benchmark and "
+            "model.",
         ],
     )
 
 
 def trends(history: History) -> Page:
     """Every run's headline metrics over time, and what changed between runs."""
-    measured = [
-        point_row(run, point)
-        for runs in history.series().values()
-        for run in runs
-        for point in points(run)
-    ]
-    changed = [
-        {**run_row(after), "change": brief(environment_changes)}
-        for runs in history.series().values()
-        for before, after in pairwise(runs)
-        if (environment_changes := of_environment(changes(before, after)))
-    ]
+    measured = []
+    changed = []
+    for runs in history.series().values():
+        for run in runs:
+            measured += [point_row(run, point) for point in points(run)]
+        for before, after in pairwise(runs):
+            environment_changes = of_environment(changes(before, after))
+            if environment_changes:
+                changed.append({**run_row(after), "change": brief(environment_changes)})
     about = (
-        "A line a model; bands are 95% intervals; a dashed rule marks a run whose commit, packages, machine or encoder "
-        "changed."
+        "A line per model; bands are 95% intervals; a dashed rule marks a run whose commit, "
+        "packages, machine or encoder changed."
     )
+    chart = Chart("trend", "Results over time", about, charts.trend("points", "changes"))
     return Page(
         "trends",
         "Trends",
@@ -90,18 +93,19 @@ def trends(history: History) -> Page:
                 "No run's environment differs from that of the run before it.",
             ),
         ],
-        [Chart("trend", "Results over time", about, charts.trend("points", "changes"))]
-        if measured
-        else [],
+        # Without rows there is no chart: an empty frame would look like a fault.
+        [chart] if measured else [],
         ("benchmark", "subset", "direction", "metric"),
     )
 
 
 def matryoshka(history: History) -> Page:
     """What shorter and coarser embeddings keep, for the newest run of each model that has several."""
-    rows = [row for run in history.newest() for row in _kept(run)]
+    rows: list[Row] = []
+    for run in history.newest():
+        rows += _shares(run)
     about = (
-        "A line a model and precision; bars are 95% intervals. The dimensions are evenly spaced."
+        "A line per model and precision; bars are 95% intervals. The dimensions are evenly spaced."
     )
     columns = (
         *WHAT,
@@ -116,7 +120,8 @@ def matryoshka(history: History) -> Page:
     return Page(
         "matryoshka",
         "Matryoshka",
-        "How much of the full width's result an embedding keeps when it is cut to fewer dimensions, or stored in fewer bits.",
+        "How much of the full width's result an embedding keeps when it is cut to fewer "
+        "dimensions, or stored in fewer bits.",
         [
             Table(
                 "dims",
@@ -133,12 +138,11 @@ def matryoshka(history: History) -> Page:
 
 def languages(history: History) -> Page:
     """Language by model, for the newest runs that have several."""
-    rows = [
-        point_row(run, point)
-        for run in history.newest()
-        if len({line.subset for line in run.metrics}) > 1
-        for point in points(run)
-    ]
+    rows = []
+    for run in history.newest():
+        # A benchmark of one language would be a row that no other model's row stands beside.
+        if len({line.subset for line in run.metrics}) > 1:
+            rows += [point_row(run, point) for point in points(run)]
     about = "Darker is better, on a scale from 0 to 100%."
     return Page(
         "languages",
@@ -161,15 +165,11 @@ def languages(history: History) -> Page:
 def runs(history: History) -> Page:
     """Every run, with what changed since the one before it."""
     rows = []
-    for records in history.series().values():
-        for before, run in zip([None, *records], records, strict=False):
-            rows.append(
-                {
-                    **run_row(run),
-                    **_cost(run),
-                    "changed": len(changes(before, run)) if before else None,
-                }
-            )
+    for series in history.series().values():
+        # Each run with the one before it; the first has none.
+        for before, run in zip([None, *series[:-1]], series, strict=True):
+            n_changes = len(changes(before, run)) if before else None
+            rows.append({**run_row(run), **_cost(run), "changed": n_changes})
     rows.sort(key=lambda row: str(row["date"]), reverse=True)
     columns = (
         DATE,
@@ -185,62 +185,80 @@ def runs(history: History) -> Page:
     return Page(
         "runs",
         "Runs",
-        "Every complete record. “Changes” counts what differs from the run before it of the same benchmark and model.",
+        "Every complete record. “Changes” counts what differs from the run before it of the same "
+        "benchmark and model.",
         [Table("runs", "Runs", columns, rows, MAKE_ONE)],
     )
 
 
 def brief(parts: list[Change]) -> str:
     """Changes in one line: `torch 2.14.0 → 2.15.0; commit abc1234 → def5678`."""
-    return "; ".join(
-        f"{c.name.split('.', 1)[1]} {_short(c.before)} → {_short(c.after)}" for c in parts
-    )
+    texts = []
+    for change in parts:
+        # Without the part of the manifest: `torch`, not `packages.torch`.
+        _, _, name = change.name.partition(".")
+        texts.append(f"{name} {_short(change.before)} → {_short(change.after)}")
+    return "; ".join(texts)
 
 
 def _short(value: str | None) -> str:
     """A hash by its first digits, nothing as a dash."""
     if value is None:
         return "–"
-    return value[:8] if len(value) in (40, 64) and not value.strip("0123456789abcdef") else value
+    # SHA-1 of a commit, SHA-256 of weights: eight digits tell two of them apart.
+    is_hash = len(value) in (40, 64) and not value.strip("0123456789abcdef")
+    return value[:8] if is_hash else value
 
 
 def _over(run: Run, point: Point) -> str:
-    return (
-        f"mean of {len({line.subset for line in run.metrics})}"
-        if point.subset == MEAN
-        else point.subset
-    )
+    if point.subset != MEAN:
+        return point.subset
+    return f"mean of {len({line.subset for line in run.metrics})}"
 
 
 def _past(runs: list[Run], point: Point) -> Row:
     """The values of a point in all runs, and its change from the last but one."""
-    values = [old.value for run in runs for old in leading(run) if old[:5] == point[:5]]
-    return {"past": values, "change": values[-1] - values[-2] if len(values) > 1 else None}
+    values = []
+    for run in runs:
+        values += [old.value for old in leading(run) if old.is_of_cell(point)]
+    change = values[-1] - values[-2] if len(values) > 1 else None
+    return {"past": values, "change": change}
 
 
-def _kept(run: Run) -> Iterator[Row]:
-    rows = points(run, full=False)
-    cells: dict[tuple[str, str, str], list[Point]] = {}
-    for point in rows:
-        cells.setdefault(point[:3], []).append(point)
-    for several in cells.values():
-        best = max(several, key=lambda point: (point.dim, point.precision == "float32"))
-        if len(several) > 1:
-            yield from (
-                {**point_row(run, p), "kept": p.value / best.value if best.value else None}
-                for p in several
-            )
+def _shares(run: Run) -> Iterator[Row]:
+    """What each dimension and precision keeps of the best one's value, metric by metric."""
+    points_by_metric: dict[tuple[str, str, str], list[Point]] = {}
+    for point in points(run, full=False):
+        metric = (point.subset, point.direction, point.metric)
+        points_by_metric.setdefault(metric, []).append(point)
+    for metric_points in points_by_metric.values():
+        if len(metric_points) < 2:
+            continue
+        # The best by its bits, not by its value: fewer dimensions may score higher by chance.
+        best = max(metric_points, key=lambda point: (point.dim, point.precision == "float32"))
+        for point in metric_points:
+            share = point.value / best.value if best.value else None
+            yield {**point_row(run, point), "kept": share}
 
 
 def _cost(run: Run) -> Row:
-    seconds, source = run.manifest.get("seconds"), run.manifest.get("source")
-    costs = leading(run)[:1]
+    """What a run measured first, on what, by which code and in how many seconds."""
+    manifest = run.manifest
+    seconds, source = manifest.get("seconds"), manifest.get("source")
+    metric = value = commit = None
+    first = leading(run)[:1]
+    if first:
+        metric = f"{first[0].direction} {headlines(run)[0]}"
+        value = first[0].value
+    # An installed wheel has no repository, and no commit.
+    if source:
+        # Uncommitted changes: the commit alone does not say which code ran.
+        changed = " + changes" if source["dirty"] else ""
+        commit = f"{source['commit'][:8]}{changed}"
     return {
-        "metric": f"{costs[0].direction} {headlines(run)[0]}" if costs else None,
-        "value": costs[0].value if costs else None,
-        "device": (run.manifest.get("encoder") or {}).get("fingerprint", {}).get("device"),
-        "commit": f"{source['commit'][:8]}{' + changes' if source['dirty'] else ''}"
-        if source
-        else None,
+        "metric": metric,
+        "value": value,
+        "device": (manifest.get("encoder") or {}).get("fingerprint", {}).get("device"),
+        "commit": commit,
         "seconds": round(sum(seconds.values()), 1) if seconds else None,
     }

@@ -1,7 +1,7 @@
 """The page that compares: on each benchmark the newest two models, query by query."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from evals.analysis.comparison import Change
 from evals.analysis.comparison import compare as compared
@@ -13,20 +13,29 @@ from evals.records.record import Run
 from evals.records.selection import Measured
 from evals.schema import InvalidError, NotComparableError
 
-LEVEL = 0.05
+LEVEL = 0.05  # of Holm's adjusted p
+
+
+class _Pair(NamedTuple):
+    """Two runs of one benchmark."""
+
+    benchmark: str
+    a: Run
+    b: Run
 
 
 def compare(history: History) -> Page:
-    """Differences between the newest runs of the last two models of each benchmark, and what cannot be compared."""
+    """Differences between the newest two models of each benchmark, and what cannot be compared."""
     rows: list[Row] = []
     refused: list[Row] = []
-    for benchmark, a, b in _pairs(history):
+    for pair in _pairs(history):
+        # A benchmark at a time: what cannot be compared takes no other one off the page.
         try:
-            changes = compared([(_at_full_width(a), _at_full_width(b))])
+            changes = compared([(_at_full_width(pair.a), _at_full_width(pair.b))])
         except (InvalidError, NotComparableError) as error:
-            refused.append({**_names(benchmark, a, b), "message": str(error)})
+            refused.append({**_names(pair), "message": str(error)})
         else:
-            rows.extend({**_names(benchmark, a, b), **_row(change)} for change in changes)
+            rows += [{**_names(pair), **_row(change)} for change in changes]
     names = (Column("benchmark", "Benchmark"), Column("a", "A"), Column("b", "B"))
     columns = (
         *names,
@@ -48,62 +57,76 @@ def compare(history: History) -> Page:
             "No benchmark has been run by two models yet.",
             more=("cell",),
         ),
-        Table("refused", "Not comparable", (*names, Column("message", "Why")), refused, "None."),
+        Table(
+            "refused",
+            "Not comparable",
+            (*names, Column("message", "Why")),
+            refused,
+            "None.",
+        ),
     ]
     about = "B less A with 95% intervals; an interval that reaches zero leaves the direction open."
     return Page(
         "compare",
         "Compare",
-        "The newest two models of each benchmark at full width, paired by query and clustered by image.",
+        "The newest two models of each benchmark at full width, paired by query and clustered by "
+        "image.",
         tables,
         [Chart("forest", "B less A", about, charts.forest("differences"))] if rows else [],
         ("benchmark", "metric"),
         [
-            f"Better or worse: p, adjusted by Holm over the primary rows of a benchmark, is below {LEVEL}. Of several languages "
-            "their mean is primary. “Would see” is the drop that the comparison finds with 80% power.",
+            "Better or worse: p, adjusted by Holm over the primary rows of a benchmark, is below "
+            f"{LEVEL}. Of several languages their mean is primary. “Would see” is the drop that the "
+            "comparison finds with 80% power.",
             "`python -m evals.compare` compares any two runs.",
         ],
     )
 
 
-def _pairs(history: History) -> Iterator[tuple[str, Run, Run]]:
+def _pairs(history: History) -> Iterator[_Pair]:
     """The newest runs of the two models that ran last, the older one first."""
-    found: dict[str, list[Run]] = {}
+    by_benchmark: dict[str, list[Run]] = {}
     for run in sorted(history.newest(), key=lambda run: str(run.manifest["written"])):
-        found.setdefault(run.manifest["benchmark"], []).append(run)
-    yield from (
-        (benchmark, *every[-2:]) for benchmark, every in sorted(found.items()) if len(every) > 1
-    )  # type: ignore[misc]
+        by_benchmark.setdefault(run.manifest["benchmark"], []).append(run)
+    for benchmark, runs in sorted(by_benchmark.items()):
+        # Two of any number: all pairs of ten models would be 45 comparisons that nobody asked for.
+        if len(runs) > 1:
+            yield _Pair(benchmark, runs[-2], runs[-1])
 
 
 def _at_full_width(run: Run) -> Measured:
     widest = points(run)
     if not widest:
+        # Said as any other refusal: on the page, beside the pair that it keeps from being compared.
         raise NotComparableError(f"{run.path}: the record holds no metric.")
     return Measured(run, widest[0].dim, widest[0].precision)
 
 
-def _names(benchmark: str, a: Run, b: Run) -> dict[str, Any]:
-    return {"benchmark": benchmark, "a": a.manifest["model"], "b": b.manifest["model"]}
+def _names(pair: _Pair) -> dict[str, Any]:
+    return {
+        "benchmark": pair.benchmark,
+        "a": pair.a.manifest["model"],
+        "b": pair.b.manifest["model"],
+    }
 
 
 def _row(change: Change) -> dict[str, Any]:
-    found = change.difference
-    low, high = found.interval or (None, None)
+    difference = change.difference
+    low, high = difference.interval or (None, None)
     return {
         "subset": change.subset,
         "direction": change.direction,
         "metric": change.metric,
         "cell": f"{change.subset} {change.direction}",
-        "difference": found.value,
+        "difference": difference.value,
         "low": low,
         "high": high,
         "verdict": _verdict(change),
-        "p": found.p,
+        "p": difference.p,
         "holm": change.p_holm,
-        "wins": found.wins,
-        "losses": found.losses,
-        "detectable": found.detectable,
+        "wins": difference.wins,
+        "losses": difference.losses,
+        "detectable": difference.detectable,
     }
 
 
@@ -111,6 +134,7 @@ def _verdict(change: Change) -> str | None:
     """None for what is not primary, as a single language of several."""
     if change.p_holm is None:
         return None
+    # Not "equal": the data may be too few to see a difference that is there.
     if change.p_holm >= LEVEL:
         return "no difference found"
     return "better" if change.difference.value > 0 else "worse"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 Kind = Literal["text", "number", "decimal", "percent", "points", "date", "chip", "spark", "link"]
+# By field; which fields a table has is said where its rows are made.
 Row = Mapping[str, Any]
 FILTERS = {
     "table": "Table",
@@ -31,7 +32,7 @@ class Filter(NamedTuple):
 
 
 class Column(NamedTuple):
-    """A column. `percent` holds a fraction and shows per cent with so many `digits`, `points` a difference of fractions.
+    """A column of a table: `percent` shows a fraction with so many `digits`, `points` a difference.
 
     `ends` name the fields of its interval. `spark` holds a list of fractions; `link` a text whose
     address is the row's `href`.
@@ -63,6 +64,7 @@ class Table:
 
         A link has its `href`.
         """
+        # Lists rather than objects: the names of the fields stand once, and not in each of 10,000 rows.
         return {
             "id": self.id,
             "columns": [column._asdict() for column in self.columns],
@@ -73,11 +75,13 @@ class Table:
     @property
     def keys(self) -> list[str]:
         """The fields of a row that the page needs."""
-        ends = [end for column in self.columns for end in column.ends or ()]
-        address = ["href"] if any(column.kind == "link" for column in self.columns) else []
-        return list(
-            dict.fromkeys([*(column.key for column in self.columns), *ends, *address, *self.more])
-        )
+        keys = [column.key for column in self.columns]
+        for column in self.columns:
+            keys += column.ends or ()
+        if any(column.kind == "link" for column in self.columns):
+            keys.append("href")
+        # Each once and in this order, which is that of a row's values.
+        return list(dict.fromkeys([*keys, *self.more]))
 
 
 class Chart(NamedTuple):
@@ -94,8 +98,9 @@ class Chart(NamedTuple):
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the site. `single` are the filters that always have one value, so need no column; the others offer `all`.
+    """A page of the site.
 
+    `single` are the filters that always have one value, so need no column; the others offer `all`.
     What stands between backticks in notes is set as code; `command` is shown as it is.
     """
 
@@ -111,14 +116,16 @@ class Page:
     @property
     def filters(self) -> list[Filter]:
         """A filter for each field of the tables that has one."""
-        there = {name for table in self.tables for name in table.keys}
+        names: set[str] = set().union(*(table.keys for table in self.tables))
+        # In the order of FILTERS, so that a filter stands at the same place on every page.
         return [
-            Filter(name, label, name in self.single)
+            Filter(name, label, single=name in self.single)
             for name, label in FILTERS.items()
-            if name in there
+            if name in names
         ]
 
     @property
     def dated(self) -> bool:
         """Whether the rows can be limited to dates."""
+        # A run's own page is of one date, and needs no choice of it.
         return any(column.key == "date" for table in self.tables for column in table.columns)

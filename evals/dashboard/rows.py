@@ -1,4 +1,4 @@
-"""The columns that tables share, and the fields of a row that tell which run and which value it is."""
+"""The columns that tables share, and the fields of a row that say which run and value it is."""
 
 from typing import Any
 
@@ -22,6 +22,7 @@ def run_row(run: Run) -> dict[str, Any]:
         "benchmark": benchmark,
         "model": model,
         "date": run.manifest["written"],
+        # The folder's name holds the time and eight digits: no two runs have the same.
         "run": run.path.name,
         "href": f"runs/{page_of(run)}",
     }

@@ -1,4 +1,8 @@
-"""What the gate and the report judge of the records, as rows of the site's pages: evals.dashboard.judged tells their fields."""
+"""What the gate and the report judge of the records, as rows of the site's pages.
+
+evals.dashboard.judged lists their fields. The judging is done by the same functions as in
+`evals.regress` and `evals.report`, so that a page and a command cannot differ.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +23,11 @@ def gate_rows(results: Path, baselines: Path) -> list[Row]:
     A row also for what has no verdict.
     """
     gates = read_gates()
-    folders = sorted(path for path in baselines.glob("*/") if path.is_dir())
-    return [
-        row
-        for folder in folders
-        for row in _of_baseline(folder.name, against(str(folder), None, results, gates))
-    ]
+    rows: list[Row] = []
+    for folder in sorted(path for path in baselines.glob("*/") if path.is_dir()):
+        verdict = against(str(folder), None, results, gates)
+        rows += _of_baseline(folder.name, verdict)
+    return rows
 
 
 def reproduction_rows(results: Path) -> list[Row]:
@@ -32,12 +35,17 @@ def reproduction_rows(results: Path) -> list[Row]:
 
     A table whose record is broken is one row that says so.
     """
+    # Shared by all tables, which have many benchmarks in common: each record is read once.
     records = Records(results)
-    return [row for name in table_names() for row in _of_table(name, records)]
+    rows: list[Row] = []
+    for name in table_names():
+        rows += _of_table(name, records)
+    return rows
 
 
 def _of_baseline(name: str, verdict: Verdict) -> Iterator[Row]:
     for problem in verdict.problems:
+        # No benchmark: a problem of the whole baseline, which leaves all of its models unjudged.
         where = {
             "baseline": name,
             "benchmark": problem.benchmark or None,
@@ -64,10 +72,10 @@ def _of_baseline(name: str, verdict: Verdict) -> Iterator[Row]:
 
 
 def _of_table(name: str, records: Records) -> Iterator[Row]:
-    found = table(name)
     try:
-        results = judge(found, records).results
+        results = judge(table(name), records).results
     except InvalidError as error:
+        # One row instead of all cells: which of them the broken record would fill is not known.
         yield {"table": name, "verdict": "invalid", "message": str(error)}
         return
     for section, row, column, result in results:
@@ -79,16 +87,13 @@ def _of_table(name: str, records: Records) -> Iterator[Row]:
 
 
 def _of_cell(result: Result) -> dict[str, object]:
+    # Papers print per cent, and so reports count in it; the site's tables hold fractions.
     printed = result.cell.published
-    fractions = {
-        "value": result.measured,
-        "low": result.low,
-        "high": result.high,
-        "difference": result.difference,
-    }
     return {
-        name: None if percent is None else percent / 100 for name, percent in fractions.items()
-    } | {
+        "value": _as_fraction(result.measured),
+        "low": _as_fraction(result.low),
+        "high": _as_fraction(result.high),
+        "difference": _as_fraction(result.difference),
         "published": printed.value / 100,
         "verdict": result.verdict,
         "coverage": result.coverage or None,
@@ -100,3 +105,7 @@ def _of_cell(result: Result) -> dict[str, object]:
         "metric": printed.metric,
         "dim": int(printed.dim) if printed.dim.isdigit() else None,
     }
+
+
+def _as_fraction(percent: float | None) -> float | None:
+    return None if percent is None else percent / 100
