@@ -71,6 +71,7 @@ class JinaCLIP(ClipModel):
         path_or_hub_id: str | Path,
         *,
         revision: str | None = None,
+        adapter: str | Path | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | str | None = None,
         attention: str = "auto",
@@ -78,13 +79,15 @@ class JinaCLIP(ClipModel):
     ) -> "JinaCLIP":
         """Read an official checkpoint from a local folder or the Hub, ready for inference.
 
+        `adapter`: the folder of a PEFT adapter, a plain LoRA, that is merged into the weights.
         `device`: CUDA when there is one, else CPU. `dtype`: that of config.json (v1 float32, v2
         bfloat16) on CUDA, float32 on CPU. `attention`: "auto", "sdpa", "varlen" or "flash_attn";
         ValueError with the reason when it cannot run here. `compile` compiles the image tower,
         which pays for thousands of images. FileNotFoundError when a file is missing,
         CheckpointError when the files do not fit each other or change while they are read.
         """
-        checkpoint = Checkpoint.in_folder(fetch(path_or_hub_id, revision))
+        lora = None if adapter is None else Path(adapter)
+        checkpoint = Checkpoint.in_folder(fetch(path_or_hub_id, revision), lora)
         model = cls.from_checkpoint(checkpoint, device=device, dtype=dtype, attention=attention)
         if compile:
             model.compile_images()
@@ -113,8 +116,11 @@ class JinaCLIP(ClipModel):
                 config, tokenizer=tokenizer, preprocess=preprocess, attention=backend, align=align
             )
         shapes = official_shapes(model)
+        lora = checkpoint.lora()
         with checkpoint.weight_files() as files:
-            state = read_weights(files, config, shapes, device=place, dtype=kind, align=align)
+            state = read_weights(
+                files, config, shapes, device=place, dtype=kind, align=align, adapter=lora
+            )
         # assign, since parameters on the meta device have no memory to copy into.
         model.load_state_dict(state, strict=True, assign=True)
         return model.eval()

@@ -2,6 +2,7 @@
 
 A checkpoint is a folder with the official config.json, tokenizer.json and preprocessor_config.json,
 and with its weights in model.safetensors or in the shards that model.safetensors.index.json lists.
+A PEFT adapter in the same folder or in another one belongs to it where that is asked for.
 """
 
 import hashlib
@@ -16,6 +17,9 @@ from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
+from jina_clip.adapter import CONFIG as ADAPTER_CONFIG
+from jina_clip.adapter import WEIGHTS as ADAPTER_WEIGHTS
+from jina_clip.adapter import Adapter
 from jina_clip.config import ClipConfig
 from jina_clip.official_json import CheckpointError, as_object, parse_object
 from jina_clip.preprocess import Preprocess
@@ -26,7 +30,7 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 FILES = (CONFIG, WEIGHTS, TOKENIZER, PREPROCESS)
 # What PEFT leaves in a folder. The weights beside it are those of the base model, without what was
 # trained.
-ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+ADAPTER = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "adapter_model.bin")
 
 
 class _Stamp(NamedTuple):
@@ -43,29 +47,26 @@ class Checkpoint:
     """The files of one checkpoint folder, bound to their bytes once they were hashed.
 
     `weights` names the files that hold tensors, `index` the file that lists them where they are
-    shards. `sha256` has the hash of each file of a bound checkpoint, and is empty before that.
-    Reading a bound file that holds other bytes by now raises CheckpointError with its name.
+    shards. `adapter` is the folder of a PEFT adapter that is merged into them. `sha256` has the
+    hash of each file of a bound checkpoint, and is empty before that. Reading a bound file that
+    holds other bytes by now raises CheckpointError with its name.
     """
 
     folder: Path
     weights: tuple[str, ...] = (WEIGHTS,)
     index: str | None = None
+    adapter: Path | None = None
     sha256: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def in_folder(cls, folder: Path) -> "Checkpoint":
-        """The checkpoint in a folder. FileNotFoundError names a file that is missing.
+    def in_folder(cls, folder: Path, adapter: Path | None = None) -> "Checkpoint":
+        """The checkpoint in a folder, with the PEFT adapter in another or the same one.
 
-        CheckpointError when the folder does not say which weights are meant: a PEFT adapter beside
-        them, or a file and shards; and for an index that is none.
+        FileNotFoundError names a file that is missing. CheckpointError when the folder does not say
+        which weights are meant: an adapter beside them that is not the one to be merged, or a file
+        and shards; and for an index that is none.
         """
-        for name in ADAPTER:
-            if (folder / name).exists():
-                raise CheckpointError(
-                    f"{folder / name}: a PEFT adapter lies beside the weights, which do not hold "
-                    "it. Merge the two (peft's merge_and_unload, then save_pretrained), or move "
-                    "the adapter away"
-                )
+        _check_adapter(folder, adapter)
         # transformers would take the file and never look at the shards; which are meant is not
         # known.
         sharded = (folder / INDEX).is_file()
@@ -79,27 +80,36 @@ class Checkpoint:
                     f"{folder / name} is missing; a checkpoint folder holds {', '.join(FILES)}, "
                     f"or {INDEX} and its shards for {WEIGHTS}"
                 )
-        return cls(folder, weights, index)
+        return cls(folder, weights, index, adapter)
 
     @property
     def names(self) -> tuple[str, ...]:
         """All files that decide what the model computes."""
         index = (self.index,) if self.index else ()
-        return (CONFIG, TOKENIZER, PREPROCESS, *index, *self.weights)
+        adapter = (ADAPTER_CONFIG, ADAPTER_WEIGHTS) if self.adapter else ()
+        return (CONFIG, TOKENIZER, PREPROCESS, *index, *self.weights, *adapter)
 
     def bound(self) -> "Checkpoint":
         """The same checkpoint, bound to the bytes that its files hold now; reads all of them."""
-        return replace(self, sha256={name: _hash_file(self.folder / name) for name in self.names})
+        return replace(self, sha256={name: _hash_file(self._path(name)) for name in self.names})
 
     @property
     def weights_sha256(self) -> str:
         """The identity of bound weights.
 
         It is the hash of the file; of shards, one over the hashes of the index and all of them.
+        With an adapter it is one over the identity of the base and the hashes of the adapter.
         """
-        if self.index is None:
-            return self.sha256[WEIGHTS]
-        parts = {name: self.sha256[name] for name in (self.index, *self.weights)}
+        base = (
+            self.sha256[WEIGHTS] if self.index is None else self._hash_of(self.index, *self.weights)
+        )
+        if self.adapter is None:
+            return base
+        return self._hash_of(ADAPTER_CONFIG, ADAPTER_WEIGHTS, base=base)
+
+    def _hash_of(self, *names: str, **hashes: str) -> str:
+        """One hash over those of some files, by their names, and of what else is told."""
+        parts = {name: self.sha256[name] for name in names} | hashes
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def config(self) -> ClipConfig:
@@ -116,6 +126,13 @@ class Checkpoint:
         """What preprocessor_config.json describes."""
         with self._named():
             return Preprocess.from_dict(parse_object(self._read(PREPROCESS), PREPROCESS))
+
+    def lora(self) -> Adapter | None:
+        """The adapter that is merged into the weights."""
+        if self.adapter is None:
+            return None
+        with self._named(self.adapter):
+            return Adapter.from_bytes(self._read(ADAPTER_CONFIG), self._read(ADAPTER_WEIGHTS))
 
     @contextmanager
     def weight_files(self) -> Iterator[list[Path]]:
@@ -153,18 +170,44 @@ class Checkpoint:
 
     def _read(self, name: str) -> bytes:
         """A small file at once, so that what is hashed is what is parsed."""
-        data = (self.folder / name).read_bytes()
+        data = self._path(name).read_bytes()
         if self.sha256 and hashlib.sha256(data).hexdigest() != self.sha256[name]:
             raise _changed(Path(name))
         return data
 
+    def _path(self, name: str) -> Path:
+        folder = self.adapter if name in ADAPTER else self.folder
+        return (folder or self.folder) / name
+
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def _named(self, folder: Path | None = None) -> Iterator[None]:
         """Errors of a file's content name the folder, too."""
         try:
             yield
         except CheckpointError as error:
-            raise CheckpointError(f"{self.folder}: {error}") from error
+            raise CheckpointError(f"{folder or self.folder}: {error}") from error
+
+
+def _check_adapter(folder: Path, adapter: Path | None) -> None:
+    """CheckpointError for an adapter that nobody asked for, FileNotFoundError for one without files."""
+    beside = [folder / name for name in ADAPTER if (folder / name).exists()]
+    asked_for = adapter is not None and adapter.resolve() == folder.resolve()
+    if beside and not asked_for:
+        alone = not (folder / WEIGHTS).exists() and not (folder / INDEX).exists()
+        where = "alone here, without its base model" if alone else "beside the weights"
+        raise CheckpointError(
+            f"{beside[0]}: a PEFT adapter lies {where}, and no weights hold it. Name the base model "
+            "and the adapter, to have them merged (`--model BASE+adapter:FOLDER`, or "
+            "from_pretrained(BASE, adapter=FOLDER)), or move the adapter away"
+        )
+    if adapter is None:
+        return
+    for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        if not (adapter / name).is_file():
+            raise FileNotFoundError(
+                f"{adapter / name} is missing; the folder of a PEFT adapter holds {ADAPTER_CONFIG} "
+                f"and {ADAPTER_WEIGHTS} (a .bin is a pickle, and is not read)"
+            )
 
 
 def check_fit(

@@ -11,11 +11,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from jina_clip.attention import kernels
+from jina_clip.checkpoint import Checkpoint
 from jina_clip.config import ClipConfig
 from jina_clip.shapes import Features, Pixels, TokenIds
 from jina_clip.text import TextTower
 from jina_clip.vision import VisionTower
-from jina_clip.weights import official_tensors
+from jina_clip.weights import after_merging, official_tensors
 
 
 class ClipOutput(NamedTuple):
@@ -91,6 +92,13 @@ def expected_shapes(config: ClipConfig) -> dict[str, tuple[int, ...]]:
     """Every key of the official model.safetensors with its shape: 395 for v1, 999 for v2."""
     with torch.device("meta"):
         return official_shapes(ClipModel(config))
+
+
+def check_adapter(checkpoint: Checkpoint, config: ClipConfig) -> None:
+    """CheckpointError when the adapter of a checkpoint does not fit it; its weights are not read."""
+    adapter = checkpoint.lora()
+    if adapter is not None:
+        adapter.check_fit(after_merging(expected_shapes(config)))
 
 
 def parameter_count(config: ClipConfig) -> int:

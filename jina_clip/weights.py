@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from jina_clip.adapter import Adapter, Shapes
 from jina_clip.config import ClipConfig
 from jina_clip.official_json import CheckpointError
 
@@ -34,8 +35,6 @@ _JOINED = {
 _ORIGINAL = ".parametrizations.weight.original"
 _DTYPES = ("F16", "BF16", "F32", "F64")  # quantised values mean nothing without their scales
 _SHOWN = 8  # culprits named in one message
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 class _Stored(NamedTuple):
@@ -54,10 +53,11 @@ def read_weights(
     device: torch.device,
     dtype: torch.dtype,
     align: int = 1,
+    adapter: Adapter | None = None,
 ) -> dict[str, Tensor]:
     """Our state dict from official safetensors files, tensor by tensor.
 
-    `align`: see layers.SwiGlu.
+    `align`: see layers.SwiGlu. `adapter` is merged, too, after the pairs of the checkpoint itself.
 
     `official` holds the keys and shapes that the config asks for. Files that hold no LoRA pair at
     all are taken for weights in which it was merged. CheckpointError when a key is missing, unknown
@@ -65,16 +65,19 @@ def read_weights(
     """
     with ExitStack() as stack:
         tensors = _open(paths, stack)
+        if adapter is not None:
+            adapter.check_fit(after_merging(official))
         # torch's remove_parametrizations leaves the sums, and the config as it was.
         merged = not any(name.endswith(_ORIGINAL) for name in tensors)
-        _check_fit(paths[0], tensors, _after_merging(official) if merged else official)
+        _check_fit(paths[0], tensors, after_merging(official) if merged else official)
 
         def read(name: str) -> Tensor:
             return tensors[name].file.get_tensor(name)  # type: ignore[no-any-return]
 
         state = {}
         # Sorted, the parts of a joined layer follow each other closely, and few wait in memory.
-        for name, tensor in _joined(_merged(read, sorted(tensors), config), align):
+        official_weights = _merged(read, sorted(tensors), config, adapter)
+        for name, tensor in _joined(official_weights, align):
             kind = torch.float32 if name == "logit_scale" else dtype
             # Always a copy. What safetensors gives is a view of the mapped file, whose values
             # change with the file: a checkpoint that a training run overwrites would change a model
@@ -175,23 +178,28 @@ def _joined(tensors: Iterator[tuple[str, Tensor]], align: int) -> Iterator[tuple
 
 
 def _merged(
-    read: Callable[[str], Tensor], names: Sequence[str], config: ClipConfig
+    read: Callable[[str], Tensor],
+    names: Sequence[str],
+    config: ClipConfig,
+    adapter: Adapter | None,
 ) -> Iterator[tuple[str, Tensor]]:
     """The tensors under our names, each LoRA pair added to its original: W + B A alpha / rank."""
     for name in names:
         if _COMPUTED.search(name) or ".lora_" in name:
             continue
-        ours = name.replace(_prefix(config), "text_model.").replace(_ORIGINAL, ".weight")
         weight = read(name)
-        adapter = config.text.adapter
-        if name.endswith(_ORIGINAL) and adapter is not None:
+        task = config.text.adapter
+        if name.endswith(_ORIGINAL) and task is not None:
             stem = name.removesuffix("original")
-            a = read(f"{stem}0.lora_A")[adapter].float()
-            b = read(f"{stem}0.lora_B")[adapter].float()
+            a = read(f"{stem}0.lora_A")[task].float()
+            b = read(f"{stem}0.lora_B")[task].float()
             # Hu et al., arXiv:2106.09685, in float32: bf16 would round the pair and then the sum.
             delta = a @ b if ".embeddings." in name else b @ a
             weight = weight.float() + delta * (config.text.lora_alpha / config.text.lora_rank)
-        yield ours, weight
+        name_when_merged = name.replace(_ORIGINAL, ".weight")
+        if adapter is not None:
+            weight = adapter.merged(name_when_merged, weight)
+        yield name_when_merged.replace(_prefix(config), "text_model."), weight
 
 
 def _prefix(config: ClipConfig) -> str:
@@ -205,7 +213,8 @@ def _adapted(name: str, config: ClipConfig) -> bool:
     return bool(config.text.lora_adaptations) and name.endswith(".weight") and not is_norm
 
 
-def _after_merging(official: Shapes) -> dict[str, tuple[int, ...]]:
+def after_merging(official: Shapes) -> dict[str, tuple[int, ...]]:
+    """The keys and shapes of an official checkpoint in which LoRA was merged."""
     return {
         name.replace(_ORIGINAL, ".weight"): shape
         for name, shape in official.items()

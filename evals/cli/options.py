@@ -17,7 +17,7 @@ Models = Annotated[
         "--model",
         "-m",
         help="Row of configs/models.yaml, folder, Hub id, open_clip:ARCH/TAG, st:PATH, api:URL; "
-        "NAME=… gives it a name of your own in records. Repeatable.",
+        "+adapter:FOLDER behind it merges a PEFT adapter; NAME=… gives it a name of your own in records. Repeatable.",
     ),
 ]
 DTYPES, ATTENTION, PREPROCESS = (

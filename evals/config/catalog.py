@@ -17,6 +17,7 @@ from evals.reading import read_yaml
 from evals.schema import ConfigError, MissingError
 
 _SPEC_NAME = re.compile(r"[^A-Za-z0-9._]+")
+ADAPTER = "+adapter:"  # between a jina-clip model and the folder of what PEFT trained of it
 # NAME=SPEC on a command line; what stands before the first `=` of a URL or a path is no such name
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._@+-]*)=(?P<spec>.+)")
 # A row's key is a make target, a folder and a column.
@@ -184,8 +185,9 @@ class ModelRow(Row):
 class ModelRef:
     """Where a model's weights are: a folder, a Hub repo, or what `spec` says.
 
-    A repo without a `revision` is meant at its newest commit. `name` is the one records carry; it
-    is safe as the name of a folder.
+    A repo without a `revision` is meant at its newest commit. `adapter` is the folder of a PEFT
+    adapter that is merged into the weights. `name` is the one records carry; it is safe as the name
+    of a folder.
     `name_chosen`: the user or a row of models.yaml chose it; it does not follow from a path.
     """
 
@@ -195,6 +197,7 @@ class ModelRef:
     repo: str | None = None
     revision: str | None = None
     spec: str | None = None
+    adapter: Path | None = None
     name_chosen: bool = False
 
 
@@ -246,8 +249,8 @@ def resolve_model(spec: str, path: Path | None = None) -> ModelRef:
 
     NAME is then what records, tables and pages call the model. SPEC is a row of models.yaml;
     `open_clip:`, `st:` or `api:` and what follows; an existing folder; or a Hub id
-    `org/name[@revision]`. Raises ConfigError for what is none of these, MissingError for a path
-    that is no folder.
+    `org/name[@revision]`. Behind a jina-clip model `+adapter:FOLDER` merges a PEFT adapter into it.
+    Raises ConfigError for what is none of these, MissingError for a path that is no folder.
     """
     named = _NAMED.fullmatch(spec)
     if named is None or spec in models(path) or Path(spec).expanduser().is_dir():
@@ -260,7 +263,24 @@ def resolve_model(spec: str, path: Path | None = None) -> ModelRef:
     return replace(_unnamed(named["spec"], path), name=name, name_chosen=True)
 
 
-def _unnamed(name: str, path: Path | None) -> ModelRef:
+def _unnamed(spec: str, path: Path | None) -> ModelRef:
+    """A model by its place alone; with an adapter it is `base+folder`, and a model of its own."""
+    base, separator, folder = spec.partition(ADAPTER)
+    if not separator or Path(spec).expanduser().is_dir():
+        return _plain(spec, path)
+    model, adapter = _plain(base, path), Path(folder).expanduser()
+    if model.encoder != "jina_clip":
+        raise ConfigError(
+            f"--model {spec}: only jina-clip models take an adapter, and {base} is {model.encoder}. "
+            "Merge the two with PEFT, and save the model."
+        )
+    if not folder or not adapter.is_dir():
+        raise MissingError(f"{folder or spec}: no such folder of a PEFT adapter. Give a local one.")
+    name = f"{model.name}+{adapter.resolve().name}"
+    return replace(model, name=name, adapter=adapter, name_chosen=False)
+
+
+def _plain(name: str, path: Path | None) -> ModelRef:
     rows = models(path)
     if name in rows:
         row = rows[name]

@@ -24,6 +24,7 @@ from jina_clip import Checkpoint, JinaCLIP
 from jina_clip.api import TEXTS_AHEAD
 from jina_clip.attention import resolve_attention
 from jina_clip.hub import fetch
+from jina_clip.model import check_adapter
 from jina_clip.packing import Ids
 from jina_clip.passes import out_of_memory
 from jina_clip.prefetch import prefetch
@@ -40,7 +41,7 @@ class _Place(NamedTuple):
 
 
 class JinaEncoder:
-    """A jina-clip checkpoint from a local folder or the Hub.
+    """A jina-clip checkpoint from a local folder or the Hub, with a PEFT adapter where one is named.
 
     MissingError when the checkpoint is not here and cannot be fetched, InvalidError when it is not
     a whole jina-clip model, or a file of it changes between the fingerprint and its use.
@@ -53,6 +54,7 @@ class JinaEncoder:
         folder: Path | None,
         repo: str | None = None,
         revision: str | None = None,
+        adapter: Path | None = None,
         device: str | None = None,
         dtype: str | None = None,
         attention: str = "auto",
@@ -65,20 +67,29 @@ class JinaEncoder:
         self.name = name
         self.max_length, self.preprocess, self.compile = max_length, preprocess, compile
         self._sizes = {"tokens": batch_tokens, "images": batch_images}
-        self.checkpoint = _checkpoint(folder, repo, revision)
+        self.checkpoint = _checkpoint(folder, repo, revision, adapter)
         self.device = choose_device(device)
         with _as_invalid():
             self.config = self.checkpoint.config()
+            check_adapter(self.checkpoint, self.config)
         self.dim = self.config.dim
         default = self.config.torch_dtype if self.device.startswith("cuda") else "float32"
         self.dtype = dtype or default
         self.attention = self._attention(attention)
         self.fingerprint: Mapping[str, str] = self._fingerprint()
-        self.source = {
-            "folder": as_recorded(self.checkpoint.folder),
-            "repo": repo,
-            "revision": self.checkpoint.folder.name if repo else revision,
-        }
+        self.source = self._source(repo, revision)
+
+    def _source(self, repo: str | None, revision: str | None) -> dict[str, str | None]:
+        """Where the weights come from.
+
+        Of a merged model that is the adapter's folder, and no repo: it is not what a repo publishes.
+        """
+        place = as_recorded(self.checkpoint.folder)
+        commit = self.checkpoint.folder.name if repo else revision
+        if self.checkpoint.adapter is None:
+            return {"folder": place, "repo": repo, "revision": commit}
+        base = f"{repo}@{commit}" if repo else place
+        return {"folder": as_recorded(self.checkpoint.adapter), "base": base}
 
     def _attention(self, choice: str) -> str:
         try:
@@ -212,13 +223,15 @@ class JinaEncoder:
             ) from error
 
 
-def _checkpoint(folder: Path | None, repo: str | None, revision: str | None) -> Checkpoint:
+def _checkpoint(
+    folder: Path | None, repo: str | None, revision: str | None, adapter: Path | None
+) -> Checkpoint:
     """The checkpoint in a folder or of a repo, bound to the bytes that its files hold now."""
     try:
         with _as_invalid():
-            return Checkpoint.in_folder(fetch(folder or str(repo), revision)).bound()
+            return Checkpoint.in_folder(fetch(folder or str(repo), revision), adapter).bound()
     except FileNotFoundError as error:
-        if folder is not None:
+        if folder is not None or adapter is not None:
             raise MissingError(f"{str(error).rstrip('.')}.") from error
         raise MissingError(
             f"{str(error).rstrip('.')}. Provide the weights in one of three ways: a network "

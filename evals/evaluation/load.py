@@ -95,6 +95,7 @@ def build_encoder(ref: ModelRef, settings: Settings) -> "Encoder":
         "repo": ref.repo,
         "revision": ref.revision,
         "spec": ref.spec,
+        "adapter": ref.adapter,
     }
     return build(
         ref.encoder,

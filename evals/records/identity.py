@@ -24,8 +24,9 @@ class ModelIdentity:
     """Which model a record measured: where it came from, the hash of its weights, its full width.
 
     `repo` and `revision` are a Hub repository and its commit, `folder` a local one, `spec` and
-    `url` what other encoders load or ask. `weights` is a sha256 in hex, None where only the server
-    has the weights. `name` is what the record is called, and proves nothing.
+    `url` what other encoders load or ask (`URL#MODEL`). Of an adapter that was merged `folder` is
+    its own, and `base` the place of the model below it. `weights` is a sha256 in hex, None where
+    only the server has the weights. `name` is what the record is called, and proves nothing.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ModelIdentity:
     folder: str | None = None
     spec: str | None = None
     url: str | None = None
+    base: str | None = None
     weights: str | None = None
     width: int | None = None
 
@@ -42,8 +44,11 @@ class ModelIdentity:
         """The identity that a manifest tells; what it does not tell is None."""
         encoder = _mapping(manifest.get("encoder"))
         source = _mapping(encoder.get("source"))
-        places = ("repo", "revision", "folder", "spec", "url")
-        repo, revision, folder, spec, url = (_text(source.get(place)) for place in places)
+        places = ("repo", "revision", "folder", "spec", "url", "base")
+        repo, revision, folder, spec, url, base = (_text(source.get(place)) for place in places)
+        # of an object in a program the class is all that is known of its place
+        spec = spec or _text(source.get("object"))
+        fingerprint = _mapping(encoder.get("fingerprint"))
         width = encoder.get("dim")
         return cls(
             str(manifest["model"]),
@@ -51,8 +56,9 @@ class ModelIdentity:
             revision,
             folder,
             spec,
-            url,
-            weights=_weights(source, _mapping(encoder.get("fingerprint"))),
+            url and url + _of_server(source, fingerprint),
+            base,
+            weights=_weights(source, fingerprint),
             width=width if type(width) is int else None,
         )
 
@@ -61,6 +67,8 @@ class ModelIdentity:
         """Where the model came from, in words: `org/name@1a2b3c4d5e6f`, a folder, a spec or a URL."""
         if self.repo:
             return f"{self.repo}@{self.revision[:SHOWN]}" if self.revision else self.repo
+        if self.base:
+            return f"{self.base}+adapter:{self.folder}"
         return self.folder or self.spec or self.url or "an unknown place"
 
     def same_model(self, model: "ModelIdentity") -> bool:
@@ -154,6 +162,12 @@ def read_placed(path: Path) -> Run:
     check_place(path, run.manifest)
     check_time(path, run.manifest)
     return run
+
+
+def _of_server(source: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> str:
+    """Which model of a server was asked, as `--model` has it: one URL serves several."""
+    model, answers = _text(source.get("model")), _text(fingerprint.get("answers"))
+    return (f"#{model}" if model else "") + (f";answers={answers}" if answers else "")
 
 
 def _weights(source: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> str | None:
