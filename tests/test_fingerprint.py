@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from evals.embeddings.store import Store
-from evals.encoders import jina
+from evals.encoders import devices, jina
 from evals.encoders.jina import JinaEncoder
 from evals.schema import Side
+from tests.toys import HashEncoder
 
 SIDES = {
-    "text": Side("text", ["a cat"], ["t0"], ["h0"]),
-    "image": Side("image", [Image.new("RGB", (8, 8))], ["i0"], ["h1"]),
+    "text": Side("text", ["a cat"], ["t0"], ["0" * 8]),
+    "image": Side("image", [Image.new("RGB", (8, 8))], ["i0"], ["1" * 8]),
 }
 BOTH = {"text", "image"}
 
@@ -62,10 +63,14 @@ class Workbench:
 
 
 class Field(NamedTuple):
-    """The sides that a field of the fingerprint concerns, and an encoder for which it alone is another."""
+    """The sides that a field of the fingerprint concerns, and an encoder for which it alone is another.
+
+    It is another than that of `before`.
+    """
 
     sides: set[str]
     changed: Callable[[Workbench], JinaEncoder]
+    before: Callable[[Workbench], JinaEncoder] = Workbench.encoder
 
 
 def other_weights(bench: Workbench) -> JinaEncoder:
@@ -74,10 +79,34 @@ def other_weights(bench: Workbench) -> JinaEncoder:
 
 
 def on_cuda(bench: Workbench) -> JinaEncoder:
+    """Where the GPU tells nothing of itself, so that only the kind of the device is another."""
+    bench.monkeypatch.setattr(jina, "rounding", lambda device: {})
+    return with_gpu(bench)
+
+
+def with_gpu(bench: Workbench, capability: tuple[int, int] = (9, 0), cudnn: int = 91_002):
     bench.monkeypatch.setattr(jina, "_kernels", lambda device: "torch")
     bench.monkeypatch.setattr(jina, "resolve_attention", lambda *args: "sdpa")
     bench.monkeypatch.setattr(jina, "choose_device", lambda device: "cuda:0")
+    bench.monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    bench.monkeypatch.setattr(torch.backends.cudnn, "version", lambda: cudnn)
     return bench.encoder(dtype="float32")
+
+
+def with_flash_attn(bench: Workbench, version: str) -> JinaEncoder:
+    installed = importlib.metadata.version
+    bench.monkeypatch.setattr(jina, "resolve_attention", lambda *args: "flash_attn")
+    bench.monkeypatch.setattr(
+        importlib.metadata,
+        "version",
+        lambda name: version if name == "flash-attn" else installed(name),
+    )
+    return bench.encoder()
+
+
+def with_fewer_bits(bench: Workbench) -> JinaEncoder:
+    """As a program has it that has told torch to multiply in TF32."""
+    return bench.patch(torch, "get_float32_matmul_precision", lambda: "high")
 
 
 FIELDS = {
@@ -88,6 +117,9 @@ FIELDS = {
     "device": Field(BOTH, on_cuda),
     "kernels": Field(BOTH, lambda bench: bench.patch(jina, "_kernels", lambda device: "triton-9")),
     "torch": Field(BOTH, lambda bench: bench.patch(torch, "__version__", "99.0")),
+    "gpu": Field(BOTH, lambda bench: with_gpu(bench, (8, 0)), before=with_gpu),
+    "cudnn": Field(BOTH, lambda bench: with_gpu(bench, cudnn=90_100), before=with_gpu),
+    "float32": Field(BOTH, with_fewer_bits),
     "text.attention": Field(
         {"text"}, lambda bench: bench.patch(jina, "resolve_attention", lambda *args: "varlen")
     ),
@@ -126,8 +158,30 @@ def moved(store: Store, encoder: JinaEncoder) -> set[str]:
     return {kind for kind, side in SIDES.items() if store.missing(encoder, side)}
 
 
+def differing(before: JinaEncoder, after: JinaEncoder) -> set[str]:
+    names = before.fingerprint.keys() | after.fingerprint.keys()
+    return {name for name in names if before.fingerprint.get(name) != after.fingerprint.get(name)}
+
+
 def test_the_table_has_every_field(bench):
-    assert list(FIELDS) == list(bench.encoder().fingerprint)
+    """Three of them only where they decide: the keys of a CPU stay what they were."""
+    on_cpu = list(bench.encoder().fingerprint)
+    assert [name for name in FIELDS if name not in ("gpu", "cudnn", "float32")] == on_cpu
+    with_fewer_bits(bench)
+    assert list(with_gpu(bench).fingerprint) == list(FIELDS)
+
+
+def test_of_flash_attn_the_release_is_named_too(bench):
+    before, after = with_flash_attn(bench, "2.8.3"), with_flash_attn(bench, "2.9.0")
+    assert before.fingerprint["text.attention"] == "flash_attn-2.8.3"
+    assert differing(before, after) == {"text.attention"}
+
+
+def test_a_cpu_has_nothing_to_add_and_a_gpu_its_generation_and_cudnn(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 6))
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91_002)
+    assert devices.rounding("cpu") == {}
+    assert devices.rounding("cuda:1") == {"gpu": "sm_86", "cudnn": "91002"}
 
 
 def test_the_same_checkpoint_elsewhere_is_answered_from_the_store(bench, store, tmp_path):
@@ -137,9 +191,12 @@ def test_the_same_checkpoint_elsewhere_is_answered_from_the_store(bench, store, 
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_what_is_behind_a_field_moves_the_key_of_its_side_and_no_other(bench, store, name):
-    before = bench.encoder().fingerprint
-    changed = FIELDS[name].changed(bench)
-    after = changed.fingerprint
-    assert {field for field in before if before[field] != after[field]} == {name}
-    assert moved(store, changed) == FIELDS[name].sides
+def test_what_is_behind_a_field_moves_the_key_of_its_side_and_no_other(bench, tmp_path, name):
+    field = FIELDS[name]
+    before = field.before(bench)
+    after = field.changed(bench)
+    assert differing(before, after) == {name}
+    store = Store(tmp_path / "store")
+    for side in SIDES.values():
+        store.embed(HashEncoder(fingerprint=before.fingerprint), side)
+    assert moved(store, HashEncoder(fingerprint=after.fingerprint)) == field.sides

@@ -55,7 +55,15 @@ class Bench:
         return self.encoder()
 
     def on_cuda(self) -> Encoder:
+        """Where the GPU tells nothing of itself, so that only the kind of the device is another."""
+        for module in (open_clip_encoder, sentence_transformers):
+            self.patch.setattr(module, "rounding", lambda device: {})
+        return self.with_gpu()
+
+    def with_gpu(self, capability: tuple[int, int] = (9, 0), cudnn: int = 91_002) -> Encoder:
         self.patch.setattr(torch.cuda, "is_available", lambda: True)
+        self.patch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+        self.patch.setattr(torch.backends.cudnn, "version", lambda: cudnn)
         return self.encoder()
 
     def with_file(self, name: str) -> Encoder:
@@ -66,17 +74,28 @@ class Bench:
 
 
 class Change(NamedTuple):
-    """What is changed, the fields of the fingerprint that say so, and the sides they concern."""
+    """What is changed from `before`, the fields that say so, and the sides they concern."""
 
     fields: set[str]
     sides: set[str]
     changed: Callable[[Bench], Encoder]
+    before: Callable[[Bench], Encoder] = Bench.encoder
 
 
 def same(name: str, sides: set[str], changed: Callable[[Bench], Encoder]) -> Change:
     return Change({name}, sides, changed)
 
 
+# What torch says of the arithmetic, beside its version.
+ROUNDING = [
+    Change({"gpu"}, BOTH, lambda bench: bench.with_gpu((8, 0)), before=Bench.with_gpu),
+    Change({"cudnn"}, BOTH, lambda bench: bench.with_gpu(cudnn=90_100), before=Bench.with_gpu),
+    same(
+        "float32",
+        BOTH,
+        lambda bench: bench.with_value(torch, "get_float32_matmul_precision", lambda: "high"),
+    ),
+]
 # Behind `image.input` is code alone, whose changes raise the schema in `api`.
 API = "https://api.example/v1/embeddings#"
 API_CHANGES = [
@@ -121,6 +140,7 @@ ST_CHANGES = [
     same("image.pillow", {"image"}, lambda bench: bench.install("pillow")),
     same("image.torchvision", {"image"}, lambda bench: bench.install("torchvision")),
     same("image.torchvision", {"image"}, without_torchvision),
+    *ROUNDING,
 ]
 
 
@@ -184,6 +204,7 @@ OPEN_CLIP_CHANGES = [
     same("image.preprocess", {"image"}, other_preparation),
     same("image.pillow", {"image"}, lambda bench: bench.install("pillow")),
     same("image.torchvision", {"image"}, lambda bench: bench.install("torchvision")),
+    *ROUNDING,
 ]
 TIMM_CHANGES = [same("image.timm", {"image"}, lambda bench: bench.install("timm"))]
 CHANGES: Mapping[str, list[Change]] = {
@@ -229,7 +250,7 @@ def differing(encoder: Encoder, other: Encoder) -> set[str]:
 @pytest.mark.parametrize("kind, n", CASES)
 def test_what_is_behind_a_field_moves_the_key_of_its_side_and_no_other(bench_of, tmp_path, kind, n):
     bench, change = bench_of(kind), CHANGES[kind][n]
-    before = bench.encoder()
+    before = change.before(bench)
     after = change.changed(bench)
     assert differing(before, after) == change.fields
     assert moved(before, after, tmp_path / "store") == change.sides
@@ -241,7 +262,10 @@ def test_what_is_behind_a_field_moves_the_key_of_its_side_and_no_other(bench_of,
 )
 def test_the_changes_reach_every_field(bench_of, kind, without):
     reached = set().union(*(change.fields for change in CHANGES[kind]))
-    assert bench_of(kind).encoder().fingerprint.keys() - reached == without
+    bench = bench_of(kind)
+    # what only a GPU or a program's choice adds to the key
+    bench.patch.setattr(torch, "get_float32_matmul_precision", lambda: "high")
+    assert bench.with_gpu().fingerprint.keys() - reached == without
 
 
 def test_a_timm_tower_adds_one_field(bench_of):

@@ -1,4 +1,4 @@
-"""Where a model runs: what `--device` may say."""
+"""Where a model runs: what `--device` may say, and what of it decides how rows are rounded."""
 
 import re
 
@@ -20,3 +20,18 @@ def choose_device(device: str | None) -> str:
             f"--device {device}: this machine has {torch.cuda.device_count()} CUDA devices."
         )
     return device
+
+
+def rounding(device: str) -> dict[str, str]:
+    """What a fingerprint says of the arithmetic beside the kind of the device and torch's version.
+
+    On CUDA the kernels of a GPU's generation and cuDNN's choice among them sum in another order. A
+    program may also have told torch to multiply float32 in fewer bits. On a CPU with the default of
+    torch this is empty, so that keys of stored embeddings stay.
+    """
+    entries = {}
+    if device.startswith("cuda"):
+        major, minor = torch.cuda.get_device_capability(device)
+        entries = {"gpu": f"sm_{major}{minor}", "cudnn": str(torch.backends.cudnn.version())}
+    precision = torch.get_float32_matmul_precision()
+    return entries | ({} if precision == "highest" else {"float32": precision})

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 import jina_clip
-from evals.encoders.devices import choose_device
+from evals.encoders.devices import choose_device, rounding
 from evals.encoders.source_hash import hash_code
 from evals.paths import as_recorded
 from evals.schema import ConfigError, InvalidError, MissingError, Side
@@ -114,7 +114,8 @@ class JinaEncoder:
             "device": self.device.partition(":")[0],
             "kernels": _kernels(self.device),
             "torch": torch.__version__,
-            "text.attention": self.attention,
+            **rounding(self.device),
+            "text.attention": _attention_entry(self.attention),
             "text.tokenizer": sha256["tokenizer.json"],
             "text.tokenizers": importlib.metadata.version("tokenizers"),
             "text.max_length": str(self.max_length),
@@ -263,6 +264,13 @@ def _kernels(device: str) -> str:
         return f"triton-{importlib.metadata.version('triton')}"
     except importlib.metadata.PackageNotFoundError:
         return "torch"
+
+
+def _attention_entry(backend: str) -> str:
+    """The attention that texts get; torch's version tells which release of its own kernels."""
+    if backend != "flash_attn":
+        return backend
+    return f"flash_attn-{importlib.metadata.version('flash-attn')}"
 
 
 def _code() -> str:

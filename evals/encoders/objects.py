@@ -1,13 +1,14 @@
 """Models that a program holds already, as encoders: anything with encode_text and encode_image, or rows that are there."""
 
 import hashlib
+import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from evals.schema import ConfigError, InvalidError, Side
+from evals.schema import ConfigError, InvalidError, Role, Side
 
 BATCH = 256  # items that an object gets at once; it may split them as it likes
 
@@ -15,38 +16,64 @@ BATCH = 256  # items that an object gets at once; it may split them as it likes
 class ObjectEncoder:
     """An object with `encode_text(list[str])` and `encode_image(list of images)`, or with `encode(list)`, as an encoder.
 
-    Rows come back as an array or a tensor of shape (n, d), float of any width. `weights` says which
-    weights the object has: a string that changes with them, or a function of the object that gives
-    one. A torch module in training mode is evaluated in evaluation mode and put back. Raises
-    ConfigError for an object without these methods, and for a sentence-transformers model that is
-    made for another similarity than the cosine.
+    Rows come back as an array or a tensor of shape (n, d), float of any width. Queries and documents
+    that are told apart (`Side.role`) are texts for `encode_query` and `encode_document`. `weights`
+    says which weights the object has: a string that changes with them, or a function of the object
+    that gives one; None where nobody knows, and then its rows must not be kept. A torch module in
+    training mode is evaluated in evaluation mode and put back. Raises ConfigError for an object
+    without these methods, and for a sentence-transformers model that is made for another similarity
+    than the cosine.
     """
 
-    def __init__(self, model: Any, *, name: str, weights: str | Callable[[Any], str]) -> None:
+    def __init__(
+        self, model: Any, *, name: str, weights: str | Callable[[Any], str] | None
+    ) -> None:
         self._methods = {kind: _method(model, kind) for kind in ("text", "image")}
         self.model, self.name = model, name
         identity = weights(model) if callable(weights) else weights
+        # What the caller's word for the weights need not know of: where and how they are run.
         self.fingerprint: Mapping[str, str] = {
-            "weights": identity,
+            **({} if identity is None else {"weights": identity}),
             "object": f"{type(model).__module__}.{type(model).__qualname__}",
+            **_module_entries(model),
+            "image.pillow": importlib.metadata.version("pillow"),
         }
         self.source = {"object": self.fingerprint["object"], "similarity": _similarity(model, name)}
         self.dim = self._rows("text", ["a photo"]).shape[1]
 
     def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
-        """One row per item, float32; InvalidError when the object gives another number of rows."""
+        """One row per item, float32.
+
+        InvalidError when the object gives another number of rows, ConfigError for a role of texts
+        that it has no method for: the record would say that an instruction was given.
+        """
         parts = [
-            self._rows(side.kind, list(side.items[start : start + BATCH]))
+            self._rows(side.kind, list(side.items[start : start + BATCH]), side.role)
             for start in range(0, len(side), BATCH)
         ]
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
-    def _rows(self, kind: str, items: list[Any]) -> Float[np.ndarray, "n d"]:
+    def _method_of(self, kind: str, role: Role | None) -> Callable[[list[Any]], Any]:
+        if role is None or kind == "image":
+            return self._methods[kind]
+        method = getattr(self.model, f"encode_{role}", None)
+        if not callable(method):
+            raise ConfigError(
+                f"{self.name} has no encode_{role}, so it cannot give a {role} an instruction. "
+                "Leave instruction=True out, or give the model encode_query and encode_document."
+            )
+        encode: Callable[[list[Any]], Any] = method
+        return encode
+
+    def _rows(
+        self, kind: str, items: list[Any], role: Role | None = None
+    ) -> Float[np.ndarray, "n d"]:
+        method = self._method_of(kind, role)
         was_training = getattr(self.model, "training", False) is True
         if was_training:
             self.model.eval()
         try:
-            rows = _array(self._methods[kind](items))
+            rows = _array(method(items))
         finally:
             if was_training:
                 self.model.train()
@@ -77,6 +104,8 @@ class ArrayEncoder:
         digest = hashlib.sha256()
         self._rows: dict[tuple[str, str], np.ndarray] = {}
         for kind, array in rows.items():
+            # where the rows of images end is a part of it
+            digest.update(f"{kind} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array, np.float32).tobytes())
             self._rows |= {(kind, item): row for item, row in zip(ids[kind], array, strict=True)}
         self.fingerprint: Mapping[str, str] = {"weights": digest.hexdigest(), "object": "rows"}
@@ -108,6 +137,26 @@ def weights_hash(module: Any) -> str:
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
         digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _module_entries(model: Any) -> dict[str, str]:
+    """Where a torch module computes, and in which dtypes; nothing of other objects is known."""
+    parameters = getattr(model, "parameters", None)
+    tensors = list(parameters()) if callable(parameters) and hasattr(model, "state_dict") else []
+    if not tensors:
+        return {}
+    import torch
+
+    from evals.encoders.devices import rounding
+
+    device = tensors[0].device
+    dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors}
+    return {
+        "dtype": ",".join(sorted(dtypes)),
+        "device": device.type,
+        "torch": torch.__version__,
+        **rounding(str(device)),
+    }
 
 
 def _method(model: Any, kind: str) -> Callable[[list[Any]], Any]:

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor
 
-from evals.encoders.devices import choose_device
+from evals.encoders.devices import choose_device, rounding
 from evals.encoders.flores import flores
 from evals.encoders.hashed_files import HashedFile, check_unchanged, hash_file
 from evals.encoders.open_clip_models import (
@@ -113,6 +113,7 @@ class OpenClipEncoder:
             "dtype": self.dtype,
             "device": self.device.partition(":")[0],
             "torch": torch.__version__,
+            **rounding(self.device),
             **text_entries(self.arch, text_config, tokens, by_language=self.by_language),
             **image_entries(open_clip.transform, config["vision_cfg"], self._preparation),
         }

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from evals.encoders.devices import choose_device
+from evals.encoders.devices import choose_device, rounding
 from evals.encoders.hashed_files import check_unchanged, content_hash, hash_folder
 from evals.encoders.st_folder import (
     COPY_AGAIN,
@@ -74,6 +74,7 @@ class SentenceTransformersEncoder:
             "dtype": self.dtype,
             "device": self.device.partition(":")[0],
             "torch": torch.__version__,
+            **rounding(self.device),
             "sentence-transformers": library,
             "transformers": _version("transformers"),
             "text.tokenizers": _version("tokenizers"),
