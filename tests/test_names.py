@@ -94,3 +94,56 @@ def test_the_same_weights_may_lie_anywhere(tmp_path: Path) -> None:
     recorded(tmp_path, weights="a" * 64, folder="/run-a/checkpoint-500")
     assert check_name(encoder_of("a" * 64, "/elsewhere"), tmp_path, chosen=False) is None
     assert check_name(encoder_of("b" * 64, "/b"), tmp_path / "none", chosen=False) is None
+
+
+def api_model(url: str, model: str, **options: str) -> HashEncoder:
+    """A model whose weights only a server has."""
+    encoder = HashEncoder(name="jina")
+    encoder.fingerprint = {"url": url, "model": model, **options}
+    encoder.source = {"url": url, "model": model, "answered": model}
+    return encoder
+
+
+def recorded_by(encoder: HashEncoder, root: Path) -> None:
+    said = {"dim": 8, "fingerprint": encoder.fingerprint, "source": encoder.source}
+    line = MetricLine("en", "t2i", 8, "float32", "R", 1, 1.0, None, None, 1, 1, 0.0)
+    manifest = {"benchmark": "toy", "model": encoder.name, "encoder": said}
+    write_run(root, manifest=manifest, metrics=[line], queries=QUERY)
+
+
+HERE = "https://one.example/v1/embeddings"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        api_model("https://two.example/v1/embeddings", "jina-clip-v2"),
+        api_model(HERE, "jina-clip-v1"),
+        api_model(HERE, "jina-clip-v2", answers="something-else"),
+    ],
+    ids=["another server", "another model", "another answer"],
+)
+def test_two_models_of_servers_need_two_names(tmp_path: Path, other: HashEncoder) -> None:
+    recorded_by(api_model(HERE, "jina-clip-v2"), tmp_path)
+    assert check_name(api_model(HERE, "jina-clip-v2"), tmp_path, chosen=False) is None
+    with pytest.raises(ConfigError, match=r"that from https://one\.example/.*#jina-clip-v2, this"):
+        check_name(other, tmp_path, chosen=False)
+    warning = check_name(other, tmp_path, chosen=True)
+    assert warning is not None and HERE in warning
+
+
+def test_two_tags_of_one_name_are_two_models(tmp_path: Path) -> None:
+    """Of a tag the hash is known only once it is loaded, and before that its place tells."""
+
+    def tagged(spec: str) -> HashEncoder:
+        encoder = HashEncoder(name="clip")
+        encoder.fingerprint = {"weights": "tag openai"}
+        encoder.source = {"spec": spec, "repo": None, "url": None}
+        return encoder
+
+    loaded = tagged("ViT-B-32/openai")
+    loaded.source["sha256"] = "a" * 64
+    recorded_by(loaded, tmp_path)
+    assert check_name(tagged("ViT-B-32/openai"), tmp_path, chosen=False) is None
+    with pytest.raises(ConfigError, match="that from ViT-B-32/openai, this from ViT-L-14/openai"):
+        check_name(tagged("ViT-L-14/openai"), tmp_path, chosen=False)

@@ -1,41 +1,56 @@
-"""One name, one model: a name that records of other weights carry already is told before anything is measured."""
+"""One name, one model: a name that records of another model carry already is told before anything is measured."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
+from evals.records.identity import SHOWN, ModelIdentity
 from evals.records.record import Run, list_runs, read_run
 from evals.schema import ConfigError, Encoder, EncoderInfo, InvalidError
-
-PLACES = ("folder", "repo", "spec", "url")  # entries of a source that tell where weights are
 
 
 def check_name(encoder: Encoder, results: Path, *, chosen: bool) -> str | None:
     """Whether the newest record of this name is of the same model: None, or a warning in words.
 
     A model whose weights change in their place, as those of a training run do, keeps its name: it
-    has a history. Weights from another place are another model: ConfigError, unless the name was
-    `chosen` by the user.
+    has a history. Weights from another place are another model, and so is another model of a
+    server: ConfigError, unless the name was `chosen` by the user.
     """
     previous = _newest(results, encoder.name)
-    weights = encoder.fingerprint.get("weights")
-    if previous is None or weights is None:
+    if previous is None:
         return None
-    recorded = previous.manifest["encoder"]
-    recorded_weights = recorded["fingerprint"].get("weights")
-    if recorded_weights in (None, weights):
+    here, there = _identity(encoder), ModelIdentity.of(previous.manifest)
+    if _are_one(here, there):
         return None
     difference = (
-        f"{previous.path} is of other weights under the name {encoder.name} "
-        f"({str(recorded_weights)[:12]}, now {weights[:12]})"
+        f"{previous.path} is of another model under the name {encoder.name} "
+        f"({_brief(there)}, now {_brief(here)})"
     )
-    here = _place(EncoderInfo.read(encoder).source)
-    there = _place(recorded.get("source") or {})
-    if here == there or chosen:
+    if here.place == there.place or chosen:
         return f"warning: {difference}."
+    spec = here.place if here.folder or here.repo else "MODEL"
     raise ConfigError(
-        f"{difference}: those from {there or 'elsewhere'}, these from {here or 'elsewhere'}. "
-        f"Two models need two names: --model NAME={here or 'MODEL'}."
+        f"{difference}: that from {there.place}, this from {here.place}. "
+        f"Two models need two names: --model NAME={spec}."
     )
+
+
+def _identity(encoder: Encoder) -> ModelIdentity:
+    """Who the encoder is before it is loaded; its width may cost a request, and tells nothing."""
+    said = {
+        "fingerprint": dict(encoder.fingerprint),
+        "source": dict(EncoderInfo.read(encoder).source),
+    }
+    return ModelIdentity.of({"model": encoder.name, "encoder": said})
+
+
+def _are_one(here: ModelIdentity, there: ModelIdentity) -> bool:
+    """By weights where both are known: of a server they are not, and of a tag only once it is loaded."""
+    if here.weights and there.weights:
+        return here.weights == there.weights
+    return here.place == there.place
+
+
+def _brief(model: ModelIdentity) -> str:
+    return model.weights[:SHOWN] if model.weights else model.place
 
 
 def _newest(results: Path, model: str) -> Run | None:
@@ -49,7 +64,3 @@ def _newest(results: Path, model: str) -> Run | None:
         except InvalidError:
             continue
     return None
-
-
-def _place(source: Mapping[str, str | None]) -> str:
-    return next((str(source[name]) for name in PLACES if source.get(name)), "")

@@ -181,8 +181,13 @@ def _encoder(
             "string that changes with them, or a function such as evals.weights_hash; or store=None, and nothing is kept."
         )
     from evals.encoders.objects import ObjectEncoder
+    from evals.evaluation.names import check_name
 
-    return ObjectEncoder(model, name=name or type(model).__name__, weights=weights or "not told")
+    encoder = ObjectEncoder(model, name=name or type(model).__name__, weights=weights)
+    warning = check_name(encoder, settings.results, chosen=name is not None)
+    if warning:
+        reporter.info(warning)
+    return encoder
 
 
 def score(
