@@ -10,7 +10,8 @@ import typer
 
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import comma_list, dims_list
-from evals.config.catalog import benchmark, resolve_model
+from evals.config.catalog import resolve_model
+from evals.config.suites import choose_row
 from evals.embeddings.precision import DIMS
 from evals.evaluation.load import check
 from evals.settings import Settings
@@ -58,11 +59,11 @@ def cost(
         settings = Settings(
             data=data, subsets=comma_list(subsets), limit=limit, allow_subset=allow_subset
         )
-        rows = [benchmark(name) for name in dict.fromkeys(benchmarks or ["scenes"])]
-        check(rows, [], settings)
+        items = [choose_row(name) for name in dict.fromkeys(benchmarks or ["scenes"])]
+        check(items, [], settings)
         stored = storage(dims_list(dims) or DIMS)
         tokenizer = read_tokenizer(resolve_model(model)) if model else None
-        costs = [benchmark_cost(row, settings, tokenizer) for row in rows]
+        costs = [benchmark_cost(item, settings, tokenizer) for item in items]
         if json:
             log.output(as_json(costs, stored, model))
         else:

@@ -9,7 +9,8 @@ import typer
 
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Models, dims_list, settings_of, takes_options
-from evals.config.catalog import benchmark, resolve_model
+from evals.config.catalog import Benchmark, resolve_model
+from evals.config.suites import choose_row
 from evals.evaluation.load import check
 from evals.jobs import fuse, named_encoder
 
@@ -37,14 +38,18 @@ def fusion(
         from evals.views.fusion import as_json, print_fused
 
         settings, dimensions = settings_of(options), dims_list(dims)
-        rows = [as_fusion(benchmark(name)) for name in dict.fromkeys(benchmarks or ["scenes"])]
+        names = dict.fromkeys(benchmarks or ["scenes"])
+        items = [choose_row(name, data_name=settings.name) for name in names]
+        for item in items:
+            if isinstance(item, Benchmark):
+                as_fusion(item)  # refused now, and not after the data was read
         refs = [resolve_model(name) for name in dict.fromkeys(model)]
-        check(rows, refs, settings)
+        check(items, refs, settings)
         fusions = []
         for ref in refs:  # one model at a time in memory
             encoder = named_encoder(ref, settings, reporter=log)
-            for row in rows:
-                fused = fuse(row, encoder, dimensions or (encoder.dim,), settings, reporter=log)
+            for item in items:
+                fused = fuse(item, encoder, dimensions or (encoder.dim,), settings, reporter=log)
                 fusions.append(fused)
                 if not log.json:
                     print_fused(fused)

@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evals.config.catalog import Benchmark, ModelRef, resolve_model
-from evals.config.suites import TaskRef
+from evals.config.own_data import DataRef
+from evals.config.suites import TaskRef, Work
 from evals.evaluation.evaluate import checked_dims, evaluate
-from evals.evaluation.load import Parts, build_encoder, check, load_parts
+from evals.evaluation.load import Loaded, build_encoder, check, load_item
 from evals.evaluation.outcome import Failure, Result, Results, TaskOutcome
 from evals.os_errors import as_eval_error
 from evals.progress import SILENT, Reporter
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_all(
-    work: Sequence[Benchmark | TaskRef],
+    work: Sequence[Work],
     models: Sequence[str],
     dims_of: Callable[[int], Sequence[int]],
     settings: Settings,
@@ -40,7 +41,7 @@ def evaluate_all(
     single = len(work) * len(refs) == 1
     outcomes: list[Result] = []
     failures: list[Failure] = []
-    loaded: dict[str, Parts] = {}
+    loaded: dict[str, Loaded] = {}
     for ref in refs:  # one model at a time in memory
         encoder: Encoder | None = None
         for item in work:
@@ -53,10 +54,9 @@ def evaluate_all(
                     )
                 else:
                     if item.name not in loaded:
-                        loaded[item.name] = load_parts(item, settings)
+                        loaded[item.name] = load_item(item, settings)
                     outcome = evaluate(
-                        item,
-                        loaded[item.name],
+                        *loaded[item.name],
                         encoder,
                         dims,
                         settings,
@@ -109,23 +109,27 @@ def evaluate_task(
 
 
 def fuse(
-    row: Benchmark,
+    item: Benchmark | DataRef,
     encoder: "Encoder",
     dims: Sequence[int],
     settings: Settings,
     *,
     reporter: Reporter = SILENT,
 ) -> "Fused":
-    """A fusion row (`evals.analysis.fusion.as_fusion`) by one model, with its findings and figures beside the record."""
-    from evals.analysis.fusion import measure, write_findings
+    """Captioned images as documents with a text and an image, by one model.
+
+    Findings and figures lie beside the record. ConfigError for other data.
+    """
+    from evals.analysis.fusion import as_fusion, measure, write_findings
     from evals.views.fusion_figures import draw
 
-    fused = measure(row, load_parts(row, settings), encoder, dims, settings, reporter=reporter)
+    row, parts = load_item(item, settings)
+    fused = measure(as_fusion(row), parts, encoder, dims, settings, reporter=reporter)
     return fused._replace(files=[write_findings(fused), *draw(fused)])
 
 
 def probe(
-    row: Benchmark,
+    item: Benchmark | DataRef,
     refs: Sequence[ModelRef],
     dims: Sequence[int] | None,
     settings: Settings,
@@ -134,13 +138,14 @@ def probe(
     plan: "Plan",
     reporter: Reporter = SILENT,
 ) -> Results:
-    """k-NN and linear probes of a classification row by every model, each a record.
+    """k-NN and linear probes of labelled images by every model, each a record.
 
-    `dims` None is the full width.
+    `dims` None is the full width. ConfigError for other data.
     """
-    from evals.analysis.probe import measure, training_images
+    from evals.analysis.probe import check_probed, measure, training_images
 
-    parts = load_parts(row, settings)
+    row, parts = load_item(item, settings)
+    check_probed(row)
     images = training_images(row, training, parts, settings)
     outcomes: list[Result] = []
     for ref in refs:

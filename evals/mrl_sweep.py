@@ -78,7 +78,7 @@ def sweep(
         settings = settings_of(options)
         kinds = with_rescoring(("float32", *(comma_list(precisions) or ())), rescore)
         names = comma_list(benchmarks) or (() if suite else ("scenes",))
-        work, suites = choose(names, suite or (), subsets=settings.subsets)
+        work, suites = choose(names, suite or (), subsets=settings.subsets, data_name=settings.name)
         results = evaluate_all(work, model, dims_of, settings, precisions=kinds, reporter=log)
         sweep_points = [point for outcome in results.outcomes for point in points(outcome)]
         verdicts = check_claims(results.outcomes)

@@ -13,7 +13,9 @@ from evals import jobs
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Models, dims_list, settings_of, takes_options
 from evals.cli.results import finish
-from evals.config.catalog import benchmark, resolve_model
+from evals.config.catalog import Benchmark, resolve_model
+from evals.config.suites import choose_row
+from evals.evaluation.load import check
 from evals.schema import ConfigError
 
 app = new_app()
@@ -23,7 +25,7 @@ app = new_app()
 @takes_options
 def probe(
     options: dict[str, Any],
-    name: Annotated[
+    benchmark: Annotated[
         str,
         typer.Argument(
             metavar="BENCHMARK", help="Classification row of configs/classification.yaml."
@@ -45,19 +47,19 @@ def probe(
 ) -> None:
     """Probe stored embeddings of images: records BENCHMARK.knn and BENCHMARK.linear, measured on the row's own split."""
     with reported(json=options["json"]) as log:
-        from evals.analysis.probe import Plan, Training
+        from evals.analysis.probe import Plan, Training, check_probed
         from evals.views.results import results_json, show_results
 
-        settings, row = settings_of(options), benchmark(name)
+        settings = settings_of(options)
+        item = choose_row(benchmark, data_name=settings.name)
         ks = () if knn.strip() == "0" else dims_list(knn, "--knn") or ()
-        if row.metric != "acc@1":
-            raise ConfigError(
-                f"{name}: probes need a row of images with one class each, such as vtab-pets."
-            )
+        if isinstance(item, Benchmark):
+            check_probed(item)  # refused now, and not after the data was read
         if not ks and not linear:
             raise ConfigError("--knn 0 --no-linear: nothing is left to measure.")
+        check([item], [], settings)
         results = jobs.probe(
-            row,
+            item,
             [resolve_model(spec) for spec in dict.fromkeys(model)],
             dims_list(dims),
             settings,

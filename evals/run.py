@@ -59,7 +59,9 @@ def run(
             raise ConfigError(
                 "Name one benchmark or --suite at least, and a --model. --list shows what there is."
             )
-        work, suites = choose(benchmarks or (), suite or (), subsets=settings.subsets)
+        work, suites = choose(
+            benchmarks or (), suite or (), subsets=settings.subsets, data_name=settings.name
+        )
         dimensions = dims_list(dims)
         results = evaluate_all(
             work, model, lambda width: dimensions or (width,), settings, reporter=log

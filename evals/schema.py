@@ -241,7 +241,8 @@ class ClassPrompts:
 
     `names` and `templates` are keys of clip-benchmark's files (names None: it has none, the data
     must bring them); `wordnet` is its list of the WordNet ids that a part of ImageNet is made of.
-    `multilabel`: images have several classes.
+    `multilabel`: images have several classes. `folders`: where neither has names, folders are
+    called as their classes. A template with `{c}` in it stands for itself.
     """
 
     classes: int
@@ -249,6 +250,7 @@ class ClassPrompts:
     templates: str = "imagenet1k"
     wordnet: str | None = None
     multilabel: bool = False
+    folders: bool = False
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ class Settings:
     """
 
     data: Path | None = None
+    name: str | None = None
+    split: str | None = None
     subsets: tuple[str, ...] | None = None
     limit: int | None = None
     allow_subset: bool = False

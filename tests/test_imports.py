@@ -148,7 +148,7 @@ MAY_SEE: dict[str, set[str]] = {
     "compare": {"analysis", "cli", "files", "records", "views"},
     "mistakes": {"schema", "analysis", "cli", "files", "records", "views"},
     "fusion": {"analysis", "cli", "config", "evaluation", "jobs", "views"},
-    "probe": {"schema", "analysis", "cli", "config", "jobs", "views"},
+    "probe": {"schema", "analysis", "cli", "config", "evaluation", "jobs", "views"},
     "cost": {"analysis", "cli", "config", "embeddings", "evaluation", "settings", "views"},
 }
 # Files that may see less than their room, or alone may see something.

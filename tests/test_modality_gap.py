@@ -223,7 +223,7 @@ def test_a_person_gets_the_merges_the_sweep_and_the_gap(checkpoint, tmp_path):
         (("--limit", "1"), 2, "leave nothing to merge for"),
         (("--dims", "999"), 2, "has 32 dimensions"),
         (("--instruction",), 2, "--instruction means nothing"),
-        (("mteb:STSBenchmark",), 2, "No benchmark"),
+        (("mteb:STSBenchmark",), 2, "is no row of configs"),
     ],
 )
 def test_what_cannot_be_merged_is_said_with_its_exit_code(

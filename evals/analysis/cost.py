@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.config.catalog import Benchmark, ModelRef
+from evals.config.own_data import DataRef
 from evals.embeddings.precision import BITS, bytes_per_vector
 from evals.encoders.pricing import TILE_SIDE, Version, image_tokens, tiles
-from evals.evaluation.load import load_parts
+from evals.evaluation.load import load_item
 from evals.hub import probe, unreachable
 from evals.schema import ConfigError, Data, InvalidError, MissingError, Side
 from evals.settings import Settings
@@ -74,12 +75,14 @@ class Storage(NamedTuple):
         return MILLION * self.bytes_per_vector
 
 
-def benchmark_cost(row: Benchmark, settings: Settings, tokenizer: "Tokenizer | None") -> Cost:
+def benchmark_cost(
+    item: Benchmark | DataRef, settings: Settings, tokenizer: "Tokenizer | None"
+) -> Cost:
     """The images and texts of one benchmark, counted.
 
     Texts in tokens only when there is a tokenizer.
     """
-    parts, partial = load_parts(row, settings)
+    row, (parts, partial) = load_item(item, settings)
     images = image_costs(sizes([part.images for part in parts.values()]))
     return Cost(row.name, row.title, partial, images, text_costs(parts, tokenizer))
 

@@ -5,17 +5,19 @@ Two kinds are measured, k nearest neighbours and a linear probe, and each become
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.config.catalog import Benchmark
+from evals.config.own_data import OwnBenchmark
 from evals.data.sources import source_of
 from evals.evaluation.evaluate import embed, outcome_of
-from evals.evaluation.load import Parts
+from evals.evaluation.load import Parts, load_parts
 from evals.evaluation.outcome import Outcome
 from evals.evaluation.recording import Costs, Measurement, content_hash, write_record
 from evals.progress import SILENT, Reporter
-from evals.schema import InvalidError, LabeledImages
+from evals.schema import ConfigError, InvalidError, LabeledImages
 from evals.settings import Settings
 
 if TYPE_CHECKING:
@@ -52,6 +54,14 @@ class _Rows(NamedTuple):
     test: "np.ndarray"
 
 
+def check_probed(row: Benchmark) -> None:
+    """ConfigError unless images have one class each."""
+    if row.metric != "acc@1":
+        raise ConfigError(
+            f"{row.name}: probes need images with one class each, such as vtab-pets or labels:DIR."
+        )
+
+
 def training_images(
     row: Benchmark, training: Training, parts: Parts, settings: Settings
 ) -> LabeledImages:
@@ -62,9 +72,13 @@ def training_images(
     from evals.data import load
 
     folder = training.folder or settings.data
-    source = source_of(row.model_copy(update={"split": training.split}), row.subsets, folder)
-    images: LabeledImages = load(row.data, source)[row.subsets[0]]
-    test = _test_images(parts)
+    split = row.model_copy(update={"split": training.split})
+    if isinstance(row, OwnBenchmark):
+        parts_of_split = load_parts(split, replace(settings, data=folder, limit=None))
+        images = _only(parts_of_split)
+    else:
+        images = load(row.data, source_of(split, row.subsets, folder))[row.subsets[0]]
+    test = _only(parts)
     # Labels are places among the names: in another order each label would mean another class.
     if images.classnames != test.classnames:
         raise InvalidError(
@@ -81,7 +95,7 @@ def training_images(
     return images
 
 
-def _test_images(parts: Parts) -> LabeledImages:
+def _only(parts: Parts) -> LabeledImages:
     [images] = parts.subsets.values()
     assert isinstance(images, LabeledImages)  # a classification row has one such subset
     return images
@@ -103,7 +117,7 @@ def measure(
     from evals.embeddings.truncation import truncate
 
     started, costs, store = time.time(), Costs(), Store(settings.store)
-    test, [subset] = _test_images(parts), parts.subsets
+    test, [subset] = _only(parts), parts.subsets
     reporter.info(
         f"{row.name} {subset}: {len(test.images):,} images, and {len(training.images):,} "
         f"to learn from, by {encoder.name}"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from evals.config.catalog import Benchmark
+from evals.config.own_data import row_of_record
 from evals.embeddings.store import Store
 from evals.embeddings.truncation import truncate
 from evals.evaluation.load import load_parts
@@ -208,7 +208,7 @@ def _data(run: Run, subset: str, folder: Path | None) -> ImageText:
     settings = Settings(
         data=place, subsets=(subset,), limit=config["limit"], allow_subset=config["allow_subset"]
     )
-    data = load_parts(Benchmark(**config["row"]), settings).subsets[subset]
+    data = load_parts(row_of_record(config["row"]), settings).subsets[subset]
     assert isinstance(data, ImageText)  # as its task says
     # The same folder may hold another release by now, and its images would stand beside the ranks
     # of those that were measured.

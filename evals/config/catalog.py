@@ -239,7 +239,7 @@ def benchmark(name: str, path: Path | None = None) -> Benchmark:
     rows = benchmarks(path)
     if name not in rows:
         raise ConfigError(
-            f"No benchmark {name!r}.{nearest(name, rows)} The rows are: {', '.join(rows)}."
+            f"No benchmark {name!r}.{nearest(name, rows)} `python -m evals.run --list` shows all."
         )
     return rows[name]
 

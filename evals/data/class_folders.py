@@ -10,6 +10,7 @@ anything, with <root>/classes.json    {"folder": "class name", …} in the order
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +18,9 @@ from evals.data.checks import check_file_name
 from evals.data.images import image_files
 from evals.data.labeled import Labeled, LabeledRelease, labelled, prompts_of, required_names
 from evals.data.labeled_webdataset import read_labeled_webdataset
-from evals.data.prompts import Listed, names_of, plain, wordnet_ids
+from evals.data.prompts import NAMES, Listed, names_of, plain, wordnet_ids
 from evals.data.webdataset import find_webdataset
-from evals.reading import read_json
+from evals.reading import read_json, read_lines
 from evals.schema import (
     ClassPrompts,
     ConfigError,
@@ -30,6 +31,8 @@ from evals.schema import (
 )
 
 CLASSES = "classes.json"
+# The plainest of CLIP's prompts (https://arxiv.org/abs/2103.00020, 3.1.4), for data that brings none.
+TEMPLATE = "a photo of a {c}."
 ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
 
@@ -63,11 +66,29 @@ def load_labeled(source: Source) -> dict[str, LabeledImages]:
     return _class_folders(root, source)
 
 
+def load_own_labels(source: Source) -> dict[str, LabeledImages]:
+    """The same for data that no row describes: it says itself how many classes there are.
+
+    Classes are those of classes.json or classnames.txt, else the folders by their names. Errors are
+    those of `load_labeled`.
+    """
+    count = _own_count(source.folder, source.split) if source.folder else 0
+    prompts = ClassPrompts(count, templates=TEMPLATE, folders=True)
+    return load_labeled(replace(source, prompts=prompts))
+
+
+def _own_count(root: Path, split: str) -> int:
+    if (root / CLASSES).is_file():
+        return len(read_json(root / CLASSES))
+    if (root / NAMES).is_file():
+        return len(list(read_lines(root / NAMES)))
+    return len(_folders_of_classes(_top(root, split))) if root.is_dir() else 0
+
+
 def _class_folders(root: Path, source: Source) -> dict[str, LabeledImages]:
     prompts = prompts_of(source)
-    # Releases come with a folder per split, or hold one split only.
-    top = root / source.split if (root / source.split).is_dir() else root
-    folders = sorted(path for path in top.iterdir() if _is_class_folder(path))
+    top = _top(root, source.split)
+    folders = _folders_of_classes(top)
     if not folders:
         raise MissingError(
             f"{top}: no folders of classes in it. "
@@ -90,15 +111,23 @@ def _class_folders(root: Path, source: Source) -> dict[str, LabeledImages]:
     return labelled(release, source)
 
 
-def _is_class_folder(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")
+def _top(root: Path, split: str) -> Path:
+    """Releases come with a folder per split, or hold one split only."""
+    return root / split if (root / split).is_dir() else root
+
+
+def _folders_of_classes(top: Path) -> list[Path]:
+    return sorted(path for path in top.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _classes_of(root: Path, folders: Sequence[str], prompts: ClassPrompts) -> _Classes:
     """What the data or clip-benchmark says of the classes."""
     if (root / CLASSES).is_file():
         return _from_json(root / CLASSES, prompts)
-    names = required_names(names_of(root, prompts), str(root))
+    names = names_of(root, prompts)
+    if names is None and prompts.folders:
+        names = Listed([folder.replace("_", " ") for folder in folders], "names of folders")
+    names = required_names(names, str(root))
     return _Classes(names, _labels_of_names(names.values, folders, prompts))
 
 

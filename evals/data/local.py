@@ -70,6 +70,12 @@ LAYOUTS: Mapping[str, Layout] = {
 }
 
 
+def languages(path: Path) -> tuple[str, ...]:
+    """The languages that a folder of ours holds, `captions/<language>.jsonl`; none for others."""
+    files = sorted((path / "captions").glob("*.jsonl"))
+    return tuple(file.stem for file in files)
+
+
 def load_local(source: Source) -> dict[str, ImageText]:
     """The subsets from `source.folder`: a folder, or the annotation file itself.
 

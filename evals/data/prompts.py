@@ -53,6 +53,8 @@ def templates_of(root: Path | None, prompts: ClassPrompts) -> Listed:
     """
     if root is not None and (root / TEMPLATES).is_file():
         return Listed(_lines(root / TEMPLATES), TEMPLATES)
+    if "{c}" in prompts.templates:
+        return Listed([prompts.templates], prompts.templates)
     templates = _clip_benchmark("en_zeroshot_classification_templates.json")
     return Listed(_entry(templates, prompts.templates), f"clip-benchmark {prompts.templates}")
 

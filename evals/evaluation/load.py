@@ -2,10 +2,12 @@
 
 import importlib.util
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.config.catalog import Benchmark, ModelRef
-from evals.config.suites import TaskRef
+from evals.config.own_data import DataRef, OwnBenchmark, Reading
+from evals.config.suites import TaskRef, Work
 from evals.schema import (
     ConfigError,
     Data,
@@ -24,8 +26,15 @@ class Parts(NamedTuple):
     partial: dict[str, Any] | None
 
 
+class Loaded(NamedTuple):
+    """A row and its parts; the row of data of one's own is made when the data is read."""
+
+    row: Benchmark
+    parts: Parts
+
+
 def check(
-    work: Sequence[Benchmark | TaskRef],
+    work: Sequence[Work],
     refs: Sequence[ModelRef],
     settings: Settings,
     precisions: Sequence[str] = ("float32",),
@@ -44,6 +53,7 @@ def check(
                 f"{item.name} has no subset {', '.join(sorted(unknown))}. "
                 f"It has {', '.join(item.subsets)}."
             )
+    _check_own([item for item in work if isinstance(item, DataRef)], work, settings)
     tasks = [item for item in work if isinstance(item, TaskRef)]
     _check_tasks(tasks, settings)
     if tasks and tuple(precisions) != ("float32",):
@@ -51,9 +61,7 @@ def check(
             f"{tasks[0].name} is measured in float32 only. "
             "Leave out --precisions, or name benchmarks alone."
         )
-    classified = [
-        item.name for item in work if isinstance(item, Benchmark) and item.task == "classification"
-    ]
+    classified = [item.name for item in work if _has_classes(item)]
     if classified and any("+rescore" in name for name in precisions):
         raise ConfigError(
             f"{classified[0]}: classes are few, and are not rescored. Leave --rescore out."
@@ -64,6 +72,29 @@ def check(
         raise ConfigError(
             f"Two models would share the name {min(repeated)} and the folder of their results. "
             "Give one another name: --model NAME=MODEL."
+        )
+
+
+def _has_classes(item: Work) -> bool:
+    if isinstance(item, Benchmark):
+        return item.task == "classification"
+    return isinstance(item, DataRef) and item.kind == "labels"
+
+
+def _check_own(refs: Sequence[DataRef], work: Sequence[Work], settings: Settings) -> None:
+    """Refuse options of one's own data without any, and those of rows where there is none."""
+    if not refs and (settings.split or settings.name):
+        option = "--split" if settings.split else "--name"
+        raise ConfigError(
+            f"{option} is for data of your own, such as captions:DIR, and none is named. "
+            "Leave it out."
+        )
+    rows = [item for item in work if not isinstance(item, DataRef)]
+    if refs and not rows and (settings.data or settings.allow_subset):
+        option = "--data" if settings.data else "--allow-subset"
+        raise ConfigError(
+            f"{option} means nothing to {refs[0].written}, which says itself where it is and is "
+            "counted as it is. Leave it out."
         )
 
 
@@ -105,15 +136,43 @@ def build_encoder(ref: ModelRef, settings: Settings) -> "Encoder":
     )
 
 
+def load_item(item: Benchmark | DataRef, settings: Settings) -> Loaded:
+    """A row with its data, or data of one's own with the row that was made of it.
+
+    Raises what `load_parts` and the readers of own data raise.
+    """
+    if not isinstance(item, DataRef):
+        return Loaded(item, load_parts(item, settings))
+    from evals.data.own import read_own
+
+    row, subsets = read_own(item, Reading(settings.subsets, settings.split))
+    return Loaded(row, limited(subsets, settings))
+
+
+def limited(subsets: Mapping[str, Data], settings: Settings) -> Parts:
+    """The same with `--limit` images, where that many are asked for."""
+    from evals.data import subset_of
+
+    partial: dict[str, Any] = {}
+    chosen: dict[str, Any] = dict(subsets)
+    for subset, data in subsets.items():
+        if settings.limit is not None and settings.limit < len(data.images):
+            partial = {"limit": settings.limit, "seed": 0}
+            chosen[subset] = subset_of(chosen[subset], settings.limit, seed=0)
+    return Parts(chosen, partial or None)
+
+
 def load_parts(row: Benchmark, settings: Settings) -> Parts:
     """The data of a benchmark, counted.
 
     Raises InvalidError when the counts are not those of the row (unless `allow_subset`), and what
     the loaders raise.
     """
-    from evals.data import check_counts, load, subset_of
+    from evals.data import check_counts, load
     from evals.data.sources import source_of
 
+    if isinstance(row, OwnBenchmark):
+        return _read_again(row, settings)
     partial: dict[str, Any] = {}
     names = settings.subsets or row.subsets
     if set(names) != set(row.subsets):
@@ -126,7 +185,12 @@ def load_parts(row: Benchmark, settings: Settings) -> Parts:
         )
         if incomplete:
             partial["allow_subset"] = True
-        if settings.limit is not None and settings.limit < len(data.images):
-            partial |= {"limit": settings.limit, "seed": 0}
-            parts[subset] = subset_of(data, settings.limit, seed=0)
-    return Parts(parts, partial or None)
+    chosen = limited(parts, settings)
+    return Parts(chosen.subsets, partial | (chosen.partial or {}) or None)
+
+
+def _read_again(row: OwnBenchmark, settings: Settings) -> Parts:
+    """Data of one's own by the row of a record, or from where `--data` says that it is now."""
+    place = str(settings.data) if settings.data else row.own.place
+    ref = DataRef(row.own.kind, place, row.name)
+    return load_item(ref, replace(settings, subsets=row.subsets, split=row.split)).parts

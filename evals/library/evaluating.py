@@ -7,14 +7,15 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from evals.config.catalog import Benchmark, resolve_model
+from evals.config.own_data import DataRef, data_ref, object_ref
 from evals.config.suites import TaskRef, choose
-from evals.evaluation.load import Parts, check
+from evals.evaluation.load import Loaded, check, limited
 from evals.library.runs import RESULTS, Run, read_run
 from evals.progress import SILENT, Reporter
 from evals.schema import ConfigError, Encoder, ImageText, InvalidError, Side
@@ -39,8 +40,9 @@ def evaluate(
 ) -> Run:
     """Measure a model on a benchmark, write the record and return it.
 
-    `benchmark` is a row of benchmarks.yaml, `mteb:TASK`, or data of your own (`evals.image_text`),
-    whose record is called `name` or "data". `data` is the local folder of a row. `model` is what
+    `benchmark` is a row of benchmarks.yaml, `mteb:TASK`, or data of your own: `captions:DIR` or
+    `labels:DIR`, whose record is called `name` or by its folder, or an object
+    (`evals.image_text`), whose record is called `name` or "data". `data` is the local folder of a row. `model` is what
     `--model` takes, an `evals.Encoder`, or any object with `encode_text` and `encode_image` (or
     sentence-transformers' `encode`). Of an object say which `weights` it has: a string, or a
     function that gives one of it, such as `evals.weights_hash`; or give `store=None`, and nothing
@@ -60,53 +62,35 @@ def evaluate(
     return read_run(path)
 
 
-class _Own(NamedTuple):
-    """Data that the caller holds, as a row and its parts."""
-
-    row: Benchmark
-    parts: Parts
-
-
 def _work(
     benchmark: str | ImageText, name: str | None, settings: Settings
-) -> Benchmark | TaskRef | _Own:
+) -> Benchmark | TaskRef | DataRef | Loaded:
     if isinstance(benchmark, ImageText):
-        return _own(benchmark, name or "data", settings)
-    work, _ = choose([benchmark], subsets=settings.subsets)
+        return _in_memory(benchmark, name or "data", settings)
+    # The name is that of the model where the benchmark has its own.
+    data_name = name if data_ref(benchmark) else None
+    work, _ = choose([benchmark], subsets=settings.subsets, data_name=data_name)
     if len(work) != 1:
         raise ConfigError(f"{benchmark} is a suite of {len(work)}. Name one benchmark at a time.")
     check(work, [], settings)
     return work[0]
 
 
-def _own(data: ImageText, name: str, settings: Settings) -> _Own:
+def _in_memory(data: ImageText, name: str, settings: Settings) -> Loaded:
+    """Data that the caller holds, as a row and its parts."""
     if settings.subsets or settings.data:
         raise ConfigError(
             "data= and subsets= mean nothing beside data of your own. Leave them out."
         )
-    partial: dict[str, Any] = {}
-    if settings.limit is not None and settings.limit < len(data.images):
-        from evals.data import subset_of
+    from evals.data.own import row_of
 
-        data, partial = (
-            subset_of(data, settings.limit, seed=0),
-            {"limit": settings.limit, "seed": 0},
-        )
-    row = Benchmark(
-        name=name,
-        title=name,
-        task="image_text",
-        data="memory",
-        subsets=("all",),
-        split="all",
-        images=len(data.images),
-        texts=len(data.texts),
-    )
-    return _Own(row, Parts({"all": data}, partial or None))
+    subsets = {"all": data}
+    row = row_of(object_ref(name), subsets, "all")
+    return Loaded(row, limited(subsets, settings))
 
 
 def _measure(
-    work: Benchmark | TaskRef | _Own,
+    work: Benchmark | TaskRef | DataRef | Loaded,
     encoder: Encoder,
     dims: Sequence[int] | None,
     precisions: Sequence[str],
@@ -116,7 +100,7 @@ def _measure(
     from evals import jobs
     from evals.embeddings.precision import parse_precision
     from evals.evaluation.evaluate import evaluate as evaluate_row
-    from evals.evaluation.load import load_parts
+    from evals.evaluation.load import load_item
 
     for precision in precisions:
         parse_precision(precision)
@@ -125,7 +109,7 @@ def _measure(
         if tuple(precisions) != ("float32",):
             raise ConfigError(f"{work.name} is measured in float32 only. Leave out precisions=.")
         return jobs.evaluate_task(work, encoder, widths, settings, reporter=reporter).path
-    row, parts = work if isinstance(work, _Own) else (work, load_parts(work, settings))
+    row, parts = work if isinstance(work, Loaded) else load_item(work, settings)
     return evaluate_row(
         row, parts, encoder, widths, settings, precisions=precisions, reporter=reporter
     ).path

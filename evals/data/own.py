@@ -1,0 +1,81 @@
+"""Data of one's own, read by its kind; the row that describes it is made of what was counted."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from evals.config.catalog import Classes
+from evals.config.own_data import DataRef, Own, OwnBenchmark, Reading
+from evals.data.class_folders import TEMPLATE, load_own_labels
+from evals.schema import ConfigError, Data, LabeledImages, Source
+
+# Rows measure this split unless they say otherwise, and so does data of one's own.
+SPLIT = "test"
+ALL = "all"  # the only subset of data in one language
+
+
+class OwnData(NamedTuple):
+    """The subsets of data of one's own, and the row that was made of them."""
+
+    row: OwnBenchmark
+    subsets: Mapping[str, Data]
+
+
+def read_own(ref: DataRef, reading: Reading) -> OwnData:
+    """Read the data and make its row. Errors are those of the kind's reader."""
+    if ref.kind not in READ:
+        raise ConfigError(
+            f"{ref.name}: a program held this data, and it lies nowhere that is known. "
+            "Measure it by that program."
+        )
+    subsets = READ[ref.kind](ref, reading)
+    return OwnData(row_of(ref, subsets, reading.split or SPLIT), subsets)
+
+
+def row_of(ref: DataRef, subsets: Mapping[str, Data], split: str) -> OwnBenchmark:
+    """The row that describes data that was read: what it counts is what it declares."""
+    fields: dict[str, Any] = {
+        "name": ref.name,
+        "title": ref.name,
+        "data": ref.kind,
+        "subsets": tuple(subsets),
+        "split": split,
+        # Languages may lack images that others have: the row counts those of the fullest.
+        "images": max(len(data.images) for data in subsets.values()),
+        "own": Own(kind=ref.kind, place=ref.place),
+    }
+    return OwnBenchmark(**fields, **_task_of(ref, subsets))
+
+
+def _task_of(ref: DataRef, subsets: Mapping[str, Data]) -> dict[str, Any]:
+    """The fields of a row that say what is measured."""
+    labelled = next((data for data in subsets.values() if isinstance(data, LabeledImages)), None)
+    if labelled is not None:
+        count = len(labelled.classnames)
+        return {
+            "task": "classification",
+            "metric": "acc@1",
+            "classes": Classes(count=count, dataset=ref.name, templates=TEMPLATE),
+        }
+    texts = {subset: len(data.texts) for subset, data in subsets.items()}
+    return {"task": "image_text", "texts_of": texts}
+
+
+def _captions(ref: DataRef, reading: Reading) -> Mapping[str, Data]:
+    from evals.data.local import languages, load_local
+
+    place = Path(ref.place).expanduser()
+    subsets = reading.subsets or languages(place) or (ALL,)
+    return load_local(Source(subsets, reading.split or SPLIT, place))
+
+
+def _labels(ref: DataRef, reading: Reading) -> Mapping[str, Data]:
+    subsets = reading.subsets or (ALL,)
+    if len(subsets) > 1:
+        raise ConfigError(f"{ref.written}: labelled images have one subset. Name one --subsets.")
+    place = Path(ref.place).expanduser()
+    return load_own_labels(Source(subsets, reading.split or SPLIT, place))
+
+
+Read = Callable[[DataRef, Reading], Mapping[str, Data]]
+READ: Mapping[str, Read] = {"captions": _captions, "labels": _labels}

@@ -1,0 +1,194 @@
+"""Data of one's own by its kind and place: what it is called, what is counted, and that everything behind works as for a row."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import evals
+from evals.config.own_data import KINDS, OwnBenchmark, data_ref
+from evals.config.suites import choose
+from evals.data.own import READ
+from evals.schema import ConfigError, MissingError
+from tests.commands import Done, run
+from tests.test_run import photographs
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return photographs(tmp_path / "My photos")
+
+
+def measured(done: Done) -> dict:
+    assert done.returncode == 0, done.stderr
+    [result] = json.loads(done.stdout)["runs"]
+    return result
+
+
+def manifest(done: Done, cwd: Path) -> dict:
+    return json.loads((cwd / measured(done)["path"] / "manifest.json").read_text())
+
+
+def test_photographs_and_captions_are_measured_without_a_row(
+    photos: Path, tmp_path: Path, checkpoint: Path
+) -> None:
+    done = run(f"captions:{photos}", "--model", checkpoint, "--json", cwd=tmp_path)
+    record = manifest(done, tmp_path)
+    assert record["benchmark"] == "my-photos" and record["partial"] is None
+    assert record["data"]["all"] | {"content": "", "origin": {}} == {
+        "content": "",
+        "origin": {},
+        "images": 12,
+        "texts": 24,
+    }
+    assert record["config"]["row"]["own"] == {"kind": "captions", "place": str(photos)}
+
+
+def test_the_numbers_are_those_of_a_row_with_the_same_data(
+    photos: Path, tmp_path: Path, checkpoint: Path
+) -> None:
+    options = ("--model", checkpoint, "--json")
+    own = measured(run(f"captions:{photos}", *options, cwd=tmp_path))
+    row = ("flickr8k", "--data", photos, "--allow-subset")
+    declared = measured(run(*row, *options, cwd=tmp_path))
+    assert declared["encoded"] == {"image": 0, "text": 0}
+    assert [line | {"subset": ""} for line in own["metrics"]] == [
+        line | {"subset": ""} for line in declared["metrics"]
+    ]
+
+
+def test_a_limit_measures_a_part_under_its_own_key(
+    photos: Path, tmp_path: Path, checkpoint: Path
+) -> None:
+    options = ("--limit", 5, "--name", "birds", "--model", checkpoint, "--json")
+    done = run(f"captions:{photos}", *options, cwd=tmp_path)
+    assert manifest(done, tmp_path)["benchmark"] == "birds.partial"
+
+
+def test_languages_are_subsets(photos: Path, tmp_path: Path, checkpoint: Path) -> None:
+    lines = (photos / "captions.jsonl").read_text()
+    (photos / "captions.jsonl").unlink()
+    (photos / "captions").mkdir()
+    for language in ("de", "en"):
+        (photos / "captions" / f"{language}.jsonl").write_text(lines)
+    done = run(f"captions:{photos}", "--model", checkpoint, "--json", cwd=tmp_path)
+    assert list(manifest(done, tmp_path)["data"]) == ["de", "en"]
+    chosen = run(
+        f"captions:{photos}", "--subsets", "en", "--model", checkpoint, "--json", cwd=tmp_path
+    )
+    assert list(manifest(chosen, tmp_path)["data"]) == ["en"]
+
+
+def test_mistakes_sweeps_fusion_and_cost_take_it(
+    photos: Path, tmp_path: Path, checkpoint: Path
+) -> None:
+    named = f"captions:{photos}"
+    path = measured(run(named, "--model", checkpoint, "--json", cwd=tmp_path))["path"]
+    worst = run(path, "--top", 3, cwd=tmp_path, module="evals.mistakes")
+    assert worst.returncode == 0, worst.stderr
+    options = (
+        "--benchmarks",
+        named,
+        "--dims",
+        "8,16",
+        "--no-figures",
+        "--model",
+        checkpoint,
+        "--json",
+    )
+    sweep = measured(run(*options, cwd=tmp_path, module="evals.mrl_sweep"))
+    assert {line["dim"] for line in sweep["metrics"]} == {8, 16, 32}
+    fused = run(named, "--model", checkpoint, cwd=tmp_path, module="evals.fusion")
+    assert fused.returncode == 0, fused.stderr
+    cost = run(named, "--json", cwd=tmp_path, module="evals.cost")
+    assert json.loads(cost.stdout)["benchmarks"][0]["benchmark"] == "my-photos"
+
+
+def test_class_folders_are_measured_and_probed(tmp_path: Path, checkpoint: Path) -> None:
+    shades = iter(range(100))
+    for split in ("test", "train"):
+        for name in ("guide_dog", "cat"):
+            (tmp_path / "pets" / split / name).mkdir(parents=True)
+            for number in range(3):
+                picture = Image.new("RGB", (16, 16), (next(shades), 200, 30))
+                picture.save(tmp_path / "pets" / split / name / f"{number}.png")
+    done = run("labels:pets", "--model", checkpoint, "--json", cwd=tmp_path)
+    data = manifest(done, tmp_path)["data"]["all"]
+    assert (data["images"], data["classes"]) == (6, 2)
+    assert data["origin"]["classnames"] == "names of folders"
+    assert data["origin"]["templates"] == "a photo of a {c}."
+    probed = run(
+        *("labels:pets", "--model", checkpoint, "--knn", "1", "--no-linear", "--json"),
+        cwd=tmp_path,
+        module="evals.probe",
+    )
+    assert measured(probed)["benchmark"] == "pets.knn"
+
+
+def test_a_program_names_it_in_the_same_way(photos: Path, tmp_path: Path, checkpoint: Path) -> None:
+    results = {"results": tmp_path / "runs", "store": tmp_path / "store"}
+    record = evals.evaluate(f"captions:{photos}", str(checkpoint), name="birds", **results)
+    assert (record.benchmark, record.model) == ("birds", "small-v2")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("captions:photos/", "photos"),
+        ("captions:a/Meine Fotos", "meine-fotos"),
+        ("captions:a/写真", "写真"),
+        ("birds=captions:a/b", "birds"),
+        ("labels:shards/*.tar", "shards"),
+        ("captions:shards/{00..09}.tar", "shards"),
+    ],
+)
+def test_it_is_called_by_its_folder_or_as_one_likes(text: str, name: str) -> None:
+    ref = data_ref(text)
+    assert ref is not None and ref.name == name
+
+
+@pytest.mark.parametrize("text", ["scenes", "mteb:STSBenchmark", "birds:DIR", "captions"])
+def test_anything_else_is_no_data_of_ones_own(text: str) -> None:
+    assert data_ref(text) is None
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["captions:"], r"nothing behind the colon"),
+        (["captions:a/flickr8k"], r"flickr8k is a row of configs/.*--name.*flickr8k --data"),
+        (["captions:a/birds", "labels:b/birds"], r"would both be called birds.*NAME="),
+        (["captions:a/x.partial"], r"cannot be the name of records"),
+        (["captions:///"], r"cannot be the name of records"),
+        (["."], r"is a folder or file, and what is in it is not said.*captions:…"),
+        (["flickr8x"], r"Did you mean .*captions:…"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_the_remedy(names: list[str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as refused:
+        choose(names)
+    assert len(str(refused.value)) < 500
+
+
+def test_options_of_own_data_are_refused_without_it(tmp_path: Path, checkpoint: Path) -> None:
+    for options in (("--name", "x"), ("--split", "val")):
+        done = run("scenes", "--model", checkpoint, *options, cwd=tmp_path)
+        assert done.returncode == 2 and options[0] in done.stderr
+    done = run("captions:a", "--model", checkpoint, "--data", "b", cwd=tmp_path)
+    assert done.returncode == 2 and "--data means nothing to captions:a" in done.stderr
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path, checkpoint: Path) -> None:
+    for kind in KINDS:
+        with pytest.raises(MissingError, match="nowhere"):
+            evals.evaluate(f"{kind}:{tmp_path}/nowhere", str(checkpoint), results=tmp_path)
+
+
+def test_every_kind_has_a_reader() -> None:
+    assert set(KINDS) == set(READ)
+
+
+def test_no_row_of_a_yaml_file_can_pass_for_own_data() -> None:
+    assert "own" in OwnBenchmark.model_fields
+    assert not any(isinstance(row, OwnBenchmark) for row in evals.benchmarks().values())
