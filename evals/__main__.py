@@ -33,6 +33,7 @@ COMMANDS = {
     "cost": Command("evals.cost", "Count tiles, tokens and bytes."),
     "report": Command("evals.report.__main__", "Hold records against the published tables."),
     "regress": Command("evals.regress.__main__", "Fail when retrieval got worse than a baseline."),
+    "export": Command("evals.export.__main__", "Write records in the forms of other tools."),
     "dashboard": Command("evals.dashboard.__main__", "Write all records as a static site."),
     "data": Command("evals.data.__main__", "Pack benchmarks into folders, and check such folders."),
 }

@@ -1,4 +1,4 @@
-"""Keeps foreign text (captions, names, paths) text in a terminal, a log, CI and Markdown."""
+"""Keeps foreign text (captions, names, paths) text in a terminal, a log, CI, Markdown and a spreadsheet."""
 
 import html
 import re
@@ -13,6 +13,8 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # Source: "Workflow commands" on docs.github.com, and ActionCommand.cs of actions/runner.
 # rich's markup has turned `[` into `\[`.
 _CI_COMMAND = re.compile(r":(?=:[A-Za-z])|#(?=#\\?\[)")
+# a cell that starts so is calculated by spreadsheets: owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _MARKUP = re.compile(r"[\\`*_\[\]|~$<>]")
 
 
@@ -38,6 +40,11 @@ def markdown_text(text: str) -> str:
         lambda match: html.escape(match[0]) if match[0] in "<>" else "\\" + match[0],
         line.replace("&", "&amp;"),
     )
+
+
+def spreadsheet_text(value: str) -> str:
+    """A cell of a CSV: text that a spreadsheet would calculate gets an apostrophe in front."""
+    return f"'{value}" if value.lstrip(" ").startswith(_FORMULA) else value
 
 
 def _unseen(character: str) -> bool:

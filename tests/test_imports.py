@@ -101,6 +101,7 @@ MAY_SEE: dict[str, set[str]] = {
         "views",
     },
     "report": {*SCHEMA, "cli", "config", "escape", "files", "records", "views"},
+    "export": {*SCHEMA, "cli", "escape", "files", "mteb_bridge", "ranking", "reading", "records"},
     "regress": {
         *SCHEMA,
         "cli",
@@ -176,13 +177,14 @@ ONLY_IN = {
     "jina_clip": {"evals.encoders.jina"},
     "evals.cli": {
         "evals.data.__main__",
+        "evals.export.__main__",
         "evals.report.__main__",
         "evals.regress.__main__",
         "evals.regress.noise",
         "evals.dashboard.__main__",
     },
 }
-COMMAND_ROOMS = {"data", "report", "regress", "dashboard"}  # those with a __main__
+COMMAND_ROOMS = {"data", "export", "report", "regress", "dashboard"}  # those with a __main__
 MOST_FLOORS = 12
 LIGHT = (
     "evals.records.record",

@@ -18,7 +18,6 @@ from evals.config.catalog import benchmarks
 from evals.config.suites import suites
 from evals.report.__main__ import app
 from evals.report.names import Place, quantities
-from evals.report.plain import text
 from evals.report.published import published
 from evals.report.tables import footnotes, table, table_names
 from tests.conftest import SHARED
@@ -107,7 +106,7 @@ def test_foreign_text_stays_text_in_every_format(tmp_path):
     [("=1", "'=1"), (" +1", "' +1"), ("@a", "'@a"), ("-1", "'-1"), ("a=1", "a=1"), ("", "")],
 )
 def test_csv_text_is_never_a_formula(given, kept):
-    assert text(given) == kept
+    assert spreadsheet_text(given) == kept
 
 
 def test_the_report_needs_under_two_seconds_for_500_runs_and_loads_no_torch(tmp_path):

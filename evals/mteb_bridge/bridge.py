@@ -157,6 +157,22 @@ def adapter(
     return Adapter(encoder, store, reporter, costs, instruction=instruction, tools=tools)
 
 
+def model_meta(name: str, revision: str, dim: int | None) -> dict[str, Any]:
+    """What mteb's `model_meta.json` says of a model `org/name`; all that we do not know is null."""
+    from mteb.models.model_meta import ModelMeta, ScoringFunction
+
+    meta = ModelMeta.create_empty(
+        {
+            "name": name,
+            "revision": revision,
+            "embed_dim": dim,
+            "modalities": ["text", "image"],
+            "similarity_fn_name": ScoringFunction.COSINE,
+        }
+    )
+    return dict(meta.to_dict())
+
+
 def scorers() -> Scorers:
     """mteb's functions for what is not computed here."""
     from mteb._evaluators.retrieval_metrics import make_score_dict, mrr, nauc

@@ -14,6 +14,7 @@ import numpy as np
 from evals.evaluation.outcome import TaskScore
 from evals.evaluation.recording import Costs, circumstances
 from evals.files import write_atomically
+from evals.mteb_bridge.eval_results import as_yaml, task_entries
 from evals.schema import InvalidError
 from evals.settings import Settings
 from evals.stats.bootstrap import Interval
@@ -27,7 +28,6 @@ KEY_COLUMNS = {"subset": "string", "direction": "string", "dim": "int32", "preci
 ID_COLUMNS = {"query_id": "string", "group_id": "string"}
 QUERY_VALUES = {"value": "float64"}
 PAIR_VALUES = {"score": "float64", "gold": "float64"}
-MTEB_URL = "https://github.com/embeddings-benchmark/mteb/"
 
 
 class Details(NamedTuple):
@@ -155,7 +155,11 @@ def export(path: Path, task: Task, results: Mapping[int, Any], scores: Sequence[
             data = written.read_bytes()
         write_atomically(path / name, data)
     if not task.aggregate:
-        _write_eval_results(path / "eval_results.yaml", task, scores)
+        values = {(score.subset, score.split): score.value for score in scores}
+        whole_task = task.partial is None
+        date = time.strftime("%Y-%m-%d", time.gmtime(task.started))
+        entries = task_entries(task.mteb, values, whole_task=whole_task, date=date)
+        write_atomically(path / "eval_results.yaml", as_yaml(entries))
 
 
 def _numbers(scores: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:
@@ -180,34 +184,6 @@ def _size(task: Any, subset: str, split: str) -> int:
     splits = task.dataset or {}
     splits = splits.get(subset, splits)
     return len(splits[split]) if split in splits else 0
-
-
-def _write_eval_results(path: Path, task: Task, scores: Sequence[TaskScore]) -> None:
-    """The YAML of https://huggingface.co/docs/hub/eval-results: mteb's task ids, and percent."""
-    import yaml
-
-    note = f"Obtained using MTEB v{task.mteb['mteb_version']}"
-    values = {f"{task.name}_{score.subset}_{score.split}": score.value for score in scores}
-    if task.partial is None and task.mteb["splits"] == task.mteb["all_splits"]:
-        # The Hub's entry for the task as a whole is the plain mean over subsets and splits.
-        values[task.name] = float(np.mean([score.value for score in scores]))
-    entries = []
-    for task_id, value in values.items():
-        dataset = {
-            "id": task.mteb["dataset"],
-            "task_id": task_id,
-            "revision": task.mteb["revision"],
-        }
-        entries.append(
-            {
-                "dataset": dataset,
-                "value": round(value * 100, 5),
-                "date": time.strftime("%Y-%m-%d", time.gmtime(task.started)),
-                "notes": note,
-                "source": {"url": MTEB_URL, "name": note},
-            }
-        )
-    write_atomically(path, yaml.safe_dump(entries, sort_keys=False, allow_unicode=True).encode())
 
 
 def _metric_lines(measured: Measured, metric: str) -> list["MetricLine"]:

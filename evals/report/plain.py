@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from io import StringIO
 
+from evals.escape import spreadsheet_text
 from evals.report.verdicts import Judged, Placed
 
 COLUMNS = (
@@ -37,8 +38,6 @@ COLUMNS = (
     "data",
     "records",
 )
-# a cell that starts so is calculated by spreadsheets: owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def page(tables: Sequence[Judged]) -> str:
@@ -92,14 +91,9 @@ def _fields(judged: Judged, placed: Placed) -> dict[str, str]:
         "ci_low": result.low,
         "ci_high": result.high,
     }
-    fields = {name: text(value) for name, value in texts.items()}
+    fields = {name: spreadsheet_text(value) for name, value in texts.items()}
     fields |= {name: _number(value) for name, value in numbers.items()}
     return fields | {"published": printed.score}
-
-
-def text(value: str) -> str:
-    """A text field: one that a spreadsheet would calculate gets an apostrophe in front."""
-    return f"'{value}" if value.lstrip(" ").startswith(_FORMULA) else value
 
 
 def _distinct(values: Iterable[object]) -> str:

@@ -1,0 +1,89 @@
+"""Records in the forms that other tools read:
+
+python -m evals.export --to csv [RECORD...] [--out DIR] [--benchmark scenes] [--model tiny]
+python -m evals.export results/runs/scenes/tiny/RECORD --to clip-benchmark
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evals.cli.app import exit_with, new_app, reported
+from evals.cli.results import finish
+from evals.export.forms import FORMS, export, exportable
+from evals.files import write_atomically
+
+app = new_app()
+LISTED = "; ".join(f"{name}: {form.about}" for name, form in FORMS.items())
+
+
+@app.command()
+def export_records(
+    form: Annotated[str, typer.Option("--to", help=f"The format. {LISTED}.")],
+    records: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RECORD...",
+            help="Folders of records; unless given the newest of each benchmark and model.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the files are written.")] = Path(
+        "results/export"
+    ),
+    benchmark: Annotated[
+        str | None, typer.Option(help="Only records of this benchmark, of those not named.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Only records of this model, of those not named.")
+    ] = None,
+    results: Annotated[
+        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records lie.")
+    ] = Path("results/runs"),
+    json: Annotated[
+        bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
+    ] = False,
+) -> None:
+    """Write records in the form that another tool reads."""
+    with reported(json=json) as log:
+        from evals.records.record import read_run
+        from evals.records.selection import newest
+
+        if records:
+            runs = [read_run(path) for path in dict.fromkeys(records)]
+        else:
+            chosen = [
+                read_run(path)
+                for names, path in newest(results).items()
+                if benchmark in (None, names[0]) and model in (None, names[1])
+            ]
+            # nobody named these: what the format has no place for is told, and stops nothing
+            runs, refused = exportable(chosen, form)
+            for reason in refused:
+                log.info(f"left out: {reason}")
+        # all formats are made before the first file is written: one bad record leaves nothing
+        written = []
+        for name, data in export(runs, form).items():
+            path = out / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data)
+            written.append(path)
+
+        def show() -> None:
+            for path in written:
+                log.result(f"wrote {path}")
+
+        finish(
+            log,
+            show=show,
+            machine=lambda: {
+                "schema_version": 1,
+                "to": form,
+                "records": [str(run.path) for run in runs],
+                "files": [str(path) for path in written],
+            },
+        )
+
+
+if __name__ == "__main__":
+    exit_with(app)

@@ -1,0 +1,114 @@
+"""Exports records as `.eval_results/*.yaml`, which the Hub shows on a model's page.
+
+Source: https://huggingface.co/docs/hub/eval-results. The Hub knows no intervals, widths or
+precisions: those go into `notes`, and every width and precision has a file of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from evals.export.forms import Files, add
+from evals.mteb_bridge.eval_results import as_yaml, in_per_cent, task_entries
+from evals.ranking.ranges import range_of
+from evals.records.identity import SHOWN, DataIdentity, ModelIdentity
+from evals.records.queries import metric_name
+from evals.records.record import MetricLine, Run, path_component
+from evals.schema import NotComparableError
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResultEntry
+
+FOLDER = ".eval_results"
+
+
+def files(runs: Sequence[Run], form: str) -> Files:
+    """One file per record, width and precision, with an entry per mean over queries, in per cent.
+
+    NotComparableError for a partial record, and for data that has no repository on the Hub.
+    """
+    models = {run.manifest["model"] for run in runs}
+    if len(models) > 1:
+        raise NotComparableError(
+            f"{FOLDER} belongs to one model's repository, and these records are of "
+            f"{', '.join(sorted(models))}. Choose with --model."
+        )
+    written: dict[str, bytes] = {}
+    for run in runs:
+        if run.manifest.get("partial"):
+            raise NotComparableError(
+                f"{run.path}: a part of {run.manifest['benchmark']}, and the Hub shows benchmarks. "
+                "Evaluate it whole, or export it --to csv."
+            )
+        variants: dict[tuple[int, str], list[MetricLine]] = {}
+        for line in run.metrics:
+            variants.setdefault((line.dim, line.precision), []).append(line)
+        for (dim, precision), lines in variants.items():
+            precision_part = "" if precision == "float32" else f".{precision}"
+            name = path_component(f"{run.manifest['benchmark']}.dim{dim}{precision_part}")
+            make = _of_task if "mteb" in run.manifest else _of_row
+            add(written, f"{FOLDER}/{name}.yaml", as_yaml(make(run, lines)))
+    return written
+
+
+def _of_task(run: Run, lines: Sequence[MetricLine]) -> list["EvalResultEntry"]:
+    """The main score of a task of mteb, under mteb's own names."""
+    about = run.manifest["mteb"]
+    # the main score is written first of each subset and split, and alone has the interval
+    main: dict[tuple[str, str], float] = {}
+    for line in lines:
+        main.setdefault((line.subset, line.direction), line.value)
+    date = run.manifest["written"][:10]
+    notes = f"{lines[0].dim} dimensions; {_model(run)}"
+    return task_entries(about, main, whole_task=True, date=date, notes=notes)
+
+
+def _of_row(run: Run, lines: Sequence[MetricLine]) -> list["EvalResultEntry"]:
+    from huggingface_hub import EvalResultEntry
+
+    contents = DataIdentity.of(run.manifest).contents
+    entries = []
+    for line in lines:
+        # ranks are no scores, and the Hub's leaderboards sort by value
+        if range_of(metric_name(line)) is None:
+            continue
+        repo, revision = _dataset(run, line.subset)
+        where = "/".join(name for name in (line.subset, line.direction, metric_name(line)) if name)
+        content = contents.get(line.subset, "")[:SHOWN]
+        notes = [f"{line.dim} dimensions, {line.precision}", f"data {content}", _model(run)]
+        if line.ci_low is not None and line.ci_high is not None:
+            interval = f"{in_per_cent(line.ci_low)} to {in_per_cent(line.ci_high)}"
+            notes.insert(0, f"95% interval {interval}")
+        entries.append(
+            EvalResultEntry(
+                dataset_id=repo,
+                dataset_revision=revision,
+                task_id=where,
+                value=in_per_cent(line.value),
+                date=run.manifest["written"][:10],
+                notes="; ".join(notes),
+            )
+        )
+    return entries
+
+
+def _dataset(run: Run, subset: str) -> tuple[str, str | None]:
+    """The repository that the data came from, else the one that its row names.
+
+    The revision is None for a local copy: its content hash, in the notes, says which it was.
+    """
+    data: Mapping[str, Any] = run.manifest.get("data", {}).get(subset, {})
+    origin = data.get("origin") or {}
+    if origin.get("repo"):
+        return str(origin["repo"]), origin.get("revision")
+    row = run.manifest.get("config", {}).get("row") or {}
+    if row.get("hub"):
+        return str(row["hub"]["repo"]), None
+    raise NotComparableError(
+        f"{run.path}: {run.manifest['benchmark']} has no repository on the Hub, and an entry there "
+        "names one. Export it --to card or --to csv."
+    )
+
+
+def _model(run: Run) -> str:
+    model = ModelIdentity.of(run.manifest)
+    return f"weights {model.weights[:SHOWN]}" if model.weights else model.place
