@@ -43,6 +43,7 @@ class Log:
         """One line on stderr."""
         print(visible(message), file=sys.stderr)  # noqa: T201
 
+    # Results to stdout, everything else to stderr: what is piped on holds no message.
     def error(self, message: str) -> None:
         """One line on stderr that says what went wrong."""
         self.info(f"error: {message}")
@@ -53,6 +54,7 @@ class Log:
 
     def output(self, value: dict[str, Any]) -> None:
         """The machine output of a command: one JSON object on stdout."""
+        # NaN is no JSON (RFC 8259), and a reader would fail on it far from here.
         text = json_module.dumps(value, ensure_ascii=False, allow_nan=False, indent=2)
         self.answered = True
         print(visible_json(text))  # noqa: T201
@@ -66,7 +68,9 @@ class Log:
 
         def report(done: int, total: int) -> None:
             nonlocal bar
+            # Not before: where all is in the store there is nothing to wait for, and no bar.
             if bar is None:
+                # disable=None is tqdm's word for "unless this is a terminal".
                 bar = tqdm(total=total, desc=visible(title), unit="item", disable=None)
             bar.update(done - bar.n)
 
@@ -87,6 +91,7 @@ def reported(*, json: bool = False) -> Iterator[Log]:
     log = Log(json=json)
     try:
         yield log
+    # typer's own way to end, with the code that it carries.
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
     except (EvalError, OSError) as error:
@@ -101,7 +106,9 @@ def reported(*, json: bool = False) -> Iterator[Log]:
 
 
 def _fail(log: Log, message: str, exit_code: int) -> None:
+    # What failed after a verdict, such as a figure, does not change it.
     log.settle(log.exit_code or exit_code)
+    # One object on stdout and no second one: a parser reads to the end of the first.
     if log.json and not log.answered:
         log.output({"schema_version": 1, "error": message, "exit_code": log.exit_code})
 
@@ -114,9 +121,11 @@ def new_app() -> typer.Typer:
 def exit_with(app: Callable[[], object]) -> None:
     """Run the app. A signal ends it with 130 or 143, and the same command goes on from there."""
     hold_streams()
-    if logging.lastResort is not None:  # prints what libraries warn of, names of files among it
+    # It prints what libraries warn of, names of files among it, which may hold control characters.
+    if logging.lastResort is not None:
         logging.lastResort.setFormatter(_VisibleFormatter())
-    for number in INTERRUPTED:  # a shell's background job inherits SIGINT ignored
+    # Set in any case: a background job of a shell inherits SIGINT ignored.
+    for number in INTERRUPTED:
         signal.signal(number, _interrupt)
     try:
         app()
@@ -125,7 +134,8 @@ def exit_with(app: Callable[[], object]) -> None:
             "interrupted: what was finished is kept, and the same command goes on from there"
         )
         raise
-    except Exception as error:  # outside a command's body: an import, an option's default
+    # Outside a command's body: an import, an option's default.
+    except Exception as error:
         _tell_fault(error)
         sys.exit(FAULT)
 

@@ -8,7 +8,8 @@ import traceback
 
 from evals.escape import visible
 
-FAULT = 70  # EX_SOFTWARE of sysexits.h; 1 would mean "regressed"
+# EX_SOFTWARE of sysexits.h. Python's own 1 would mean "regressed" to a gate.
+FAULT = 70
 
 
 def report_of(error: Exception) -> list[str]:
@@ -20,6 +21,7 @@ def report_of(error: Exception) -> list[str]:
 
     trace = "".join(traceback.format_exception(error)).splitlines()
     versions = " ".join(f"{name} {version}" for name, version in packages().items())
+    # The report is made to be posted in public: `https://user:token@host` loses what is before the @.
     command = re.sub(r"(?<=://)[^/@\s]+@", "***@", shlex.join(sys.orig_argv))
     return [
         *trace,

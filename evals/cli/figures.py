@@ -1,4 +1,4 @@
-"""Figures that a command leaves beside its record: one that cannot be drawn costs a warning, never the table."""
+"""Figures that a command leaves beside its record: one that fails costs a warning, never the table."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +10,10 @@ def draw_figures(log: Log, draw: Callable[[], list[Path]]) -> list[Path]:
     """The paths of the figures that `draw` writes; none, and a warning, when it fails."""
     try:
         return draw()
-    except (
-        Exception
-    ) as error:  # a font, a backend, a full disk: whatever it is, the numbers are there
+    # A font, a backend, a full disk: whatever it is, the numbers are there, and the warning names it.
+    except Exception as error:
         log.info(
-            f"warning: no figures: {type(error).__name__}: {error}. The table and the record are whole."
+            f"warning: no figures: {type(error).__name__}: {error}. "
+            "The table and the record are whole."
         )
         return []

@@ -1,4 +1,4 @@
-"""The command-line options that evaluating commands share, declared once: `Settings` and how each of its fields is typed."""
+"""The command-line options that evaluating commands share: a field of `Settings` each."""
 
 import functools
 import inspect
@@ -20,11 +20,12 @@ Models = Annotated[
         "+adapter:FOLDER behind it merges a PEFT adapter; NAME=… gives it a name of your own in records. Repeatable.",
     ),
 ]
-DTYPES, ATTENTION, PREPROCESS = (
-    ", ".join(CHOICES[name]) for name in ("dtype", "attention", "preprocess")
-)
+DTYPES = ", ".join(CHOICES["dtype"])
+ATTENTION = ", ".join(CHOICES["attention"])
+PREPROCESS = ", ".join(CHOICES["preprocess"])
 
-# How each field of Settings looks on the command line.
+# How each field of Settings looks on the command line. A field without a row here is a KeyError of
+# every command, so that none is forgotten.
 DECLARED: dict[str, Any] = {
     "data": typer.Option(help="Local folder (or annotation file) instead of the Hub."),
     "name": typer.Option(help="What records call data of your own (captions:DIR)."),
@@ -55,9 +56,9 @@ JSON = typer.Option("--json", help="Machine output on stdout; messages go to std
 
 
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with a parameter `options`, as one that typer gives an option for each field of `Settings`, and `--json`.
+    """A command with a parameter `options`, as one with an option for each field of `Settings`.
 
-    The command gets the values as a dict and makes `Settings` of them (`settings_of`) where errors
+    And `--json`. The command gets the values as a dict and makes `Settings` of them (`settings_of`) where errors
     are reported.
     """
     parameters = inspect.signature(command).parameters.values()
@@ -75,29 +76,34 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
         parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[parameter.name])
         for parameter in private
     ]
-    wrapped.__signature__ = inspect.Signature(keyword_only + shared)  # type: ignore[attr-defined]
+    # typer reads the signature for the order and the defaults, and the annotations for the options.
+    parameters_of_both = keyword_only + shared
+    wrapped.__signature__ = inspect.Signature(parameters_of_both)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {
-        parameter.name: parameter.annotation for parameter in keyword_only + shared
+        parameter.name: parameter.annotation for parameter in parameters_of_both
     }
+    # inspect would follow it to the signature of the command itself.
     del wrapped.__wrapped__
     return wrapped
 
 
 def _shared_parameters() -> list[inspect.Parameter]:
-    hints = get_type_hints(Settings) | {"subsets": str | None}  # a list, comma by comma
-    parameters = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=Annotated[hints[field.name], DECLARED[field.name]],
-        )
-        for field in fields(Settings)
-    ]
-    json = inspect.Parameter(
-        "json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, JSON]
+    # On a command line a list is one text, comma by comma.
+    hints = get_type_hints(Settings) | {"subsets": str | None}
+    parameters = []
+    for field in fields(Settings):
+        annotation = Annotated[hints[field.name], DECLARED[field.name]]
+        parameters.append(_parameter(field.name, field.default, annotation))
+    return [*parameters, _parameter("json", False, Annotated[bool, JSON])]
+
+
+def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=annotation,
     )
-    return [*parameters, json]
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:
@@ -124,6 +130,7 @@ def dims_list(value: str | None, option: str = "--dims") -> tuple[int, ...] | No
     parts = comma_list(value)
     if parts is None:
         return None
+    # isdecimal: int would also take " 64", "+64" and "6_4".
     invalid = [part for part in parts if not part.isdecimal() or int(part) < 1]
     if invalid:
         raise ConfigError(f"{option}: {', '.join(invalid)} is not a whole number of 1 or more.")

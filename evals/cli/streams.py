@@ -44,6 +44,7 @@ class HeldStream(io.BufferedIOBase):
         return os.isatty(self._descriptor)
 
     def write(self, data: "Buffer") -> int:
+        # write(2) may take a part, and text streams take that for all.
         unwritten = memoryview(data).cast("B")
         length = unwritten.nbytes
         while unwritten:
@@ -59,6 +60,7 @@ class HeldStream(io.BufferedIOBase):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._descriptor)
         os.close(nowhere)
+        # A broken pipe is no fault: `head` has seen enough.
         if error.errno != errno.EPIPE:
             message = f"output is lost from here on: {error.strerror}\n"
             with suppress(OSError):  # not through sys.stderr, which may be the stream that fails

@@ -1,1 +1,1 @@
-"""What `import evals` does, for programs: nothing here prints or exits, and errors are `evals.EvalError`."""
+"""What `import evals` does, for programs: nothing here prints or exits, and errors are EvalError."""

@@ -22,28 +22,34 @@ class Comparison:
 
     @property
     def fell(self) -> bool:
-        """Whether a primary metric dropped by more than 0.3 points, and the one-sided 95% bound says so too."""
+        """Whether a primary metric dropped by more than 0.3 points, and its bound says so too.
+
+        The bound is the one-sided 95% one of the change.
+        """
+        # Primary ones alone, as in the gate: of dozens of metrics one always falls.
         return any(change.fell for change in self.changes if change.primary)
 
     def table(self) -> "pd.DataFrame":
-        """One row per change: both values, the difference with its 95% interval, p and p_holm, wins and losses. Needs pandas."""
+        """One row per change: both values, the difference with its 95% interval, p, wins and losses.
+
+        `p_holm` is p adjusted over the primary metrics. Needs pandas.
+        """
         rows = []
         for change in self.changes:
-            fields, difference = change._asdict(), change.difference
-            del fields["difference"]
+            fields = change._asdict()
+            difference = fields.pop("difference")
             interval = difference.interval
-            rows.append(
-                fields
-                | {
-                    "difference": difference.value,
-                    "ci_low": interval.low if interval else None,
-                    "ci_high": interval.high if interval else None,
-                    "p": difference.p,
-                    "wins": difference.wins,
-                    "losses": difference.losses,
-                    "fell": change.fell,
-                }
-            )
+            # Flat, with the column names of metrics.jsonl where they mean the same.
+            row = fields | {
+                "difference": difference.value,
+                "ci_low": interval.low if interval else None,
+                "ci_high": interval.high if interval else None,
+                "p": difference.p,
+                "wins": difference.wins,
+                "losses": difference.losses,
+                "fell": change.fell,
+            }
+            rows.append(row)
         return import_pandas("table()").DataFrame(rows)
 
 
@@ -63,9 +69,9 @@ def compare(
     """
     from evals.analysis import comparison
 
-    pair = tuple(
-        Measured(run.record, dim or run.width, precision)
-        for run, dim, precision in zip((a, b), dims, precisions, strict=True)
-    )
-    changes = comparison.compare([(pair[0], pair[1])], subsets=subsets, metrics=metrics)
+    # The widest of each: runs of two models need not have one dimension in common.
+    measured_a = Measured(a.record, dims[0] or a.width, precisions[0])
+    measured_b = Measured(b.record, dims[1] or b.width, precisions[1])
+    pairs = [(measured_a, measured_b)]
+    changes = comparison.compare(pairs, subsets=subsets, metrics=metrics)
     return Comparison(tuple(changes))

@@ -54,11 +54,12 @@ def evaluate(
     """
     with _store(store) as folder:
         chosen = _settings(data, results, folder, settings)
-        encoder = _encoder(
-            model, chosen, name, weights, stored=store is not None, reporter=reporter
-        )
+        stored = store is not None
+        # The model before the data: a wrong name is found in a moment, a download takes minutes.
+        encoder = _encoder(model, chosen, name, weights, stored=stored, reporter=reporter)
         work = _work(benchmark, name, chosen)
         path = _measure(work, encoder, dims, precisions, chosen, reporter)
+    # Read back from the disk: what is returned is what a later `read_run` gives.
     return read_run(path)
 
 
@@ -102,17 +103,26 @@ def _measure(
     from evals.evaluation.evaluate import evaluate as evaluate_row
     from evals.evaluation.load import load_item
 
+    # A misspelt precision is refused before the data is loaded and embedded.
     for precision in precisions:
         parse_precision(precision)
     widths = tuple(dims or (encoder.dim,))
     if isinstance(work, TaskRef):
+        # mteb scores its tasks by itself, from float32 rows.
         if tuple(precisions) != ("float32",):
             raise ConfigError(f"{work.name} is measured in float32 only. Leave out precisions=.")
         return jobs.evaluate_task(work, encoder, widths, settings, reporter=reporter).path
-    row, parts = work if isinstance(work, Loaded) else load_item(work, settings)
-    return evaluate_row(
-        row, parts, encoder, widths, settings, precisions=precisions, reporter=reporter
-    ).path
+    loaded = work if isinstance(work, Loaded) else load_item(work, settings)
+    outcome = evaluate_row(
+        loaded.row,
+        loaded.parts,
+        encoder,
+        widths,
+        settings,
+        precisions=precisions,
+        reporter=reporter,
+    )
+    return outcome.path
 
 
 def _settings(
@@ -123,13 +133,14 @@ def _settings(
         names = ", ".join(Settings.__dataclass_fields__)
         raise ConfigError(f"evaluate has no setting {unknown[0]!r}. It has {names}.")
     values = dict(settings)
-    if isinstance(values.get("subsets"), str):
-        values["subsets"] = (values["subsets"],)
-    if values.get("subsets") is not None:
-        values["subsets"] = tuple(values["subsets"])
-    return Settings(
-        data=None if data is None else Path(data), results=Path(results), store=store, **values
-    )
+    subsets = values.get("subsets")
+    # "en" alone would be taken for the subsets e and n.
+    if isinstance(subsets, str):
+        subsets = (subsets,)
+    if subsets is not None:
+        values["subsets"] = tuple(subsets)
+    folder = None if data is None else Path(data)
+    return Settings(data=folder, results=Path(results), store=store, **values)
 
 
 @contextmanager
@@ -155,14 +166,18 @@ def _encoder(
         from evals import jobs
 
         ref = resolve_model(str(model))
+        # named_encoder looks among the records for other weights under this name.
         settings.results.mkdir(parents=True, exist_ok=True)
         return jobs.named_encoder(ref, settings, reporter=reporter)
+    # Its own fingerprint keys its rows; a protocol alone does not look at the types of attributes.
     if isinstance(model, Encoder) and isinstance(getattr(model, "fingerprint", None), Mapping):
         return model
+    # Never guessed: rows of a model that was trained on would be taken for those of before.
     if weights is None and stored:
         raise ConfigError(
-            f"Which weights has this {type(model).__name__}? Its embeddings are kept and found again by them. Give weights= a "
-            "string that changes with them, or a function such as evals.weights_hash; or store=None, and nothing is kept."
+            f"Which weights has this {type(model).__name__}? Its embeddings are kept and found again "
+            "by them. Give weights= a string that changes with them, or a function such as "
+            "evals.weights_hash; or store=None, and nothing is kept."
         )
     from evals.encoders.objects import ObjectEncoder
     from evals.evaluation.names import check_name
@@ -185,28 +200,38 @@ def score(
     precisions: Sequence[str] = ("float32",),
     results: str | Path = RESULTS,
 ) -> Run:
-    """Score embeddings that are there already, of any model: `image_of_text[j]` is the row of the image that text j describes.
+    """Score embeddings that are there already, of any model.
 
-    Rows are cut, normalised and ranked as those of every model are, and the record carries the
-    names `benchmark` and `model`. Raises InvalidError for NaN, for widths that differ, and for an
-    image without a text.
+    `image_of_text[j]` is the row of the image that text j describes. Rows are cut, normalised and
+    ranked as those of every model are, and the record carries the names `benchmark` and `model`.
+    Raises InvalidError for NaN, for widths that differ, and for an image without a text.
     """
     from evals.encoders.objects import ArrayEncoder
 
     places = np.asarray(image_of_text)
     if places.shape != (len(texts),) or set(places.tolist()) != set(range(len(images))):
         raise InvalidError(
-            f"image_of_text must hold one row of images for each of the {len(texts)} texts, and every one of the "
-            f"{len(images)} images once or more."
+            f"image_of_text must hold one row of images for each of the {len(texts)} texts, and "
+            f"every one of the {len(images)} images once or more."
         )
-    ids = {
-        "image": [f"image {place}" for place in range(len(images))],
-        "text": [f"text {place}" for place in range(len(texts))],
-    }
-    sides = {kind: Side(kind, ids[kind], ids[kind], ids[kind]) for kind in ("image", "text")}
-    data = ImageText(sides["image"], sides["text"], places, {"layout": "rows"})
+    # Rows have no content to be hashed: each item is known by its place, and so is its row.
+    image_ids = [f"image {place}" for place in range(len(images))]
+    text_ids = [f"text {place}" for place in range(len(texts))]
+    data = ImageText(
+        Side("image", image_ids, image_ids, image_ids),
+        Side("text", text_ids, text_ids, text_ids),
+        places,
+        {"layout": "rows"},
+    )
     rows = {"image": np.asarray(images), "text": np.asarray(texts)}
-    encoder = ArrayEncoder(rows, ids, name=model)
+    encoder = ArrayEncoder(rows, {"image": image_ids, "text": text_ids}, name=model)
     return evaluate(
-        data, encoder, dims=dims, precisions=precisions, name=benchmark, results=results, store=None
+        data,
+        encoder,
+        dims=dims,
+        precisions=precisions,
+        name=benchmark,
+        results=results,
+        # The rows are the caller's already: a copy in the store would serve nobody.
+        store=None,
     )

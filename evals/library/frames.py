@@ -1,4 +1,4 @@
-"""pandas, where a table is wanted: optional, imported when it is used, and named when it is absent."""
+"""pandas, for tables: optional, imported when it is used, and named when it is absent."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from evals.schema import MissingError
 
 def import_pandas(what: str) -> Any:
     """The module pandas; MissingError says that `what` needs it, and how to get it."""
+    # Here and not at the top: pandas takes half a second, and `import evals` needs none of it.
     try:
         import pandas
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""Records as a program reads them: one number by its name, tables of all, and what each query scored."""
+"""Records as a program reads them: one number by its name, tables, and what each query scored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,15 +46,18 @@ class Run:
         return str(self.manifest["model"])
 
     def metrics(self) -> "pd.DataFrame":
-        """One row per number: subset, direction, dim, precision, metric, value, ci_low, ci_high, n_queries, n_gallery, tie_rate.
+        """One row per number of metrics.jsonl.
 
-        Values are fractions in [0, 1] and ranks from 1; `metric` is the public name, such as `R@5`.
-        Needs pandas.
+        Its columns are subset, direction, dim, precision, metric, value, ci_low, ci_high, n_queries,
+        n_gallery and tie_rate. Values are fractions in [0, 1] and ranks from 1; `metric` is the
+        public name, such as `R@5`. Needs pandas.
         """
         rows = []
         for line in self.record.metrics:
-            row = {name: value for name, value in vars(line).items() if name != "k"}
-            rows.append(row | {"metric": metric_name(line)})
+            row = vars(line) | {"metric": metric_name(line)}
+            # The file has R and 5 apart; the public name holds both.
+            del row["k"]
+            rows.append(row)
         return import_pandas("metrics()").DataFrame(rows)
 
     def queries(self) -> "pd.DataFrame":
@@ -62,6 +65,7 @@ class Run:
 
         Needs pandas.
         """
+        # to_pandas would fail, too, and would not say what to install.
         import_pandas("queries()")
         frame: pd.DataFrame = files.read_queries(self.record).to_pandas()
         return frame
@@ -104,24 +108,25 @@ class Run:
     def _line(
         self, metric: str, subset: str | None, dim: int | None, precision: str
     ) -> files.MetricLine:
+        dim = dim or self.width
         lines = [
             line
             for line in self.record.metrics
             if _key(line) == metric
-            and line.dim == (dim or self.width)
+            and line.dim == dim
             and line.precision == precision
             and subset in (None, line.subset)
         ]
+        # Several are several languages: which of them is meant, or their mean, is not ours to choose.
         if len(lines) == 1:
             return lines[0]
-        subsets = ", ".join(dict.fromkeys(line.subset for line in self.record.metrics))
-        dims = ", ".join(
-            str(dim) for dim in dict.fromkeys(line.dim for line in self.record.metrics)
-        )
-        metrics = ", ".join(dict.fromkeys(_key(line) for line in self.record.metrics))
+        metrics = dict.fromkeys(_key(line) for line in self.record.metrics)
+        subsets = dict.fromkeys(line.subset for line in self.record.metrics)
+        dims = dict.fromkeys(str(line.dim) for line in self.record.metrics)
         raise ConfigError(
-            f"{self.path}: {len(lines)} values of {metric!r} for subset {subset!r}, dim {dim or self.width}, {precision}. "
-            f"It has the metrics {metrics}; the subsets {subsets}; the dimensions {dims}."
+            f"{self.path}: {len(lines)} values of {metric!r} for subset {subset!r}, dim {dim}, "
+            f"{precision}. It has the metrics {', '.join(metrics)}; the subsets "
+            f"{', '.join(subsets)}; the dimensions {', '.join(dims)}."
         )
 
 
