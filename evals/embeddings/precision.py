@@ -1,4 +1,4 @@
-"""Embeddings of fewer bits: what int8, binary and float16 make of unit rows, how many bytes they take, and how they are named.
+"""Embeddings of fewer bits: what float16, int8 and binary make of unit rows, and what they cost.
 
 A name is `float32`, `float16`, `int8` or `binary`; with `+rescoreN` the N best candidates of int8
 or binary are ranked again by the float32 rows.
@@ -14,7 +14,10 @@ from jaxtyping import Float32
 
 from evals.schema import ConfigError
 
-RESCORE = "float32 rows rank the best candidates again; of candidates equal at the cut the earlier in the gallery are taken"
+RESCORE = (
+    "float32 rows rank the best candidates again; of candidates equal at the cut the earlier in the "
+    "gallery are taken"
+)
 FEWEST = 10  # candidates: R@10 and nDCG@10 look no further
 DIMS = (64, 128, 256, 512, 768, 1024)  # the Matryoshka dimensions of jina-clip-v2 that sweeps score
 
@@ -23,10 +26,10 @@ Rows = Float32[np.ndarray, "n d"]
 
 @dataclass(frozen=True)
 class Kind:
-    """One way to keep a vector: `bits` of a value, how it is calibrated, and what it makes of truncated unit rows.
+    """One way to keep a vector: `bits` of a value, and what it makes of truncated unit rows.
 
-    Dot products of what `quantise` gives are the scores. `rescored`: its best candidates may be
-    ranked again in float32.
+    `calibration` says in the record where its scale comes from. Dot products of what `quantise`
+    gives are the scores. `rescored`: its best candidates may be ranked again in float32.
     """
 
     bits: int
@@ -40,18 +43,23 @@ def _as_they_are(rows: Rows) -> Rows:
 
 
 def _float16(rows: Rows) -> Rows:
+    # Back to float32 at once: what is measured is the rounding of the stored value, and scores are
+    # computed in float32 for all precisions.
     return rows.astype(np.float16).astype(np.float32)
 
 
 def _int8(rows: Rows) -> Rows:
     """Whole numbers in [-127, 127]."""
     largest = float(np.abs(rows).max(initial=0.0))
+    # Without -128 the range is symmetric (Jacob et al., arXiv:1712.05877, appendix B). In float64:
+    # in float32 the product with the scale could round to the other side of a half.
     scale = 127 / largest if largest else 0.0
     return np.rint(rows.astype(np.float64) * scale).astype(np.float32)
 
 
 def _binary(rows: Rows) -> Rows:
     """1 and -1, whose dot product is d minus twice the differing bits."""
+    # An index would count bits by XOR and popcount: the order is the same, and so are the ties.
     return np.where(rows > 0, np.float32(1), np.float32(-1))
 
 
@@ -63,14 +71,16 @@ KINDS = {
     ),
     "int8": Kind(
         8,
-        "symmetric, one scale for all values of a side (images or texts) at a dimension: the largest absolute value among "
-        "the rows that are scored becomes 127, so nothing is clipped; scores are exact dot products of the integers",
+        "symmetric, one scale for all values of a side (images or texts) at a dimension: the "
+        "largest absolute value among the rows that are scored becomes 127, so nothing is clipped; "
+        "scores are exact dot products of the integers",
         _int8,
         rescored=True,
     ),
     "binary": Kind(
         1,
-        "none: a value above 0 is a 1; scores are the number of equal bits, exact, with ties in expectation",
+        "none: a value above 0 is a 1; scores are the number of equal bits, exact, with ties in "
+        "expectation",
         _binary,
         rescored=True,
     ),
@@ -96,13 +106,14 @@ def parse_precision(name: str) -> Precision:
         return Precision(match[1])
     if not KINDS[match[1]].rescored or int(match[2]) < FEWEST:
         raise ConfigError(
-            f"{name}: rescoring takes {RESCORED.replace(', ', ' or ')}, and {FEWEST} candidates at least."
+            f"{name}: rescoring takes {RESCORED.replace(', ', ' or ')}, "
+            f"and {FEWEST} candidates at least."
         )
     return Precision(match[1], int(match[2]))
 
 
 def with_rescoring(kinds: tuple[str, ...], candidates: int | None) -> tuple[str, ...]:
-    """The names to score: each of `kinds` once, and with `candidates` also the rescored int8 and binary.
+    """The names to score: each of `kinds` once, and with `candidates` also those rescored.
 
     Raises ConfigError for an unknown name, and when there is nothing to rescore.
     """
@@ -112,13 +123,16 @@ def with_rescoring(kinds: tuple[str, ...], candidates: int | None) -> tuple[str,
         return tuple(names)
     if not quantised:
         raise ConfigError(
-            f"--rescore: only {RESCORED.replace(', ', ' and ')} have candidates to rescore. Name one in --precisions."
+            f"--rescore: only {RESCORED.replace(', ', ' and ')} have candidates to rescore. "
+            "Name one in --precisions."
         )
-    return tuple(
-        part
-        for name in names
-        for part in ([name, f"{name}+rescore{candidates}"] if name in quantised else [name])
-    )
+    with_rescored = []
+    for name in names:
+        with_rescored.append(name)
+        # Beside the plain one, whose counts it needs anyway: the gain is then seen in one table.
+        if name in quantised:
+            with_rescored.append(f"{name}+rescore{candidates}")
+    return tuple(with_rescored)
 
 
 def calibration(names: tuple[str, ...]) -> dict[str, str]:
@@ -133,7 +147,9 @@ def calibration(names: tuple[str, ...]) -> dict[str, str]:
 def bytes_per_vector(name: str, dim: int) -> int:
     """Bytes that a vector takes; a rescored precision keeps the float32 row too."""
     kind, rescore = parse_precision(name)
-    return -(-BITS[kind] * dim // 8) + (4 * dim if rescore else 0)
+    # Rounded up: bits fill whole bytes.
+    quantised = -(-BITS[kind] * dim // 8)
+    return quantised + (4 * dim if rescore else 0)
 
 
 def quantise(rows: Rows, kind: str) -> Rows:

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 THREADS = 16  # at most: each holds a block of its own
-ROW_BLOCK = (
-    128  # rows of 1,024 values that one thread takes at once; of narrower ones it takes more
-)
+# Rows of 1,024 values that one thread takes at once, of narrower ones more: 512 KiB of float32 or
+# 1 MiB of float64, which fit into the cache of a core.
+ROW_BLOCK = 128
 FEW_PARTS = 8  # one thread does them before others have started
 
 
@@ -23,8 +23,9 @@ def row_blocks(n: int, width: int) -> list[slice]:
 def over_rows(work: Callable[[slice], None], n: int, width: int) -> None:
     """Do `work` for all of n rows of so many values, some at a time, in threads."""
     parts = row_blocks(n, width)
-    # starting threads would take longer than a few parts
-    in_threads(work, parts, min(THREADS, os.cpu_count() or 1) if len(parts) > FEW_PARTS else 1)
+    threads = min(THREADS, os.cpu_count() or 1)
+    # Starting threads would take longer than a few parts.
+    in_threads(work, parts, threads if len(parts) > FEW_PARTS else 1)
 
 
 def in_threads(work: Callable[[T], None], parts: Sequence[T], threads: int) -> None:
@@ -34,6 +35,7 @@ def in_threads(work: Callable[[T], None], parts: Sequence[T], threads: int) -> N
             work(part)
         return
     with ThreadPoolExecutor(threads) as pool:
+        # Asked for one by one: what a part raised is raised here, and not lost with its thread.
         for _ in pool.map(work, parts):
             pass
 
@@ -47,6 +49,7 @@ def one_thread_each() -> Iterator[int]:
     import torch
 
     threads = torch.get_num_threads()
+    # Of the process, hence put back: the encoder that runs next wants them all.
     torch.set_num_threads(1)
     try:
         yield threads

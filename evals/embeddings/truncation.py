@@ -36,6 +36,7 @@ def truncations(rows: Float[np.ndarray, "n d"], dims: Sequence[int]) -> dict[int
 
     Raises ValueError as `truncate` does.
     """
+    # Refused, and not cut short: numpy would give 768 values where 1,024 were asked for.
     for dim in dims:
         if not 1 <= dim <= rows.shape[1]:
             raise ValueError(f"cannot keep {dim} of {rows.shape[1]} dimensions")
@@ -46,12 +47,13 @@ def truncations(rows: Float[np.ndarray, "n d"], dims: Sequence[int]) -> dict[int
     }
 
     def fill(part: slice) -> None:
+        # In float64: the norm of a prefix errs by less than the last bit of its float32 row.
         widest = rows[part, : widths[-1]].astype(np.float64, order="C")
         squares = np.square(widest)
         for dim, cut in cuts.items():
             norms = np.sqrt(squares[:, :dim].sum(axis=1))
             cut.norms[part] = norms
-            # 1 in place of 0: a row of zeros is divided by it and stays zero
+            # 1 in place of 0: a row of zeros is divided by it and stays zero.
             divisors = np.where(norms == 0, 1, norms)[:, None]
             np.divide(widest[:, :dim], divisors, out=cut.rows[part], casting="same_kind")
 
