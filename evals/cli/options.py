@@ -90,10 +90,10 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
 def _shared_parameters() -> list[inspect.Parameter]:
     # On a command line a list is one text, comma by comma.
     hints = get_type_hints(Settings) | {"subsets": str | None}
-    parameters = []
-    for field in fields(Settings):
-        annotation = Annotated[hints[field.name], DECLARED[field.name]]
-        parameters.append(_parameter(field.name, field.default, annotation))
+    parameters = [
+        _parameter(field.name, field.default, Annotated[hints[field.name], DECLARED[field.name]])
+        for field in fields(Settings)
+    ]
     return [*parameters, _parameter("json", False, Annotated[bool, JSON])]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from evals.schema import ConfigError, Encoder, MissingError
 
 
+# One import per kind, inside its function: torch and the rival libraries take seconds.
 def _jina_clip() -> Callable[..., Encoder]:
     from evals.encoders.jina import JinaEncoder
 
@@ -54,9 +55,12 @@ def build(
     has parameters for. ConfigError for an option that the user set (it differs from `defaults`) and
     the encoder does not have; MissingError for a library that it needs and that is not installed.
     """
+    # The constructor's signature is the list of options: a class without a parameter cannot be
+    # given one that it would ignore.
     make = ENCODERS[kind]()
     parameters = inspect.signature(make).parameters
     for name, value in options.items():
+        # A default says nothing; an option that was set and changes nothing would be believed.
         if name not in parameters and value != defaults[name]:
             raise ConfigError(
                 f"--{name.replace('_', '-')} means nothing to {place['name']}, which is {kind}. "

@@ -87,6 +87,7 @@ class ApiEncoder:
         self._limits = dict(BATCH)
         if batch_images:
             self._limits["image"] = batch_images
+        # Good answers so far: the first of them settles the server's name for the model.
         self._answers = 0
         # Jina's models take a task; jina-clip takes objects, other models texts as plain strings
         self._jina = endpoint.model.startswith("jina")
@@ -94,6 +95,7 @@ class ApiEncoder:
         self.fingerprint: Mapping[str, str] = self._fingerprint()
 
     def _fingerprint(self) -> dict[str, str]:
+        # In words, since the key of a store is by side: the rows of queries and documents differ.
         task = "retrieval.query for queries" if self._jina else "none"
         fingerprint = {
             "api": SCHEMA,
@@ -106,6 +108,7 @@ class ApiEncoder:
             "image.input": "base64",
             "image.task": task,
         }
+        # Only where it is set, so that all other keys stay what they were.
         if self.endpoint.answers:
             fingerprint["answers"] = self.endpoint.answers
         return fingerprint
@@ -117,6 +120,7 @@ class ApiEncoder:
         return width or wait_for(self._learn_width)
 
     async def _learn_width(self) -> int:
+        # Any text would do. It is a request, and so it is counted and may cost.
         inputs = [text_input("dimension", as_object=self._objects)]
         async with self._server.connect() as client:
             try:
@@ -141,6 +145,7 @@ class ApiEncoder:
         """One request at a time until the server takes one of this size, then side by side."""
         todo = _Todo(len(side))
         async with self._server.connect() as client:
+            # Four requests at once would each learn by a refusal that 128 texts are too many.
             while todo and f"{side.kind}s" not in self.batches:
                 await self._request(client, rows, side, todo)
             try:
@@ -148,6 +153,7 @@ class ApiEncoder:
                     for _ in range(SIDE_BY_SIDE):
                         group.start_soon(self._drain, client, rows, side, todo)
             except ExceptionGroup as failures:
+                # The first failure cancelled the others: a group of one says no more than it.
                 raise failures.exceptions[0] from None
 
     async def _drain(
@@ -189,9 +195,11 @@ class ApiEncoder:
     async def _rows(
         self, client: Any, side: Side, indices: Sequence[int]
     ) -> Float[np.ndarray, "n d"]:
+        # Reading and encoding files would hold up the answers that other requests wait for.
         inputs = await anyio.to_thread.run_sync(self._inputs, side, indices)
         task = "retrieval.query" if self._jina and side.role == "query" else None
         rows = (await self._ask(client, inputs, task)).rows
+        # A server that ignores `dimensions` answers 200 and gives the full width.
         if rows.shape[1] != self.dim:
             raise InvalidError(
                 f"{self._server.where} gives rows of width {rows.shape[1]} for "
@@ -221,6 +229,7 @@ class ApiEncoder:
                 f"{self._server.where} answers with {error}{_reason(content)}. "
                 "Check the URL and the model."
             ) from None
+        # Before the rows are used: a router that falls back to another model says so only here.
         self._check_model(answer.model)
         self.usage["tokens"] += answer.tokens or 0
         self.usage["unreported"] += answer.tokens is None
@@ -232,6 +241,7 @@ class ApiEncoder:
             "input": [item.value for item in inputs],
         }
         if self._jina:
+            # Floats rather than base64: `embedding_type` is Jina's word, `encoding_format` OpenAI's.
             body |= {"normalized": True, "embedding_type": "float"}
         else:
             body["encoding_format"] = "float"

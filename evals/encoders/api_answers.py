@@ -33,6 +33,7 @@ def _entries(answer: Any, count: int) -> list[dict[str, Any]]:
     entries = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError("no list `data` of objects")
+    # A row short, and every later text would get its neighbour's row.
     if len(entries) != count:
         raise ValueError(f"{len(entries)} embeddings for {count} inputs")
     return entries
@@ -54,6 +55,7 @@ def _matrix(vectors: list[Any]) -> Float[np.ndarray, "n d"]:
     for vector in vectors:
         if not isinstance(vector, list) or not vector or not {*map(type, vector)} <= {int, float}:
             raise ValueError("an `embedding` that is no list of numbers")
+    # numpy would refuse ragged lists, too, without saying which widths there are.
     widths = sorted({len(vector) for vector in vectors})
     if len(widths) > 1:
         raise ValueError(f"embeddings of several widths ({', '.join(map(str, widths))})")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from evals.encoders.pricing import image_tokens, version_of
 from evals.schema import InvalidError, Selection, Side
 
+# What PNG can hold: a picture goes there without a loss.
 PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 
 

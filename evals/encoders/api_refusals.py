@@ -52,6 +52,7 @@ def refusal(
         why = f"it refuses the key in {key.variable}" if key.value else "it wants a key"
         names = f"{KEYS[0]} (or {' or '.join(KEYS[1:])})"
         return MissingError(f"{answers}: {why}. Set {names} to a key of this API.")
+    # Jina's answer to an empty account; waiting does not fill it.
     if status == 402:
         remedy = "Top it up: what was stored so far is kept."
         return MissingError(f"{reason}: the account has no balance left. {remedy}")
@@ -59,6 +60,7 @@ def refusal(
         return ConfigError(
             f"{reason}: no such endpoint, or no model {model!r}. Correct what follows api:."
         )
+    # Redirects are not followed: nobody has checked where they lead.
     if status < 400:
         return ConfigError(
             f"{answers}, where embeddings were expected. Give the URL of the endpoint itself."
@@ -79,6 +81,7 @@ def seconds_to_wait(retry_after: str | None) -> float | None:
         date = parsedate_to_datetime(retry_after)
     except (ValueError, OverflowError):
         return None
+    # The oldest form of a date has no zone, and is meant in UTC (RFC 9110, 5.6.7).
     date = date if date.tzinfo else date.replace(tzinfo=UTC)
     return min(max(date.timestamp() - time.time(), 0.0), LONGEST_WAIT)
 

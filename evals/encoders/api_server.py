@@ -34,7 +34,9 @@ from evals.reading import read_json
 from evals.schema import ConfigError, InvalidError, MissingError
 
 SIDE_BY_SIDE = 4  # requests at once; one fewer after each 429
+# With full jitter the five waits between them add up to 31 seconds at most.
 TRIES = 6
+# A host that takes longer is not there; an answer may well take longer.
 CONNECT_SECONDS = 30.0
 ANSWER_SECONDS = 180.0  # from the first byte sent to the last one received
 ANSWER_BYTES = 1 << 26  # 128 rows of 8,192 numbers have 25 MB
@@ -63,6 +65,7 @@ class Pace:
     async def turn(self) -> None:
         """Wait until it is the caller's turn."""
         now = _clock()
+        # No await between reading and writing: one loop, so no other request comes in between.
         start = max(self._next_turn, now)
         self._next_turn = start + self.spacing
         if start > now:
@@ -116,6 +119,7 @@ class Server:
         TooMuchError for what a smaller request may cure; MissingError, ConfigError or InvalidError
         for what will not pass.
         """
+        # Once for all tries, of which each sends the same bytes.
         content = json.dumps(body, allow_nan=False).encode()
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(PassingError),
@@ -149,6 +153,7 @@ class Server:
 
     async def _send(self, client: httpx2.AsyncClient, content: bytes) -> bytes:
         """The body of the answer to one try."""
+        # First a lane, then a turn: turns would be lost by those that wait for a lane.
         async with self._limiter:
             await self._pace.turn()
             self.usage["requests"] += 1
@@ -174,6 +179,8 @@ class Server:
                 await _beginning(response),
                 where=self.where,
                 model=self.endpoint.model,
+                # Read anew, and never an attribute: no traceback and no repr of this object shows
+                # it.
                 key=read_key(),
                 retry_after=response.headers.get("Retry-After"),
             )
@@ -190,6 +197,7 @@ class Server:
             )
         body = bytearray()
         async for chunk in response.aiter_raw():
+            # Counted as it comes: Content-Length is what the server says of itself.
             body += chunk
             if len(body) > ANSWER_BYTES:
                 raise TooMuchError(
@@ -231,6 +239,7 @@ def wait_for(function: Callable[..., Awaitable[T]], *arguments: Any) -> T:
 async def _beginning(response: httpx2.Response) -> bytes:
     body = bytearray()
     async for chunk in response.aiter_raw():
+        # The rest is left unread: a refusal of a gigabyte is refused in turn.
         body += chunk
         if len(body) > REFUSAL_BYTES:
             break

@@ -15,6 +15,7 @@ def choose_device(device: str | None) -> str:
         raise ConfigError(f"--device {device}: this machine has no CUDA device that torch can use.")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise ConfigError(f"--device {device}: give cpu, cuda or cuda:N.")
+    # torch would say so only when the first tensor is moved, after minutes of loading.
     if device.startswith("cuda:") and int(device[5:]) >= torch.cuda.device_count():
         raise ConfigError(
             f"--device {device}: this machine has {torch.cuda.device_count()} CUDA devices."

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from evals.schema import ConfigError
 
+# Ours first: whoever has several keys set can say which one is meant.
 KEYS = ("EVALS_API_KEY", "JINA_API_KEY", "OPENAI_API_KEY")
 RATE = "EVALS_API_RPM"
 # Parts of the names of URL parameters that carry a credential.
@@ -71,6 +72,7 @@ def read_key() -> Key:
     """
     for variable in KEYS:
         value = os.environ.get(variable, "").strip()
+        # A line break would end the header, and what follows would be a header of its own.
         if value and not re.fullmatch(r"[!-~]+", value):
             raise ConfigError(
                 f"{variable} holds a space or a character that no key has. Set it to the key alone."
@@ -96,6 +98,7 @@ def read_spacing() -> float:
 def _checked_url(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
+        # The port is parsed only when it is asked for, and raises here if it is none.
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         raise ConfigError(
@@ -107,6 +110,7 @@ def _checked_url(url: str) -> SplitResult:
         raise ConfigError(
             f"api: the URL carries a credential ({where}). Leave it out and set {KEYS[0]}."
         )
+    # In ASCII: a letter that looks like another would send the key to another host.
     if parts.scheme not in ("http", "https") or not host or not _is_plain(url):
         raise ConfigError(
             "api: the URL must be http(s) with a host, in ASCII. Give api:https://HOST/PATH#MODEL."

@@ -6,6 +6,8 @@ from evals.schema import ConfigError
 
 # The subsets of Crossmodal-3600 and XTD:
 # https://github.com/facebookresearch/flores/blob/main/flores200/README.md
+# Filipino is Tagalog there, `jp` is XTD's word for Japanese, and of Quechua FLORES has Ayacucho's
+# alone, not Cusco's (`quz`).
 FLORES = dict(
     pair.split(":")
     for pair in (

@@ -49,6 +49,7 @@ def content_hash(folder: Path, files: Iterable[HashedFile]) -> str:
     digest = hashlib.sha256()
     for file in files:
         name = file.path.relative_to(folder).as_posix()
+        # The zero ends the name, so that no other pair of name and content gives the same bytes.
         digest.update(name.encode("utf-8", "surrogateescape") + b"\0" + file.sha256)
     return digest.hexdigest()
 
@@ -60,6 +61,7 @@ def check_unchanged(files: Iterable[HashedFile]) -> None:
     """
     for file in files:
         try:
+            # The stamp first: to hash again after each side would read gigabytes for every shard.
             same = _stamp(file.path) == file.stamp or _sha256(file.path) == file.sha256
         except OSError:
             same = False
@@ -77,4 +79,5 @@ def _sha256(path: Path) -> bytes:
 
 def _stamp(path: Path) -> tuple[int, ...]:
     status = path.stat()
+    # ctime, too: mtime can be set back, as `cp -p` and `rsync` do, and ctime cannot.
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,4 +1,4 @@
-"""Models that a program holds already, as encoders: anything with encode_text and encode_image, or rows that are there."""
+"""Models that a program holds already, as encoders: objects with encode methods, or finished rows."""
 
 import hashlib
 import importlib.metadata
@@ -14,15 +14,15 @@ BATCH = 256  # items that an object gets at once; it may split them as it likes
 
 
 class ObjectEncoder:
-    """An object with `encode_text(list[str])` and `encode_image(list of images)`, or with `encode(list)`, as an encoder.
+    """An object with `encode_text` and `encode_image`, or with `encode`, as an encoder.
 
-    Rows come back as an array or a tensor of shape (n, d), float of any width. Queries and documents
-    that are told apart (`Side.role`) are texts for `encode_query` and `encode_document`. `weights`
-    says which weights the object has: a string that changes with them, or a function of the object
-    that gives one; None where nobody knows, and then its rows must not be kept. A torch module in
-    training mode is evaluated in evaluation mode and put back. Raises ConfigError for an object
-    without these methods, and for a sentence-transformers model that is made for another similarity
-    than the cosine.
+    Each takes a list, of texts or of images. Rows come back as an array or a tensor of shape (n, d),
+    float of any width. Queries and documents that are told apart (`Side.role`) are texts for
+    `encode_query` and `encode_document`. `weights` says which weights the object has: a string that
+    changes with them, or a function of the object that gives one; None where nobody knows, and then
+    its rows must not be kept. A torch module in training mode is evaluated in evaluation mode and
+    put back. Raises ConfigError for an object without these methods, and for a
+    sentence-transformers model that is made for another similarity than the cosine.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class ObjectEncoder:
             "image.pillow": importlib.metadata.version("pillow"),
         }
         self.source = {"object": self.fingerprint["object"], "similarity": _similarity(model, name)}
+        # An object does not say how wide its rows are: one text tells.
         self.dim = self._rows("text", ["a photo"]).shape[1]
 
     def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
@@ -69,6 +70,7 @@ class ObjectEncoder:
         self, kind: str, items: list[Any], role: Role | None = None
     ) -> Float[np.ndarray, "n d"]:
         method = self._method_of(kind, role)
+        # Dropout would make other rows each time. `is True`: a mock or a proxy may answer anything.
         was_training = getattr(self.model, "training", False) is True
         if was_training:
             self.model.eval()
@@ -79,7 +81,8 @@ class ObjectEncoder:
                 self.model.train()
         if rows.ndim != 2 or len(rows) != len(items):
             raise InvalidError(
-                f"{self.name}: gave rows of shape {rows.shape} for {len(items)} {kind}s, not ({len(items)}, d)."
+                f"{self.name}: gave rows of shape {rows.shape} for {len(items)} {kind}s, "
+                f"not ({len(items)}, d)."
             )
         return rows
 
@@ -97,6 +100,7 @@ class ArrayEncoder:
         *,
         name: str,
     ) -> None:
+        # Images and texts are compared with each other, and so must be of one width.
         widths = {array.shape[1] for array in rows.values()}
         if len(widths) != 1:
             raise InvalidError(f"{name}: images and texts have rows of {sorted(widths)} values.")
@@ -120,21 +124,24 @@ class ArrayEncoder:
 
 
 def weights_hash(module: Any) -> str:
-    """A sha256 (hex) over all tensors of a torch module's `state_dict`: names, dtypes, shapes and values.
+    """A sha256 (hex) over a torch module's `state_dict`: names, dtypes, shapes and values.
 
     It tells the weights apart, not the code around them: a change of the tokenizer or of the
     preprocessing needs another string. Raises ConfigError for an object without `state_dict`.
     """
     if not hasattr(module, "state_dict"):
         raise ConfigError(
-            f"{type(module).__name__} has no state_dict to hash. Give weights= a string that changes with its weights."
+            f"{type(module).__name__} has no state_dict to hash. "
+            "Give weights= a string that changes with its weights."
         )
     import torch
 
     digest = hashlib.sha256()
+    # Sorted: the order of registration is no part of the weights.
     for name, tensor in sorted(module.state_dict().items()):
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        # As bytes: numpy has no bfloat16.
         digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
@@ -166,8 +173,8 @@ def _method(model: Any, kind: str) -> Callable[[list[Any]], Any]:
             encode: Callable[[list[Any]], Any] = method
             return encode
     raise ConfigError(
-        f"{type(model).__name__} has neither encode_{kind} nor encode. Give a name, a folder, an evals.Encoder, "
-        "or an object with encode_text and encode_image."
+        f"{type(model).__name__} has neither encode_{kind} nor encode. Give a name, a folder, "
+        "an evals.Encoder, or an object with encode_text and encode_image."
     )
 
 

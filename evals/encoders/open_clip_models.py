@@ -69,6 +69,7 @@ def registered_name(open_clip: Any, arch: str) -> str:
             f"{path}: not a model config of open_clip. "
             "It needs `embed_dim`, `vision_cfg` and `text_cfg`."
         )
+    # Known once per process: a second model of the same file is not made known again.
     if open_clip.get_model_config(path.stem) is None:
         open_clip.add_model_config(path)
     if open_clip.get_model_config(path.stem) != config:
@@ -116,6 +117,7 @@ def image_preparation(open_clip: Any, arch: str, tag: Mapping[str, Any]) -> dict
         tags = [open_clip.get_pretrained_cfg(arch, name) for name in names] or [{}]
     transform = open_clip.transform
     default = transform.PreprocessCfg()
+    # As open_clip merges them when it loads that tag: its defaults, then the entry.
     ways = [transform.merge_preprocess_dict(default, entry) for entry in tags]
     for way in ways:
         if any(way[name] != ways[0][name] for name in PREPARATION):
@@ -146,6 +148,7 @@ def text_entries(
     entries = {
         "text.tokenizer": tokenizer,
         "text.context_length": str(config.get("context_length", CONTEXT_LENGTH)),
+        # It mends broken Unicode before the tokens, in ways that differ by release.
         "text.ftfy": importlib.metadata.version("ftfy"),
     }
     if name or siglip or "hf_model_name" in config:
@@ -160,6 +163,7 @@ def image_entries(transform: Any, config: Config, preparation: Mapping[str, Any]
     size = config.get("image_size", IMAGE_SIZE)
     settings = transform.PreprocessCfg(**{**preparation, "size": size})
     entries = {
+        # The repr of torchvision's transforms names every step with its parameters.
         "image.preprocess": repr(transform.image_transform_v2(settings, is_train=False)),
         "image.pillow": importlib.metadata.version("pillow"),
         "image.torchvision": importlib.metadata.version("torchvision"),

@@ -24,6 +24,7 @@ def tiles(width: int, height: int, version: Version) -> int:
     if width < 1 or height < 1:
         raise ValueError(f"an image of {width}x{height} pixels has no tiles")
     side = TILE_SIDE[version]
+    # Both rounded up: a tile that is touched is paid for.
     return -(-width // side) * -(-height // side)
 
 

@@ -64,6 +64,7 @@ class SentenceTransformersEncoder:
         self.name, self.max_length = name, max_length
         self._batch = {"text": BATCH, "image": batch_images or BATCH}
         self.folder, repo, revision = locate(place)
+        # All files that may be read: which of them the library takes depends on its release.
         self._files = hash_folder(self.folder, ignore=FOREIGN)
         self._modules = read_modules(self.folder)
         self.device = choose_device(device)
@@ -115,6 +116,7 @@ class SentenceTransformersEncoder:
             model = load_whole(self.folder, device=self.device, dtype=getattr(torch, self.dtype))
         finally:  # of a file that was half written the library says less than this
             check_unchanged(self._files)
+        # A model may come cut to fewer values; here the sweep cuts, and stores full rows.
         model.truncate_dim = None
         limit = model.max_seq_length
         if limit is not None and math.isfinite(limit) and limit > self.max_length:
@@ -152,6 +154,7 @@ class SentenceTransformersEncoder:
             ) from error
         check_unchanged(self._files)
         rows = torch.cat(passes) if passes else torch.zeros(0, self.dim)
+        # The width was promised by the configs alone, before anything was loaded.
         if rows.shape[1] != self.dim:
             raise InvalidError(
                 f"{self.folder}: the rows have {rows.shape[1]} values, its configs say {self.dim}. "

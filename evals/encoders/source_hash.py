@@ -28,6 +28,7 @@ def hash_code(paths: Iterable[Path], *, package: str) -> str:
         for statement in body:
             names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
             place = path.name if ambiguous & (names | {*_defined([statement])}) else ""
+            # Without line numbers, which ast.dump leaves out: a comment moves nothing.
             parts.add(f"{place} {ast.dump(statement)}")
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
 
@@ -64,6 +65,7 @@ class _Bare(ast.NodeTransformer):
 
     def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
         """A string that stands alone is a docstring."""
+        # Other constants that stand alone, such as `...`, compute nothing either.
         return None if isinstance(node.value, ast.Constant) else node
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:

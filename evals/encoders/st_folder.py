@@ -61,6 +61,7 @@ def locate(place: str) -> Location:
             "Correct what follows st:."
         )
     folder = _snapshot(match[1], match[2])
+    # The folder of a snapshot is named by its commit.
     return Location(folder, match[1], folder.name)
 
 
@@ -76,6 +77,7 @@ def read_modules(folder: Path) -> Sequence[Module]:
             "Point at the folder that has one."
         )
     modules: list[Any] = read_config(file, list)
+    # An empty list is refused as a module without a type is.
     for module in modules or [{}]:
         if not isinstance(module, dict) or not _is_text(module, "type", "path"):
             raise InvalidError(f"{file}: must list modules with `type` and `path`. {COPY_AGAIN}")
@@ -87,6 +89,7 @@ def read_modules(folder: Path) -> Sequence[Module]:
             f"{folder}: a {kind}, whose output is not one row per item. "
             "Choose a SentenceTransformer."
         )
+    # Its weights are named by a Hub id, which may be another release by now.
     if (folder / modules[0]["path"] / "adapter_config.json").is_file():
         raise ConfigError(
             f"{folder}: an adapter, whose base model is elsewhere. "
@@ -119,6 +122,7 @@ def read_width(folder: Path, modules: Sequence[Module]) -> int | None:
     match last["type"].rpartition(".")[2]:
         case "Dense":
             width = config.get("out_features")
+        # Of a plain Transformer there is none: its rows are as wide as what pools them.
         case "CLIPModel" | "Transformer":
             width = config.get("projection_dim")
         case "Pooling" if _pools_in_one_way(config):

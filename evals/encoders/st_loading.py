@@ -32,6 +32,7 @@ def load_whole(folder: Path, *, device: str, dtype: torch.dtype) -> Any:
     with _loading_reports() as reports:
         model = _load(folder, device=device, dtype=dtype)
     missing = {name for report in reports for name in report["missing_keys"]}
+    # BERT checkpoints often come without their pooler, and most models pool tokens themselves.
     if not _uses_pooler(model):
         missing = {name for name in missing if "pooler." not in name}
     if missing:
@@ -77,6 +78,7 @@ def _loading_reports() -> Iterator[list[dict[str, Any]]]:
     reports: list[dict[str, Any]] = []
 
     def load_and_report(cls: Any, *args: Any, **options: Any) -> Any:
+        # Not the log: users turn it off, and its words change with each release.
         options["output_loading_info"] = True
         model, report = original.__func__(cls, *args, **options)
         reports.append(report)

@@ -42,8 +42,8 @@ def evaluate(
 
     `benchmark` is a row of benchmarks.yaml, `mteb:TASK`, or data of your own: `captions:DIR` or
     `labels:DIR`, whose record is called `name` or by its folder, or an object
-    (`evals.image_text`), whose record is called `name` or "data". `data` is the local folder of a row. `model` is what
-    `--model` takes, an `evals.Encoder`, or any object with `encode_text` and `encode_image` (or
+    (`evals.image_text`), whose record is called `name` or "data". `data` is the local folder of a
+    row. `model` is what `--model` takes, an `evals.Encoder`, or any object with `encode_text` and `encode_image` (or
     sentence-transformers' `encode`). Of an object say which `weights` it has: a string, or a
     function that gives one of it, such as `evals.weights_hash`; or give `store=None`, and nothing
     is kept. `name` is then its name. `dims` are the dimensions to score, the full width unless
