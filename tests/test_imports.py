@@ -170,7 +170,16 @@ NARROWER: dict[str, set[str]] = {
         "evals.ranking.shapes",
     },
     "evals.ranking.metrics": {"evals.ranking.definition", "evals.ranking.shapes"},
-    "evals.ranking.measures": {"evals.ranking.definition", "evals.ranking.metrics"},
+    "evals.ranking.graded": {
+        "evals.ranking.definition",
+        "evals.ranking.metrics",
+        "evals.ranking.shapes",
+    },
+    "evals.ranking.measures": {
+        "evals.ranking.definition",
+        "evals.ranking.graded",
+        "evals.ranking.metrics",
+    },
     "evals.embeddings.truncation": {"evals.embeddings.threads"},
 }
 ONLY_IN = {

@@ -7,14 +7,15 @@ from evals.config.suites import Average
 from evals.ranking.definition import Ranks
 from evals.ranking.measures import (
     MEASURES,
-    PRIMARY,
     RANKS,
-    SHOWN,
-    SWEPT,
+    graded_measure,
     is_metric,
     of_queries,
     of_ranks,
     per_query_function,
+    primary,
+    shown,
+    swept,
 )
 
 # the best relevant document is first, third, second of two equals, and twelfth
@@ -41,14 +42,22 @@ def test_each_row_by_hand():
 
 
 def test_who_shows_what():
-    assert PRIMARY == ("R@1", "R@5", "acc@1")
-    assert SHOWN == ("R@1", "R@5", "R@10")
-    assert SWEPT == ("R@1", "R@5", "acc@1", "acc@5", "mAP")
+    recalls = ("nDCG@10", "MRR", "R@1", "R@5", "R@10", "mean_rank")
+    assert primary(recalls) == swept(recalls) == ("R@1", "R@5")
+    assert primary(("acc@5", "acc@1")) == ("acc@1",)
+    assert swept(("acc@5", "acc@1")) == ("acc@1", "acc@5")
+    assert primary(("mAP",)) == () and swept(("mAP",)) == ("mAP",)
+    graded = ("Recall@100", "nDCG@10", "MAP", "P@10")
+    assert primary(graded) == ("nDCG@10",)
+    assert swept(graded) == ("nDCG@10", "MAP", "Recall@100")
+    assert primary(("spearman",)) == ("spearman",)
+    assert shown("retrieval") == ("R@1", "R@5", "R@10")
+    assert shown("graded") == ("nDCG@10", "MAP", "Recall@100", "RR@10")
     assert RANKS == ("median_rank", "mean_rank")
 
 
 def test_a_name_stands_for_one_row_that_says_how_it_is_computed_or_that_its_task_does():
-    names = [measure.name for measure in MEASURES]
+    names = [(measure.task, measure.name) for measure in MEASURES]
     assert len(set(names)) == len(names)
     for measure in MEASURES:
         assert measure.of_queries is None or measure.of_ranks is None, measure.name
@@ -59,6 +68,13 @@ def test_recall_of_any_depth_follows_from_recorded_ranks():
     assert function is not None and function(FOUR).tolist() == [1, 1, 1, 1]
     assert per_query_function("R@0") is per_query_function("median_rank") is None
     assert not is_metric("R@12")
+
+
+def test_a_measure_of_graded_judgements_has_any_cut_off_that_means_something():
+    assert graded_measure("nDCG@7").task == graded_measure("MAP").task == "graded"
+    for name in ("R@5", "Recall", "P", "nDCG@0", "nDCG@", "bpref"):
+        with pytest.raises(ValueError, match="no such measure; there is nDCG"):
+            graded_measure(name)
 
 
 def test_a_suite_may_average_a_metric_of_the_table_and_no_other():

@@ -11,8 +11,9 @@ from tests import records
 
 
 def test_each_share_of_ours_has_bounds_and_a_rank_has_none():
+    bounds = {"share": SHARE, "correlation": CORRELATION, "rank": None}
     for measure in MEASURES:
-        assert range_of(measure.name) == (SHARE if measure.unit == "share" else None)
+        assert range_of(measure.name) == bounds[measure.unit]
     assert range_of("R@20") == range_of("acc@3") == SHARE
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evals.ranking.measures import PRIMARY
+from evals.ranking.measures import primary
 from evals.records.queries import Cell, PerQuery, per_query, told
 from evals.records.selection import Measured
 from evals.schema import ConfigError, InvalidError, NotComparableError
@@ -107,7 +107,7 @@ def _of_metric(
     """A change for each subset, and before them that of their mean when there are several."""
     first = next(iter(parts.values())).a
     # A record with values of one metric is that of an mteb task, and they are of its main metric.
-    primary = metric in PRIMARY or metric == SPEARMAN or len(first.values) == 1
+    is_primary = metric in primary(first.values) or metric == SPEARMAN or len(first.values) == 1
     several = len(parts) > 1
     members_of = {MEAN: list(parts.values())} if several else {}
     members_of |= {subset: [part] for subset, part in parts.items()}
@@ -115,7 +115,7 @@ def _of_metric(
     changes = []
     for name, members in members_of.items():
         # Of several subsets their mean is tested: 36 languages would cost a drop its significance.
-        in_family = primary and (name == MEAN or not several)
+        in_family = is_primary and (name == MEAN or not several)
         change = Change(
             benchmark=benchmark,
             subset=name,
@@ -179,7 +179,7 @@ def _metrics(benchmark: str, parts: Mapping[str, _Part], named: Sequence[str]) -
             )
         return list(dict.fromkeys(named))
     # A metric that one of the runs lacks matters only where it would be compared.
-    compared = [name for name in PRIMARY if any(name in names for names in sides)]
+    compared = list(primary(set().union(*sides)))
     alone = [name for name in compared if name not in shared]
     if alone or (sides and not shared and any(sides)):
         names = alone or sorted(set().union(*sides))

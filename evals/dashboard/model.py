@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from evals.ranking.measures import PRIMARY
+from evals.ranking.measures import primary
 from evals.records.queries import metric_name
 from evals.records.record import (
     MetricLine,
@@ -115,7 +115,7 @@ def headlines(run: Run) -> list[str]:
     names = {metric_name(line) for line in run.metrics}
     # A task of mteb has none of ours: its main score is the first line of its record.
     first = [metric_name(line) for line in run.metrics[:1]]
-    return [name for name in PRIMARY if name in names] or first
+    return list(primary(names)) or first
 
 
 def points(run: Run, *, full: bool = True) -> list[Point]:

@@ -10,10 +10,12 @@ from dataclasses import fields
 from statistics import fmean
 from typing import NamedTuple
 
+import numpy as np
+
 from evals.embeddings.precision import bytes_per_vector
 from evals.evaluation.outcome import Outcome, Result, TaskOutcome
 from evals.ranking.definition import Ranks
-from evals.ranking.measures import SWEPT, per_query_function
+from evals.ranking.measures import MEASURES, per_query_function, swept
 from evals.records.queries import Cell, PerQuery, metric_name, per_query
 from evals.records.record import MetricLine, Run
 from evals.schema import ConfigError
@@ -60,7 +62,8 @@ def points_of(run: Run) -> list[Point]:
     plain_points = _of_task_record(run) if "mteb" in run.manifest else _of_row_record(run)
     plain_points = _with_shares(plain_points, int(run.manifest["encoder"]["dim"]))
     if not plain_points:
-        raise ConfigError(f"{run.path}: none of its metrics is one of a sweep: {', '.join(SWEPT)}.")
+        curves = ", ".join(measure.name for measure in MEASURES if measure.swept)
+        raise ConfigError(f"{run.path}: none of its metrics is one of a sweep: {curves}.")
     return plain_points
 
 
@@ -88,7 +91,7 @@ def _of_row(outcome: Outcome) -> list[Point]:
     out = []
     for at, first_scores in enumerate(first):
         subset_scores = [scores[at] for scores in subsets]
-        for metric in (name for name in SWEPT if name in first_scores.values):
+        for metric in swept(first_scores.values):
             value = fmean(
                 scores_of_subset.values[metric].value for scores_of_subset in subset_scores
             )
@@ -125,13 +128,21 @@ def _interval(subset_scores: Sequence[Scores], metric: str) -> Interval | None:
     """That of the one subset, or of the mean over several."""
     if len(subset_scores) == 1:
         return subset_scores[0].values[metric].interval
-    function = per_query_function(metric)
-    if function is None:
+    values = [_per_query(scores, metric) for scores in subset_scores]
+    if any(column is None for column in values):
         return None
     return parts_mean_interval(
-        [function(_ranks(scores)) for scores in subset_scores],
+        [column for column in values if column is not None],
         [scores.group_ids for scores in subset_scores],
     )
+
+
+def _per_query(scores: Scores, metric: str) -> np.ndarray | None:
+    """The metric's values, from a column of its own or from the ranks; None where it has none."""
+    if metric in scores.columns:
+        return scores.columns[metric]
+    function = per_query_function(metric)
+    return None if function is None else function(_ranks(scores))
 
 
 def _ranks(s: Scores) -> Ranks:
@@ -168,9 +179,10 @@ def _of_task(outcome: TaskOutcome) -> list[Point]:
 
 
 def _of_row_record(run: Run) -> list[Point]:
+    curves = swept({metric_name(line) for line in run.metrics})
     manifest, by_place = (
         run.manifest,
-        _lines([line for line in run.metrics if metric_name(line) in SWEPT]),
+        _lines([line for line in run.metrics if metric_name(line) in curves]),
     )
     several = any(len(lines) > 1 for lines in by_place.values())
     queries = per_query(run) if several else {}

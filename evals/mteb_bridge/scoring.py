@@ -1,9 +1,8 @@
 """Retrieval metrics query by query, from blocks of hits, as mteb computes them from whole results.
 
-Nothing of mteb is imported here. The definitions are those of trec_eval
-(https://github.com/usnistgov/trec_eval), which mteb calls: hits in the order of score, then of
-document id, both descending; the gain of a document is its grade, or 0 when that is negative; a
-document is relevant from grade 1 on.
+Nothing of mteb is imported here. Measures are those of evals.ranking.graded, as trec_eval has
+them, which mteb calls. Its order is kept too: hits by score, then by document id, both descending.
+The gain of a document is its grade, or 0 when that is negative; relevant it is from grade 1 on.
 
 Shapes: c queries of a block, k hits per query, q queries.
 """
@@ -15,9 +14,20 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
+from evals.ranking import graded
+from evals.ranking.definition import Places
 from evals.ranking.search import Hits
 
 Qrels = Mapping[str, Mapping[str, int]]
+# By mteb's names.
+MEASURES = {
+    "NDCG": graded.ndcg,
+    "MAP": graded.average_precision,
+    "Recall": graded.recall,
+    "P": graded.precision,
+    "MRR": graded.first_reciprocal,
+    "HitRate": graded.success,
+}
 NO_DOCUMENT = -2  # in place of an index, where a query's id is not that of a document
 
 
@@ -207,43 +217,36 @@ def _metrics(
     judgements: Sequence[Mapping[str, int]],
     k_values: Sequence[int],
 ) -> dict[str, Float64[np.ndarray, "c"]]:
-    """All cut-offs at once, from running sums along the hits.
-
-    A cut-off beyond the hits sees all of them. With g_i the gain of hit i, h_i its relevance (0 or
-    1), and R relevant documents:
-
-        nDCG@k = sum_{i<=k} g_i / log2(i + 1), over the same sum of the best possible order
-        MAP@k  = 1/R sum_{i<=k} h_i P@i        P@k = 1/k sum_{i<=k} h_i        Recall@k = k/R P@k
-    """
-    # trec_eval: https://github.com/usnistgov/trec_eval/tree/main (m_ndcg_cut.c, m_map_cut.c, m_P.c)
-    depth = max(k_values)
-    missing = max(0, depth - gains.shape[1])
-    gains = np.pad(gains[:, :depth], ((0, 0), (0, missing)))
-    places = np.arange(1, depth + 1)
-    discounts = 1 / np.log2(places + 1)
-    relevant = gains > 0
-    hits = np.cumsum(relevant, axis=1)
-    ideal_gains = np.zeros_like(gains)
-    n_relevant = np.zeros((len(judgements), 1))
-    for row, grades in enumerate(judgements):
-        positive = sorted((grade for grade in grades.values() if grade > 0), reverse=True)
-        ideal_gains[row, : min(len(positive), depth)] = positive[:depth]
-        n_relevant[row] = max(len(positive), 1)  # without any, every numerator is 0
-    ideal = np.cumsum(ideal_gains * discounts, axis=1)
-    first = np.where(relevant.any(axis=1), relevant.argmax(axis=1), depth)[:, None]
-    at_every_depth = {
-        "NDCG": np.cumsum(gains * discounts, axis=1) / np.where(ideal > 0, ideal, 1),
-        "MAP": np.cumsum(np.where(relevant, hits / places, 0), axis=1) / n_relevant,
-        "Recall": hits / n_relevant,
-        "P": hits / places,
-        "MRR": np.where(places > first, 1 / (first + 1), 0),
-        "HitRate": (hits > 0).astype(np.float64),
-    }
+    """All measures at all cut-offs, by mteb's names; a cut-off beyond the hits sees all of them."""
+    places = _places(gains[:, : max(k_values)], judgements)
     metrics = {}
-    for name, values in at_every_depth.items():
+    for name, measure in MEASURES.items():
         for k in k_values:
-            metrics[f"{name}@{k}"] = values[:, k - 1].copy()
+            metrics[f"{name}@{k}"] = measure(places, k)
     return metrics
+
+
+def _places(gains: Float64[np.ndarray, "c k"], judgements: Sequence[Mapping[str, int]]) -> Places:
+    """Where the relevant hits stand: each alone in its place, since ids have broken all ties."""
+    query, place = np.nonzero(gains)
+    alone = np.ones_like(place)
+    ideal: list[int] = []
+    n_relevant = []
+    for grades in judgements:
+        positive = sorted((grade for grade in grades.values() if grade > 0), reverse=True)
+        ideal += positive
+        n_relevant.append(len(positive))
+    return Places(
+        query=query,
+        gain=gains[query, place],
+        score=np.zeros(len(query)),
+        above=place,
+        equal=alone,
+        relevant_above=(np.cumsum(gains > 0, axis=1) - 1)[query, place],
+        relevant_equal=alone,
+        n_relevant=np.array(n_relevant, dtype=np.int64),
+        ideal=np.array(ideal, dtype=np.float64),
+    )
 
 
 def _confidences(ranked: Ranked) -> dict[str, Float64[np.ndarray, "c"]]:

@@ -42,6 +42,9 @@ The files in reading order:
     cpu.py           one way to count a block: a compiled pass over every score
     accelerator.py   the other way: groups of documents that are near no level are passed over
     ranks.py         ranks of one direction, or of both in one pass
+    places.py        where all relevant documents stand, not only the best
+    graded.py        what these places are worth: nDCG, MAP, recall, as trec_eval defines them
+    measures.py      every metric as a row of one table
     sweep.py         ranks at many dimensions in one pass, and at fewer bits
     rescore.py       retrieval in two stages
     search.py        the k best documents of each query, where ranks are not enough

@@ -4,7 +4,8 @@ The score of a query and a document is the dot product of their rows. Rows are f
 multiplied and added in float64, so that no order of summation decides anything. Scores nearer to
 each other than TIE are equal, and equal scores stand in random order: every metric is its mean over
 those orders (McSherry & Najork, ECIR 2008). Four numbers per query are enough for that, and a fifth
-for nDCG@10: they are its `Ranks`.
+for nDCG@10: they are its `Ranks`. What looks at all relevant documents, with grades or without, is
+made of their `Places`.
 
 Nothing is fast here, and memory grows with queries times documents. The tests hold every faster
 file of this room to these lines.
@@ -19,7 +20,16 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
 from evals.ranking.relevance import Relevant
-from evals.ranking.shapes import DocRows, QueryCounts, QueryFloats, QueryRows, RowNorms, TextRows
+from evals.ranking.shapes import (
+    DocRows,
+    PairFloats,
+    Pairs,
+    QueryCounts,
+    QueryFloats,
+    QueryRows,
+    RowNorms,
+    TextRows,
+)
 
 DEPTH = 10  # of nDCG: places after the tenth add nothing to it
 TIE = 1e-12  # as a share of |query| max |document|; a float64 sum errs by 1e-14 at most
@@ -61,6 +71,29 @@ class Ranks:
         return len(self.better)
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where all relevant documents of each query stand: what graded measures are made of.
+
+    An entry is a relevant document; entries are sorted by query, and of a query best score first.
+    `above` documents score strictly higher, `equal` ones have its score (itself included);
+    `relevant_above` and `relevant_equal` of these are relevant. `gain` is the document's grade.
+
+    What there was to find is apart from that, since a search may miss some: `n_relevant` documents
+    of each query, whose gains are in `ideal`, query by query and largest first.
+    """
+
+    query: Pairs
+    gain: PairFloats
+    score: PairFloats
+    above: Pairs
+    equal: Pairs
+    relevant_above: Pairs
+    relevant_equal: Pairs
+    n_relevant: QueryCounts
+    ideal: Float64[np.ndarray, "judged"]
+
+
 class Both(NamedTuple):
     """Texts that look for their image, and images that look for their texts."""
 
@@ -90,6 +123,35 @@ def ranks(queries: QueryRows, docs: DocRows, relevant: Relevant) -> Ranks:
         best_scores[query] = best
         ndcg10[query] = _ndcg10(row, is_relevant, tie)
     return Ranks(better, tied, tied_relevant, best_scores, ndcg10)
+
+
+def places(queries: QueryRows, docs: DocRows, relevant: Relevant, gains: PairFloats) -> Places:
+    """The places of all relevant documents, whose gains are in the order of `relevant`."""
+    scores = queries.astype(np.float64) @ docs.astype(np.float64).T
+    ties = TIE * _norms(queries) * _norms(docs).max()
+    pair_scores = scores[relevant.queries, relevant.docs]
+    order = np.lexsort((-pair_scores, relevant.queries))
+    above, equal, relevant_above, relevant_equal = np.zeros((4, len(order)), dtype=np.int64)
+    for place, pair in enumerate(order):
+        query, score = int(relevant.queries[pair]), pair_scores[pair]
+        is_relevant = np.isin(np.arange(len(docs)), relevant.docs_of(query))
+        is_above = scores[query] > score + ties[query]
+        is_equal = np.abs(scores[query] - score) <= ties[query]
+        above[place] = np.sum(is_above)
+        equal[place] = np.sum(is_equal)
+        relevant_above[place] = np.sum(is_above & is_relevant)
+        relevant_equal[place] = np.sum(is_equal & is_relevant)
+    return Places(
+        query=relevant.queries[order],
+        gain=gains[order],
+        score=pair_scores[order],
+        above=above,
+        equal=equal,
+        relevant_above=relevant_above,
+        relevant_equal=relevant_equal,
+        n_relevant=relevant.counts,
+        ideal=gains[np.lexsort((-gains, relevant.queries))],
+    )
 
 
 def cross_ranks(images: DocRows, texts: TextRows, t2i: Relevant) -> Both:

@@ -43,8 +43,8 @@ class Levels(NamedTuple):
     """The levels of each query, best first, and how many documents were counted around them so far.
 
     A column is a place among the query's relevant documents. `is_level` marks the first of each
-    group of equal scores, and only there do the other fields mean anything. Places after the tenth
-    are left out: they cannot enter nDCG@10.
+    group of equal scores, and only there do the other fields mean anything. For `Ranks` the places
+    after the tenth are left out: they cannot enter nDCG@10.
     """
 
     is_level: LevelMask
@@ -55,11 +55,15 @@ class Levels(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """The levels of one direction, and how near to one a score is a close call, or a tie."""
+    """The levels of one direction, and how near to one a score is a close call, or a tie.
+
+    Levels after the first are counted until `depth` documents are above them.
+    """
 
     levels: Levels
     close_margin: QueryFloats  # of float32 scores: the bound of their error
     tie_margin: QueryFloats  # of float64 scores
+    depth: int = DEPTH
 
 
 class Scales(NamedTuple):
@@ -143,7 +147,7 @@ def needed_levels(tally: Tally, queries: slice) -> BlockMask:
     needed = tally.levels.is_level[queries].copy()
     # the first level is the rank itself; ten documents above any other leave it nothing to add to
     # nDCG@10, and counts only grow
-    needed[:, 1:] &= docs_above(tally.levels.better[queries])[:, 1:] < DEPTH
+    needed[:, 1:] &= docs_above(tally.levels.better[queries])[:, 1:] < tally.depth
     return needed
 
 

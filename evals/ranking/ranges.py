@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int64
 
-from evals.ranking.measures import MEASURES
+from evals.ranking.measures import SHARES
 
 ROUNDING = 1e-9  # correlations of equal rankings come out at 1 + 2e-16
 
@@ -33,11 +33,11 @@ CORRELATION = Range(-1, 1)
 # nAUC is a quotient by what the best possible order of abstaining gains; bad ones go as low as can
 # be. https://arxiv.org/abs/2402.12997
 SHARE_OF_BEST = Range(-math.inf, 1)
-OUR_SHARES = {measure.name for measure in MEASURES if measure.unit == "share"}
 # The first that fits the whole name decides. Thresholds, errors (mae, mse, rmse) and r2 have none.
 _SIMILARITY = r"(?:cosine|dot|euclidean|manhattan|max|similarity)_"
 _PATTERNS = (
-    (r"(?:R|acc)@\d+", SHARE),  # of any k, also of records made by another table than MEASURES
+    # of any k, also of records made by another table than MEASURES
+    (r"(?:R|acc|Recall|P|Success)@\d+|(?:nDCG|MAP|RR)(?:@\d+)?", SHARE),
     (r"nauc_.+", SHARE_OF_BEST),
     (r"(?:cv_)?(?:ndcg|map|recall|precision|mrr|hit_rate)_at_\d+", SHARE),
     (rf"(?:{_SIMILARITY})?(?:spearman|pearson)|kendalltau", CORRELATION),
@@ -52,7 +52,7 @@ def range_of(name: str) -> Range | None:
 
     None for a name that is not known, and for what has no bounds.
     """
-    if name in OUR_SHARES:
+    if name in SHARES:
         return SHARE
     for pattern, bounds in _PATTERNS:
         if re.fullmatch(pattern, name):

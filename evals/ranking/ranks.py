@@ -63,8 +63,8 @@ def ranks(
     check_relevant(len(queries), len(docs), relevant, chunk)
     query_norms, doc_norms = norm_bounds(queries, "query"), norm_bounds(docs, "document")
     largest_score = query_norms * doc_norms.max(initial=0.0)  # Cauchy and Schwarz
-    scores = _relevant_scores(queries, docs, relevant)
-    tally = _new_tally(scores, relevant, largest_score, queries.shape[1])
+    scores = relevant_scores(queries, docs, relevant)
+    tally = new_tally(scores, relevant, largest_score, queries.shape[1])
     step = Step(queries, docs, tally, None, queries, docs)
     count_all([step], relevant, chunk=chunk, device=device)
     return ranks_of(step.query_tally, relevant)
@@ -112,12 +112,12 @@ def cross_step(
     norms: Norms,
 ) -> Step:
     """The step of both directions before counting; images are its queries and texts its documents."""
-    scores = _relevant_scores(texts, images, t2i)
+    scores = relevant_scores(texts, images, t2i)
     width = images.shape[1]
     largest_t2i = norms.texts * norms.images.max(initial=0.0)
     largest_i2t = norms.images * norms.texts.max(initial=0.0)
-    t2i_tally = _new_tally(scores, t2i, largest_t2i, width)
-    i2t_tally = _new_tally(scores[t2i.by_doc], i2t, largest_i2t, width)
+    t2i_tally = new_tally(scores, t2i, largest_t2i, width)
+    i2t_tally = new_tally(scores[t2i.by_doc], i2t, largest_i2t, width)
     return Step(images, texts, i2t_tally, t2i_tally, images, texts)
 
 
@@ -159,7 +159,7 @@ def refuse_infinite(norms: RowNorms, name: str) -> None:
         raise ValueError(f"{name} {bad[0]} holds NaN or infinity")
 
 
-def _relevant_scores(queries: np.ndarray, docs: np.ndarray, relevant: Relevant) -> PairFloats:
+def relevant_scores(queries: np.ndarray, docs: np.ndarray, relevant: Relevant) -> PairFloats:
     """The float64 scores of all relevant documents, in the order of `relevant`."""
     pair_queries, scores = relevant.queries, np.empty(len(relevant.docs))
 
@@ -170,25 +170,31 @@ def _relevant_scores(queries: np.ndarray, docs: np.ndarray, relevant: Relevant) 
     return scores
 
 
-def _new_tally(
+def new_tally(
     scores: PairFloats,
     relevant: Relevant,
     largest_score: QueryFloats,
     width: int,
+    *,
+    depth: int = DEPTH,
 ) -> Tally:
     """The tally before counting, from the scores of the relevant documents.
 
-    `largest_score` bounds all scores of a query, and `width` is that of the rows.
+    `largest_score` bounds all scores of a query, and `width` is that of the rows. The best `depth`
+    relevant documents have levels.
     """
     # width u |q||d| bounds the error of a float32 dot product in any order of summation (u = 2^-24;
     # Higham 2002, Accuracy and Stability of Numerical Algorithms, section 3.1);
     # a sweep's scaling adds 8 u, the rounding of levels 2 u
     close_margin = (width + 16) * 2.0**-24 * largest_score
     tie_margin = TIE * largest_score
-    return Tally(_new_levels(scores, relevant, tie_margin), close_margin, tie_margin)
+    levels = _new_levels(scores, relevant, tie_margin, depth)
+    return Tally(levels, close_margin, tie_margin, depth)
 
 
-def _new_levels(scores: PairFloats, relevant: Relevant, tie_margin: QueryFloats) -> Levels:
+def _new_levels(
+    scores: PairFloats, relevant: Relevant, tie_margin: QueryFloats, depth: int
+) -> Levels:
     """The levels of each query, with nothing counted yet."""
     counts, queries = relevant.counts, relevant.queries
     # a row per query, padded with minus infinity, best first
@@ -196,7 +202,7 @@ def _new_levels(scores: PairFloats, relevant: Relevant, tie_margin: QueryFloats)
     column = np.arange(len(queries)) - relevant.indptr[queries]
     by_query[queries, column] = scores
     by_query = -np.sort(-by_query, axis=1)
-    places = min(by_query.shape[1], DEPTH)
+    places = min(by_query.shape[1], depth)
     is_level = np.isfinite(by_query[:, :places])
     sizes = np.zeros(is_level.shape, dtype=np.int64)
     level = np.full(len(counts), np.inf)  # that the place before belongs to

@@ -132,4 +132,8 @@ def _of_ranks(ids: list[str], groups: list[str], part: Any, lines: list[MetricLi
         function = per_query_function(name)
         if function is not None:
             values[name] = function(ranks)
+        elif (
+            name in part.column_names
+        ):  # what needs more than the best rank has a column of its own
+            values[name] = part[name].to_numpy()
     return PerQuery(ids, groups, values)

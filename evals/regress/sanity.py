@@ -22,7 +22,7 @@ ROUNDED = 1e-5
 # embeddings made in passes of other sizes may differ in the last bits, and flip single queries
 FLIPS = 0.003
 # metrics in [0, 1] whatever the model
-SHARES = ("R", "acc", "MRR", "nDCG")
+SHARES = ("R", "acc", "MRR", "nDCG", "MAP", "Recall", "P", "RR", "Success")
 # two runs with these in common differ in the dimensions that were scored
 SAME = ("encoder", "data", "source", "packages")
 # A random order has a mean rank of half the gallery, or less where several documents count. From
@@ -124,7 +124,7 @@ def _unlike_its_queries(line: MetricLine, name: str, values: np.ndarray) -> Iter
 
 def _falling_with_k(lines: list[MetricLine]) -> Iterator[str]:
     """A hit among the first 5 is one among the first 10 too."""
-    for metric in ("R", "acc"):
+    for metric in ("R", "acc", "Recall", "Success"):
         curve = sorted((line.k, line.value) for line in lines if line.metric == metric and line.k)
         for (k, value), (deeper, larger) in pairwise(curve):
             if larger < value - EXACT:
