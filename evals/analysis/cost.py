@@ -83,7 +83,8 @@ def benchmark_cost(
     Texts in tokens only when there is a tokenizer.
     """
     row, (parts, partial) = load_item(item, settings)
-    images = image_costs(sizes([part.images for part in parts.values()]))
+    sides = [side for part in parts.values() for side in part.sides if side.kind == "image"]
+    images = image_costs(sizes(sides))
     return Cost(row.name, row.title, partial, images, text_costs(parts, tokenizer))
 
 
@@ -127,7 +128,8 @@ def text_costs(parts: Mapping[str, Data], tokenizer: "Tokenizer | None") -> list
     costs = []
     for subset, data in parts.items():
         # Distinct, as the store has them: equal captions are embedded once.
-        texts = list(dict.fromkeys(data.texts.items))
+        sides = [side for side in data.sides if side.kind == "text"]
+        texts = list(dict.fromkeys(text for side in sides for text in side.items))
         words = sum(len(text.split()) for text in texts)
         tokens = special = None
         if tokenizer is not None:

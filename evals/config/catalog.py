@@ -86,28 +86,34 @@ class Classes(Row):
     wordnet: Text | None = None
 
 
+# What the rows of tasks of texts count, by the names under which data counts itself.
+SIZES = {"retrieval": {"queries", "documents"}, "text_pairs": {"pairs"}}
+
+
 class Benchmark(Row):
     """A benchmark.
 
     `data` names its loader; `images` and `texts`, or the classes, are the exact counts of every
     subset, and `texts_of` those of subsets that differ. Captioned images have texts. A
     classification has `classes`, and the `metric` that papers report of it (mAP: images have
-    several classes each). `folder` is its folder in --data DIR, where that is not `name`.
+    several classes each). Tasks of texts have a `size` in place of that: the counts of queries and
+    documents, or of pairs. `folder` is its folder in --data DIR, where that is not `name`.
     """
 
     name: str
     title: Text
-    task: Literal["image_text", "classification"]
+    task: Literal["image_text", "classification", "retrieval", "text_pairs"]
     data: Text
     subsets: Annotated[
         tuple[Subset, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)
     ]
     split: Text
-    images: Count
+    images: Annotated[int, Field(ge=0)] = 0
     texts: Count | None = None
     texts_of: dict[str, Count] | None = None
     classes: Classes | None = None
     metric: Literal["acc@1", "mAP"] | None = None
+    size: dict[str, Count] | None = None
     hub: Hub | None = None
     # Anchored: pydantic searches for a pattern, and `../x` holds a fine name.
     folder: Annotated[str, Field(pattern=rf"^{_NAME.pattern}$")] | None = None
@@ -117,6 +123,15 @@ class Benchmark(Row):
 
     @model_validator(mode="after")
     def _every_subset_counted(self) -> "Benchmark":
+        counted = SIZES.get(self.task, set())
+        if (self.size or {}).keys() != counted:
+            raise ValueError(f"`size` must count {' and '.join(sorted(counted)) or 'nothing'}")
+        if counted:
+            if self.images or self.texts or self.texts_of or self.classes or self.metric:
+                raise ValueError("a task of texts has neither images, texts, classes nor a metric")
+            return self
+        if not self.images:
+            raise ValueError("the key `images` is missing")
         # Labels are told once per benchmark, and so one subset is all that there can be.
         if self.task == "classification":
             if self.classes is None or self.metric is None or len(self.subsets) > 1:
@@ -137,6 +152,8 @@ class Benchmark(Row):
 
     def counts(self, subset: str) -> dict[str, int]:
         """How much a subset has, by the names that data counts itself under."""
+        if self.size:
+            return dict(self.size)
         if self.classes:
             return {"images": self.images, "classes": self.classes.count}
         return {"images": self.images, "texts": self.count_texts(subset)}

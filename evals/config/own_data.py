@@ -11,10 +11,18 @@ from typing import NamedTuple
 from evals.config.catalog import Benchmark, Row, Text
 from evals.schema import ConfigError
 
+
+class OwnKind(NamedTuple):
+    """A kind of data of one's own: what it is, and the task that it is measured by."""
+
+    about: str
+    task: str
+
+
 # What may stand before the colon, one line per kind. evals.data.own has a reader for each.
-KINDS: Mapping[str, str] = {
-    "captions": "images and their captions",
-    "labels": "images and their classes",
+KINDS: Mapping[str, OwnKind] = {
+    "captions": OwnKind("images and their captions", "image_text"),
+    "labels": OwnKind("images and their classes", "classification"),
 }
 
 _NAMED = re.compile(rf"(?:(?P<name>[^=:/]+)=)?(?P<kind>{'|'.join(KINDS)}):(?P<place>.*)", re.DOTALL)
@@ -91,7 +99,7 @@ def row_of_record(fields: Mapping[str, object]) -> Benchmark:
 
 def kinds_in_words() -> str:
     """All kinds as they are written, for messages."""
-    return ", ".join(f"{kind}:… ({about})" for kind, about in KINDS.items())
+    return ", ".join(f"{name}:… ({kind.about})" for name, kind in KINDS.items())
 
 
 def _name_of(place: str) -> str:

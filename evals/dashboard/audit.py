@@ -169,6 +169,8 @@ def _about_data(run: Run) -> dict[str, Any]:
     manifest = run.manifest
     partial = manifest.get("partial") or {}
     lengths = (manifest.get("mteb") or {}).get("lengths") or {}
+    # Text retrieval counts the texts of queries and of documents apart.
+    cut_of_parts = [part["truncated"] for part in manifest.get("lengths", {}).values()]
     # Metrics of one cell are of the same queries, which count once.
     queries_of_cell = {(line.subset, line.direction): line.n_queries for line in run.metrics}
     part = ", ".join(f"{name}: {value}" for name, value in partial.items())
@@ -177,7 +179,7 @@ def _about_data(run: Run) -> dict[str, Any]:
         "queries": sum(queries_of_cell.values()),
         "ties": max((line.tie_rate for line in run.metrics), default=None),
         "zero": manifest.get("zero_rows"),
-        "cut": lengths.get("truncated"),
+        "cut": sum(cut_of_parts) if cut_of_parts else lengths.get("truncated"),
         "skipped": len(manifest.get("skipped", ())),
         "partial": part or None,
     }

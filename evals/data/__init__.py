@@ -8,8 +8,19 @@ from typing import Any, TypeVar
 import numpy as np
 
 from evals.data.checks import check_file_name
+from evals.data.items import queries_of
 from evals.data.sides import origin_with_equal
-from evals.schema import ConfigError, Data, ImageText, InvalidError, LabeledImages, Side, Source
+from evals.schema import (
+    ConfigError,
+    Data,
+    ImageText,
+    InvalidError,
+    LabeledImages,
+    Side,
+    Source,
+    TextPairs,
+    TextRetrieval,
+)
 
 
 # Loaders import pyarrow, PIL or huggingface_hub, and none of that is needed to name one.
@@ -49,7 +60,7 @@ def _labeled_parquet(source: Source) -> dict[str, LabeledImages]:
     return load_labeled_parquet(source)
 
 
-D = TypeVar("D", ImageText, LabeledImages)
+D = TypeVar("D", ImageText, LabeledImages, TextRetrieval, TextPairs)
 Load = Callable[[Source], Mapping[str, Data]]
 LOAD: dict[str, Load] = {
     "captions": _hub_captions,
@@ -86,24 +97,32 @@ def load(loader: str, source: Source) -> dict[str, Any]:
 
 
 def subset_of(data: D, limit: int, seed: int = 0) -> D:
-    """`limit` images with all their captions or their labels, in the order of `data`.
+    """A part of the data: `limit` images with all their captions or labels, queries, or pairs.
 
-    They are chosen by seed and image id alone: the choice does not depend on the order of the data,
-    and a larger limit only adds images. Classes and prompts stay. All of `data` comes back
-    unchanged when it has no more than `limit` images. ConfigError for a limit below 1.
+    They are chosen by seed and id alone: the choice does not depend on the order of the data, and a
+    larger limit only adds to it. Classes, prompts and documents stay. All of `data` comes back
+    unchanged when it has no more than `limit`. ConfigError for a limit below 1.
     """
     if limit < 1:
         raise ConfigError(f"--limit {limit}: must be 1 or more.")
-    if limit >= len(data.images):
+    ids = data.drawn
+    if limit >= len(ids):
         return data
 
-    # A hash per image, not a shuffle of all: an image that is added moves no other.
+    # A hash per id, not a shuffle of all: one that is added moves no other.
     def draw(index: int) -> bytes:
-        return sha256(f"{seed}:{data.images.ids[index]}".encode()).digest()
+        return sha256(f"{seed}:{ids[index]}".encode()).digest()
 
-    chosen = sorted(sorted(range(len(data.images)), key=draw)[:limit])
+    chosen = sorted(sorted(range(len(ids)), key=draw)[:limit])
+    drawn = {"limit": str(limit), "seed": str(seed)}
+    if isinstance(data, TextRetrieval):
+        return queries_of(data, chosen, {**data.origin, **drawn})
+    if isinstance(data, TextPairs):
+        first, second = data.first.select(chosen), data.second.select(chosen)
+        origin = {**data.origin, **drawn}
+        return replace(data, first=first, second=second, gold=data.gold[chosen], origin=origin)
     images = data.images.select(chosen)
-    origin = origin_with_equal(data.origin, images) | {"limit": str(limit), "seed": str(seed)}
+    origin = origin_with_equal(data.origin, images) | drawn
     if isinstance(data, LabeledImages):
         return replace(data, images=images, labels=data.labels[chosen], origin=origin)
     return _captioned(data, images, chosen, origin)

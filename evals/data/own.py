@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from evals.config.catalog import Classes
 from evals.config.own_data import DataRef, Own, OwnBenchmark, Reading
 from evals.data.class_folders import TEMPLATE, load_own_labels
-from evals.schema import ConfigError, Data, LabeledImages, Source
+from evals.schema import ConfigError, Data, LabeledImages, Source, TextPairs, TextRetrieval
 
 # Rows measure this split unless they say otherwise, and so does data of one's own.
 SPLIT = "test"
@@ -40,8 +40,6 @@ def row_of(ref: DataRef, subsets: Mapping[str, Data], split: str) -> OwnBenchmar
         "data": ref.kind,
         "subsets": tuple(subsets),
         "split": split,
-        # Languages may lack images that others have: the row counts those of the fullest.
-        "images": max(len(data.images) for data in subsets.values()),
         "own": Own(kind=ref.kind, place=ref.place),
     }
     return OwnBenchmark(**fields, **_task_of(ref, subsets))
@@ -49,16 +47,20 @@ def row_of(ref: DataRef, subsets: Mapping[str, Data], split: str) -> OwnBenchmar
 
 def _task_of(ref: DataRef, subsets: Mapping[str, Data]) -> dict[str, Any]:
     """The fields of a row that say what is measured."""
-    labelled = next((data for data in subsets.values() if isinstance(data, LabeledImages)), None)
-    if labelled is not None:
-        count = len(labelled.classnames)
-        return {
-            "task": "classification",
-            "metric": "acc@1",
-            "classes": Classes(count=count, dataset=ref.name, templates=TEMPLATE),
-        }
-    texts = {subset: len(data.texts) for subset, data in subsets.items()}
-    return {"task": "image_text", "texts_of": texts}
+    first = next(iter(subsets.values()))
+    if isinstance(first, TextRetrieval):
+        counts = first.counts
+        size = {"queries": counts["queries"], "documents": counts["documents"]}
+        return {"task": "retrieval", "size": size}
+    if isinstance(first, TextPairs):
+        return {"task": "text_pairs", "size": first.counts}
+    # Languages may lack images that others have: the row counts those of the fullest.
+    images = {"images": max(data.counts["images"] for data in subsets.values())}
+    if isinstance(first, LabeledImages):
+        classes = Classes(count=len(first.classnames), dataset=ref.name, templates=TEMPLATE)
+        return images | {"task": "classification", "metric": "acc@1", "classes": classes}
+    texts = {subset: data.counts["texts"] for subset, data in subsets.items()}
+    return images | {"task": "image_text", "texts_of": texts}
 
 
 def _captions(ref: DataRef, reading: Reading) -> Mapping[str, Data]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from evals.config.catalog import Benchmark
+from evals.evaluation.lengths import lengths_of
 from evals.evaluation.load import Parts
 from evals.evaluation.outcome import Outcome
 from evals.evaluation.recording import Costs, Measurement, write_record
@@ -41,6 +42,13 @@ def evaluate(
     store, task = Store(settings.store), task_of(row.task)
     device = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
     scores: dict[str, list[Scores]] = {}
+    lengths = lengths_of(encoder, parts.subsets)
+    for name, count in lengths.items():
+        if count["truncated"]:
+            reporter.info(
+                f"{row.name}: {count['truncated']:,} of {count['texts']:,} {name} are longer than "
+                f"{encoder.name} reads here, and are measured by their beginning"
+            )
     zero_rows = 0
     rows_by_images: dict[tuple[str, ...], Any] = {}  # of the last subset: languages share images
     for subset, data in parts.subsets.items():
@@ -76,7 +84,8 @@ def evaluate(
         started=started,
         zero_rows=zero_rows,
     )
-    return outcome_of(measurement, write_record(measurement))
+    extra = {"lengths": lengths} if lengths else {}
+    return outcome_of(measurement, write_record(measurement, **extra))
 
 
 def outcome_of(measurement: Measurement, path: Any) -> Outcome:

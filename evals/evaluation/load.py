@@ -6,17 +6,26 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.config.catalog import Benchmark, ModelRef
-from evals.config.own_data import DataRef, OwnBenchmark, Reading
+from evals.config.own_data import KINDS, DataRef, OwnBenchmark, Reading
 from evals.config.suites import TaskRef, Work
 from evals.schema import (
     ConfigError,
     Data,
     MissingError,
+    TextRetrieval,
 )
 from evals.settings import ENCODER_SETTINGS, Settings
 
 if TYPE_CHECKING:
     from evals.schema import Encoder
+
+
+# Tasks without a second stage, and why.
+NOT_RESCORED = {
+    "classification": "classes are few, and are not rescored",
+    "retrieval": "graded judgements are not scored in two stages",
+    "text_pairs": "pairs are not searched",
+}
 
 
 class Parts(NamedTuple):
@@ -55,17 +64,21 @@ def check(
             )
     _check_own([item for item in work if isinstance(item, DataRef)], work, settings)
     tasks = [item for item in work if isinstance(item, TaskRef)]
+    retrieval = any(task_of_work(item) == "retrieval" for item in work)
+    if settings.instruction and not tasks and not retrieval:
+        raise ConfigError(
+            "--instruction means nothing without a task of mteb or text retrieval. Leave it out."
+        )
     _check_tasks(tasks, settings)
     if tasks and tuple(precisions) != ("float32",):
         raise ConfigError(
             f"{tasks[0].name} is measured in float32 only. "
             "Leave out --precisions, or name benchmarks alone."
         )
-    classified = [item.name for item in work if _has_classes(item)]
-    if classified and any("+rescore" in name for name in precisions):
-        raise ConfigError(
-            f"{classified[0]}: classes are few, and are not rescored. Leave --rescore out."
-        )
+    plain = [item for item in work if task_of_work(item) in NOT_RESCORED]
+    if plain and any("+rescore" in name for name in precisions):
+        reason = NOT_RESCORED[task_of_work(plain[0])]
+        raise ConfigError(f"{plain[0].name}: {reason}. Leave --rescore out.")
     names = [ref.name for ref in refs]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
@@ -75,10 +88,12 @@ def check(
         )
 
 
-def _has_classes(item: Work) -> bool:
+def task_of_work(item: Work) -> str:
+    """The task, before anything is read; empty for those of mteb, and for what a program holds."""
     if isinstance(item, Benchmark):
-        return item.task == "classification"
-    return isinstance(item, DataRef) and item.kind == "labels"
+        return item.task
+    kind = KINDS.get(item.kind) if isinstance(item, DataRef) else None
+    return kind.task if kind else ""
 
 
 def _check_own(refs: Sequence[DataRef], work: Sequence[Work], settings: Settings) -> None:
@@ -99,8 +114,6 @@ def _check_own(refs: Sequence[DataRef], work: Sequence[Work], settings: Settings
 
 
 def _check_tasks(tasks: Sequence[TaskRef], settings: Settings) -> None:
-    if settings.instruction and not tasks:
-        raise ConfigError("--instruction means nothing without a task of mteb. Leave it out.")
     if not tasks:
         return
     name = tasks[0].name
@@ -150,15 +163,18 @@ def load_item(item: Benchmark | DataRef, settings: Settings) -> Loaded:
 
 
 def limited(subsets: Mapping[str, Data], settings: Settings) -> Parts:
-    """The same with `--limit` images, where that many are asked for."""
+    """The same with `--limit` images, queries or pairs, and with roles for `--instruction`."""
     from evals.data import subset_of
+    from evals.data.items import with_roles
 
     partial: dict[str, Any] = {}
     chosen: dict[str, Any] = dict(subsets)
     for subset, data in subsets.items():
-        if settings.limit is not None and settings.limit < len(data.images):
+        if settings.limit is not None and settings.limit < len(data.drawn):
             partial = {"limit": settings.limit, "seed": 0}
             chosen[subset] = subset_of(chosen[subset], settings.limit, seed=0)
+        if settings.instruction and isinstance(data, TextRetrieval):
+            chosen[subset] = with_roles(chosen[subset])
     return Parts(chosen, partial or None)
 
 

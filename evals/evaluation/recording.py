@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,11 @@ if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answe
     from evals.schema import Encoder
     from evals.tasks.scores import Scores
 
-# What some tasks keep of a query beside its ranks, as Arrow types.
+# What some tasks keep of a query beside its ranks, as Arrow types; columns named as measures, such
+# as `MAP`, hold their values.
 TASK_COLUMNS = {"label": "int32", "average_precision": "float64"}
+# What is kept of a pair of sentences, in place of ranks.
+PAIR_COLUMNS = {"score": "float64", "gold": "float64"}
 
 
 @dataclass
@@ -60,7 +63,7 @@ def write_record(measurement: Measurement, **extra: Any) -> Path:
     `extra` are further entries of the manifest.
     """
     from evals.embeddings.precision import calibration
-    from evals.records.record import QUERY_COLUMNS, write_run
+    from evals.records.record import write_run
 
     row, parts = measurement.row, measurement.parts
     manifest = circumstances(
@@ -87,16 +90,24 @@ def write_record(measurement: Measurement, **extra: Any) -> Path:
         **extra,
     }
     queries = query_table(measurement.scores)
-    task_columns = {
-        name: kind for name, kind in TASK_COLUMNS.items() if name in queries.column_names
-    }
     return write_run(
         measurement.settings.results,
         manifest=manifest,
         metrics=metric_lines(measurement.scores),
         queries=queries,
-        columns=QUERY_COLUMNS | task_columns,
+        columns=_column_types(queries.column_names),
     )
+
+
+def _column_types(names: Sequence[str]) -> dict[str, str]:
+    """The Arrow type of each column of queries.parquet."""
+    from evals.records.record import ID_COLUMNS, QUERY_COLUMNS
+
+    if "gold" in names:
+        return ID_COLUMNS | PAIR_COLUMNS
+    measures = [name for name in names if name not in {*QUERY_COLUMNS, *TASK_COLUMNS}]
+    task_columns = {name: kind for name, kind in TASK_COLUMNS.items() if name in names}
+    return QUERY_COLUMNS | task_columns | dict.fromkeys(measures, "float64")
 
 
 def circumstances(
@@ -209,10 +220,12 @@ def content_hash(data: Data) -> str:
     Not the ids.
     """
     digest = hashlib.sha256()
-    for item_hash in (*data.images.hashes, *data.texts.hashes):
-        digest.update(item_hash.encode())
-    for indices in data.truth:
-        digest.update(indices.astype("<i8").tobytes())
+    for side in data.sides:
+        for item_hash in side.hashes:
+            digest.update(item_hash.encode())
+    for values in data.truth:
+        number = "<f8" if values.dtype.kind == "f" else "<i8"
+        digest.update(values.astype(number).tobytes())
     return digest.hexdigest()
 
 

@@ -24,13 +24,16 @@ SCHEMA_VERSION = 1
 WRITTEN = "%Y-%m-%dT%H:%M:%SZ"  # the time of writing, UTC
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 MANIFEST, METRICS, QUERIES = "manifest.json", "metrics.jsonl", "queries.parquet"
-QUERY_COLUMNS = {  # Arrow types by name, because pyarrow is imported only where a table is read or written
+# Arrow types by name, because pyarrow is imported only where a table is read or written.
+ID_COLUMNS = {
     "subset": "string",
     "direction": "string",
     "dim": "int32",
     "precision": "string",
     "query_id": "string",
     "group_id": "string",
+}
+QUERY_COLUMNS = ID_COLUMNS | {
     "better": "int64",
     "tied": "int64",
     "tied_relevant": "int64",

@@ -24,6 +24,7 @@ from evals.schema import EvalError, MissingError
 from evals.stats.paired import Difference, paired_means
 
 ALPHA = 0.05
+HAVE_MAIN = ("retrieval", "text_pairs")  # tasks of rows whose first metric is the main score
 # 0.606 - 0.603 is 3.0000000000000027e-3, and no more than a floor of 0.003
 ROUNDING = 1e-9
 
@@ -87,17 +88,22 @@ def judge(
 
 
 def is_primary(gate: Gate, record: Run, measured: Measured) -> bool:
-    """Whether the gate lets this metric block; `main` is the main score of a task of mteb."""
+    """Whether the gate lets this metric block.
+
+    `main` is the main score of a task of mteb, of text retrieval, or of pairs of sentences.
+    """
     if measured.metric in gate.primary:
         return True
-    if "main" not in gate.primary or "mteb" not in record.manifest:
+    row = record.manifest.get("config", {}).get("row", {})
+    has_main = "mteb" in record.manifest or row.get("task") in HAVE_MAIN
+    if "main" not in gate.primary or not has_main:
         return False
     mains = {(line.direction, metric_name(line)) for line in first_lines(record)}
     return (measured.cell.direction, measured.metric) in mains
 
 
 def first_lines(record: Run) -> Iterable[MetricLine]:
-    """The first line of each cell, which is mteb's main score."""
+    """The first line of each cell, which is the main score of a task that has one."""
     first: dict[Cell, MetricLine] = {}
     for line in record.metrics:
         first.setdefault(Cell(line.subset, line.direction, line.dim, line.precision), line)

@@ -5,7 +5,8 @@ from typing import cast
 
 from evals.tasks.scores import Task
 
-TASKS = ("image_text", "classification", "fusion")  # each is the name of its module
+# Each is the name of its module.
+TASKS = ("image_text", "classification", "fusion", "retrieval", "text_pairs")
 
 
 def task_of(name: str) -> Task:

@@ -15,9 +15,12 @@ from evals.config.suites import Suite
 from evals.evaluation.averages import Mean
 from evals.evaluation.outcome import Failure, Outcome, Result, TaskOutcome, TaskScore
 from evals.evaluation.recording import metric_lines
-from evals.ranking.measures import SHOWN
+from evals.ranking.measures import shown
 from evals.tasks.scores import Scores, Value
 from evals.views.style import console, empty_table, in_percent, percent
+from evals.views.text_tables import text_table
+
+RECALLS = shown("retrieval")
 
 
 def print_outcomes(outcomes: Sequence[Result]) -> None:
@@ -27,8 +30,14 @@ def print_outcomes(outcomes: Sequence[Result]) -> None:
         if isinstance(outcome, TaskOutcome):
             out.print(_task_table(outcome))
         else:
-            out.print(_class_table(outcome) if outcome.benchmark.classes else _table(outcome))
+            out.print(_table_of(outcome))
         print_origin(out, outcome)
+
+
+def _table_of(outcome: Outcome) -> Table:
+    if outcome.benchmark.size:
+        return text_table(outcome)
+    return _class_table(outcome) if outcome.benchmark.classes else _table(outcome)
 
 
 def print_origin(out: Console, outcome: Result, files: Sequence[Path] = ()) -> None:
@@ -53,19 +62,21 @@ def _table(outcome: Outcome) -> Table:
     table.add_column("", no_wrap=True)
     table.add_column("dim", justify="right", no_wrap=True)
     # Values are left-justified: intervals differ in length, and the points should stay in line.
-    for name in ("", *SHOWN):
+    for name in ("", *RECALLS):
         table.add_column(name, no_wrap=True)
     for name in ("n", "ties"):
         table.add_column(name, justify="right", no_wrap=True)
     for subset, subset_scores in outcome.scores.items():
         for score in subset_scores:
-            values = [percent(score.values[name]) for name in SHOWN]
+            values = [percent(score.values[name]) for name in RECALLS]
             table.add_row(subset, str(score.dim), score.direction, *values, *_counts(score))
     if len(subsets) > 1:
         table.add_section()
         # All subsets have the directions and dimensions of the first.
         for score in outcome.scores[subsets[0]]:
-            means = [mean_over_subsets(outcome, score.direction, score.dim, name) for name in SHOWN]
+            means = [
+                mean_over_subsets(outcome, score.direction, score.dim, name) for name in RECALLS
+            ]
             cells = [in_percent(mean) for mean in means]
             table.add_row("mean", str(score.dim), score.direction, *cells)
     return table

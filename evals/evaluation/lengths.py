@@ -1,0 +1,38 @@
+"""How many texts an encoder cuts: of a long document it reads the beginning only.
+
+No metric shows that loss by itself, so the record says how many there were.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from evals.schema import Data, TextPairs, TextRetrieval, TruncatingEncoder
+
+if TYPE_CHECKING:
+    from evals.schema import Encoder, Side
+
+Lengths = dict[str, dict[str, int]]
+
+
+def lengths_of(encoder: "Encoder", parts: Mapping[str, Data]) -> Lengths:
+    """Of queries and documents, or of sentences: how many `texts`, and how many `truncated`.
+
+    All subsets together; empty for data of images, and for an encoder that cannot tell.
+    """
+    lengths: Lengths = {}
+    if not isinstance(encoder, TruncatingEncoder):
+        return lengths
+    for data in parts.values():
+        for name, side in _texts_of(data):
+            count = lengths.setdefault(name, {"texts": 0, "truncated": 0})
+            count["texts"] += len(side)
+            count["truncated"] += encoder.truncated(side)
+    return lengths
+
+
+def _texts_of(data: Data) -> "list[tuple[str, Side]]":
+    if isinstance(data, TextRetrieval):
+        return [("queries", data.queries.texts), ("documents", data.docs.texts)]
+    if isinstance(data, TextPairs):
+        return [("sentences", side) for side in data.sides]
+    return []

@@ -1,0 +1,70 @@
+"""What turns items into rows: the protocol that all models share, and what some offer beside it.
+
+Shapes: n rows, d dimensions.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+
+from evals.schema.sides import Side
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What turns a side into rows. `fingerprint` holds everything that can change a row.
+
+    These four are all that an encoder must have. What it may have beside them is stated by
+    `EncoderInfo`, `StreamingEncoder` and `TruncatingEncoder`.
+    """
+
+    name: str
+    dim: int
+    fingerprint: Mapping[str, str]
+
+    def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
+        """One row per item, float32, full width, in the order of the items."""
+        ...
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """What an encoder says of itself by attributes of these names; the defaults are for the rest.
+
+    `source` says where its weights come from: folder, repo, revision, file or URL. `batches` holds
+    the sizes of a pass that were used, by what is counted; `usage` the requests and tokens of an
+    API. These three go into the record as they are when it is written. An encoder `by_language`
+    heeds `side.language`, so the texts of each language are stored apart.
+    """
+
+    source: Mapping[str, str | None] = field(default_factory=dict)
+    batches: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    usage: Mapping[str, int] = field(default_factory=dict)
+    by_language: bool = False
+
+    @classmethod
+    def read(cls, encoder: Encoder) -> "EncoderInfo":
+        """What this encoder says now."""
+        stated = [entry.name for entry in fields(cls) if hasattr(encoder, entry.name)]
+        return cls(**{name: getattr(encoder, name) for name in stated})
+
+
+@runtime_checkable
+class StreamingEncoder(Encoder, Protocol):
+    """An encoder that decodes or tokenizes the next side while it computes the rows of one."""
+
+    def stream(self, sides: Iterable[Side]) -> Iterator[Float[np.ndarray, "n d"]]:
+        """`encode` of each side, in their order; all are of one kind and role."""
+        ...
+
+
+@runtime_checkable
+class TruncatingEncoder(Protocol):
+    """An encoder that can tell, without its weights, how many texts are longer than it reads."""
+
+    def truncated(self, side: Side) -> int:
+        """How many texts of the side are cut."""
+        ...

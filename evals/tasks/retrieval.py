@@ -1,0 +1,133 @@
+"""Text and mixed retrieval with graded judgements, scored by the measures of trec_eval.
+
+A document or a query is a text, an image, or both. The vector of one with both is the sum of its
+two unit vectors, as in mteb's wrappers of CLIP. All documents are searched, exactly. Intervals
+resample queries; those that share relevant documents, directly or by way of others, are drawn
+together.
+
+Shapes: q queries, n items, d dimensions, pairs of a query and a document relevant to it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, Float32, Int64
+
+from evals.embeddings.precision import parse_precision, quantise
+from evals.embeddings.truncation import truncate
+from evals.ranking.graded import best_ranks
+from evals.ranking.measures import of_places, per_query_function
+from evals.ranking.metrics import mean, tie_rate
+from evals.ranking.places import places
+from evals.ranking.relevance import Relevant
+from evals.schema import ConfigError, Items, Side, TextRetrieval
+from evals.stats.clusters import query_clusters
+from evals.stats.intervals import mean_intervals
+from evals.tasks.scores import Scores, Value
+
+Key = tuple[int, str]  # a dimension and the name of a precision
+
+
+def sides(data: TextRetrieval) -> list[Side]:
+    """Texts and images of the queries, then those of the documents, where there are any."""
+    return list(data.sides)
+
+
+def score(
+    rows: Sequence[Float[np.ndarray, "_ d"]],
+    data: TextRetrieval,
+    *,
+    dims: Sequence[int],
+    precisions: Sequence[str] = ("float32",),
+    device: str = "cpu",
+) -> list[Scores]:
+    """The measures at each dimension and precision, from the full-width rows of `sides`.
+
+    Raises ValueError as `evals.ranking.places` does, and ConfigError for rescoring.
+    """
+    kinds = _kinds(precisions)
+    n_query_sides = len(data.queries.sides)
+    query_rows, doc_rows = rows[:n_query_sides], rows[n_query_sides:]
+    relevant = Relevant.from_pairs(data.qrels[:, :2], len(data.queries))
+    gains = data.qrels[:, 2].astype(np.float64)
+    clusters = clusters_of(relevant)
+    scores_by_key: dict[Key, Scores] = {}
+    columns_by_key: dict[Key, Mapping[str, np.ndarray]] = {}
+    for dim in dims:
+        queries = item_vectors(data.queries, query_rows, dim)
+        docs = item_vectors(data.docs, doc_rows, dim)
+        for name, kind in kinds.items():
+            ranked = places(
+                quantise(queries, kind), quantise(docs, kind), relevant, gains, device=device
+            )
+            ranks = best_ranks(ranked)
+            values = of_places(ranked)
+            # What follows from the best rank is not written twice.
+            alone = {key: column for key, column in values.items() if not per_query_function(key)}
+            columns_by_key[dim, name] = values
+            scores_by_key[dim, name] = Scores(
+                direction="",
+                dim=dim,
+                values={},
+                columns=vars(ranks) | alone,
+                query_ids=data.queries.ids,
+                group_ids=[data.queries.ids[query] for query in clusters],
+                n_gallery=len(data.docs),
+                tie_rate=tie_rate(ranks),
+                precision=name,
+            )
+    return _with_values(scores_by_key, columns_by_key, clusters)
+
+
+def clusters_of(relevant: Relevant) -> Int64[np.ndarray, "q"]:
+    """For each query the first query of its cluster."""
+    return query_clusters(
+        [docs.tolist() for docs in np.split(relevant.docs, relevant.indptr[1:-1])]
+    )
+
+
+def item_vectors(
+    items: Items, rows: Sequence[Float[np.ndarray, "_ d"]], dim: int
+) -> Float32[np.ndarray, "n {dim}"]:
+    """A unit vector per item, cut to `dim`; `rows` are those of `items.sides`."""
+    places_of_sides = {"text": items.item_of_text, "image": items.item_of_image}
+    if len(items.sides) == 1:
+        # Every item is of the one kind, and they are in order.
+        return truncate(rows[0], dim)
+    total = np.zeros((len(items), dim), dtype=np.float32)
+    for side, side_rows in zip(items.sides, rows, strict=True):
+        total[places_of_sides[side.kind]] += truncate(side_rows, dim)
+    return truncate(total, dim)
+
+
+def _kinds(precisions: Sequence[str]) -> dict[str, str]:
+    """The kind of each precision by its name."""
+    kinds = {}
+    for name in precisions:
+        kinds[name], candidates = parse_precision(name)
+        if candidates is not None:
+            raise ConfigError(
+                f"{name}: graded judgements are not scored in two stages. Leave --rescore out."
+            )
+    return kinds
+
+
+def _with_values(
+    scores_by_key: Mapping[Key, Scores],
+    columns_by_key: Mapping[Key, Mapping[str, np.ndarray]],
+    clusters: Int64[np.ndarray, "q"],
+) -> list[Scores]:
+    """The scores with the mean and the interval of every measure."""
+    # All in one call: every column is multiplied with the same resamples, in one product.
+    flat: dict[tuple[Key, str], np.ndarray] = {}
+    for key, columns in columns_by_key.items():
+        flat |= {(key, name): column for name, column in columns.items()}
+    intervals = mean_intervals(flat, clusters)
+    scores = []
+    for key, part in scores_by_key.items():
+        values = {
+            name: Value(mean(column), intervals[key, name])
+            for name, column in columns_by_key[key].items()
+        }
+        scores.append(part._replace(values=values))
+    return scores
