@@ -9,6 +9,10 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from evals.early import hold_exit_codes
+
+hold_exit_codes()
+
 if TYPE_CHECKING:
     from evals.config.catalog import benchmarks, models
     from evals.data.objects import image_text

@@ -13,7 +13,9 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from evals.cli.app import exit_with
-from evals.records.provenance import CONSOLE_SCRIPT, packages, source_state
+from evals.early import CONSOLE_SCRIPT
+from evals.packages import packages
+from evals.records.provenance import source_state
 
 
 class Command(NamedTuple):

@@ -12,6 +12,7 @@ import pytest
 from rich.markup import escape
 from typer.testing import CliRunner, Result
 
+from evals.__main__ import COMMANDS
 from evals.cli.app import Log, new_app, reported
 from evals.cli.figures import draw_figures
 from evals.escape import visible, visible_json
@@ -19,6 +20,8 @@ from evals.os_errors import REMEDIES, as_eval_error
 from evals.schema import ConfigError, MissingError
 from evals.views.style import console, empty_table
 from tests.regress_records import lost, record, scores
+
+pytestmark = pytest.mark.faults
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
@@ -205,6 +208,46 @@ def test_an_interrupted_command_says_that_it_goes_on(tmp_path, work, unbuffered,
     assert stderr.splitlines() == [
         "interrupted: what was finished is kept, and the same command goes on from there"
     ]
+
+
+# What each command imports first, and what happens while it does.
+BROKEN_TYPER = {
+    "SIGINT": ("import os, time; os.kill(os.getpid(), 2); time.sleep(9)", 130, "interrupted: "),
+    "SIGTERM": ("import os, time; os.kill(os.getpid(), 15); time.sleep(9)", 143, "interrupted: "),
+    "broken": ("import no_such_library", 70, "error: jina-clip-evals cannot start"),
+}
+
+
+@pytest.mark.parametrize("event", BROKEN_TYPER)
+def test_no_code_of_a_command_that_cannot_start_means_regressed(tmp_path, event):
+    code, exit_code, message = BROKEN_TYPER[event]
+    (tmp_path / "typer.py").write_text(code)
+    modules = [command.module.removesuffix(".__main__") for command in COMMANDS.values()]
+    environment = ENVIRONMENT | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    starts = [[sys.executable, "-m", module] for module in ["evals", *modules]]
+    script = tmp_path / "jina-clip-evals"
+    script.write_text("import sys\nfrom evals.__main__ import main\nsys.exit(main())\n")
+    starts.append([sys.executable, str(script)])
+    processes = [
+        subprocess.Popen(start, stderr=subprocess.PIPE, text=True, env=environment)
+        for start in starts
+    ]
+    for start, process in zip(starts, processes, strict=True):
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == exit_code, (start, stderr)
+        assert stderr.splitlines()[-1].startswith(message)
+        assert ("Traceback" in stderr) == (exit_code == 70)
+
+
+def test_a_program_that_imports_us_keeps_its_own_signals_and_exit_codes(tmp_path):
+    (tmp_path / "theirs.py").write_text(
+        "import signal, sys\nimport evals\n"
+        "assert signal.getsignal(2) is signal.default_int_handler\n"
+        "assert sys.excepthook is sys.__excepthook__\n"
+    )
+    environment = ENVIRONMENT | {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    for start in (["-m", "theirs"], [str(tmp_path / "theirs.py")]):
+        subprocess.run([sys.executable, *start], check=True, env=environment)
 
 
 HOSTILE = {

@@ -9,6 +9,7 @@ import pytest
 
 from evals import paths
 from evals.config.catalog import resolve_model
+from evals.packages import loaded_packages, packages
 from evals.records import provenance
 
 ROOT = Path(__file__).parents[1]
@@ -120,9 +121,7 @@ def test_the_record_says_how_the_command_was_run(tmp_path):
 
 
 def test_a_record_names_the_packages_that_its_process_has_loaded(monkeypatch):
-    assert "pillow" in provenance.packages()
+    assert "pillow" in packages()
     monkeypatch.delitem(sys.modules, "PIL", raising=False)
-    assert "pillow" not in provenance.loaded_packages()
-    assert "jina-clip-evals" in provenance.loaded_packages() or not provenance.packages().get(
-        "jina-clip-evals"
-    )
+    assert "pillow" not in loaded_packages()
+    assert "jina-clip-evals" in loaded_packages() or not packages().get("jina-clip-evals")

@@ -15,13 +15,12 @@ from typing import Any
 
 import typer
 
-from evals.cli.faults import FAULT, in_short, report_of
+from evals.cli.faults import in_short, report_of
 from evals.cli.streams import hold_streams
+from evals.early import FAULT, GOES_ON, INTERRUPTED
 from evals.escape import visible, visible_json
 from evals.os_errors import as_eval_error
 from evals.schema import EvalError
-
-INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Log:
@@ -130,9 +129,7 @@ def exit_with(app: Callable[[], object]) -> None:
     try:
         app()
     except Interrupted:
-        Log().info(
-            "interrupted: what was finished is kept, and the same command goes on from there"
-        )
+        Log().info(GOES_ON)
         raise
     # Outside a command's body: an import, an option's default.
     except Exception as error:

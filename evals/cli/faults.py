@@ -8,16 +8,13 @@ import traceback
 
 from evals.escape import visible
 
-# EX_SOFTWARE of sysexits.h. Python's own 1 would mean "regressed" to a gate.
-FAULT = 70
-
 
 def report_of(error: Exception) -> list[str]:
     """Lines that let others see what happened: traceback, versions, and the command.
 
     Credentials in URLs are blotted out.
     """
-    from evals.records.provenance import packages
+    from evals.packages import packages
 
     trace = "".join(traceback.format_exception(error)).splitlines()
     versions = " ".join(f"{name} {version}" for name, version in packages().items())

@@ -114,10 +114,10 @@ def circumstances(
     encoder: "Encoder", settings: Settings, costs: Costs, started: float
 ) -> dict[str, Any]:
     """What every manifest says of how a run came about: command, settings, times, machine, packages, encoder and cost."""
+    from evals.packages import loaded_packages
     from evals.records.provenance import (
         command,
         host,
-        loaded_packages,
         peak_memory,
         source_state,
         utc,

@@ -1,4 +1,4 @@
-"""Where a result came from: command, machine, package versions and the state of the source.
+"""Where a result came from: command, machine and the state of the source.
 
 No torch is loaded for it.
 """
@@ -17,35 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from evals.early import CONSOLE_SCRIPT
 from evals.paths import built_from, checkout
-
-# what can change a number, and the module by which a process has loaded it
-PACKAGES = {
-    "jina-clip-evals": "evals",
-    "torch": "torch",
-    "transformers": "transformers",
-    "tokenizers": "tokenizers",
-    "safetensors": "safetensors",
-    "numpy": "numpy",
-    "numba": "numba",
-    "pillow": "PIL",
-    "datasets": "datasets",
-    "huggingface-hub": "huggingface_hub",
-    "pandas": "pandas",
-    "pyarrow": "pyarrow",
-    "open-clip-torch": "open_clip",
-    "sentence-transformers": "sentence_transformers",
-    "mteb": "mteb",
-    "clip-benchmark": "clip_benchmark",
-    "scikit-learn": "sklearn",
-    "scipy": "scipy",
-    "timm": "timm",
-    "triton": "triton",
-    "flash-attn": "flash_attn",
-}
-
-
-CONSOLE_SCRIPT = "jina-clip-evals"
 
 
 def command() -> list[str]:
@@ -81,22 +54,6 @@ def host() -> dict[str, Any]:
         else os.cpu_count(),
         "accelerator": torch.cuda.get_device_name() if torch is not None and cuda else None,
     }
-
-
-def loaded_packages() -> dict[str, str]:
-    """The versions of what can have changed a number of this process: what it has not loaded cannot."""
-    return {name: version for name, version in packages().items() if PACKAGES[name] in sys.modules}
-
-
-def packages() -> dict[str, str]:
-    """Installed versions of what can change a number."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def source_state() -> dict[str, Any] | None:

@@ -16,7 +16,8 @@ import numpy as np
 from evals.cli.app import Log
 from evals.config.catalog import resolve_model
 from evals.files import write_atomically
-from evals.records.provenance import host, packages, source_state
+from evals.packages import packages
+from evals.records.provenance import host, source_state
 from evals.records.queries import PerQuery, per_query
 from evals.records.record import path_component, read_run
 from evals.regress.shuffled import shuffled_ranks
