@@ -1,5 +1,6 @@
 """The store encodes once, notices damage, and survives being killed at any moment."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from hypothesis import strategies as st
 from evals.embeddings.store import Store
 from evals.schema import InvalidError, MissingError
 from tests.toys import HashEncoder, text_side
+
+pytestmark = pytest.mark.faults
 
 TEXTS = [f"text {i}" for i in range(23)]
 
@@ -77,9 +81,10 @@ def test_the_role_is_part_of_the_key(store):
     assert store.embed(HashEncoder(), text_side(TEXTS, role="query")).encoded == 23
 
 
-def test_the_key_is_written_in_clear(store):
+def test_the_key_is_written_in_clear_and_names_its_folder(store):
     store.embed(HashEncoder(), text_side(TEXTS))
     (key,) = store.root.glob("*/key.json")
+    assert hashlib.sha256(key.read_bytes()).hexdigest().startswith(key.parent.name)
     assert json.loads(key.read_text())["encoder"] == {"weights": "toy", "text.max_length": "64"}
 
 
@@ -131,6 +136,99 @@ def test_a_damaged_shard_is_set_aside_and_encoded_again(store, damage, same_proc
         assert list(store.root.glob("*/damaged/*"))
     np.testing.assert_array_equal(result.rows, rows)
     assert Store(store.root).embed(HashEncoder(), text_side(TEXTS)).encoded == 0
+
+
+class Shifted(HashEncoder):
+    """Other rows than those of the other model."""
+
+    def encode(self, side):
+        return super().encode(side) + 1
+
+
+MODELS = {
+    "a": HashEncoder(fingerprint={"weights": "a"}),
+    "b": Shifted(fingerprint={"weights": "b"}),
+}
+
+
+@pytest.fixture
+def folders(store) -> dict[str, Path]:
+    """The key folders of two models, with the shards of the same texts."""
+    places = {}
+    for name, encoder in MODELS.items():
+        store.embed(encoder, text_side(TEXTS))
+        (places[name],) = set(store.root.iterdir()) - set(places.values())
+    return places
+
+
+def copy_shards(folders):
+    for file in folders["b"].glob("*"):
+        if file.name not in ("key.json", ".lock"):
+            shutil.copy(file, folders["a"])
+
+
+def copy_everything(folders):
+    shutil.copytree(folders["b"], folders["a"], dirs_exist_ok=True)
+
+
+def swap_folders(folders):
+    folders["a"].rename(folders["a"].with_name("x"))
+    folders["b"].rename(folders["a"])
+    folders["a"].with_name("x").rename(folders["b"])
+
+
+def rename_over(folders):
+    shutil.rmtree(folders["a"])
+    folders["b"].rename(folders["a"])
+
+
+@pytest.mark.parametrize(
+    "misplace", [copy_shards, copy_everything, swap_folders, rename_over], ids=lambda f: f.__name__
+)
+def test_shards_of_another_key_are_set_aside_whatever_folder_they_lie_in(
+    store, folders, misplace, caplog
+):
+    misplace(folders)
+    for name, encoder in MODELS.items():
+        rows = Store(store.root, shard_rows=5).embed(encoder, text_side(TEXTS)).rows
+        np.testing.assert_array_equal(rows, encoder.encode(text_side(TEXTS)))
+        (key,) = store.root.glob(f"{folders[name].name}/key.json")
+        assert hashlib.sha256(key.read_bytes()).hexdigest().startswith(key.parent.name)
+    assert f"it belongs to another key, '{folders['b'].name}'; set aside in" in caplog.text
+    again = Store(store.root)
+    assert [again.embed(encoder, text_side(TEXTS)).encoded for encoder in MODELS.values()] == [0, 0]
+
+
+def test_an_edited_sidecar_does_not_make_rows_those_of_another_key(store, folders, caplog):
+    copy_shards(folders)
+    for path in folders["a"].glob("*.json"):
+        if path.name != "key.json":
+            path.write_text(path.read_text().replace(folders["b"].name, folders["a"].name))
+    result = Store(store.root, shard_rows=5).embed(MODELS["a"], text_side(TEXTS))
+    assert result.encoded == 23 and "belongs to another key" in caplog.text
+    np.testing.assert_array_equal(result.rows, MODELS["a"].encode(text_side(TEXTS)))
+
+
+def test_a_shard_of_the_first_schema_is_never_read(store, caplog):
+    """It names no key: whoever moved it there, nobody can tell whose rows they are."""
+    store.embed(HashEncoder(), text_side(TEXTS))
+    path = shards(store)[0]
+    sidecar = json.loads(path.read_text())
+    del sidecar["key"]
+    path.write_text(json.dumps(sidecar | {"schema": 1}))
+    assert Store(store.root, shard_rows=5).embed(HashEncoder(), text_side(TEXTS)).encoded in (3, 5)
+    assert "its schema is 1, and this is 2" in caplog.text
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"\xff"])
+def test_a_key_that_is_not_that_of_its_folder_is_written_anew(store, text, caplog):
+    store.embed(HashEncoder(), text_side(TEXTS))
+    (key,) = store.root.glob("*/key.json")
+    whole = key.read_bytes()
+    key.write_bytes(text)
+    assert Store(store.root).embed(HashEncoder(), text_side(TEXTS)).encoded == 0
+    assert key.read_bytes() == whole and (key.parent / "damaged" / "key.json").read_bytes() == text
+    assert f"{key}: not the key that its folder is named by" in caplog.text
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -232,7 +330,7 @@ def test_kill_9_at_any_moment_loses_less_than_a_shard(tmp_path):
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         kept = 10 * committed(root)
-        (next(root.glob("*/key.json")).parent / "left-over.part").touch()
+        (next(root.glob("*/key.json")).parent / ".left-over.part").touch()
         encoded, total = finished(worker(root))
         assert int(encoded) == 400 - kept > 0
         assert total == undisturbed

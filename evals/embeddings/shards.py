@@ -1,0 +1,163 @@
+"""A shard on disk: some hundred rows, and a sidecar that describes and thereby commits them.
+
+    <key>/<shard>.safetensors  the rows, float32 and full width; the metadata names the key
+    <key>/<shard>.json         the key, the content hash of each row's item, the file's sha256
+
+A shard is called by the hash of its items, so that two writers cannot disagree about it. Under
+each key there may be one of the same name. The key within tells them apart wherever they are
+copied or renamed to.
+
+Shapes: n rows, d dimensions.
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeGuard
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from evals.embeddings.keys import SCHEMA, Key, canonical_json
+from evals.files import write_atomically
+from evals.reading import read_json
+from evals.schema import InvalidError
+
+KEY_FILE = "key.json"
+log = logging.getLogger(__name__)
+
+
+class DamagedError(Exception):
+    """A shard that is not what was written under its key, and why."""
+
+
+class Sidecar(NamedTuple):
+    """The sha256 of the file of rows, and the content hash of the item of each row."""
+
+    sha256: str
+    items: list[str]
+
+
+def write_key(folder: Path, key: Key) -> None:
+    """Say in clear what the folder holds.
+
+    A `key.json` that is there and says something else is set aside with a warning.
+    """
+    file = folder / KEY_FILE
+    try:
+        text = file.read_bytes()
+    except FileNotFoundError:
+        text = None
+    if text == key.text:
+        return
+    if text is not None:
+        _move_aside(folder, [file])
+        log.warning("%s: not the key that its folder is named by; written anew", file)
+    write_atomically(file, key.text)
+
+
+def write_shard(folder: Path, items: Sequence[str], rows: Float[np.ndarray, "n d"]) -> None:
+    """Store rows under the key that the folder is named by."""
+    from safetensors.numpy import save
+
+    name = _name_of(items)
+    data = save({"rows": np.ascontiguousarray(rows)}, metadata={"key": folder.name})
+    sidecar = {
+        "schema": SCHEMA,
+        "key": folder.name,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "items": list(items),
+    }
+    # the rows first: whoever sees the sidecar can read them
+    write_atomically(folder / f"{name}.safetensors", data)
+    write_atomically(folder / f"{name}.json", canonical_json(sidecar))
+
+
+def read_sidecar(folder: Path, name: str) -> Sidecar:
+    """What a shard holds. DamagedError unless it is of this name and of the folder's key.
+
+    MissingError when it cannot be read.
+    """
+    try:
+        sidecar = read_json(folder / f"{name}.json")
+    except InvalidError as error:
+        raise DamagedError(f"its sidecar is damaged: {error}") from None
+    if not isinstance(sidecar, dict):
+        raise DamagedError("its sidecar is no object")
+    if sidecar.get("schema") != SCHEMA:
+        raise DamagedError(f"its schema is {sidecar.get('schema')!r}, and this is {SCHEMA}")
+    _check_key(sidecar.get("key"), folder)
+    items, sha256 = sidecar.get("items"), sidecar.get("sha256")
+    if not isinstance(sha256, str) or not _are_strings(items):
+        raise DamagedError("its sidecar lacks the hashes of the items or of the rows")
+    if _name_of(items) != name:
+        raise DamagedError("its sidecar names other items than its file name")
+    return Sidecar(sha256, items)
+
+
+def read_rows(folder: Path, name: str, dim: int) -> Float32[np.ndarray, "n d"]:
+    """The rows of a shard. DamagedError unless they are those that its sidecar describes."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    if not (folder / f"{name}.json").exists():
+        raise DamagedError("its sidecar is missing")
+    sidecar = read_sidecar(folder, name)
+    try:
+        data = (folder / f"{name}.safetensors").read_bytes()
+    except FileNotFoundError:
+        raise DamagedError("its rows are missing") from None
+    if hashlib.sha256(data).hexdigest() != sidecar.sha256:
+        raise DamagedError("its checksum does not match")
+    # A sidecar may have been edited, and its checksum with it.
+    try:
+        _check_key(_metadata(data).get("key"), folder)
+        rows = load(data)["rows"]
+    except (InvalidError, SafetensorError, KeyError) as error:
+        raise DamagedError(f"its rows are no safetensors file of ours: {error}") from None
+    expected = (len(sidecar.items), dim)
+    if rows.shape != expected or rows.dtype != np.float32 or not np.isfinite(rows).all():
+        raise DamagedError(f"its rows are {rows.dtype} of shape {rows.shape}, or not finite")
+    return rows
+
+
+def set_aside(folder: Path, name: str, reason: str) -> None:
+    """Keep a shard that cannot be used out of the way, where it can be looked at."""
+    aside = _move_aside(folder, [folder / f"{name}.json", folder / f"{name}.safetensors"])
+    log.warning(
+        "%s: not usable, %s; set aside in %s and encoded again", folder / name, reason, aside
+    )
+
+
+def _move_aside(folder: Path, files: Sequence[Path]) -> Path:
+    aside = folder / "damaged"
+    aside.mkdir(exist_ok=True)
+    for file in files:
+        try:
+            file.replace(aside / file.name)
+        except FileNotFoundError:  # the shard lacks it, or another process was faster
+            continue
+    return aside
+
+
+def _name_of(items: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(items).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _check_key(key: Any, folder: Path) -> None:
+    if key != folder.name:
+        raise DamagedError(f"it belongs to another key, {key!r}")
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file, which `safetensors.numpy.load` leaves out."""
+    # https://huggingface.co/docs/safetensors#format: 8 bytes of length, then the header in JSON
+    length = int.from_bytes(data[:8], "little")
+    header = read_json(data[8 : 8 + length], "its header")
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _are_strings(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
