@@ -1,12 +1,14 @@
-"""Writes files that are there whole or not at all, and clears away what killed writers left.
+"""Writes files and folders that are there whole or not at all, and clears away what killed writers left.
 
 A file is written under the name `.NAME.part` and renamed when it is whole. Its writer holds a lock
 on the part (`flock`), which the system releases when the process dies, however it dies. So a part
-that nobody holds is a leftover, and the next writer of the file takes it over.
+that nobody holds is a leftover, and the next writer of the file takes it over. A folder is built
+aside in the same way, and takes the place of the old one by two renames.
 """
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +27,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     part = path.with_name(f".{path.name}{PART}")
     with _held(part) as file:
         try:
-            with _named(path):
+            with named(path):
                 file.truncate()  # a killed writer may have left more than we write
                 file.write(data)
                 file.flush()
@@ -56,17 +58,78 @@ def sweep_parts(folder: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on disk: a rename is only then."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    _sync(folder)
+
+
+@contextmanager
+def replacement(folder: Path) -> Iterator[Path]:
+    """A new, empty folder to fill, which takes the place of `folder` when the block ends well.
+
+    Where the block or the exchange fails, the old folder stays, or comes back. A process that is
+    killed leaves the old one or the new one; between the two renames the old one has another name,
+    and the next replacement gives it back before its block begins. Writers of one folder wait for
+    each other. An OSError names the path.
+    """
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = folder.with_name(f".{folder.name}.new{PART}")
+    old = folder.with_name(f".{folder.name}.old{PART}")
+    with _alone(folder.with_name(f".{folder.name}.lock")):
+        _settle(folder, new, old)
+        try:
+            new.mkdir()
+            yield new
+            _sync_tree(new)
+            if folder.exists():
+                folder.rename(old)
+            new.rename(folder)
+            sync_folder(folder.parent)
+        finally:
+            _settle(folder, new, old)
+
+
+def _settle(folder: Path, new: Path, old: Path) -> None:
+    """Give the old folder its name back where the new one has not taken it; remove the others."""
+    # Both lie aside only between the renames. An old one alone may be half removed.
+    if new.exists() and old.exists() and not folder.exists():
+        old.rename(folder)
+    for aside in (new, old):
+        if aside.exists():
+            shutil.rmtree(aside)
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Alone with what a lock file stands for. The file goes with the lock."""
+    with _held(lock):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    """Wait until all below a folder is on disk."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            file = Path(place, name)
+            if not file.is_symlink():
+                _sync(file)
+        _sync(Path(place))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        with _named(folder):
+        with named(path):
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """An OSError gets the path; the system knows an open file by its number only."""
+def named(path: Path) -> Iterator[None]:
+    """Puts the path into an OSError: the system knows an open file by its number only."""
     try:
         yield
     except OSError as error:

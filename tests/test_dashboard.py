@@ -14,7 +14,7 @@ import pytest
 from evals.dashboard import audit, pages, pairs
 from evals.dashboard.judged import worst
 from evals.dashboard.model import MEAN, changes, read_history
-from evals.dashboard.site import Verdicts, build
+from evals.dashboard.site import MARK, Verdicts, build
 from evals.dashboard.verdicts import gate_rows, reproduction_rows
 from evals.records.record import (
     list_runs,
@@ -328,6 +328,52 @@ def test_an_old_site_is_replaced_and_nothing_else_ever(root, tmp_path):
     assert (done.returncode, (tmp_path / "home" / "letter.txt").read_text()) == (2, "dear")
     assert "is no site" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"site", "home"}
+
+
+def test_what_somebody_laid_into_a_site_stays_there(history, tmp_path):
+    out = tmp_path / "site"
+    build(history, Verdicts(), out)
+    (out / "CNAME").write_text("example.org")
+    (out / ".git" / "objects").mkdir(parents=True)
+    (out / ".git" / "objects" / "12").write_bytes(b"blob")
+    (out / "latest").symlink_to("runs")
+    written = set(out.rglob("*"))
+    build(history, Verdicts(), out)
+    assert set(out.rglob("*")) == written
+    assert (out / "CNAME").read_text() == "example.org"
+    assert (out / ".git" / "objects" / "12").read_bytes() == b"blob"
+    assert (out / "latest").readlink() == Path("runs")
+
+
+def test_a_file_of_somebody_s_that_the_site_would_overwrite_is_refused_by_name(history, tmp_path):
+    out = tmp_path / "site"
+    build(history, Verdicts(), out)
+    mark = out / MARK
+    mark.write_text(mark.read_text().replace("trends.html\n", ""))
+    (out / "trends.html").write_text("mine")
+    with pytest.raises(ConfigError, match=r"trends\.html is not of the site"):
+        build(history, Verdicts(), out)
+    assert (out / "trends.html").read_text() == "mine"
+
+
+def test_a_site_of_an_earlier_version_is_replaced_with_its_notes_kept(history, tmp_path):
+    """Its mark lists nothing."""
+    out = tmp_path / "site"
+    build(history, Verdicts(), out)
+    (out / MARK).write_text("")
+    (out / "index.html").write_text("old")
+    (out / "notes.txt").write_text("mine")
+    build(history, Verdicts(), out)
+    assert (out / "index.html").read_text() != "old" and (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_link_to_a_site_stays_a_link(history, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "site").symlink_to("real")
+    for _ in range(2):
+        build(history, Verdicts(), tmp_path / "site")
+    assert (tmp_path / "site").is_symlink() and (tmp_path / "real" / "index.html").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"site", "real"}
 
 
 def test_a_site_is_never_half_written(history, tmp_path, monkeypatch):

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from evals.files import sweep_parts, write_atomically
+from evals.files import replacement, sweep_parts, write_atomically
+
+pytestmark = pytest.mark.faults
 
 WRITER = """
 import sys
@@ -88,3 +90,72 @@ def test_a_new_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
     (tmp_path / "theirs").write_bytes(b"")
     modes = {os.stat(tmp_path / name).st_mode for name in ("ours", "theirs")}  # noqa: PTH116
     assert len(modes) == 1
+
+
+def filled(folder: Path, text: str) -> None:
+    with replacement(folder) as new:
+        (new / "sub").mkdir()
+        (new / "sub" / "file").write_text(text)
+
+
+def test_a_folder_takes_the_place_of_another_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    for text in ("one", "two"):
+        filled(tmp_path / "site", text)
+        assert (tmp_path / "site" / "sub" / "file").read_text() == text
+        assert names(tmp_path) == ["site"]
+
+
+def test_a_folder_that_cannot_be_built_leaves_the_old_one(tmp_path: Path) -> None:
+    filled(tmp_path / "site", "old")
+    with pytest.raises(KeyError), replacement(tmp_path / "site") as new:
+        (new / "half").write_text("new")
+        raise KeyError
+    assert names(tmp_path) == ["site"] and names(tmp_path / "site") == ["sub"]
+
+
+def test_a_folder_whose_name_cannot_be_taken_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(tmp_path / "site", "old")
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if path.name == ".site.new.part":
+            raise OSError(5, "Input/output error", str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        filled(tmp_path / "site", "new")
+    assert names(tmp_path) == ["site"]
+    assert (tmp_path / "site" / "sub" / "file").read_text() == "old"
+
+
+def test_a_folder_that_a_killed_process_moved_away_is_there_before_the_next_begins(
+    tmp_path: Path,
+) -> None:
+    filled(tmp_path / "site", "old")
+    (tmp_path / "site").rename(tmp_path / ".site.old.part")
+    (tmp_path / ".site.new.part").mkdir()
+    with replacement(tmp_path / "site"):
+        assert (tmp_path / "site" / "sub" / "file").read_text() == "old"
+
+
+def test_half_of_a_folder_that_was_being_removed_does_not_come_back(tmp_path: Path) -> None:
+    (tmp_path / ".site.old.part").mkdir()
+    with replacement(tmp_path / "site"):
+        assert not (tmp_path / "site").exists()
+    assert names(tmp_path) == ["site"]
+
+
+def test_many_writers_of_one_folder_leave_one_of_their_versions(tmp_path: Path) -> None:
+    threads = [
+        threading.Thread(target=filled, args=(tmp_path / "site", str(number)))
+        for number in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert names(tmp_path) == ["site"]
+    assert (tmp_path / "site" / "sub" / "file").read_text() in "01234567"

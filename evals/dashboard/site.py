@@ -1,18 +1,20 @@
 """The site as files: pages through templates, runs with a page each, the script and the styles."""
 
-import secrets
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from evals.dashboard import audit, details, judged, pages, pairs
 from evals.dashboard.model import History
 from evals.dashboard.parts import Page, Row
+from evals.files import named, replacement
 from evals.schema import ConfigError
 
 HERE = Path(__file__).parent
-MARK = ".evals-dashboard"  # a folder with this file is a site, and may be replaced
+# A folder with this file is a site, and may be replaced. The file lists what belongs to the site.
+MARK = ".evals-dashboard"
 
 
 class Verdicts(NamedTuple):
@@ -25,44 +27,70 @@ class Verdicts(NamedTuple):
 def build(history: History, verdicts: Verdicts, out: Path) -> int:
     """Write the site to `out`, whole or not at all, and return its number of pages.
 
-    A site that is there is replaced; ConfigError for a folder that holds anything else.
+    A site that is there is replaced, and what else lies in its folder stays there. ConfigError for
+    a folder that is no site and holds anything, and for a file that is not of the site and would
+    be overwritten. Of two processes the second waits.
     """
-    if out.exists() and not (out / MARK).exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(
-            f"--out {out}: holds something that is no site. Give a new or an empty folder."
-        )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
-    try:
-        count = _write(history, verdicts, part)
-        if out.exists():
-            shutil.rmtree(out)
-        part.rename(out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+    out = out.resolve()  # a link stays one
+    with replacement(out) as folder:
+        if out.exists() and not (out / MARK).exists() and (not out.is_dir() or any(out.iterdir())):
+            raise ConfigError(
+                f"--out {out}: holds something that is no site. Give a new or an empty folder."
+            )
+        count = _write(history, verdicts, folder)
+        belongings = sorted(file.as_posix() for file in _files(folder))
+        _save(folder / MARK, "".join(f"{name}\n" for name in belongings).encode())
+        if (out / MARK).exists():
+            _take_along(out, folder)
     return count
 
 
+def _take_along(old: Path, new: Path) -> None:
+    """Bring what somebody laid into the old site into the new one, such as a CNAME or a .git."""
+    listed = (old / MARK).read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    # Earlier versions listed nothing: all that bears the name of a page was theirs.
+    belongings = {MARK, *(listed or (file.as_posix() for file in _files(new)))}
+    for file in _files(old):
+        if file.as_posix() in belongings or file.match("runs/*.html"):
+            continue
+        if (new / file).exists():
+            raise ConfigError(
+                f"--out {old}: {file} is not of the site that is there, and the new site has such "
+                "a file. Move it away, or name another folder."
+            )
+        (new / file).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(old / file, new / file, follow_symlinks=False)
+        except OSError:  # a file system without links
+            shutil.copy2(old / file, new / file, follow_symlinks=False)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The paths of all files and links below a folder, seen from it."""
+    for place, folders, names in os.walk(folder):
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        for name in [*names, *links]:
+            yield Path(place, name).relative_to(folder)
+
+
 def _write(history: History, verdicts: Verdicts, folder: Path) -> int:
-    shutil.copytree(HERE / "static", folder / "static")
-    (folder / "runs").mkdir()
-    (folder / MARK).touch()
+    for file in _files(HERE / "static"):
+        _save(folder / "static" / file, (HERE / "static" / file).read_bytes())
     main = _pages(history, verdicts)
     menu = [(page.name, page.title) for page in main]
     about = _about(history)
-    render = _template()
+    template = _template()
+
+    def save(path: Path, page: Page, root: str) -> None:
+        text = template(page=page, data=_data(page), menu=menu, root=root, about=about)
+        # half a character of a name has no place in UTF-8
+        _save(path, text.encode(errors="replace"))
+
     for page in main:
-        _save(
-            folder / f"{page.name}.html",
-            render(page=page, data=_data(page), menu=menu, root="", about=about),
-        )
+        save(folder / f"{page.name}.html", page, root="")
     count = len(main)
     for name, page in details.of_runs(history):
-        _save(
-            folder / "runs" / name,
-            render(page=page, data=_data(page), menu=menu, root="../", about=about),
-        )
+        save(folder / "runs" / name, page, root="../")
         count += 1
     return count
 
@@ -85,10 +113,10 @@ def _pages(history: History, verdicts: Verdicts) -> list[Page]:
 def _template() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    found = Environment(
+    environment = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined
     )
-    return found.get_template("page.html.j2").render
+    return environment.get_template("page.html.j2").render
 
 
 def _data(page: Page) -> dict[str, Any]:
@@ -107,5 +135,7 @@ def _about(history: History) -> str:
     return f"{count} record{'s' if count > 1 else ''}, the newest of {history.runs[-1].manifest['written']}."
 
 
-def _save(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", errors="replace")
+def _save(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with named(path):
+        path.write_bytes(data)

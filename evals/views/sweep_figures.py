@@ -3,11 +3,13 @@
 import math
 import textwrap
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.embeddings.precision import BITS
 from evals.evaluation.points import Point
+from evals.files import write_atomically
 from evals.records.record import path_component
 from evals.views.style import BLUE, GREEN, ORANGE, PINK, RED
 
@@ -44,9 +46,10 @@ def draw(sweep_points: Sequence[Point], folder: Path) -> list[Path]:
         for kind, make in FIGURES.items():
             # @ is left out of file names: to scp and many shells it means a host.
             name = path_component(".".join([benchmark, model, metric.replace("@", ""), kind]))
-            path = folder / f"{name}.png"
-            make(group).savefig(path, dpi=150)
-            paths.append(path)
+            image = BytesIO()
+            make(group).savefig(image, format="png", dpi=150)
+            paths.append(folder / f"{name}.png")
+            write_atomically(paths[-1], image.getvalue())
     return paths
 
 
