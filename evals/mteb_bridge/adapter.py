@@ -98,6 +98,7 @@ class Adapter:
         For items with a text and an image they are the sum of both normalised rows, as in mteb's
         wrappers.
         """
+        # Methods of a semantic similarity task are not told their subset, and read it here.
         self.where = (hf_subset, hf_split)
         role = prompt_type.value if self.instruction and prompt_type is not None else None
         language = None
@@ -105,6 +106,7 @@ class Adapter:
             language = language_of(task_metadata, hf_subset)
         sides = sides_of(inputs, role=role, language=language)
         rows_of_sides = [self._rows(side, hf_subset) for side in sides]
+        # As the encoder gave them: dividing by a norm of 1 again would change last bits.
         if len(rows_of_sides) == 1 and self.dim == self.encoder.dim:
             return rows_of_sides[0]
         # A text and an image of one item: mteb's CLIP wrappers add their normalised rows.
@@ -173,6 +175,7 @@ class Adapter:
         self, queries: Any, top_ranked: Mapping[str, Sequence[str]], top_k: int, **task: Any
     ) -> Iterator[Hits]:
         """The best candidates of each query; only documents that are candidates are embedded."""
+        # A query without candidates has no hits, and scores 0: it counts as a query all the same.
         candidates = [top_ranked.get(query, ()) for query in queries["id"]]
         listed = {doc for docs in candidates for doc in docs}
         place_of = {doc: place for place, doc in enumerate(self.corpus["id"]) if doc in listed}
@@ -204,6 +207,7 @@ class Adapter:
 
         if not len(places):
             return Hits(first, np.zeros((1, 0), np.int64), np.zeros((1, 0), np.float32))
+        # Query by query and by mteb's function: a matrix of another shape may give other last bits.
         scores = torch.as_tensor(self.similarity(query_row, rows))
         best = scores.topk(min(top_k, len(places)), dim=1)
         return Hits(first, places[best.indices.cpu().numpy()], best.values.cpu().numpy())
@@ -239,6 +243,7 @@ class Adapter:
         return rows
 
     def _count(self, texts: Side) -> None:
+        # Once per text and task: at the first dimension, while the content is collected.
         self.blank_texts += sum(map(is_blank, texts.items))
         if isinstance(self.encoder, TruncatingEncoder):
             self.lengths["texts"] += len(texts)

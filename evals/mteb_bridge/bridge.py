@@ -12,15 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from evals.embeddings.store import Store
-from evals.evaluation.outcome import TaskOutcome, TaskScore
+from evals.evaluation.outcome import TaskOutcome
 from evals.evaluation.recording import Costs
 from evals.mteb_bridge.adapter import Adapter, Tools
 from evals.mteb_bridge.checks import Repeated, check_retrieval
 from evals.mteb_bridge.methods import Scorers, TaskMethods
 from evals.mteb_bridge.records import Measured, Task, about, export, task_scores, write
+from evals.mteb_bridge.runs import TaskRun, combined
 from evals.mteb_bridge.tasks import (
     benchmark_key,
     choose,
@@ -70,6 +71,7 @@ def run_task(
     reporter: Reporter = SILENT,
 ) -> TaskOutcome:
     """Measure a task object of mteb; of an aggregate its members, and their mean as mteb has it."""
+    # Before anything is loaded or embedded.
     unknown_dims = [dim for dim in dims if not 1 <= dim <= encoder.dim]
     if unknown_dims:
         raise ConfigError(
@@ -82,11 +84,12 @@ def run_task(
     store = Store(settings.store)
     model = adapter(encoder, store, reporter, Costs(), instruction=settings.instruction)
     if task.is_aggregate:
+        # Each by itself, as mteb runs them; their embeddings meet in one store.
         members = [
             _measure(member, model, dims, settings.data, is_member=True)
             for member in task.metadata.tasks
         ]
-        run = _combined(task, members, dims)
+        run = combined(task, members, dims)
     else:
         run = _measure(task, model, dims, settings.data, is_member=False)
     facts = Task(
@@ -180,26 +183,9 @@ def scorers() -> Scorers:
     return Scorers(nauc=nauc, mrr=mrr, make_score_dict=make_score_dict)
 
 
-class _Run(NamedTuple):
-    """A task at all dimensions: mteb's results by dimension, and what is kept for the record.
-
-    `scores` are those that are shown, `measured` all that are recorded. `origin` and `content` are
-    by subset, or by member of an aggregate.
-    """
-
-    results: dict[int, Any]
-    scores: list[TaskScore]
-    measured: list[Measured]
-    origin: dict[str, dict[str, str]]
-    content: dict[str, str]
-    query_metric: str | None
-    undefined: list[str]
-    repeated: Repeated
-
-
 def _measure(
     task: Any, model: Adapter, dims: Sequence[int], data: Path | None, *, is_member: bool
-) -> _Run:
+) -> TaskRun:
     """Evaluate a task that is no aggregate; of a member the scores bear its name as subset."""
     import mteb
 
@@ -210,10 +196,12 @@ def _measure(
     methods = TaskMethods(task, model, scorers())
     with loaded(task, data) as origin:
         repeated = _check(task, model.reporter)
+        # The content hash is of what is embedded, which is the same at all dimensions.
         model.start_collecting()
         random_states = deepcopy((task.rng_state, task.np_rng))
         for dim in dims:
             model.reporter.info(f"mteb:{name}: {dim} dimensions, by {model.encoder.name}")
+            # One adapter for all dimensions: mteb sees a model whose rows grow shorter.
             model.dim = dim
             methods.details = {}
             # Every dimension sees the samples that a run of its own would see.
@@ -240,9 +228,10 @@ def _measure(
                 measured.append(Measured(shown, details))
     content = {subset: digest.hexdigest() for subset, digest in model.content.items()}
     if is_member:
+        # A member is one subset of its aggregate, so its own subsets become one hash.
         joined = json.dumps(content, sort_keys=True).encode()
         content = {name: hashlib.sha256(joined).hexdigest()}
-    return _Run(
+    return TaskRun(
         results=results,
         scores=[entry.score for entry in measured],
         measured=measured,
@@ -270,39 +259,6 @@ def _check(task: Any, reporter: Reporter) -> Repeated:
     return repeated
 
 
-def _combined(task: Any, members: Sequence[_Run], dims: Sequence[int]) -> _Run:
-    """The mean of an aggregate's members as mteb combines them, before the members' own scores."""
-    results: dict[int, Any] = {}
-    means: list[TaskScore] = []
-    # Queries or pairs of all members, once and not per dimension.
-    counts = [score.n for member in members for score in member.scores if score.dim == dims[0]]
-    for dim in dims:
-        results[dim] = task.combine_task_results([member.results[dim] for member in members])
-        for score, _ in task_scores(task, results[dim], dim, {}):
-            means.append(score._replace(n=sum(counts)))
-    measured = [Measured(mean, None) for mean in means]
-    origin: dict[str, dict[str, str]] = {}
-    content: dict[str, str] = {}
-    undefined: list[str] = []
-    repeated = Repeated(0, 0)
-    for member in members:
-        repeated = Repeated(*(a + b for a, b in zip(repeated, member.repeated, strict=True)))
-        measured += member.measured
-        origin |= member.origin
-        content |= member.content
-        undefined += member.undefined
-    return _Run(
-        results=results,
-        scores=means,
-        measured=measured,
-        origin=origin,
-        content=content,
-        query_metric=members[0].query_metric,
-        undefined=undefined,
-        repeated=repeated,
-    )
-
-
 def _replacements(task: Any, methods: TaskMethods) -> Mapping[str, Callable[..., Any]]:
     """Methods in place of the task's own, by their names.
 
@@ -310,11 +266,14 @@ def _replacements(task: Any, methods: TaskMethods) -> Mapping[str, Callable[...,
     """
     from mteb.abstasks import AbsTaskRetrieval, AbsTaskSTS
 
+    # Of pairs only what mteb has computed is kept: it scores them all at once, from two sets of
+    # rows.
     if isinstance(task, AbsTaskSTS):
         return {"_calculate_scores": partial(methods.keep_pairs, task._calculate_scores)}
     if not isinstance(task, AbsTaskRetrieval):
         return {}
     methods.choose_query_metric()
+    # Two hooks of AbsTaskRetrieval that tasks of mteb 2.26 override: they want the hits themselves.
     overridden = [
         name
         for name in ("task_specific_scores", "_evaluate_subset")

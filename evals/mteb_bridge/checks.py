@@ -80,6 +80,7 @@ def _check_documents(corpus: Any, where: str) -> int:
             raise InvalidError(f"{where}: the id of document {place} {problem}. Correct it.")
     if len(set(doc_ids)) == len(doc_ids):
         return 0
+    # Most corpora have no id twice, and are spared this pass over their documents.
     first: dict[str, int] = {}
     repeated = 0
     for place, doc in enumerate(doc_ids):

@@ -239,6 +239,7 @@ class TaskMethods:
     ) -> None:
         judgements = sorted((query, sorted(grades.items())) for query, grades in qrels.items())
         self.model.note(cell[0], "qrels", json.dumps(judgements))
+        # Queries that share relevant documents are not independent, and resampled together.
         clusters = query_clusters([_relevant(qrels[query]) for query in query_ids])
         main = self.task.metadata.main_score
         is_main = main in (self.query_metric, "accuracy")

@@ -129,6 +129,7 @@ def write(
     return write_run(
         settings.results,
         manifest=_manifest(task, encoder, dims, settings),
+        # The order of this list is that of the lines: it is part of what a record's hash covers.
         metrics=[line for entry in measured for line in _metric_lines(entry, task.metric)],
         queries=_query_table(measured, columns),
         columns=columns,
@@ -163,6 +164,7 @@ def _numbers(scores: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:
     defined: dict[str, float] = {}
     undefined: list[str] = []
     for name, value in scores.items():
+        # bool is an int to Python, and mteb's dictionaries hold flags.
         is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
         # `main_score` repeats the metric that the task is judged by.
         if name == "main_score" or not is_number:

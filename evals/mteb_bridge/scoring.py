@@ -143,6 +143,7 @@ def _as_mtebs_heap(block: Hits, depth: int, doc_ids: Sequence[str]) -> Ranked:
 def _last_of_same_id(doc_ids: Sequence[str]) -> Int[np.ndarray, "n"] | None:
     """For each document the last one with its id, which is where `_positions` has it; None if all
     ids are different."""
+    # No table of the corpus's size for the usual case, in which each id is there once.
     if len(set(doc_ids)) == len(doc_ids):
         return None
     last = {doc: index for index, doc in enumerate(doc_ids)}
@@ -259,6 +260,7 @@ def _confidences(ranked: Ranked) -> dict[str, Float64[np.ndarray, "c"]]:
     scores = np.pad(scores, ((0, 0), (2, 0)), constant_values=-np.inf)
     # Two more columns without hits, so that rows of one hit or none have a second best.
     second, best = np.partition(scores, (-2, -1), axis=1)[:, -2:].T
+    # numpy's std with ddof 0, as mteb's: another divisor would order queries otherwise.
     deviation = ranked.scores.std(axis=1) if ranked.scores.shape[1] else np.zeros(len(n_hits))
     # Over the hits only: what stands behind them in a row is no score.
     for row in np.flatnonzero(n_hits < ranked.valid.shape[1]):

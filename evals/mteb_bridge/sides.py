@@ -90,6 +90,7 @@ def _image_side(dataset: Any, role: Role | None) -> Side:
     # Undecoded: the hash of the file is enough to find its row, and most images are stored already.
     stored = dataset.select_columns(["image"]).cast_column("image", Image(decode=False))
     names = [f"image {index}" for index in range(len(stored))]
+    # A function of the place rather than a list of bytes: images are read when they are decoded.
     items = _Upright(names, lambda index: _stored_bytes(stored[index]["image"]))
     hashes = [_file_hash(items.read(index)) for index in range(len(names))]
     return Side("image", items, _numbers(names), hashes, role)

@@ -72,6 +72,8 @@ def benchmark_key(task: Any) -> str:
     key = f"mteb.{task.metadata.name}"
     splits = list(task.eval_splits)
     if set(splits) != set(task.metadata.eval_splits):
+        # A key of its own: the newest record of a benchmark must be of the splits that its papers
+        # have.
         key += "." + "+".join(splits)
     return f"{key}.partial" if partial_of(task) else key
 
