@@ -14,7 +14,8 @@ from evals.early import hold_exit_codes
 hold_exit_codes()
 
 if TYPE_CHECKING:
-    from evals.config.catalog import benchmarks, models
+    from evals.config.catalog import benchmarks
+    from evals.config.models import models
     from evals.data.objects import image_text
     from evals.encoders.objects import weights_hash
     from evals.library.comparing import Comparison, compare
@@ -34,7 +35,7 @@ _PLACES = {
     "evaluate": "evals.library.evaluating",
     "image_text": "evals.data.objects",
     "list_runs": "evals.library.runs",
-    "models": "evals.config.catalog",
+    "models": "evals.config.models",
     "read_run": "evals.library.runs",
     "score": "evals.library.evaluating",
     "weights_hash": "evals.encoders.objects",

@@ -10,7 +10,7 @@ import typer
 
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import comma_list, dims_list
-from evals.config.catalog import resolve_model
+from evals.config.models import resolve_model
 from evals.config.suites import choose_row
 from evals.embeddings.precision import DIMS
 from evals.evaluation.load import check

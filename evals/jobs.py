@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from evals.config.catalog import Benchmark, ModelRef, resolve_model
+from evals.config.catalog import Benchmark
+from evals.config.models import ModelRef, resolve_model
 from evals.config.own_data import DataRef
 from evals.config.suites import TaskRef, Work
 from evals.evaluation.evaluate import checked_dims, evaluate

@@ -13,7 +13,8 @@ from evals import jobs
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Models, dims_list, settings_of, takes_options
 from evals.cli.results import finish
-from evals.config.catalog import Benchmark, resolve_model
+from evals.config.catalog import Benchmark
+from evals.config.models import resolve_model
 from evals.config.suites import choose_row
 from evals.evaluation.load import check
 from evals.schema import ConfigError

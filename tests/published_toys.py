@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
-from evals.config.catalog import ModelRow, models
+from evals.config.models import ModelRow, models
 from evals.records.record import MetricLine
 from evals.report.names import ALL, MAIN, Meaning, Place, selector
 from evals.report.published import published, slug

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 
-from evals.config.catalog import resolve_model
+from evals.config.models import resolve_model
 from evals.encoders.jina import JinaEncoder
 from evals.evaluation.load import build_encoder
 from evals.records.identity import ModelIdentity

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from evals.config.catalog import ModelRef, benchmark, benchmarks, models, resolve_model
+from evals.config.catalog import benchmark, benchmarks
+from evals.config.models import ModelRef, models, resolve_model
 from evals.data import LOAD
 from evals.schema import ConfigError, MissingError
 

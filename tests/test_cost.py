@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from evals.analysis.cost import image_costs, read_tokenizer, sizes, storage, text_costs
-from evals.config.catalog import ModelRef
+from evals.config.models import ModelRef
 from evals.data.images import image_files, pixel_size
 from evals.schema import ConfigError, InvalidError, MissingError, Side
 from tests.conftest import word_tokenizer

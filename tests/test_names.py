@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.config.catalog import resolve_model
+from evals.config.models import resolve_model
 from evals.evaluation.names import check_name
 from evals.records.record import MetricLine, write_run
 from evals.schema import ConfigError

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from evals import paths
-from evals.config.catalog import resolve_model
+from evals.config.models import resolve_model
 from evals.packages import loaded_packages, packages
 from evals.records import provenance
 

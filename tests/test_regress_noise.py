@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from evals.config.catalog import ModelRef, benchmarks
+from evals.config.catalog import benchmarks
+from evals.config.models import ModelRef
 from evals.evaluation.load import Parts
 from evals.records.queries import PerQuery
 from evals.regress import noise, shuffled

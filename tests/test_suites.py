@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from evals.config.catalog import ModelRef, benchmark, benchmarks, resolve_model
+from evals.config.catalog import benchmark, benchmarks
+from evals.config.models import ModelRef, resolve_model
 from evals.config.suites import Average, Suite, find_suite, suites
 from evals.encoders import ENCODERS, build
 from evals.evaluation.averages import averages
@@ -206,7 +207,7 @@ def test_a_rival_is_named_by_its_kind_and_what_follows(name: str, encoder: str, 
 
 def test_every_rival_in_the_configuration_is_known_to_open_clip() -> None:
     open_clip = pytest.importorskip("open_clip")
-    from evals.config.catalog import models
+    from evals.config.models import models
 
     specs = [row.spec for row in models().values() if row.encoder == "open_clip"]
     assert len(specs) == 5

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from evals.config.catalog import Benchmark, ModelRef
+from evals.config.catalog import Benchmark
+from evals.config.models import ModelRef
 from evals.config.own_data import DataRef
 from evals.embeddings.precision import BITS, bytes_per_vector
 from evals.encoders.pricing import TILE_SIDE, Version, image_tokens, tiles

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.config.catalog import Benchmark, Row, Text
+from evals.config.catalog import Benchmark
+from evals.config.rows import Row, Text
 from evals.schema import ConfigError
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field, model_validator
 
-from evals.config.catalog import Benchmark, Row, Text, benchmarks, nearest, read_rows
+from evals.config.catalog import Benchmark, benchmarks
 from evals.config.own_data import DataRef, data_ref, kinds_in_words
+from evals.config.rows import Row, Text, nearest, read_rows
 from evals.paths import configs
 from evals.ranking.measures import MEASURES, is_metric
 from evals.schema import ConfigError

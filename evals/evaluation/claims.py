@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from evals.config.catalog import Row, Text, benchmarks, read_rows
+from evals.config.catalog import benchmarks
+from evals.config.rows import Row, Text, read_rows
 from evals.config.suites import suites
 from evals.evaluation.averages import averages, values_of_rows
 from evals.evaluation.outcome import Result

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from evals.config.catalog import Benchmark, ModelRef
+from evals.config.catalog import Benchmark
+from evals.config.models import ModelRef
 from evals.config.own_data import KINDS, DataRef, OwnBenchmark, Reading
 from evals.config.suites import TaskRef, Work
 from evals.schema import (

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from evals.config.catalog import Benchmark, resolve_model
+from evals.config.catalog import Benchmark
+from evals.config.models import resolve_model
 from evals.config.own_data import DataRef, data_ref, object_ref
 from evals.config.suites import TaskRef, choose
 from evals.evaluation.load import Loaded, check, limited

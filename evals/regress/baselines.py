@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evals.config.catalog import nearest
+from evals.config.rows import nearest
 from evals.paths import baseline_folder
 from evals.reading import read_json, read_jsonl
 from evals.records.identity import read_placed

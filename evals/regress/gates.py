@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from evals.config.catalog import Row, Text, read_rows
+from evals.config.rows import Row, Text, read_rows
 from evals.paths import configs
 from evals.schema import ConfigError
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evals.cli.app import Log
-from evals.config.catalog import resolve_model
+from evals.config.models import resolve_model
 from evals.files import write_atomically
 from evals.packages import packages
 from evals.records.provenance import host, source_state

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from evals.config.catalog import ModelRef, benchmarks
+from evals.config.catalog import benchmarks
+from evals.config.models import ModelRef
 from evals.evaluation.load import build_encoder, load_parts
 from evals.schema import ImageText
 from evals.settings import Settings

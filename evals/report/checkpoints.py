@@ -11,8 +11,9 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from evals.config.catalog import Count, ModelRow, Row, Text, nearest, read_rows
-from evals.config.catalog import models as catalog
+from evals.config.models import ModelRow
+from evals.config.models import models as catalog
+from evals.config.rows import Count, Row, Text, nearest, read_rows
 from evals.paths import configs
 from evals.records.identity import ModelIdentity
 from evals.report.names import Sha256

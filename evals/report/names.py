@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field, model_validator
 
-from evals.config.catalog import Row, Text, nearest, read_rows
+from evals.config.rows import Row, Text, nearest, read_rows
 from evals.paths import configs
 from evals.report.published import slug
 from evals.schema import ConfigError

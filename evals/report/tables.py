@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from evals.config.catalog import Count, Row, Text, nearest, read_rows
+from evals.config.rows import Count, Row, Text, nearest, read_rows
 from evals.paths import configs
 from evals.report.checkpoints import Pinned, model_of, pinned
 from evals.report.names import Meaning, Selector, selector
