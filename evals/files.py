@@ -18,7 +18,14 @@ PART = ".part"
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that no reader ever meets half of it: to a part, sync, rename.
+    """Write a file so that no reader ever meets half of it; see `writing_atomically`."""
+    with writing_atomically(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def writing_atomically(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which is at `path` once the block ends well: to a part, sync, rename.
 
     The folder must exist. A file of that name is replaced. Writers of one file wait for each other.
     On any error, Ctrl-C included, the part goes and the old file stays. An OSError, such as a full
@@ -29,7 +36,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         try:
             with named(path):
                 file.truncate()  # a killed writer may have left more than we write
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
                 part.replace(path)

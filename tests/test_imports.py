@@ -155,6 +155,7 @@ MAY_SEE: dict[str, set[str]] = {
     "mistakes": {"schema", "analysis", "cli", "files", "records", "views"},
     "fusion": {"analysis", "cli", "config", "evaluation", "jobs", "views"},
     "probe": {"schema", "analysis", "cli", "config", "evaluation", "jobs", "views"},
+    "items": {"schema", "cli", "config", "data", "evaluation", "files", "settings", "tasks"},
     "cost": {"analysis", "cli", "config", "embeddings", "evaluation", "settings", "views"},
 }
 # Files that may see less than their room, or alone may see something.

@@ -16,7 +16,7 @@ Models = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="Row of configs/models.yaml, folder, Hub id, open_clip:ARCH/TAG, st:PATH, api:URL; "
+        help="Row of configs/models.yaml, folder, Hub id, open_clip:ARCH/TAG, st:PATH, api:URL, embeddings:FILE; "
         "+adapter:FOLDER behind it merges a PEFT adapter; NAME=… gives it a name of your own in records. Repeatable.",
     ),
 ]

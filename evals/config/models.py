@@ -17,12 +17,13 @@ _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._@+-]*)=(?P<spec>.+)")
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(\w[\w-]*(?:[./][\w-]+)*))?")
 # What a folder's name may not hold, in a spec that becomes one.
 _SPEC_NAME = re.compile(r"[^A-Za-z0-9._]+")
-EncoderName = Literal["jina_clip", "open_clip", "sentence_transformers", "api"]
+EncoderName = Literal["jina_clip", "open_clip", "sentence_transformers", "api", "embeddings"]
 # What `--model` may begin with.
 PREFIXES: dict[str, EncoderName] = {
     "open_clip": "open_clip",
     "st": "sentence_transformers",
     "api": "api",
+    "embeddings": "embeddings",
 }
 
 
@@ -92,7 +93,7 @@ def resolve_model(spec: str, path: Path | None = None) -> ModelRef:
     """What `--model SPEC` or `--model NAME=SPEC` means.
 
     NAME is then what records, tables and pages call the model. SPEC is a row of models.yaml;
-    `open_clip:`, `st:` or `api:` and what follows; an existing folder; or a Hub id
+    `open_clip:`, `st:`, `api:` or `embeddings:` and what follows; an existing folder; or a Hub id
     `org/name[@revision]`. Behind a jina-clip model `+adapter:FOLDER` merges a PEFT adapter into it.
     Raises ConfigError for what is none of these, MissingError for a path that is no folder.
     """

@@ -122,6 +122,20 @@ def pixel_size(images: Sequence[Any], index: int) -> tuple[int, int]:
         return _open(data, name).size  # type: ignore[no-any-return]
 
 
+def stored_bytes(images: Sequence[Any], index: int) -> bytes:
+    """An image as it is stored; one that is drawn by code as a PNG of its pixels.
+
+    InvalidError as `Images.stored`.
+    """
+    if isinstance(images, Selection):
+        return stored_bytes(images.items, images.indices[index])
+    if isinstance(images, Images):
+        return images.stored(index)
+    png = BytesIO()
+    images[index].save(png, "PNG")
+    return png.getvalue()
+
+
 def verify(images: Sequence[Any], indices: Sequence[int]) -> None:
     """Decode each image once, several at a time.
 

@@ -38,11 +38,18 @@ def _api() -> Callable[..., Encoder]:
     return ApiEncoder  # type: ignore[return-value] # its `dim` is computed, and may take a request
 
 
+def _embeddings() -> Callable[..., Encoder]:
+    from evals.encoders.embedding_files import embedding_file
+
+    return embedding_file
+
+
 ENCODERS: dict[str, Callable[[], Callable[..., Encoder]]] = {
     "jina_clip": _jina_clip,
     "open_clip": _open_clip,
     "sentence_transformers": _sentence_transformers,
     "api": _api,
+    "embeddings": _embeddings,
 }
 
 

@@ -90,7 +90,8 @@ class ObjectEncoder:
 class ArrayEncoder:
     """Rows that are there already, by the ids of the items, as an encoder: it looks them up.
 
-    `rows` maps "image" and "text" to float arrays of shape (n, d), `ids` to the id of each row.
+    `rows` maps "image" and "text" to float arrays of shape (n, d), `ids` to the id of each row;
+    `source` says where they came from.
     """
 
     def __init__(
@@ -99,12 +100,13 @@ class ArrayEncoder:
         ids: Mapping[str, Sequence[str]],
         *,
         name: str,
+        source: Mapping[str, str | None] | None = None,
     ) -> None:
         # Images and texts are compared with each other, and so must be of one width.
         widths = {array.shape[1] for array in rows.values()}
         if len(widths) != 1:
             raise InvalidError(f"{name}: images and texts have rows of {sorted(widths)} values.")
-        self.name, self.dim = name, widths.pop()
+        self.name, self.dim, self.source = name, widths.pop(), dict(source or {})
         digest = hashlib.sha256()
         self._rows: dict[tuple[str, str], np.ndarray] = {}
         for kind, array in rows.items():
@@ -118,9 +120,29 @@ class ArrayEncoder:
         """The rows of the items, float32; InvalidError names an item without one."""
         missing = [item for item in side.ids if (side.kind, item) not in self._rows]
         if missing:
-            raise InvalidError(f"{self.name}: no row for {side.kind} {missing[0]!r}.")
+            shown = ", ".join(map(repr, missing[:3]))
+            raise InvalidError(
+                f"{self.name}: {len(missing):,} of {len(side):,} {side.kind}s have no row: {shown}. "
+                "`python -m evals.items` lists the ids."
+            )
         rows = [self._rows[side.kind, item] for item in side.ids]
         return np.array(rows, np.float32).reshape(len(side), self.dim)
+
+    def check(self, side: Side) -> None:
+        """Whether equal items have equal rows, because only one row per content is kept.
+
+        InvalidError names two items for which it is not so: which of the rows counts would depend
+        on the order.
+        """
+        first: dict[str, str] = {}
+        for item, content in zip(side.ids, side.hashes, strict=True):
+            twin = first.setdefault(content, item)
+            row, twin_row = (self._rows.get((side.kind, name)) for name in (item, twin))
+            if row is not None and twin_row is not None and not np.array_equal(row, twin_row):
+                raise InvalidError(
+                    f"{self.name}: the {side.kind}s {twin!r} and {item!r} are equal, and their rows "
+                    "are not. Give both the same row."
+                )
 
 
 def weights_hash(module: Any) -> str:

@@ -107,6 +107,10 @@ def embed(
 
     What is not stored yet is encoded, and counted in `costs`.
     """
+    from evals.encoders.objects import ArrayEncoder
+
+    if isinstance(encoder, ArrayEncoder):
+        encoder.check(side)
     missing = store.missing(encoder, side)
     since = time.monotonic()
     if side.kind == "image" and missing:
