@@ -2,8 +2,8 @@
 
 python -m evals.report --table v2post-coco [--format md,html,csv,latex,png]
 python -m evals.report --all
-python -m evals.report --needs jina-clip-v2        what is left to evaluate, one call of evals.run
-per line python -m evals.report --check | --write           the tables in README.md and docs
+python -m evals.report --needs jina-clip-v2       what is left to evaluate, a call of evals.run a line
+python -m evals.report --check | --write          the tables in README.md and docs
 """
 
 from collections.abc import Sequence
@@ -77,15 +77,18 @@ def report(
             there = ", ".join(table_names())
             raise ConfigError(f"Name a --table, or --all. The tables are: {there}.")
         records, models = Records(results), stand_ins(stand_in or ())
+        # Before the records are read: a misspelt model would be a report in which nobody stands in.
         check_stand_ins(models)
         if needs:
             _needs(names, needs, records, models=models, log=log)
             return
         chosen = _formats(formats or ("md,html,csv" if all_tables else None))
         judged = [judge(table(name), records, models) for name in names]
+        # A single table's file bears its name, so that two calls do not write over each other.
         stem = "report" if all_tables or len(names) > 1 else names[0]
         head = _head(records, results, models)
         paths = write_files(judged, chosen, out=out, stem=stem, head=head)
+        # Settled before anything is shown: see evals.cli.results.
         if strict and any(each.counts["deviates"] for each in judged):
             log.settle(1)
         _tell_refused(judged, log)
@@ -169,6 +172,7 @@ def _blocks(root: Path, write: bool, log: Log) -> None:
 
     new = {path: refreshed(path, root) for path in pages(root)}
     stale = [path for path, text in new.items() if text != path.read_text(encoding="utf-8")]
+    # The same code as a number that fell: to CI a stale table is a claim that no longer holds.
     if stale and not write:
         log.settle(1)
     for path in stale:

@@ -21,6 +21,7 @@ _CLOSE = "<!-- /report -->"
 
 def pages(root: Path) -> Iterator[Path]:
     """The pages that may hold blocks."""
+    # Of the top folder and docs alone: pages of results and of tests are not ours to rewrite.
     for path in (root / "README.md", *sorted((root / "docs").glob("*.md"))):
         if path.is_file():
             yield path

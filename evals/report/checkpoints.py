@@ -59,6 +59,7 @@ class Pinned:
 
     def accepts(self, model: ModelIdentity) -> bool:
         """Whether a record is of this checkpoint, at its full width."""
+        # Cut to fewer dimensions before they were stored, rows of the same weights are other rows.
         return model.width == self.width and (
             self.is_source(model) or model.weights in self.weights
         )
@@ -66,7 +67,10 @@ class Pinned:
     def is_source(self, model: ModelIdentity) -> bool:
         """Whether a record's weights came from the published place."""
         if self.repo:
+            # At that commit: a repo's main branch may hold other weights than those that were
+            # published.
             return (model.repo, model.revision) == (self.repo, self.revision)
+        # Rivals have no commit; open_clip's registry ties ARCH/TAG to one file.
         return self.spec is not None and model.spec == self.spec
 
 

@@ -28,6 +28,7 @@ _SPECIAL = {
     "]": r"{]}",
     "−": r"$-$",
 }
+# fontspec: captions and notes are in many scripts, which pdflatex's fonts lack.
 _HEAD = r"""\documentclass{article}
 \usepackage[landscape,margin=1cm]{geometry}
 \usepackage{fontspec,longtable,booktabs}

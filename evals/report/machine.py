@@ -39,6 +39,7 @@ def _cell(placed: Placed) -> dict[str, Any]:
         "published": published._asdict() | {"score": published.value},
         "measured": result.measured,
         "difference": result.difference,
+        # Both ends or none: a list of two, so that no reader meets half an interval.
         "interval": None if result.low is None else [result.low, result.high],
         "verdict": result.verdict,
         "coverage": result.coverage or None,

@@ -86,6 +86,8 @@ class Records:
 
         It is the float32 score, at full width unless the place says another dimension.
         """
+        # The newest record may lack the place, as a run of one language does; an older one may have
+        # it.
         for entry in self._entries(self._with_hashes(model), place):
             number = self._at(entry, place)
             if number:
@@ -136,11 +138,13 @@ class Records:
             if key not in self._newest:
                 self._newest[key] = self._shelf.newest_first(benchmark, model)
             entries += self._newest[key]
+        # By name, which begins with the time: a task's records may lie under four keys.
         return sorted(entries, key=lambda entry: entry.path.name, reverse=True)
 
     def _at(self, entry: Entry, place: Place) -> Number | None:
         # a task of mteb that was limited to subsets measured those whole
         harmless = {"subsets"} if place.split else set()
+        # A part of a benchmark is another benchmark: fewer documents are easier to rank.
         if set(entry.manifest.get("partial") or ()) - harmless:
             return None
         if not _is_published_data(entry, place):
@@ -154,6 +158,7 @@ class Records:
         ]
         if not at:
             return None
+        # mteb's main score of a task with several subsets: their plain mean.
         if place.subset == ALL:
             value = fmean(line.value for line in at)
             return Number(

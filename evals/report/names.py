@@ -11,7 +11,9 @@ from evals.paths import configs
 from evals.report.published import slug
 from evals.schema import ConfigError
 
+# In place of a metric's name: whatever mteb judges the task by.
 MAIN = "main score"
+# In place of a subset: the mean over all that the record has.
 ALL = "*"
 
 
@@ -151,6 +153,7 @@ def selector(benchmark: str, meaning: Meaning) -> Selector:
     row = _quantity(benchmark)
     if row.not_run:
         return Selector(not_run=row.not_run)
+    # An average of averages: the parts may be of different metrics, and each says its own.
     if row.parts:
         return _of_parts(row, meaning)
     places = [

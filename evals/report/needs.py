@@ -74,6 +74,7 @@ def _group(place: Place, places: Sequence[Place]) -> Group:
     dims = {
         sibling.dim for sibling in places if sibling.benchmark == place.benchmark and sibling.dim
     }
+    # Rows of benchmarks.yaml are run whole: their languages share images, and cost little more.
     is_part = place.split and place.subset not in (ALL, "default", None)
     subset = (place.subset or "") if is_part else ""
     return Group(_kind(place), subset, tuple(sorted(dims, reverse=True)))

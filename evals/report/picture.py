@@ -90,6 +90,7 @@ def _draw(
     table.auto_set_font_size(False)
     table.set_fontsize(8)
     for (line, column), cell in table.get_celld().items():
+        # matplotlib gives all rows one height, whatever their lines of text.
         cell.set_height(grid.heights[line] / sum(grid.heights))
         cell.set_linewidth(0.3)
         cell.get_text().set_parse_math(False)

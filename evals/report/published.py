@@ -10,6 +10,7 @@ from typing import NamedTuple
 from evals.paths import configs
 from evals.schema import ConfigError
 
+# How near a number is to who measured it: the report marks those that are second hand.
 GRADES = {
     "A": "first hand: a model card or release post",
     "B": "a full text copy of a paper",

@@ -48,6 +48,7 @@ class Entry(Part):
 
 
 def _entry(value: Any) -> Any:
+    # Most rows and columns say nothing but their label: `COCO` for `{label: COCO}`.
     return {"label": value} if isinstance(value, str) else value
 
 
@@ -254,7 +255,7 @@ def _cell(row: TableRow, fields: dict[str, Any], where: str) -> Cell | None:
         raise ConfigError(
             f"{row.name}, {where}: a change needs `relative_to`, and the table a `change_tolerance`."
         )
-    # both models must be runnable: a change is made of two measured scores
+    # Both models must be runnable: a change is made of two measured scores.
     base = model_of(fields["relative_to"])
     not_run = model.not_run or base.not_run or numbers.not_run
     number = numbers._replace(not_run=not_run)
@@ -278,7 +279,7 @@ def _printed(row: TableRow, fields: dict[str, Any], where: str) -> Published | N
     return numbers[0] if numbers else None
 
 
-# 1,400 numbers, and 1,200 cells that each look for one
+# 1,400 numbers, and 1,200 cells that each look for one.
 @cache
 def _by_key(name: str) -> dict[tuple[str, str, str], list[Published]]:
     """The printed numbers of a table by model, benchmark and metric."""

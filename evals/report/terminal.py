@@ -60,6 +60,7 @@ def print_summary(tables: Sequence[Judged], out: Console) -> None:
     for verdict in VERDICTS:
         grid.add_column(verdict, justify="right")
     for judged in tables:
+        # A dash for 0, so that the cells that have a verdict stand out.
         counts = (str(n) if n else DASH for n in judged.counts.values())
         grid.add_row(escape(judged.table.row.name), *counts)
     out.print(grid)

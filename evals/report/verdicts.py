@@ -174,6 +174,7 @@ def _missing(
     refused = None
     if not stand_in_of(checkpoint, judging.stand_in):
         refused = judging.records.refused(checkpoint, cell.selector)
+    # A record of that name that does not count is the likeliest surprise, and is named.
     why = f"no record of the published checkpoint has it; {refused}" if refused else NO_RECORD
     return _not_run(cell, why, coverage, numbers)._replace(refused=refused)
 

@@ -77,5 +77,6 @@ def _cell(judged: Judged, result: Result | None) -> dict[str, str] | None:
     if result is None:
         return None
     published = result.cell.published
+    # In the cell's title: where a number was printed is wanted of one cell at a time.
     hint = ". ".join(filter(None, (result.why, published.source, published.note)))
     return words(judged, result)._asdict() | {"hint": hint}

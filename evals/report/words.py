@@ -138,6 +138,7 @@ def _first(names: Iterable[str]) -> str:
 
 
 def _minus(text: str) -> str:
+    # U+2212: a hyphen is narrower than a plus, and columns of signs would not line up.
     return text.replace("-", "−")
 
 
