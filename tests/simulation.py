@@ -29,6 +29,7 @@ from evals.stats.paired import Difference, fell, paired_bootstrap
 SHARES = (0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999)
 SIZES = (10, 20, 50, 100, 300, 1000, 5000)  # images
 CLASSES = ((5, 20), (50, 2), (50, 20), (200, 5))  # classes, images of each
+OF_TASKS = (0.2, 0.5, 0.8)
 CORRELATIONS = (0.3, 0.6, 0.9)
 PAIRS = (10, 30, 100, 1000)
 IMAGES, CAPTIONS = 1000, 5  # of a comparison
@@ -210,6 +211,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1000, help="of each size and share")
     parser.add_argument("--comparisons", type=int, default=2000, help="of each kind")
     args = parser.parse_args()
+    from tests import simulation_mteb  # which has the margins and the tables from here
+
     of_class = [share for share in SHARES if share >= 0.5]
     print(f"How often 95% intervals of {args.runs:,} runs hold the true mean:\n")
     table(
@@ -227,6 +230,12 @@ def main() -> None:
             [f"{classes}", f"{images}", *class_coverage(classes, images, of_class, args.runs // 2)]
             for classes, images in CLASSES
         ),
+    )
+    print(f"\nTasks of mteb (nDCG@10), {args.runs:,} runs:\n")
+    means = [f"{way} {share}" for way in ("clustered", "independent") for share in OF_TASKS]
+    table(
+        ["judgements", "clusters", *means],
+        (simulation_mteb.row(design, OF_TASKS, args.runs) for design in simulation_mteb.DESIGNS),
     )
     print(f"\nSpearman's correlation, {args.runs // 5:,} runs:\n")
     table(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evals.stats.bootstrap import cluster_bootstrap
-from tests import simulation
+from tests import simulation, simulation_mteb
 from tests.simulation import CASES, Case, class_coverage, comparisons, coverage, rates
 
 NOISE = 0.02  # 0.6% of the hits change without a drop: three times as many as between two dtypes of `tiny`
@@ -25,6 +25,21 @@ def test_the_bootstrap_alone_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_intervals_cover_the_mean_over_classes() -> None:
     for classes, images in ((5, 10), (40, 3)):
         assert min(class_coverage(classes, images, (0.5, 0.9, 0.99), 300)) >= 0.92
+
+
+@pytest.mark.parametrize("design", simulation_mteb.DESIGNS[:4], ids=lambda design: design.name)
+def test_intervals_of_tasks_cover_where_queries_share_documents(design) -> None:
+    result = simulation_mteb.coverage(design, (0.2, 0.5, 0.8), 300)
+    assert result.clustered is not None and min(result.clustered) >= 0.91
+
+
+def test_queries_that_share_documents_are_not_independent() -> None:
+    """Neither those of one document, nor those that all hang together, which have no interval."""
+    one_document, entangled = (
+        simulation_mteb.coverage(simulation_mteb.DESIGNS[place], (0.5,), 200) for place in (1, 4)
+    )
+    assert one_document.independent[0] < 0.85
+    assert entangled.clustered is None and entangled.independent[0] < 0.88
 
 
 def test_a_planted_drop_of_half_a_point_is_found_and_none_is_not() -> None:
