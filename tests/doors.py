@@ -202,6 +202,12 @@ def program(out: Written, rows: Sequence[Row]) -> Data:
     return image_text(paths, [list(row.captions) for row in rows], ids=[row.name for row in rows])
 
 
+def pillow(out: Written, rows: Sequence[Row]) -> Data:
+    """What a program hands over that has opened its images already."""
+    images = [Image.open(io.BytesIO(row.data or b"")) for row in rows]
+    return image_text(images, [list(row.captions) for row in rows], ids=[row.name for row in rows])
+
+
 def cells(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Images as the library `datasets` stores them."""
     return [{"bytes": row.data, "path": None} for row in rows]
@@ -235,4 +241,5 @@ DOORS: dict[str, Door] = {
     "labelled-webdataset": labelled_webdataset,
     "labelled-parquet": labelled_parquet,
     "program": program,
+    "pillow": pillow,
 }

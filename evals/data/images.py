@@ -95,7 +95,7 @@ def decode(data: bytes, name: str) -> Any:
 def check_shape(image: Any, name: str) -> None:
     """Refuse a Pillow image that is too long for its width, or of more than 8 bits per channel."""
     short, long = sorted(image.size)
-    if long > MOST_ELONGATED * short:
+    if not short or long > MOST_ELONGATED * short:
         raise InvalidError(
             f"{name}: {image.width:,} x {image.height:,} pixels, and one side may be "
             f"{MOST_ELONGATED} times the other at most. Cut the image, or remove its captions."
@@ -105,6 +105,19 @@ def check_shape(image: Any, name: str) -> None:
             f"{name}: an image of mode {image.mode}, which has not 8 bits per channel; "
             "nobody can tell which of its values is black and which is white. Save it in 8 bits."
         )
+
+
+def check_picture(image: Any, name: str) -> None:
+    """Refuse a Pillow image that a program holds, as `decode` refuses a file; it is loaded for it."""
+    from PIL import Image, ImageFile
+
+    with _named(b"", name):
+        if image.width * image.height > MOST_PIXELS:
+            raise Image.DecompressionBombError
+        check_shape(image, name)
+        # It may be of a file that was opened and not read yet, and of which half is missing.
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+        image.load()
 
 
 def pixel_size(images: Sequence[Any], index: int) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Captioned images that a program holds already: paths or Pillow images, and captions of each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from evals.data.checks import check_ids, check_texts
 from evals.data.fields import kind_of
-from evals.data.images import check_shape, image_files
+from evals.data.images import check_picture, image_files
 from evals.data.sides import image_side, origin_with_equal, pixel_hash, text_side
 from evals.schema import ImageText, InvalidError, Side
 
@@ -25,12 +25,13 @@ def image_text(
     of one or more; `ids` name the images, their place (or file name) unless given. A caption's id
     is that of its image and its place: `photo#0`.
 
-    Raises InvalidError for lengths that differ, an image without a caption, an empty caption, an id
+    Raises InvalidError for what has no order, lengths that differ, an image without a caption, an empty caption, an id
     that comes twice, and an image of another kind; MissingError for a file that is not there.
     """
-    pictures = list(images)
-    lists = [_list_of(value, place) for place, value in enumerate(captions)]
-    names = _names(pictures) if ids is None else [str(name) for name in ids]
+    pictures = _in_order(images, "images")
+    captions_in_order = _in_order(captions, "captions")
+    lists = [_list_of(value, place) for place, value in enumerate(captions_in_order)]
+    names = _names(pictures) if ids is None else [str(name) for name in _in_order(ids, "ids")]
     if not len(pictures) == len(lists) == len(names):
         raise InvalidError(
             f"{len(pictures)} images, {len(lists)} captions and {len(names)} ids. "
@@ -59,13 +60,24 @@ def _list_of(captions: Any, place: int) -> list[Any]:
     """The captions of an image; one alone is a list of one."""
     if isinstance(captions, str):
         return [captions]
-    # A missing value of a table is a float, and a dict would give its keys.
-    if isinstance(captions, float | dict) or not isinstance(captions, Iterable):
+    # A missing value of a table is a float. A dict would give its keys, and a set another order in
+    # every process.
+    unordered = isinstance(captions, Mapping | Set) or getattr(captions, "ndim", 1) != 1
+    if unordered or not isinstance(captions, Iterable):
         raise InvalidError(
             f"image {place}: its captions are {kind_of(captions)}. Give a string, or a list of "
             "them."
         )
     return list(captions)
+
+
+def _in_order(values: Iterable[Any], argument: str) -> list[Any]:
+    """The values by their places; InvalidError for a string, and for what has no places."""
+    # A string would give its letters, a dict its keys, a frame its column names, a set any order.
+    table = hasattr(values, "columns")
+    if isinstance(values, str | bytes | Mapping | Set) or table or not isinstance(values, Iterable):
+        raise InvalidError(f"{argument} is {kind_of(values)}. Give a list, in the order of images.")
+    return list(values)
 
 
 def _names(pictures: Sequence[Any]) -> list[str]:
@@ -89,5 +101,5 @@ def _image_side(pictures: Sequence[Any], names: Sequence[str]) -> Side:
                 f"image {name}: is {type(picture).__name__}. Give all images as paths, or all as "
                 "Pillow images."
             )
-        check_shape(picture, f"image {name}")
+        check_picture(picture, f"image {name}")
     return Side("image", pictures, names, [pixel_hash(picture) for picture in pictures])

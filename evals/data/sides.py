@@ -24,7 +24,9 @@ def image_side(images: Images, ids: Sequence[str]) -> Side:
 
 def pixel_hash(image: Any) -> str:
     """The hash of a Pillow image that has no file: all that an encoder sees of it."""
-    return content_hash(f"{image.mode} {image.size} ".encode() + image.tobytes())
+    # What pixels of a palette look like is not in them.
+    palette = b"" if image.palette is None else bytes(image.getpalette() or ())
+    return content_hash(f"{image.mode} {image.size} ".encode() + palette + image.tobytes())
 
 
 def origin_with_equal(origin: Mapping[str, str], images: Side) -> dict[str, str]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from evals.schema import ConfigError, InvalidError, Role, Side
 
+NUMBERS = "fiu"  # numpy's kinds of real numbers: strings would be parsed, and truths are no rows
 BATCH = 256  # items that an object gets at once; it may split them as it likes
 
 
@@ -75,7 +76,7 @@ class ObjectEncoder:
         if was_training:
             self.model.eval()
         try:
-            rows = _array(method(items))
+            rows = self._array(method(items))
         finally:
             if was_training:
                 self.model.train()
@@ -85,6 +86,18 @@ class ObjectEncoder:
                 f"not ({len(items)}, d)."
             )
         return rows
+
+    def _array(self, rows: Any) -> Float[np.ndarray, "..."]:
+        """What the object gave, on the CPU and in float32."""
+        if hasattr(rows, "detach"):  # a tensor; torch is imported by whoever made it
+            rows = rows.detach().float().cpu().numpy()
+        try:
+            return numbers(rows)
+        except (TypeError, ValueError) as error:
+            kind = type(rows).__name__
+            raise InvalidError(
+                f"{self.name}: gave no rows of numbers but {kind}: {error}."
+            ) from error
 
 
 class ArrayEncoder:
@@ -96,12 +109,18 @@ class ArrayEncoder:
 
     def __init__(
         self,
-        rows: Mapping[str, Float[np.ndarray, "_ d"]],
+        rows: Mapping[str, np.ndarray],
         ids: Mapping[str, Sequence[str]],
         *,
         name: str,
         source: Mapping[str, str | None] | None = None,
     ) -> None:
+        for kind, array in rows.items():
+            if array.ndim != 2 or array.dtype.kind not in NUMBERS:
+                raise InvalidError(
+                    f"{name}: the rows of {kind}s are {array.dtype} of shape {array.shape}. Give "
+                    "numbers of shape (n, d)."
+                )
         # Images and texts are compared with each other, and so must be of one width.
         widths = {array.shape[1] for array in rows.values()}
         if len(widths) != 1:
@@ -143,6 +162,17 @@ class ArrayEncoder:
                     f"{self.name}: the {side.kind}s {twin!r} and {item!r} are equal, and their rows "
                     "are not. Give both the same row."
                 )
+
+
+def numbers(rows: Any) -> Float[np.ndarray, "..."]:
+    """Rows as float32. TypeError for what is no real number: of complex ones half would be lost."""
+    array = np.asarray(rows)
+    if array.dtype.kind not in NUMBERS:
+        # a list of tensors, say, of which numpy makes objects
+        array = np.asarray([np.asarray(row) for row in rows])
+    if array.dtype.kind not in NUMBERS:
+        raise TypeError(f"they are {array.dtype}")
+    return array.astype(np.float32)
 
 
 def weights_hash(module: Any) -> str:
@@ -209,13 +239,3 @@ def _similarity(model: Any, name: str) -> str:
             'To measure it by cosine all the same, set its similarity_fn_name = "cosine".'
         )
     return similarity
-
-
-def _array(rows: Any) -> Float[np.ndarray, "..."]:
-    """What an object gave, on the CPU and in float32.
-
-    Torch is imported by whoever made a tensor.
-    """
-    if hasattr(rows, "detach"):
-        rows = rows.detach().float().cpu().numpy()
-    return np.asarray(rows, dtype=np.float32)

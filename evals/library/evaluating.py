@@ -1,7 +1,4 @@
-"""A benchmark, data of one's own or rows that are there, measured from a program.
-
-Shapes: i images, t texts, d dimensions.
-"""
+"""A benchmark, data of one's own or rows that are there, measured from a program."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 
 from evals.config.catalog import Benchmark
 from evals.config.models import resolve_model
@@ -191,9 +188,9 @@ def _encoder(
 
 
 def score(
-    images: Float[np.ndarray, "i d"],
-    texts: Float[np.ndarray, "t d"],
-    image_of_text: Int[np.ndarray, "t"] | Sequence[int],
+    images: ArrayLike,
+    texts: ArrayLike,
+    image_of_text: ArrayLike,
     *,
     model: str = "rows",
     benchmark: str = "rows",
@@ -203,28 +200,31 @@ def score(
 ) -> Run:
     """Score embeddings that are there already, of any model.
 
-    `image_of_text[j]` is the row of the image that text j describes. Rows are cut, normalised and
-    ranked as those of every model are, and the record carries the names `benchmark` and `model`.
-    Raises InvalidError for NaN, for widths that differ, and for an image without a text.
+    `images` are real numbers of shape (i, d), `texts` of (t, d), `image_of_text` whole ones of
+    (t,): `image_of_text[j]` is the row of the image that text j describes. Rows are cut, normalised
+    and ranked as those of every model are, and the record carries the names `benchmark` and
+    `model`. Raises InvalidError for NaN, for widths that differ, and for an image without a text.
     """
     from evals.encoders.objects import ArrayEncoder
 
+    rows = {"image": np.asarray(images), "text": np.asarray(texts)}
+    n_images, n_texts = map(len, rows.values())
     places = np.asarray(image_of_text)
-    if places.shape != (len(texts),) or set(places.tolist()) != set(range(len(images))):
+    whole = places.dtype.kind in "iu"  # truths would choose rows, and not name them
+    if not whole or places.shape != (n_texts,) or set(places.tolist()) != {*range(n_images)}:
         raise InvalidError(
-            f"image_of_text must hold one row of images for each of the {len(texts)} texts, and "
-            f"every one of the {len(images)} images once or more."
+            f"image_of_text must hold one row of images for each of the {n_texts} texts, and "
+            f"every one of the {n_images} images once or more."
         )
     # Rows have no content to be hashed: each item is known by its place, and so is its row.
-    image_ids = [f"image {place}" for place in range(len(images))]
-    text_ids = [f"text {place}" for place in range(len(texts))]
+    image_ids = [f"image {place}" for place in range(n_images)]
+    text_ids = [f"text {place}" for place in range(n_texts)]
     data = ImageText(
         Side("image", image_ids, image_ids, image_ids),
         Side("text", text_ids, text_ids, text_ids),
         places,
         {"layout": "rows"},
     )
-    rows = {"image": np.asarray(images), "text": np.asarray(texts)}
     encoder = ArrayEncoder(rows, {"image": image_ids, "text": text_ids}, name=model)
     return evaluate(
         data,

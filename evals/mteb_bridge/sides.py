@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from evals.data.images import Images, content_hash, decode
+from evals.data.images import Images, check_picture, content_hash, decode
 from evals.data.sides import pixel_hash
 from evals.schema import ConfigError, InvalidError, Role, Side
 
@@ -143,6 +143,7 @@ def _decoded_side(images: Sequence[Any], role: Role | None) -> Side:
     for index, image in enumerate(images):
         if not hasattr(image, "tobytes") or not hasattr(image, "mode"):
             raise InvalidError(f"image {index} is {type(image).__name__}, not a Pillow image.")
+        check_picture(image, f"image {index}")
         hashes.append(pixel_hash(image))
     return Side("image", images, _numbers(images), hashes, role)
 
