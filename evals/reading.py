@@ -143,11 +143,12 @@ def _text_of(
 ) -> tuple[str, str]:
     """The decoded text, and its name in messages."""
     where = where or (str(source) if isinstance(source, Path) else "bytes")
-    data = _file_bytes(source, where, most_bytes, error) if isinstance(source, Path) else source
+    if isinstance(source, Path):
+        source = read_bytes(source, where, most_bytes=most_bytes, error=error)
     # Bytes of a caller, or a file that grew since it was looked at.
-    if len(data) > most_bytes:
-        _refuse_size(where, len(data), most_bytes, error=error)
-    data = data.removeprefix(_BOM)
+    if len(source) > most_bytes:
+        _refuse_size(where, len(source), most_bytes, error=error)
+    data = source.removeprefix(_BOM)
     try:
         return data.decode(), where
     except UnicodeDecodeError as problem:
@@ -157,7 +158,18 @@ def _text_of(
         ) from None
 
 
-def _file_bytes(file: Path, where: str, most_bytes: int, error: type[EvalError]) -> bytes:
+def read_bytes(
+    file: Path,
+    where: str | None = None,
+    *,
+    most_bytes: int = MOST_BYTES,
+    error: type[EvalError] = InvalidError,
+) -> bytes:
+    """The bytes of a file that `where` names in messages.
+
+    MissingError: it cannot be read, or is no file. `error`: it is larger than `most_bytes`.
+    """
+    where = where or str(file)
     try:
         # A fifo would be waited for, without end.
         if file.exists() and not file.is_file():

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,10 @@ from unittest.mock import patch
 
 import numpy as np
 
+from evals.records.manifest import checksum_of, place_of
+from evals.records.parquet import QUERY_COLUMNS
 from evals.records.record import (
-    QUERY_COLUMNS,
     MetricLine,
-    _checksum,
-    place_of,
     read_queries,
     read_run,
     write_run,
@@ -45,6 +46,8 @@ def manifest(
         "source": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
         "zero_rows": 0,
     }
+    if "mteb" in fields:
+        fields["mteb"] = {"task": "T"} | fields["mteb"]
     return entries | fields
 
 
@@ -104,6 +107,7 @@ def write(
     `fields` are those of `manifest`, whose subsets are those of the lines.
     """
     table = queries() if table is None else table
+    lines = counted(lines, table)
     described = manifest(**{"subsets": dict.fromkeys(each.subset for each in lines)} | fields)
     names = table if isinstance(table, Mapping) else table.column_names
     kinds = {name: _kind(name, names) for name in names}
@@ -111,6 +115,21 @@ def write(
         if clock is not None:
             clock.now.return_value = datetime(2026, 1, day or 1, 12, 30, tzinfo=UTC)
         return write_run(root, manifest=described, metrics=lines, queries=table, columns=kinds)
+
+
+def counted(lines: Sequence[MetricLine], table: Any) -> list[MetricLine]:
+    """The lines with as many queries as their cell has in the table, unless they say more than one."""
+    cells = Counter(zip(*(_column(table, name) for name in CELL), strict=True))
+    counts = [cells.get(tuple(getattr(each, name) for name in CELL)) for each in lines]
+    return [
+        replace(each, n_queries=count) if count and each.n_queries == 1 else each
+        for each, count in zip(lines, counts, strict=True)
+    ]
+
+
+def _column(table: Any, name: str) -> list[Any]:
+    column = table[name]
+    return column.to_pylist() if hasattr(column, "to_pylist") else list(column)
 
 
 def _kind(name: str, names: Any) -> str:
@@ -130,7 +149,7 @@ def rewritten(
 ) -> Path:
     """A record once more below another root, with other lines, another table or other entries in its manifest."""
     run = read_run(path)
-    entries = json.loads(json.dumps(dict(run.manifest)))
+    entries = json.loads(json.dumps(dict(run.manifest.raw)))
     kept = {name: entry for name, entry in entries.items() if name not in ADDED}
     lines = run.metrics if lines is None else lines
     return write(root, lines, read_queries(run) if table is None else table, **kept | fields)
@@ -139,9 +158,11 @@ def rewritten(
 def resigned(path: Path, **fields: Any) -> Path:
     """A record as if its manifest had been written so: checksum, folder and name follow from it."""
     manifest = json.loads((path / "manifest.json").read_text()) | fields
-    manifest["checksum"] = _checksum(manifest, "test")
+    manifest["checksum"] = checksum_of(manifest, "test")
     (path / "manifest.json").write_text(json.dumps(manifest))
-    target = path.parents[2] / place_of(manifest)
+    target = path.parents[2] / place_of(
+        *(manifest[key] for key in ("benchmark", "model", "written", "checksum"))
+    )
     target.parent.mkdir(parents=True, exist_ok=True)
     return path.rename(target)
 

@@ -395,15 +395,7 @@ def test_a_merged_model_is_measured_under_an_identity_of_its_own(base, folder) -
     side = Side("text", ["a cat"], ["t0"], ["h0"])
     merged = JinaCLIP.from_pretrained(base, adapter=folder, device="cpu")
     np.testing.assert_allclose(encoder.encode(side)[0], merged.encode_text("a cat"), atol=1e-6)
-    manifest = {
-        "model": encoder.name,
-        "encoder": {
-            "source": encoder.source,
-            "fingerprint": encoder.fingerprint,
-            "dim": encoder.dim,
-        },
-    }
-    identity = ModelIdentity.of(manifest)
+    identity = ModelIdentity.of(encoder.name, encoder.source, encoder.fingerprint, encoder.dim)
     assert identity.place == f"{base}+adapter:{folder}"
     assert identity.weights == encoder.checkpoint.weights_sha256
 
@@ -411,9 +403,8 @@ def test_a_merged_model_is_measured_under_an_identity_of_its_own(base, folder) -
 def test_a_merged_model_is_not_the_published_one_that_it_was_made_of(base, folder) -> None:
     encoder = JinaEncoder(name="x", folder=base, adapter=folder, device="cpu")
     from_hub = encoder._source("org/model", "main")
-    manifest = {"model": "x", "encoder": {"source": from_hub, "fingerprint": {}, "dim": 32}}
     pinned = Pinned(("x",), 32, "org/model", base.name)
-    assert not pinned.accepts(ModelIdentity.of(manifest))
+    assert not pinned.accepts(ModelIdentity.of("x", from_hub, {}, 32))
     assert from_hub == {"folder": str(folder), "base": f"org/model@{base.name}"}
 
 

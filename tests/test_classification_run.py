@@ -56,17 +56,17 @@ def test_class_folders_are_evaluated_and_recorded(folders: Path, tmp_path: Path)
             "float32",
         )
     record = read_run(tmp_path / result["path"])
-    assert (record.manifest["benchmark"], record.manifest["partial"]) == (
+    assert (record.manifest.raw["benchmark"], record.manifest.raw["partial"]) == (
         "fer2013.partial",
         {"allow_subset": True},
     )
-    data = record.manifest["data"]["en"]
+    data = record.manifest.raw["data"]["en"]
     assert (data["images"], data["classes"], data["origin"]["templates"]) == (
         30,
         7,
         "clip-benchmark fer2013",
     )
-    assert record.manifest["encoded"] == {"image": 30, "text": 42}
+    assert record.manifest.raw["encoded"] == {"image": 30, "text": 42}
     queries = read_queries(record)
     rows = [q for q in queries.to_pylist() if q["dim"] == 256]
     assert np.mean([q["better"] == 0 for q in rows]) == pytest.approx(result["metrics"][0]["value"])

@@ -166,7 +166,7 @@ def test_rows_made_elsewhere_score_as_the_model_that_made_them(tmp_path):
         done = command(*part, "--model", spec, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     runs = [read_run(path) for path in list_runs(tmp_path / "results/runs")]
-    (mine,) = [run for run in runs if run.manifest["model"] == "mine"]
-    (tiny,) = [run for run in runs if run.manifest["model"] == "tiny"]
+    (mine,) = [run for run in runs if run.manifest.model == "mine"]
+    (tiny,) = [run for run in runs if run.manifest.model == "tiny"]
     assert mine.metrics == tiny.metrics
-    assert mine.manifest["encoder"]["source"] == {"spec": "embeddings:rows.npz"}
+    assert mine.manifest.encoder.source == {"spec": "embeddings:rows.npz"}

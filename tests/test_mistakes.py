@@ -40,7 +40,7 @@ def refusal(*arguments: object, code: int) -> str:
 
 
 def stored_rows(record: Path, side: Side) -> np.ndarray:
-    fingerprint = read_run(record).manifest["encoder"]
+    fingerprint = read_run(record).manifest.raw["encoder"]
     encoder = Recorded("tiny", fingerprint["dim"], fingerprint["fingerprint"])
     rows = Store(record.parents[3] / "store").embed(encoder, side).rows[:, :64].astype(np.float64)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -178,7 +178,7 @@ def altered(
 def test_other_data_than_was_measured_is_refused(scenes_run: Path, tmp_path: Path) -> None:
     data = {
         subset: dict(entry) | {"content": "0" * 64}
-        for subset, entry in read_run(scenes_run).manifest["data"].items()
+        for subset, entry in read_run(scenes_run).manifest.raw["data"].items()
     }
     assert "is not what was measured" in refusal(
         altered(tmp_path, scenes_run, {"data": data}), code=4
@@ -197,7 +197,7 @@ def test_stored_rows_that_do_not_give_the_recorded_scores_are_refused(
 
 
 def test_what_has_no_mistakes_to_show_is_refused(scenes_run: Path, tmp_path: Path) -> None:
-    config = dict(read_run(scenes_run).manifest["config"])
+    config = dict(read_run(scenes_run).manifest.raw["config"])
     row = dict(config["row"]) | {"task": "classification"}
     path = altered(tmp_path, scenes_run, {"config": config | {"row": row}})
     assert "no benchmark of images and captions" in refusal(path, code=2)

@@ -168,8 +168,8 @@ def test_the_command_encodes_nothing_that_a_plain_run_has_encoded(checkpoint, tm
     }
     record = read_run(tmp_path / only["path"])
     assert (
-        record.manifest["benchmark"] == "scenes.fusion.partial"
-        and record.manifest["config"]["row"]["task"] == "fusion"
+        record.manifest.raw["benchmark"] == "scenes.fusion.partial"
+        and record.manifest.raw["config"]["row"]["task"] == "fusion"
     )
     assert [vars(line) for line in record.metrics] == only["metrics"]
     assert len(read_queries(record)) == 40 * 13 * 2

@@ -399,9 +399,9 @@ def test_a_record_keeps_every_query(tmp_path):
     task = retrieval("Graded", grades=3, judged=0)
     outcome = measure(task, tmp_path, dims=(64, 16), instruction=True)
     run = read_run(outcome.path)
-    assert run.manifest["benchmark"] == "mteb.Graded"
-    assert run.manifest["mteb"]["instruction"] is True
-    assert len(run.manifest["data"]["default"]["content"]) == 64
+    assert run.manifest.raw["benchmark"] == "mteb.Graded"
+    assert run.manifest.raw["mteb"]["instruction"] is True
+    assert len(run.manifest.raw["data"]["default"]["content"]) == 64
     first = run.metrics[0]
     assert (first.metric, first.k, first.direction, first.subset) == (
         "ndcg_at_10",
@@ -566,7 +566,7 @@ def test_local_copies_of_hub_repos_are_measured(hub_folder, tmp_path):
     queries = by_name("SciFact/test", tmp_path, data=hub_folder)
     assert (pairs.task, pairs.scores[0].n, pairs.partial) == ("STSBenchmark", 20, None)
     assert (queries.task, queries.scores[0].n) == ("SciFact", 5)
-    manifest = read_run(queries.path).manifest
+    manifest = read_run(queries.path).manifest.raw
     assert manifest["benchmark"] == "mteb.SciFact"
     assert manifest["mteb"]["dataset"] == "mteb/scifact"
     assert manifest["data"]["default"]["origin"]["path"] == str(hub_folder / "mteb" / "scifact")
@@ -575,7 +575,7 @@ def test_local_copies_of_hub_repos_are_measured(hub_folder, tmp_path):
 
 def test_other_texts_or_judgements_change_the_content_hash(hub_folder, tmp_path):
     def content():
-        return read_run(by_name("SciFact", tmp_path, data=hub_folder).path).manifest["data"][
+        return read_run(by_name("SciFact", tmp_path, data=hub_folder).path).manifest.raw["data"][
             "default"
         ]["content"]
 
@@ -611,5 +611,5 @@ def test_some_subsets_are_a_part(tmp_path):
     task.hf_subsets = ["eng"]
     outcome = measure(task, tmp_path)
     assert outcome.partial == {"subsets": ["eng"]}
-    assert read_run(outcome.path).manifest["benchmark"].endswith(".partial")
+    assert read_run(outcome.path).manifest.raw["benchmark"].endswith(".partial")
     assert [score.subset for score in outcome.scores] == ["eng"]

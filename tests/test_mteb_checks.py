@@ -50,7 +50,10 @@ def test_a_candidate_listed_twice_counts_once_as_in_mteb(own_scores, attributes,
     twice = measure(toy_task("Twice", *data, TWICE, **attributes), tmp_path)
     [theirs] = plainly(toy_task("Twice", *data, TWICE, **attributes)).values()
     assert_equal_scores(twice.scores[0].values, theirs)
-    assert read_run(twice.path).manifest["mteb"]["repeated"] == {"documents": 0, "candidates": 3}
+    assert read_run(twice.path).manifest.raw["mteb"]["repeated"] == {
+        "documents": 0,
+        "candidates": 3,
+    }
     if not attributes:
         once = measure(toy_task("Once", *data, ONCE), tmp_path)
         assert once.scores[0].values == twice.scores[0].values
@@ -63,7 +66,7 @@ def test_equal_documents_of_one_id_count_once_as_in_mteb(ranked, tmp_path):
     ours = measure(toy_task("Equal", *data), tmp_path)
     [theirs] = plainly(toy_task("Equal", *data)).values()
     assert_equal_scores(ours.scores[0].values, theirs)
-    assert read_run(ours.path).manifest["mteb"]["repeated"] == {"documents": 2, "candidates": 0}
+    assert read_run(ours.path).manifest.raw["mteb"]["repeated"] == {"documents": 2, "candidates": 0}
 
 
 def test_many_repeated_ids_and_ties_give_mtebs_numbers(tmp_path):
@@ -89,7 +92,7 @@ def test_blank_documents_and_queries_are_measured_as_in_mteb_and_counted(tmp_pat
     ours = measure(toy_task("Blank", *data), tmp_path, dims=(64, 16))
     [theirs] = plainly(toy_task("Blank", *data)).values()
     assert_equal_scores(ours.scores[0].values, theirs)
-    assert read_run(ours.path).manifest["mteb"]["blank_texts"] == 3
+    assert read_run(ours.path).manifest.raw["mteb"]["blank_texts"] == 3
 
 
 def refused(corpus=None, questions=None, relevant=None, ranked=None):

@@ -224,7 +224,7 @@ def test_probes_are_recorded_with_what_they_learned_from(data: Path, tmp_path: P
     assert {m["direction"] for m in knn["metrics"]} == {"1-NN", "5-NN", "20-NN"}
     [whole] = [m for m in fitted["metrics"] if (m["metric"], m["k"], m["dim"]) == ("acc", 1, 256)]
     assert whole["value"] > 0.9  # colours are told apart, and names of moods say nothing of them
-    manifest = read_run(tmp_path / fitted["path"]).manifest
+    manifest = read_run(tmp_path / fitted["path"]).manifest.raw
     assert manifest["benchmark"] == "fer2013.linear.partial"
     assert (
         manifest["probe"]["train"]["images"],

@@ -64,7 +64,7 @@ def test_values_of_mteb_have_the_name_that_the_manifest_gives(tmp_path: Path) ->
     path = record(
         tmp_path,
         {"value": [0.25, 0.5, 1.0]},
-        [],
+        [records.line("ndcg_at_10", direction="test")],
         direction="test",
         mteb={"query_metric": "ndcg_at_10"},
     )
@@ -74,7 +74,10 @@ def test_values_of_mteb_have_the_name_that_the_manifest_gives(tmp_path: Path) ->
 
 def test_pairs_have_scores_and_no_values(tmp_path: Path) -> None:
     path = record(
-        tmp_path, {"score": [0.1, 0.2, 0.3], "gold": [0.0, 1.0, 0.5]}, [], direction="test"
+        tmp_path,
+        {"score": [0.1, 0.2, 0.3], "gold": [0.0, 1.0, 0.5]},
+        [records.line("cosine_spearman", direction="test")],
+        direction="test",
     )
     (found,) = per_query(read_run(path)).values()
     assert found.values == {} and found.pairs is not None
@@ -83,14 +86,16 @@ def test_pairs_have_scores_and_no_values(tmp_path: Path) -> None:
 
 def test_a_record_with_other_columns_or_a_query_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidError, match="neither ranks, values nor scores"):
-        per_query(read_run(record(tmp_path, {"other": [0.0] * 3}, [])))
+        per_query(read_run(record(tmp_path, {"other": [0.0] * 3}, [records.line()])))
     with pytest.raises(InvalidError, match="en t2i, dim 8 has a query twice"):
         per_query(read_run(_twice(tmp_path)))
 
 
 def _twice(root: Path) -> Path:
     return record(
-        root, RANKS | {"score": [0.0] * 3, "ndcg10": [0.0] * 3, "query_id": ["a", "b", "a"]}, []
+        root,
+        RANKS | {"score": [0.0] * 3, "ndcg10": [0.0] * 3, "query_id": ["a", "b", "a"]},
+        [records.line()],
     )
 
 

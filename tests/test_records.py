@@ -15,11 +15,12 @@ import pytest
 from evals import files
 from evals.files import write_atomically
 from evals.records import record as records
+from evals.records.manifest import checksum_of, path_component
+from evals.records.parquet import QUERY_COLUMNS
 from evals.records.record import (
     MetricLine,
     list_incomplete,
     list_runs,
-    path_component,
     read_queries,
     read_run,
     write_run,
@@ -64,7 +65,7 @@ def rewrite_manifest(path: Path, **changes: Any) -> None:
     manifest = json.loads((path / "manifest.json").read_text()) | changes
     manifest = {key: value for key, value in manifest.items() if value is not None}
     if "checksum" not in changes:
-        manifest["checksum"] = records._checksum(manifest, "test")
+        manifest["checksum"] = checksum_of(manifest, "test")
     (path / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -82,13 +83,12 @@ def test_a_record_reads_back_equal(tmp_path: Path) -> None:
     path = write(tmp_path)
     run = read_run(path)
     assert run.metrics == (RECALL, MRR)
-    assert {key: run.manifest[key] for key in MANIFEST} == MANIFEST
+    assert {key: run.manifest.raw[key] for key in MANIFEST} == MANIFEST
     table = read_queries(run)
     for name, values in queries().items():
         assert table[name].to_pylist() == list(values)
     assert [str(field.type) for field in table.schema] == [
-        {"float32": "float", "float64": "double"}.get(kind, kind)
-        for kind in records.QUERY_COLUMNS.values()
+        {"float32": "float", "float64": "double"}.get(kind, kind) for kind in QUERY_COLUMNS.values()
     ]
 
 
@@ -109,7 +109,7 @@ def test_the_folder_is_named_by_benchmark_model_time_and_hash(tmp_path: Path) ->
     path = write(tmp_path)
     assert path.parent == tmp_path / "flickr30k" / "jina-clip-v2"
     stamp, digest = path.name.split("-")
-    manifest = read_run(path).manifest
+    manifest = read_run(path).manifest.raw
     assert stamp == manifest["written"].replace("-", "").replace(":", "")
     assert digest == manifest["checksum"][:8] and len(stamp) == 16
     assert sorted(file.name for file in path.iterdir()) == [
@@ -218,7 +218,8 @@ def test_a_missing_or_cut_file_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"schema_version": 2}, "schema version 2, this is 1"),
+        ({"schema_version": 2}, "written by a newer version: schema version 2, this is 1.*Upgrade"),
+        ({"schema_version": 0}, "schema_version is 0"),
         ({"schema_version": None}, "schema_version is missing"),
         ({"schema_version": True}, "schema_version is True"),
         ({"model": None}, "model is missing"),
@@ -240,6 +241,91 @@ def test_a_manifest_that_cannot_be_meant_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"encoder": {"dim": "64"}}, "encoder.dim is '64': input should be a valid integer"),
+        ({"encoder": {"fingerprint": {"weights": 5}}}, "encoder.fingerprint.weights is 5"),
+        ({"config": {"row": ["flickr"]}}, "config.row is "),
+        ({"data": {"en": {"content": 7}}}, "data.en.content is 7"),
+        ({"source": {"commit": "0"}}, "source.dirty is missing"),
+        ({"partial": "half"}, "partial is 'half'"),
+        ({"mteb": {"query_metric": "ndcg_at_10"}}, "mteb.task is missing"),
+        ({"written": "2026-02-31T00:00:00Z"}, "written is '2026-02-31T00:00:00Z'"),
+        ({"seconds": {"score": 1e300}}, "seconds.score is 1e"),
+    ],
+)
+def test_an_entry_of_a_wrong_type_is_refused_by_its_key_with_a_remedy(
+    tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    path = write(tmp_path)
+    rewrite_manifest(path, **changes)
+    with pytest.raises(InvalidError, match=why) as error:
+        read_run(path)
+    assert str(error.value).startswith(str(path / "manifest.json"))
+    assert str(error.value).endswith("Run the evaluation again, or remove this record.")
+
+
+def test_what_readers_do_not_use_may_be_anything(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    rewrite_manifest(path, a_later_entry=[1, {"of": "any kind"}], attempt="x")
+    assert read_run(path).manifest.raw["a_later_entry"] == [1, {"of": "any kind"}]
+
+
+def test_no_record_is_written_that_could_not_be_read(tmp_path: Path) -> None:
+    with pytest.raises(InvalidError, match=r"encoder\.dim is 0"):
+        write(tmp_path, manifest=MANIFEST | {"encoder": {"dim": 0}})
+    with pytest.raises(InvalidError, match=r"tie_rate is 1\.5"):
+        write(tmp_path, metrics=[replace(RECALL, tie_rate=1.5)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def resigned_queries(path: Path, table: pa.Table) -> None:
+    import hashlib
+
+    pq.write_table(table, path / "queries.parquet")
+    digest = hashlib.sha256((path / "queries.parquet").read_bytes()).hexdigest()
+    known = json.loads((path / "manifest.json").read_text())["files"]
+    rewrite_manifest(path, files=known | {"queries.parquet": digest})
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "why"),
+    [
+        ("better", pa.array(["0", "1", "2"]), "the column 'better' is string, and int64 is exp"),
+        ("better", pa.array([0, None, 1]), "better has 1 missing values"),
+        ("better", pa.array([0, -1, 1]), "better is -1 in a row"),
+        ("tied_relevant", pa.array([1, 0, 1]), "tied_relevant is 0 in a row"),
+        ("ndcg10", pa.array([0.5, float("nan"), 1.0]), "ndcg10 holds NaN or infinity"),
+        ("ndcg10", pa.array([0.5, 1.5, 1.0]), "ndcg10 is 1.5 in a row"),
+        ("dim", pa.array([64, 64, 1024]), "the column 'dim' is int64, and int32 is expected"),
+        ("group_id", None, "the column 'group_id' is missing"),
+        ("extra", pa.array([[1], [2], [3]]), "the column 'extra' is list"),
+    ],
+)
+def test_queries_that_no_evaluation_writes_are_refused_by_their_column(
+    tmp_path: Path, column: str, values: Any, why: str
+) -> None:
+    path = write(tmp_path)
+    table = read_queries(read_run(path))
+    if column in table.column_names:
+        table = table.drop_columns([column])
+    if values is not None:
+        table = table.append_column(column, values)
+    resigned_queries(path, table)
+    with pytest.raises(InvalidError, match=why) as error:
+        read_queries(read_run(path))
+    assert str(path / "queries.parquet") in str(error.value)
+
+
+def test_more_rows_than_queries_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    table = read_queries(read_run(path))
+    resigned_queries(path, pa.concat_tables([table] * 2))
+    with pytest.raises(InvalidError, match=r"6 rows, and metrics\.jsonl counts 5 queries"):
+        read_queries(read_run(path))
+
+
+@pytest.mark.parametrize(
     "text", ["", "{", "[1]", '{"a": NaN}', '{"schema_version": 1, "peak": 1e999}', "\x00"]
 )
 def test_a_manifest_that_is_not_strict_json_is_refused(tmp_path: Path, text: str) -> None:
@@ -255,12 +341,12 @@ def test_a_manifest_that_is_not_strict_json_is_refused(tmp_path: Path, text: str
     [
         ('"dim": 1024', '"dim": "1024"', "dim is '1024'"),
         ('"dim": 1024, ', "", "dim is missing"),
-        ('"value": 1.0', '"value": NaN', "not strict JSON: NaN is not a number"),
-        ('"value": 1.0', '"value": 1e999', "value is inf"),
+        ('"value": 1.0', '"value": NaN', "NaN is no number of JSON"),
+        ('"value": 1.0', '"value": 1e999', "the number 1e999 is too long, or none that is finite"),
         ('"value": 1.0', '"value": null', "value is None"),
         ('"value": 1.0', '"value": true', "value is True"),
-        ('"value": 1.0', '"value": 1.0, "extra": 1', r"unknown \['extra'\]"),
-        ('"value": 1.0}', '"value": 1.0', "not strict JSON"),
+        ('"value": 1.0', '"value": 1.0, "extra": 1', "unknown 'extra'"),
+        ('"value": 1.0}', '"value": 1.0', "not JSON"),
     ],
 )
 def test_a_metric_line_that_cannot_be_meant_is_named_by_number(
@@ -270,7 +356,7 @@ def test_a_metric_line_that_cannot_be_meant_is_named_by_number(
     text = (path / "metrics.jsonl").read_text()
     assert text.count(old) == 1
     rewrite_metrics(path, text.replace(old, new))
-    with pytest.raises(InvalidError, match=rf"metrics\.jsonl: line 2: {why}"):
+    with pytest.raises(InvalidError, match=rf"metrics\.jsonl, line 2: {why}"):
         read_run(path)
 
 
@@ -299,7 +385,7 @@ def test_what_json_cannot_hold_is_refused(tmp_path: Path) -> None:
 
 def test_keys_and_tuples_become_what_json_has(tmp_path: Path) -> None:
     run = read_run(write(tmp_path, manifest=MANIFEST | {"batch": {10: (1, 2), 9: 3}}))
-    assert run.manifest["batch"] == {"10": [1, 2], "9": 3}
+    assert run.manifest.raw["batch"] == {"10": [1, 2], "9": 3}
 
 
 def test_missing_or_unknown_columns_are_refused(tmp_path: Path) -> None:

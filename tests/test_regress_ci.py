@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from evals.records.record import MANIFEST, METRICS, read_run
+from evals.records.manifest import MANIFEST
+from evals.records.record import METRICS, read_run
 from evals.regress import runs as regress_runs
 from evals.regress.__main__ import app
 from evals.regress.baselines import BASELINES
 from evals.regress.gates import gate_of, read_gates
 from evals.regress.sanity import faults
-from evals.schema import ConfigError
+from evals.schema import ConfigError, InvalidError
 from tests.records import resigned
 from tests.regress_records import again, lost, record, scores
 from tests.test_records import rewrite_manifest, rewrite_metrics
@@ -138,7 +139,6 @@ def test_the_first_gate_that_fits_judges():
     [
         ({"value": 1.5}, "outside of [0, 1]"),
         ({"value": 0.99}, "outside of its interval"),
-        ({"n_queries": 999}, "scenes 1000/500"),
         ({"n_gallery": 499}, "scenes 1000/500"),
         ({"k": 5}, "stands twice"),
         ({"subset": "xx"}, "no subset of scenes"),
@@ -150,6 +150,15 @@ def test_impossible_numbers_and_counts_are_found(tmp_path, change, told):
     lines[0] |= change  # R@1 of en t2i
     rewrite_metrics(path, "".join(json.dumps(line) + "\n" for line in lines))
     assert any(told in fault for fault in faults(read_run(path)))
+
+
+def test_another_count_than_there_are_queries_is_refused(tmp_path):
+    path = again(CI, tmp_path)
+    lines = [json.loads(line) for line in (path / METRICS).read_text().splitlines()]
+    lines[0] |= {"n_queries": 999}
+    rewrite_metrics(path, "".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(InvalidError, match=r"1,000 queries of en t2i.*metrics\.jsonl counts 999"):
+        faults(read_run(path))
 
 
 def test_recall_that_falls_with_k_is_found(tmp_path):
@@ -176,7 +185,7 @@ def test_setting_a_baseline_replaces_the_record_and_keeps_the_history(tmp_path, 
     place = tmp_path / "baselines" / "mine"
     (kept,) = place.glob("toy/*/*")
     lines = [json.loads(line) for line in (place / "history.jsonl").read_text().splitlines()]
-    assert read_run(kept).manifest["model"] == "org/m|x" and kept.name == lines[1]["new"]
+    assert read_run(kept).manifest.raw["model"] == "org/m|x" and kept.name == lines[1]["new"]
     assert [line["why"] for line in lines] == ["reason 0", "reason 1"]
     assert (lines[0]["old"], lines[1]["old"]) == (None, lines[0]["new"]) and lines[0]["who"]
     shown = CliRunner().invoke(app, ["baseline", "show", str(place), "--json"])

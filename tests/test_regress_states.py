@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from evals.records.record import MANIFEST, Run, read_run
+from evals.records.manifest import MANIFEST
+from evals.records.record import Run, read_run
 from evals.regress import baselines, moves
 from evals.regress.__main__ import app
 from evals.regress.baselines import HISTORY, INDEX, Index, history, read_baseline, read_index

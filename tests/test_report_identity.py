@@ -232,12 +232,8 @@ def test_a_record_from_the_future_is_invalid(tmp_path):
 
 
 def test_the_identity_of_an_unfetched_tag_has_no_hash():
-    source = {"spec": "ViT-B-32/openai"}
-    manifest = {
-        "model": "m",
-        "encoder": {"source": source, "fingerprint": {"weights": "tag openai"}},
-    }
-    assert ModelIdentity.of(manifest).weights is None
-    manifest["encoder"]["source"] = source | {"sha256": WEIGHTS}
-    assert ModelIdentity.of(manifest).weights == WEIGHTS
-    assert not Named(name="n").accepts(ModelIdentity.of(manifest))
+    source, fingerprint = {"spec": "ViT-B-32/openai"}, {"weights": "tag openai"}
+    assert ModelIdentity.of("m", source, fingerprint).weights is None
+    fetched = ModelIdentity.of("m", source | {"sha256": WEIGHTS}, fingerprint)
+    assert fetched.weights == WEIGHTS
+    assert not Named(name="n").accepts(fetched)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.records.record import MANIFEST, list_runs
+from evals.records.manifest import MANIFEST
+from evals.records.record import list_runs
 from tests.regress_records import again
 from tests.test_dashboard import Page
 from tests.workflow_runner import GitHub, Run

@@ -217,7 +217,7 @@ def _check_runs(a: Measured, b: Measured) -> None:
 
 def _partial(side: Measured) -> dict[str, Any]:
     """What makes a record a part, without the subsets: those that are compared are chosen."""
-    partial = side.run.manifest.get("partial") or {}
+    partial = side.run.manifest.partial or {}
     return {key: value for key, value in partial.items() if key != "subsets"}
 
 
@@ -237,13 +237,13 @@ def _check_content(a: Measured, b: Measured, subset: str) -> None:
 
 
 def _content(side: Measured, subset: str) -> str:
-    entry = side.run.manifest.get("data", {}).get(subset)
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("content"), str):
+    content = side.run.manifest.data_identity.contents.get(subset)
+    if content is None:
         raise InvalidError(
             f"{side.run.path}: the manifest has no content hash of {subset}; "
             "run the evaluation again."
         )
-    return str(entry["content"])
+    return content
 
 
 def _cells(side: Measured, subsets: Sequence[str]) -> dict[tuple[str, str], PerQuery]:
@@ -294,4 +294,4 @@ def _unpaired(a: PerQuery, b: PerQuery) -> str:
 
 
 def _name(side: Measured) -> str:
-    return str(side.run.manifest["benchmark"])
+    return side.run.manifest.benchmark

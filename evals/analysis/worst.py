@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
+from pydantic import ValidationError
 
+from evals.config.catalog import Benchmark
 from evals.config.own_data import row_of_record
 from evals.embeddings.store import Store
 from evals.embeddings.truncation import truncate
@@ -18,8 +20,9 @@ from evals.evaluation.load import load_parts
 from evals.evaluation.recording import content_hash
 from evals.ranking.metrics import expected_rank
 from evals.ranking.relevance import Relevant
+from evals.records.manifest import MANIFEST, REMEDY, problem_of
 from evals.records.queries import Cell, ranks_of, table_of, told
-from evals.records.record import Run
+from evals.records.record import Run, width_of
 from evals.schema import (
     ConfigError,
     ImageText,
@@ -115,7 +118,7 @@ def worst(
     queries, docs, relevant = _sides(measured, cell.direction)
     rows = _rows_of(table["query_id"].to_pylist(), queries, run)
     encoder = _encoder(run)
-    stored = Store(store or Path(str(run.manifest["config"]["store"])))
+    stored = Store(store or _recorded_store(run))
     chosen_queries = queries.select([rows[i] for i in chosen])
     query_rows = truncate(_stored(stored, encoder, chosen_queries), cell.dim)
     doc_rows = truncate(_stored(stored, encoder, docs), cell.dim)
@@ -198,31 +201,47 @@ def _search(
 
 
 def _data(run: Run, subset: str, folder: Path | None) -> ImageText:
-    config = run.manifest["config"]
-    if config.get("row", {}).get("task") != "image_text":
+    config = run.manifest.config
+    if config.row.task != "image_text":
         raise ConfigError(
-            f"{run.path}: {run.manifest['benchmark']} is no benchmark of images and captions; "
+            f"{run.path}: {run.manifest.benchmark} is no benchmark of images and captions; "
             "others are not shown."
         )
-    place = folder or (Path(config["data"]) if config["data"] else None)
+    place = folder or (Path(config.data) if config.data else None)
     settings = Settings(
-        data=place, subsets=(subset,), limit=config["limit"], allow_subset=config["allow_subset"]
+        data=place, subsets=(subset,), limit=config.limit, allow_subset=config.allow_subset
     )
-    data = load_parts(row_of_record(config["row"]), settings).subsets[subset]
+    data = load_parts(_row(run), settings).subsets[subset]
     assert isinstance(data, ImageText)  # as its task says
     # The same folder may hold another release by now, and its images would stand beside the ranks
     # of those that were measured.
-    if content_hash(data) != run.manifest["data"][subset]["content"]:
+    if content_hash(data) != run.manifest.data_identity.contents.get(subset):
         raise NotComparableError(
-            f"{run.path}: the data of {run.manifest['benchmark']} {subset} at hand is not what was "
+            f"{run.path}: the data of {run.manifest.benchmark} {subset} at hand is not what was "
             "measured. Name the copy that was, with --data, or run the evaluation again."
         )
     return data
 
 
 def _encoder(run: Run) -> Recorded:
-    encoder = run.manifest["encoder"]
-    return Recorded(str(encoder["name"]), int(encoder["dim"]), dict(encoder["fingerprint"]))
+    encoder = run.manifest.encoder
+    return Recorded(encoder.name or run.manifest.model, width_of(run), encoder.fingerprint)
+
+
+def _row(run: Run) -> Benchmark:
+    """The row that was measured, as it was then."""
+    try:
+        return row_of_record(run.manifest.raw["config"]["row"])
+    except ValidationError as error:
+        where = run.path / MANIFEST
+        raise InvalidError(f"{where}: config.row.{problem_of(error)}. {REMEDY}") from None
+
+
+def _recorded_store(run: Run) -> Path:
+    store = run.manifest.config.store
+    if store is None:
+        raise ConfigError(f"{run.path}: does not say where its embeddings are. Name --store.")
+    return Path(store)
 
 
 def _sides(data: ImageText, direction: str) -> tuple[Side, Side, list[np.ndarray]]:

@@ -167,10 +167,7 @@ def _quality(table: Any, columns: Mapping[str, np.ndarray]) -> _Quality:
 
 def _about_data(run: Run) -> dict[str, Any]:
     manifest = run.manifest
-    partial = manifest.get("partial") or {}
-    lengths = (manifest.get("mteb") or {}).get("lengths") or {}
-    # Text retrieval counts the texts of queries and of documents apart.
-    cut_of_parts = [part["truncated"] for part in manifest.get("lengths", {}).values()]
+    partial = manifest.partial or {}
     # Metrics of one cell are of the same queries, which count once.
     queries_of_cell = {(line.subset, line.direction): line.n_queries for line in run.metrics}
     part = ", ".join(f"{name}: {value}" for name, value in partial.items())
@@ -178,9 +175,9 @@ def _about_data(run: Run) -> dict[str, Any]:
         **run_row(run),
         "queries": sum(queries_of_cell.values()),
         "ties": max((line.tie_rate for line in run.metrics), default=None),
-        "zero": manifest.get("zero_rows"),
-        "cut": sum(cut_of_parts) if cut_of_parts else lengths.get("truncated"),
-        "skipped": len(manifest.get("skipped", ())),
+        "zero": manifest.zero_rows,
+        "cut": manifest.truncated,
+        "skipped": len(manifest.skipped),
         "partial": part or None,
     }
 

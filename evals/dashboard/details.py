@@ -37,14 +37,14 @@ def _page(run: Run, before: Run | None) -> Page:
     unchanged = "There is no earlier run of this benchmark and model."
     if before:
         changed = [change._asdict() for change in changes(before, run)]
-        since = f"the run of {before.manifest['written']}"
+        since = f"the run of {before.manifest.written}"
         unchanged = "Nothing differs."
     name = Column("name", "Name")
     return Page(
         "run",
         f"{benchmark} · {model}",
         # The path from the benchmark on, which is the same on every machine.
-        f"{run.manifest['written']}, record {'/'.join(run.path.parts[-3:])}",
+        f"{run.manifest.written}, record {'/'.join(run.path.parts[-3:])}",
         [
             Table("metrics", "Metrics", METRICS, metrics, "The record holds no metric."),
             Table(
@@ -62,5 +62,5 @@ def _page(run: Run, before: Run | None) -> Page:
                 "The manifest tells nothing.",
             ),
         ],
-        command=" ".join(run.manifest.get("command", ())),
+        command=" ".join(run.manifest.command),
     )

@@ -8,15 +8,9 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from evals.ranking.measures import primary
+from evals.records.manifest import path_component
 from evals.records.queries import metric_name
-from evals.records.record import (
-    MetricLine,
-    Run,
-    list_incomplete,
-    list_runs,
-    path_component,
-    read_run,
-)
+from evals.records.record import MetricLine, Run, list_incomplete, list_runs, read_run
 from evals.schema import InvalidError
 
 MEAN = "mean"  # stands where a subset would: the plain mean over the subsets of a run
@@ -95,13 +89,13 @@ def read_history(root: Path) -> History:
         except InvalidError as error:
             broken.append(Problem(path, str(error)))
     # By the manifest's time, since folders of two machines may be mixed; the name settles equal ones.
-    runs.sort(key=lambda run: (run.manifest["written"], run.path.name))
+    runs.sort(key=lambda run: (run.manifest.written, run.path.name))
     return History(tuple(runs), tuple(broken), tuple(list_incomplete(root)))
 
 
 def key(run: Run) -> tuple[str, str]:
     """The benchmark and the model of a run."""
-    return run.manifest["benchmark"], run.manifest["model"]
+    return run.manifest.benchmark, run.manifest.model
 
 
 def page_of(run: Run) -> str:
@@ -170,7 +164,7 @@ def circumstances(run: Run) -> dict[str, str]:
     """How a run was made, as its manifest says: texts by dotted name."""
     flat: dict[str, str] = {}
     for part in WATCHED:
-        flat |= _flat(part, run.manifest.get(part))
+        flat |= _flat(part, run.manifest.raw.get(part))
     return {name: text for name, text in flat.items() if name not in UNWATCHED}
 
 

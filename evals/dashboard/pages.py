@@ -244,7 +244,7 @@ def _shares(run: Run) -> Iterator[Row]:
 def _cost(run: Run) -> Row:
     """What a run measured first, on what, by which code and in how many seconds."""
     manifest = run.manifest
-    seconds, source = manifest.get("seconds"), manifest.get("source")
+    seconds, source = manifest.seconds, manifest.source
     metric = value = commit = None
     first = leading(run)[:1]
     if first:
@@ -253,12 +253,12 @@ def _cost(run: Run) -> Row:
     # An installed wheel has no repository, and no commit.
     if source:
         # Uncommitted changes: the commit alone does not say which code ran.
-        changed = " + changes" if source["dirty"] else ""
-        commit = f"{source['commit'][:8]}{changed}"
+        changed = " + changes" if source.dirty else ""
+        commit = f"{source.commit[:8]}{changed}"
     return {
         "metric": metric,
         "value": value,
-        "device": (manifest.get("encoder") or {}).get("fingerprint", {}).get("device"),
+        "device": manifest.encoder.fingerprint.get("device"),
         "commit": commit,
         "seconds": round(sum(seconds.values()), 1) if seconds else None,
     }

@@ -86,8 +86,8 @@ def compare(history: History) -> Page:
 def _pairs(history: History) -> Iterator[_Pair]:
     """The newest runs of the two models that ran last, the older one first."""
     by_benchmark: dict[str, list[Run]] = {}
-    for run in sorted(history.newest(), key=lambda run: str(run.manifest["written"])):
-        by_benchmark.setdefault(run.manifest["benchmark"], []).append(run)
+    for run in sorted(history.newest(), key=lambda run: run.manifest.written):
+        by_benchmark.setdefault(run.manifest.benchmark, []).append(run)
     for benchmark, runs in sorted(by_benchmark.items()):
         # Two of any number: all pairs of ten models would be 45 comparisons that nobody asked for.
         if len(runs) > 1:
@@ -105,8 +105,8 @@ def _at_full_width(run: Run) -> Measured:
 def _names(pair: _Pair) -> dict[str, Any]:
     return {
         "benchmark": pair.benchmark,
-        "a": pair.a.manifest["model"],
-        "b": pair.b.manifest["model"],
+        "a": pair.a.manifest.model,
+        "b": pair.b.manifest.model,
     }
 
 

@@ -21,7 +21,7 @@ def run_row(run: Run) -> dict[str, Any]:
     return {
         "benchmark": benchmark,
         "model": model,
-        "date": run.manifest["written"],
+        "date": run.manifest.written,
         # The folder's name holds the time and eight digits: no two runs have the same.
         "run": run.path.name,
         "href": f"runs/{page_of(run)}",

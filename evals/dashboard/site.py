@@ -132,7 +132,7 @@ def _about(history: History) -> str:
     if not history.runs:
         return "No records."
     count = len(history.runs)
-    return f"{count} record{'s' if count > 1 else ''}, the newest of {history.runs[-1].manifest['written']}."
+    return f"{count} record{'s' if count > 1 else ''}, the newest of {history.runs[-1].manifest.written}."
 
 
 def _save(path: Path, data: bytes) -> None:

@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from evals.encoders.endpoint import KEYS, Key
+from evals.reading import parse_json
 from evals.schema import ConfigError, EvalError, InvalidError, MissingError
 
 LONGEST_WAIT = 60.0  # seconds, whatever Retry-After says
@@ -99,8 +100,8 @@ def lenient_json(body: bytes) -> Any:
     """The JSON of a refusal, or its text: many servers refuse in HTML."""
     text = body.decode("utf-8", "replace")
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text, "a refusal")
+    except InvalidError:
         return text
 
 

@@ -17,7 +17,7 @@ def check_name(encoder: Encoder, results: Path, *, chosen: bool) -> str | None:
     previous = _newest(results, encoder.name)
     if previous is None:
         return None
-    here, there = _identity(encoder), ModelIdentity.of(previous.manifest)
+    here, there = _identity(encoder), previous.manifest.model_identity
     if _are_one(here, there):
         return None
     difference = (
@@ -35,11 +35,7 @@ def check_name(encoder: Encoder, results: Path, *, chosen: bool) -> str | None:
 
 def _identity(encoder: Encoder) -> ModelIdentity:
     """Who the encoder is before it is loaded; its width may cost a request, and tells nothing."""
-    said = {
-        "fingerprint": dict(encoder.fingerprint),
-        "source": dict(EncoderInfo.read(encoder).source),
-    }
-    return ModelIdentity.of({"model": encoder.name, "encoder": said})
+    return ModelIdentity.of(encoder.name, EncoderInfo.read(encoder).source, encoder.fingerprint)
 
 
 def _are_one(here: ModelIdentity, there: ModelIdentity) -> bool:

@@ -16,8 +16,9 @@ from evals.embeddings.precision import bytes_per_vector
 from evals.evaluation.outcome import Outcome, Result, TaskOutcome
 from evals.ranking.definition import Ranks
 from evals.ranking.measures import MEASURES, per_query_function, swept
+from evals.records.manifest import PARTIAL
 from evals.records.queries import Cell, PerQuery, metric_name, per_query
-from evals.records.record import MetricLine, Run
+from evals.records.record import MetricLine, Run, width_of
 from evals.schema import ConfigError
 from evals.stats.bootstrap import Interval
 from evals.stats.intervals import parts_mean_interval
@@ -59,8 +60,8 @@ def points_of(run: Run) -> list[Point]:
 
     Raises ConfigError for a record that has no metric of a sweep.
     """
-    plain_points = _of_task_record(run) if "mteb" in run.manifest else _of_row_record(run)
-    plain_points = _with_shares(plain_points, int(run.manifest["encoder"]["dim"]))
+    plain_points = _of_task_record(run) if run.manifest.mteb else _of_row_record(run)
+    plain_points = _with_shares(plain_points, width_of(run))
     if not plain_points:
         curves = ", ".join(measure.name for measure in MEASURES if measure.swept)
         raise ConfigError(f"{run.path}: none of its metrics is one of a sweep: {curves}.")
@@ -187,7 +188,7 @@ def _of_row_record(run: Run) -> list[Point]:
     several = any(len(lines) > 1 for lines in by_place.values())
     queries = per_query(run) if several else {}
     subsets = " ".join(dict.fromkeys(line.subset for line in run.metrics))
-    names = (manifest["benchmark"], manifest["config"]["row"]["title"], manifest["model"], subsets)
+    names = (manifest.benchmark, manifest.title, manifest.model, subsets)
     out = []
     for (direction, dim, precision, metric), lines in by_place.items():
         low, high = _ends(lines, queries) or (None, None)
@@ -211,7 +212,8 @@ def _ends(lines: Sequence[MetricLine], queries: Mapping[Cell, PerQuery]) -> Inte
 
 def _of_task_record(run: Run) -> list[Point]:
     """The first line of a subset and split, at each dimension, is the task's main score."""
-    task, part = run.manifest["mteb"]["task"], ".partial" if run.manifest["partial"] else ""
+    assert run.manifest.mteb is not None
+    task, part = run.manifest.mteb.task, PARTIAL if run.manifest.partial else ""
     first: dict[tuple[str, str, int], MetricLine] = {}
     for line in run.metrics:
         first.setdefault((line.subset, line.direction, line.dim), line)
@@ -223,7 +225,7 @@ def _of_task_record(run: Run) -> list[Point]:
         names = (
             f"mteb:{task}/{split}{part}",
             task,
-            run.manifest["model"],
+            run.manifest.model,
             " ".join(line.subset for line in lines),
         )
         value, n = fmean(line.value for line in lines), sum(line.n_queries for line in lines)

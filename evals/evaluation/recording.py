@@ -17,12 +17,6 @@ if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answe
     from evals.schema import Encoder
     from evals.tasks.scores import Scores
 
-# What some tasks keep of a query beside its ranks, as Arrow types; columns named as measures, such
-# as `MAP`, hold their values.
-TASK_COLUMNS = {"label": "int32", "average_precision": "float64"}
-# What is kept of a pair of sentences, in place of ranks.
-PAIR_COLUMNS = {"score": "float64", "gold": "float64"}
-
 
 @dataclass
 class Costs:
@@ -101,7 +95,7 @@ def write_record(measurement: Measurement, **extra: Any) -> Path:
 
 def _column_types(names: Sequence[str]) -> dict[str, str]:
     """The Arrow type of each column of queries.parquet."""
-    from evals.records.record import ID_COLUMNS, QUERY_COLUMNS
+    from evals.records.parquet import ID_COLUMNS, PAIR_COLUMNS, QUERY_COLUMNS, TASK_COLUMNS
 
     if "gold" in names:
         return ID_COLUMNS | PAIR_COLUMNS

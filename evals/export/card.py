@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from evals.escape import markdown_text
 from evals.export.forms import Files
-from evals.records.identity import SHOWN, DataIdentity, ModelIdentity
+from evals.records.identity import SHOWN
 from evals.records.queries import metric_name
 from evals.records.record import MetricLine, Run
 
@@ -21,10 +21,8 @@ def files(runs: Sequence[Run], form: str) -> Files:
 
 
 def _heading(run: Run) -> str:
-    row = run.manifest.get("config", {}).get("row") or {}
-    title = row.get("title") or run.manifest["benchmark"]
-    part = ", a part of it" if run.manifest.get("partial") else ""
-    return f"### {markdown_text(str(title))}: {markdown_text(run.manifest['model'])}{part}"
+    part = ", a part of it" if run.manifest.partial else ""
+    return f"### {markdown_text(run.manifest.title)}: {markdown_text(run.manifest.model)}{part}"
 
 
 def _table(run: Run) -> list[str]:
@@ -58,13 +56,13 @@ def _cell(line: MetricLine | None) -> str:
 
 
 def _conditions(run: Run) -> str:
-    model = ModelIdentity.of(run.manifest)
-    contents = DataIdentity.of(run.manifest).contents
+    model = run.manifest.model_identity
+    contents = run.manifest.data_identity.contents
     data = ", ".join(f"{subset} {content[:SHOWN]}" for subset, content in contents.items())
-    source = run.manifest.get("source") or {}
-    commit = str(source.get("commit") or "")[:SHOWN] or "an unknown commit"
+    source = run.manifest.source
+    commit = source.commit[:SHOWN] if source else "an unknown commit"
     sentence = (
         f"In per cent, in brackets the 95% interval. {model}; data by content: {data}; "
-        f"measured {run.manifest['written']} with jina-clip-evals at {commit}."
+        f"measured {run.manifest.written} with jina-clip-evals at {commit}."
     )
     return markdown_text(sentence)

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from evals.export.forms import Files
-from evals.records.identity import SHOWN, ModelIdentity
+from evals.records.identity import SHOWN
+from evals.records.manifest import path_component
 from evals.records.queries import metric_name
-from evals.records.record import MetricLine, Run, path_component
+from evals.records.record import MetricLine, Run
 from evals.schema import NotComparableError
 
 # CLIP_benchmark names a retrieval by what is found: `image_retrieval` has texts as queries.
@@ -52,7 +53,7 @@ def files(runs: Sequence[Run], form: str) -> Files:
                 f"{run.path}: CLIP_benchmark has none of its metrics. Export it --to csv."
             )
         for evaluation, metrics in evaluations.items():
-            parts = (run.manifest["benchmark"], run.manifest["model"], *evaluation, run.path.name)
+            parts = (run.manifest.benchmark, run.manifest.model, *evaluation, run.path.name)
             name = path_component("_".join(map(str, parts)))
             body = _body(run, evaluation, metrics)
             written[f"{name}.json"] = (json.dumps(body, ensure_ascii=False) + "\n").encode()
@@ -79,7 +80,7 @@ def _name(line: MetricLine) -> str | None:
 
 def _body(run: Run, evaluation: Evaluation, metrics: Mapping[str, float]) -> dict[str, Any]:
     """The keys of clip_benchmark/cli.py's `dump`."""
-    model = ModelIdentity.of(run.manifest)
+    model = run.manifest.model_identity
     # Its table tells models apart by model and pretrained only: width and precision belong there.
     variant = f"dim{evaluation.dim}"
     if evaluation.precision != "float32":
@@ -97,10 +98,10 @@ def _body(run: Run, evaluation: Evaluation, metrics: Mapping[str, float]) -> dic
 
 
 def _dataset(run: Run) -> str:
-    row = run.manifest.get("config", {}).get("row") or {}
-    classes = row.get("classes") or {}
+    row = run.manifest.config.row
     # a partial run keeps its suffix: it is not the benchmark
-    benchmark = str(run.manifest["benchmark"])
-    if row.get("name") != benchmark:
+    benchmark = run.manifest.benchmark
+    if row.name != benchmark:
         return benchmark
-    return str(classes.get("dataset") or DATASETS.get(benchmark, benchmark))
+    dataset = row.classes.dataset if row.classes else None
+    return dataset or DATASETS.get(benchmark, benchmark)

@@ -8,7 +8,6 @@ from typing import Any
 
 from evals.escape import spreadsheet_text
 from evals.export.forms import Files
-from evals.records.identity import DataIdentity, ModelIdentity
 from evals.records.queries import metric_name
 from evals.records.record import MetricLine, Run
 
@@ -49,16 +48,16 @@ def files(runs: Sequence[Run], form: str) -> Files:
 
 
 def _rows(run: Run) -> list[dict[str, Any]]:
-    model, contents = ModelIdentity.of(run.manifest), DataIdentity.of(run.manifest).contents
-    source = run.manifest.get("source") or {}
+    model, contents = run.manifest.model_identity, run.manifest.data_identity.contents
+    source = run.manifest.source
     shared = {
-        "benchmark": run.manifest["benchmark"],
+        "benchmark": run.manifest.benchmark,
         "model": model.name,
         "place": model.place,
         "weights": model.weights,
         "width": model.width,
-        "written": run.manifest["written"],
-        "commit": source.get("commit"),
+        "written": run.manifest.written,
+        "commit": source.commit if source else None,
         "record": run.path.name,
     }
     return [shared | _numbers(line) | {"data": contents.get(line.subset)} for line in run.metrics]

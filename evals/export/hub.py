@@ -4,16 +4,17 @@ Source: https://huggingface.co/docs/hub/eval-results. The Hub knows no intervals
 precisions: those go into `notes`, and every width and precision has a file of its own.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from evals.export.forms import Files, add
 from evals.mteb_bridge.eval_results import as_yaml, in_per_cent, task_entries
 from evals.ranking.ranges import range_of
-from evals.records.identity import SHOWN, DataIdentity, ModelIdentity
+from evals.records.identity import SHOWN
+from evals.records.manifest import MANIFEST, REMEDY, path_component
 from evals.records.queries import metric_name
-from evals.records.record import MetricLine, Run, path_component
-from evals.schema import NotComparableError
+from evals.records.record import MetricLine, Run
+from evals.schema import InvalidError, NotComparableError
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResultEntry
@@ -26,7 +27,7 @@ def files(runs: Sequence[Run], form: str) -> Files:
 
     NotComparableError for a partial record, and for data that has no repository on the Hub.
     """
-    models = {run.manifest["model"] for run in runs}
+    models = {run.manifest.model for run in runs}
     if len(models) > 1:
         raise NotComparableError(
             f"{FOLDER} belongs to one model's repository, and these records are of "
@@ -34,9 +35,9 @@ def files(runs: Sequence[Run], form: str) -> Files:
         )
     written: dict[str, bytes] = {}
     for run in runs:
-        if run.manifest.get("partial"):
+        if run.manifest.partial:
             raise NotComparableError(
-                f"{run.path}: a part of {run.manifest['benchmark']}, and the Hub shows benchmarks. "
+                f"{run.path}: a part of {run.manifest.benchmark}, and the Hub shows benchmarks. "
                 "Evaluate it whole, or export it --to csv."
             )
         variants: dict[tuple[int, str], list[MetricLine]] = {}
@@ -44,28 +45,32 @@ def files(runs: Sequence[Run], form: str) -> Files:
             variants.setdefault((line.dim, line.precision), []).append(line)
         for (dim, precision), lines in variants.items():
             precision_part = "" if precision == "float32" else f".{precision}"
-            name = path_component(f"{run.manifest['benchmark']}.dim{dim}{precision_part}")
-            make = _of_task if "mteb" in run.manifest else _of_row
+            name = path_component(f"{run.manifest.benchmark}.dim{dim}{precision_part}")
+            make = _of_task if run.manifest.mteb else _of_row
             add(written, f"{FOLDER}/{name}.yaml", as_yaml(make(run, lines)))
     return written
 
 
 def _of_task(run: Run, lines: Sequence[MetricLine]) -> list["EvalResultEntry"]:
     """The main score of a task of mteb, under mteb's own names."""
-    about = run.manifest["mteb"]
+    about = run.manifest.mteb
+    if about is None or about.dataset is None or about.mteb_version is None:
+        raise InvalidError(
+            f"{run.path / MANIFEST}: mteb.dataset or mteb.mteb_version is missing. {REMEDY}"
+        )
     # the main score is written first of each subset and split, and alone has the interval
     main: dict[tuple[str, str], float] = {}
     for line in lines:
         main.setdefault((line.subset, line.direction), line.value)
-    date = run.manifest["written"][:10]
+    date = run.manifest.written[:10]
     notes = f"{lines[0].dim} dimensions; {_model(run)}"
-    return task_entries(about, main, whole_task=True, date=date, notes=notes)
+    return task_entries(about.model_dump(), main, whole_task=True, date=date, notes=notes)
 
 
 def _of_row(run: Run, lines: Sequence[MetricLine]) -> list["EvalResultEntry"]:
     from huggingface_hub import EvalResultEntry
 
-    contents = DataIdentity.of(run.manifest).contents
+    contents = run.manifest.data_identity.contents
     entries = []
     for line in lines:
         # ranks are no scores, and the Hub's leaderboards sort by value
@@ -84,7 +89,7 @@ def _of_row(run: Run, lines: Sequence[MetricLine]) -> list["EvalResultEntry"]:
                 dataset_revision=revision,
                 task_id=where,
                 value=in_per_cent(line.value),
-                date=run.manifest["written"][:10],
+                date=run.manifest.written[:10],
                 notes="; ".join(notes),
             )
         )
@@ -96,19 +101,18 @@ def _dataset(run: Run, subset: str) -> tuple[str, str | None]:
 
     The revision is None for a local copy: its content hash, in the notes, says which it was.
     """
-    data: Mapping[str, Any] = run.manifest.get("data", {}).get(subset, {})
-    origin = data.get("origin") or {}
-    if origin.get("repo"):
-        return str(origin["repo"]), origin.get("revision")
-    row = run.manifest.get("config", {}).get("row") or {}
-    if row.get("hub"):
-        return str(row["hub"]["repo"]), None
+    data = run.manifest.data.get(subset)
+    if data and data.origin.repo:
+        return data.origin.repo, data.origin.revision
+    hub = run.manifest.config.row.hub
+    if hub and hub.repo:
+        return hub.repo, None
     raise NotComparableError(
-        f"{run.path}: {run.manifest['benchmark']} has no repository on the Hub, and an entry there "
+        f"{run.path}: {run.manifest.benchmark} has no repository on the Hub, and an entry there "
         "names one. Export it --to card or --to csv."
     )
 
 
 def _model(run: Run) -> str:
-    model = ModelIdentity.of(run.manifest)
+    model = run.manifest.model_identity
     return f"weights {model.weights[:SHOWN]}" if model.weights else model.place

@@ -13,8 +13,8 @@ from typing import Any
 
 from evals.export.forms import Files, add
 from evals.reading import read_json
-from evals.records.identity import ModelIdentity
-from evals.records.record import Run, path_component
+from evals.records.manifest import path_component
+from evals.records.record import Run
 from evals.schema import InvalidError, NotComparableError
 
 # what mteb calls a model without a namespace of the Hub
@@ -31,26 +31,27 @@ def files(runs: Sequence[Run], form: str) -> Files:
 
     written: dict[str, bytes] = {}
     for run in runs:
-        if "mteb" not in run.manifest:
+        task = run.manifest.mteb
+        if task is None:
             raise NotComparableError(
-                f"{run.path}: {run.manifest['benchmark']} is no task of mteb. "
+                f"{run.path}: {run.manifest.benchmark} is no task of mteb. "
                 "Export it --to clip-benchmark or --to csv."
             )
         name, revision = _name_and_revision(run)
         folder = f"results/{path_component(name.replace('/', '__'))}/{path_component(revision)}"
-        meta = model_meta(name, revision, ModelIdentity.of(run.manifest).width)
+        meta = model_meta(name, revision, run.manifest.model_identity.width)
         written[f"{folder}/model_meta.json"] = json.dumps(meta, indent=2, default=str).encode()
-        add(written, f"{folder}/{run.manifest['mteb']['task']}.json", _task_result(run))
+        add(written, f"{folder}/{task.task}.json", _task_result(run))
     return written
 
 
 def _name_and_revision(run: Run) -> tuple[str, str]:
     """As mteb names models: `org/name` and a commit, or a hash of the weights where there is none."""
-    model = ModelIdentity.of(run.manifest)
+    model = run.manifest.model_identity
     if model.repo and model.revision:
         return model.repo, model.revision
     # A server's model has no hash: its fingerprint then says what it is.
-    fingerprint = json.dumps(run.manifest["encoder"]["fingerprint"], sort_keys=True)
+    fingerprint = json.dumps(run.manifest.encoder.fingerprint, sort_keys=True)
     weights = model.weights or hashlib.sha256(fingerprint.encode()).hexdigest()
     return f"{LOCAL}/{model.name.replace('/', '--')}", weights[:40]
 
@@ -59,7 +60,7 @@ def _task_result(run: Run) -> bytes:
     """The JSON that mteb wrote beside the record, held against the record's own numbers."""
     path = run.path / "task_result.json"
     if not path.is_file():
-        raise InvalidError(f"{path}: missing. Evaluate {run.manifest['benchmark']} again.")
+        raise InvalidError(f"{path}: missing. Evaluate {run.manifest.benchmark} again.")
     content: Any = read_json(path)
     widest = max(line.dim for line in run.metrics)
     recorded: dict[tuple[str, str], float] = {}
@@ -78,6 +79,6 @@ def _task_result(run: Run) -> bytes:
     if stated != recorded:
         raise InvalidError(
             f"{path}: its main scores are not those of the record: it was changed. Evaluate "
-            f"{run.manifest['benchmark']} again."
+            f"{run.manifest.benchmark} again."
         )
     return path.read_bytes()

@@ -33,17 +33,17 @@ class Run:
     @property
     def manifest(self) -> Mapping[str, Any]:
         """What manifest.json says: benchmark, model, settings, packages, data, encoder, cost."""
-        return self.record.manifest
+        return self.record.manifest.raw
 
     @property
     def benchmark(self) -> str:
         """The name of the benchmark; one that was measured in part ends in `.partial`."""
-        return str(self.manifest["benchmark"])
+        return self.record.manifest.benchmark
 
     @property
     def model(self) -> str:
         """The name of the model."""
-        return str(self.manifest["model"])
+        return self.record.manifest.model
 
     def metrics(self) -> "pd.DataFrame":
         """One row per number of metrics.jsonl.

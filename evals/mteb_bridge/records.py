@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from evals.evaluation.outcome import TaskScore
-from evals.evaluation.recording import PAIR_COLUMNS, Costs, circumstances
+from evals.evaluation.recording import Costs, circumstances
 from evals.files import write_atomically
 from evals.mteb_bridge.eval_results import as_yaml, task_entries
 from evals.schema import InvalidError
@@ -22,8 +22,6 @@ from evals.stats.bootstrap import Interval
 if TYPE_CHECKING:
     from evals.records.record import MetricLine
     from evals.schema import Encoder
-
-QUERY_VALUES = {"value": "float64"}  # a column of queries.parquet, with its Arrow type
 
 
 class Details(NamedTuple):
@@ -122,10 +120,11 @@ def write(
     measured: Sequence[Measured],
 ) -> Path:
     """Write the record of a task and return its folder."""
-    from evals.records.record import ID_COLUMNS, write_run
+    from evals.records.parquet import ID_COLUMNS, PAIR_COLUMNS, VALUE_COLUMNS
+    from evals.records.record import write_run
 
     has_pairs = any(details and "gold" in details.columns for _, details in measured)
-    columns = ID_COLUMNS | (PAIR_COLUMNS if has_pairs else QUERY_VALUES)
+    columns = ID_COLUMNS | (PAIR_COLUMNS if has_pairs else VALUE_COLUMNS)
     return write_run(
         settings.results,
         manifest=_manifest(task, encoder, dims, settings),

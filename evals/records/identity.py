@@ -1,4 +1,4 @@
-"""Who was measured on what: the identity of a record's model and data, from its manifest alone.
+"""Who was measured on what: the identity of a record's model and data.
 
 A name is no identity: it is a folder's last part, or what somebody chose. Weights have a hash, and
 so has data. What must be of one model, or of one data set, is compared by these.
@@ -6,16 +6,10 @@ so has data. What must be of one model, or of one data set, is compared by these
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from evals.paths import as_recorded
-from evals.records.record import MANIFEST, WRITTEN, Run, place_of, read_run
-from evals.schema import InvalidError
 
-# clocks of two machines differ by seconds, hardly ever by minutes
-CLOCKS = timedelta(minutes=10)
 SHOWN = 12  # hex digits of a hash that people read
 
 
@@ -40,26 +34,26 @@ class ModelIdentity:
     width: int | None = None
 
     @classmethod
-    def of(cls, manifest: Mapping[str, Any]) -> "ModelIdentity":
-        """The identity that a manifest tells; what it does not tell is None."""
-        encoder = _mapping(manifest.get("encoder"))
-        source = _mapping(encoder.get("source"))
-        places = ("repo", "revision", "folder", "spec", "url", "base")
-        repo, revision, folder, spec, url, base = (_text(source.get(place)) for place in places)
-        # of an object in a program the class is all that is known of its place
-        spec = spec or _text(source.get("object"))
-        fingerprint = _mapping(encoder.get("fingerprint"))
-        width = encoder.get("dim")
+    def of(
+        cls,
+        name: str,
+        source: Mapping[str, str | None],
+        fingerprint: Mapping[str, str],
+        width: int | None = None,
+    ) -> "ModelIdentity":
+        """The identity that follows from what an encoder says of its source and settings."""
+        url = source.get("url")
         return cls(
-            str(manifest["model"]),
-            repo,
-            revision,
-            folder,
-            spec,
-            url and url + _of_server(source, fingerprint),
-            base,
+            name,
+            repo=source.get("repo") or None,
+            revision=source.get("revision") or None,
+            folder=source.get("folder") or None,
+            # of an object in a program the class is all that is known of its place
+            spec=source.get("spec") or source.get("object") or None,
+            url=url + _of_server(source, fingerprint) if url else None,
+            base=source.get("base") or None,
             weights=_weights(source, fingerprint),
-            width=width if type(width) is int else None,
+            width=width,
         )
 
     @property
@@ -89,16 +83,6 @@ class DataIdentity:
     """Which data a record measured: the content hash of each subset."""
 
     contents: Mapping[str, str]
-
-    @classmethod
-    def of(cls, manifest: Mapping[str, Any]) -> "DataIdentity":
-        """The hashes that a manifest tells; a subset without one is left out."""
-        hashes = {}
-        for subset, part in _mapping(manifest.get("data")).items():
-            content = _text(_mapping(part).get("content"))
-            if content:
-                hashes[str(subset)] = content
-        return cls(hashes)
 
     def unlike(self, data: "DataIdentity") -> list[str]:
         """The subsets that `data` lacks or has with another content."""
@@ -133,55 +117,16 @@ class Named:
         return self.name or str(self.folder)
 
 
-def check_place(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Refuse a record that lies elsewhere than its manifest says, or is called otherwise.
-
-    InvalidError says where it belongs: a record in the place of another would pass for it.
-    """
-    place = place_of(manifest)
-    if path.absolute().parts[-3:] != place.parts:
-        raise InvalidError(
-            f"{path}: by its manifest this record is {place}. Move it there, or remove it."
-        )
-
-
-def check_time(path: Path, manifest: Mapping[str, Any], now: datetime | None = None) -> None:
-    """Refuse a record from the future, which would be the newest one for ever. InvalidError."""
-    # the forms of times sort as the times do
-    latest = ((now or datetime.now(UTC)) + CLOCKS).strftime(WRITTEN)
-    if manifest["written"] > latest:
-        raise InvalidError(
-            f"{path / MANIFEST}: written at {manifest['written']}, which is in the future. "
-            "Set the clock, and run it again."
-        )
-
-
-def read_placed(path: Path) -> Run:
-    """A record that was found below a folder: whole, in its place, and not from the future."""
-    run = read_run(path)
-    check_place(path, run.manifest)
-    check_time(path, run.manifest)
-    return run
-
-
-def _of_server(source: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> str:
+def _of_server(source: Mapping[str, str | None], fingerprint: Mapping[str, str]) -> str:
     """Which model of a server was asked, as `--model` has it: one URL serves several."""
-    model, answers = _text(source.get("model")), _text(fingerprint.get("answers"))
+    model, answers = source.get("model"), fingerprint.get("answers")
     return (f"#{model}" if model else "") + (f";answers={answers}" if answers else "")
 
 
-def _weights(source: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> str | None:
+def _weights(source: Mapping[str, str | None], fingerprint: Mapping[str, str]) -> str | None:
     """The hash of the weights: of the file that a tag led to, else that of the fingerprint."""
     for text in (source.get("sha256"), fingerprint.get("weights")):
         # open_clip's fingerprint says `tag openai` of weights that it has not fetched
-        if isinstance(text, str) and text and not text.startswith("tag "):
+        if text and not text.startswith("tag "):
             return text
     return None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None

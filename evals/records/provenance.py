@@ -6,7 +6,6 @@ No torch is loaded for it.
 import base64
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -19,6 +18,8 @@ from typing import Any
 
 from evals.early import CONSOLE_SCRIPT
 from evals.paths import built_from, checkout
+from evals.reading import read_json
+from evals.schema import InvalidError
 
 
 def command() -> list[str]:
@@ -68,7 +69,9 @@ def source_state() -> dict[str, Any] | None:
         file = built_from()
         if not file.is_file():
             return None
-        built = json.loads(file.read_bytes())
+        built = read_json(file)
+        if not isinstance(built, dict) or not {"commit", "dirty"} <= built.keys():
+            raise InvalidError(f"{file}: does not name a commit. Install the package again.")
         return {"commit": built["commit"], "dirty": built["dirty"] or _edited(file.parent.parent)}
     if not (root / ".git").exists():
         return None

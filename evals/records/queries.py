@@ -6,11 +6,13 @@ import numpy as np
 
 from evals.ranking.definition import Ranks
 from evals.ranking.measures import per_query_function
-from evals.records.record import MetricLine, Run, read_queries
+from evals.records.manifest import MANIFEST, REMEDY
+from evals.records.parquet import KEY_COLUMNS, RANK_COLUMNS
+from evals.records.record import QUERIES, MetricLine, Run, read_queries
 from evals.schema import InvalidError
 
-CELL = ("subset", "direction", "dim", "precision")
-RANKS = ("better", "tied", "tied_relevant", "score", "ndcg10")
+CELL = tuple(KEY_COLUMNS)
+RANKS = tuple(RANK_COLUMNS)
 
 
 class Cell(NamedTuple):
@@ -51,13 +53,10 @@ def per_query(run: Run) -> dict[Cell, PerQuery]:
     """
     table = read_queries(run)
     values = _reader(run, set(table.column_names))
-    lines: dict[Cell, list[MetricLine]] = {}
-    for line in run.metrics:
-        lines.setdefault(Cell(line.subset, line.direction, line.dim, line.precision), []).append(
-            line
-        )
+    lines = lines_by_cell(run)
     cells = {}
     for cell, part in _cells(table).items():
+        _check_count(run, cell, part, lines.get(cell, []))
         ids, groups = part["query_id"].to_pylist(), part["group_id"].to_pylist()
         if len(set(ids)) < len(ids):
             raise InvalidError(
@@ -68,13 +67,26 @@ def per_query(run: Run) -> dict[Cell, PerQuery]:
 
 
 def table_of(run: Run, cell: Cell) -> Any:
-    """The rows of a cell as an Arrow table, in the record's order."""
+    """The rows of a cell as an Arrow table, in the record's order.
+
+    InvalidError when they are not as many as metrics.jsonl counts.
+    """
     import pyarrow.compute as pc
 
     table = read_queries(run)
     for name, value in zip(CELL, cell, strict=True):
         table = table.filter(pc.equal(table[name], value))
+    _check_count(run, cell, table, lines_by_cell(run).get(cell, []))
     return table
+
+
+def lines_by_cell(run: Run) -> dict[Cell, list[MetricLine]]:
+    """The lines of metrics.jsonl of each cell, in the record's order."""
+    lines: dict[Cell, list[MetricLine]] = {}
+    for line in run.metrics:
+        cell = Cell(line.subset, line.direction, line.dim, line.precision)
+        lines.setdefault(cell, []).append(line)
+    return lines
 
 
 def told(cell: Cell) -> str:
@@ -95,6 +107,16 @@ def ranks_of(table: Any) -> Ranks:
     return Ranks(**{name: table[name].to_numpy() for name in RANKS})
 
 
+def _check_count(run: Run, cell: Cell, table: Any, lines: list[MetricLine]) -> None:
+    """Refuse rows that are not as many as the lines of their cell say."""
+    for line in lines:
+        if line.n_queries != len(table):
+            raise InvalidError(
+                f"{run.path / QUERIES}: {len(table):,} queries of {told(cell)}, and metrics.jsonl "
+                f"counts {line.n_queries:,}. Run the evaluation again."
+            )
+
+
 def _cells(table: Any) -> dict[Cell, Any]:
     """The rows of each cell, in order."""
     import pyarrow as pa
@@ -111,7 +133,13 @@ def _reader(run: Run, columns: set[str]) -> Any:
     if columns >= set(RANKS):
         return _of_ranks
     if "value" in columns:
-        name = str(run.manifest["mteb"]["query_metric"])
+        task = run.manifest.mteb
+        if task is None or task.query_metric is None:
+            raise InvalidError(
+                f"{run.path / MANIFEST}: mteb.query_metric is missing, which says what the values "
+                f"in {QUERIES} are. {REMEDY}"
+            )
+        name = task.query_metric
         return lambda ids, groups, part, lines: PerQuery(
             ids, groups, {name: part["value"].to_numpy()}
         )

@@ -7,55 +7,42 @@ was interrupted.
 
 import hashlib
 import itertools
-import json
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from io import BytesIO
+from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from evals.files import sweep_parts, write_atomically
+from evals.reading import parse_json, read_json
+from evals.records.manifest import (
+    MANIFEST,
+    REMEDY,
+    SCHEMA_VERSION,
+    WRITTEN,
+    Count,
+    Dim,
+    Manifest,
+    as_json,
+    checksum_of,
+    parse_manifest,
+    path_component,
+    problem_of,
+    read_manifest,
+    read_recorded,
+)
+from evals.records.parquet import QUERY_COLUMNS, Table, as_parquet, read_parquet
 from evals.schema import InvalidError
 
-SCHEMA_VERSION = 1
-WRITTEN = "%Y-%m-%dT%H:%M:%SZ"  # the time of writing, UTC
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
-MANIFEST, METRICS, QUERIES = "manifest.json", "metrics.jsonl", "queries.parquet"
-# Arrow types by name, because pyarrow is imported only where a table is read or written.
-ID_COLUMNS = {
-    "subset": "string",
-    "direction": "string",
-    "dim": "int32",
-    "precision": "string",
-    "query_id": "string",
-    "group_id": "string",
-}
-QUERY_COLUMNS = ID_COLUMNS | {
-    "better": "int64",
-    "tied": "int64",
-    "tied_relevant": "int64",
-    "score": "float32",
-    "ndcg10": "float64",
-}
-FLOATS = (
-    "value",
-    "ci_low",
-    "ci_high",
-    "tie_rate",
-)  # 1.0 and not 1 in the file, whoever made the line
-REQUIRED = {
-    "schema_version": int,
-    "benchmark": str,
-    "model": str,
-    "written": str,
-    "files": dict,
-    "checksum": str,
-}
+METRICS, QUERIES = "metrics.jsonl", "queries.parquet"
+# 1.0 and not 1 in the file, whoever made the line
+FLOATS = ("value", "ci_low", "ci_high", "tie_rate")
 
-Table = Any  # pyarrow.Table
+# Shares and ranks: beyond 2**53 a float64 does not hold all integers, and no ranking is as long.
+Number = Annotated[float, Field(ge=-(2**53), le=2**53, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -67,16 +54,16 @@ class MetricLine:
 
     subset: str
     direction: str
-    dim: int
+    dim: Dim
     precision: str
     metric: str
-    k: int | None
-    value: float
-    ci_low: float | None
-    ci_high: float | None
-    n_queries: int
-    n_gallery: int
-    tie_rate: float
+    k: Annotated[int, Field(ge=1, lt=2**31)] | None
+    value: Number
+    ci_low: Number | None
+    ci_high: Number | None
+    n_queries: Count
+    n_gallery: Count
+    tie_rate: Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -84,7 +71,7 @@ class Run:
     """A complete record whose checksums hold; `read_queries` reads its queries."""
 
     path: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     metrics: tuple[MetricLine, ...]
 
 
@@ -103,22 +90,24 @@ def write_run(
     with these `columns` (Arrow types by name). Raises InvalidError, before anything is written, for
     NaN, infinity and what JSON cannot hold.
     """
-    files = {METRICS: b"".join(map(_metric_json, metrics)), QUERIES: _parquet(queries, columns)}
+    files = {
+        METRICS: b"".join(map(_metric_json, metrics)),
+        QUERIES: as_parquet(queries, columns, QUERIES),
+    }
     content = {
-        **_parse(
-            _json(manifest, MANIFEST), MANIFEST
-        ),  # as it will be read: tuples are lists, keys are strings
+        # as it will be read: tuples are lists, keys are strings
+        **read_json(as_json(manifest, MANIFEST), MANIFEST),
         "schema_version": SCHEMA_VERSION,
         "written": datetime.now(UTC).strftime(WRITTEN),
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
     for attempt in itertools.count(1):
-        content["attempt"] = (
-            attempt  # the same run written twice in one second would have the same hash
-        )
-        content["checksum"] = _checksum(content, MANIFEST)
-        folder = root / place_of(content)
-        data = _json(content, MANIFEST, indent=2)
+        # the same run written twice in one second would have the same hash
+        content["attempt"] = attempt
+        content["checksum"] = checksum_of(content, MANIFEST)
+        # a record that no reader would take must not be written
+        folder = root / parse_manifest(content, MANIFEST).place
+        data = as_json(content, MANIFEST, indent=2)
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
@@ -152,71 +141,30 @@ def read_run(path: Path) -> Run:
     """
     manifest = read_manifest(path)
     bodies = {name: _read_checked(path / name, manifest) for name in (METRICS, QUERIES)}
-    lines = bodies[METRICS].split(b"\n")[
-        :-1
-    ]  # not splitlines(): captions and names may hold U+2028
-    metrics = tuple(
-        _metric_line(line, f"{path / METRICS}: line {i}") for i, line in enumerate(lines, 1)
-    )
-    return Run(path, manifest, metrics)
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a record, whose other files are not read.
-
-    Raises InvalidError naming what is broken in it, and why.
-    """
-    manifest = _parse(_read(path / MANIFEST), str(path / MANIFEST))
-    if manifest.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
-        raise InvalidError(
-            f"{path / MANIFEST}: schema version {manifest['schema_version']}, this is {SCHEMA_VERSION}"
-        )
-    for key, kind in REQUIRED.items():
-        _check_type(manifest, key, (kind,), str(path / MANIFEST))
-    if manifest["checksum"] != _checksum(manifest, str(path / MANIFEST)):
-        raise InvalidError(
-            f"{path / MANIFEST}: checksum mismatch: it was changed after it was written"
-        )
-    return manifest
-
-
-def place_of(manifest: Mapping[str, Any]) -> Path:
-    """Where a record lies below its root, which follows from its manifest: benchmark/model/time-hash.
-
-    InvalidError when the time of writing is none.
-    """
-    if not _TIME.fullmatch(manifest["written"]):
-        raise InvalidError(
-            f"{MANIFEST}: `written` is {manifest['written']!r}, and no time such as 2026-01-31T12:00:00Z. Run it again."
-        )
-    names = (path_component(str(manifest[key])) for key in ("benchmark", "model"))
-    time = re.sub("[-:]", "", manifest["written"])
-    return Path(*names, f"{time}-{manifest['checksum'][:8]}")
+    return Run(path, manifest, _metric_lines(bodies[METRICS], path / METRICS))
 
 
 def read_queries(run: Run) -> Table:
     """The per-query table of a record as an Arrow table.
 
-    Raises InvalidError when it was changed.
+    InvalidError when it was changed, or holds what no evaluation writes: other columns, other
+    types, missing values, ranks and shares that cannot be, more rows than there are queries.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    file = run.path / QUERIES
+    cells = {
+        (line.subset, line.direction, line.dim, line.precision): line.n_queries
+        for line in run.metrics
+    }
+    data = _read_checked(file, run.manifest)
+    return read_parquet(data, str(file), most_rows=sum(cells.values()))
 
-    data = _read_checked(run.path / QUERIES, run.manifest)
-    try:
-        return pq.read_table(BytesIO(data), page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        raise InvalidError(f"{run.path / QUERIES}: {error}") from error
 
-
-def path_component(name: str) -> str:
-    """A name as one folder name.
-
-    A name that had to change gets a hash, so that two names never share a folder.
-    """
-    safe = re.sub(r"[^A-Za-z0-9._-]", "-", name)[:100]
-    safe = re.sub(r"^\.+", lambda dots: "-" * len(dots[0]), safe)
-    return safe if safe == name and safe else f"{safe}-{_sha256(name)[:8]}"
+def width_of(run: Run) -> int:
+    """The full width of the encoder's embeddings. InvalidError when the record does not say it."""
+    width = run.manifest.encoder.dim
+    if width is None:
+        raise InvalidError(f"{run.path / MANIFEST}: encoder.dim is missing. {REMEDY}")
+    return width
 
 
 def _folders(root: Path, benchmark: str | None, model: str | None) -> list[Path]:
@@ -224,114 +172,50 @@ def _folders(root: Path, benchmark: str | None, model: str | None) -> list[Path]
     return sorted(path for path in root.glob("/".join([*parts, "*"])) if path.is_dir())
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _checksum(manifest: Mapping[str, Any], where: str) -> str:
-    """The sha256 of the manifest without its checksum."""
-    return hashlib.sha256(
-        _json({k: v for k, v in manifest.items() if k != "checksum"}, where)
-    ).hexdigest()
-
-
-def _json(value: Mapping[str, Any], where: str, indent: int | None = None) -> bytes:
-    try:
-        text = json.dumps(value, allow_nan=False, sort_keys=True, ensure_ascii=False, indent=indent)
-        return (text + "\n").encode()
-    except (TypeError, ValueError) as error:
-        raise InvalidError(f"{where}: cannot be written as JSON: {error}") from error
-
-
 def _metric_json(line: MetricLine) -> bytes:
     at = f" at {line.k}" if line.k is not None else ""
-    floats = {name: float(value) for name in FLOATS if (value := getattr(line, name)) is not None}
-    return _json(
-        vars(line) | floats,
-        f"metric {line.metric}{at} of {line.subset} {line.direction}, dim {line.dim}",
-    )
-
-
-def _parquet(queries: Table | Mapping[str, Any], columns: Mapping[str, str]) -> bytes:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    columns_by_name = (
-        dict(queries)
-        if isinstance(queries, Mapping)
-        else dict(zip(queries.column_names, queries.columns, strict=True))
-    )
-    if columns_by_name.keys() != columns.keys():
-        raise InvalidError(f"{QUERIES}: columns {sorted(columns_by_name)}, not {sorted(columns)}")
-    table = pa.table({name: columns_by_name[name] for name in columns}).cast(_query_schema(columns))
-    for name in (name for name, kind in columns.items() if kind.startswith("float")):
-        if not pc.all(pc.is_finite(table[name]), min_count=0).as_py():
-            raise InvalidError(f"{QUERIES}: {name} holds NaN or infinity")
-    sink = BytesIO()
-    strings = [name for name, kind in columns.items() if kind == "string"]
-    pq.write_table(
-        table, sink, compression="zstd", use_dictionary=strings, write_page_checksum=True
-    )
-    return sink.getvalue()
-
-
-def _query_schema(columns: Mapping[str, str]) -> Any:
-    import pyarrow as pa
-
-    return pa.schema(
-        [pa.field(name, pa.type_for_alias(kind), nullable=False) for name, kind in columns.items()]
-    )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise InvalidError(f"{path}: missing; the run is incomplete, run it again") from error
-
-
-def _read_checked(path: Path, manifest: Mapping[str, Any]) -> bytes:
-    data = _read(path)
-    if manifest["files"].get(path.name) != hashlib.sha256(data).hexdigest():
-        raise InvalidError(
-            f"{path}: checksum mismatch: it was changed after it was written; run it again"
-        )
+    where = f"metric {line.metric}{at} of {line.subset} {line.direction}, dim {line.dim}"
+    floats = {name: getattr(line, name) for name in FLOATS}
+    exact = {name: None if value is None else float(value) for name, value in floats.items()}
+    data = as_json(vars(line) | exact, where)
+    _metric_line(data.decode(), where)
     return data
 
 
-def _parse(data: bytes, where: str) -> dict[str, Any]:
+def _metric_lines(data: bytes, file: Path) -> tuple[MetricLine, ...]:
+    """The lines of metrics.jsonl. InvalidError names the line that is broken."""
     try:
-        value = json.loads(data.decode(), parse_constant=_refuse)
-    except ValueError as error:
-        raise InvalidError(f"{where}: not strict JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise InvalidError(f"{where}: not a JSON object")
-    return value
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidError(f"{file}: not UTF-8 ({error.reason}). {REMEDY}") from None
+    # not splitlines(): names may hold U+2028
+    lines = text.split("\n")
+    if lines.pop():
+        raise InvalidError(f"{file}: its last line has no end. {REMEDY}")
+    return tuple(
+        _metric_line(line, f"{file}, line {number}") for number, line in enumerate(lines, 1)
+    )
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number")
+def _metric_line(text: str, where: str) -> MetricLine:
+    try:
+        line = _line_schema().model_validate(parse_json(text, where))
+    except ValidationError as error:
+        raise InvalidError(f"{where}: {problem_of(error)}. {REMEDY}") from None
+    return MetricLine(**vars(line))
 
 
-def _check_type(raw: Mapping[str, Any], key: str, kinds: tuple[type, ...], where: str) -> None:
-    if key not in raw:
-        raise InvalidError(f"{where}: {key} is missing")
-    if type(raw[key]) not in kinds or (isinstance(raw[key], float) and not math.isfinite(raw[key])):
-        raise InvalidError(f"{where}: {key} is {raw[key]!r}")
+@cache
+def _line_schema() -> type[BaseModel]:
+    """What a line may be: the fields of MetricLine, all of them and no other."""
+    kinds: dict[str, Any] = {field.name: (field.type, ...) for field in fields(MetricLine)}
+    return create_model("Line", __config__=ConfigDict(strict=True, extra="forbid"), **kinds)
 
 
-def _metric_line(data: bytes, where: str) -> MetricLine:
-    raw = _parse(data, where)
-    kinds: dict[Any, tuple[type, ...]] = {
-        str: (str,),
-        int: (int,),
-        float: (float,),
-        int | None: (int, type(None)),
-        float | None: (float, type(None)),
-    }
-    for field in fields(MetricLine):
-        _check_type(raw, field.name, kinds[field.type], where)
-    if extra := raw.keys() - {field.name for field in fields(MetricLine)}:
-        raise InvalidError(f"{where}: unknown {sorted(extra)}")
-    return MetricLine(**raw)
+def _read_checked(file: Path, manifest: Manifest) -> bytes:
+    data = read_recorded(file)
+    if manifest.files.get(file.name) != hashlib.sha256(data).hexdigest():
+        raise InvalidError(
+            f"{file}: checksum mismatch: it was changed after it was written; run it again"
+        )
+    return data

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.records.record import MANIFEST, Run, list_runs, read_run
+from evals.records.manifest import MANIFEST, PARTIAL
+from evals.records.record import Run, list_runs, read_run
 from evals.schema import ConfigError, MissingError, NotComparableError
 
-PARTIAL = ".partial"
 FULL = "float32"
 _OPERAND = re.compile(r"(?P<name>.+?)(?:@(?P<dim>[1-9]\d*))?(?::(?P<precision>[a-z][\w+]*))?")
 
@@ -38,7 +38,7 @@ class Measured(NamedTuple):
     @property
     def label(self) -> str:
         """As an operand names it: `jina-clip-v2@256:int8`."""
-        return f"{self.run.manifest['model']}@{self.dim}" + (
+        return f"{self.run.manifest.model}@{self.dim}" + (
             f":{self.precision}" if self.precision != FULL else ""
         )
 
@@ -51,7 +51,7 @@ def newest(root: Path) -> dict[tuple[str, str], Path]:
     """
     last = {path.parent: path for path in list_runs(root)}  # oldest first
     manifests = {path: read_run(path).manifest for path in last.values()}
-    return {(str(m["benchmark"]), str(m["model"])): path for path, m in manifests.items()}
+    return {(m.benchmark, m.model): path for path, m in manifests.items()}
 
 
 def newest_run(root: Path, benchmark: str, model: str) -> Run:
@@ -112,7 +112,7 @@ def matched(
 
 
 def _benchmarks(a: Operand, b: Operand, root: Path, named: Sequence[str] | None) -> list[str]:
-    recorded = [str(read_run(path).manifest["benchmark"]) for path in (a.path, b.path) if path]
+    recorded = [read_run(path).manifest.benchmark for path in (a.path, b.path) if path]
     if recorded and named:
         raise ConfigError(
             "--benchmarks means nothing beside a record, which is of one benchmark. Leave it out."

@@ -6,10 +6,12 @@ laid into the place of another is refused, because it would pass for it.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from evals.records.identity import ModelIdentity, check_place, check_time
-from evals.records.record import list_incomplete, list_runs, path_component, read_manifest
+from evals.records.identity import ModelIdentity
+from evals.records.manifest import Manifest, path_component, read_manifest
+from evals.records.places import check_place, check_time
+from evals.records.record import list_incomplete, list_runs
 from evals.schema import InvalidError
 
 
@@ -27,8 +29,12 @@ class Entry(NamedTuple):
     """A record with its manifest, whose checksum holds."""
 
     path: Path
-    manifest: dict[str, Any]
-    model: ModelIdentity
+    manifest: Manifest
+
+    @property
+    def model(self) -> ModelIdentity:
+        """Which model was measured."""
+        return self.manifest.model_identity
 
 
 class Shelf:
@@ -42,7 +48,7 @@ class Shelf:
             entry = _read(path)
             self._by_folder.setdefault(path.parent, []).append(entry)
             if isinstance(entry, Entry):
-                self._by_benchmark.setdefault(str(entry.manifest["benchmark"]), []).append(entry)
+                self._by_benchmark.setdefault(entry.manifest.benchmark, []).append(entry)
 
     def __iter__(self) -> Iterator[Entry]:
         """All records whose manifests could be read."""
@@ -87,7 +93,6 @@ class Shelf:
 
 def _read(path: Path) -> Entry | InvalidError:
     try:
-        manifest = read_manifest(path)
+        return Entry(path, read_manifest(path))
     except InvalidError as error:
         return error
-    return Entry(path, manifest, ModelIdentity.of(manifest))

@@ -217,8 +217,8 @@ def set_(
 
         records = chosen(runs, suite, results)
         for run in records:
-            source = run.manifest.get("source")
-            if not source or source["dirty"]:
+            source = run.manifest.source
+            if source is None or source.dirty:
                 log.info(
                     f"warning: {run.path} comes from source that is not committed; "
                     "the history says so."

@@ -20,8 +20,9 @@ from typing import Any, TypeVar
 from evals.config.rows import nearest
 from evals.paths import baseline_folder
 from evals.reading import read_json, read_jsonl
-from evals.records.identity import read_placed
-from evals.records.record import MANIFEST, Run, list_incomplete, list_runs, path_component, read_run
+from evals.records.manifest import MANIFEST, path_component
+from evals.records.places import read_placed
+from evals.records.record import Run, list_incomplete, list_runs, read_run
 from evals.schema import ConfigError, InvalidError, MissingError
 
 BASELINES = baseline_folder()

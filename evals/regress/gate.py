@@ -11,7 +11,6 @@ single image) is judged by the floor alone if it is primary, and is untested if 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from evals.records.identity import ModelIdentity
 from evals.records.queries import Cell, metric_name
 from evals.records.record import MetricLine, Run
 from evals.regress.environment import changed
@@ -59,7 +58,7 @@ def judge(
     problems: list[Problem] = []
     rows: list[Row] = []
     for record in records:
-        benchmark, model = str(record.manifest["benchmark"]), str(record.manifest["model"])
+        benchmark, model = record.manifest.benchmark, record.manifest.model
         gate = gate_of(benchmark, gates)
         run, measured, reasons = _held_against(record, find)
         new_rows = [
@@ -69,7 +68,7 @@ def judge(
         if not reasons and not any(row.primary for row in new_rows):
             message = f"{record.path} holds no metric that the gate {gate.name} calls primary."
             reasons = [("invalid", message)]
-        environment = changed(record.manifest, run.manifest) if run else []
+        environment = changed(record.manifest.raw, run.manifest.raw) if run else []
         compared.append(
             Compared(
                 benchmark,
@@ -78,8 +77,8 @@ def judge(
                 str(record.path),
                 str(run.path) if run else None,
                 environment,
-                ModelIdentity.of(record.manifest),
-                ModelIdentity.of(run.manifest) if run else None,
+                record.manifest.model_identity,
+                run.manifest.model_identity if run else None,
             )
         )
         problems += [Problem(kind, benchmark, model, message) for kind, message in reasons]
@@ -94,8 +93,8 @@ def is_primary(gate: Gate, record: Run, measured: Measured) -> bool:
     """
     if measured.metric in gate.primary:
         return True
-    row = record.manifest.get("config", {}).get("row", {})
-    has_main = "mteb" in record.manifest or row.get("task") in HAVE_MAIN
+    task = record.manifest.config.row.task
+    has_main = record.manifest.mteb is not None or task in HAVE_MAIN
     if "main" not in gate.primary or not has_main:
         return False
     mains = {(line.direction, metric_name(line)) for line in first_lines(record)}

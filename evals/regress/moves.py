@@ -17,16 +17,9 @@ from typing import Any, NamedTuple
 
 from evals.files import sweep_parts, sync_folder, write_atomically
 from evals.paths import checkout
+from evals.records.manifest import MANIFEST, path_component
 from evals.records.provenance import source_state
-from evals.records.record import (
-    MANIFEST,
-    METRICS,
-    QUERIES,
-    Run,
-    path_component,
-    place_of,
-    read_run,
-)
+from evals.records.record import METRICS, QUERIES, Run, read_run
 from evals.regress import baselines
 from evals.regress.baselines import HISTORY, INDEX, Index, hash_of, history, is_indexed, read_index
 from evals.regress.sanity import faults
@@ -76,7 +69,7 @@ def _move(folder: Path, runs: Sequence[Run], why: str) -> Move:
     circumstances = _circumstances(why)
     records, targets, new_lines = dict(index.records), [], []
     for run in runs:
-        place = place_of(run.manifest)
+        place = run.manifest.place
         replaced = [path for path in records if Path(path).parent == place.parent]
         target = _copy(run, folder / place)
         targets.append(target)
@@ -155,11 +148,11 @@ def _circumstances(why: str) -> dict[str, Any]:
 def _step(run: Run, old: str | None) -> dict[str, Any]:
     """What the history says of one record, which took the place of `old`."""
     return {
-        "benchmark": str(run.manifest["benchmark"]),
-        "model": str(run.manifest["model"]),
+        "benchmark": run.manifest.benchmark,
+        "model": run.manifest.model,
         "old": old,
-        "new": place_of(run.manifest).name,
-        "record_source": run.manifest.get("source"),
+        "new": run.manifest.place.name,
+        "record_source": run.manifest.raw.get("source"),
     }
 
 

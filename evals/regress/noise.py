@@ -17,9 +17,11 @@ from evals.cli.app import Log
 from evals.config.models import resolve_model
 from evals.files import write_atomically
 from evals.packages import packages
+from evals.reading import parse_json
+from evals.records.manifest import path_component
 from evals.records.provenance import host, source_state
 from evals.records.queries import PerQuery, per_query
-from evals.records.record import path_component, read_run
+from evals.records.record import read_run
 from evals.regress.shuffled import shuffled_ranks
 from evals.schema import ConfigError, InvalidError, MissingError
 
@@ -202,4 +204,4 @@ def _evaluate(case: Case, condition: Condition, folder: Path) -> Path:
         reason = done.stderr.strip().split("\n")[-1].removeprefix("error: ")
         kind = ERRORS.get(done.returncode, InvalidError)
         raise kind(f"The evaluation failed with {done.returncode}: {reason}")
-    return Path(json.loads(done.stdout)["runs"][0]["path"])
+    return Path(parse_json(done.stdout, "evals.run --json")["runs"][0]["path"])

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from evals.ranking.measures import RANKS
-from evals.records.identity import DataIdentity
 from evals.records.queries import Cell, PerQuery, metric_name, per_query
 from evals.records.record import MetricLine, Run
 from evals.regress.verdict import MEAN
@@ -46,7 +45,7 @@ def pair(record: Run, run: Run) -> list[Measured]:
     _check_all_there(before, after, run)
     _check_same_data(record, run)
     # bit-identical: nothing to resample
-    if record.manifest["files"] == run.manifest["files"]:
+    if record.manifest.files == run.manifest.files:
         cells = _unmoved(before)
     else:
         cells = _paired_lines(before, after, per_query(record), per_query(run))
@@ -79,7 +78,7 @@ def _check_all_there(before: Lines, after: Lines, run: Run) -> None:
 
 def _check_same_data(record: Run, run: Run) -> None:
     """NotComparableError when a subset has another content hash."""
-    for subset in DataIdentity.of(record.manifest).unlike(DataIdentity.of(run.manifest)):
+    for subset in record.manifest.data_identity.unlike(run.manifest.data_identity):
         raise NotComparableError(
             f"{run.path}: the data of {subset} is not that of {record.path}. "
             "Measure the baseline again on this data."

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evals.config.suites import find_suite
-from evals.records.identity import ModelIdentity, Named, read_placed
-from evals.records.record import MANIFEST, Run, list_runs, read_run
+from evals.records.identity import Named
+from evals.records.manifest import MANIFEST
+from evals.records.places import read_placed
+from evals.records.record import Run, list_runs, read_run
 from evals.records.shelf import Shelf
 from evals.regress.baselines import locate, read_baseline, while_unmoved
 from evals.regress.gate import judge
@@ -54,7 +56,7 @@ def _against(
     matched: list[Path] = []
 
     def find(record: Run) -> Run:
-        benchmark, model = benchmark_of(record), str(record.manifest["model"])
+        benchmark, model = benchmark_of(record), record.manifest.model
         chosen = stand_ins.get(model, Named(name=model))
         if shelf is not None:
             return newest(shelf, benchmark, chosen)
@@ -72,7 +74,7 @@ def _against(
 
 def benchmark_of(run: Run) -> str:
     """The benchmark of a record; a partial one has its benchmark's name, to be refused by name."""
-    return str(run.manifest["benchmark"]).removesuffix(".partial")
+    return run.manifest.whole_benchmark
 
 
 def newest(shelf: Shelf, benchmark: str, model: Named) -> Run:
@@ -103,7 +105,7 @@ def read_paths(paths: Sequence[Path]) -> list[Run]:
     runs: dict[tuple[str, str], Run] = {}
     for path in paths:
         for run in _read_path(path):
-            key = benchmark_of(run), str(run.manifest["model"])
+            key = benchmark_of(run), run.manifest.model
             if key in runs:
                 benchmark, model = key
                 raise ConfigError(
@@ -124,7 +126,7 @@ def chosen(paths: Sequence[Path] | None, suite: str | None, results: Path) -> li
         raise ConfigError("--runs and --suite: give one of them.")
     if paths:
         return read_paths(paths)
-    runs = [run for run in newest_of_each(results) if run.manifest.get("partial") is None]
+    runs = [run for run in newest_of_each(results) if run.manifest.partial is None]
     if suite:
         runs = _of_suite(runs, suite, results)
     if not runs:
@@ -143,7 +145,7 @@ def newest_of_each(root: Path) -> list[Run]:
 
 def _among(runs: Sequence[Run], benchmark: str, model: Named) -> Run:
     for run in runs:
-        identity = ModelIdentity.of(run.manifest)
+        identity = run.manifest.model_identity
         if benchmark_of(run) == benchmark and model.accepts(identity):
             return run
     raise MissingError(
@@ -152,7 +154,7 @@ def _among(runs: Sequence[Run], benchmark: str, model: Named) -> Run:
 
 
 def _unmatched(run: Run, baseline: str) -> Problem:
-    benchmark, model = benchmark_of(run), str(run.manifest["model"])
+    benchmark, model = benchmark_of(run), run.manifest.model
     message = (
         f"{run.path}: the baseline {baseline} has no {benchmark} by {model}. Set it first, or say "
         f"for whose it stands: --as MODEL={model}."
@@ -162,13 +164,13 @@ def _unmatched(run: Run, baseline: str) -> Problem:
 
 def _of_suite(runs: Sequence[Run], suite: str, results: Path) -> list[Run]:
     members = find_suite(suite).benchmarks
-    absent = set(members) - {str(run.manifest["benchmark"]) for run in runs}
+    absent = set(members) - {run.manifest.benchmark for run in runs}
     if absent:
         raise InvalidError(
             f"{results}: no whole record of {', '.join(sorted(absent))}. "
             f"Run: python -m evals.run --suite {suite}"
         )
-    return [run for run in runs if run.manifest["benchmark"] in members]
+    return [run for run in runs if run.manifest.benchmark in members]
 
 
 def _read_path(path: Path) -> list[Run]:

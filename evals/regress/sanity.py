@@ -1,6 +1,5 @@
 """Checks a single run: it is whole, its numbers follow from its queries, and they are possible."""
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
@@ -11,9 +10,9 @@ import numpy as np
 from evals.config.catalog import Benchmark, benchmarks
 from evals.paths import configs
 from evals.ranking.ranges import Range, range_of
+from evals.records.manifest import read_manifest
 from evals.records.queries import Cell, PerQuery, metric_name, per_query
-from evals.records.record import MANIFEST, MetricLine, Run, list_runs, read_run
-from evals.schema import InvalidError
+from evals.records.record import MetricLine, Run, list_runs, read_run
 
 # a mean in float64 of the same values, added in another order
 EXACT = 1e-9
@@ -35,10 +34,10 @@ def faults(run: Run) -> list[str]:
 
     InvalidError for unreadable files.
     """
-    partial = run.manifest.get("partial")
+    partial = run.manifest.partial
     if partial:
         return [f"a partial run ({partial}), which is never compared. Run the whole benchmark."]
-    status = run.manifest.get("status", "complete")
+    status = run.manifest.status
     if status != "complete":
         return [f"its status is {status!r}. Run it again."]
     if not run.metrics:
@@ -58,7 +57,7 @@ def faults(run: Run) -> list[str]:
 
 def _miscounted(run: Run) -> Iterator[str]:
     """Subsets and items that are not those that configs/benchmarks.yaml declares."""
-    row = _rows_of(configs()).get(str(run.manifest["benchmark"]))
+    row = _rows_of(configs()).get(run.manifest.benchmark)
     # a row of somebody else's configs, or a task without captions
     if row is None or row.task != "image_text":
         return
@@ -170,7 +169,7 @@ def _unlike_its_sweep(run: Run) -> Iterator[str]:
     # a record alone, at the root of a file system
     if len(path.parents) < 3:
         return
-    names = str(run.manifest["benchmark"]), str(run.manifest["model"])
+    names = run.manifest.benchmark, run.manifest.model
     for sweep in reversed(list_runs(path.parents[2], *names)):
         if sweep != path and _is_sweep_of(run, sweep):
             yield from _disagreeing(run, read_run(sweep))
@@ -179,14 +178,9 @@ def _unlike_its_sweep(run: Run) -> Iterator[str]:
 
 def _is_sweep_of(run: Run, path: Path) -> bool:
     """Whether a record is of the same model, data, code and packages at other dimensions."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        same = all(manifest.get(key) == run.manifest.get(key) for key in SAME)
-        return same and bool(manifest["config"]["dims"] != run.manifest["config"]["dims"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidError(
-            f"{path / MANIFEST}: unreadable ({error}). Remove this record or run it again."
-        ) from error
+    manifest = read_manifest(path)
+    same = all(manifest.raw.get(key) == run.manifest.raw.get(key) for key in SAME)
+    return same and manifest.config.dims != run.manifest.config.dims
 
 
 def _disagreeing(run: Run, sweep: Run) -> Iterator[str]:

@@ -67,9 +67,9 @@ def print_environment(rows: Sequence[Moved], out: Console) -> None:
 def print_baseline(records: Sequence[Run], history: Sequence[dict[str, Any]], out: Console) -> None:
     """Print the records of a baseline and how it came to be, newest last."""
     for run in records:
-        source = run.manifest.get("source") or {}
-        changed = ", changed since" if source.get("dirty") else ""
-        commit = source.get("commit", "unknown")[:12]
+        source = run.manifest.source
+        changed = ", changed since" if source and source.dirty else ""
+        commit = source.commit[:12] if source else "unknown"
         _line(escape(plain(f"{run.path} · commit {commit}{changed}")), out)
     for line in history:
         move = f"{line['benchmark']} · {line['model']}: {line['old']} → {line['new']}"

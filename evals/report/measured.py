@@ -5,8 +5,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
-from evals.records.identity import DataIdentity, ModelIdentity, Named
-from evals.records.record import MANIFEST, METRICS, MetricLine, Run, read_run
+from evals.records.identity import ModelIdentity, Named
+from evals.records.manifest import MANIFEST
+from evals.records.record import METRICS, MetricLine, Run, read_run
 from evals.records.shelf import Choice, Entry, Shelf
 from evals.report.checkpoints import AnyNamed, Pinned, StandIn
 from evals.report.names import ALL, MAIN, Place, Selector
@@ -145,7 +146,7 @@ class Records:
         # a task of mteb that was limited to subsets measured those whole
         harmless = {"subsets"} if place.split else set()
         # A part of a benchmark is another benchmark: fewer documents are easier to rank.
-        if set(entry.manifest.get("partial") or ()) - harmless:
+        if set(entry.manifest.partial or ()) - harmless:
             return None
         if not _is_published_data(entry, place):
             return None
@@ -181,7 +182,7 @@ class Records:
             dim,
             place.benchmark,
             line.subset,
-            DataIdentity.of(entry.manifest).contents.get(line.subset),
+            entry.manifest.data_identity.contents.get(line.subset),
         )
 
     def _lines_of(self, entry: Entry) -> Lines:
@@ -194,7 +195,7 @@ def _is_published_data(entry: Entry, place: Place) -> bool:
     """Whether a record is of the data that was published, as far as its hash is known."""
     if place.content is None:
         return True
-    contents = DataIdentity.of(entry.manifest).contents
+    contents = entry.manifest.data_identity.contents
     hashes = list(contents.values()) if place.subset is None else [contents.get(place.subset)]
     return hashes == [place.content]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.analysis.comparison import MEAN, Change
-from evals.records.record import path_component
+from evals.records.manifest import path_component
 from evals.records.selection import Measured
 from evals.stats.paired import FLOOR
 from evals.views.style import BLUE, GREY, RED, in_percent, in_points
@@ -57,8 +57,7 @@ def _settings_apart(a: Measured, b: Measured) -> list[str]:
 
 
 def _settings(side: Measured) -> Mapping[str, str]:
-    fingerprint: Mapping[str, str] = side.run.manifest.get("encoder", {}).get("fingerprint", {})
-    return fingerprint
+    return side.run.manifest.encoder.fingerprint
 
 
 def print_tables(title: Title, changes: Sequence[Change]) -> None:

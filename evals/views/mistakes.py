@@ -23,7 +23,7 @@ LICENCE = (
 def heading(page: Worst) -> str:
     """What the mistakes are of."""
     manifest = page.run.manifest
-    return f"Worst queries of {manifest['model']} on {manifest['benchmark']}, {told(page.cell)}"
+    return f"Worst queries of {manifest.model} on {manifest.benchmark}, {told(page.cell)}"
 
 
 def summary(page: Worst) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from evals.embeddings.precision import BITS
 from evals.evaluation.points import Point
 from evals.files import write_atomically
-from evals.records.record import path_component
+from evals.records.manifest import path_component
 from evals.views.style import BLUE, GREEN, ORANGE, PINK, RED
 
 if TYPE_CHECKING:

@@ -44,7 +44,7 @@ class Records:
     def read(self, root: Path) -> Reading:
         (path,) = list_runs(root)
         run = read_run(path)
-        return Reading(None, (run.manifest, run.metrics, read_queries(run)))
+        return Reading(None, (run.manifest.raw, run.metrics, read_queries(run)))
 
 
 class Baselines:
@@ -63,7 +63,7 @@ class Baselines:
     def read(self, root: Path) -> Reading:
         baselines.BASELINES = root / "baselines"
         runs = baselines.read_baseline("ours")
-        read = [(run.manifest, run.metrics, read_queries(run)) for run in runs]
+        read = [(run.manifest.raw, run.metrics, read_queries(run)) for run in runs]
         baselines.history(root / "baselines" / "ours")  # notes that no number comes from
         return Reading(None, read)
 
