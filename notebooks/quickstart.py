@@ -56,22 +56,22 @@ pd.DataFrame(
 
 # %%
 files = [(path, path.stat().st_size) for path in sorted(run.path.iterdir())]
-pd.DataFrame([*files, (run.manifest["config"]["store"], None)], columns=["path", "bytes"]).astype(
+pd.DataFrame([*files, (run.manifest.config.store, None)], columns=["path", "bytes"]).astype(
     {"bytes": "Int64"}
 )
 
 # %%
 manifest = run.manifest
-encoder = manifest["encoder"]
+encoder = manifest.encoder
 pd.Series(
     {
-        "benchmark": manifest["config"]["row"]["title"],
-        "model": manifest["model"],
-        "written": manifest["written"],
-        "dimensions": encoder["dim"],
-        "dtype": encoder["fingerprint"].get("dtype"),
-        "torch": manifest["packages"]["torch"],
-        "processor": manifest["host"]["processor"],
+        "benchmark": manifest.title,
+        "model": manifest.model,
+        "written": manifest.written,
+        "dimensions": encoder.dim,
+        "dtype": encoder.fingerprint.get("dtype"),
+        "torch": manifest.packages["torch"],
+        "processor": manifest.host["processor"],
     },
     name="manifest",
 ).to_frame()
@@ -108,7 +108,7 @@ for offset, marker, direction in ((-0.12, "o", "t2i"), (0.12, "s", "i2t")):
     )
 axes.set_xticks(range(len(shown)), shown.subset)
 axes.set(
-    title=f"{manifest['config']['row']['title']} by {MODEL}: R@1 by language",
+    title=f"{manifest.title} by {MODEL}: R@1 by language",
     ylabel="R@1 (%), 95% interval",
     ylim=(0, 100),
 )
