@@ -24,6 +24,8 @@ class OwnKind(NamedTuple):
 KINDS: Mapping[str, OwnKind] = {
     "captions": OwnKind("images and their captions", "image_text"),
     "labels": OwnKind("images and their classes", "classification"),
+    "beir": OwnKind("a BEIR folder", "retrieval"),
+    "trec": OwnKind("TREC files", "retrieval"),
 }
 
 _NAMED = re.compile(rf"(?:(?P<name>[^=:/]+)=)?(?P<kind>{'|'.join(KINDS)}):(?P<place>.*)", re.DOTALL)

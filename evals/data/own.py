@@ -29,7 +29,9 @@ def read_own(ref: DataRef, reading: Reading) -> OwnData:
             "Measure it by that program."
         )
     subsets = READ[ref.kind](ref, reading)
-    return OwnData(row_of(ref, subsets, reading.split or SPLIT), subsets)
+    # A reader that chose a split says which: a record must find the same one again.
+    chosen = next(iter(subsets.values())).origin.get("split")
+    return OwnData(row_of(ref, subsets, reading.split or chosen or SPLIT), subsets)
 
 
 def row_of(ref: DataRef, subsets: Mapping[str, Data], split: str) -> OwnBenchmark:
@@ -72,12 +74,29 @@ def _captions(ref: DataRef, reading: Reading) -> Mapping[str, Data]:
 
 
 def _labels(ref: DataRef, reading: Reading) -> Mapping[str, Data]:
+    place = Path(ref.place).expanduser()
+    return load_own_labels(Source((_only_subset(ref, reading),), reading.split or SPLIT, place))
+
+
+def _beir(ref: DataRef, reading: Reading) -> Mapping[str, Data]:
+    from evals.data.beir import load_beir
+
+    return {_only_subset(ref, reading): load_beir(Path(ref.place).expanduser(), reading.split)}
+
+
+def _trec(ref: DataRef, reading: Reading) -> Mapping[str, Data]:
+    from evals.data.trec import load_trec
+
+    return {_only_subset(ref, reading): load_trec(Path(ref.place).expanduser(), reading.split)}
+
+
+def _only_subset(ref: DataRef, reading: Reading) -> str:
+    """The name of the one subset of data that is not parted by language."""
     subsets = reading.subsets or (ALL,)
     if len(subsets) > 1:
-        raise ConfigError(f"{ref.written}: labelled images have one subset. Name one --subsets.")
-    place = Path(ref.place).expanduser()
-    return load_own_labels(Source(subsets, reading.split or SPLIT, place))
+        raise ConfigError(f"{ref.written}: has one subset. Name one --subsets, or none.")
+    return subsets[0]
 
 
 Read = Callable[[DataRef, Reading], Mapping[str, Data]]
-READ: Mapping[str, Read] = {"captions": _captions, "labels": _labels}
+READ: Mapping[str, Read] = {"captions": _captions, "labels": _labels, "beir": _beir, "trec": _trec}

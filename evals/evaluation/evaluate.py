@@ -10,7 +10,7 @@ from evals.evaluation.load import Parts
 from evals.evaluation.outcome import Outcome
 from evals.evaluation.recording import Costs, Measurement, write_record
 from evals.progress import SILENT, Reporter
-from evals.schema import ConfigError, Side
+from evals.schema import ConfigError, Data, Side, TextRetrieval
 from evals.settings import Settings
 
 if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
@@ -34,6 +34,7 @@ def evaluate(
     Raises ConfigError for a dimension that the encoder does not have, InvalidError for embeddings
     that hold NaN or infinity.
     """
+    from evals.data.judged import notes
     from evals.embeddings.store import Store
     from evals.tasks import task_of
 
@@ -53,8 +54,9 @@ def evaluate(
     rows_by_images: dict[tuple[str, ...], Any] = {}  # of the last subset: languages share images
     for subset, data in parts.subsets.items():
         sides = task.sides(data)
-        counts = " and ".join(f"{len(side):,} {side.kind}s" for side in sides)
-        reporter.info(f"{row.name} {subset}: {counts}, by {encoder.name}")
+        reporter.info(f"{row.name} {subset}: {_counts(data, sides)}, by {encoder.name}")
+        for note in notes(data.origin):
+            reporter.info(f"{row.name} {subset}: {note}")
         rows = []
         for side in sides:
             images = tuple(side.hashes) if side.kind == "image" else ()
@@ -86,6 +88,13 @@ def evaluate(
     )
     extra = {"lengths": lengths} if lengths else {}
     return outcome_of(measurement, write_record(measurement, **extra))
+
+
+def _counts(data: Data, sides: Sequence[Side]) -> str:
+    """How much there is to embed, in words."""
+    if isinstance(data, TextRetrieval):
+        return f"{len(data.queries):,} queries and {len(data.docs):,} documents"
+    return " and ".join(f"{len(side):,} {side.kind}s" for side in sides)
 
 
 def outcome_of(measurement: Measurement, path: Any) -> Outcome:
