@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evals.records.provenance import host, packages, source_state, utc
+from evals.packages import packages
+from evals.records.provenance import host, source_state, utc
 
 RESULTS = Path(__file__).parent / "results"
 
