@@ -4,12 +4,10 @@ model = JinaCLIP.from_pretrained("jinaai/jina-clip-v2")
 model.encode_text("a cat on a sofa", task="retrieval.query") @ model.encode_image("cat.jpg")
 """
 
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import SupportsIndex
 
 import torch
-from tokenizers import Tokenizer
 
 from jina_clip.arguments import (
     Rows,
@@ -26,44 +24,23 @@ from jina_clip.arguments import (
 from jina_clip.attention import resolve_attention
 from jina_clip.checkpoint import WEIGHTS, Checkpoint, check_fit, write_settings
 from jina_clip.config import ClipConfig
+from jina_clip.embedder import Embedder
 from jina_clip.hub import fetch
 from jina_clip.images import read_image
-from jina_clip.model import ClipModel, official_shapes
-from jina_clip.packing import Ids
-from jina_clip.passes import Budget, image_rows, inference, text_rows
+from jina_clip.model import official_shapes
 from jina_clip.prefetch import WORKERS, prefetch
-from jina_clip.preprocess import Preprocess
-from jina_clip.shapes import Bytes, Features
-from jina_clip.tokens import instruction, tokenize
+from jina_clip.shapes import Bytes
 from jina_clip.weights import read_weights, write_weights
 
 # Values: what tensor cores like the widths of matrices to be multiples of.
 ALIGN = 64
-# Tokens per pass. On a GPU enough to keep it busy; on a CPU larger passes only take memory.
-PASS_TOKENS = {"cuda": 32_768, "cpu": 1_024}
 # Texts that are tokenized and sorted at once: enough that neighbours by length are equally long.
 TEXTS_AHEAD = 4_096
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class JinaCLIP(ClipModel):
+class JinaCLIP(Embedder):
     """A jina-clip model that loads, embeds and saves. `JinaCLIP(config)` has random weights."""
-
-    def __init__(
-        self,
-        config: ClipConfig,
-        *,
-        tokenizer: Tokenizer | None = None,
-        preprocess: Preprocess | None = None,
-        attention: str = "sdpa",
-        align: int = 1,
-    ) -> None:
-        """`attention`, `align`: see ClipModel. Without a tokenizer it embeds token ids only."""
-        super().__init__(config, attention=attention, align=align)
-        self.tokenizer = tokenizer
-        self.preprocess = preprocess or Preprocess(size=config.vision.image_size)
-        self.compiled = False
-        self._budgets: dict[str, Budget] = {}
 
     @classmethod
     def from_pretrained(
@@ -125,11 +102,6 @@ class JinaCLIP(ClipModel):
         model.load_state_dict(state, strict=True, assign=True)
         return model.eval()
 
-    def compile_images(self) -> None:
-        """Compile the image tower for batches of one size; the first one takes up to a minute."""
-        self.vision_model.compile(dynamic=False)
-        self.compiled = True
-
     def save_pretrained(
         self, folder: str | Path, *, dtype: torch.dtype | str | None = None
     ) -> Path:
@@ -147,21 +119,6 @@ class JinaCLIP(ClipModel):
         config = self.config.to_dict() | {"torch_dtype": str(kind).removeprefix("torch.")}
         write_settings(folder, config, self.tokenizer, self.preprocess)
         return folder
-
-    @property
-    def budgets(self) -> dict[str, Budget]:
-        """What a pass may hold: "tokens" of texts, "images"; each halves when memory runs out."""
-        for unit in ("tokens", "images"):
-            if unit not in self._budgets:
-                self.set_budget(unit, None)
-        return self._budgets
-
-    def set_budget(self, unit: str, size: int | None) -> None:
-        """Allow `size` "tokens" or "images" per pass; None: what suits the device."""
-        tokens = PASS_TOKENS.get(self.device.type, PASS_TOKENS["cpu"])
-        # An image is its patches and CLS: 1,297 tokens for v2, so 25 images a pass on a GPU.
-        suits = tokens if unit == "tokens" else max(1, tokens // (self.config.vision.grid**2 + 1))
-        self._budgets[unit] = Budget(suits if size is None else size, unit)
 
     # The parameters of both methods stand in the order of the official ones, so that calls by
     # position mean the same. Source: modeling_clip.py of jinaai/jina-clip-implementation at
@@ -200,7 +157,7 @@ class JinaCLIP(ClipModel):
         items, dim = text_items(sentences), chosen_dim(self.config, truncate_dim)
         form = chosen_form(to_numpy=convert_to_numpy, to_tensor=convert_to_tensor)
         size = chosen_batch(batch_size)
-        self._move(device)
+        self.move(device)
         texts, prefix = items.values, self.instruction(task)
         parts = [list(texts[i : i + TEXTS_AHEAD]) for i in range(0, len(texts), TEXTS_AHEAD)]
         longest = whole(max_length, "max_length") if truncation else None
@@ -247,7 +204,7 @@ class JinaCLIP(ClipModel):
         items, dim = image_items(images), chosen_dim(self.config, truncate_dim)
         form = chosen_form(to_numpy=convert_to_numpy, to_tensor=convert_to_tensor)
         size = chosen_batch(batch_size)
-        self._move(device)
+        self.move(device)
 
         def pixels_of(index: int) -> Bytes:
             image = items.values[index]
@@ -265,73 +222,6 @@ class JinaCLIP(ClipModel):
         with progress(count, show_progress_bar) as done:
             rows = self.image_rows(pixels, batch_size=size, done=done)
         return finished(rows[:, :dim], items, normalize=normalize_embeddings, form=form)
-
-    def tokenize(
-        self, texts: list[str], *, prefix: str = "", max_length: int | None = 512
-    ) -> list[Ids]:
-        """Token ids of the texts, the prefix before each; ValueError without a tokenizer."""
-        if self.tokenizer is None:
-            raise ValueError("the model has no tokenizer: pass tokenizer=... to JinaCLIP")
-        return tokenize(self.tokenizer, [prefix + text for text in texts], max_length)
-
-    def text_rows(
-        self,
-        ids: Sequence[Ids],
-        *,
-        batch_size: int | None = None,
-        done: Callable[[int], object] = lambda n: None,
-    ) -> Features:
-        """Unnormalised rows of tokenized texts, in their order, on the model's device.
-
-        `done(n)` is called whenever n are finished.
-        """
-        with inference(self):
-            return text_rows(
-                self.text_model, ids, self.budgets["tokens"], most=batch_size, done=done
-            )
-
-    def image_rows(
-        self,
-        pixels: Iterable[Bytes],
-        *,
-        batch_size: int | None = None,
-        done: Callable[[int], object] = lambda n: None,
-    ) -> Features:
-        """Unnormalised rows of images, in their order, on the model's device.
-
-        `pixels` are what `preprocess.pixels` gives.
-        """
-
-        def features(batch: Bytes) -> Features:
-            on_device = batch.to(self.device, non_blocking=True)
-            return self.get_image_features(self.preprocess.normalize(on_device))
-
-        with inference(self):
-            rows = image_rows(
-                features,
-                pixels,
-                self.budgets["images"],
-                most=batch_size,
-                one_size=self.compiled,
-                pin=self.device.type == "cuda",
-                done=done,
-            )
-            return torch.cat([torch.empty(0, self.config.dim, device=self.device), *rows])
-
-    def instruction(self, task: str | None) -> str:
-        """What `task` puts before a text; ValueError names the tasks of the model."""
-        return instruction(self.config.text, task)
-
-    def _move(self, device: str | torch.device | None) -> None:
-        """As in the official encode methods: the model moves for good. Budgets start anew."""
-        place = self.device if device is None else torch.device(device)
-        if place.type == self.device.type and place.index in (None, self.device.index):
-            return
-        self.to(place)
-        self._budgets.clear()
-        # the kernel of the old device may not run on the new one
-        dtype = self.text_model.emb_ln.weight.dtype
-        self.text_model.attention = resolve_attention("auto", self.config.text, place, dtype)
 
 
 def _dtype_on(

@@ -18,6 +18,5 @@ FlatQkv = Float[Tensor, "t 3 h k"]
 Tokens = Float[Tensor, "*places d"]  # of images or texts, in layers that serve both
 Heads = Float[Tensor, "b h s k"]
 Features = Float[Tensor, "b d"]
-Table = Float[
-    Tensor, "*rows pairs"
-]  # cosines or sines, a row for each token and a column for each pair of channels
+# Cosines or sines: a row for each token and a column for each pair of channels.
+Table = Float[Tensor, "*rows pairs"]
