@@ -34,6 +34,7 @@ class Settings:
     data: Path | None = None
     name: str | None = None
     split: str | None = None
+    columns: str | None = None
     subsets: tuple[str, ...] | None = None
     limit: int | None = None
     allow_subset: bool = False

@@ -42,7 +42,8 @@ def test_photographs_and_captions_are_measured_without_a_row(
         "images": 12,
         "texts": 24,
     }
-    assert record["config"]["row"]["own"] == {"kind": "captions", "place": str(photos)}
+    own = {"kind": "captions", "place": str(photos), "columns": None}
+    assert record["config"]["row"]["own"] == own
 
 
 def test_the_numbers_are_those_of_a_row_with_the_same_data(

@@ -30,6 +30,9 @@ DECLARED: dict[str, Any] = {
     "data": typer.Option(help="Local folder (or annotation file) instead of the Hub."),
     "name": typer.Option(help="What records call data of your own (captions:DIR)."),
     "split": typer.Option(help="Split of data of your own; test, or the only one."),
+    "columns": typer.Option(
+        help="Columns of a table of your own: image=…,captions=… (or label=…, id=…)."
+    ),
     "subsets": typer.Option(help="Languages to evaluate, e.g. en,de; all unless given."),
     "limit": typer.Option(min=1, help="Only so many images, by a seeded choice: a partial run."),
     "allow_subset": typer.Option(

@@ -28,6 +28,9 @@ KINDS: Mapping[str, OwnKind] = {
     "trec": OwnKind("TREC files", "retrieval"),
 }
 
+# What a column of a table can be for.
+ROLES = ("image", "captions", "label", "id")
+
 _NAMED = re.compile(rf"(?:(?P<name>[^=:/]+)=)?(?P<kind>{'|'.join(KINDS)}):(?P<place>.*)", re.DOTALL)
 _UNSAFE = re.compile(r"[^\w.-]+")
 # These end or begin the names of records that are made from other records' names.
@@ -51,17 +54,27 @@ class DataRef(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """How data of one's own is read: which subsets and which split; None leaves both to the data."""
+    """How data of one's own is read: which subsets, which split, and which columns of a table.
+
+    None leaves each to the data. `columns` is written as for --columns.
+    """
 
     subsets: tuple[str, ...] | None = None
     split: str | None = None
+    columns: str | None = None
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns by what they are for, as `{"image": "photo", "captions": "text"}`."""
+        return parse_columns(self.columns) if self.columns else {}
 
 
 class Own(Row):
-    """Where data of one's own was read from: its kind and place, as on the command line."""
+    """Where data of one's own was read from: its kind, place and columns, as on the command line."""
 
     kind: Text
     place: Text
+    columns: Text | None = None
 
 
 class OwnBenchmark(Benchmark):
@@ -88,6 +101,20 @@ def data_ref(text: str, name: str | None = None) -> DataRef | None:
     if chosen and name:
         raise ConfigError(f"{text}: has a name, and --name {name} is another. Leave one out.")
     return DataRef(kind, place, _checked(chosen or name or _name_of(place), text))
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """`image=photo,captions=text` by role; ConfigError for anything else."""
+    roles: dict[str, str] = {}
+    for part in text.split(","):
+        role, equals, name = (piece.strip() for piece in part.partition("="))
+        if role not in ROLES or not equals or not name or role in roles:
+            raise ConfigError(
+                f"--columns {text}: {part!r} is not ROLE=COLUMN with a role of {', '.join(ROLES)}, "
+                "each once. Write image=photo,captions=text."
+            )
+        roles[role] = name
+    return roles
 
 
 def object_ref(name: str) -> DataRef:

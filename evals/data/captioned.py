@@ -6,13 +6,13 @@ subset. Images that several subsets share are read and hashed once, and their `S
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from evals.data.checks import check_ids, check_origin, check_texts
-from evals.data.images import Images
+from evals.data.images import Images, Pictures
 from evals.data.sides import image_side, origin_with_equal, text_side
 from evals.schema import CaptionProtocol, ImageText, InvalidError, Side, Source
 
@@ -33,14 +33,15 @@ class Release:
 
     `layout` and `place` (path or repo) go into the record. `images(rows)` gives the images of the
     rows in their order, undecoded. `quoted`: captions carry CSV quotes, baked in where the data was
-    made.
+    made. `origin` is what the record says beside the place of how the data was read.
     """
 
     layout: str
     place: str
     rows: Mapping[str, Sequence[Captioned]]
-    images: Callable[[Sequence[Captioned]], Images]
+    images: Callable[[Sequence[Captioned]], Images | Pictures]
     quoted: bool = False
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 class _Texts(NamedTuple):

@@ -46,7 +46,7 @@ CACHED_FOLDERS = (
 )
 
 _COCO_NAME = re.compile(r"coco_(.+)_karpathy\.json")
-_FLICKR_NAME = re.compile(r"(flickr30k|flickr8k)_(.+)_(karpathy|zh)\.txt")
+FLICKR_NAME = re.compile(r"(flickr30k|flickr8k)_(.+)_(karpathy|zh)\.txt")
 _CACHED_NAME = re.compile(rf"({'|'.join(CACHED)})-(.+)\.json")
 _REMAKE = "Delete the file and make it again."
 
@@ -76,7 +76,7 @@ def find_coco(path: Path, split: str) -> list[Path]:
 def find_flickr_csv(path: Path, split: str) -> list[Path]:
     """One file per data set in a folder, the English one if it is there."""
     if path.is_file():
-        return [path] if _FLICKR_NAME.fullmatch(path.name) else []
+        return [path] if FLICKR_NAME.fullmatch(path.name) else []
     places: list[Path] = []
     for name in ("flickr30k", "flickr8k"):
         files = [path / f"{name}_{split}_{ending}.txt" for ending in FLICKR_ENDINGS.values()]
@@ -100,6 +100,27 @@ def find_clip_benchmark_json(path: Path, split: str) -> list[Path]:
     return places
 
 
+def languages_of_flickr(place: Path) -> list[str]:
+    """Those whose files lie beside each other."""
+    match = FLICKR_NAME.fullmatch(place.name)
+    assert match is not None
+    name, split, _ = match.groups()
+    files = {
+        language: place.with_name(f"{name}_{split}_{ending}.txt")
+        for language, ending in FLICKR_ENDINGS.items()
+    }
+    return [language for language, file in files.items() if file.is_file()]
+
+
+def languages_of_cached(place: Path) -> list[str]:
+    """Those whose files lie beside each other; a file that is called otherwise has one language."""
+    match = _CACHED_NAME.fullmatch(place.name)
+    if match is None:
+        return []
+    prefix = f"{match[1]}-"
+    return [file.stem.removeprefix(prefix) for file in sorted(place.parent.glob(f"{prefix}*.json"))]
+
+
 def read_coco(file: Path, source: Source) -> Release:
     """Images in the order of their ids, captions in that of the annotations.
 
@@ -121,7 +142,7 @@ def read_flickr_csv(place: Path, source: Source) -> Release:
     file of pandas: the quotes are put back later, and the space at the end of a line is dropped
     here.
     """
-    match = _FLICKR_NAME.fullmatch(place.name)
+    match = FLICKR_NAME.fullmatch(place.name)
     assert match is not None
     name, split, ending = match.groups()
     languages = {ending: language for language, ending in FLICKR_ENDINGS.items()}
@@ -232,7 +253,7 @@ def _by_id(entries: Sequence[Any], name: str) -> dict[int, _Numbered]:
 
 
 def _flickr(file: Path) -> list[Captioned]:
-    rows = _csv_rows(file)
+    rows = csv_rows(file)
     header, where = next(rows, ([], f"{file}, line 1"))
     # A first line with the name of an image is data: without its header it would be lost in
     # silence.
@@ -254,9 +275,10 @@ def _flickr(file: Path) -> list[Captioned]:
     return [Captioned(image, tuple(texts), places[image]) for image, texts in captions.items()]
 
 
-def _csv_rows(file: Path) -> Iterator[tuple[list[str], str]]:
+def csv_rows(file: Path, delimiter: str = ",") -> Iterator[tuple[list[str], str]]:
     """The rows of a CSV file, each with the line where it starts; empty lines are passed over."""
-    reader, line = csv.reader(StringIO(read_text(file), newline=""), strict=True), 1
+    text = StringIO(read_text(file), newline="")
+    reader, line = csv.reader(text, delimiter=delimiter, strict=True), 1
     try:
         for cells in reader:
             if cells:

@@ -75,6 +75,25 @@ class Images(Sequence[Any]):
         return data
 
 
+@dataclass(frozen=True, eq=False)
+class Pictures(Sequence[Any]):
+    """Pillow images that a program holds; `names` serve the messages. InvalidError for a bad shape."""
+
+    pictures: Sequence[Any]
+    names: Sequence[str]
+
+    def __post_init__(self) -> None:
+        for picture, name in zip(self.pictures, self.names, strict=True):
+            check_picture(picture, name)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Picture `index` as the program made it; a slice is a list."""
+        return self.pictures[index]
+
+
 def decode(data: bytes, name: str) -> Any:
     """The whole image in its stored mode, of an animation the first frame.
 

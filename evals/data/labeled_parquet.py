@@ -12,8 +12,7 @@ from evals.data.images import Images
 from evals.data.labeled import Labeled, LabeledRelease, labelled, prompts_of, required_names
 from evals.data.prompts import Listed, names_of, plain
 from evals.data.repos import CHECK_COMMIT, Repo, card_of, only_config, repo_of
-from evals.data.tables import image_column, table_of
-from evals.reading import read_json
+from evals.data.tables import image_column, label_names, table_of
 from evals.schema import ClassPrompts, ConfigError, InvalidError, LabeledImages, Source
 
 # Of several columns the first counts; `fine_label` is that of CIFAR-100, beside `coarse_label`.
@@ -73,9 +72,9 @@ def load_labeled_parquet(source: Source) -> dict[str, LabeledImages]:
 
 def _classes(table: Any, column: str, repo: Repo, prompts: ClassPrompts) -> _Classes:
     # The file itself before the card, which people edit by hand.
-    label_names = _label_names(table, column, repo) or _declared_names(repo, column)
+    names_of_labels = label_names(table, column, repo.name) or _declared_names(repo, column)
     listed = names_of(None, prompts)
-    if label_names is None:
+    if names_of_labels is None:
         if column != "cls":
             raise InvalidError(
                 f"{repo.name}: nothing says what the numbers in `{column}` mean. "
@@ -83,21 +82,21 @@ def _classes(table: Any, column: str, repo: Repo, prompts: ClassPrompts) -> _Cla
             )
         return _Classes(required_names(listed, repo.name), list(range(prompts.classes)))
     if listed is None:
-        if len(label_names) != prompts.classes:
+        if len(names_of_labels) != prompts.classes:
             raise InvalidError(
-                f"{repo.name}: {len(label_names)} label names, where the row has "
+                f"{repo.name}: {len(names_of_labels)} label names, where the row has "
                 f"{prompts.classes} classes. Check the row."
             )
-        names = [name.replace("_", " ") for name in label_names]
+        names = [name.replace("_", " ") for name in names_of_labels]
         return _Classes(Listed(names, f"names of `{column}`"), list(range(len(names))))
     classnames = [plain(name) for name in listed.values]
-    for name in label_names:
+    for name in names_of_labels:
         if classnames.count(plain(name)) != 1:
             raise InvalidError(
                 f"{repo.name}: the label {name!r} is no class, or two, of {listed.origin}. "
                 "Use another repo."
             )
-    return _Classes(listed, [classnames.index(plain(name)) for name in label_names])
+    return _Classes(listed, [classnames.index(plain(name)) for name in names_of_labels])
 
 
 def _label(value: Any, class_of_label: list[int], where: str) -> int:
@@ -108,17 +107,6 @@ def _label(value: Any, class_of_label: list[int], where: str) -> int:
             f"{CHECK_COMMIT}"
         )
     return class_of_label[value]
-
-
-def _label_names(table: Any, column: str, repo: Repo) -> list[str] | None:
-    """The names in what `datasets` writes into the head of a parquet file; None: there are none."""
-    head = (table.schema.metadata or {}).get(b"huggingface")
-    if head is None:
-        return None
-    value = read_json(head, f"{repo.name}, features in the head of its parquet files")
-    feature = _inside(value, "info", "features", column)
-    names = _inside(feature, "names")
-    return list(map(str, names)) if isinstance(names, list) and names else None
 
 
 def _declared_names(repo: Repo, column: str) -> list[str] | None:

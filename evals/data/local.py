@@ -1,79 +1,31 @@
-"""Captioned images in a local folder, in whatever layout people have them.
+"""Captioned images in a local folder, recognised by what lies in it and read.
 
-Each layout says what it recognises, and reads it. A folder that two layouts recognise is refused:
-the user points at the file that is meant.
+A folder that two layouts of evals.data.layouts recognise is refused: the user points at the file
+that is meant. Of one that none recognises the message says what was looked for and what is nearest.
 """
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.data.captioned import Release, measured
-from evals.data.clip_benchmark import (
-    find_clip_benchmark_json,
-    find_coco,
-    find_flickr_csv,
-    read_clip_benchmark_json,
-    read_coco,
-    read_flickr_csv,
-)
-from evals.data.multilingual import (
-    find_multi30k,
-    find_xm3600,
-    find_xtd,
-    find_xtd200,
-    read_multi30k,
-    read_xm3600,
-    read_xtd,
-    read_xtd200,
-)
-from evals.data.releases import (
-    find_jsonl,
-    find_karpathy,
-    find_token,
-    read_karpathy,
-    read_plain_jsonl,
-    read_token,
-)
-from evals.data.webdataset import find_webdataset, read_webdataset
+from evals.data.captioned import measured
+from evals.data.class_folders import ENDINGS
+from evals.data.layouts import LAYOUTS
+from evals.data.shards import is_pattern
 from evals.schema import ConfigError, ImageText, MissingError, Source
 
-
-class Layout(NamedTuple):
-    """A way to lay out captioned images; `about` names it in messages.
-
-    `find(path, split)` gives what it recognises in a folder, or the file itself. Each of these is a
-    place that `read(place, source)` reads.
-    """
-
-    about: str
-    find: Callable[[Path, str], list[Path]]
-    read: Callable[[Path, Source], Release]
+# The splits of data of one's own, where none is named: this one, else the only one that is there.
+SPLIT = "test"
+SPLITS = ("test", "val", "validation", "dev", "train")
+# How many files of a folder are looked at for what it may be.
+_LOOK = 1000
+_SHOWN = 6
 
 
-LAYOUTS: Mapping[str, Layout] = {
-    "karpathy": Layout("a Karpathy dataset_*.json", find_karpathy, read_karpathy),
-    "token": Layout("a Flickr *.token file", find_token, read_token),
-    "jsonl": Layout("a captions.jsonl", find_jsonl, read_plain_jsonl),
-    "coco": Layout("a coco_<split>_karpathy.json", find_coco, read_coco),
-    "flickr_csv": Layout("a flickr30k_<split>_karpathy.txt", find_flickr_csv, read_flickr_csv),
-    "clip_benchmark_json": Layout(
-        "a <benchmark>-<language>.json of CLIP_benchmark",
-        find_clip_benchmark_json,
-        read_clip_benchmark_json,
-    ),
-    "xtd": Layout("an XTD10 test_image_names.txt", find_xtd, read_xtd),
-    "xtd200": Layout("an XTD200 or Flickr30k-200 list of image names", find_xtd200, read_xtd200),
-    "xm3600": Layout("a Crossmodal-3600 captions.jsonl", find_xm3600, read_xm3600),
-    "multi30k": Layout("a Multi30k test_2016_flickr.txt", find_multi30k, read_multi30k),
-    "webdataset": Layout("a webdataset's <split>/nshards.txt", find_webdataset, read_webdataset),
-}
+class Place(NamedTuple):
+    """A layout of LAYOUTS by its name, and the place that it reads."""
 
-
-def languages(path: Path) -> tuple[str, ...]:
-    """The languages that a folder of ours holds, `captions/<language>.jsonl`; none for others."""
-    files = sorted((path / "captions").glob("*.jsonl"))
-    return tuple(file.stem for file in files)
+    layout: str
+    path: Path
 
 
 def load_local(source: Source) -> dict[str, ImageText]:
@@ -85,33 +37,92 @@ def load_local(source: Source) -> dict[str, ImageText]:
     if source.folder is None:
         raise MissingError(f"No folder was given for split {source.split!r}. Pass one with --data.")
     name, place = recognise(source.folder, source.split)
-    return measured(LAYOUTS[name].read(place, source), source)
+    release = LAYOUTS[name].read(place, source)
+    return measured(release, source, {"path": release.place, **release.origin})
 
 
-def recognise(path: Path, split: str) -> tuple[str, Path]:
+def languages(path: Path, split: str) -> tuple[str, ...]:
+    """The languages of a folder or file, where its layout tells them apart; else none."""
+    name, place = recognise(path, split)
+    return tuple(LAYOUTS[name].languages(place))
+
+
+def split_there(path: Path) -> str:
+    """The split that is meant where none is named: `test`, else the only one that is recognised.
+
+    ConfigError when there are several others.
+    """
+    if not path.is_dir() or _candidates(path, SPLIT):
+        return SPLIT
+    there = [split for split in SPLITS if _candidates(path, split)]
+    places = {tuple(_candidates(path, split)) for split in there}
+    if len(places) > 1:
+        raise ConfigError(
+            f"{path}: has the splits {', '.join(there)}, and which is meant is not said. "
+            "Name one with --split."
+        )
+    return there[0] if there else SPLIT
+
+
+def recognise(path: Path, split: str) -> Place:
     """The layout of a folder or an annotation file, and the place in it to read."""
-    all_layouts = ", ".join(layout.about for layout in LAYOUTS.values())
+    if is_pattern(str(path)) and not path.exists():
+        return Place("shards", path)
     if not path.exists():
         raise MissingError(
-            f"{path}: no such file or folder. Point at the folder that holds one of: {all_layouts}."
+            f"{path}: no such file or folder. Point at the folder that holds one of: {_all()}."
         )
     # All are asked: which of two is meant cannot be guessed, and a guess would change the number.
-    candidates: list[tuple[str, Path]] = []
-    for name, layout in LAYOUTS.items():
-        candidates += [(name, place) for place in layout.find(path, split)]
+    candidates = _candidates(path, split)
     if not candidates and path.is_file():
         raise ConfigError(
-            f"{path}: not an annotation file that is known here. "
-            f"Point at one of these, or at its folder: {all_layouts}."
+            f"{path}: not an annotation file that is known here.{_nearest(path)} "
+            f"Point at one of these, or at its folder: {_all()}."
         )
     if not candidates:
         raise MissingError(
-            f"{path}: no annotations in it. "
-            f"Put one of these there, or point at the file itself: {all_layouts}."
+            f"{path}: no annotations in it.{_nearest(path)} "
+            f"Put one of these there, or point at the file itself: {_all()}."
         )
     if len(candidates) > 1:
-        names = " and ".join(f"{place.name} ({name})" for name, place in candidates)
+        names = " and ".join(f"{place.path.name} ({place.layout})" for place in candidates)
         raise ConfigError(
             f"{path}: holds {names}, any of which could be meant. Point at the file itself."
         )
     return candidates[0]
+
+
+def _candidates(path: Path, split: str) -> list[Place]:
+    candidates: list[Place] = []
+    for name, layout in LAYOUTS.items():
+        candidates += [Place(name, place) for place in layout.find(path, split)]
+    return candidates
+
+
+def _all() -> str:
+    return ", ".join(layout.about for layout in LAYOUTS.values())
+
+
+def _nearest(path: Path) -> str:
+    """What a folder or file that no layout recognises looks like, as a sentence; nothing for nothing."""
+    if path.suffix in (".pkl", ".pickle"):
+        return " A pickle can run code and is never read: save the frame with to_parquet or to_csv."
+    if path.is_file():
+        return ""
+    names = sorted(entry.name for entry in path.iterdir())[:_LOOK]
+    if {"corpus.jsonl", "queries.jsonl"} <= set(names):
+        return f" It is a BEIR folder of texts: beir:{path}."
+    others = [split for split in SPLITS if _candidates(path, split)]
+    if others:
+        return f" It has the split {others[0]!r}: name it with --split."
+    folders = [entry for entry in path.iterdir() if entry.is_dir()]
+    if folders and all(_has_images(folder) for folder in folders):
+        return f" It has a folder of images per name: are these classes? Then it is labels:{path}."
+    images = sum(Path(name).suffix.lower() in ENDINGS for name in names)
+    if images:
+        return f" It has {images:,} image files, and no captions of them."
+    return f" It holds {', '.join(names[:_SHOWN])}." if names else " It is empty."
+
+
+def _has_images(folder: Path) -> bool:
+    return any(entry.suffix.lower() in ENDINGS for entry in folder.iterdir())

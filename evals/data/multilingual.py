@@ -70,6 +70,27 @@ def find_multi30k(path: Path, split: str) -> list[Path]:
     return [file for file in files if _multi30k_files(file)]
 
 
+def languages_of_xtd(names: Path) -> list[str]:
+    """Those with a file of captions."""
+    return sorted(_xtd_files(names))
+
+
+def languages_of_xtd200(names: Path) -> list[str]:
+    """Those with a file of captions, as FLORES codes."""
+    return sorted(_xtd200_files(names))
+
+
+def languages_of_xm3600(file: Path) -> list[str]:
+    """Those of the first image; reading names one that another image lacks."""
+    entry = next(iter(read_jsonl(file))).value
+    return [name for name, value in entry.items() if isinstance(value, dict)]
+
+
+def languages_of_multi30k(names: Path) -> list[str]:
+    """Those with a file of captions."""
+    return sorted(_multi30k_files(names))
+
+
 def read_xtd(names: Path, source: Source) -> Release:
     """1,000 images with one caption per language; Japanese is called `jp`, as its file is."""
     root = _xtd_root(names)

@@ -8,8 +8,8 @@ import numpy as np
 
 from evals.data.checks import check_ids, check_texts
 from evals.data.fields import kind_of
-from evals.data.images import check_picture, image_files
-from evals.data.sides import image_side, origin_with_equal, pixel_hash, text_side
+from evals.data.images import Pictures, image_files
+from evals.data.sides import image_side, origin_with_equal, text_side
 from evals.schema import ImageText, InvalidError, Side
 
 
@@ -101,5 +101,4 @@ def _image_side(pictures: Sequence[Any], names: Sequence[str]) -> Side:
                 f"image {name}: is {type(picture).__name__}. Give all images as paths, or all as "
                 "Pillow images."
             )
-        check_picture(picture, f"image {name}")
-    return Side("image", pictures, names, [pixel_hash(picture) for picture in pictures])
+    return image_side(Pictures(pictures, [f"image {name}" for name in names]), names)

@@ -5,12 +5,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evals.config.catalog import Classes
-from evals.config.own_data import DataRef, Own, OwnBenchmark, Reading
+from evals.config.own_data import DataRef, Own, OwnBenchmark, Reading, object_ref
 from evals.data.class_folders import TEMPLATE, load_own_labels
-from evals.schema import ConfigError, Data, LabeledImages, Source, TextPairs, TextRetrieval
+from evals.data.columns import choose_columns
+from evals.data.local import SPLIT, languages, load_local, split_there
+from evals.schema import (
+    CaptionProtocol,
+    ConfigError,
+    Data,
+    LabeledImages,
+    Source,
+    TextPairs,
+    TextRetrieval,
+)
 
-# Rows measure this split unless they say otherwise, and so does data of one's own.
-SPLIT = "test"
 ALL = "all"  # the only subset of data in one language
 
 
@@ -28,13 +36,46 @@ def read_own(ref: DataRef, reading: Reading) -> OwnData:
             f"{ref.name}: a program held this data, and it lies nowhere that is known. "
             "Measure it by that program."
         )
+    if ref.kind == "captions" and reading.split is None:
+        reading = reading._replace(split=split_there(Path(ref.place).expanduser()))
     subsets = READ[ref.kind](ref, reading)
     # A reader that chose a split says which: a record must find the same one again.
     chosen = next(iter(subsets.values())).origin.get("split")
-    return OwnData(row_of(ref, subsets, reading.split or chosen or SPLIT), subsets)
+    split = reading.split or chosen or SPLIT
+    return OwnData(_row_of(ref, subsets, split, reading.columns), subsets)
 
 
-def row_of(ref: DataRef, subsets: Mapping[str, Data], split: str) -> OwnBenchmark:
+def object_subsets(
+    data: Any, name: str, reading: Reading, protocol: CaptionProtocol
+) -> Mapping[str, Data]:
+    """The only subset of data that a program holds, see `evals.data.tables_of_objects`.
+
+    InvalidError and ConfigError as those of tables in files.
+    """
+    from evals.data.captioned import measured
+    from evals.data.table_rows import captioned
+    from evals.data.tables_of_objects import table_of
+
+    table = table_of(data, name, reading.split)
+    chosen = choose_columns(table, reading.roles)
+    subsets = reading.subsets or (ALL,)
+    if len(subsets) > 1:
+        raise ConfigError(f"{name}: is in one language. Name one subset.")
+    release = captioned(table, chosen, layout="memory", subset=subsets[0])
+    source = Source(subsets, reading.split or SPLIT, protocol=protocol)
+    return measured(release, source, dict(release.origin))
+
+
+def row_of_object(
+    name: str, subsets: Mapping[str, Data], columns: str | None = None
+) -> OwnBenchmark:
+    """The row of data that a program holds; ConfigError for a name that no record can have."""
+    return _row_of(object_ref(name), subsets, ALL, columns)
+
+
+def _row_of(
+    ref: DataRef, subsets: Mapping[str, Data], split: str, columns: str | None
+) -> OwnBenchmark:
     """The row that describes data that was read: what it counts is what it declares."""
     fields: dict[str, Any] = {
         "name": ref.name,
@@ -42,7 +83,7 @@ def row_of(ref: DataRef, subsets: Mapping[str, Data], split: str) -> OwnBenchmar
         "data": ref.kind,
         "subsets": tuple(subsets),
         "split": split,
-        "own": Own(kind=ref.kind, place=ref.place),
+        "own": Own(kind=ref.kind, place=ref.place, columns=columns),
     }
     return OwnBenchmark(**fields, **_task_of(ref, subsets))
 
@@ -66,11 +107,9 @@ def _task_of(ref: DataRef, subsets: Mapping[str, Data]) -> dict[str, Any]:
 
 
 def _captions(ref: DataRef, reading: Reading) -> Mapping[str, Data]:
-    from evals.data.local import languages, load_local
-
-    place = Path(ref.place).expanduser()
-    subsets = reading.subsets or languages(place) or (ALL,)
-    return load_local(Source(subsets, reading.split or SPLIT, place))
+    place, split = Path(ref.place).expanduser(), reading.split or SPLIT
+    subsets = reading.subsets or languages(place, split) or (ALL,)
+    return load_local(Source(subsets, split, place, columns=reading.roles))
 
 
 def _labels(ref: DataRef, reading: Reading) -> Mapping[str, Data]:
@@ -98,5 +137,10 @@ def _only_subset(ref: DataRef, reading: Reading) -> str:
     return subsets[0]
 
 
-Read = Callable[[DataRef, Reading], Mapping[str, Data]]
-READ: Mapping[str, Read] = {"captions": _captions, "labels": _labels, "beir": _beir, "trec": _trec}
+Reader = Callable[[DataRef, Reading], Mapping[str, Data]]
+READ: Mapping[str, Reader] = {
+    "captions": _captions,
+    "labels": _labels,
+    "beir": _beir,
+    "trec": _trec,
+}

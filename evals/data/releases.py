@@ -5,7 +5,8 @@ karpathy  dataset_*.json
 token     *.token[.txt]
           <file>#<n> TAB <caption>; a list such as Flickr_8k.testImages.txt selects the split
 jsonl     captions.jsonl
-          {"image": "a.jpg", "captions": ["...", ...]} per line; further keys are allowed and unused
+          {"image": "a.jpg", "captions": ["...", ...]} per line; further keys are allowed and
+          unused; "caption" with one text or a list of them is understood
           captions/<subset>.jsonl, when a benchmark has several subsets
 
 Image names are relative to the folder of that file, or to one of IMAGE_FOLDERS in it.
@@ -25,6 +26,7 @@ from evals.paths import leads_out
 from evals.reading import parse_json, read_json, read_jsonl, read_lines
 from evals.schema import ConfigError, InvalidError, MissingError, Source
 
+OURS = "captions.jsonl"
 IMAGE_FOLDERS = ("", "images", "Flicker8k_Dataset", "flickr30k-images")
 
 _TOKEN_LINE = re.compile(r"(.+)#(\d+)\t(.*)", re.DOTALL)
@@ -35,10 +37,9 @@ _SPLIT_LIST = re.compile(
 
 
 def find_karpathy(path: Path, split: str) -> list[Path]:
-    if path.is_dir():
-        return sorted(path.glob("dataset_*.json"))
-    keys = json_keys(path) if path.suffix == ".json" else frozenset()
-    return [path] if "images" in keys and "annotations" not in keys else []
+    # A folder of `datasets` has a dataset_info.json: names alone do not tell.
+    files = [path] if path.suffix == ".json" else sorted(path.glob("dataset_*.json"))
+    return [file for file in files if file.is_file() and _is_karpathy(file)]
 
 
 def find_token(path: Path, split: str) -> list[Path]:
@@ -48,13 +49,18 @@ def find_token(path: Path, split: str) -> list[Path]:
 
 def find_jsonl(path: Path, split: str) -> list[Path]:
     if path.is_file():
-        return [path] if path.suffix == ".jsonl" and _is_plain(path) else []
-    if (path / "captions.jsonl").is_file():
-        return [path / "captions.jsonl"] if _is_plain(path / "captions.jsonl") else []
+        return [path] if _is_ours(path) else []
+    if (path / OURS).is_file():
+        return [path / OURS] if _is_ours(path / OURS) else []
     # A benchmark in several languages, as `evals.data prepare` packs it.
     if any((path / "captions").glob("*.jsonl")):
         return [path / "captions"]
-    return [file for file in sorted(path.glob("*.jsonl")) if _is_plain(file)]
+    return [file for file in sorted(path.glob("*.jsonl")) if _is_ours(file)]
+
+
+def languages_of_jsonl(place: Path) -> list[str]:
+    """Those of the folder `captions`, a file per language."""
+    return [file.stem for file in sorted(place.glob("*.jsonl"))] if place.is_dir() else []
 
 
 def read_karpathy(file: Path, source: Source) -> Release:
@@ -73,6 +79,20 @@ def read_plain_jsonl(place: Path, source: Source) -> Release:
     else:
         rows = {subset: _plain_rows(place / f"{subset}.jsonl") for subset in source.subsets}
     return Release("jsonl", str(place), rows, located(place.parent))
+
+
+def captions_of(entry: Any, where: str) -> tuple[str, ...]:
+    """The captions of an entry: the list `captions`, or `caption`, which may be one text.
+
+    InvalidError names what is there instead; an entry with both says nothing certain.
+    """
+    if not isinstance(entry, dict) or "caption" not in entry:
+        return strings_of(entry, "captions", where)
+    if "captions" in entry:
+        raise InvalidError(f"{where}: has `captions` and `caption`. Keep one of them.")
+    if isinstance(entry["caption"], list):
+        return strings_of(entry, "caption", where)
+    return (field_of(entry, "caption", str, where, noun="a string, or a list of them"),)
 
 
 def first_keys(file: Path) -> set[str]:
@@ -126,9 +146,19 @@ def _is_token(name: str) -> bool:
     return name.endswith((".token", ".token.txt")) and ".lemma." not in name
 
 
-def _is_plain(file: Path) -> bool:
-    # Crossmodal-3600 has a captions.jsonl too.
-    return "image/key" not in first_keys(file)
+def _is_karpathy(file: Path) -> bool:
+    keys = json_keys(file)
+    return "images" in keys and "annotations" not in keys
+
+
+def _is_ours(file: Path) -> bool:
+    if file.suffix != ".jsonl":
+        return False
+    keys = first_keys(file)
+    # Crossmodal-3600 has a captions.jsonl too. What else one of ours lacks is said when it is read.
+    if file.name == OURS:
+        return "image/key" not in keys
+    return "image" in keys and bool(keys & {"captions", "caption"})
 
 
 def _karpathy(file: Path, split: str) -> list[Captioned]:
@@ -159,7 +189,7 @@ def _karpathy_row(entry: Any, where: str) -> Captioned:
 def _plain_rows(file: Path) -> list[Captioned]:
     rows: list[Captioned] = []
     for entry, where in read_jsonl(file):
-        captions = strings_of(entry, "captions", where)
+        captions = captions_of(entry, where)
         rows.append(Captioned(field_of(entry, "image", str, where), captions, where))
     return rows
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from evals.data.images import Images, content_hash
+from evals.data.images import Images, Pictures, content_hash
 from evals.schema import Side
 
 EQUAL_IMAGES = "equal_images"
@@ -16,8 +16,10 @@ def text_side(texts: Sequence[str], ids: Sequence[str], language: str | None = N
     return Side("text", texts, ids, hashes, language=language)
 
 
-def image_side(images: Images, ids: Sequence[str]) -> Side:
+def image_side(images: Images | Pictures, ids: Sequence[str]) -> Side:
     """The images as a side; they are hashed now, and held to their hashes when they are decoded."""
+    if isinstance(images, Pictures):
+        return Side("image", images, ids, [pixel_hash(picture) for picture in images])
     hashes = [content_hash(images.read(index)) for index in range(len(images))]
     return Side("image", replace(images, hashes=hashes), ids, hashes)
 

@@ -14,6 +14,7 @@ from evals.data.repos import (
     refuse_missing_shards,
     snapshot,
 )
+from evals.reading import read_json
 from evals.schema import ConfigError, InvalidError, Source
 
 
@@ -47,7 +48,7 @@ def table_of(repo: Repo, config: str, source: Source, subset: str) -> Any:
     for file in files:
         refuse_damaged(file)
     try:
-        return pa.concat_tables([_parquet(file) for file in files])
+        return pa.concat_tables([read_parquet(file) for file in files])
     except pa.ArrowInvalid as error:
         raise InvalidError(
             f"{repo.name}: the files of {config!r} have different columns ({error}). {CHECK_COMMIT}"
@@ -74,6 +75,17 @@ def image_column(
         first = column.is_null().to_pylist().index(True)
         raise InvalidError(f"{repo.name}: image {ids[first]!r} is empty. {CHECK_COMMIT}")
     return column
+
+
+def label_names(table: Any, column: str, place: str) -> list[str] | None:
+    """The names of labels in what `datasets` writes into the head of a parquet file; None: none."""
+    head = (table.schema.metadata or {}).get(b"huggingface")
+    if head is None:
+        return None
+    value = read_json(head, f"{place}, features in the head of its parquet files")
+    for key in ("info", "features", column, "names"):
+        value = value.get(key) if isinstance(value, dict) else None
+    return list(map(str, value)) if isinstance(value, list) and value else None
 
 
 def column_of(table: Any, name: str, repo: Repo) -> list[Any]:
@@ -114,7 +126,8 @@ def id_of(value: Any, where: str) -> str:
     )
 
 
-def _parquet(file: Path) -> Any:
+def read_parquet(file: Path) -> Any:
+    """The whole table of a parquet file. InvalidError: it is none, or is damaged."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -136,6 +136,12 @@ def kind_of(root: Path) -> str | None:
     return read_text(file).strip().lower() if file.is_file() else None
 
 
+def captions_of_text(member: Member) -> tuple[str, ...]:
+    """The lines of a text, each of which is a caption."""
+    lines = [line.removesuffix("\r") for line in member.text().split("\n")]
+    return tuple(lines[:-1] if lines[-1] == "" else lines)
+
+
 def images_of(members: Sequence[Member]) -> Images:
     """The images in their shards."""
     names = [member.where for member in members]
@@ -152,7 +158,7 @@ def samples(folder: Path, ending: str, what: str) -> Iterator[Sample]:
     if problem:
         raise MissingError(f"{folder}: {problem}. Complete the folder.")
     for number in range(_count(folder)):
-        yield from _samples(folder / f"{number}.tar", ending, what)
+        yield from samples_of(folder / f"{number}.tar", ending, what)
 
 
 def _read(layout: str, root: Path, name: str, source: Source) -> Release:
@@ -166,7 +172,7 @@ def _read(layout: str, root: Path, name: str, source: Source) -> Release:
     rows: list[Captioned] = []
     members: dict[str, Member] = {}
     for sample in samples(root / source.split, "txt", "captions"):
-        rows.append(Captioned(sample.key, _captions(sample.annotation), sample.where))
+        rows.append(Captioned(sample.key, captions_of_text(sample.annotation), sample.where))
         members.setdefault(sample.key, sample.image)
 
     def images(rows: Sequence[Captioned]) -> Images:
@@ -217,7 +223,8 @@ def _numbers(folder: Path) -> set[int]:
     return {int(path.stem) for path in folder.glob("*.tar") if _SHARD.fullmatch(path.name)}
 
 
-def _samples(shard: Path, ending: str, what: str) -> Iterator[Sample]:
+def samples_of(shard: Path, ending: str, what: str) -> Iterator[Sample]:
+    """The samples of one shard; errors as those of `samples`."""
     archive = open_tar(shard)
     parts: dict[str, dict[str, str]] = {}
     for name in archive.names:
@@ -242,8 +249,3 @@ def _samples(shard: Path, ending: str, what: str) -> Iterator[Sample]:
             )
         where = f"{shard}, sample {key!r}"
         yield Sample(key, Member(archive, image), Member(archive, files[ending]), where)
-
-
-def _captions(member: Member) -> tuple[str, ...]:
-    lines = [line.removesuffix("\r") for line in member.text().split("\n")]
-    return tuple(lines[:-1] if lines[-1] == "" else lines)

@@ -99,10 +99,15 @@ def task_of_work(item: Work) -> str:
 
 def _check_own(refs: Sequence[DataRef], work: Sequence[Work], settings: Settings) -> None:
     """Refuse options of one's own data without any, and those of rows where there is none."""
-    if not refs and (settings.split or settings.name):
-        option = "--split" if settings.split else "--name"
+    own_options = {
+        "--name": settings.name,
+        "--split": settings.split,
+        "--columns": settings.columns,
+    }
+    used = [option for option, value in own_options.items() if value]
+    if used and not refs:
         raise ConfigError(
-            f"{option} is for data of your own, such as captions:DIR, and none is named. "
+            f"{used[0]} is for data of your own, such as captions:DIR, and none is named. "
             "Leave it out."
         )
     rows = [item for item in work if not isinstance(item, DataRef)]
@@ -159,7 +164,7 @@ def load_item(item: Benchmark | DataRef, settings: Settings) -> Loaded:
         return Loaded(item, load_parts(item, settings))
     from evals.data.own import read_own
 
-    row, subsets = read_own(item, Reading(settings.subsets, settings.split))
+    row, subsets = read_own(item, Reading(settings.subsets, settings.split, settings.columns))
     return Loaded(row, limited(subsets, settings))
 
 
@@ -185,7 +190,7 @@ def load_parts(row: Benchmark, settings: Settings) -> Parts:
     Raises InvalidError when the counts are not those of the row (unless `allow_subset`), and what
     the loaders raise.
     """
-    from evals.data import check_counts, load
+    from evals.data import load
     from evals.data.sources import source_of
 
     if isinstance(row, OwnBenchmark):
@@ -195,6 +200,15 @@ def load_parts(row: Benchmark, settings: Settings) -> Parts:
     if set(names) != set(row.subsets):
         partial["subsets"] = list(names)
     parts = load(row.data, source_of(row, names, settings.data))
+    counts = counted(row, parts, settings)
+    return Parts(counts.subsets, partial | (counts.partial or {}) or None)
+
+
+def counted(row: Benchmark, parts: Mapping[str, Data], settings: Settings) -> Parts:
+    """The same, or a limited part; InvalidError when the counts are not those of the row."""
+    from evals.data import check_counts
+
+    partial: dict[str, Any] = {}
     for subset, data in parts.items():
         name = f"{row.name} {subset}"
         incomplete = check_counts(
@@ -210,4 +224,5 @@ def _read_again(row: OwnBenchmark, settings: Settings) -> Parts:
     """Data of one's own by the row of a record, or from where `--data` says that it is now."""
     place = str(settings.data) if settings.data else row.own.place
     ref = DataRef(row.own.kind, place, row.name)
-    return load_item(ref, replace(settings, subsets=row.subsets, split=row.split)).parts
+    as_read = replace(settings, subsets=row.subsets, split=row.split, columns=row.own.columns)
+    return load_item(ref, as_read).parts

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,22 @@ from numpy.typing import ArrayLike
 
 from evals.config.catalog import Benchmark
 from evals.config.models import resolve_model
-from evals.config.own_data import DataRef, data_ref, object_ref
-from evals.config.suites import TaskRef, choose
-from evals.evaluation.load import Loaded, check, limited
+from evals.config.own_data import DataRef, Reading, data_ref
+from evals.config.suites import TaskRef, choose, choose_row
+from evals.evaluation.load import Loaded, check, counted, limited
 from evals.library.runs import RESULTS, Run, read_run
 from evals.progress import SILENT, Reporter
-from evals.schema import ConfigError, Encoder, ImageText, InvalidError, Side
+from evals.schema import CaptionProtocol, ConfigError, Data, Encoder, ImageText, InvalidError, Side
 from evals.settings import Settings
 
 STORE = Path("results/store")
 
 
 def evaluate(
-    benchmark: str | ImageText,
-    model: Any,
+    benchmark: Any = None,
+    model: Any = None,
     *,
-    data: str | Path | None = None,
+    data: Any = None,
     dims: Sequence[int] | None = None,
     precisions: Sequence[str] = ("float32",),
     name: str | None = None,
@@ -39,33 +40,61 @@ def evaluate(
     """Measure a model on a benchmark, write the record and return it.
 
     `benchmark` is a row of benchmarks.yaml, `mteb:TASK`, or data of your own: `captions:DIR` or
-    `labels:DIR`, whose record is called `name` or by its folder, or an object
-    (`evals.image_text`), whose record is called `name` or "data". `data` is the local folder of a
-    row. `model` is what `--model` takes, an `evals.Encoder`, or any object with `encode_text` and `encode_image` (or
-    sentence-transformers' `encode`). Of an object say which `weights` it has: a string, or a
-    function that gives one of it, such as `evals.weights_hash`; or give `store=None`, and nothing
-    is kept. `name` is then its name. `dims` are the dimensions to score, the full width unless
-    given. `settings` are the other fields of `evals.settings.Settings`: subsets, limit, device,
-    dtype, max_length …
+    `labels:DIR`, whose record is called `name` or by its folder, or an object, whose record is
+    called `name` or "data": a Dataset, DatasetDict or IterableDataset of `datasets`, a DataFrame, a
+    list of dicts or of pairs (image, captions), or what `evals.image_text` gives. `data` is the
+    local folder of a row, or such an object, with a row or instead of one. `columns` says which of
+    its columns are meant, `image=photo,captions=text`.
+
+    `model` is what `--model` takes, an `evals.Encoder`, or any object with `encode_text` and
+    `encode_image` (or sentence-transformers' `encode`). Of an object say which `weights` it has: a
+    string, or a function that gives one of it, such as `evals.weights_hash`; or give `store=None`,
+    and nothing is kept. `name` is then its name. `dims` are the dimensions to score, the full width
+    unless given. `settings` are the other fields of `evals.settings.Settings`: subsets, limit,
+    device, dtype, max_length …
 
     Raises ConfigError, MissingError, InvalidError: all are `evals.EvalError`.
     """
+    if model is None:
+        raise ConfigError("Which model? Name one, or give an object with encode_text and such.")
     with _store(store) as folder:
-        chosen = _settings(data, results, folder, settings)
+        held = _held(benchmark, data)
+        place = None if held is data else data
+        chosen = _settings(place, results, folder, settings)
         stored = store is not None
         # The model before the data: a wrong name is found in a moment, a download takes minutes.
         encoder = _encoder(model, chosen, name, weights, stored=stored, reporter=reporter)
-        work = _work(benchmark, name, chosen)
+        if held is not None:
+            row_name = benchmark if held is data else None
+            work: _Work = _in_memory(held, row_name, name or "data", chosen)
+        else:
+            work = _named(benchmark, name, chosen)
         path = _measure(work, encoder, dims, precisions, chosen, reporter)
     # Read back from the disk: what is returned is what a later `read_run` gives.
     return read_run(path)
 
 
-def _work(
-    benchmark: str | ImageText, name: str | None, settings: Settings
-) -> Benchmark | TaskRef | DataRef | Loaded:
-    if isinstance(benchmark, ImageText):
-        return _in_memory(benchmark, name or "data", settings)
+_Work = Benchmark | TaskRef | DataRef | Loaded
+
+
+def _held(benchmark: Any, data: Any) -> Any:
+    """The data that the caller holds; None where only names are given."""
+    from evals.data.tables_of_objects import is_data
+
+    if benchmark is None and data is None:
+        raise ConfigError("Nothing to measure. Name a benchmark, or give data of your own.")
+    held = [value for value in (benchmark, data) if isinstance(value, ImageText) or is_data(value)]
+    if len(held) > 1:
+        raise ConfigError("Two sets of data are given. Give the one that is meant.")
+    return held[0] if held else None
+
+
+def _named(benchmark: Any, name: str | None, settings: Settings) -> Benchmark | TaskRef | DataRef:
+    if not isinstance(benchmark, str):
+        raise ConfigError(
+            f"benchmark= is {type(benchmark).__name__}. Give the name of a row, or data of your "
+            "own: a Dataset, a DataFrame, a list of rows, evals.image_text(…)."
+        )
     # The name is that of the model where the benchmark has its own.
     data_name = name if data_ref(benchmark) else None
     work, _ = choose([benchmark], subsets=settings.subsets, data_name=data_name)
@@ -75,21 +104,34 @@ def _work(
     return work[0]
 
 
-def _in_memory(data: ImageText, name: str, settings: Settings) -> Loaded:
-    """Data that the caller holds, as a row and its parts."""
-    if settings.subsets or settings.data:
-        raise ConfigError(
-            "data= and subsets= mean nothing beside data of your own. Leave them out."
-        )
-    from evals.data.own import row_of
+def _in_memory(data: Any, benchmark: str | None, name: str, settings: Settings) -> Loaded:
+    """Data that the caller holds, with the row that was named, or one that is made of it."""
+    from evals.data.own import object_subsets, row_of_object
 
-    subsets = {"all": data}
-    row = row_of(object_ref(name), subsets, "all")
-    return Loaded(row, limited(subsets, settings))
+    if settings.data:
+        raise ConfigError("A folder means nothing beside data of your own. Leave it out.")
+    row = choose_row(benchmark) if benchmark else None
+    if isinstance(row, DataRef):
+        raise ConfigError(f"{benchmark}: says where its data is, and data= is other data.")
+    subset_names = settings.subsets or (row.subsets if row else None)
+    if isinstance(data, ImageText):
+        if settings.subsets or settings.split or settings.columns:
+            raise ConfigError(
+                "subsets=, split= and columns= mean nothing beside evals.image_text. Leave them out."
+            )
+        subsets: Mapping[str, Data] = {(subset_names or ("all",))[0]: data}
+    else:
+        reading = Reading(subset_names, settings.split, settings.columns)
+        protocol = CaptionProtocol(**row.protocol.model_dump()) if row else CaptionProtocol()
+        subsets = object_subsets(data, name, reading, protocol)
+    if row is None:
+        return Loaded(row_of_object(name, subsets, settings.columns), limited(subsets, settings))
+    check([row], [], replace(settings, split=None, columns=None))
+    return Loaded(row, counted(row, subsets, settings))
 
 
 def _measure(
-    work: Benchmark | TaskRef | DataRef | Loaded,
+    work: _Work,
     encoder: Encoder,
     dims: Sequence[int] | None,
     precisions: Sequence[str],
@@ -131,7 +173,9 @@ def _settings(
         names = ", ".join(Settings.__dataclass_fields__)
         raise ConfigError(f"evaluate has no setting {unknown[0]!r}. It has {names}.")
     values = dict(settings)
-    subsets = values.get("subsets")
+    columns, subsets = values.get("columns"), values.get("subsets")
+    if isinstance(columns, Mapping):
+        values["columns"] = ",".join(f"{role}={column}" for role, column in columns.items())
     # "en" alone would be taken for the subsets e and n.
     if isinstance(subsets, str):
         subsets = (subsets,)

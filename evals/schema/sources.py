@@ -1,6 +1,7 @@
 """Where a benchmark's data is read from, and what of it is measured as what."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -41,7 +42,10 @@ class ClassPrompts:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the subsets of a benchmark are read from: a local folder (or file) when given, else a Hub dataset repo."""
+    """Where the subsets of a benchmark are read from: a local folder (or file) when given, else a Hub dataset repo.
+
+    `columns` says which columns of a table hold the images and captions, by role.
+    """
 
     subsets: tuple[str, ...]
     split: str
@@ -50,3 +54,4 @@ class Source:
     revision: str | None = None
     protocol: CaptionProtocol = CaptionProtocol()
     prompts: ClassPrompts | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
