@@ -60,7 +60,7 @@ def mistakes(
     Nothing is encoded.
     """
     with reported(json=json) as log:
-        from evals.analysis.worst import chosen_cell, worst
+        from evals.analysis.mistakes import chosen_cell, find_mistakes
         from evals.files import write_atomically
         from evals.records.selection import FULL, measured, operand
         from evals.views import mistakes as mistakes_page
@@ -76,7 +76,7 @@ def mistakes(
             raise ConfigError("--thumbnails means nothing without --html.")
         measurement = measured(which._replace(dim=dim or which.dim), results, benchmark or "")
         cell = chosen_cell(measurement.run, subset, direction, measurement.dim)
-        page = worst(measurement.run, cell, top=top, data=data, store=store)
+        page = find_mistakes(measurement.run, cell, top=top, data=data, store=store)
         written: dict[str, Path] = {}
         if markdown:
             written["markdown"] = markdown

@@ -33,7 +33,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from evals.paths import checkout
-from evals.report.markdown import block
+from evals.report.as_markdown import block
 from evals.report.measured import Records
 from evals.report.needs import needs
 from evals.report.tables import table, table_names

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from evals.dashboard import audit, pages, pairs
+from evals.dashboard.history import MEAN, changes, read_history
 from evals.dashboard.judged import worst
-from evals.dashboard.model import MEAN, changes, read_history
 from evals.dashboard.site import MARK, Verdicts, build
 from evals.dashboard.verdicts import gate_rows, reproduction_rows
 from evals.records.record import (

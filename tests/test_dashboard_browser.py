@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.dashboard.model import read_history
+from evals.dashboard.history import read_history
 from evals.dashboard.site import Verdicts, build
 from tests.site_records import ARABIC, FORMULA, HOSTILE, PIPE, SCRIPT, example
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from evals.analysis.worst import Mistake, Recorded, Shown, Worst, worst
+from evals.analysis.mistakes import Mistake, Mistakes, Recorded, Shown, find_mistakes
 from evals.embeddings.store import Store
 from evals.escape import markdown_text
 from evals.mistakes import app
@@ -48,7 +48,7 @@ def stored_rows(record: Path, side: Side) -> np.ndarray:
 
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])
 def test_what_is_preferred_is_what_scores_above(scenes_run: Path, direction: str) -> None:
-    found = worst(read_run(scenes_run), Cell("de", direction, 64, "float32"), top=10)
+    found = find_mistakes(read_run(scenes_run), Cell("de", direction, 64, "float32"), top=10)
     texts, images = found.data.texts, found.data.images
     scores = stored_rows(scenes_run, texts) @ stored_rows(scenes_run, images).T
     own = found.data.image_of_text[:, None] == np.arange(len(images))
@@ -75,7 +75,7 @@ def test_what_is_preferred_is_what_scores_above(scenes_run: Path, direction: str
 
 
 def test_a_query_that_is_right_is_no_mistake(scenes_run: Path) -> None:
-    found = worst(read_run(scenes_run), Cell("en", "t2i", 256, "float32"), top=10_000)
+    found = find_mistakes(read_run(scenes_run), Cell("en", "t2i", 256, "float32"), top=10_000)
     assert len(found.mistakes) == found.wrong < found.queries
     assert min(mistake.rank for mistake in found.mistakes) > 1
     second = next(mistake for mistake in found.mistakes if mistake.rank == 2)
@@ -117,11 +117,11 @@ def test_thumbnails_come_only_when_asked_for_and_are_small(
     assert "--html" in refusal(scenes_run, "--thumbnails", code=2)
 
 
-def page(scenes_run: Path) -> Worst:
+def page(scenes_run: Path) -> Mistakes:
     data = image_text([0, 1])
     texts = replace(data.texts, items=[NASTY, ARABIC])
     shown = [Shown("text", i, f'"id{i}"', str(text), 0.5) for i, text in enumerate(texts.items)]
-    return Worst(
+    return Mistakes(
         read_run(scenes_run),
         Cell("en", "i2t", 64, "float32"),
         data,

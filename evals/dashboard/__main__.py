@@ -29,7 +29,7 @@ def dashboard(
 ) -> None:
     """Write a site of all records: it opens from the disk as from a server, and fetches nothing."""
     with reported(json=json) as log:
-        from evals.dashboard.model import read_history
+        from evals.dashboard.history import read_history
         from evals.dashboard.site import Verdicts, build
         from evals.dashboard.verdicts import gate_rows, reproduction_rows
 

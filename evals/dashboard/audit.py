@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evals.dashboard.model import History, points
+from evals.dashboard.history import History, points
 from evals.dashboard.parts import Column, Page, Row, Table
 from evals.dashboard.rows import DATE, DIM, MAKE_ONE, RUN, WHAT, WHERE, run_row
 from evals.ranking.metrics import expected_rank

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from evals.dashboard.model import History, changes, circumstances, key, page_of
+from evals.dashboard.history import History, changes, circumstances, key, page_of
 from evals.dashboard.parts import Column, Page, Table
 from evals.dashboard.rows import WHERE
 from evals.records.queries import metric_name

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from evals.dashboard import charts
-from evals.dashboard.model import (
+from evals.dashboard.history import (
     MEAN,
     Change,
     History,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from evals.analysis.comparison import Change
 from evals.analysis.comparison import compare as compared
 from evals.dashboard import charts
-from evals.dashboard.model import History, points
+from evals.dashboard.history import History, points
 from evals.dashboard.parts import Chart, Column, Page, Row, Table
 from evals.dashboard.rows import WHERE
 from evals.records.record import Run

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from evals.dashboard.model import Point, key, page_of
+from evals.dashboard.history import Point, key, page_of
 from evals.dashboard.parts import Column
 from evals.records.record import Run
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evals.dashboard import audit, details, judged, pages, pairs
-from evals.dashboard.model import History
+from evals.dashboard.history import History
 from evals.dashboard.parts import Page, Row
 from evals.files import named, replacement
 from evals.schema import ConfigError

@@ -16,10 +16,10 @@ from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import comma_list
 from evals.files import write_atomically
 from evals.paths import checkout
+from evals.report.as_json import as_json
 from evals.report.checkpoints import check_stand_ins, stand_ins
 from evals.report.files import FORMATS
 from evals.report.files import write as write_files
-from evals.report.machine import as_json
 from evals.report.measured import Records
 from evals.report.tables import table, table_names
 from evals.report.verdicts import Judged, judge

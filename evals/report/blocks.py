@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from evals.report.markdown import block
+from evals.report.as_markdown import block
 from evals.report.measured import Records
 from evals.report.tables import table
 from evals.report.verdicts import judge

@@ -32,7 +32,7 @@ def write(
 
 
 def _write_png(judged: Judged, out: Path) -> Path:
-    from evals.report.picture import png
+    from evals.report.as_png import png
 
     path = out / f"{judged.table.row.name}.png"
     write_atomically(path, png(judged))
@@ -43,25 +43,25 @@ def _write_png(judged: Judged, out: Path) -> Path:
 
 
 def _markdown(judged: Sequence[Judged], head: Head) -> bytes:
-    from evals.report.markdown import page
+    from evals.report.as_markdown import page
 
     return page(judged, head).encode()
 
 
 def _html(judged: Sequence[Judged], head: Head) -> bytes:
-    from evals.report.web import page
+    from evals.report.as_html import page
 
     return page(judged, head).encode()
 
 
 def _csv(judged: Sequence[Judged], head: Head) -> bytes:
-    from evals.report.plain import page
+    from evals.report.as_csv import page
 
     return page(judged).encode()
 
 
 def _latex(judged: Sequence[Judged], head: Head) -> bytes:
-    from evals.report.latex import page
+    from evals.report.as_latex import page
 
     return page(judged, head).encode()
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evals.analysis.worst import Mistake, Shown, Worst
+from evals.analysis.mistakes import Mistake, Mistakes, Shown
 from evals.escape import markdown_text
 from evals.records.queries import told
 
@@ -20,13 +20,13 @@ LICENCE = (
 )
 
 
-def heading(page: Worst) -> str:
+def heading(page: Mistakes) -> str:
     """What the mistakes are of."""
     manifest = page.run.manifest
     return f"Worst queries of {manifest.model} on {manifest.benchmark}, {told(page.cell)}"
 
 
-def summary(page: Worst) -> str:
+def summary(page: Mistakes) -> str:
     """How many queries are wrong, and what is shown."""
     return (
         f"{page.wrong:,} of {page.queries:,} queries do not have their own first for sure; "
@@ -36,7 +36,7 @@ def summary(page: Worst) -> str:
     )
 
 
-def print_table(page: Worst) -> None:
+def print_table(page: Mistakes) -> None:
     """A row a query: its rank, its own document and the best of those preferred."""
     from rich.markup import escape
     from rich.table import Table
@@ -62,7 +62,7 @@ def print_table(page: Worst) -> None:
     out.print(summary(page), style="dim", highlight=False)
 
 
-def print_paths(page: Worst, written: Mapping[str, Path]) -> None:
+def print_paths(page: Mistakes, written: Mapping[str, Path]) -> None:
     """The record that was read, and the files that were written."""
     from rich.markup import escape
 
@@ -72,7 +72,7 @@ def print_paths(page: Worst, written: Mapping[str, Path]) -> None:
         console().print(f"{kind}: {escape(str(path))}", soft_wrap=True, highlight=False)
 
 
-def as_json(page: Worst) -> dict[str, Any]:
+def as_json(page: Mistakes) -> dict[str, Any]:
     """The machine output."""
     return {
         "schema_version": 1,
@@ -93,7 +93,7 @@ def _mistake_json(mistake: Mistake) -> dict[str, Any]:
     }
 
 
-def as_markdown(page: Worst) -> str:
+def as_markdown(page: Mistakes) -> str:
     """A table, as GitHub reads it; captions stay text."""
     lines = [
         f"# {markdown_text(heading(page))}",
@@ -111,7 +111,7 @@ def as_markdown(page: Worst) -> str:
     return "\n".join([*lines, "", f"Record: {markdown_text(str(page.run.path))}"]) + "\n"
 
 
-def as_html(page: Worst, *, thumbnails: bool) -> str:
+def as_html(page: Mistakes, *, thumbnails: bool) -> str:
     """One page without a script that loads nothing; with `thumbnails` the images are in it."""
     from jinja2 import Environment, StrictUndefined
 

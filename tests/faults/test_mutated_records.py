@@ -12,9 +12,9 @@ from rich.console import Console
 
 import evals
 from evals.analysis.comparison import compare
-from evals.analysis.worst import chosen_cell, worst
+from evals.analysis.mistakes import chosen_cell, find_mistakes
 from evals.config.catalog import benchmarks
-from evals.dashboard.model import read_history
+from evals.dashboard.history import read_history
 from evals.dashboard.site import Verdicts, build
 from evals.dashboard.verdicts import gate_rows
 from evals.evaluation.evaluate import evaluate
@@ -180,7 +180,7 @@ def comparison(place: Place) -> None:
 def mistakes(place: Place) -> None:
     run, dim, _ = measured(operand(str(place.path)), place.root, "")
     cell = chosen_cell(run, None, "t2i", dim)
-    page = worst(run, cell, top=3, store=place.root.parent / "store")
+    page = find_mistakes(run, cell, top=3, store=place.root.parent / "store")
     mistakes_view.as_json(page)
     mistakes_view.as_markdown(page)
 
@@ -200,7 +200,7 @@ def test_a_mutated_record_is_read_or_refused_by_all_who_read_records(
 ):
     """`load_parts` gives the toy data, because drawing Scenes takes longer than all readers together."""
     monkeypatch.setattr(
-        "evals.analysis.worst.load_parts",
+        "evals.analysis.mistakes.load_parts",
         lambda row, settings: Parts({"en": image_text([0, 0, 1, 1, 2, 2])}, None),
     )
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
@@ -238,7 +238,7 @@ def reads(reader: Callable[[Place], None], place: Place, what: str) -> bool:
 def test_what_was_not_mutated_is_read_by_all_who_read_its_kind(kind, tmp_path, monkeypatch):
     """Else a reader that refuses everything would pass for a strict one."""
     monkeypatch.setattr(
-        "evals.analysis.worst.load_parts",
+        "evals.analysis.mistakes.load_parts",
         lambda row, settings: Parts({"en": image_text([0, 0, 1, 1, 2, 2])}, None),
     )
     original = KINDS[kind](tmp_path / "whole")

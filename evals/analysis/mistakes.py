@@ -66,7 +66,7 @@ class Mistake(NamedTuple):
     preferred: list[Shown]
 
 
-class Worst(NamedTuple):
+class Mistakes(NamedTuple):
     """The mistakes of a cell, worst first, of so many queries.
 
     `wrong` counts those whose first document may be irrelevant.
@@ -98,9 +98,9 @@ class Recorded:
         raise MissingError(f"{len(side)} {side.kind}s by {self.name} are not in the store.")
 
 
-def worst(
+def find_mistakes(
     run: Run, cell: Cell, *, top: int, data: Path | None = None, store: Path | None = None
-) -> Worst:
+) -> Mistakes:
     """The `top` worst queries of a cell, with the documents preferred to their own.
 
     `data` and `store` stand in for the places that the record names. ConfigError for a record of
@@ -143,7 +143,7 @@ def worst(
             ],
         )
         mistakes.append(mistake)
-    return Worst(run, cell, measured, len(rank), int((rank > 1).sum()), mistakes)
+    return Mistakes(run, cell, measured, len(rank), int((rank > 1).sum()), mistakes)
 
 
 def _rows_of(ids: Sequence[str], queries: Side, run: Run) -> list[int]:
