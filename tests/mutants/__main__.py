@@ -4,6 +4,7 @@ python -m tests.mutants [LIST...] [--jobs N]     exit code 0 none survives, 1 so
 """
 
 import argparse
+import itertools
 import os
 import queue
 import shutil
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,10 +21,9 @@ from tests.mutants import FOLDER, Mutant, read_mutants
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 600  # a fault that makes its test run longer is noticed, too
-PASSED, FAILED = (
-    0,
-    1,
-)  # exit codes of pytest; 2 is an import that fails, 4 and 5 a test that is not there
+RANKING = "evals/ranking/"  # where the compiled loop is
+# exit codes of pytest; 2 is an import that fails, 4 and 5 a test that is not there
+PASSED, FAILED = 0, 1
 
 
 def main() -> int:
@@ -58,9 +58,7 @@ def plant(mutants: Sequence[Mutant], root: Path, *, jobs: int) -> int:
             finally:
                 free.put(copy)
 
-        tests = sorted({mutant.test for mutant in mutants})
-        codes = pool.map(lambda test: in_a_copy(lambda copy: outcome(test, copy)), tests)
-        broken = [test for test, code in zip(tests, codes, strict=True) if code != PASSED]
+        broken = failing({mutant.test for mutant in mutants}, jobs, in_a_copy, pool)
         if broken:
             raise ConfigError(f"without a fault {', '.join(broken)} does not pass. Mend it first.")
         survivors = 0
@@ -76,30 +74,54 @@ def plant(mutants: Sequence[Mutant], root: Path, *, jobs: int) -> int:
     return FAILED if survivors else PASSED
 
 
+def failing(
+    tests: set[str], jobs: int, in_a_copy: Callable[[Callable[[Path], int]], int], pool: Executor
+) -> list[str]:
+    """The tests that fail without a fault. Many run in one process; only if that fails, each alone."""
+    shares = [share for place in range(jobs) if (share := sorted(tests)[place::jobs])]
+
+    def run(share: Sequence[str]) -> int:
+        return in_a_copy(
+            lambda copy: outcome(share, copy, compiled=copy, patience=SECONDS * len(share))
+        )
+
+    failed = [share for share, code in zip(shares, pool.map(run, shares), strict=True) if code]
+    suspects = list(itertools.chain.from_iterable(failed))
+    codes = pool.map(lambda test: run([test]), suspects)
+    return [test for test, code in zip(suspects, codes, strict=True) if code != PASSED]
+
+
 def planted(mutant: Mutant, copy: Path) -> int:
     """The exit code of the mutant's test with the fault in `copy`, which is whole again afterwards."""
     path = copy / mutant.file
     original = path.read_bytes()
     path.write_text(mutant.applied(copy), encoding="utf-8")
     try:
-        return outcome(mutant.test, copy)
+        # numba keeps what it compiled, and does not see a change in a file that the loop calls
+        return outcome([mutant.test], copy, compiled=None if RANKING in mutant.file else copy)
     finally:
         path.write_bytes(original)
 
 
-def outcome(test: str, copy: Path) -> int:
-    """pytest's exit code for one test in a copy, up to the first failure."""
-    with tempfile.TemporaryDirectory() as compiled:
+def outcome(
+    tests: Sequence[str], copy: Path, *, compiled: Path | None = None, patience: int = SECONDS
+) -> int:
+    """pytest's exit code for tests in a copy, up to the first failure.
+
+    What numba compiles is kept below `compiled`; None keeps nothing.
+    """
+    with tempfile.TemporaryDirectory() as fresh:
         environment = {
             **os.environ,
             "PYTHONPATH": str(copy),
-            "PYTHONDONTWRITEBYTECODE": "1",  # a fault of the same size in the same second looks unchanged
-            "NUMBA_CACHE_DIR": compiled,  # numba does not see a change in another file
+            # a fault of the same size in the same second looks unchanged
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "NUMBA_CACHE_DIR": str(compiled / ".numba") if compiled else fresh,
         }
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", test]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
         try:
             return subprocess.run(
-                command, cwd=copy, env=environment, capture_output=True, timeout=SECONDS
+                command, cwd=copy, env=environment, capture_output=True, timeout=patience
             ).returncode
         except subprocess.TimeoutExpired:
             return FAILED
