@@ -26,6 +26,7 @@ KINDS: Mapping[str, OwnKind] = {
     "labels": OwnKind("images and their classes", "classification"),
     "beir": OwnKind("a BEIR folder", "retrieval"),
     "trec": OwnKind("TREC files", "retrieval"),
+    "sts": OwnKind("sentence pairs with gold scores", "text_pairs"),
 }
 
 # What a column of a table can be for.

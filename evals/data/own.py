@@ -129,6 +129,12 @@ def _trec(ref: DataRef, reading: Reading) -> Mapping[str, Data]:
     return {_only_subset(ref, reading): load_trec(Path(ref.place).expanduser(), reading.split)}
 
 
+def _pairs(ref: DataRef, reading: Reading) -> Mapping[str, Data]:
+    from evals.data.sentence_pairs import load_pairs
+
+    return {_only_subset(ref, reading): load_pairs(Path(ref.place).expanduser())}
+
+
 def _only_subset(ref: DataRef, reading: Reading) -> str:
     """The name of the one subset of data that is not parted by language."""
     subsets = reading.subsets or (ALL,)
@@ -143,4 +149,5 @@ READ: Mapping[str, Reader] = {
     "labels": _labels,
     "beir": _beir,
     "trec": _trec,
+    "sts": _pairs,
 }
