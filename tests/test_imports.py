@@ -155,6 +155,7 @@ MAY_SEE: dict[str, set[str]] = {
     "mistakes": {"schema", "analysis", "cli", "files", "records", "views"},
     "fusion": {"analysis", "cli", "config", "evaluation", "jobs", "views"},
     "probe": {"schema", "analysis", "cli", "config", "evaluation", "jobs", "views"},
+    "score": {"analysis", "cli", "evaluation", "views"},
     "items": {"schema", "cli", "config", "data", "evaluation", "files", "settings", "tasks"},
     "cost": {"analysis", "cli", "config", "embeddings", "evaluation", "settings", "views"},
 }

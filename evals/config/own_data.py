@@ -133,6 +133,11 @@ def kinds_in_words() -> str:
     return ", ".join(f"{name}:… ({kind.about})" for name, kind in KINDS.items())
 
 
+def data_name(place: Path) -> str:
+    """What records call judgements or a run: the file's name in letters that folders take."""
+    return _checked(place.name.removesuffix(".gz").rsplit(".", 1)[0] or place.name, str(place))
+
+
 def _name_of(place: str) -> str:
     """`my-photos` for `~/pictures/My photos/`, and for `captions/my-photos.jsonl`."""
     path = Path(place).expanduser()

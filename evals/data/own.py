@@ -42,7 +42,7 @@ def read_own(ref: DataRef, reading: Reading) -> OwnData:
     # A reader that chose a split says which: a record must find the same one again.
     chosen = next(iter(subsets.values())).origin.get("split")
     split = reading.split or chosen or SPLIT
-    return OwnData(_row_of(ref, subsets, split, reading.columns), subsets)
+    return OwnData(row_of(ref, subsets, split, reading.columns), subsets)
 
 
 def object_subsets(
@@ -70,11 +70,11 @@ def row_of_object(
     name: str, subsets: Mapping[str, Data], columns: str | None = None
 ) -> OwnBenchmark:
     """The row of data that a program holds; ConfigError for a name that no record can have."""
-    return _row_of(object_ref(name), subsets, ALL, columns)
+    return row_of(object_ref(name), subsets, ALL, columns)
 
 
-def _row_of(
-    ref: DataRef, subsets: Mapping[str, Data], split: str, columns: str | None
+def row_of(
+    ref: DataRef, subsets: Mapping[str, Data], split: str, columns: str | None = None
 ) -> OwnBenchmark:
     """The row that describes data that was read: what it counts is what it declares."""
     fields: dict[str, Any] = {

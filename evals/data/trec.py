@@ -50,7 +50,7 @@ def load_trec(place: Path, split: str | None) -> TextRetrieval:
     return judged(
         Table(_documents(files.collection)),
         Table(_topics(files.topics)),
-        _judgements(files.qrels),
+        read_judgements(files.qrels),
         origin | ({"split": split} if split else {}),
     )
 
@@ -119,7 +119,8 @@ def _topics(file: Path) -> Iterator[Record]:
         yield Record(name, " ".join(html.unescape(title[1]).split()), where)
 
 
-def _judgements(file: Path) -> Iterator[Judgement]:
+def read_judgements(file: Path) -> Iterator[Judgement]:
+    """The lines of a qrels file; InvalidError for one that has not four columns."""
     for line in stream_lines(file):
         cells = line.text.split()
         if len(cells) != len(COLUMNS):

@@ -21,7 +21,8 @@ from evals.ranking.definition import Places, Ranks
 from evals.ranking.metrics import hit_at, reciprocal_rank
 from evals.ranking.shapes import PairFloats, Pairs, QueryFloats
 
-NOWHERE = 2**53  # documents above one that a search has not returned
+# documents above one that a search has not returned: more than any gallery, and what a record holds
+NOWHERE = 2**50
 
 
 def ndcg(places: Places, k: int | None = None) -> QueryFloats:

@@ -15,6 +15,7 @@ from jaxtyping import Float, Float32, Int64
 
 from evals.embeddings.precision import parse_precision, quantise
 from evals.embeddings.truncation import truncate
+from evals.ranking.definition import Places
 from evals.ranking.graded import best_ranks
 from evals.ranking.measures import of_places, per_query_function
 from evals.ranking.metrics import mean, tie_rate
@@ -60,23 +61,21 @@ def score(
             ranked = places(
                 quantise(queries, kind), quantise(docs, kind), relevant, gains, device=device
             )
-            ranks = best_ranks(ranked)
-            values = of_places(ranked)
-            # What follows from the best rank is not written twice.
-            alone = {key: column for key, column in values.items() if not per_query_function(key)}
-            columns_by_key[dim, name] = values
-            scores_by_key[dim, name] = Scores(
-                direction="",
-                dim=dim,
-                values={},
-                columns=vars(ranks) | alone,
-                query_ids=data.queries.ids,
-                group_ids=[data.queries.ids[query] for query in clusters],
-                n_gallery=len(data.docs),
-                tie_rate=tie_rate(ranks),
-                precision=name,
-            )
+            columns_by_key[dim, name] = of_places(ranked)
+            part = _without_values(ranked, columns_by_key[dim, name], data, clusters)
+            scores_by_key[dim, name] = part._replace(dim=dim, precision=name)
     return _with_values(scores_by_key, columns_by_key, clusters)
+
+
+def scores_of(ranked: Places, data: TextRetrieval) -> Scores:
+    """The measures of places that were not counted here, such as those of a run file."""
+    relevant = Relevant.from_pairs(data.qrels[:, :2], len(data.queries))
+    clusters, columns = clusters_of(relevant), of_places(ranked)
+    part = _without_values(ranked, columns, data, clusters)
+    (scores,) = _with_values(
+        {(part.dim, part.precision): part}, {(part.dim, part.precision): columns}, clusters
+    )
+    return scores
 
 
 def clusters_of(relevant: Relevant) -> Int64[np.ndarray, "q"]:
@@ -110,6 +109,28 @@ def _kinds(precisions: Sequence[str]) -> dict[str, str]:
                 f"{name}: graded judgements are not scored in two stages. Leave --rescore out."
             )
     return kinds
+
+
+def _without_values(
+    ranked: Places,
+    columns: Mapping[str, np.ndarray],
+    data: TextRetrieval,
+    clusters: Int64[np.ndarray, "q"],
+) -> Scores:
+    """What is kept of each query; the values follow, all dimensions in one call."""
+    ranks = best_ranks(ranked)
+    # What follows from the best rank is not written twice.
+    alone = {name: column for name, column in columns.items() if not per_query_function(name)}
+    return Scores(
+        direction="",
+        dim=1,
+        values={},
+        columns=vars(ranks) | alone,
+        query_ids=data.queries.ids,
+        group_ids=[data.queries.ids[query] for query in clusters],
+        n_gallery=len(data.docs),
+        tie_rate=tie_rate(ranks),
+    )
 
 
 def _with_values(

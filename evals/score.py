@@ -1,0 +1,64 @@
+"""Rankings that another program wrote, scored against judgements:
+
+python -m evals.score RUN QRELS [--model NAME] [--name NAME]
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evals.cli.app import Log, exit_with, new_app, reported
+from evals.cli.results import finish
+
+app = new_app()
+NAMED = 3  # ids that a message shows
+
+
+@app.command()
+def score(
+    run: Annotated[Path, typer.Argument(help="A TREC run: query, Q0, document, rank, score, tag.")],
+    qrels: Annotated[Path, typer.Argument(help="Judgements: query, iteration, document, grade.")],
+    model: Annotated[
+        str | None, typer.Option(help="What records call the system; the run's tag unless given.")
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What records call the judgements; the file's name unless given."),
+    ] = None,
+    results: Annotated[
+        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are written.")
+    ] = Path("results/runs"),
+    json: Annotated[
+        bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
+    ] = False,
+) -> None:
+    """Score a run file by trec_eval's measures, with intervals, and write its record."""
+    with reported(json=json) as log:
+        from evals.analysis.run_files import score_run
+        from evals.evaluation.outcome import Results
+        from evals.views.results import results_json, show_results
+
+        scored = score_run(run, qrels, model=model, benchmark=name, results=results)
+        _tell(log, scored.missing, scored.not_judged, scored.not_relevant)
+        outcomes = Results([scored.outcome], [])
+        finish(
+            log,
+            show=lambda: show_results(outcomes),
+            machine=lambda: results_json(outcomes),
+        )
+
+
+def _tell(log: Log, missing: list[str], not_judged: int, not_relevant: int) -> None:
+    """What of the two files did not meet: it changes how the numbers are to be read."""
+    if missing:
+        shown = ", ".join(missing[:NAMED]) + (" …" if len(missing) > NAMED else "")
+        log.info(f"{len(missing):,} judged queries are not in the run, and score 0: {shown}")
+    if not_judged:
+        log.info(f"{not_judged:,} queries of the run have no relevant document, and are left out")
+    if not_relevant:
+        log.info(f"{not_relevant:,} judged queries have no relevant document, and are left out")
+
+
+if __name__ == "__main__":
+    exit_with(app)
