@@ -54,7 +54,8 @@ def labelled(release: LabeledRelease, source: Source) -> dict[str, LabeledImages
     prompts, subset = prompts_of(source), source.subsets[0]
     _check_rows(release.rows, prompts, release.origin)
     classnames = tuple(release.names.values)
-    check_texts(classnames, release.names.origin, what="class name")
+    place = f"{release.root}: " if release.root else ""
+    check_texts(classnames, f"{place}{release.names.origin}", what="class name")
     templates = templates_of(release.root, prompts)
 
     # Class names may be equal, as in ImageNet: prompts are told apart by the number of their class.
@@ -66,7 +67,7 @@ def labelled(release: LabeledRelease, source: Source) -> dict[str, LabeledImages
         texts += filled
         ids += [f"{number}#{n}" for n in range(len(filled))]
         class_of_text += [number] * len(filled)
-    check_texts(texts, templates.origin, what="prompt")
+    check_texts(texts, f"{place}{templates.origin}", what="prompt")
 
     images = image_side(release.images(), [row.image for row in release.rows])
     origin = {

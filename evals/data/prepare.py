@@ -175,7 +175,7 @@ def _refuse_foreign(folder: Path) -> None:
     if not folder.exists():
         return
     # All that is there when a process is killed before the first file is whole.
-    begun = f".{UNFINISHED}.*.part"
+    begun = f".{UNFINISHED}*.part"
     if not folder.is_dir() or any(not path.match(begun) for path in folder.iterdir()):
         raise ConfigError(
             f"{folder}: is there, and was not prepared by this command. "

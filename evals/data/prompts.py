@@ -33,14 +33,16 @@ def names_of(root: Path | None, prompts: ClassPrompts) -> Listed | None:
     # What comes with the data wins: labels are numbers, and its order is theirs.
     if root is not None and (root / NAMES).is_file():
         listed = Listed(_lines(root / NAMES), NAMES)
+        where = str(root / NAMES)
     elif prompts.names is not None:
         origin = f"clip-benchmark {prompts.wordnet or prompts.names}"
         listed = Listed(_clip_benchmark_names(prompts), origin)
+        where = origin
     else:
         return None
     if len(listed.values) != prompts.classes:
         raise InvalidError(
-            f"{listed.origin}: {len(listed.values)} class names, where the row has "
+            f"{where}: {len(listed.values)} class names, where the row has "
             f"{prompts.classes} classes. Check the row."
         )
     return listed
@@ -49,14 +51,17 @@ def names_of(root: Path | None, prompts: ClassPrompts) -> Listed | None:
 def templates_of(root: Path | None, prompts: ClassPrompts) -> Listed:
     """The templates that come with the data, else clip-benchmark's.
 
-    They are a list for all classes, or a list for each class name.
+    They are a list for all classes, or a list for each class name. InvalidError names the file that
+    has none, or one that is not of the form that `fill` needs.
     """
     if root is not None and (root / TEMPLATES).is_file():
-        return Listed(_lines(root / TEMPLATES), TEMPLATES)
+        templates = _lines(root / TEMPLATES)
+        _check_templates(templates, str(root / TEMPLATES))
+        return Listed(templates, TEMPLATES)
     if "{c}" in prompts.templates:
         return Listed([prompts.templates], prompts.templates)
-    templates = _clip_benchmark("en_zeroshot_classification_templates.json")
-    return Listed(_entry(templates, prompts.templates), f"clip-benchmark {prompts.templates}")
+    known = _clip_benchmark("en_zeroshot_classification_templates.json")
+    return Listed(_entry(known, prompts.templates), f"clip-benchmark {prompts.templates}")
 
 
 def fill(templates: Templates, classname: str) -> list[str]:
@@ -71,15 +76,19 @@ def fill(templates: Templates, classname: str) -> list[str]:
                 f"{{c}}."
             )
         return list(templates[classname])
+    _check_templates(templates, "templates")
+    return [template.replace("{c}", classname) for template in templates]
+
+
+def _check_templates(templates: Sequence[str], where: str) -> None:
     if not templates:
-        raise InvalidError("templates: there are none. Add one, as in: a photo of a {c}.")
+        raise InvalidError(f"{where}: there are none. Add one, as in: a photo of a {{c}}.")
     for template in templates:
         if "{c}" not in template or set(template.replace("{c}", "")) & set("{}"):
             raise InvalidError(
-                f"template {template!r}: must hold {{c}}, where the class name goes, "
+                f"{where}: {template!r} must hold {{c}}, where the class name goes, "
                 "and no other braces. Correct it."
             )
-    return [template.replace("{c}", classname) for template in templates]
 
 
 def plain(name: str) -> str:
