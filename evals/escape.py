@@ -33,9 +33,14 @@ def visible_json(text: str) -> str:
     return "".join(_json_escape(c) if _unseen(c) and c != "\n" else c for c in line)
 
 
+def visible_page(text: str) -> str:
+    """A page of many lines that shows all that is unseen; only the ends of its lines stay."""
+    return "".join(_braced(c) if _unseen(c) and c != "\n" else c for c in text)
+
+
 def markdown_text(text: str) -> str:
     """One line that GitHub's markdown shows as it was written, inside a line or a table cell."""
-    line = " ".join(text.split())
+    line = visible(" ".join(text.split()))
     return _MARKUP.sub(
         lambda match: html.escape(match[0]) if match[0] in "<>" else "\\" + match[0],
         line.replace("&", "&amp;"),

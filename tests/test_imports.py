@@ -37,6 +37,7 @@ MAY_SEE: dict[str, set[str]] = {
     "tasks": {*SCHEMA, "embeddings", "ranking", "stats"},
     "evaluation": {
         *SCHEMA,
+        "escape",
         "config",
         "data",
         "embeddings",
@@ -127,6 +128,7 @@ MAY_SEE: dict[str, set[str]] = {
         "analysis",
         "cli",
         "config",
+        "escape",
         "files",
         "ranking",
         "records",

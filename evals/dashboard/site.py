@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from evals.dashboard import audit, details, judged, pages, pairs
 from evals.dashboard.history import History
 from evals.dashboard.parts import Page, Row
+from evals.escape import visible_page
 from evals.files import named, replacement
 from evals.schema import ConfigError
 
@@ -83,8 +84,8 @@ def _write(history: History, verdicts: Verdicts, folder: Path) -> int:
 
     def save(path: Path, page: Page, root: str) -> None:
         text = template(page=page, data=_data(page), menu=menu, root=root, about=about)
-        # half a character of a name has no place in UTF-8
-        _save(path, text.encode(errors="replace"))
+        # The data in the page is ASCII, and so this changes none of it.
+        _save(path, visible_page(text).encode())
 
     for page in main:
         save(folder / f"{page.name}.html", page, root="")

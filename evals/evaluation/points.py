@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evals.embeddings.precision import bytes_per_vector
+from evals.escape import spreadsheet_text
 from evals.evaluation.outcome import Outcome, Result, TaskOutcome
 from evals.ranking.definition import Ranks
 from evals.ranking.measures import MEASURES, per_query_function, swept
@@ -267,5 +268,8 @@ def as_csv(sweep_points: Sequence[Point]) -> bytes:
     """A line for each point, fractions as they are; what there is not is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([Point._fields, *sweep_points])
+    writer.writerow(Point._fields)
+    for point in sweep_points:
+        # Names come from folders and data, and no spreadsheet is to calculate one.
+        writer.writerow(spreadsheet_text(v) if isinstance(v, str) else v for v in point)
     return text.getvalue().encode()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evals.escape import visible_page
 from evals.report.verdicts import Judged, JudgedLine, Result
 from evals.report.words import LEGEND, marks, notes, provenance, summary, tolerance, words
 
@@ -39,13 +40,14 @@ def page(tables: Sequence[Judged], head: Sequence[str]) -> str:
     # Content-Security-Policy allows this style by its hash, and nothing else at all
     digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(
+    text = template.render(
         head=head,
         legend=LEGEND,
         style=STYLE,
         style_hash=f"sha256-{digest}",
         tables=[_view(judged) for judged in tables],
     )
+    return visible_page(text)
 
 
 def _view(judged: Judged) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.analysis.mistakes import Mistake, Mistakes, Shown
-from evals.escape import markdown_text
+from evals.escape import markdown_text, visible_page
 from evals.records.queries import told
 
 TEMPLATE = Path(__file__).with_name("mistakes.html.jinja")
@@ -132,7 +132,7 @@ def as_html(page: Mistakes, *, thumbnails: bool) -> str:
             cache[shown.place] = _thumbnail(page.data.images.items[shown.place])
         return cache[shown.place]
 
-    return template.render(
+    text = template.render(
         heading=heading(page),
         summary=summary(page),
         licence=LICENCE if thumbnails else None,
@@ -143,6 +143,8 @@ def as_html(page: Mistakes, *, thumbnails: bool) -> str:
         style=style,
         style_digest=digest,
     )
+    # A caption could turn the direction of what stands after it.
+    return visible_page(text)
 
 
 def _thumbnail(image: Any) -> str:
