@@ -68,9 +68,9 @@ docker: ## build the image jina-clip-evals and run the demo in it, e.g. make doc
 	@docker build $(if $(BASE),--build-arg BASE="$(BASE)") -t jina-clip-evals .
 	@docker run --rm $(if $(BASE),--gpus all) jina-clip-evals $(ARGS)
 
-faults: $(VENV)/.dev ## try all faults of tests/faults, from a new seed on or from EVALS_SEED (30 minutes on 2 cores)
+faults: $(VENV)/.dev ## try all faults, from a new seed on or from EVALS_SEED (30 minutes on 2 cores)
 	@EVALS_FAULTS=all EVALS_KILLS=300 EVALS_SEED=$${EVALS_SEED:-$$(date +%s)} OMP_WAIT_POLICY=PASSIVE \
-		$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) tests/faults tests/test_regress_states.py $(ARGS)
+		$(BIN)/python -m pytest -q -m faults $(SIDE_BY_SIDE) $(ARGS)
 
 mutants: $(VENV)/.dev ## plant the stated faults of tests/mutants one by one; the tests must notice each
 	@$(BIN)/python -m tests.mutants $(ARGS)

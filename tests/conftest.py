@@ -22,18 +22,32 @@ needs_shared = pytest.mark.skipif(
 )
 
 
+SINGLE = "faults: single cases"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("faults"):
+        item.user_properties.append((SINGLE, 1))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many faults were tried, by test, and from which seed on."""
-    tried: dict[str, int] = {}
+    """How many faults were tried, by kind, and from which seed on.
+
+    A test says `record_property("faults: KIND", COUNT)`, or is marked `faults` and counts as one.
+    """
+    counts: dict[str, int] = {}
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
-        name = report.nodeid.partition("[")[0]
-        for count in (value for key, value in report.user_properties if key == "faults"):
-            tried[name] = tried.get(name, 0) + count
-    if tried:
+        properties = [entry for entry in report.user_properties if entry[0].startswith("faults")]
+        for key, count in properties:
+            if len(properties) > 1 and key == SINGLE:
+                continue
+            kind = key.partition(": ")[2] or report.nodeid.partition("[")[0]
+            counts[kind] = counts.get(kind, 0) + count
+    if counts:
         terminalreporter.section("faults", sep="-")
-        terminalreporter.write_line(f"seed {SEED}, {sum(tried.values()):,} faults tried")
-        for name, count in sorted(tried.items()):
-            terminalreporter.write_line(f"{count:7,}  {name}")
+        terminalreporter.write_line(f"seed {SEED}, {sum(counts.values()):,} faults tried")
+        for kind, count in sorted(counts.items()):
+            terminalreporter.write_line(f"{count:7,}  {kind}")
 
 
 def official_config(

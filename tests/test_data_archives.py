@@ -17,6 +17,8 @@ from evals.data import archives
 from evals.data.archives import Archive, open_tar
 from evals.schema import InvalidError, MissingError
 
+pytestmark = pytest.mark.faults
+
 FILES = {
     "a.txt": b"one",
     "b/c.jpg": bytes(range(256)) * 5,

@@ -38,6 +38,8 @@ from evals.schema import (
 from evals.settings import Settings
 from tests.hub import COMMIT, OLDER, Hub
 
+pytestmark = pytest.mark.faults
+
 ROOT = Path(__file__).parents[1]
 LOG = Log()
 

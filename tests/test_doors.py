@@ -22,6 +22,8 @@ from evals.schema import EvalError, InvalidError
 from tests.doors import DOORS, ROWS, Row, Written, picture
 from tests.hub import Hub
 
+pytestmark = pytest.mark.faults
+
 RELIABILITY = Path(__file__).parents[1] / "docs" / "reliability.md"
 HUB = {"hub-captions", "hub-retrieval", "labelled-parquet"}
 TAR = {"webdataset", "labelled-webdataset"}

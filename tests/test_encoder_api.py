@@ -24,7 +24,7 @@ from tests.api_service import (
 )
 from tests.toys import text_side
 
-pytestmark = pytest.mark.usefixtures("waits")
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("waits")]
 
 
 def test_jina_clip_gets_text_objects_and_rows_come_back_normalised(service):

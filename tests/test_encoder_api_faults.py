@@ -29,7 +29,7 @@ from tests.api_service import (
 )
 from tests.toys import text_side
 
-pytestmark = pytest.mark.usefixtures("waits")
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("waits")]
 
 
 def texts(count: int):

@@ -13,7 +13,7 @@ from evals.schema import ConfigError, InvalidError, MissingError
 from tests.api_service import KEY, Reply, encoder, file, good, image_side, row_of, unit
 from tests.toys import text_side
 
-pytestmark = pytest.mark.usefixtures("waits")
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("waits")]
 
 # Failures that pass
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,19 @@ import pytest
 from evals.files import replacement, sweep_parts, write_atomically
 
 pytestmark = pytest.mark.faults
+
+ROOT = Path(__file__).parents[1]
+# What else writes in place, and why that is no fault.
+IN_PLACE = {
+    "evals/dashboard/site.py": "into a folder that nobody knows yet",
+    "evals/regress/__main__.py": "appends to GitHub's summary, as other steps do",
+    "jina_clip/checkpoint.py": "to a part, which it renames",
+    "jina_clip/weights.py": "to a part, which it renames",
+}
+WRITING = re.compile(
+    r"\.write_(text|bytes)\(|open\([^)]*[\"'][wax]|save_file\(|\.to_(csv|parquet|json)\([^)]"
+    r"|savefig\((?![^)]*format=)"
+)
 
 WRITER = """
 import sys
@@ -30,6 +44,16 @@ def killed_while_writing(path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"half\n"
         process.send_signal(signal.SIGKILL)
+
+
+def test_whatever_is_written_is_written_whole():
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("evals", "jina_clip")
+        for path in (ROOT / package).rglob("*.py")
+        if WRITING.search(path.read_text())
+    }
+    assert found == set(IN_PLACE)
 
 
 def names(folder: Path) -> list[str]:

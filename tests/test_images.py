@@ -13,6 +13,8 @@ from jina_clip import Preprocess
 from jina_clip.images import read_image, to_rgb
 from tests.test_preprocess import picture
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture
 def served_png():

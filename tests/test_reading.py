@@ -21,6 +21,8 @@ from evals.reading import (
 )
 from evals.schema import ConfigError, InvalidError, MissingError
 
+pytestmark = pytest.mark.faults
+
 ROOT = Path(__file__).parents[1]
 VALUES = st.recursive(
     st.none()

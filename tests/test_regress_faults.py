@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.faults
+
 ROOT = Path(__file__).parents[1]
 FILES = ("jina_clip", "evals", "configs", "results/baselines")
 

@@ -21,6 +21,8 @@ from evals.schema import InvalidError, MissingError
 from tests.regress_records import lost, record, scores
 from tests.test_regress import RULES
 
+pytestmark = pytest.mark.faults
+
 ROOT = Path(__file__).parents[1]
 KILLS = os.environ.get("EVALS_KILLS", "12")
 SEED = os.environ.get("EVALS_SEED", "0")

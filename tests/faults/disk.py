@@ -1,4 +1,4 @@
-"""A disk that fails: the n-th open, write, fsync or rename below a folder, with an error that disks and kernels have.
+"""A disk that fails: the n-th open, write, fsync, rename or mkdir below a folder, with an error that disks and kernels have.
 
 The functions of `os` and `io` through which Python writes are replaced while a `FailingDisk` is entered. What is read, and
 what lies elsewhere, is left alone.
@@ -38,6 +38,7 @@ FAULTS = (
     Fault("fsync", errno.ENOSPC),
     Fault("rename", errno.EACCES),
     Fault("rename", errno.EIO),
+    Fault("link", errno.EPERM),
     Fault("mkdir", errno.ENOSPC),
     Fault("mkdir", errno.EACCES),
 )
@@ -58,11 +59,12 @@ class FailingDisk:
             (io, "open", self._opening_file),
             (os, "fdopen", self._opening_file),
             (os, "fsync", self._syncing),
-            (os, "link", self._renaming),
+            (os, "link", self._linking),
             (os, "mkdir", self._making),
             (os, "open", self._opening),
             (os, "rename", self._renaming),
             (os, "replace", self._renaming),
+            (os, "sendfile", self._sending),
         )
         self._patches = [
             patch.object(module, name, wrapper(getattr(module, name)))
@@ -126,12 +128,26 @@ class FailingDisk:
 
         return synced
 
+    def _sending(self, real: Callable[..., int]) -> Callable[..., int]:
+        def sent(out: int, *more: Any, **named: Any) -> int:
+            self.step("write", _path_of(out))
+            return real(out, *more, **named)
+
+        return sent
+
     def _renaming(self, real: Callable[..., None]) -> Callable[..., None]:
         def renamed(source: Any, target: Any, **named: Any) -> None:
             self.step("rename", source)
             real(source, target, **named)
 
         return renamed
+
+    def _linking(self, real: Callable[..., None]) -> Callable[..., None]:
+        def linked(source: Any, target: Any, **named: Any) -> None:
+            self.step("link", target)
+            real(source, target, **named)
+
+        return linked
 
     def _making(self, real: Callable[..., None]) -> Callable[..., None]:
         def made(path: Any, *more: Any, **named: Any) -> None:

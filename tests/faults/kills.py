@@ -1,6 +1,6 @@
 """Kills processes that write, at random moments and at each step on the disk, and checks what they leave.
 
-python -m tests.faults.kills FOLDER WORK [--kills 1000] [--seed 0]      WORK: one of tests.faults.works
+python -m tests.faults.kills FOLDER WORK [--kills 1000] [--seed 0] [--stride 1]    WORK: one of tests.faults.works
 
 A process of its own, so that what is forked holds no thread of a library. Prints one JSON object of counts.
 """
@@ -48,9 +48,9 @@ def kill_at_random(work: Work, root: Path, *, kills: int, seed: int) -> dict[str
     raise AssertionError("never reached")
 
 
-def end_at_each_step(work: Work, root: Path) -> dict[str, int]:
-    """End a process before its n-th step on the disk, for each n."""
-    for step in itertools.count(1):
+def end_at_each_step(work: Work, root: Path, *, first: int, stride: int) -> dict[str, int]:
+    """End a process before its n-th step on the disk, for each n or for one in `stride`."""
+    for tried, step in enumerate(itertools.count(first, stride)):
         fresh(work, root)
         child = forked(lambda: _act_until(work, root, step))
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -59,7 +59,7 @@ def end_at_each_step(work: Work, root: Path) -> dict[str, int]:
         work.act(root)
         _check(f"step {step}", work.done, root)
         if code == 0:
-            return {"steps": step - 1}
+            return {"steps": tried}
     raise AssertionError("never reached")
 
 
@@ -102,10 +102,12 @@ def main() -> None:
     parser.add_argument("work", choices=WORKS)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--stride", type=int, default=1)
     arguments = parser.parse_args()
     work, root = WORKS[arguments.work], arguments.folder / "root"
     counts = kill_at_random(work, root, kills=arguments.kills, seed=arguments.seed)
-    counts |= end_at_each_step(work, root)
+    first = 1 + arguments.seed % arguments.stride
+    counts |= end_at_each_step(work, root, first=first, stride=arguments.stride)
     print(json.dumps(counts))
 
 

@@ -1,4 +1,4 @@
-"""Several processes at one store, one folder of records and one baseline at the same moment, some of them killed.
+"""Several processes at one store, one folder of records, one baseline and one site at the same moment, some killed.
 
 python -m tests.faults.sharing FOLDER [--rounds 100] [--seed 0]
 
@@ -16,9 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from evals.dashboard.history import read_history
+from evals.dashboard.site import Verdicts, build
 from evals.embeddings.store import Store
 from evals.records.record import list_runs, read_run
 from evals.regress import baselines, moves
+from tests import records
 from tests.faults import leftovers
 from tests.faults.kills import forked
 from tests.faults.works import Embeddings, fresh
@@ -76,6 +79,37 @@ def share_records(root: Path, processes: int) -> None:
     assert not leftovers(root)
 
 
+def share_a_site(root: Path, processes: int, killed: int, rng: random.Random) -> None:
+    """Each builds the site of its own record; one of them is there, to the byte."""
+
+    def put(number: int, out: Path) -> None:
+        runs = root / f"runs-{number}"
+        build(read_history(runs), Verdicts(), out)
+
+    for number in range(processes):
+        line = [records.line(value=number / 10)]
+        records.write(root / f"runs-{number}", line, records.queries(4), model=f"m{number}")
+        put(number, root / f"alone-{number}")
+    acts = [lambda number=number: put(number, root / "site") for number in range(processes)]
+    children = at_once(acts)
+    time.sleep(rng.uniform(0, 0.1) if killed else 0)
+    for child in children[:killed]:
+        os.kill(child, signal.SIGKILL)
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    assert not any(statuses[killed:]), statuses
+    # the last one may have been killed between its renames
+    site = root / ("site" if (root / "site").exists() else ".site.old.part")
+    assert bytes_of(site) in [bytes_of(root / f"alone-{number}") for number in range(processes)]
+    put(0, root / "site")
+    assert not leftovers(root) and not (root / ".site.lock").exists()
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
 def at_once(acts: Sequence[Callable[[], None]]) -> list[int]:
     """A child per act, which all begin when the last is there."""
     gate, opened = os.pipe()
@@ -107,10 +141,11 @@ def main() -> None:
         try:
             share_a_store(root, rng, processes, killed)
             share_records(root, processes)
+            share_a_site(root, processes, killed, rng)
         except AssertionError as error:
             raise AssertionError(f"seed {case}: {error}") from error
-        counts["processes"] += 2 * processes
-        counts["killed"] += killed
+        counts["processes"] += 3 * processes
+        counts["killed"] += 2 * killed
     print(json.dumps(counts))
 
 

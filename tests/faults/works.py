@@ -9,11 +9,18 @@ from typing import Protocol
 import numpy as np
 from safetensors.numpy import load
 
+from evals.cli.app import Log
+from evals.dashboard.history import read_history
+from evals.dashboard.site import MARK, Verdicts, build
+from evals.data.manifest import MANIFEST, UNFINISHED, check_folder
 from evals.embeddings.store import Store
 from evals.files import write_atomically
 from evals.records.record import list_runs, read_queries, read_run
+from evals.regress import baselines, moves
 from tests import records
 from tests.faults import leftovers
+from tests.regress_records import record, scores
+from tests.test_data_prepare import jsonl, pack, put, row, source
 from tests.toys import HashEncoder, text_side
 
 
@@ -115,6 +122,98 @@ class Embeddings:
         return Store(root, shard_rows=self.shard_rows).embed(HashEncoder(self.dim), side)
 
 
+class Baseline:
+    """A baseline of two records that moves to two others."""
+
+    def before(self, root: Path) -> None:
+        for name, queries in (("old", 20), ("new", 30)):
+            for model in ("a", "b"):
+                record(root / name, {"en": [scores([0] * queries)]}, model=model)
+        self._set(root, "old")
+
+    def act(self, root: Path) -> None:
+        self._set(root, "new")
+
+    def whole(self, root: Path) -> None:
+        assert self._state(root) in (self._names(root, "old"), self._names(root, "new"))
+
+    def done(self, root: Path) -> None:
+        assert self._state(root) == self._names(root, "new")
+        assert not leftovers(root)
+        folder = root / "baselines" / "ours"
+        places = {path.relative_to(folder).as_posix() for path in folder.glob("*/*/*")}
+        assert places == set(baselines.read_index(folder).records)
+
+    def _state(self, root: Path) -> set[str]:
+        """The names of the records, with which the history must end."""
+        baselines.BASELINES = root / "baselines"
+        names = {run.path.name for run in baselines.read_baseline("ours")}
+        assert {
+            line["new"] for line in baselines.history(root / "baselines" / "ours")[-2:]
+        } == names
+        return names
+
+    def _set(self, root: Path, name: str) -> None:
+        baselines.BASELINES = root / "baselines"
+        moves.set_baseline("ours", [read_run(path) for path in list_runs(root / name)], name)
+
+    def _names(self, root: Path, name: str) -> set[str]:
+        return {path.name for path in list_runs(root / name)}
+
+
+class Site:
+    """A site of one record that becomes one of two, in a folder where somebody keeps a note."""
+
+    def before(self, root: Path) -> None:
+        records.write(root / "runs", [records.line(value=0.25)], records.queries(4), model="old")
+        self.act(root)
+        (root / "site" / "note").write_text("mine")
+        records.write(root / "runs", [records.line(value=0.75)], records.queries(4), model="new")
+
+    def act(self, root: Path) -> None:
+        build(read_history(root / "runs"), Verdicts(), root / "site")
+
+    def whole(self, root: Path) -> None:
+        """It is there under its name, or aside, from where the next build takes it back."""
+        folder, aside = root / "site", root / ".site.old.part"
+        self._pages(folder if folder.exists() else aside)
+
+    def done(self, root: Path) -> None:
+        assert len(self._pages(root / "site")) == 2
+        assert {path.name for path in root.iterdir()} == {"runs", "site"}
+
+    def _pages(self, site: Path) -> list[Path]:
+        """The pages of runs. All pages are of the same records, and all files that it lists are there."""
+        assert (site / "note").read_text() == "mine"
+        for name in (site / MARK).read_text().splitlines():
+            assert (site / name).stat().st_size
+        pages = list((site / "runs").glob("*.html"))
+        count = f"{len(pages)} record{'s' if len(pages) > 1 else ''}, the newest"
+        for page in [*site.glob("*.html"), *pages]:
+            assert count in page.read_text()
+        return pages
+
+
+class Prepared:
+    """A folder of images and captions that is packed."""
+
+    def before(self, root: Path) -> None:
+        put(root / "raw" / "images", a=1, b=2)
+        jsonl(root / "raw" / "captions.jsonl", {"a.jpg": ["one", "two"], "b.jpg": ["three"]})
+
+    def act(self, root: Path) -> None:
+        pack(row(), source(root / "raw"), root)
+
+    def whole(self, root: Path) -> None:
+        folder = root / "toy"
+        if (folder / MANIFEST).exists() and not (folder / UNFINISHED).exists():
+            check_folder(folder, Log().progress)
+
+    def done(self, root: Path) -> None:
+        check_folder(root / "toy", Log().progress)
+        assert not leftovers(root)
+
+
 def shards(root: Path) -> list[Path]:
     """The sidecars below a store."""
     return sorted(path for path in root.glob("*/*.json") if path.name != "key.json")
@@ -128,4 +227,11 @@ def fresh(work: Work, root: Path) -> Path:
     return root
 
 
-WORKS: dict[str, Work] = {"file": File(), "record": Record(), "embeddings": Embeddings()}
+WORKS: dict[str, Work] = {
+    "file": File(),
+    "record": Record(),
+    "embeddings": Embeddings(),
+    "baseline": Baseline(),
+    "site": Site(),
+    "prepared": Prepared(),
+}
