@@ -202,7 +202,8 @@ class OpenClipEncoder:
         dtype = getattr(torch, self.dtype)
         # closing: an error in the model ends the threads that decode ahead of it.
         with closing(_ahead(preprocess, side.items, 2 * self.batch_images)) as pixels:
-            while batch := list(islice(pixels, self.batch_images)):
+            for _ in range(0, len(side), self.batch_images):
+                batch = list(islice(pixels, self.batch_images))
                 yield model.encode_image(torch.stack(batch).to(self.device, dtype))
 
     def _speak(self, code: str) -> None:

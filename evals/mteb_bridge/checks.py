@@ -12,7 +12,6 @@ mteb keeps hits and judgements in dictionaries by id, and says nothing of ids th
   measured as in mteb, and counted where they are embedded (`Adapter.blank_texts`).
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -103,6 +102,4 @@ def _embedded(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _count_repeated(candidates: Mapping[str, Sequence[str]]) -> int:
     """How many candidates are listed for their query again."""
-    return sum(
-        count - 1 for docs in candidates.values() for count in Counter(docs).values() if count > 1
-    )
+    return sum(len(docs) - len(set(docs)) for docs in candidates.values())

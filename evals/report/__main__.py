@@ -115,10 +115,12 @@ def _head(records: Records, results: Path, models: dict[str, str]) -> list[str]:
 
 def _tell_refused(judged: Sequence[Judged], log: Log) -> None:
     """Say which records are called like a published model and do not count, each once."""
-    refused = dict.fromkeys(
-        placed.result.refused for each in judged for placed in each.results if placed.result.refused
-    )
-    for reason in refused:
+    reasons: dict[str, None] = {}
+    for each in judged:
+        for placed in each.results:
+            if placed.result.refused:
+                reasons[placed.result.refused] = None
+    for reason in reasons:
         log.info(
             f"{reason}, which is not what was published. It does not count; "
             "--as MODEL=NAME takes it, with a footnote."

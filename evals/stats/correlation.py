@@ -59,7 +59,8 @@ def paired_spearman(
     the resamples. A win is a pair whose rank came nearer to that of its gold score. Intervals and p
     are None where a correlation cannot vary.
     """
-    value, wins, losses, ties = 0.0, 0, 0, 0
+    value = 0.0
+    wins = losses = ties = 0
     for part in parts:
         change = spearman(part.b, part.gold) - spearman(part.a, part.gold)
         value += change / len(parts)
@@ -107,14 +108,10 @@ def _resampled(x: np.ndarray, y: np.ndarray, seed: int, resamples: int) -> Resam
     Runs with as many pairs share the draws.
     """
     group_x, group_y = _groups(x), _groups(y)
-    chunks = resamples_of(len(x), seed, resamples)
-    return np.array(
-        [
-            _weighted(group_x, group_y, times.astype(np.float64))
-            for chunk in chunks
-            for times in chunk
-        ]
-    )
+    correlations = []
+    for chunk in resamples_of(len(x), seed, resamples):
+        correlations += [_weighted(group_x, group_y, times.astype(np.float64)) for times in chunk]
+    return np.array(correlations)
 
 
 def _weighted(group_x: Places, group_y: Places, times: Scores) -> float:

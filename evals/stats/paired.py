@@ -151,7 +151,8 @@ def _changes(part: Pair, names: Sequence[str]) -> Changes:
 
 def _without_spread(parts: Sequence[Pair], name: str) -> Difference:
     """The value and the counts alone."""
-    values, wins, losses, ties = [], 0, 0, 0
+    values = []
+    wins = losses = ties = 0
     for part in parts:
         a, b = part.a[name], part.b[name]
         if len(a) == 0:

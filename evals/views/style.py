@@ -13,14 +13,12 @@ from evals.views.console import VisibleConsole
 WIDTH = 84  # what a table needs; a narrower terminal wraps lines rather than lose a column
 
 # Okabe & Ito 2008, Color Universal Design: told apart by all kinds of colour vision.
-BLUE, GREEN, ORANGE, PINK, RED, GREY = (
-    "#0072B2",
-    "#009E73",
-    "#E69F00",
-    "#CC79A7",
-    "#D55E00",
-    "#555555",
-)
+BLUE = "#0072B2"
+GREEN = "#009E73"
+ORANGE = "#E69F00"
+PINK = "#CC79A7"
+RED = "#D55E00"
+GREY = "#555555"
 
 
 def console() -> Console:
