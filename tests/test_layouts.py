@@ -127,6 +127,13 @@ def test_no_folder_is_taken_for_another_layout(layout: str, tmp_path: Path) -> N
     assert [recognise(place, split).layout for split in splits] == [expected]
 
 
+def test_the_docs_show_every_layout_as_the_table_has_it() -> None:
+    text = DOC.read_text(encoding="utf-8")
+    for name, layout in KNOWN.items():
+        about = layout.about.replace("<", "&lt;")
+        assert f"| `{name}` | {about} | `{layout.example}` |\n" in text
+
+
 def test_every_layout_has_a_writer_or_a_benchmark_of_its_own() -> None:
     released = {"clip_benchmark_json", "xtd", "xtd200", "xm3600", "multi30k"}
     assert {expected for _, expected in LAYOUTS.values()} == set(KNOWN) - released

@@ -1,17 +1,24 @@
 """Data of one's own by its kind and place: what it is called, what is counted, and that everything behind works as for a row."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 import evals
-from evals.config.own_data import KINDS, OwnBenchmark, data_ref
-from evals.config.suites import choose
-from evals.data.own import READ
-from evals.schema import ConfigError, MissingError
-from tests.commands import Done, run
+from evals.config.own_data import KINDS, DataRef, OwnBenchmark, Reading, data_ref
+from evals.config.suites import Suite, choose
+from evals.data.own import READ, object_subsets, read_own
+from evals.evaluation.recording import content_hash
+from evals.records.manifest import ConfigPart, Manifest, RowPart
+from evals.records.shelf import Entry
+from evals.report.measured import _is_published_data
+from evals.report.names import Place
+from evals.schema import CaptionProtocol, ConfigError, EvalError, LabeledImages, MissingError
+from tests.commands import ROOT, Done, process, run
+from tests.doors import picture
 from tests.test_run import photographs
 
 
@@ -193,3 +200,93 @@ def test_every_kind_has_a_reader() -> None:
 def test_no_row_of_a_yaml_file_can_pass_for_own_data() -> None:
     assert "own" in OwnBenchmark.model_fields
     assert not any(isinstance(row, OwnBenchmark) for row in evals.benchmarks().values())
+
+
+def labels(place: Path, **reading: str) -> LabeledImages:
+    [data] = read_own(DataRef("labels", str(place), "x"), Reading(**reading)).subsets.values()
+    assert isinstance(data, LabeledImages)
+    return data
+
+
+def test_labels_are_read_from_folders_and_from_tables_alike(tmp_path: Path) -> None:
+    import datasets
+
+    classes = [("b.png", "guide_dog", 1), ("a.png", "cat", 2), ("c.png", "guide_dog", 3)]
+    for name, label, shade in classes:
+        for folder in ("images", f"folders/{label}"):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / name).write_bytes(picture(shade))
+    rows = "".join(f"{name},{label}\n" for name, label, _ in classes)
+    (tmp_path / "images" / "labels.csv").write_text(f"file_name,class\n{rows}")
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "guide dog"])}
+    )
+    columns = {
+        "image": [{"bytes": picture(shade), "path": name} for name, _, shade in classes],
+        "label": [int(label != "cat") for _, label, _ in classes],
+    }
+    dataset = datasets.Dataset.from_dict(columns, features=features)
+    dataset.save_to_disk(tmp_path / "saved")
+    (tmp_path / "hub").mkdir()
+    dataset.to_parquet(tmp_path / "hub" / "test-00000-of-00001.parquet")
+    held = object_subsets(dataset, "x", Reading(), CaptionProtocol())["all"]
+    tables = [labels(tmp_path / name) for name in ("images", "saved", "hub")]
+    for data in (*tables, held):
+        assert content_hash(data) == content_hash(tables[0])
+        assert data.classnames == ("cat", "guide dog") and data.labels.tolist() == [1, 0, 1]
+    folders = labels(tmp_path / "folders")
+    assert folders.classnames == ("cat", "guide dog") and folders.labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("a.png,0\nb.png,1\n", r"nothing says what the numbers in column class mean"),
+        ("a.png,cat\nb.png,\n", r"line 3: '' in column class is no name of a class"),
+        ("a.png,cat\na.png,dog\n", r"line 3: image 'a.png' is listed at .*line 2 too"),
+        ("a.png,cat\nz.png,dog\n", r"'z.png' is not in"),
+    ],
+)
+def test_labels_that_say_nothing_are_refused(rows: str, says: str, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(picture(1))
+    (tmp_path / "labels.csv").write_text(f"file_name,class\n{rows}")
+    with pytest.raises(EvalError, match=says):
+        labels(tmp_path)
+
+
+def test_a_suite_may_name_data_of_ones_own(photos: Path, tmp_path: Path) -> None:
+    birds = Suite(
+        name="x", title="X", benchmarks=("scenes", "birds=captions:My photos"), averages={}
+    )
+    assert [ref.name for ref in birds.own.values()] == ["birds"]
+    configs = tmp_path / "configs"
+    shutil.copytree(ROOT / "configs", configs, ignore=shutil.ignore_patterns("tiny", "published"))
+    suite = "mine:\n  title: Mine\n  benchmarks: ['scenes', 'birds=captions:{}']\n"
+    for place, says in (("My photos", None), ("../x", "leads out")):
+        (configs / "suites.yaml").write_text(suite.format(place))
+        done = process(
+            "--suite", "mine", "--list", "--json", cwd=tmp_path, EVALS_CONFIGS=str(configs)
+        )
+        assert done.returncode == (2 if says else 0) and (says or "") in done.stderr
+
+
+def test_no_published_table_takes_data_of_ones_own() -> None:
+    """A folder of configs of one's own may have no row of that name, and then the name is free."""
+    row = {"name": "flickr", "own": {"kind": "captions", "place": "x", "columns": None}}
+    for own, counts in ((row, False), ({"name": "flickr"}, True)):
+        manifest = Manifest.model_construct(config=ConfigPart(row=RowPart(**own)))
+        place = Place("flickr", None, "en", "t2i", "R@5", None)
+        assert _is_published_data(Entry(Path("x"), manifest), place) is counts
+
+
+def test_what_was_read_and_merged_is_said(tmp_path: Path, checkpoint: Path) -> None:
+    photos = photographs(tmp_path / "photos", n=4)
+    entries = [json.loads(line) for line in (photos / "captions.jsonl").read_text().splitlines()]
+    rows = [(entry["image"], text) for entry in entries for text in entry["captions"]]
+    (photos / "captions.jsonl").unlink()
+    (photos / "x.csv").write_text("file,text\n" + "".join(f"{a},{b}\n" for a, b in rows))
+    done = run("captions:photos", "--model", checkpoint, cwd=tmp_path)
+    assert "photos all: 4 images and 8 texts" in done.stderr
+    assert "read as table, columns image=file,captions=text" in done.stderr
+    assert "merged into one with all captions: 4" in done.stderr

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from evals.config.catalog import Benchmark, benchmarks
 from evals.config.own_data import DataRef, data_ref, kinds_in_words
 from evals.config.rows import Row, Text, nearest, read_rows
-from evals.paths import configs
+from evals.paths import configs, leads_out
 from evals.ranking.measures import MEASURES, is_metric
 from evals.schema import ConfigError
 
@@ -92,6 +92,12 @@ class Suite(Row):
         """The mteb tasks, limited as the suite says."""
         refs = [task_ref(name) for name in self.benchmarks if name.startswith(MTEB)]
         return [ref._replace(subsets=self.subsets.get(MTEB + ref.task)) for ref in refs]
+
+    @property
+    def own(self) -> dict[str, DataRef]:
+        """The data of one's own, by how it is written: `birds=captions:data/birds`."""
+        refs = {name: data_ref(name) for name in self.benchmarks}
+        return {name: ref for name, ref in refs.items() if ref is not None}
 
     def task(self, member: str) -> TaskRef | None:
         """The task that `mteb:TASK` or `mteb:TASK/SPLIT` means in this suite.
@@ -219,8 +225,9 @@ def _parts(item: Benchmark | TaskRef | DataRef | Suite, rows: dict[str, Benchmar
     """The rows and tasks of a suite; anything else is its only part."""
     if not isinstance(item, Suite):
         return [item]
-    tasks = {task.name: task for task in item.tasks}
-    return [tasks[name] if name in tasks else rows[name] for name in item.benchmarks]
+    parts: dict[str, Work] = {**rows, **item.own}
+    parts |= {task.name: task for task in item.tasks}
+    return [parts[name] for name in item.benchmarks]
 
 
 def task_ref(name: str) -> TaskRef:
@@ -265,6 +272,10 @@ def _problem(suite: Suite, rows: dict[str, Benchmark]) -> str | None:
             # Without a split mteb's default would decide, and it changes with its version.
             if match is None or match[2] is None:
                 return f": {name!r} is no exact task of mteb. Write mteb:TASK/SPLIT."
+        elif name in suite.own:
+            # A suite that is shared must not read any folder of whoever runs it.
+            if suite.own[name].name in rows or leads_out(suite.own[name].place):
+                return f": {name!r} is called as a row, or leads out of the folder it is run in."
         elif name not in rows:
             return f": no benchmark {name!r}.{nearest(name, rows)}"
     stray = suite.subsets.keys() - {MTEB + ref.task for ref in suite.tasks}
@@ -284,4 +295,7 @@ def _has_member(suite: Suite, average: Average, member: str, rows: dict[str, Ben
     if average.of_tasks:
         return suite.task(member) is not None
     name, _, subset = member.partition("/")
+    # Which subsets data of one's own has is seen when it is read.
+    if name in {ref.name for ref in suite.own.values()}:
+        return True
     return name in suite.benchmarks and subset in rows[name].subsets

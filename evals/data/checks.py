@@ -38,7 +38,7 @@ def text_problem(text: object) -> str:
         return f"is {kind_of(text)}, not a string"
     if is_blank(text):
         return _blank_problem(text)
-    if _is_written_list(text):
+    if is_written_list(text):
         return f"is a list written as a string, {_shortened(text)}"
     return _character_problem(text)
 
@@ -113,7 +113,7 @@ def _is_invisible(character: str) -> bool:
     return "\ufe00" <= character <= "\ufe0f" or "\U000e0000" <= character <= "\U000e0fff"
 
 
-def _is_written_list(text: str) -> bool:
+def is_written_list(text: str) -> bool:
     """Whether the text is what `str` or JSON makes of a list of strings, as cells of CSV are."""
     # Most captions end here; parsing each as Python would take seconds for a benchmark.
     stripped = text.strip()

@@ -148,7 +148,9 @@ def _kind_of(cell: Any) -> Kind:
     if isinstance(cell, dict):
         return "image" if {"bytes", "path"} & cell.keys() else "other"
     if is_list(cell):
-        return "texts" if all(isinstance(item, str) for item in cell) else "other"
+        # An empty item is refused by its row, which says more than that no column fits.
+        texts = all(isinstance(item, str) or is_empty(item) for item in cell)
+        return "texts" if texts else "other"
     return "other"
 
 
@@ -176,6 +178,10 @@ def _fitting(table: Table, kinds: Mapping[str, Kind], role: Role) -> tuple[str, 
         # caption_0, caption_1 ... are one caption of the image each; caption_10 is behind caption_9.
         if numbered:
             return tuple(numbered)
+    stored = [name for name in fitting if kinds[name] == "image"]
+    # The name of the file beside the image itself is no second image.
+    if role == "image" and stored:
+        fitting = stored
     named = [name for name in fitting if name.lower() in NAMES[role]]
     if len(fitting) == 1 or len(named) == 1:
         return tuple(named or fitting)

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from evals.data.captioned import Release
-from evals.data.columns import Cells, Table, choose_columns
-from evals.data.releases import only
-from evals.data.table_files import json_object, table_of_entries
-from evals.data.table_rows import captioned
+from evals.data.columns import Cells, Table
+from evals.data.table_files import json_object, released, table_of_entries
 from evals.schema import ConfigError, InvalidError, MissingError, Source
 
 STATE, SPLITS = "state.json", "dataset_dict.json"
@@ -42,10 +40,12 @@ def find_saved(path: Path, split: str) -> list[Path]:
 
 def read_saved(place: Path, source: Source) -> Release:
     """The rows of a saved set. InvalidError when it is not whole."""
-    dataset = load_saved(place)
-    table = table_of_dataset(dataset, str(place))
-    chosen = choose_columns(table, source.columns)
-    return captioned(table, chosen, layout="saved", subset=only(source, place), folder=place)
+    return released("saved", saved_table(place, source), place, source)
+
+
+def saved_table(place: Path, source: Source) -> Table:
+    """The rows of a saved set; they stay on the disk."""
+    return table_of_dataset(load_saved(place), str(place))
 
 
 def load_saved(place: Path) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from evals.data.checks import check_ids, check_origin, check_texts
-from evals.data.images import Images
+from evals.data.images import Images, Pictures
 from evals.data.prompts import NAMES, Listed, digest, fill, templates_of
 from evals.data.sides import image_side, origin_with_equal, text_side
 from evals.schema import ClassPrompts, ConfigError, InvalidError, LabeledImages, Source
@@ -39,7 +39,7 @@ class LabeledRelease:
 
     rows: Sequence[Labeled]
     names: Listed
-    images: Callable[[], Images]
+    images: Callable[[], Images | Pictures]
     root: Path | None
     origin: Mapping[str, str]
 

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from evals.config.catalog import Classes
 from evals.config.own_data import DataRef, Own, OwnBenchmark, Reading, object_ref
-from evals.data.class_folders import TEMPLATE, load_own_labels
+from evals.data.class_folders import TEMPLATE
 from evals.data.columns import choose_columns
+from evals.data.label_tables import has_labels, held_labels, load_labels
 from evals.data.local import SPLIT, languages, load_local, split_there
 from evals.schema import (
     CaptionProtocol,
@@ -57,10 +58,12 @@ def object_subsets(
     from evals.data.tables_of_objects import table_of
 
     table = table_of(data, name, reading.split)
-    chosen = choose_columns(table, reading.roles)
     subsets = reading.subsets or (ALL,)
     if len(subsets) > 1:
         raise ConfigError(f"{name}: is in one language. Name one subset.")
+    if has_labels(table, reading.roles):
+        return held_labels(table, Source(subsets, ALL, columns=reading.roles))
+    chosen = choose_columns(table, reading.roles)
     release = captioned(table, chosen, layout="memory", subset=subsets[0])
     source = Source(subsets, reading.split or SPLIT, protocol=protocol)
     return measured(release, source, dict(release.origin))
@@ -113,8 +116,9 @@ def _captions(ref: DataRef, reading: Reading) -> Mapping[str, Data]:
 
 
 def _labels(ref: DataRef, reading: Reading) -> Mapping[str, Data]:
-    place = Path(ref.place).expanduser()
-    return load_own_labels(Source((_only_subset(ref, reading),), reading.split or SPLIT, place))
+    subsets, place = (_only_subset(ref, reading),), Path(ref.place).expanduser()
+    split = reading.split or SPLIT
+    return load_labels(Source(subsets, split, place, columns=reading.roles))
 
 
 def _beir(ref: DataRef, reading: Reading) -> Mapping[str, Data]:

@@ -87,22 +87,31 @@ def of_split(files: Sequence[Path], split: str) -> list[Path]:
 
 def read_table(file: Path, source: Source) -> Release:
     """The rows of a text table; those of one image become one image with several captions."""
-    return _released("table", text_table(file), file.parent, source)
+    return released("table", text_table(file), file.parent, source)
 
 
 def read_imagefolder(file: Path, source: Source) -> Release:
     """The rows of the metadata of an imagefolder."""
-    table = parquet_table([file]) if file.suffix == ".parquet" else text_table(file)
-    return _released("imagefolder", table, file.parent, source)
+    return released("imagefolder", metadata_table(file, source), file.parent, source)
 
 
 def read_parquet_rows(file: Path, source: Source) -> Release:
     """The rows of parquet files with images, of which `file` is the first."""
+    return released("parquet", rows_of_parquet(file, source), file.parent, source)
+
+
+def metadata_table(file: Path, source: Source) -> Table:
+    """The metadata of an imagefolder."""
+    return parquet_table([file]) if file.suffix == ".parquet" else text_table(file)
+
+
+def rows_of_parquet(file: Path, source: Source) -> Table:
+    """The parquet files of a split, of which `file` is the first; all of them have to be there."""
     files = [file]
     if source.folder is not None and source.folder.is_dir():
         files = parquet_files(source.folder, source.split)
     _check_shards(files)
-    return _released("parquet", parquet_table(files), file.parent, source)
+    return parquet_table(files)
 
 
 def text_table(file: Path) -> Table:
@@ -164,7 +173,8 @@ def _arrow_cells(column: Any) -> Cells:
     return Cells(len(column), lambda row: column[row].as_py())
 
 
-def _released(layout: str, table: Table, folder: Path, source: Source) -> Release:
+def released(layout: str, table: Table, folder: Path, source: Source) -> Release:
+    """The captioned images of a table whose files lie in a folder."""
     chosen = choose_columns(table, source.columns)
     return captioned(table, chosen, layout=layout, subset=only(source, folder), folder=folder)
 
@@ -232,6 +242,8 @@ def _has_file_names(file: Path) -> bool:
         first = next(read_lines(file), None)
         keys = set(re.split(rf"[{_DELIMITERS}]", first.text)) if first else set()
     names = {key.strip().strip('"') for key in keys}
+    if not names:
+        return True  # reading it says what is broken
     return any(name == "file_name" or name.endswith("_file_name") for name in names)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from evals.data.captioned import Captioned, Release
+from evals.data.checks import check_texts, is_written_list
 from evals.data.clip_benchmark import FLICKR_FOLDERS
 from evals.data.columns import Chosen, Table, is_empty, is_list
 from evals.data.fields import kind_of
@@ -50,6 +51,8 @@ def captioned(
     names = _names(table, chosen, [group.row for group in listed])
     for group, name in zip(listed, names, strict=True):
         group.name = name
+        where = table.where(group.row)
+        check_texts(group.captions, where, what="caption", owner=f"image {name!r}")
     rows = [
         Captioned(group.name, tuple(group.captions), table.where(group.row)) for group in listed
     ]
@@ -64,6 +67,20 @@ def captioned(
     if len(listed) < len(table):
         origin[MERGED_ROWS] = str(len(table) - len(listed))
     return Release(layout, table.name, {subset: rows}, images, origin=origin)
+
+
+def opened(table: Table, image: str, folder: Path | None) -> Images | Pictures:
+    """The images of all rows, which are read when they are indexed."""
+    cells = table.columns[image]
+    if cells and _is_file(cells[0]):
+        rows = [Captioned(str(cell), (), table.where(n)) for n, cell in enumerate(cells)]
+        return _files(rows, folder)
+    return _stored(table, cells, range(len(table)), folder)
+
+
+def image_names(table: Table, chosen: Chosen) -> list[str]:
+    """The ids of the images of all rows."""
+    return _names(table, chosen, range(len(table)))
 
 
 def stored_bytes(cell: Any, where: str, folder: Path | None = None) -> bytes:
@@ -134,6 +151,11 @@ def _captions(table: Table, chosen: Chosen, row: int) -> list[Any]:
         cell = table.columns[name][row]
         if chosen.written_lists:
             cell = _read_list(cell, f"{table.where(row)}, column {name}")
+        elif isinstance(cell, str) and is_written_list(cell):
+            raise InvalidError(
+                f"{table.where(row)}: column {name} is a list written as a string, {cell[:40]!r}. "
+                f"Write real lists, or say that it holds them: --columns captions={name}[]."
+            )
         # Images with fewer captions than others have empty cells in the last columns.
         if len(chosen.captions) > 1 and is_empty(cell):
             continue

@@ -34,7 +34,7 @@ def evaluate(
     Raises ConfigError for a dimension that the encoder does not have, InvalidError for embeddings
     that hold NaN or infinity.
     """
-    from evals.data.judged import notes
+    from evals.data.notes import notes
     from evals.embeddings.store import Store
     from evals.tasks import task_of
 

@@ -63,6 +63,12 @@ class ClassesPart(Part):
     dataset: str | None = None
 
 
+class OwnPart(Part):
+    """Marks data that no row of configs declares; `kind` is that of its name, `captions:DIR`."""
+
+    kind: Name
+
+
 class RowPart(Part):
     """The row of configs/benchmarks.yaml that was measured."""
 
@@ -70,6 +76,7 @@ class RowPart(Part):
     title: str | None = None
     task: str | None = None
     hub: RepoPart | None = None
+    own: OwnPart | None = None
     classes: ClassesPart | None = None
 
 

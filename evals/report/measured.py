@@ -192,7 +192,12 @@ class Records:
 
 
 def _is_published_data(entry: Entry, place: Place) -> bool:
-    """Whether a record is of the data that was published, as far as its hash is known."""
+    """Whether a record is of the data that was published, as far as its hash is known.
+
+    Data of one's own is not, whatever it is called.
+    """
+    if entry.manifest.config.row.own is not None:
+        return False
     if place.content is None:
         return True
     contents = entry.manifest.data_identity.contents

@@ -1,0 +1,132 @@
+"""Labelled images of one's own: tables with a column of classes, in files or of a program, and class folders.
+
+A class is a name in a column of texts, or a number of a ClassLabel of `datasets`. Names are sorted,
+as those of folders are: the order of the rows does not make another class the first.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from evals.data.class_folders import TEMPLATE, load_own_labels
+from evals.data.columns import Chosen, Table, choose_columns, kind_of_column
+from evals.data.datasets_library import find_saved, saved_table
+from evals.data.labeled import Labeled, LabeledRelease, labelled
+from evals.data.prompts import Listed
+from evals.data.table_files import (
+    find_imagefolder,
+    find_parquet,
+    find_table,
+    metadata_table,
+    rows_of_parquet,
+    text_table,
+)
+from evals.data.table_rows import image_names, opened
+from evals.schema import ClassPrompts, ConfigError, InvalidError, LabeledImages, Source
+
+
+class TableLayout(NamedTuple):
+    """A layout of tables: `find` as in evals.data.layouts, and the table at a place that it gave."""
+
+    find: Callable[[Path, str], list[Path]]
+    table: Callable[[Path, Source], Table]
+
+
+TABLES: Mapping[str, TableLayout] = {
+    "table": TableLayout(find_table, lambda file, source: text_table(file)),
+    "imagefolder": TableLayout(find_imagefolder, metadata_table),
+    "parquet": TableLayout(find_parquet, rows_of_parquet),
+    "saved": TableLayout(find_saved, saved_table),
+}
+
+
+def load_labels(source: Source) -> dict[str, LabeledImages]:
+    """The only subset from `source.folder`: a table with a column of classes, else class folders.
+
+    ConfigError: two tables are there, or no column fits. Others as those of class folders.
+    """
+    path = source.folder
+    if path is None or not path.exists():
+        return load_own_labels(source)
+    places = [
+        (name, place)
+        for name, layout in TABLES.items()
+        for place in layout.find(path, source.split)
+    ]
+    if len(places) > 1:
+        names = " and ".join(f"{place.name} ({name})" for name, place in places)
+        raise ConfigError(
+            f"{path}: holds {names}, any of which could be meant. Point at the file itself."
+        )
+    if not places:
+        return load_own_labels(source)
+    [(name, place)] = places
+    table = TABLES[name].table(place, source)
+    folder = place if place.is_dir() else place.parent
+    return _labelled(table, source, {"layout": name, "path": str(place)}, folder)
+
+
+def has_labels(table: Table, roles: Mapping[str, str]) -> bool:
+    """Whether a table of a program is one of classes: they are named, or nothing is a caption."""
+    if "label" in roles or "captions" in roles:
+        return "label" in roles
+    kinds = {
+        kind_of_column(cells) for name, cells in table.columns.items() if name not in table.classes
+    }
+    return bool(table.classes) and not kinds & {"text", "texts"}
+
+
+def held_labels(table: Table, source: Source) -> dict[str, LabeledImages]:
+    """The only subset of a table that a program holds."""
+    return _labelled(table, source, {"layout": "memory"}, None)
+
+
+def _labelled(
+    table: Table, source: Source, origin: Mapping[str, str], folder: Path | None
+) -> dict[str, LabeledImages]:
+    chosen = choose_columns(table, source.columns, ("image", "label"))
+    names, labels = _classes(table, chosen)
+    ids = image_names(table, chosen)
+    rows = [Labeled(ids[row], labels[row], table.where(row)) for row in range(len(table))]
+    prompts = ClassPrompts(len(names), templates=TEMPLATE, folders=True)
+    release = LabeledRelease(
+        rows,
+        Listed(names, f"column {chosen.label}"),
+        lambda: opened(table, chosen.image, folder),
+        None,
+        {**origin, "columns": str(chosen)},
+    )
+    return labelled(release, Source(source.subsets, source.split, prompts=prompts))
+
+
+def _classes(table: Table, chosen: Chosen) -> tuple[list[str], list[int]]:
+    """The names of the classes, and the number of each row's class."""
+    column = str(chosen.label)
+    cells = table.columns[column]
+    names = table.classes.get(column)
+    if names is not None:
+        return list(names), [
+            _number(cell, len(names), table, row) for row, cell in enumerate(cells)
+        ]
+    for row, cell in enumerate(cells):
+        if not isinstance(cell, str) or not cell.strip():
+            raise InvalidError(
+                f"{table.where(row)}: {str(cell)[:40]!r} in column {column} is no name of a class. "
+                "Write the names of classes there."
+            )
+    listed = sorted(set(cells))
+    if all(name.strip().isdecimal() for name in listed):
+        raise InvalidError(
+            f"{table.name}: nothing says what the numbers in column {column} mean. "
+            "Write the names of classes there, or name the column that has them: --columns label=…."
+        )
+    numbers = {name: number for number, name in enumerate(listed)}
+    return [name.replace("_", " ") for name in listed], [numbers[cell] for cell in cells]
+
+
+def _number(cell: object, count: int, table: Table, row: int) -> int:
+    if not isinstance(cell, int) or not 0 <= cell < count:
+        raise InvalidError(
+            f"{table.where(row)}: {str(cell)[:40]!r} is not one of the {count} labels. Correct it."
+        )
+    return cell

@@ -1,0 +1,22 @@
+"""How data was read, and what its origin counts, in words for whoever runs it."""
+
+from collections.abc import Mapping
+
+from evals.data import judged
+from evals.data.sides import EQUAL_IMAGES
+from evals.data.table_rows import MERGED_ROWS
+
+COUNTED = {
+    MERGED_ROWS: "rows of an image that an earlier row has, merged into one with all captions",
+    EQUAL_IMAGES: "images that equal one before them, measured as they are",
+}
+
+
+def notes(origin: Mapping[str, str]) -> list[str]:
+    """A sentence for how tables were read, and one for each thing that was counted."""
+    read = []
+    # Whoever did not name the columns must see which were taken.
+    if "columns" in origin:
+        read = [f"read as {origin['layout']}, columns {origin['columns']}"]
+    counted = [f"{text}: {int(origin[key]):,}" for key, text in COUNTED.items() if key in origin]
+    return [*read, *judged.notes(origin), *counted]
