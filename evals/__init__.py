@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from evals.config.catalog import benchmarks
     from evals.config.models import models
     from evals.data.objects import image_text
+    from evals.data.text_objects import text_pairs, text_retrieval
     from evals.encoders.objects import weights_hash
     from evals.library.comparing import Comparison, compare
     from evals.library.evaluating import evaluate, score
@@ -38,6 +39,8 @@ _PLACES = {
     "models": "evals.config.models",
     "read_run": "evals.library.runs",
     "score": "evals.library.evaluating",
+    "text_pairs": "evals.data.text_objects",
+    "text_retrieval": "evals.data.text_objects",
     "weights_hash": "evals.encoders.objects",
 }
 
@@ -56,6 +59,8 @@ __all__ = [
     "models",
     "read_run",
     "score",
+    "text_pairs",
+    "text_retrieval",
     "weights_hash",
 ]
 

@@ -35,6 +35,8 @@ NAMES = [
     "models",
     "read_run",
     "score",
+    "text_pairs",
+    "text_retrieval",
     "weights_hash",
 ]
 

@@ -26,6 +26,7 @@ KINDS: Mapping[str, OwnKind] = {
     "labels": OwnKind("images and their classes", "classification"),
     "beir": OwnKind("a BEIR folder", "retrieval"),
     "trec": OwnKind("TREC files", "retrieval"),
+    "ir": OwnKind("an id of ir_datasets", "retrieval"),
     "sts": OwnKind("sentence pairs with gold scores", "text_pairs"),
 }
 
@@ -101,7 +102,9 @@ def data_ref(text: str, name: str | None = None) -> DataRef | None:
         raise ConfigError(f"{text}: nothing behind the colon. Write {kind}:DIR.")
     if chosen and name:
         raise ConfigError(f"{text}: has a name, and --name {name} is another. Leave one out.")
-    return DataRef(kind, place, _checked(chosen or name or _name_of(place), text))
+    # An id of a library is no path: all of it says which collection is meant.
+    usual = place if kind == "ir" else _name_of(place)
+    return DataRef(kind, place, _checked(chosen or name or usual, text))
 
 
 def parse_columns(text: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evals.data.fields import field_of, kind_of
-from evals.data.judged import Judgement, Record, Table, judged, title_and_text
+from evals.data.judged import Collection, Judgement, Record, as_id, judged, title_and_text
 from evals.data.lines import first_line, stream_cells, stream_json
 from evals.paths import leads_out
 from evals.schema import ConfigError, InvalidError, MissingError, TextRetrieval
@@ -36,8 +36,8 @@ def load_beir(place: Path, split: str | None) -> TextRetrieval:
     """
     folder = find_beir(place, split)
     return judged(
-        Table(_records(folder.corpus, place, titled=True)),
-        Table(_records(folder.queries, place, titled=False)),
+        Collection(_records(folder.corpus, place, titled=True)),
+        Collection(_records(folder.queries, place, titled=False)),
         _judgements(folder.qrels),
         {"layout": "beir", "path": str(place), "split": folder.split},
     )
@@ -58,11 +58,6 @@ def find_beir(place: Path, split: str | None) -> Folder:
         )
     queries = _only(place, ["queries.jsonl", f"queries_{chosen}.jsonl"])
     return Folder(corpus, queries, splits[chosen], chosen)
-
-
-def id_of(value: Any, where: str) -> Any:
-    """An id as text; a whole number is written as one."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _only(place: Path, names: list[str]) -> Path:
@@ -104,7 +99,7 @@ def _splits(place: Path) -> dict[str, Path]:
 def _records(file: Path, place: Path, *, titled: bool) -> Iterator[Record]:
     for entry, where in stream_json(file):
         key = "id" if isinstance(entry, dict) and "_id" not in entry and "id" in entry else "_id"
-        name = id_of(field_of(entry, key, object, where, noun="the id, a string"), where)
+        name = as_id(field_of(entry, key, object, where, noun="the id, a string"))
         image = _image(entry.get("image"), place, where)
         text = entry.get("text")
         if text is None and image is None:
@@ -134,7 +129,7 @@ def _judgements(file: Path) -> Iterator[Judgement]:
             query, doc, grade = (
                 field_of(entry, name, object, where, noun="a value") for name in CELLS
             )
-            yield Judgement(id_of(query, where), id_of(doc, where), grade, where)
+            yield Judgement(as_id(query), as_id(doc), grade, where)
         return
     for number, (cells, where) in enumerate(stream_cells(file, CELLS)):
         if number == 0 and _is_header(cells):

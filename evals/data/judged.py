@@ -22,7 +22,7 @@ from jaxtyping import Int64
 
 from evals.data.checks import check_origin, id_problem, is_blank, text_problem
 from evals.data.fields import kind_of
-from evals.data.images import Images, image_files
+from evals.data.images import Images, Pictures, image_files
 from evals.data.items import NOTHING
 from evals.data.sides import image_side, text_side
 from evals.schema import InvalidError, Items, Side, TextRetrieval
@@ -59,11 +59,14 @@ class Judgement(NamedTuple):
     where: str
 
 
-class Table(NamedTuple):
+Opener = Callable[[Sequence[Any]], Images | Pictures]
+
+
+class Collection(NamedTuple):
     """Documents or queries in their order; `images` opens the images of some of them."""
 
     records: Iterable[Record]
-    images: Callable[[Sequence[Any]], Images] = image_files
+    images: Opener = image_files
 
 
 class _Items(NamedTuple):
@@ -76,7 +79,10 @@ class _Items(NamedTuple):
 
 
 def judged(
-    docs: Table, queries: Table, judgements: Iterable[Judgement], origin: Mapping[str, str]
+    docs: Collection,
+    queries: Collection,
+    judgements: Iterable[Judgement],
+    origin: Mapping[str, str],
 ) -> TextRetrieval:
     """The data, with what was counted in its origin.
 
@@ -111,6 +117,11 @@ def notes(origin: Mapping[str, str]) -> list[str]:
     return [f"{text}: {int(origin[key]):,}" for key, text in NOTES.items() if key in origin]
 
 
+def as_id(value: Any) -> Any:
+    """An id as text where it is a whole number; anything else is refused with its record."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def title_and_text(title: Any, text: Any) -> Any:
     """A document as BEIR and mteb give it to a model: title, a space, text."""
     if not isinstance(text, str):
@@ -135,7 +146,7 @@ def whole_grade(value: Any, where: str) -> int:
     return int(number)
 
 
-def _gathered(table: Table, what: str) -> _Items:
+def _gathered(table: Collection, what: str) -> _Items:
     places: dict[str, int] = {}
     wheres: list[str] = []
     texts: dict[int, str] = {}
@@ -215,9 +226,7 @@ def _qrels(
     }
 
 
-def _items(
-    gathered: _Items, chosen: Sequence[int], images: Callable[[Sequence[Any]], Images]
-) -> Items:
+def _items(gathered: _Items, chosen: Sequence[int], images: Opener) -> Items:
     all_ids = list(gathered.places)
     ids = [all_ids[place] for place in chosen]
     number = {place: number for number, place in enumerate(chosen)}

@@ -133,6 +133,14 @@ def _trec(ref: DataRef, reading: Reading) -> Mapping[str, Data]:
     return {_only_subset(ref, reading): load_trec(Path(ref.place).expanduser(), reading.split)}
 
 
+def _ir(ref: DataRef, reading: Reading) -> Mapping[str, Data]:
+    from evals.data.ir_library import load_ir
+
+    if reading.split:
+        raise ConfigError(f"{ref.written}: the id names its split. Leave --split out.")
+    return {_only_subset(ref, reading): load_ir(ref.place)}
+
+
 def _pairs(ref: DataRef, reading: Reading) -> Mapping[str, Data]:
     from evals.data.sentence_pairs import load_pairs
 
@@ -153,5 +161,6 @@ READ: Mapping[str, Reader] = {
     "labels": _labels,
     "beir": _beir,
     "trec": _trec,
+    "ir": _ir,
     "sts": _pairs,
 }

@@ -61,7 +61,7 @@ def captioned(
     def images(wanted: Sequence[Captioned]) -> Images | Pictures:
         if _is_file(cells[listed[0].row]):
             return _files(wanted, folder)
-        return _stored(table, cells, [first_rows[row.image] for row in wanted], folder)
+        return stored_images(table, cells, [first_rows[row.image] for row in wanted], folder)
 
     origin: dict[str, str] = {"columns": str(chosen)}
     if len(listed) < len(table):
@@ -75,7 +75,7 @@ def opened(table: Table, image: str, folder: Path | None) -> Images | Pictures:
     if cells and _is_file(cells[0]):
         rows = [Captioned(str(cell), (), table.where(n)) for n, cell in enumerate(cells)]
         return _files(rows, folder)
-    return _stored(table, cells, range(len(table)), folder)
+    return stored_images(table, cells, range(len(table)), folder)
 
 
 def image_names(table: Table, chosen: Chosen) -> list[str]:
@@ -107,9 +107,10 @@ def _files(rows: Sequence[Captioned], folder: Path | None) -> Images:
     return image_files([Path(row.image).expanduser() for row in rows])
 
 
-def _stored(
+def stored_images(
     table: Table, cells: Sequence[Any], rows: Sequence[int], folder: Path | None
 ) -> Images | Pictures:
+    """The images in the cells of some rows: Pillow images, encoded bytes, or names of files."""
     names = [table.where(row) for row in rows]
     if rows and _is_picture(cells[rows[0]]):
         return Pictures([_picture(cells[row], table.where(row)) for row in rows], names)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.data.judged import Judgement, Record, Table, judged, title_and_text
+from evals.data.judged import Collection, Judgement, Record, judged, title_and_text
 from evals.data.lines import first_line, stream_cells, stream_lines
 from evals.schema import ConfigError, InvalidError, MissingError, TextRetrieval
 
@@ -48,8 +48,8 @@ def load_trec(place: Path, split: str | None) -> TextRetrieval:
     files = find_trec(place, split)
     origin = {"layout": "trec", "path": str(place), "qrels": files.qrels.name}
     return judged(
-        Table(_documents(files.collection)),
-        Table(_topics(files.topics)),
+        Collection(_documents(files.collection)),
+        Collection(_topics(files.topics)),
         read_judgements(files.qrels),
         origin | ({"split": split} if split else {}),
     )

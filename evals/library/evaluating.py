@@ -17,10 +17,22 @@ from evals.config.suites import TaskRef, choose, choose_row
 from evals.evaluation.load import Loaded, check, counted, limited
 from evals.library.runs import RESULTS, Run, read_run
 from evals.progress import SILENT, Reporter
-from evals.schema import CaptionProtocol, ConfigError, Data, Encoder, ImageText, InvalidError, Side
+from evals.schema import (
+    CaptionProtocol,
+    ConfigError,
+    Data,
+    Encoder,
+    ImageText,
+    InvalidError,
+    Side,
+    TextPairs,
+    TextRetrieval,
+)
 from evals.settings import Settings
 
 STORE = Path("results/store")
+# Data that functions such as `evals.image_text` made.
+HELD = (ImageText, TextRetrieval, TextPairs)
 
 
 def evaluate(
@@ -42,7 +54,8 @@ def evaluate(
     `benchmark` is a row of benchmarks.yaml, `mteb:TASK`, or data of your own: `captions:DIR` or
     `labels:DIR`, whose record is called `name` or by its folder, or an object, whose record is
     called `name` or "data": a Dataset, DatasetDict or IterableDataset of `datasets`, a DataFrame, a
-    list of dicts or of pairs (image, captions), or what `evals.image_text` gives. `data` is the
+    list of dicts or of pairs (image, captions), or what `evals.image_text`, `evals.text_retrieval`
+    and `evals.text_pairs` give. `data` is the
     local folder of a row, or such an object, with a row or instead of one. `columns` says which of
     its columns are meant, `image=photo,captions=text`.
 
@@ -83,7 +96,7 @@ def _held(benchmark: Any, data: Any) -> Any:
 
     if benchmark is None and data is None:
         raise ConfigError("Nothing to measure. Name a benchmark, or give data of your own.")
-    held = [value for value in (benchmark, data) if isinstance(value, ImageText) or is_data(value)]
+    held = [value for value in (benchmark, data) if isinstance(value, HELD) or is_data(value)]
     if len(held) > 1:
         raise ConfigError("Two sets of data are given. Give the one that is meant.")
     return held[0] if held else None
@@ -114,10 +127,11 @@ def _in_memory(data: Any, benchmark: str | None, name: str, settings: Settings) 
     if isinstance(row, DataRef):
         raise ConfigError(f"{benchmark}: says where its data is, and data= is other data.")
     subset_names = settings.subsets or (row.subsets if row else None)
-    if isinstance(data, ImageText):
+    if isinstance(data, HELD):
         if settings.subsets or settings.split or settings.columns:
             raise ConfigError(
-                "subsets=, split= and columns= mean nothing beside evals.image_text. Leave them out."
+                "subsets=, split= and columns= mean nothing beside evals.image_text and its like. "
+                "Leave them out."
             )
         subsets: Mapping[str, Data] = {(subset_names or ("all",))[0]: data}
     else:
