@@ -279,6 +279,20 @@ def test_no_record_is_written_that_could_not_be_read(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_main_metric_is_the_first_and_is_written(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    assert json.loads((path / "manifest.json").read_text())["main_metric"] == "R@1"
+    assert read_run(path).main_metric == "R@1"
+    rewrite_manifest(path, main_metric="MRR")
+    assert read_run(path).main_metric == "MRR"
+    # a record of an older version does not name it
+    rewrite_manifest(path, main_metric=None)
+    assert read_run(path).main_metric == "R@1"
+    rewrite_manifest(path, main_metric="R@7")
+    with pytest.raises(InvalidError, match=r"main_metric is 'R@7', and metrics\.jsonl has no such"):
+        read_run(path)
+
+
 def resigned_queries(path: Path, table: pa.Table) -> None:
     import hashlib
 

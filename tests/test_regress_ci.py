@@ -140,7 +140,6 @@ def test_the_first_gate_that_fits_judges():
         ({"value": 1.5}, "outside of [0, 1]"),
         ({"value": 0.99}, "outside of its interval"),
         ({"n_gallery": 499}, "scenes 1000/500"),
-        ({"k": 5}, "stands twice"),
         ({"subset": "xx"}, "no subset of scenes"),
     ],
 )
@@ -150,6 +149,15 @@ def test_impossible_numbers_and_counts_are_found(tmp_path, change, told):
     lines[0] |= change  # R@1 of en t2i
     rewrite_metrics(path, "".join(json.dumps(line) + "\n" for line in lines))
     assert any(told in fault for fault in faults(read_run(path)))
+
+
+def test_a_metric_that_stands_twice_is_refused(tmp_path):
+    path = again(CI, tmp_path)
+    lines = [json.loads(line) for line in (path / METRICS).read_text().splitlines()]
+    lines[0] |= {"k": 5}
+    rewrite_metrics(path, "".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(InvalidError, match=r"R@5 of en t2i, dim 256 float32 stands twice"):
+        read_run(path)
 
 
 def test_another_count_than_there_are_queries_is_refused(tmp_path):

@@ -15,6 +15,7 @@ from evals.report.published import Published
 from evals.report.tables import table, table_names
 from evals.report.verdicts import judge, verdict
 from evals.report.words import DASH, words
+from evals.schema import InvalidError
 from tests.published_toys import write_record
 from tests.records import resigned
 
@@ -202,11 +203,9 @@ def test_a_broken_record_exits_with_3_and_names_the_file(tmp_path, file):
 
 
 def test_a_number_that_is_there_twice_is_refused(tmp_path):
-    path = write_record(
-        tmp_path, "flickr-quoted", "jina-clip-v2", {T2I: 0.9, T2I._replace(dim=1024): 0.8}
-    )
-    code, _, err = run("--table", "v2post-flickr30k", "--results", tmp_path)
-    assert code == 3 and f"{path / 'metrics.jsonl'}: R@5 at 1024 dimensions is there 2 times" in err
+    values = {T2I: 0.9, T2I._replace(dim=1024): 0.8}
+    with pytest.raises(InvalidError, match=r"R@5 of en t2i, dim 1024 float32 stands twice"):
+        write_record(tmp_path, "flickr-quoted", "jina-clip-v2", values)
 
 
 def test_needs_names_what_is_left_to_evaluate(tmp_path):

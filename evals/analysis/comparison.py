@@ -7,14 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evals.ranking.measures import primary
+from evals.records.means import MEAN, plain_mean
 from evals.records.queries import Cell, PerQuery, per_query, told
+from evals.records.record import Run
 from evals.records.selection import Measured
 from evals.schema import ConfigError, InvalidError, NotComparableError
 from evals.stats.correlation import ScoredTwice, paired_spearman, spearman
 from evals.stats.paired import Difference, Pair, fell, holm, paired_means
 
 SPEARMAN = "spearman"
-MEAN = "mean"  # over the subsets, where there are several
 
 
 class Change(NamedTuple):
@@ -96,18 +97,18 @@ def _changes(
         parts.setdefault(direction, {})[subset] = part
     changes = []
     for direction, by_subset in parts.items():
-        for metric in _metrics(_name(a), by_subset, metrics):
-            changes += _of_metric(_name(a), direction, metric, by_subset)
+        for metric in _metrics(a.run, by_subset, metrics):
+            changes += _of_metric(a.run, direction, metric, by_subset)
     return changes
 
 
-def _of_metric(
-    benchmark: str, direction: str, metric: str, parts: Mapping[str, _Part]
-) -> list[Change]:
+def _of_metric(run: Run, direction: str, metric: str, parts: Mapping[str, _Part]) -> list[Change]:
     """A change for each subset, and before them that of their mean when there are several."""
     first = next(iter(parts.values())).a
-    # A record with values of one metric is that of an mteb task, and they are of its main metric.
-    is_primary = metric in primary(first.values) or metric == SPEARMAN or len(first.values) == 1
+    primary_metrics = {run.main_metric, SPEARMAN, *primary(first.values)}
+    # The values of queries of an mteb task stand for its main metric, also where they have another
+    # name.
+    is_primary = metric in primary_metrics or len(first.values) == 1
     several = len(parts) > 1
     members_of = {MEAN: list(parts.values())} if several else {}
     members_of |= {subset: [part] for subset, part in parts.items()}
@@ -117,7 +118,7 @@ def _of_metric(
         # Of several subsets their mean is tested: 36 languages would cost a drop its significance.
         in_family = is_primary and (name == MEAN or not several)
         change = Change(
-            benchmark=benchmark,
+            benchmark=run.manifest.benchmark,
             subset=name,
             direction=direction,
             metric=metric,
@@ -139,8 +140,7 @@ def _groups(parts: Iterable[_Part]) -> set[str]:
 
 def _mean(sides: Sequence[PerQuery], metric: str) -> float:
     """The plain mean over subsets of one run."""
-    # fsum rounds once: the order of subsets and queries changes no bit.
-    return math.fsum(_value(side, metric) for side in sides) / len(sides)
+    return plain_mean(_value(side, metric) for side in sides)
 
 
 def _value(side: PerQuery, metric: str) -> float:
@@ -166,8 +166,9 @@ def _difference(
     return paired_means(pairs)[metric]
 
 
-def _metrics(benchmark: str, parts: Mapping[str, _Part], named: Sequence[str]) -> list[str]:
+def _metrics(run: Run, parts: Mapping[str, _Part], named: Sequence[str]) -> list[str]:
     """Which metrics to compare; those of the two runs must be the same unless they are named."""
+    benchmark = run.manifest.benchmark
     sides = [_metrics_of(side) for part in parts.values() for side in part]
     shared = [name for name in sides[0] if all(name in names for names in sides)]
     if named:
@@ -179,7 +180,10 @@ def _metrics(benchmark: str, parts: Mapping[str, _Part], named: Sequence[str]) -
             )
         return list(dict.fromkeys(named))
     # A metric that one of the runs lacks matters only where it would be compared.
-    compared = list(primary(set().union(*sides)))
+    there = set().union(*sides)
+    compared = list(
+        dict.fromkeys([name for name in (run.main_metric, *primary(there)) if name in there])
+    )
     alone = [name for name in compared if name not in shared]
     if alone or (sides and not shared and any(sides)):
         names = alone or sorted(set().union(*sides))

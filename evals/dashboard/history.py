@@ -4,16 +4,15 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
 from evals.ranking.measures import primary
 from evals.records.manifest import path_component
+from evals.records.means import MEAN, groups, plain_mean
 from evals.records.queries import metric_name
 from evals.records.record import MetricLine, Run, list_incomplete, list_runs, read_run
 from evals.schema import InvalidError
 
-MEAN = "mean"  # stands where a subset would: the plain mean over the subsets of a run
 # The parts of a manifest that say how a run was made; the others are its results and its cost.
 WATCHED = ("source", "packages", "host", "encoder", "config", "data")
 # Of these, what can move a number though nobody asked for another measurement: it marks a trend.
@@ -106,10 +105,10 @@ def page_of(run: Run) -> str:
 
 def headlines(run: Run) -> list[str]:
     """The metrics shown of a run, the first of them on the overview."""
+    if run.main_metric is None:
+        return []
     names = {metric_name(line) for line in run.metrics}
-    # A task of mteb has none of ours: its main score is the first line of its record.
-    first = [metric_name(line) for line in run.metrics[:1]]
-    return list(primary(names)) or first
+    return list(dict.fromkeys([run.main_metric, *primary(names)]))
 
 
 def points(run: Run, *, full: bool = True) -> list[Point]:
@@ -180,15 +179,14 @@ def _plain_precision(lines: list[MetricLine]) -> str:
 
 def _means(parts: list[Point]) -> Iterator[Point]:
     """The mean over subsets of each cell that all subsets have, when there is more than one."""
-    cells: dict[tuple[str, str, int, str], list[Point]] = {}
-    for point in parts:
-        # All that names a cell but the subset: direction, metric, dimension and precision.
-        cells.setdefault(point[1:5], []).append(point)
-    names = {point.subset for point in parts}
-    for cell, values in cells.items():
-        # Of all subsets or none: a mean over those that happen to be there is another number.
-        if len(values) == len(names) > 1:
-            yield Point(MEAN, *cell, fmean(point.value for point in values))
+    cells = groups(
+        parts,
+        subset=lambda point: point.subset,
+        # direction, metric, dimension and precision
+        key=lambda point: point[1:5],
+    )
+    for cell, members in cells.items():
+        yield Point(MEAN, *cell, plain_mean(point.value for point in members))
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,6 @@ from itertools import pairwise
 
 from evals.dashboard import charts
 from evals.dashboard.history import (
-    MEAN,
     Change,
     History,
     Point,
@@ -17,6 +16,7 @@ from evals.dashboard.history import (
 )
 from evals.dashboard.parts import Chart, Column, Page, Row, Table
 from evals.dashboard.rows import DATE, DIM, MAKE_ONE, RUN, VALUE, WHAT, WHERE, point_row, run_row
+from evals.records.means import MEAN
 from evals.records.record import Run
 
 UNJUDGED = "no baseline"

@@ -1,11 +1,11 @@
 """The averages that suites define, over their members and nothing else."""
 
 from collections.abc import Sequence
-from statistics import fmean
 from typing import NamedTuple
 
 from evals.config.suites import Average, Suite, TaskRef
 from evals.evaluation.outcome import Outcome, Result, TaskOutcome
+from evals.records.means import plain_mean
 
 ValuesByPlace = dict[
     tuple[str, str, int], dict[str, dict[str, float]]
@@ -50,7 +50,7 @@ def averages(suite: Suite, outcomes: Sequence[Result]) -> list[Mean]:
             value = (
                 None
                 if missing
-                else fmean(
+                else plain_mean(
                     next(iter(s.values())) if average.of_tasks else s[metric] for s in scores
                 )
             )
@@ -106,7 +106,7 @@ def _of_tasks(suite: Suite, outcomes: Sequence[Result]) -> ValuesByPlace:
                 values = [score.value for score in task_scores if score.dim == dim]
                 if len(values) == len(task.subsets or values):
                     values_by_place.setdefault((outcome.model, "", dim), {})[task.name] = {
-                        outcome.metric: fmean(values)
+                        outcome.metric: plain_mean(values)
                     }
     return values_by_place
 

@@ -7,7 +7,6 @@ readings are measured, and either may reproduce it.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
@@ -18,6 +17,7 @@ from evals.config.suites import suites
 from evals.evaluation.averages import averages, values_of_rows
 from evals.evaluation.outcome import Result
 from evals.paths import configs
+from evals.records.means import plain_mean
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
@@ -90,7 +90,7 @@ def _parts(outcomes: Sequence[Result]) -> PartValues:
             if subsets and all(member in members for member in subsets):
                 metrics = members[subsets[0]]
                 values[f"{name}/*"] = {
-                    metric: fmean(members[member][metric] for member in subsets)
+                    metric: plain_mean(members[member][metric] for member in subsets)
                     for metric in metrics
                 }
     for suite in suites().values():
@@ -111,7 +111,7 @@ def _verdict(claim: Claim, model: str, parts: PartValues) -> Verdict:
     missing = [part for part in claim.of if part not in short or part not in full]
     if missing:
         return Verdict(claim, model, None, None, missing, "not run")
-    at_short, at_full = fmean(short.values()), fmean(full.values())
+    at_short, at_full = plain_mean(short.values()), plain_mean(full.values())
     relative, points = at_short / at_full if at_full else 0.0, 1 - (at_full - at_short)
     holds = any(_holds(claim, share) for share in (relative, points))
     verdict = "other model" if model != claim.model else "reproduced" if holds else "deviates"

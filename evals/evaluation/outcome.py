@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.config.catalog import Benchmark
+from evals.records.manifest import PARTIAL
 from evals.schema import EvalError
 from evals.stats.bootstrap import Interval
 
@@ -23,6 +24,11 @@ class Outcome(NamedTuple):
     partial: dict[str, Any] | None
     encoded: dict[str, int]
     scores: dict[str, list["Scores"]]
+
+    @property
+    def name(self) -> str:
+        """What the record is called: a part of a benchmark has a name of its own."""
+        return self.benchmark.name + (PARTIAL if self.partial else "")
 
 
 class TaskScore(NamedTuple):

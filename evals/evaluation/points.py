@@ -1,13 +1,13 @@
 """What a sweep found: a point for each direction, dimension, precision and metric, shown by its table, files and figures.
 
-`points` are those of a sweep that was just made, `points_of` the same from its record.
+Points are made from metric lines and the values of queries. `points` takes those of a sweep that
+was just made, `points_of` those of its record, and both give the same points.
 """
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
-from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -15,10 +15,12 @@ import numpy as np
 from evals.embeddings.precision import bytes_per_vector
 from evals.escape import spreadsheet_text
 from evals.evaluation.outcome import Outcome, Result, TaskOutcome
+from evals.evaluation.recording import metric_lines
 from evals.ranking.definition import Ranks
 from evals.ranking.measures import MEASURES, per_query_function, swept
 from evals.records.manifest import PARTIAL
-from evals.records.queries import Cell, PerQuery, metric_name, per_query
+from evals.records.means import plain_mean
+from evals.records.queries import Cell, PerQuery, cell_of, metric_name, per_query
 from evals.records.record import MetricLine, Run, width_of
 from evals.schema import ConfigError
 from evals.stats.bootstrap import Interval
@@ -50,10 +52,40 @@ class Point(NamedTuple):
     n: int
 
 
+class _Measured(NamedTuple):
+    """What points are made from. `queries` is called only where a mean needs an interval."""
+
+    benchmark: str
+    title: str
+    model: str
+    lines: Sequence[MetricLine]
+    queries: Callable[[], Mapping[Cell, PerQuery]]
+
+
+class _Curve(NamedTuple):
+    """What the lines of one point have in common."""
+
+    direction: str
+    dim: int
+    precision: str
+    metric: str
+
+
 def points(outcome: Result) -> list[Point]:
     """The points of one outcome, widest first; a sweep has the full width among them."""
-    plain_points = _of_task(outcome) if isinstance(outcome, TaskOutcome) else _of_row(outcome)
-    return _with_shares(plain_points, max((point.dim for point in plain_points), default=0))
+    if isinstance(outcome, TaskOutcome):
+        lines = _task_lines(outcome)
+        made = _of_task(outcome.task, outcome.model, outcome.partial, lines)
+    else:
+        measured = _Measured(
+            outcome.name,
+            outcome.benchmark.title,
+            outcome.model,
+            metric_lines(outcome.scores),
+            lambda: _queries(outcome),
+        )
+        made = _of_row(measured)
+    return _with_shares(made, max((point.dim for point in made), default=0))
 
 
 def points_of(run: Run) -> list[Point]:
@@ -61,207 +93,18 @@ def points_of(run: Run) -> list[Point]:
 
     Raises ConfigError for a record that has no metric of a sweep.
     """
-    plain_points = _of_task_record(run) if run.manifest.mteb else _of_row_record(run)
-    plain_points = _with_shares(plain_points, width_of(run))
-    if not plain_points:
+    manifest = run.manifest
+    if manifest.mteb:
+        # the other metrics of a task have no interval, and mteb judges it by the main one
+        lines = [line for line in run.metrics if metric_name(line) == run.main_metric]
+        made = _of_task(manifest.mteb.task, manifest.model, manifest.partial, lines)
+    else:
+        names = manifest.benchmark, manifest.title, manifest.model
+        made = _of_row(_Measured(*names, run.metrics, lambda: per_query(run)))
+    if not made:
         curves = ", ".join(measure.name for measure in MEASURES if measure.swept)
         raise ConfigError(f"{run.path}: none of its metrics is one of a sweep: {curves}.")
-    return plain_points
-
-
-def _with_shares(plain_points: list[Point], width: int) -> list[Point]:
-    """Points with what each keeps of the full width in float32."""
-    full = {
-        _place(point): point.value
-        for point in plain_points
-        if (point.dim, point.precision) == (width, "float32")
-    }
-    full_values = [full.get(_place(point)) for point in plain_points]
-    return [
-        point._replace(kept=point.value / full_value if full_value else None)
-        for point, full_value in zip(plain_points, full_values, strict=True)
-    ]
-
-
-def _place(point: Point) -> tuple[str, ...]:
-    return point.benchmark, point.subsets, point.direction, point.metric
-
-
-def _of_row(outcome: Outcome) -> list[Point]:
-    subsets, first = list(outcome.scores.values()), next(iter(outcome.scores.values()))
-    partial = ".partial" if outcome.partial else ""
-    out = []
-    for at, first_scores in enumerate(first):
-        subset_scores = [scores[at] for scores in subsets]
-        for metric in swept(first_scores.values):
-            value = fmean(
-                scores_of_subset.values[metric].value for scores_of_subset in subset_scores
-            )
-            low, high = _interval(subset_scores, metric) or (None, None)
-            size, n = (
-                bytes_per_vector(first_scores.precision, first_scores.dim),
-                sum(len(scores_of_subset.query_ids) for scores_of_subset in subset_scores),
-            )
-            names = (
-                outcome.benchmark.name + partial,
-                outcome.benchmark.title,
-                outcome.model,
-                " ".join(outcome.scores),
-            )
-            out.append(
-                Point(
-                    *names,
-                    first_scores.direction,
-                    first_scores.dim,
-                    first_scores.precision,
-                    metric,
-                    value,
-                    low,
-                    high,
-                    None,
-                    size,
-                    n,
-                )
-            )
-    return out
-
-
-def _interval(subset_scores: Sequence[Scores], metric: str) -> Interval | None:
-    """That of the one subset, or of the mean over several."""
-    if len(subset_scores) == 1:
-        return subset_scores[0].values[metric].interval
-    values = [_per_query(scores, metric) for scores in subset_scores]
-    if any(column is None for column in values):
-        return None
-    return parts_mean_interval(
-        [column for column in values if column is not None],
-        [scores.group_ids for scores in subset_scores],
-    )
-
-
-def _per_query(scores: Scores, metric: str) -> np.ndarray | None:
-    """The metric's values, from a column of its own or from the ranks; None where it has none."""
-    if metric in scores.columns:
-        return scores.columns[metric]
-    function = per_query_function(metric)
-    return None if function is None else function(_ranks(scores))
-
-
-def _ranks(s: Scores) -> Ranks:
-    return Ranks(**{field.name: s.columns[field.name] for field in fields(Ranks)})
-
-
-def _of_task(outcome: TaskOutcome) -> list[Point]:
-    by_split: dict[tuple[str, int], list[int]] = {}
-    for i, score in enumerate(outcome.scores):
-        by_split.setdefault((score.split, score.dim), []).append(i)
-    out = []
-    for (split, dim), places in sorted(
-        by_split.items(), key=lambda item: (item[0][0], -item[0][1])
-    ):
-        scores = [outcome.scores[i] for i in places]
-        low, high = (scores[0].interval if len(scores) == 1 else None) or (None, None)
-        names = (
-            f"mteb:{outcome.task}/{split}" + (".partial" if outcome.partial else ""),
-            outcome.task,
-            outcome.model,
-        )
-        value, n, size = (
-            fmean(score.value for score in scores),
-            sum(score.n for score in scores),
-            bytes_per_vector("float32", dim),
-        )
-        subsets = " ".join(score.subset for score in scores)
-        out.append(
-            Point(
-                *names, subsets, "", dim, "float32", outcome.metric, value, low, high, None, size, n
-            )
-        )
-    return out
-
-
-def _of_row_record(run: Run) -> list[Point]:
-    curves = swept({metric_name(line) for line in run.metrics})
-    manifest, by_place = (
-        run.manifest,
-        _lines([line for line in run.metrics if metric_name(line) in curves]),
-    )
-    several = any(len(lines) > 1 for lines in by_place.values())
-    queries = per_query(run) if several else {}
-    subsets = " ".join(dict.fromkeys(line.subset for line in run.metrics))
-    names = (manifest.benchmark, manifest.title, manifest.model, subsets)
-    out = []
-    for (direction, dim, precision, metric), lines in by_place.items():
-        low, high = _ends(lines, queries) or (None, None)
-        value, n = fmean(line.value for line in lines), sum(line.n_queries for line in lines)
-        size = bytes_per_vector(precision, dim)
-        out.append(
-            Point(*names, direction, dim, precision, metric, value, low, high, None, size, n)
-        )
-    return out
-
-
-def _ends(lines: Sequence[MetricLine], queries: Mapping[Cell, PerQuery]) -> Interval | None:
-    """The interval of the one line, or of the mean over several."""
-    if len(lines) == 1:
-        return _interval_of(lines[0])
-    cells = [queries[Cell(line.subset, line.direction, line.dim, line.precision)] for line in lines]
-    return parts_mean_interval(
-        [cell.values[metric_name(lines[0])] for cell in cells], [cell.groups for cell in cells]
-    )
-
-
-def _of_task_record(run: Run) -> list[Point]:
-    """The first line of a subset and split, at each dimension, is the task's main score."""
-    assert run.manifest.mteb is not None
-    task, part = run.manifest.mteb.task, PARTIAL if run.manifest.partial else ""
-    first: dict[tuple[str, str, int], MetricLine] = {}
-    for line in run.metrics:
-        first.setdefault((line.subset, line.direction, line.dim), line)
-    out = []
-    for (split, dim, _, metric), lines in sorted(
-        _lines(first.values()).items(), key=lambda item: (item[0][0], -item[0][1])
-    ):
-        low, high = (_interval_of(lines[0]) if len(lines) == 1 else None) or (None, None)
-        names = (
-            f"mteb:{task}/{split}{part}",
-            task,
-            run.manifest.model,
-            " ".join(line.subset for line in lines),
-        )
-        value, n = fmean(line.value for line in lines), sum(line.n_queries for line in lines)
-        out.append(
-            Point(
-                *names,
-                "",
-                dim,
-                "float32",
-                metric,
-                value,
-                low,
-                high,
-                None,
-                bytes_per_vector("float32", dim),
-                n,
-            )
-        )
-    return out
-
-
-def _lines(metric_lines: Iterable[MetricLine]) -> dict[tuple[str, int, str, str], list[MetricLine]]:
-    """Lines of all subsets by direction, dimension, precision and metric."""
-    places: dict[tuple[str, int, str, str], list[MetricLine]] = {}
-    for line in metric_lines:
-        places.setdefault((line.direction, line.dim, line.precision, metric_name(line)), []).append(
-            line
-        )
-    return places
-
-
-def _interval_of(line: MetricLine) -> Interval | None:
-    return (
-        None if line.ci_low is None or line.ci_high is None else Interval(line.ci_low, line.ci_high)
-    )
+    return _with_shares(made, width_of(run))
 
 
 def as_csv(sweep_points: Sequence[Point]) -> bytes:
@@ -273,3 +116,138 @@ def as_csv(sweep_points: Sequence[Point]) -> bytes:
         # Names come from folders and data, and no spreadsheet is to calculate one.
         writer.writerow(spreadsheet_text(v) if isinstance(v, str) else v for v in point)
     return text.getvalue().encode()
+
+
+def _of_row(measured: _Measured) -> list[Point]:
+    """The curves of a benchmark's row, in the order of its lines."""
+    curves = swept({metric_name(line) for line in measured.lines})
+    lines = [line for line in measured.lines if metric_name(line) in curves]
+    return [_point(measured, curve, members) for curve, members in _by_curve(lines).items()]
+
+
+def _of_task(task: str, model: str, partial: object, lines: Sequence[MetricLine]) -> list[Point]:
+    """The main score of a task of mteb: each split, the direction of its lines, is a benchmark."""
+    part = PARTIAL if partial else ""
+    made = []
+    for curve, members in _by_curve(lines).items():
+        # intervals are those of mteb's lines: its queries of several subsets are not resampled
+        measured = _Measured(f"mteb:{task}/{curve.direction}{part}", task, model, lines, dict)
+        made.append(_point(measured, curve._replace(direction=""), members))
+    return sorted(made, key=lambda point: (point.benchmark, -point.dim))
+
+
+def _point(measured: _Measured, curve: _Curve, lines: Sequence[MetricLine]) -> Point:
+    interval = _interval(lines, measured.queries)
+    return Point(
+        benchmark=measured.benchmark,
+        title=measured.title,
+        model=measured.model,
+        subsets=" ".join(line.subset for line in lines),
+        direction=curve.direction,
+        dim=curve.dim,
+        precision=curve.precision,
+        metric=curve.metric,
+        value=plain_mean(line.value for line in lines),
+        ci_low=interval.low if interval else None,
+        ci_high=interval.high if interval else None,
+        kept=None,
+        bytes=bytes_per_vector(curve.precision, curve.dim),
+        n=sum(line.n_queries for line in lines),
+    )
+
+
+def _interval(
+    lines: Sequence[MetricLine], queries: Callable[[], Mapping[Cell, PerQuery]]
+) -> Interval | None:
+    """The interval of the one line, or of the mean over several."""
+    if len(lines) == 1:
+        low, high = lines[0].ci_low, lines[0].ci_high
+        return None if low is None or high is None else Interval(low, high)
+    queries_by_cell = queries()
+    metric = metric_name(lines[0])
+    values, groups = [], []
+    for line in lines:
+        cell = queries_by_cell.get(cell_of(line))
+        # what is no mean over queries has nothing to resample
+        if cell is None or metric not in cell.values:
+            return None
+        values.append(cell.values[metric])
+        groups.append(cell.groups)
+    return parts_mean_interval(values, groups)
+
+
+def _by_curve(lines: Iterable[MetricLine]) -> dict[_Curve, list[MetricLine]]:
+    """Lines of all subsets by what else names them."""
+    curves: dict[_Curve, list[MetricLine]] = {}
+    for line in lines:
+        curve = _Curve(line.direction, line.dim, line.precision, metric_name(line))
+        curves.setdefault(curve, []).append(line)
+    return curves
+
+
+def _with_shares(made: list[Point], width: int) -> list[Point]:
+    """Points with what each keeps of the full width in float32."""
+    full = {
+        _place(point): point.value
+        for point in made
+        if (point.dim, point.precision) == (width, "float32")
+    }
+    shares = []
+    for point in made:
+        full_value = full.get(_place(point))
+        shares.append(point._replace(kept=point.value / full_value if full_value else None))
+    return shares
+
+
+def _place(point: Point) -> tuple[str, ...]:
+    return point.benchmark, point.subsets, point.direction, point.metric
+
+
+def _task_lines(outcome: TaskOutcome) -> list[MetricLine]:
+    """The main scores of a task as the lines that its record has of them."""
+    lines = []
+    for score in outcome.scores:
+        interval = score.interval
+        lines.append(
+            MetricLine(
+                subset=score.subset,
+                direction=score.split,
+                dim=score.dim,
+                precision="float32",
+                metric=outcome.metric,
+                k=None,
+                value=score.value,
+                ci_low=interval.low if interval else None,
+                ci_high=interval.high if interval else None,
+                n_queries=score.n,
+                n_gallery=0,
+                tie_rate=0.0,
+            )
+        )
+    return lines
+
+
+def _queries(outcome: Outcome) -> dict[Cell, PerQuery]:
+    """What each query scored, by the metrics that are means over queries."""
+    cells = {}
+    for subset, subset_scores in outcome.scores.items():
+        for scores in subset_scores:
+            cell = Cell(subset, scores.direction, scores.dim, scores.precision)
+            cells[cell] = PerQuery(list(scores.query_ids), list(scores.group_ids), _values(scores))
+    return cells
+
+
+def _values(scores: Scores) -> dict[str, np.ndarray]:
+    """By metric the value of each query: from a column of its own, or from the ranks."""
+    values = {}
+    for metric in scores.values:
+        function = per_query_function(metric)
+        if metric in scores.columns:
+            values[metric] = scores.columns[metric]
+        elif function is not None:
+            values[metric] = function(_ranks(scores))
+    return values
+
+
+def _ranks(scores: Scores) -> Ranks:
+    return Ranks(**{field.name: scores.columns[field.name] for field in fields(Ranks)})

@@ -57,6 +57,7 @@ def write_record(measurement: Measurement, **extra: Any) -> Path:
     `extra` are further entries of the manifest.
     """
     from evals.embeddings.precision import calibration
+    from evals.records.manifest import PARTIAL
     from evals.records.record import write_run
 
     row, parts = measurement.row, measurement.parts
@@ -73,7 +74,7 @@ def write_record(measurement: Measurement, **extra: Any) -> Path:
     manifest |= {
         # A part of a benchmark has a key of its own, so that no table or baseline can take it for
         # the whole.
-        "benchmark": f"{row.name}.partial" if parts.partial else row.name,
+        "benchmark": row.name + (PARTIAL if parts.partial else ""),
         "partial": parts.partial,
         "config": manifest["config"] | scored,
         "data": {

@@ -101,6 +101,8 @@ def read_parquet(data: bytes, where: str, *, most_rows: int) -> Table:
         file = pq.ParquetFile(BytesIO(data), page_checksum_verification=True)
         _check_size(file.metadata, where, most_rows)
         table = file.read()
+        # offsets and UTF-8, which Arrow trusts otherwise
+        table.validate(full=True)
     # a damaged file makes Arrow ask for more memory than there is
     except (pa.ArrowException, OSError, MemoryError) as error:
         reason = " ".join(str(error).split())

@@ -84,8 +84,7 @@ def lines_by_cell(run: Run) -> dict[Cell, list[MetricLine]]:
     """The lines of metrics.jsonl of each cell, in the record's order."""
     lines: dict[Cell, list[MetricLine]] = {}
     for line in run.metrics:
-        cell = Cell(line.subset, line.direction, line.dim, line.precision)
-        lines.setdefault(cell, []).append(line)
+        lines.setdefault(cell_of(line), []).append(line)
     return lines
 
 
@@ -99,7 +98,12 @@ def told(cell: Cell) -> str:
 
 def metric_name(line: MetricLine) -> str:
     """The public name of a line's metric: `R@5`, `MRR`."""
-    return line.metric if line.k is None else f"{line.metric}@{line.k}"
+    return line.name
+
+
+def cell_of(line: MetricLine) -> Cell:
+    """The cell that a line is of."""
+    return Cell(line.subset, line.direction, line.dim, line.precision)
 
 
 def ranks_of(table: Any) -> Ranks:

@@ -65,6 +65,11 @@ class MetricLine:
     n_gallery: Count
     tie_rate: Annotated[float, Field(ge=0, le=1)]
 
+    @property
+    def name(self) -> str:
+        """The public name of the metric: `R@5`, `MRR`."""
+        return self.metric if self.k is None else f"{self.metric}@{self.k}"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -73,6 +78,15 @@ class Run:
     path: Path
     manifest: Manifest
     metrics: tuple[MetricLine, ...]
+
+    @property
+    def main_metric(self) -> str | None:
+        """The metric that the benchmark is judged by; None for a record without metrics.
+
+        It was decided when the record was written. Older records do not name it, and it follows
+        from their lines by the same rule.
+        """
+        return self.manifest.main_metric or main_metric(self.metrics)
 
 
 def write_run(
@@ -94,10 +108,13 @@ def write_run(
         METRICS: b"".join(map(_metric_json, metrics)),
         QUERIES: as_parquet(queries, columns, QUERIES),
     }
+    # a record that no reader would take must not be written
+    _metric_lines(files[METRICS], Path(METRICS))
     content = {
         # as it will be read: tuples are lists, keys are strings
         **read_json(as_json(manifest, MANIFEST), MANIFEST),
         "schema_version": SCHEMA_VERSION,
+        "main_metric": main_metric(metrics),
         "written": datetime.now(UTC).strftime(WRITTEN),
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
@@ -105,7 +122,6 @@ def write_run(
         # the same run written twice in one second would have the same hash
         content["attempt"] = attempt
         content["checksum"] = checksum_of(content, MANIFEST)
-        # a record that no reader would take must not be written
         folder = root / parse_manifest(content, MANIFEST).place
         data = as_json(content, MANIFEST, indent=2)
         try:
@@ -141,7 +157,18 @@ def read_run(path: Path) -> Run:
     """
     manifest = read_manifest(path)
     bodies = {name: _read_checked(path / name, manifest) for name in (METRICS, QUERIES)}
-    return Run(path, manifest, _metric_lines(bodies[METRICS], path / METRICS))
+    metrics = _metric_lines(bodies[METRICS], path / METRICS)
+    main = manifest.main_metric
+    if main is not None and metrics and main not in {line.name for line in metrics}:
+        raise InvalidError(
+            f"{path / MANIFEST}: main_metric is {main!r}, and {METRICS} has no such one. {REMEDY}"
+        )
+    return Run(path, manifest, metrics)
+
+
+def main_metric(lines: Sequence[MetricLine]) -> str | None:
+    """Which metric a benchmark is judged by: each task writes its main one first."""
+    return lines[0].name if lines else None
 
 
 def read_queries(run: Run) -> Table:
@@ -177,9 +204,7 @@ def _metric_json(line: MetricLine) -> bytes:
     where = f"metric {line.metric}{at} of {line.subset} {line.direction}, dim {line.dim}"
     floats = {name: getattr(line, name) for name in FLOATS}
     exact = {name: None if value is None else float(value) for name, value in floats.items()}
-    data = as_json(vars(line) | exact, where)
-    _metric_line(data.decode(), where)
-    return data
+    return as_json(vars(line) | exact, where)
 
 
 def _metric_lines(data: bytes, file: Path) -> tuple[MetricLine, ...]:
@@ -192,9 +217,18 @@ def _metric_lines(data: bytes, file: Path) -> tuple[MetricLine, ...]:
     lines = text.split("\n")
     if lines.pop():
         raise InvalidError(f"{file}: its last line has no end. {REMEDY}")
-    return tuple(
-        _metric_line(line, f"{file}, line {number}") for number, line in enumerate(lines, 1)
-    )
+    metrics = []
+    places = set()
+    for number, text_of_line in enumerate(lines, 1):
+        where = f"{file}, line {number}"
+        line = _metric_line(text_of_line, where)
+        place = (line.subset, line.direction, line.dim, line.precision, line.name)
+        if place in places:
+            cell = f"{line.subset} {line.direction}, dim {line.dim} {line.precision}"
+            raise InvalidError(f"{where}: {line.name} of {cell} stands twice. {REMEDY}")
+        places.add(place)
+        metrics.append(line)
+    return tuple(metrics)
 
 
 def _metric_line(text: str, where: str) -> MetricLine:

@@ -8,11 +8,10 @@ drop exceeds the floor, and the rest does not hold. What has no bound (a correla
 single image) is judged by the floor alone if it is primary, and is untested if not.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from evals.records.queries import Cell, metric_name
-from evals.records.record import MetricLine, Run
+from evals.records.record import Run
 from evals.regress.environment import changed
 from evals.regress.family import Member, adjusted_p
 from evals.regress.gates import Gate, gate_of
@@ -23,7 +22,6 @@ from evals.schema import EvalError, MissingError
 from evals.stats.paired import Difference, paired_means
 
 ALPHA = 0.05
-HAVE_MAIN = ("retrieval", "text_pairs")  # tasks of rows whose first metric is the main score
 # 0.606 - 0.603 is 3.0000000000000027e-3, and no more than a floor of 0.003
 ROUNDING = 1e-9
 
@@ -89,24 +87,11 @@ def judge(
 def is_primary(gate: Gate, record: Run, measured: Measured) -> bool:
     """Whether the gate lets this metric block.
 
-    `main` is the main score of a task of mteb, of text retrieval, or of pairs of sentences.
+    `main` is the metric that the record is judged by.
     """
     if measured.metric in gate.primary:
         return True
-    task = record.manifest.config.row.task
-    has_main = record.manifest.mteb is not None or task in HAVE_MAIN
-    if "main" not in gate.primary or not has_main:
-        return False
-    mains = {(line.direction, metric_name(line)) for line in first_lines(record)}
-    return (measured.cell.direction, measured.metric) in mains
-
-
-def first_lines(record: Run) -> Iterable[MetricLine]:
-    """The first line of each cell, which is the main score of a task that has one."""
-    first: dict[Cell, MetricLine] = {}
-    for line in record.metrics:
-        first.setdefault(Cell(line.subset, line.direction, line.dim, line.precision), line)
-    return first.values()
+    return "main" in gate.primary and measured.metric == record.main_metric
 
 
 def _held_against(record: Run, find: Callable[[Run], Run]) -> Pairing:

@@ -9,10 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.ranking.measures import RANKS
-from evals.records.queries import Cell, PerQuery, metric_name, per_query
+from evals.records.means import MEAN, groups, has_mean, plain_mean
+from evals.records.queries import Cell, PerQuery, cell_of, metric_name, per_query
 from evals.records.record import MetricLine, Run
-from evals.regress.verdict import MEAN
 from evals.schema import MissingError, NotComparableError
 from evals.stats.paired import Pair
 
@@ -54,10 +53,7 @@ def pair(record: Run, run: Run) -> list[Measured]:
 
 def lines_of(run: Run) -> Lines:
     """The metric lines of a record by cell and public name."""
-    return {
-        (Cell(line.subset, line.direction, line.dim, line.precision), metric_name(line)): line
-        for line in run.metrics
-    }
+    return {(cell_of(line), metric_name(line)): line for line in run.metrics}
 
 
 def _check_all_there(before: Lines, after: Lines, run: Run) -> None:
@@ -133,24 +129,22 @@ def _pair(cell: Cell, old: PerQuery, new: PerQuery | None, image_numbers: dict[s
 
 
 def means(cells: Sequence[Measured]) -> list[Measured]:
-    """The plain mean over subsets of each metric that several have.
+    """The plain mean over subsets of each metric that all have.
 
     Half a point lost in every language shows here first: the images are the same, so the noise
     of the mean is far below that of one language.
     """
-    by_metric: dict[tuple[Cell, str], list[Measured]] = {}
-    for measured in cells:
-        # over galleries of several sizes the mean of a rank says nothing
-        if measured.metric not in RANKS:
-            key = measured.cell._replace(subset=MEAN), measured.metric
-            by_metric.setdefault(key, []).append(measured)
-    return [_mean(cell, name, parts) for (cell, name), parts in by_metric.items() if len(parts) > 1]
+    by_metric = groups(
+        [measured for measured in cells if has_mean(measured.metric)],
+        subset=lambda measured: measured.cell.subset,
+        key=lambda measured: (measured.cell._replace(subset=MEAN), measured.metric),
+    )
+    return [_mean(cell, name, parts) for (cell, name), parts in by_metric.items()]
 
 
 def _mean(cell: Cell, name: str, parts: Sequence[Measured]) -> Measured:
     """The plain mean of one metric over subsets; `pairs` has the queries of all of them."""
-    old = float(np.mean([part.old for part in parts]))
-    new = float(np.mean([part.new for part in parts]))
+    old, new = plain_mean(part.old for part in parts), plain_mean(part.new for part in parts)
     # a mean of which a part has no queries cannot be resampled
     all_paired = all(part.pairs for part in parts)
     pairs = [pair for part in parts for pair in part.pairs] if all_paired else []

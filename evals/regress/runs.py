@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evals.config.suites import find_suite
 from evals.records.identity import Named
-from evals.records.manifest import MANIFEST
+from evals.records.manifest import MANIFEST, PARTIAL
 from evals.records.places import read_placed
 from evals.records.record import Run, list_runs, read_run
 from evals.records.shelf import Shelf
@@ -89,7 +89,7 @@ def newest(shelf: Shelf, benchmark: str, model: Named) -> Run:
     if paths:
         return read_run(max(paths, key=lambda path: path.name))
     partial = ""
-    if shelf.newest_first(f"{benchmark}.partial", model):
+    if shelf.newest_first(f"{benchmark}{PARTIAL}", model):
         partial = " There are partial runs only, which never count."
     command = f"python -m evals.run {benchmark} --model {model}"
     raise MissingError(

@@ -11,7 +11,7 @@ from evals.config.catalog import Benchmark, benchmarks
 from evals.paths import configs
 from evals.ranking.ranges import Range, range_of
 from evals.records.manifest import read_manifest
-from evals.records.queries import Cell, PerQuery, metric_name, per_query
+from evals.records.queries import Cell, PerQuery, cell_of, metric_name, per_query
 from evals.records.record import MetricLine, Run, list_runs, read_run
 
 # a mean in float64 of the same values, added in another order
@@ -44,7 +44,7 @@ def faults(run: Run) -> list[str]:
         return ["no metrics. Run it again."]
     cells: dict[Cell, list[MetricLine]] = {}
     for line in run.metrics:
-        cell = Cell(line.subset, line.direction, line.dim, line.precision)
+        cell = cell_of(line)
         cells.setdefault(cell, []).append(line)
     queries = per_query(run)
     sentences = [*_miscounted(run), *_without_metrics(cells, queries)]
@@ -98,10 +98,8 @@ def _without_metrics(
 
 def _of_cell(lines: list[MetricLine], queries: PerQuery | None) -> Iterator[str]:
     """What is wrong with the lines of one cell."""
-    names = [metric_name(line) for line in lines]
-    if len(set(names)) < len(names):
-        yield "a metric stands twice."
-    for line, name in zip(lines, names, strict=True):
+    for line in lines:
+        name = metric_name(line)
         yield from _impossible(line, name)
         yield from _out_of_range(name, line.value, range_of(name), queries)
         if queries is not None and name in queries.values:
@@ -196,7 +194,5 @@ def _disagreeing(run: Run, sweep: Run) -> Iterator[str]:
 def _shares(lines: Sequence[MetricLine]) -> dict[tuple[Cell, str], float]:
     """The metrics that lie in [0, 1], by cell and public name."""
     return {
-        (Cell(line.subset, line.direction, line.dim, line.precision), metric_name(line)): line.value
-        for line in lines
-        if line.metric in SHARES
+        (cell_of(line), metric_name(line)): line.value for line in lines if line.metric in SHARES
     }

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from evals.records.identity import ModelIdentity
+from evals.records.means import MEAN
 from evals.schema import EvalError, NotComparableError
 from evals.stats.paired import Difference
 
@@ -29,7 +30,6 @@ EXIT_CODES: dict[Outcome, int] = {
     "not comparable": 4,
 }
 # stands as subset for the plain mean over all subsets
-MEAN = "mean"
 
 
 class Change(NamedTuple):

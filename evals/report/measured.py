@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import NamedTuple
 
 from evals.records.identity import ModelIdentity, Named
 from evals.records.manifest import MANIFEST
+from evals.records.means import plain_mean
 from evals.records.record import METRICS, MetricLine, Run, read_run
 from evals.records.shelf import Choice, Entry, Shelf
 from evals.report.checkpoints import AnyNamed, Pinned, StandIn
@@ -75,7 +75,9 @@ class Records:
         if have < members:
             return Mean(None, None, None, have, members, numbers)
         # a mean of means, as papers average: a group of 26 languages counts as one
-        value = fmean(fmean(number.value for number in group if number) for group in groups)
+        value = plain_mean(
+            plain_mean(number.value for number in group if number) for group in groups
+        )
         low = high = None
         if len(numbers) == 1:
             # the members of a mean share images: their intervals do not add up
@@ -161,7 +163,7 @@ class Records:
             return None
         # mteb's main score of a task with several subsets: their plain mean.
         if place.subset == ALL:
-            value = fmean(line.value for line in at)
+            value = plain_mean(line.value for line in at)
             return Number(
                 value, None, None, entry.path, entry.model, dim, place.benchmark, ALL, None
             )
@@ -208,19 +210,14 @@ def _is_published_data(entry: Entry, place: Place) -> bool:
 def _by_metric(run: Run) -> Lines:
     """The float32 lines of a record by metric and dimension.
 
-    The first line of a subset and split is its main score, and stands under MAIN too.
+    Those of the main metric stand under MAIN too.
     """
     lines: Lines = {}
-    cells: set[tuple[str, str, int]] = set()
-    # the order of the file: mteb's main score is the first line of its cell
     for line in run.metrics:
         if line.precision != "float32":
             continue
-        name = f"{line.metric}@{line.k}" if line.k else line.metric
-        lines.setdefault((name, line.dim), []).append(line)
-        cell = line.subset, line.direction, line.dim
-        if cell not in cells:
-            cells.add(cell)
+        lines.setdefault((line.name, line.dim), []).append(line)
+        if line.name == run.main_metric:
             lines.setdefault((MAIN, line.dim), []).append(line)
     return lines
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from evals.config.rows import Row, Text, nearest, read_rows
 from evals.paths import configs
+from evals.records.manifest import PARTIAL
 from evals.report.published import slug
 from evals.schema import ConfigError
 
@@ -102,7 +103,7 @@ class Place(NamedTuple):
         names = (task, f"{task}.{self.split}")
         if self.subset == ALL:
             return names
-        return (*names, *(f"{name}.partial" for name in names))
+        return (*names, *(f"{name}{PARTIAL}" for name in names))
 
 
 class Selector(NamedTuple):

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from evals.analysis.comparison import MEAN, Change
+from evals.analysis.comparison import Change
 from evals.records.manifest import path_component
+from evals.records.means import MEAN
 from evals.records.selection import Measured
 from evals.stats.paired import FLOOR
 from evals.views.style import BLUE, GREY, RED, in_percent, in_points

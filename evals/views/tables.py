@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +15,7 @@ from evals.evaluation.averages import Mean
 from evals.evaluation.outcome import Failure, Outcome, Result, TaskOutcome, TaskScore
 from evals.evaluation.recording import metric_lines
 from evals.ranking.measures import shown
+from evals.records.means import plain_mean
 from evals.tasks.scores import Scores, Value
 from evals.views.style import console, empty_table, in_percent, percent
 from evals.views.text_tables import text_table
@@ -121,7 +121,7 @@ def _task_table(outcome: TaskOutcome) -> Table:
     means = {}
     for key, split_scores in _by_split(outcome).items():
         if len(split_scores) > 1:
-            means[key] = fmean(score.value for score in split_scores)
+            means[key] = plain_mean(score.value for score in split_scores)
     part = " · partial: not all of the task" if outcome.partial else ""
     note = " mean: plain mean over the subsets." if means else ""
     table = empty_table(
