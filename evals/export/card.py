@@ -31,9 +31,8 @@ def _table(run: Run) -> list[str]:
         place = (line.subset, line.direction, line.dim, line.precision)
         cells.setdefault(place, {})[metric_name(line)] = line
     names = [name for name in SHOWN_METRICS if any(name in lines for lines in cells.values())]
-    # the main score of a task of mteb is the first line of each of its subsets
-    if not names and run.metrics:
-        names = [metric_name(run.metrics[0])]
+    if not names and run.main_metric:
+        names = [run.main_metric]
     head = ["subset", "direction", "dimensions", "precision", *names]
     lines = [_row(head), _row(["---", "---", "--:", "---", *["--:"] * len(names)])]
     for place, metrics in cells.items():

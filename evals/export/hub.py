@@ -58,10 +58,10 @@ def _of_task(run: Run, lines: Sequence[MetricLine]) -> list["EvalResultEntry"]:
         raise InvalidError(
             f"{run.path / MANIFEST}: mteb.dataset or mteb.mteb_version is missing. {REMEDY}"
         )
-    # the main score is written first of each subset and split, and alone has the interval
-    main: dict[tuple[str, str], float] = {}
-    for line in lines:
-        main.setdefault((line.subset, line.direction), line.value)
+    # of mteb's metrics the main one alone has an interval
+    main = {
+        (line.subset, line.direction): line.value for line in lines if line.name == run.main_metric
+    }
     date = run.manifest.written[:10]
     notes = f"{lines[0].dim} dimensions; {_model(run)}"
     return task_entries(about.model_dump(), main, whole_task=True, date=date, notes=notes)

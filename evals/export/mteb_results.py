@@ -63,11 +63,11 @@ def _task_result(run: Run) -> bytes:
         raise InvalidError(f"{path}: missing. Evaluate {run.manifest.benchmark} again.")
     content: Any = read_json(path)
     widest = max(line.dim for line in run.metrics)
-    recorded: dict[tuple[str, str], float] = {}
-    for line in run.metrics:
-        # the main score is the first line of its subset and split
-        if line.dim == widest:
-            recorded.setdefault((line.subset, line.direction), line.value)
+    recorded = {
+        (line.subset, line.direction): line.value
+        for line in run.metrics
+        if line.dim == widest and line.name == run.main_metric
+    }
     try:
         stated = {
             (str(entry["hf_subset"]), str(split)): float(entry["main_score"])
