@@ -13,9 +13,7 @@ AIMS = {
     "% of lines wider than 100": 4.0,
 }
 # What rooms that are not rewritten yet may have, in the order of AIMS: it only ever falls.
-CEILINGS = {
-    "evals/records": (5, 8.5, 5, 4),
-}
+CEILINGS = {}
 COMMENTS = 2.2  # per 100 lines of all rooms; the aim is 4, each of them why, a formula or a source
 
 

@@ -75,7 +75,7 @@ def points(outcome: Result) -> list[Point]:
     """The points of one outcome, widest first; a sweep has the full width among them."""
     if isinstance(outcome, TaskOutcome):
         lines = _task_lines(outcome)
-        made = _of_task(outcome.task, outcome.model, outcome.partial, lines)
+        plain_points = _of_task(outcome.task, outcome.model, outcome.partial, lines)
     else:
         measured = _Measured(
             outcome.name,
@@ -84,8 +84,8 @@ def points(outcome: Result) -> list[Point]:
             metric_lines(outcome.scores),
             lambda: _queries(outcome),
         )
-        made = _of_row(measured)
-    return _with_shares(made, max((point.dim for point in made), default=0))
+        plain_points = _of_row(measured)
+    return _with_shares(plain_points, max((point.dim for point in plain_points), default=0))
 
 
 def points_of(run: Run) -> list[Point]:
@@ -97,14 +97,14 @@ def points_of(run: Run) -> list[Point]:
     if manifest.mteb:
         # the other metrics of a task have no interval, and mteb judges it by the main one
         lines = [line for line in run.metrics if metric_name(line) == run.main_metric]
-        made = _of_task(manifest.mteb.task, manifest.model, manifest.partial, lines)
+        plain_points = _of_task(manifest.mteb.task, manifest.model, manifest.partial, lines)
     else:
         names = manifest.benchmark, manifest.title, manifest.model
-        made = _of_row(_Measured(*names, run.metrics, lambda: per_query(run)))
-    if not made:
+        plain_points = _of_row(_Measured(*names, run.metrics, lambda: per_query(run)))
+    if not plain_points:
         curves = ", ".join(measure.name for measure in MEASURES if measure.swept)
         raise ConfigError(f"{run.path}: none of its metrics is one of a sweep: {curves}.")
-    return _with_shares(made, width_of(run))
+    return _with_shares(plain_points, width_of(run))
 
 
 def as_csv(sweep_points: Sequence[Point]) -> bytes:
@@ -128,12 +128,12 @@ def _of_row(measured: _Measured) -> list[Point]:
 def _of_task(task: str, model: str, partial: object, lines: Sequence[MetricLine]) -> list[Point]:
     """The main score of a task of mteb: each split, the direction of its lines, is a benchmark."""
     part = PARTIAL if partial else ""
-    made = []
+    plain_points = []
     for curve, members in _by_curve(lines).items():
         # intervals are those of mteb's lines: its queries of several subsets are not resampled
         measured = _Measured(f"mteb:{task}/{curve.direction}{part}", task, model, lines, dict)
-        made.append(_point(measured, curve._replace(direction=""), members))
-    return sorted(made, key=lambda point: (point.benchmark, -point.dim))
+        plain_points.append(_point(measured, curve._replace(direction=""), members))
+    return sorted(plain_points, key=lambda point: (point.benchmark, -point.dim))
 
 
 def _point(measured: _Measured, curve: _Curve, lines: Sequence[MetricLine]) -> Point:
@@ -185,15 +185,15 @@ def _by_curve(lines: Iterable[MetricLine]) -> dict[_Curve, list[MetricLine]]:
     return curves
 
 
-def _with_shares(made: list[Point], width: int) -> list[Point]:
+def _with_shares(plain_points: list[Point], width: int) -> list[Point]:
     """Points with what each keeps of the full width in float32."""
     full = {
         _place(point): point.value
-        for point in made
+        for point in plain_points
         if (point.dim, point.precision) == (width, "float32")
     }
     shares = []
-    for point in made:
+    for point in plain_points:
         full_value = full.get(_place(point))
         shares.append(point._replace(kept=point.value / full_value if full_value else None))
     return shares
