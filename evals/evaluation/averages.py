@@ -7,16 +7,15 @@ from evals.config.suites import Average, Suite, TaskRef
 from evals.evaluation.outcome import Outcome, Result, TaskOutcome
 from evals.records.means import plain_mean
 
-ValuesByPlace = dict[
-    tuple[str, str, int], dict[str, dict[str, float]]
-]  # (model, direction, dim): member: metric: value
+# By model, direction and dimension: the values of each member, by metric.
+ValuesByPlace = dict[tuple[str, str, int], dict[str, dict[str, float]]]
 
 
 class Mean(NamedTuple):
-    """An average of a suite for a model, a direction and a dimension; `value` is None while members are `missing`.
+    """An average of a suite for a model, a direction and a dimension.
 
-    mteb tasks have no direction (""); where their main scores are not of one kind, `metric` is
-    "main score".
+    `value` is None while members are `missing`. mteb tasks have no direction (""); where their main
+    scores are not of one kind, `metric` is "main score".
     """
 
     suite: str
@@ -31,37 +30,57 @@ class Mean(NamedTuple):
 
 
 def averages(suite: Suite, outcomes: Sequence[Result]) -> list[Mean]:
-    """Every average of the suite for every model that was run, from whole benchmarks only: a partial run gives no member."""
+    """Every average of the suite for every model that was run.
+
+    Members are whole benchmarks: a partial run gives none.
+    """
     rows, tasks = values_of_rows(outcomes), _of_tasks(suite, outcomes)
     means = []
     for title, average in suite.averages.items():
         members = _members(suite, average)
-        for (model, direction, dim), values in (tasks if average.of_tasks else rows).items():
-            members_scores = {
-                m: s for m, s in values.items() if average.of_tasks or average.metric in s
-            }
-            missing = [member for member in members if member not in members_scores]
-            scores = [members_scores[member] for member in members if member in members_scores]
-            if not values.keys() & set(
-                members
-            ):  # what was run beside the suite, or has another direction
+        values_by_place = tasks if average.of_tasks else rows
+        for (model, direction, dim), values in values_by_place.items():
+            # What was run beside the suite, or has another direction, is no average of it at all.
+            if not values.keys() & set(members):
                 continue
+            usable = {name for name, metrics in values.items() if _has_metric(average, metrics)}
+            missing = [member for member in members if member not in usable]
+            scores = [values[member] for member in members if member in usable]
             metric = _metric(scores) if average.of_tasks else average.metric
-            value = (
-                None
+            mean = Mean(
+                suite=suite.name,
+                title=title,
+                model=model,
+                direction=direction,
+                dim=dim,
+                metric=metric,
+                members=len(members),
+                missing=missing,
+                # Over all members or none: a mean over fewer is another number.
+                value=None
                 if missing
-                else plain_mean(
-                    next(iter(s.values())) if average.of_tasks else s[metric] for s in scores
-                )
+                else plain_mean(_value(average, metrics) for metrics in scores),
             )
-            means.append(
-                Mean(suite.name, title, model, direction, dim, metric, len(members), missing, value)
-            )
+            means.append(mean)
     return means
 
 
 def _members(suite: Suite, average: Average) -> list[str]:
-    return [task.name if (task := suite.task(member)) else member for member in average.of]
+    """The members, tasks with the split that the suite runs: a member may leave it out."""
+    members = []
+    for member in average.of:
+        task = suite.task(member)
+        members.append(task.name if task else member)
+    return members
+
+
+def _has_metric(average: Average, metrics: dict[str, float]) -> bool:
+    return average.of_tasks or average.metric in metrics
+
+
+def _value(average: Average, metrics: dict[str, float]) -> float:
+    # A task's main score is all that is known of it here.
+    return next(iter(metrics.values())) if average.of_tasks else metrics[average.metric]
 
 
 def _metric(scores: Sequence[dict[str, float]]) -> str:
@@ -73,39 +92,40 @@ def values_of_rows(outcomes: Sequence[Result]) -> ValuesByPlace:
     """The metrics of every subset that was measured whole, in float32."""
     values_by_place: ValuesByPlace = {}
     for outcome in outcomes:
-        if not isinstance(outcome, Outcome) or set(outcome.partial or ()) - {
-            "subsets"
-        }:  # languages that were measured are whole
+        if not isinstance(outcome, Outcome):
+            continue
+        # A run of some languages is a part of its benchmark, but each of these languages is whole.
+        if set(outcome.partial or ()) - {"subsets"}:
             continue
         for subset, subset_scores in outcome.scores.items():
-            for score in (score for score in subset_scores if score.precision == "float32"):
-                values = values_by_place.setdefault((outcome.model, score.direction, score.dim), {})
-                values[f"{outcome.benchmark.name}/{subset}"] = {
-                    name: value.value for name, value in score.values.items()
-                }
+            member = f"{outcome.benchmark.name}/{subset}"
+            for score in subset_scores:
+                if score.precision == "float32":
+                    place = (outcome.model, score.direction, score.dim)
+                    metrics = {name: value.value for name, value in score.values.items()}
+                    values_by_place.setdefault(place, {})[member] = metrics
     return values_by_place
 
 
 def _of_tasks(suite: Suite, outcomes: Sequence[Result]) -> ValuesByPlace:
-    """The main score of each task at the suite's split: the mean over the subsets that the suite wants, all of them."""
+    """The main score of each task at the suite's split: the mean over all subsets of the suite."""
     values_by_place: ValuesByPlace = {}
     for task in suite.tasks:
         for outcome in outcomes:
-            if (
-                not isinstance(outcome, TaskOutcome)
-                or outcome.task != task.task
-                or not _whole(outcome, task)
-            ):
+            if not isinstance(outcome, TaskOutcome) or outcome.task != task.task:
                 continue
-            task_scores = [
-                score
-                for score in outcome.scores
-                if score.split == task.split and score.subset in (task.subsets or (score.subset,))
-            ]
-            for dim in {score.dim for score in task_scores}:
-                values = [score.value for score in task_scores if score.dim == dim]
-                if len(values) == len(task.subsets or values):
-                    values_by_place.setdefault((outcome.model, "", dim), {})[task.name] = {
+            if not _whole(outcome, task):
+                continue
+            values_by_dim: dict[int, list[float]] = {}
+            for score in outcome.scores:
+                in_suite = task.subsets is None or score.subset in task.subsets
+                if score.split == task.split and in_suite:
+                    values_by_dim.setdefault(score.dim, []).append(score.value)
+            for dim, values in values_by_dim.items():
+                # Fewer than the suite names: what was run is not what it averages.
+                if task.subsets is None or len(values) == len(task.subsets):
+                    place = (outcome.model, "", dim)
+                    values_by_place.setdefault(place, {})[task.name] = {
                         outcome.metric: plain_mean(values)
                     }
     return values_by_place
@@ -116,6 +136,5 @@ def _whole(outcome: TaskOutcome, task: TaskRef) -> bool:
 
     Other splits do not matter.
     """
-    return not set(outcome.partial or ()) - (
-        {"splits"} if task.subsets is None else {"splits", "subsets"}
-    )
+    harmless = {"splits"} if task.subsets is None else {"splits", "subsets"}
+    return not set(outcome.partial or ()) - harmless

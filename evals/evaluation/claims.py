@@ -1,4 +1,4 @@
-"""Published statements about fewer dimensions beside what a sweep measured: configs/claims.yaml, and a verdict on each.
+"""Published statements about fewer dimensions (configs/claims.yaml) beside what a sweep measured.
 
 "Kept" is the mean over the benchmarks of a statement at fewer dimensions, over that at the full
 width. Where a source prints a loss it does not say whether it is relative or in points, so both
@@ -23,7 +23,10 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 class Claim(Row):
-    """A published statement: what share of the score of `full` dimensions is `kept` at `dim`, as mean over the parts `of`."""
+    """A published statement: what share of the score of `full` dimensions is `kept` at `dim`.
+
+    It is of the mean over the parts `of`. Without a `metric` it is the main score of tasks.
+    """
 
     name: str
     statement: Text
@@ -34,16 +37,16 @@ class Claim(Row):
     dim: Annotated[int, Field(gt=0)]
     full: Annotated[int, Field(gt=0)] = 1024
     direction: Literal["t2i", "i2t", ""] = ""
-    metric: Text | None = None  # None: the main score of tasks
+    metric: Text | None = None
     of: Annotated[tuple[Text, ...], Field(strict=False, min_length=1)]
     model: Text = "jina-clip-v2"
 
 
 class Verdict(NamedTuple):
-    """A statement beside the measurement of one model: `reproduced`, `deviates`, `other model` or `not run`.
+    """A statement beside the measurement of one model.
 
-    `relative` is the share kept; `points` is 1 less the loss in points. Both are None while parts
-    are `missing`.
+    `verdict` is `reproduced`, `deviates`, `other model` or `not run`. `relative` is the share kept;
+    `points` is 1 less the loss in points. Both are None while parts are `missing`.
     """
 
     claim: Claim
@@ -62,7 +65,7 @@ def claims(path: Path | None = None) -> dict[str, Claim]:
 def check_claims(
     outcomes: Sequence[Result], rows: Mapping[str, Claim] | None = None
 ) -> list[Verdict]:
-    """A verdict on every statement for its own model, and for each other model that has all of its parts."""
+    """A verdict on every statement for its own model, and for others that have all of its parts."""
     parts, rows = _parts(outcomes), claims() if rows is None else rows
     verdicts = []
     for claim in rows.values():
@@ -73,9 +76,8 @@ def check_claims(
     return verdicts
 
 
-PartValues = dict[
-    tuple[str, str, int], dict[str, dict[str, float]]
-]  # (model, direction, dim): part: metric: value
+# By model, direction and dimension: the values of each part, by metric.
+PartValues = dict[tuple[str, str, int], dict[str, dict[str, float]]]
 
 
 def _parts(outcomes: Sequence[Result]) -> PartValues:
@@ -86,12 +88,14 @@ def _parts(outcomes: Sequence[Result]) -> PartValues:
         values = parts.setdefault(key, {})
         values |= members
         for name in dict.fromkeys(member.partition("/")[0] for member in members):
-            subsets = [f"{name}/{subset}" for subset in rows[name].subsets] if name in rows else []
-            if subsets and all(member in members for member in subsets):
-                metrics = members[subsets[0]]
+            if name not in rows:
+                continue
+            subsets = [f"{name}/{subset}" for subset in rows[name].subsets]
+            # ROW/* is all subsets of a row, and nothing while one of them is missing.
+            if all(member in members for member in subsets):
                 values[f"{name}/*"] = {
                     metric: plain_mean(members[member][metric] for member in subsets)
-                    for metric in metrics
+                    for metric in members[subsets[0]]
                 }
     for suite in suites().values():
         for mean in averages(suite, outcomes):
@@ -104,22 +108,25 @@ def _parts(outcomes: Sequence[Result]) -> PartValues:
 
 
 def _verdict(claim: Claim, model: str, parts: PartValues) -> Verdict:
-    short, full = (
-        _values(claim, parts.get((model, claim.direction, dim), {}))
-        for dim in (claim.dim, claim.full)
-    )
+    short = _values(claim, parts.get((model, claim.direction, claim.dim), {}))
+    full = _values(claim, parts.get((model, claim.direction, claim.full), {}))
     missing = [part for part in claim.of if part not in short or part not in full]
     if missing:
         return Verdict(claim, model, None, None, missing, "not run")
     at_short, at_full = plain_mean(short.values()), plain_mean(full.values())
-    relative, points = at_short / at_full if at_full else 0.0, 1 - (at_full - at_short)
-    holds = any(_holds(claim, share) for share in (relative, points))
-    verdict = "other model" if model != claim.model else "reproduced" if holds else "deviates"
+    relative = at_short / at_full if at_full else 0.0
+    points = 1 - (at_full - at_short)
+    # Either reading will do: the source does not say which it means.
+    holds = _holds(claim, relative) or _holds(claim, points)
+    verdict = "reproduced" if holds else "deviates"
+    # A statement about one model is neither confirmed nor refuted by another.
+    if model != claim.model:
+        verdict = "other model"
     return Verdict(claim, model, relative, points, [], verdict)
 
 
 def _values(claim: Claim, parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The value of each part of the claim that there is, by its metric or, of tasks, by the only one."""
+    """The value of each part that there is: of its metric, or of tasks of the only one."""
     named_parts = {part: parts[part] for part in claim.of if part in parts}
     if claim.metric is None:
         return {part: next(iter(values.values())) for part, values in named_parts.items()}
@@ -138,12 +145,16 @@ def as_json(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     """The same as JSON: fractions, with the parts that are missing."""
     return [
         {
-            "claim": v.claim.name,
-            "statement": v.claim.statement,
-            "source": v.claim.source,
-            "published": v.claim.kept,
+            "claim": verdict.claim.name,
+            "statement": verdict.claim.statement,
+            "source": verdict.claim.source,
+            "published": verdict.claim.kept,
+            "kind": verdict.claim.kind,
+            "model": verdict.model,
+            "relative": verdict.relative,
+            "points": verdict.points,
+            "missing": verdict.missing,
+            "verdict": verdict.verdict,
         }
-        | {"kind": v.claim.kind, "model": v.model, "relative": v.relative, "points": v.points}
-        | {"missing": v.missing, "verdict": v.verdict}
-        for v in verdicts
+        for verdict in verdicts
     ]

@@ -51,7 +51,8 @@ def evaluate(
                 f"{encoder.name} reads here, and are measured by their beginning"
             )
     zero_rows = 0
-    rows_by_images: dict[tuple[str, ...], Any] = {}  # of the last subset: languages share images
+    # Those of the last subset: languages share their images, and memory holds one set of rows.
+    rows_by_images: dict[tuple[str, ...], Any] = {}
     for subset, data in parts.subsets.items():
         sides = task.sides(data)
         reporter.info(f"{row.name} {subset}: {_counts(data, sides)}, by {encoder.name}")
@@ -60,13 +61,11 @@ def evaluate(
         rows = []
         for side in sides:
             images = tuple(side.hashes) if side.kind == "image" else ()
-            shared = images in rows_by_images
-            side_rows = (
-                rows_by_images[images]
-                if shared
-                else embed(store, encoder, side, costs, reporter=reporter)
-            )
-            if not shared:
+            if images in rows_by_images:
+                side_rows = rows_by_images[images]
+            else:
+                side_rows = embed(store, encoder, side, costs, reporter=reporter)
+                # A row of zeros has a cosine of 0 with everything, and looks like a bad match.
                 zero_rows += int((~side_rows.any(axis=1)).sum())
             if side.kind == "image":
                 rows_by_images = {images: side_rows}
@@ -125,7 +124,8 @@ def embed(
     if side.kind == "image" and missing:
         from evals.data.images import verify
 
-        verify(side.items, missing)  # a broken file is named now, not after an hour of encoding
+        # A broken file is named now, and not after an hour of encoding.
+        verify(side.items, missing)
     with reporter.progress(f"{encoder.name}: encoding {side.kind}s") as progress:
         rows, encoded = store.embed(encoder, side, progress=progress)
     costs.encoded[side.kind] += encoded

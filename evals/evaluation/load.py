@@ -1,4 +1,4 @@
-"""What a name on the command line becomes: data that is counted, and an encoder that is fingerprinted but not loaded yet."""
+"""What a name on the command line becomes: data that is counted, an encoder that is not loaded yet."""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -80,6 +80,7 @@ def check(
     if plain and any("+rescore" in name for name in precisions):
         reason = NOT_RESCORED[task_of_work(plain[0])]
         raise ConfigError(f"{plain[0].name}: {reason}. Leave --rescore out.")
+    # Their records would lie in one folder, and the newest would be taken for both.
     names = [ref.name for ref in refs]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
@@ -125,6 +126,7 @@ def _check_tasks(tasks: Sequence[TaskRef], settings: Settings) -> None:
     name = tasks[0].name
     if importlib.util.find_spec("mteb") is None:
         raise MissingError(f"{name} needs mteb. Run: pip install 'jina-clip-evals[mteb]'.")
+    # mteb's loaders have no part of a task, and a score of a part would bear the task's name.
     for option, is_set in (
         ("--limit", settings.limit is not None),
         ("--allow-subset", settings.allow_subset),

@@ -1,4 +1,4 @@
-"""One name, one model: a name that records of another model carry already is told before anything is measured."""
+"""One name, one model: refuses a name that records of another model carry already."""
 
 from pathlib import Path
 
@@ -24,6 +24,7 @@ def check_name(encoder: Encoder, results: Path, *, chosen: bool) -> str | None:
         f"{previous.path} is of another model under the name {encoder.name} "
         f"({_brief(there)}, now {_brief(here)})"
     )
+    # From the same place, as the next checkpoint of a training run: history, and worth a word.
     if here.place == there.place or chosen:
         return f"warning: {difference}."
     spec = here.place if here.folder or here.repo else "MODEL"
@@ -39,7 +40,8 @@ def _identity(encoder: Encoder) -> ModelIdentity:
 
 
 def _are_one(here: ModelIdentity, there: ModelIdentity) -> bool:
-    """By weights where both are known: of a server they are not, and of a tag only once it is loaded."""
+    """By weights where both are known, else by place."""
+    # Of a server they never are, and of open_clip's tags only once the file was downloaded.
     if here.weights and there.weights:
         return here.weights == there.weights
     return here.place == there.place

@@ -1,4 +1,4 @@
-"""What the caller is told of a benchmark or an mteb task by a model.
+"""What the measurement of a benchmark or an mteb task gives back: scores, costs, the record's place.
 
 Light, so that a command can show it without torch.
 """
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Outcome(NamedTuple):
-    """One benchmark by one model: the record's folder, the scores of each subset, and how much had to be encoded for it."""
+    """One benchmark by one model: the record's folder, and the scores of each subset.
+
+    `encoded` counts what the store did not have yet.
+    """
 
     path: Path
     benchmark: Benchmark
@@ -48,7 +51,10 @@ class TaskScore(NamedTuple):
 
 
 class TaskOutcome(NamedTuple):
-    """One mteb task by one model: the record's folder, what it says, and how much had to be encoded for it."""
+    """One mteb task by one model: the record's folder, and the scores of subsets and splits.
+
+    `encoded` counts what the store did not have yet.
+    """
 
     path: Path
     task: str
@@ -79,4 +85,5 @@ class Results(NamedTuple):
     @property
     def exit_code(self) -> int:
         """The first failure's, or 0."""
+        # The first, because later ones are often of the same cause: no network, a full disk.
         return self.failures[0].error.exit_code if self.failures else 0

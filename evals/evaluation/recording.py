@@ -1,4 +1,4 @@
-"""A measurement as its record: the manifest of how it came about, a line per metric, and a row per query."""
+"""A measurement as its record: a manifest of how it came about, lines of metrics, rows of queries."""
 
 import hashlib
 import time
@@ -108,7 +108,10 @@ def _column_types(names: Sequence[str]) -> dict[str, str]:
 def circumstances(
     encoder: "Encoder", settings: Settings, costs: Costs, started: float
 ) -> dict[str, Any]:
-    """What every manifest says of how a run came about: command, settings, times, machine, packages, encoder and cost."""
+    """What every manifest says of how a run came about.
+
+    Command, settings, times, machine, packages, encoder and cost.
+    """
     from evals.packages import loaded_packages
     from evals.records.provenance import (
         command,
@@ -146,12 +149,11 @@ def circumstances(
 
 def metric_lines(scores: Mapping[str, list["Scores"]]) -> list["MetricLine"]:
     """The lines of metrics.jsonl, in the order of the table."""
-    return [
-        line
-        for subset, subset_scores in scores.items()
-        for score in subset_scores
-        for line in _lines(subset, score)
-    ]
+    lines: list[MetricLine] = []
+    for subset, subset_scores in scores.items():
+        for score in subset_scores:
+            lines += _lines(subset, score)
+    return lines
 
 
 def _lines(subset: str, score: "Scores") -> list["MetricLine"]:
@@ -202,6 +204,7 @@ def query_table(scores: Mapping[str, list["Scores"]]) -> Any:
                 "dim": score.dim,
                 "precision": score.precision,
             }
+            # pa.repeat: parquet's dictionaries then store each key once, however many rows it has.
             repeated = {
                 name: pa.repeat(value, len(score.query_ids)) for name, value in keys.items()
             }
@@ -210,15 +213,14 @@ def query_table(scores: Mapping[str, list["Scores"]]) -> Any:
 
 
 def content_hash(data: Data) -> str:
-    """One sha256 over what is measured: every image, every text, and which belong together.
-
-    Not the ids.
-    """
+    """One sha256 over what is measured: every image, every text, and which belong together."""
+    # Not the ids: two copies of one benchmark may number their images otherwise.
     digest = hashlib.sha256()
     for side in data.sides:
         for item_hash in side.hashes:
             digest.update(item_hash.encode())
     for values in data.truth:
+        # One width and byte order, so that every machine has the same hash.
         number = "<f8" if values.dtype.kind == "f" else "<i8"
         digest.update(values.astype(number).tobytes())
     return digest.hexdigest()

@@ -48,6 +48,7 @@ class EncoderInfo:
     @classmethod
     def read(cls, encoder: Encoder) -> "EncoderInfo":
         """What this encoder says now."""
+        # Read when asked for, not once: batches and usage grow while the encoder works.
         stated = [entry.name for entry in fields(cls) if hasattr(encoder, entry.name)]
         return cls(**{name: getattr(encoder, name) for name in stated})
 

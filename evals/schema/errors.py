@@ -4,8 +4,9 @@ from typing import ClassVar
 
 
 class EvalError(Exception):
-    """Something the user can mend: the message names the culprit and the remedy, the class the exit code."""
+    """Something the user can mend: the message names culprit and remedy, the class the exit code."""
 
+    # Never used: each error is of a class below, and 70 says that a fault of ours came through.
     exit_code: ClassVar[int] = 70
 
 

@@ -58,12 +58,13 @@ class ImageText:
 @final
 @dataclass(frozen=True)
 class LabeledImages:
-    """Images and the classes they belong to; a class is described by its prompts: templates with its name put in.
+    """Images and the classes they belong to.
 
-    `labels` holds the class of each image, or for images of several classes a row of truths.
-    `texts` are all prompts, class by class, and `class_of_text[j]` is the class that prompt j
-    describes; every class has one or more, unless there are none at all (a training split needs no
-    prompts). Two classes may have one name, as in ImageNet.
+    A class is described by its prompts, which are templates with its name put in. `labels` holds
+    the class of each image, or for images of several classes a row of truths. `texts` are all
+    prompts, class by class, and `class_of_text[j]` is the class that prompt j describes; every
+    class has one or more, unless there are none at all (a training split needs no prompts). Two
+    classes may have one name, as in ImageNet.
     """
 
     images: Side

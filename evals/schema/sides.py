@@ -54,6 +54,7 @@ class Selection(Sequence[Any]):
         return len(self.indices)
 
     def __getitem__(self, index: Any) -> Any:
+        # A slice is a view again: what slices for a batch must not decode it all at once.
         if isinstance(index, slice):
             return Selection(self.items, self.indices[index])
         return self.items[self.indices[index]]

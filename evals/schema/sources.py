@@ -8,13 +8,13 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class CaptionProtocol:
-    """Which captions of a data set are measured, and as what; the defaults are all of them, as they were written.
+    """Which captions of a data set are measured, and as what.
 
-    `captions`: "all", "first", or the first so many of each image. `quotes`: "csv" reads Flickr's
-    annotation files as the CSV they are; "clip_benchmark" keeps the quotes around captions with a
-    comma or a quote, and doubles those inside, as the loader of CLIP_benchmark does. `duplicates`:
-    equal captions of several images are "own" queries and documents, each with its image, or
-    "merged" into one with all of them.
+    The defaults are all of them, as they were written. `captions`: "all", "first", or the first so
+    many of each image. `quotes`: "csv" reads Flickr's annotation files as the CSV they are;
+    "clip_benchmark" keeps the quotes around captions with a comma or a quote, and doubles those
+    inside, as the loader of CLIP_benchmark does. `duplicates`: equal captions of several images are
+    "own" queries and documents, each with its image, or "merged" into one with all of them.
     """
 
     captions: Literal["all", "first"] | int = "all"
@@ -24,7 +24,7 @@ class CaptionProtocol:
 
 @dataclass(frozen=True)
 class ClassPrompts:
-    """What a row of labelled images says of its classes: how many there are, and where their names and templates are found.
+    """What a row of labelled images says of its classes: how many, and how they are called.
 
     `names` and `templates` are keys of clip-benchmark's files (names None: it has none, the data
     must bring them); `wordnet` is its list of the WordNet ids that a part of ImageNet is made of.
@@ -42,7 +42,7 @@ class ClassPrompts:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the subsets of a benchmark are read from: a local folder (or file) when given, else a Hub dataset repo.
+    """Where the subsets of a benchmark are read from: a local folder or file, else a repo of the Hub.
 
     `columns` says which columns of a table hold the images and captions, by role.
     """
