@@ -237,7 +237,7 @@ def test_a_suite_runs_rows_and_tasks_and_prints_its_averages_and_caveat(
     def broken(*_: object) -> None:
         raise InvalidError("scenes: left out here")
 
-    monkeypatch.setattr(jobs, "load_parts", broken)
+    monkeypatch.setattr(jobs, "load_item", broken)
     done = command("toy")
     assert done.exit_code == 3
     assert asked == [Asked("A/test", [8], None, False), Asked("B/dev", [8], ("en", "de"), False)]
