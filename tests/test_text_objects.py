@@ -182,30 +182,36 @@ class Qrel(NamedTuple):
     iteration: str = "0"
 
 
-@pytest.fixture
-def toy_id() -> Iterator[str]:
-    """The toy collection under an id of ir_datasets, for as long as a test runs."""
+def toy_dataset(docs: Any = DOCS, queries: Any = QUERIES, qrels: Any = QRELS) -> Any:
+    """A collection as ir_datasets has one; without queries it is of documents alone."""
     library = pytest.importorskip("ir_datasets")
     from ir_datasets.formats import BaseDocs, BaseQrels, BaseQueries
 
     class Docs(BaseDocs):  # type: ignore[misc]
         def docs_iter(self) -> Iterator[Doc]:
-            return iter([Doc(*row) for row in DOCS])
+            return iter([Doc(*row) for row in docs])
 
     class Queries(BaseQueries):  # type: ignore[misc]
         def queries_iter(self) -> Iterator[Query]:
-            return iter([Query(*row) for row in QUERIES])
+            return iter([Query(*row) for row in queries])
 
     class Qrels(BaseQrels):  # type: ignore[misc]
         def qrels_iter(self) -> Iterator[Qrel]:
-            return iter([Qrel(*row) for row in QRELS])
+            return iter([Qrel(*row) for row in qrels])
 
-    name = "toy/collection/test"
-    library.registry.register(name, library.Dataset(Docs(), Queries(), Qrels()))
-    library.registry.register("toy/collection", library.Dataset(Docs()))
-    yield name
-    for registered in (name, "toy/collection"):
-        del library.registry._registered[registered]
+    return library.Dataset(*([Docs(), Queries(), Qrels()] if queries else [Docs()]))
+
+
+@pytest.fixture
+def toy_id() -> Iterator[str]:
+    """The toy collection under an id of ir_datasets, for as long as a test runs."""
+    library = pytest.importorskip("ir_datasets")
+    names = {"toy/collection/test": toy_dataset(), "toy/collection": toy_dataset(queries=())}
+    for name, dataset in names.items():
+        library.registry.register(name, dataset)
+    yield "toy/collection/test"
+    for name in names:
+        del library.registry._registered[name]
 
 
 def test_an_id_of_ir_datasets_is_the_data_of_the_folder(toy_id: str, tmp_path: Path) -> None:

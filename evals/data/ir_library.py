@@ -24,6 +24,11 @@ def load_ir(name: str) -> TextRetrieval:
         raise ConfigError(
             f"ir:{name}: ir_datasets has no such id. Its catalogue is https://ir-datasets.com."
         ) from None
+    return judged_dataset(dataset, name, library.__version__)
+
+
+def judged_dataset(dataset: Any, name: str, version: str) -> TextRetrieval:
+    """The same of a collection that is loaded; `version` is that of the library."""
     absent = [part for part in ("docs", "queries", "qrels") if not dataset.has(part)]
     if absent:
         raise ConfigError(
@@ -35,7 +40,7 @@ def load_ir(name: str) -> TextRetrieval:
             Collection(_documents(dataset, name)),
             Collection(_queries(dataset, name)),
             _judgements(dataset, name),
-            {"layout": "ir_datasets", "id": name, "version": library.__version__},
+            {"layout": "ir_datasets", "id": name, "version": version},
         )
     # What its downloads raise; `requests` derives its errors from OSError.
     except OSError as error:
