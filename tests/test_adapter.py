@@ -376,11 +376,11 @@ def test_an_adapter_that_changes_after_it_was_hashed_stops_the_load_by_name(base
 
 def test_the_command_line_names_base_and_adapter_in_one(base, folder) -> None:
     ref = resolve_model(f"{base}+adapter:{folder}")
-    assert (ref.name, ref.folder, ref.adapter) == ("base+lora-7", base, folder)
+    assert (ref.name, ref.folder, ref.adapter) == ("base-lora-7", base, folder)
     assert not ref.name_chosen
     assert resolve_model(f"mine={base}+adapter:{folder}").name == "mine"
     assert resolve_model(f"org/model@v1+adapter:{folder}").repo == "org/model"
-    assert resolve_model(f"tiny+adapter:{folder}").name == "tiny+lora-7"
+    assert resolve_model(f"tiny+adapter:{folder}").name == "tiny-lora-7"
     with pytest.raises(
         ConfigError, match="only jina-clip models take an adapter, and st:x is sent"
     ):

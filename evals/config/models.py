@@ -109,7 +109,7 @@ def resolve_model(spec: str, path: Path | None = None) -> ModelRef:
 
 
 def _unnamed(spec: str, path: Path | None) -> ModelRef:
-    """A model by its place alone; with an adapter it is `base+folder`, and a model of its own."""
+    """A model by its place alone; with an adapter it is `base-folder`, and a model of its own."""
     base, separator, folder = spec.partition(ADAPTER)
     if not separator or Path(spec).expanduser().is_dir():
         return _plain(spec, path)
@@ -121,7 +121,7 @@ def _unnamed(spec: str, path: Path | None) -> ModelRef:
         )
     if not folder or not adapter.is_dir():
         raise MissingError(f"{folder or spec}: no such folder of a PEFT adapter. Give a local one.")
-    name = f"{model.name}+{adapter.resolve().name}"
+    name = f"{model.name}-{adapter.resolve().name}"
     return replace(model, name=name, adapter=adapter, name_chosen=False)
 
 
