@@ -14,8 +14,13 @@ MAX_PIXELS = 50_000_000
 
 
 def resized(size: tuple[int, int], target: int, resize_mode: str) -> tuple[int, int]:
-    """Width and height after the resize, before the crop; ValueError above MAX_PIXELS."""
+    """Width and height after the resize, before the crop.
+
+    ValueError for an image without pixels, and above MAX_PIXELS.
+    """
     width, height = size
+    if not width or not height:
+        raise ValueError(f"an image of {width} x {height} pixels has none. Leave it out")
     if resize_mode == "squash":
         return target, target
     if resize_mode == "longest":  # fits the square, and never exceeds it

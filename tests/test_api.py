@@ -241,6 +241,7 @@ def test_what_is_no_image_is_refused_by_its_position(model, images, tmp_path):
         (np.zeros((8, 8, 3), dtype=np.uint8), ValueError, "image 1: .* not ndarray"),
         (deep, ValueError, "image 1: .* mode I;16, which has not 8 bits a channel"),
         (Image.new("RGB", (1, 9_000_000)), ValueError, "image 1: .*after the resize"),
+        (Image.new("RGB", (0, 8)), ValueError, "image 1: .* 0 x 8 pixels has none"),
         ("absent.jpg", FileNotFoundError, r"image 1: .*absent\.jpg"),
         (tmp_path / "text.jpg", OSError, r"image 1: .*text\.jpg"),
     ]

@@ -197,6 +197,13 @@ def test_a_clearly_better_model_is_called_better(history):
     assert mean["low"] > 0
 
 
+def test_of_three_models_the_two_that_ran_last_are_compared(tmp_path):
+    for day, model in enumerate(("a", "b", "c"), 1):
+        write(tmp_path, model, day)
+    rows = pairs.compare(read_history(tmp_path)).tables[0].rows
+    assert {(row["a"], row["b"]) for row in rows} == {("b", "c")}
+
+
 def test_other_data_is_not_compared(tmp_path):
     write(tmp_path, "a", 1)
     write(tmp_path, "b", 2, manifest={"data": {"en": {"content": "1" * 64}}})

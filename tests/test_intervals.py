@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest
 
 from evals.stats.bootstrap import Interval, cluster_bootstrap, stratified_bootstrap
 from evals.stats.intervals import (
     FEW_GROUPS,
+    Effective,
+    binomial_interval,
     class_mean_interval,
     effective,
     mean_intervals,
@@ -81,6 +83,15 @@ def test_few_images_have_a_wider_interval_than_the_bootstrap_however_many_captio
         values = (rng.random(len(images)) < 0.5).astype(np.float64)
         bootstrap = cluster_bootstrap({"x": values}, images)["x"]
         assert width(interval(values, images)) > width(bootstrap)
+
+
+def test_of_few_clusters_queries_are_fewer_by_the_square_of_students_t() -> None:
+    """Its 97.5% point for 10 clusters is 2.262, where the normal has 1.960."""
+    low, high = binomial_interval(Effective(0.75, 100.0, binomial=False), 10)
+    queries = 100 * (1.959964 / 2.262157) ** 2
+    hits, misses = 0.75 * queries, 0.25 * queries
+    assert low == pytest.approx(beta.ppf(0.025, hits, misses + 1), abs=1e-5)
+    assert high == pytest.approx(beta.ppf(0.975, hits + 1, misses), abs=1e-5)
 
 
 def test_the_interval_holds_the_mean_and_misses_mirror_hits() -> None:

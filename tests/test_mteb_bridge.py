@@ -221,6 +221,22 @@ def visual_sts():
     return type("Visual", (AbsTaskSTS,), {"metadata": about, "load_data": load_data})()
 
 
+def text_and_image():
+    """Documents of a text and an image, of which neither alone decides."""
+    rng = np.random.default_rng(5)
+    pixels = rng.integers(0, 255, (20, 6, 5, 3), dtype=np.uint8)
+    corpus = [
+        {"id": f"d{i}", "text": sentence(rng, 3), "image": Image.fromarray(pixels[i])}
+        for i in range(20)
+    ]
+    queries = [{"id": f"q{i}", "text": sentence(rng, 2)} for i in range(12)]
+    relevant = {f"q{i}": {f"d{i}": 1} for i in range(12)}
+    task = toy_task("Both", corpus, queries, relevant)
+    changes = {"category": "t2it", "modalities": ["text", "image"]}
+    task.metadata = task.metadata.model_copy(update=changes)
+    return task
+
+
 def best_pair_scores(self, scores, qrels, results, hf_split, hf_subset):
     return {"mean_best": sum(max(hits.values()) for hits in results.values()) / len(results)}
 
@@ -238,6 +254,7 @@ TASKS = {
     "image_to_text": mock_tasks.retrieval.MockAny2AnyRetrievalI2TTask,
     "text_to_image": mock_tasks.retrieval.MockAny2AnyRetrievalT2ITask,
     "visual_sts": visual_sts,
+    "text_and_image": text_and_image,
     "classification": mock_tasks.classification.MockClassificationTask,
     "clustering": mock_tasks.clustering.MockClusteringTask,
 }

@@ -157,9 +157,11 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_embedded(
     assert encoder.encoded == 0
 
 
-def test_a_query_without_judgements_may_be_listed_twice(tmp_path):
+@pytest.mark.parametrize("none", [{}, {"q9": {}}], ids=["not there", "empty"])
+def test_a_query_without_judgements_may_be_listed_twice(none, tmp_path):
     questions = [*queries(), {"id": "q9", "text": "moon"}, {"id": "q9", "text": "sun"}]
-    assert measure(refused(questions=questions), tmp_path).scores[0].n == 3
+    task = toy_task("Toy", documents(), questions, judgements() | none)
+    assert measure(task, tmp_path).scores[0].n == 3
 
 
 def test_a_hit_that_comes_again_keeps_its_first_place_and_counts_once():

@@ -1,5 +1,7 @@
 """The cluster bootstrap and paired comparisons: checked by hand, by simulation, and against scipy."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -216,6 +218,25 @@ def test_a_language_weighs_as_much_as_another_whatever_its_size() -> None:
     few = Pair({"x": np.zeros(2)}, {"x": np.ones(2)}, np.arange(2))
     many = Pair({"x": np.zeros(98)}, {"x": np.zeros(98)}, np.arange(98))
     assert paired_means([few, many])["x"].value == 0.5
+
+
+def test_p_of_a_mean_over_languages_weighs_them_alike() -> None:
+    """All sign vectors of nine images, of which one language has seven times as many captions."""
+    rng = np.random.default_rng(0)
+    changes = [rng.integers(-1, 2, 9).astype(float), rng.integers(-1, 2, 63).astype(float)]
+    images = [np.arange(9), np.repeat(np.arange(9), 7)]
+    parts = [
+        Pair({"x": np.zeros(len(change))}, {"x": change}, image)
+        for change, image in zip(changes, images, strict=True)
+    ]
+    few, many = changes[0], changes[1].reshape(9, 7).sum(axis=1)
+    signs = np.array(list(itertools.product((-1, 1), repeat=9)))
+
+    def exact(shares: np.ndarray) -> float:
+        return float((abs(signs @ shares) >= abs(shares.sum()) - 1e-12).mean())
+
+    assert paired_means(parts)["x"].p == pytest.approx(exact(few / 9 + many / 63), abs=0.04)
+    assert abs(exact(few / 9 + many / 63) - exact(few + many)) > 0.2
 
 
 def test_parts_of_an_image_each_have_no_spread() -> None:

@@ -30,6 +30,7 @@ from evals.views.sweep_figures import (
     score_by_bytes,
     score_by_dimension,
 )
+from evals.views.tables import mean_over_subsets
 from tests import records
 from tests.toys import HashEncoder, image_text
 
@@ -92,6 +93,18 @@ def test_a_point_is_the_mean_over_subsets_and_its_share_of_the_full_width(outcom
         assert p.kept == p.value / found[direction, 8, "float32", metric].value
         assert p.ci_low <= p.value <= p.ci_high
     assert found["t2i", 4, "binary+rescore10", "R@1"].bytes == 1 + 16
+
+
+def test_the_line_of_means_is_of_float32_alone(outcome):
+    for direction in ("t2i", "i2t"):
+        values = [
+            score.values["R@1"].value
+            for scores in outcome.scores.values()
+            for score in scores
+            if (score.direction, score.dim, score.precision) == (direction, 4, "float32")
+        ]
+        assert len(values) == 2
+        assert mean_over_subsets(outcome, direction, 4, "R@1") == pytest.approx(fmean(values))
 
 
 def test_the_interval_of_one_subset_is_that_of_the_record(outcome):
