@@ -219,7 +219,7 @@ def test_a_mutated_record_is_read_or_refused_by_all_who_read_records(
         for reader in readers:
             refused += not reads(reader, place, f"seed {case}, {change}, {reader.__name__}")
     assert refused > len(cases) / 3
-    record_property("faults", len(cases))
+    record_property("faults: generated records", len(cases))
 
 
 def reads(reader: Callable[[Place], None], place: Place, what: str) -> bool:
