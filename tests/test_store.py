@@ -189,6 +189,8 @@ def test_shards_of_another_key_are_set_aside_whatever_folder_they_lie_in(
     store, folders, misplace, caplog
 ):
     misplace(folders)
+    # by their sidecars alone
+    assert len(Store(store.root).missing(MODELS["a"], text_side(TEXTS))) == len(TEXTS)
     for name, encoder in MODELS.items():
         rows = Store(store.root, shard_rows=5).embed(encoder, text_side(TEXTS)).rows
         np.testing.assert_array_equal(rows, encoder.encode(text_side(TEXTS)))
