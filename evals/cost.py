@@ -10,8 +10,8 @@ import typer
 
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import comma_list, dims_list
+from evals.config.choice import choose_row
 from evals.config.models import resolve_model
-from evals.config.suites import choose_row
 from evals.embeddings.precision import DIMS
 from evals.evaluation.load import check
 from evals.settings import Settings
@@ -62,6 +62,7 @@ def cost(
         items = [choose_row(name) for name in dict.fromkeys(benchmarks or ["scenes"])]
         check(items, [], settings)
         stored = storage(dims_list(dims) or DIMS)
+        # Before the data: a tokenizer that cannot be had is found in seconds.
         tokenizer = read_tokenizer(resolve_model(model)) if model else None
         costs = [benchmark_cost(item, settings, tokenizer) for item in items]
         if json:

@@ -10,8 +10,8 @@ import typer
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Models, dims_list, settings_of, takes_options
 from evals.config.catalog import Benchmark
+from evals.config.choice import choose_row
 from evals.config.models import resolve_model
-from evals.config.suites import choose_row
 from evals.evaluation.load import check
 from evals.jobs import fuse, named_encoder
 
@@ -52,6 +52,7 @@ def fusion(
             for item in items:
                 fused = fuse(item, encoder, dimensions or (encoder.dim,), settings, reporter=log)
                 fusions.append(fused)
+                # Each as soon as it is there: the next model may take an hour.
                 if not log.json:
                     print_fused(fused)
         if log.json:

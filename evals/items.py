@@ -12,7 +12,8 @@ import typer
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import comma_list
 from evals.cli.results import finish
-from evals.config.suites import TaskRef, choose
+from evals.config.choice import choose
+from evals.config.suites import TaskRef
 from evals.evaluation.load import check, load_item
 from evals.schema import ConfigError, InvalidError
 from evals.settings import Settings

@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from evals.config.catalog import Benchmark
+from evals.config.choice import Work
 from evals.config.models import ModelRef, resolve_model
 from evals.config.own_data import DataRef
-from evals.config.suites import TaskRef, Work
+from evals.config.suites import TaskRef
 from evals.evaluation.evaluate import checked_dims, evaluate
 from evals.evaluation.load import Loaded, build_encoder, check, load_item
 from evals.evaluation.outcome import Failure, Result, Results, TaskOutcome
@@ -42,11 +43,14 @@ def evaluate_all(
     single = len(work) * len(refs) == 1
     outcomes: list[Result] = []
     failures: list[Failure] = []
+    # Read once for all models, which measure the same files.
     loaded: dict[str, Loaded] = {}
     for ref in refs:  # one model at a time in memory
         encoder: Encoder | None = None
         for item in work:
             try:
+                # Inside: a model that cannot be had fails each of its evaluations, and no other
+                # model's.
                 encoder = encoder or named_encoder(ref, settings, reporter=reporter)
                 dims = dims_of(encoder.dim)
                 if isinstance(item, TaskRef):
@@ -66,6 +70,8 @@ def evaluate_all(
                     )
                 outcomes.append(outcome)
             except (EvalError, OSError) as error:
+                # A full disk or a lost connection ends one evaluation; what is stored is kept for
+                # the next try.
                 failure = Failure(item.name, ref.name, as_eval_error(error))
                 failures.append(failure)
                 reporter.error(_message(failure, single=single))
@@ -103,6 +109,7 @@ def evaluate_task(
     from evals.mteb_bridge.bridge import evaluate_task as evaluate_by_mteb
 
     dims = checked_dims(dims, encoder)
+    # What the suite says of this task; --subsets cannot stand beside it, see evals.config.choice.
     if task.subsets:
         settings = replace(settings, subsets=task.subsets)
     name = task.name.removeprefix("mteb:")

@@ -14,7 +14,7 @@ from evals.cli.app import exit_with, new_app, reported
 from evals.cli.figures import draw_figures
 from evals.cli.options import Models, comma_list, dims_list, settings_of, takes_options
 from evals.cli.results import finish
-from evals.config.suites import choose
+from evals.config.choice import choose
 from evals.embeddings.precision import BITS, DIMS, FEWEST, with_rescoring
 from evals.jobs import evaluate_all
 
@@ -73,9 +73,11 @@ def sweep(
         chosen = dims_list(dims)
 
         def dims_of(width: int) -> list[int]:
+            # The full width is what every share is of.
             return sorted({*(chosen or (dim for dim in DIMS if dim < width)), width})
 
         settings = settings_of(options)
+        # float32 likewise: precisions are judged by what they keep of it.
         kinds = with_rescoring(("float32", *(comma_list(precisions) or ())), rescore)
         names = comma_list(benchmarks) or (() if suite else ("scenes",))
         work, suites = choose(names, suite or (), subsets=settings.subsets, data_name=settings.name)

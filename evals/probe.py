@@ -14,8 +14,8 @@ from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Models, dims_list, settings_of, takes_options
 from evals.cli.results import finish
 from evals.config.catalog import Benchmark
+from evals.config.choice import choose_row
 from evals.config.models import resolve_model
-from evals.config.suites import choose_row
 from evals.evaluation.load import check
 from evals.schema import ConfigError
 
@@ -53,6 +53,7 @@ def probe(
 
         settings = settings_of(options)
         item = choose_row(benchmark, data_name=settings.name)
+        # `0` and not an empty text: shells lose an empty argument easily.
         ks = () if knn.strip() == "0" else dims_list(knn, "--knn") or ()
         if isinstance(item, Benchmark):
             check_probed(item)  # refused now, and not after the data was read

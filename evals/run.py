@@ -12,7 +12,7 @@ import typer
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Models, dims_list, settings_of, takes_options
 from evals.cli.results import finish
-from evals.config.suites import choose
+from evals.config.choice import choose
 from evals.jobs import evaluate_all
 from evals.schema import ConfigError
 
@@ -55,6 +55,7 @@ def run(
             else:
                 print_list(settings.data)
             return
+        # No default model: an hour on the wrong one is worse than a message.
         if not (benchmarks or suite) or not model:
             raise ConfigError(
                 "Name one benchmark or --suite at least, and a --model. --list shows what there is."

@@ -155,7 +155,7 @@ def checkpoint_v1(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def scenes_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The record of `tiny` on Scenes in English and German at 256 and 64 dimensions, ROOT/runs beside ROOT/store."""
-    from evals.config.suites import choose
+    from evals.config.choice import choose
     from evals.jobs import evaluate_all
     from evals.settings import Settings
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner, Result
 
 from evals import jobs, mrl_sweep
 from evals import run as run_module
-from evals.config.suites import Suite, TaskRef, choose, find_suite, suites, task_ref
+from evals.config.choice import choose
+from evals.config.suites import Suite, TaskRef, find_suite, suites, task_ref
 from evals.evaluation.averages import averages
 from evals.evaluation.outcome import TaskOutcome, TaskScore
 from evals.progress import Reporter
@@ -124,7 +125,7 @@ def toy_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
     """The suite `toy`, the only one there is."""
     (tmp_path / "suites.yaml").write_text(SUITE)
     rows = suites(tmp_path / "suites.yaml")
-    monkeypatch.setattr("evals.config.suites.suites", lambda: rows)
+    monkeypatch.setattr("evals.config.choice.suites", lambda: rows)
     return rows["toy"]
 
 
@@ -270,7 +271,7 @@ def test_a_name_is_a_row_before_it_is_a_suite(
     toy_suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "evals.config.suites.suites",
+        "evals.config.choice.suites",
         lambda: {"scenes": toy_suite.model_copy(update={"name": "scenes"})},
     )
     assert [part.name for part in choose(["scenes"]).work] == ["scenes"]

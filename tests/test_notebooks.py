@@ -66,7 +66,7 @@ def run(name: str, folder: Path, records: Path) -> Any:
 @pytest.fixture(scope="module")
 def demo(scenes_run, tmp_path_factory) -> Path:
     """Where the records of `make demo` lie: Scenes in all languages, and a sweep in English."""
-    from evals.config.suites import choose
+    from evals.config.choice import choose
     from evals.jobs import evaluate_all
     from evals.settings import Settings
 

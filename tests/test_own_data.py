@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 import evals
+from evals.config.choice import choose
 from evals.config.own_data import KINDS, DataRef, OwnBenchmark, Reading, data_ref
-from evals.config.suites import Suite, choose
+from evals.config.suites import Suite
 from evals.data.own import READ, object_subsets, read_own
 from evals.evaluation.recording import content_hash
 from evals.records.manifest import ConfigPart, Manifest, RowPart

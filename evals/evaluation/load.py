@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.config.catalog import Benchmark
+from evals.config.choice import Work
 from evals.config.models import ModelRef
 from evals.config.own_data import KINDS, DataRef, OwnBenchmark, Reading
-from evals.config.suites import TaskRef, Work
+from evals.config.suites import TaskRef
 from evals.schema import (
     ConfigError,
     Data,

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from evals.config.catalog import Benchmark
+from evals.config.choice import choose, choose_row
 from evals.config.models import resolve_model
 from evals.config.own_data import DataRef, Reading, data_ref
-from evals.config.suites import TaskRef, choose, choose_row
+from evals.config.suites import TaskRef
 from evals.evaluation.load import Loaded, check, counted, limited
 from evals.library.runs import RESULTS, Run, read_run
 from evals.progress import SILENT, Reporter
