@@ -1,21 +1,19 @@
-"""Two runs compared query by query: what may be compared, and how each metric changed."""
+"""Two runs compared query by query: how each metric changed, and how sure that is."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from evals.analysis.pairing import SPEARMAN, Part, chosen_metrics, paired_parts
 from evals.ranking.measures import primary
 from evals.records.means import MEAN, plain_mean
-from evals.records.queries import Cell, PerQuery, per_query, told
+from evals.records.queries import PerQuery
 from evals.records.record import Run
 from evals.records.selection import Measured
-from evals.schema import ConfigError, InvalidError, NotComparableError
 from evals.stats.correlation import ScoredTwice, paired_spearman, spearman
 from evals.stats.paired import Difference, Pair, fell, holm, paired_means
-
-SPEARMAN = "spearman"
 
 
 class Change(NamedTuple):
@@ -43,13 +41,6 @@ class Change(NamedTuple):
         return fell(self.difference)
 
 
-class _Part(NamedTuple):
-    """The same queries in both runs, in one order."""
-
-    a: PerQuery
-    b: PerQuery
-
-
 def compare(
     pairs: Sequence[tuple[Measured, Measured]],
     *,
@@ -66,7 +57,9 @@ def compare(
     """
     changes: list[Change] = []
     for a, b in pairs:
-        changes += _changes(a, b, subsets, metrics)
+        for direction, parts in paired_parts(a, b, subsets).items():
+            for metric in chosen_metrics(a.run, parts, metrics):
+                changes += _of_metric(a.run, direction, metric, parts)
     # The primary metrics alone: a metric that is only looked at makes no other one's p larger.
     family: dict[int, float] = {}
     for place, change in enumerate(changes):
@@ -76,33 +69,7 @@ def compare(
     return [change._replace(p_holm=adjusted.get(place)) for place, change in enumerate(changes)]
 
 
-def _changes(
-    a: Measured, b: Measured, subsets: Sequence[str], metrics: Sequence[str]
-) -> list[Change]:
-    _check_runs(a, b)
-    cells_of_a, cells_of_b = _cells(a, subsets), _cells(b, subsets)
-    unpaired = cells_of_a.keys() ^ cells_of_b.keys()
-    if unpaired:
-        names = sorted(" ".join(key).strip() for key in unpaired)
-        raise NotComparableError(
-            f"{_name(a)}: only one of the runs has {', '.join(names)}. "
-            "Name subsets that both have with --subsets."
-        )
-    parts: dict[str, dict[str, _Part]] = {}
-    for (subset, direction), queries_of_a in cells_of_a.items():
-        # Content before queries: other data explains other queries, and not the reverse.
-        _check_content(a, b, subset)
-        where = f"{_name(a)}: {told(Cell(subset, direction, a.dim, a.precision))}"
-        part = _paired(queries_of_a, cells_of_b[subset, direction], where)
-        parts.setdefault(direction, {})[subset] = part
-    changes = []
-    for direction, by_subset in parts.items():
-        for metric in _metrics(a.run, by_subset, metrics):
-            changes += _of_metric(a.run, direction, metric, by_subset)
-    return changes
-
-
-def _of_metric(run: Run, direction: str, metric: str, parts: Mapping[str, _Part]) -> list[Change]:
+def _of_metric(run: Run, direction: str, metric: str, parts: Mapping[str, Part]) -> list[Change]:
     """A change for each subset, and before them that of their mean when there are several."""
     first = next(iter(parts.values())).a
     primary_metrics = {run.main_metric, SPEARMAN, *primary(first.values)}
@@ -133,7 +100,7 @@ def _of_metric(run: Run, direction: str, metric: str, parts: Mapping[str, _Part]
     return changes
 
 
-def _groups(parts: Iterable[_Part]) -> set[str]:
+def _groups(parts: Iterable[Part]) -> set[str]:
     """The images that queries of any part belong to."""
     return set().union(*(part.a.groups for part in parts))
 
@@ -149,9 +116,7 @@ def _value(side: PerQuery, metric: str) -> float:
     return math.fsum(side.values[metric].tolist()) / len(side.ids)
 
 
-def _difference(
-    parts: Sequence[_Part], metric: str, group_numbers: Mapping[str, int]
-) -> Difference:
+def _difference(parts: Sequence[Part], metric: str, group_numbers: Mapping[str, int]) -> Difference:
     if metric == SPEARMAN:
         scored = []
         for a, b in parts:
@@ -164,138 +129,3 @@ def _difference(
         groups = np.array([group_numbers[group] for group in a.groups])
         pairs.append(Pair({metric: a.values[metric]}, {metric: b.values[metric]}, groups))
     return paired_means(pairs)[metric]
-
-
-def _metrics(run: Run, parts: Mapping[str, _Part], named: Sequence[str]) -> list[str]:
-    """Which metrics to compare; those of the two runs must be the same unless they are named."""
-    benchmark = run.manifest.benchmark
-    sides = [_metrics_of(side) for part in parts.values() for side in part]
-    shared = [name for name in sides[0] if all(name in names for names in sides)]
-    if named:
-        unknown = [name for name in named if name not in shared]
-        if unknown:
-            raise ConfigError(
-                f"--metric {','.join(unknown)}: the runs of {benchmark} both have "
-                f"{', '.join(shared)}."
-            )
-        return list(dict.fromkeys(named))
-    # A metric that one of the runs lacks matters only where it would be compared.
-    there = set().union(*sides)
-    compared = list(
-        dict.fromkeys([name for name in (run.main_metric, *primary(there)) if name in there])
-    )
-    alone = [name for name in compared if name not in shared]
-    if alone or (sides and not shared and any(sides)):
-        names = alone or sorted(set().union(*sides))
-        raise NotComparableError(
-            f"{benchmark}: only one of the runs has {', '.join(names)}. "
-            f"Choose of {', '.join(shared) or 'none'} with --metric, or run the older one again."
-        )
-    if not shared:
-        raise NotComparableError(
-            f"{benchmark}: none of its metrics has a value for each query, "
-            "so nothing can be paired."
-        )
-    return compared or shared[:1]
-
-
-def _metrics_of(side: PerQuery) -> list[str]:
-    return [SPEARMAN] if side.pairs is not None else list(side.values)
-
-
-def _check_runs(a: Measured, b: Measured) -> None:
-    same_setting = (a.dim, a.precision) == (b.dim, b.precision)
-    # Resolved: two ways to write one folder are one record.
-    if same_setting and a.run.path.resolve() == b.run.path.resolve():
-        raise NotComparableError(
-            f"{a.run.path}: the same measurement twice, {a.label}. "
-            "Name another dimension, precision or record."
-        )
-    part_of_a, part_of_b = _partial(a), _partial(b)
-    if part_of_a != part_of_b:
-        raise NotComparableError(
-            f"{_name(a)}: {a.run.path} is {_extent(part_of_a)}, {b.run.path} {_extent(part_of_b)}. "
-            "Run both with the same --limit and --allow-subset."
-        )
-
-
-def _partial(side: Measured) -> dict[str, Any]:
-    """What makes a record a part, without the subsets: those that are compared are chosen."""
-    partial = side.run.manifest.partial or {}
-    return {key: value for key, value in partial.items() if key != "subsets"}
-
-
-def _extent(partial: Mapping[str, Any]) -> str:
-    reasons = ", ".join(f"{key} {value}" for key, value in partial.items())
-    return f"of a part ({reasons})" if partial else "whole"
-
-
-def _check_content(a: Measured, b: Measured, subset: str) -> None:
-    content_of_a, content_of_b = _content(a, subset), _content(b, subset)
-    if content_of_a != content_of_b:
-        raise NotComparableError(
-            f"{_name(a)} {subset}: the runs measured other data (content {content_of_a[:12]} in "
-            f"{a.run.path}, {content_of_b[:12]} in {b.run.path}). "
-            "Run both again on the same copy of the data."
-        )
-
-
-def _content(side: Measured, subset: str) -> str:
-    content = side.run.manifest.data_identity.contents.get(subset)
-    if content is None:
-        raise InvalidError(
-            f"{side.run.path}: the manifest has no content hash of {subset}; "
-            "run the evaluation again."
-        )
-    return content
-
-
-def _cells(side: Measured, subsets: Sequence[str]) -> dict[tuple[str, str], PerQuery]:
-    """The queries of each subset and direction at the dimension and precision of this side."""
-    cells = {}
-    for cell, queries in per_query(side.run).items():
-        if (cell.dim, cell.precision) == (side.dim, side.precision):
-            cells[cell.subset, cell.direction] = queries
-    if not cells:
-        raise NotComparableError(
-            f"{side.run.path}: no queries of {side.label} were kept, so nothing can be paired."
-        )
-    unknown = set(subsets) - {subset for subset, _ in cells}
-    if unknown:
-        there = ", ".join(dict.fromkeys(subset for subset, _ in cells))
-        raise ConfigError(f"--subsets {','.join(sorted(unknown))}: {side.run.path} has {there}.")
-    return {key: queries for key, queries in cells.items() if not subsets or key[0] in subsets}
-
-
-def _paired(a: PerQuery, b: PerQuery, where: str) -> _Part:
-    """The queries of `b` in the order of those of `a`."""
-    if set(a.ids) != set(b.ids):
-        raise NotComparableError(
-            f"{where}: other queries: {_unpaired(a, b)}. "
-            "Run both again on the same copy of the data."
-        )
-    # By id: a loader may have changed the order of the data between the two runs.
-    place = {name: i for i, name in enumerate(b.ids)}
-    order = np.array([place[name] for name in a.ids])
-    values = {name: column[order] for name, column in b.values.items()}
-    pairs = b.pairs and type(b.pairs)(*(column[order] for column in b.pairs))
-    same = PerQuery(list(a.ids), [b.groups[i] for i in order], values, pairs)
-    other_gold = a.pairs and pairs and not np.array_equal(a.pairs.gold, pairs.gold)
-    if same.groups != a.groups or other_gold:
-        raise NotComparableError(
-            f"{where}: the queries belong to other images or gold scores. "
-            "Run both again on the same data."
-        )
-    return _Part(a, same)
-
-
-def _unpaired(a: PerQuery, b: PerQuery) -> str:
-    """The queries that only one of the runs has, counted, with an example of each."""
-    only = {"A": set(a.ids) - set(b.ids), "B": set(b.ids) - set(a.ids)}
-    return " and ".join(
-        f"{len(ids)} only in {name} ({min(ids)} …)" for name, ids in only.items() if ids
-    )
-
-
-def _name(side: Measured) -> str:
-    return side.run.manifest.benchmark

@@ -126,6 +126,7 @@ def measure(
         embed(store, encoder, training.images, costs, reporter=reporter),
         embed(store, encoder, test.images, costs, reporter=reporter),
     )
+    # Where the model runs; the rows lie on the host either way.
     device = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
     since = time.monotonic()
     scores: dict[str, list[Scores]] = {}

@@ -62,6 +62,7 @@ def read_run_file(file: Path) -> RunFile:
     tags: dict[str, str] = {}
     digest = hashlib.sha256()
     for line in stream_lines(file):
+        # Of the text and not of the file: gzipped or not, a run is the same.
         digest.update(line.text.encode() + b"\n")
         cells = line.text.split()
         if len(cells) != len(COLUMNS):
@@ -70,6 +71,7 @@ def read_run_file(file: Path) -> RunFile:
                 f"({', '.join(COLUMNS)}). Correct the line."
             )
         query, _, doc, _, score, tag = cells
+        # Two files that were joined by mistake would be scored as one system.
         tags.setdefault(tag, line.where)
         if doc in seen.setdefault(query, set()):
             raise InvalidError(
@@ -119,6 +121,7 @@ def read_qrels_file(file: Path) -> Judged:
     for judgement in read_judgements(file):
         grade = whole_grade(judgement.grade, judgement.where)
         before = grades.setdefault(judgement.query, {}).setdefault(judgement.doc, grade)
+        # The same judgement twice is harmless; which of two grades is meant nobody can tell.
         if before != grade:
             raise InvalidError(
                 f"{judgement.where}: document {judgement.doc} has grade {grade} for query "
@@ -132,6 +135,7 @@ def read_qrels_file(file: Path) -> Judged:
     if not kept_queries:
         raise InvalidError(f"{file}: no query has a relevant document, one of grade 1 or more.")
     queries = sorted(kept_queries)
+    # Sorted, so that the record's hash of the data does not depend on the order of the file.
     docs = sorted({doc for judged in kept_queries.values() for doc in judged})
     place = {doc: i for i, doc in enumerate(docs)}
     qrels = [
@@ -168,6 +172,7 @@ def places(run: RunFile, judged: Judged) -> Places:
         scores = np.array(ranking.scores)
         gains = np.array([grades.get(doc, 0) for doc in ranking.docs])
         relevant = np.flatnonzero(gains)
+        # Best first, as Places wants the relevant documents of a query.
         relevant = relevant[np.argsort(-scores[relevant], kind="stable")]
         entries = {
             "query": np.full(len(relevant), i),
@@ -186,6 +191,7 @@ def places(run: RunFile, judged: Judged) -> Places:
 
 def _counts(scores: np.ndarray, of: np.ndarray, prefix: str) -> dict[str, np.ndarray]:
     """How many scores are above each of some, and how many are equal to it."""
+    # Two binary searches per relevant document, and no pass over all pairs.
     ascending = np.sort(scores)
     up_to = np.searchsorted(ascending, of, side="right")
     below = np.searchsorted(ascending, of, side="left")
@@ -196,6 +202,7 @@ def _counts(scores: np.ndarray, of: np.ndarray, prefix: str) -> dict[str, np.nda
 
 def _named(ids: Sequence[str]) -> Items:
     """Items of which only the ids are known: these stand for their content."""
+    # Prefixed: an id must not pass for the text of the same words.
     hashes = [hashlib.sha256(f"id {name}".encode()).hexdigest() for name in ids]
     none = Side("image", [], [], [])
     texts = Side("text", ids, ids, hashes)
@@ -238,6 +245,7 @@ def score_run(
     started = time.time()
     run, judged = read_run_file(run_file), read_qrels_file(qrels_file)
     missing = [query for query in judged.data.queries.ids if query not in run.rankings]
+    # One shared query is enough to be of one collection; none is a wrong file, not a score of 0.
     if len(missing) == len(judged.data.queries):
         raise InvalidError(
             f"{run_file}: has none of the {len(missing):,} queries of {qrels_file}, such as "
