@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from evals.library.runs import Run, list_runs, read_run
     from evals.schema import Encoder, EvalError, ImageText, Side
 
+# Not imported here: torch and pydantic would cost every `--help` seconds.
 _PLACES = {
     "Comparison": "evals.library.comparing",
     "Encoder": "evals.schema",
@@ -68,6 +69,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module 'evals' has no attribute {name!r}")
+    # PEP 562: called only for names that are not here yet.
     return getattr(importlib.import_module(_PLACES[name]), name)
 
 

@@ -47,10 +47,12 @@ class CommandsOnDemand(TyperGroup):
     """Imports the module of the command that is called, and of no other: the list of commands needs none."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        # Both spellings: `python -m` needs mrl_sweep, and a command line is written mrl-sweep.
         words = [args[0].replace("_", "-"), *args[1:]]
         name, listed, rest = super().resolve_command(ctx, words)
         if name is None or listed is None:  # while a shell completes the name
             return name, listed, rest
+        # Only now: all commands would take seconds to import, and one is called.
         module = importlib.import_module(COMMANDS[name].module)
         return name, get_command(module.app), rest
 

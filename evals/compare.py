@@ -67,6 +67,7 @@ def compare(
             write_atomically(place, compare_views.forest_png(title, changes))
             return [place]
 
+        # A figure that was asked for by its path must be written; one that comes along may fail.
         figures: list[Path] = []
         if plot:
             figures = draw(plot)

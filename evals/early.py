@@ -22,6 +22,7 @@ def hold_exit_codes() -> None:
     """End with 130, 143 or 70 from here on. Nothing changes where a program imports us."""
     if not _is_command():
         return
+    # Signals first, then the hook: a Ctrl-C between them still ends with 130.
     for number in INTERRUPTED:
         signal.signal(number, _end)
     sys.excepthook = _end_with_fault

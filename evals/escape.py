@@ -40,6 +40,7 @@ def visible_page(text: str) -> str:
 
 def markdown_text(text: str) -> str:
     """One line that GitHub's markdown shows as it was written, inside a line or a table cell."""
+    # A line break would end the table's row.
     line = visible(" ".join(text.split()))
     return _MARKUP.sub(
         lambda match: html.escape(match[0]) if match[0] in "<>" else "\\" + match[0],

@@ -38,6 +38,7 @@ def writing_atomically(path: Path) -> Iterator[BinaryIO]:
                 file.truncate()  # a killed writer may have left more than we write
                 yield file
                 file.flush()
+                # Before the rename: else a power cut may leave the new name with an empty file.
                 os.fsync(file.fileno())
                 part.replace(path)
         except BaseException:
@@ -55,6 +56,7 @@ def sweep_parts(folder: Path) -> None:
         except FileNotFoundError:  # its writer has just renamed it
             continue
         try:
+            # The lock tells a leftover from a part that is being written, whatever their ages.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             part.unlink(missing_ok=True)
         except BlockingIOError:  # its writer lives

@@ -8,6 +8,7 @@ import json
 import re
 from typing import Literal
 
+# Long enough for a slow network, and short where there is none.
 PROBE_SECONDS = 6.0
 # The Hub answers, and downloads are tried again.
 BUSY = (429, 500, 502, 503, 504)

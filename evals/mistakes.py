@@ -72,6 +72,7 @@ def mistakes(
             )
         if (which.path is None) == (benchmark is None):
             raise ConfigError("Name the folder of a record, or a model and its --benchmark.")
+        # Never ignored: whoever writes it expects images somewhere.
         if thumbnails and not html:
             raise ConfigError("--thumbnails means nothing without --html.")
         measurement = measured(which._replace(dim=dim or which.dim), results, benchmark or "")

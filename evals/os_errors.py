@@ -30,6 +30,7 @@ def as_eval_error(error: EvalError | OSError) -> EvalError:
     """The error as something that the machine lacks, with what to do: room, a permission, a folder."""
     if isinstance(error, EvalError):
         return error
+    # Of a rename the target is at fault more often than the source.
     place = error.filename2 or error.filename or "the operating system"
     remedy = REMEDIES.get(error.errno or 0, "Mend that")
     return MissingError(

@@ -39,6 +39,7 @@ def loaded_packages() -> dict[str, str]:
 
 def packages() -> dict[str, str]:
     """Installed versions of what can change a number."""
+    # From the metadata: importing torch for its version would take seconds.
     versions = {}
     for name in PACKAGES:
         try:

@@ -17,6 +17,7 @@ _BUILT = _PACKAGE / "_built.json"  # hatch_build.py writes it
 
 def checkout() -> Path | None:
     """The root of the repository that this code runs from; None for an installed copy."""
+    # An editable installation is a checkout: its configs are those that are edited.
     return None if _INSTALLED.is_dir() else _PACKAGE.parent
 
 
@@ -46,6 +47,7 @@ def of_row(path: str) -> Path:
     """
     first, _, rest = path.partition("/")
     if first == "configs":
+        # A folder of one's own need not copy the bundled checkpoint to have its row.
         chosen = configs() / rest
         return chosen if chosen.exists() else bundled() / rest
     return (checkout() or configs().parent) / path
@@ -54,6 +56,7 @@ def of_row(path: str) -> Path:
 def leads_out(name: str) -> bool:
     """Whether a name that comes from a file means a place outside of the folder that it is relative to."""
     path = PurePosixPath(name)
+    # As POSIX on every system: the names come from files that are shared.
     return path.is_absolute() or ".." in path.parts
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, runtime_checkable
 
+# So a caller may show a bar, a percentage, or nothing.
 Progress = Callable[[int, int], None]  # called with what is done and the total
 
 

@@ -12,6 +12,7 @@ from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.results import finish
 
 app = new_app()
+# Enough to see what they have in common.
 NAMED = 3  # ids that a message shows
 
 

@@ -51,6 +51,7 @@ class Settings:
     store: Path = Path("results/store")
 
     def __post_init__(self) -> None:
+        # Here and not in the options alone: programs and notebooks make Settings, too.
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             if value is not None and value not in choices:

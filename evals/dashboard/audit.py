@@ -131,6 +131,8 @@ def _worst(run: Run) -> Iterator[dict[str, Any]]:
     is_widest = (columns["dim"] == widest.dim) & (columns["precision"] == widest.precision)
     quality = _quality(table, columns)
     for subset, direction in dict.fromkeys((line.subset, line.direction) for line in run.metrics):
+        # A language and direction at a time: the worst of all would be those of the hardest
+        # language.
         in_cell = (columns["subset"] == subset) & (columns["direction"] == direction)
         imperfect = np.flatnonzero(is_widest & in_cell & (quality.values < quality.best))
         # Stable: of equally bad queries the first of the record, however often the site is made.

@@ -157,6 +157,7 @@ def count_exactly(block: Block, comparisons: Comparisons) -> Counts:
     query = as_tensor(comparisons.query, device)
     group = as_tensor(comparisons.group, device)
     scores = block.scores[query, group]
+    # Scores are float32: compared with a float64 limit each would be widened first.
     low = (comparisons.level - comparisons.close_margin).astype(np.float32)
     high = (comparisons.level + comparisons.close_margin).astype(np.float32)
     at_least = scores >= as_tensor(low[:, None], device)
@@ -165,6 +166,7 @@ def count_exactly(block: Block, comparisons: Comparisons) -> Counts:
     n_close = int((n_at_least - n_above).sum())
     if n_close == 0:
         return Counts(n_above, np.zeros_like(n_above))
+    # Many close calls: constant rows, or binary ones, whose scores are few whole numbers.
     if n_close > DENSE_SHARE * scores.numel():
         return _count_all_pairs(block, comparisons, scores.isneginf().cpu().numpy())
     # only the comparisons that have a close call are searched for its documents

@@ -45,6 +45,8 @@ def places(
     order = np.lexsort((-scores, relevant.queries))
     n_pairs = len(order)
     above, equal, relevant_above, relevant_equal = np.zeros((4, n_pairs), dtype=np.int64)
+    # A part at a time: one query with 10,000 relevant documents would give all queries as many
+    # columns.
     for part in _parts(relevant):
         pairs = slice(relevant.indptr[part.start], relevant.indptr[part.stop])
         members = Relevant(

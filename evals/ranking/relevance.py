@@ -27,6 +27,7 @@ class Relevant:
         n_pairs = len(self.docs)
         if len(self.indptr) == 0 or self.indptr[0] != 0 or self.indptr[-1] != n_pairs:
             raise ValueError(f"indptr must run from 0 to the {n_pairs} relevant documents")
+        # A query without an answer has no rank, and would count as neither hit nor miss.
         without = np.flatnonzero(self.counts < 1)
         if without.size:
             raise ValueError(f"query {without[0]} has no relevant document")

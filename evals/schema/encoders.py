@@ -21,6 +21,7 @@ class Encoder(Protocol):
     `EncoderInfo`, `StreamingEncoder` and `TruncatingEncoder`.
     """
 
+    # What records, folders and tables call the model.
     name: str
     dim: int
     fingerprint: Mapping[str, str]

@@ -121,6 +121,7 @@ class Items:
     @property
     def sides(self) -> tuple[Side, ...]:
         """The texts and the images, where there are any."""
+        # An empty side has no rows, and no encoder is asked for them.
         return tuple(side for side in (self.texts, self.images) if len(side))
 
 
@@ -161,6 +162,7 @@ class TextRetrieval:
     def truth(self) -> tuple[np.ndarray, ...]:
         """Which texts and images are of which query and document, and what is relevant."""
         queries, docs = self.queries, self.docs
+        # Which text is of which document, too: the same texts joined otherwise are other data.
         places = queries.item_of_text, queries.item_of_image, docs.item_of_text, docs.item_of_image
         return *places, self.qrels
 

@@ -38,6 +38,7 @@ class Side:
         """The same side with the items at `indices` only, in that order; images stay undecoded."""
         return replace(
             self,
+            # A view: what `--limit` leaves out is never decoded.
             items=Selection(self.items, indices),
             ids=[self.ids[i] for i in indices],
             hashes=[self.hashes[i] for i in indices],
