@@ -180,3 +180,37 @@ def test_without_datasets_a_saved_set_says_what_it_needs(
 def test_a_list_that_holds_no_rows_is_refused(value: list[Any]) -> None:
     with pytest.raises(EvalError, match=r"x.*(is empty|neither a dict nor a pair)"):
         object_subsets(value, "x", Reading(), CaptionProtocol())
+
+
+def test_photographs_are_called_the_same_in_every_layout(tmp_path: Path) -> None:
+    """So that a run on one layout can be compared with a run on another, query by query."""
+    root = photos(tmp_path / "flat", "x.csv", "image,caption\na.png,a dog\nb.png,a cat\n")
+    for name in ("a.png", "b.png"):
+        (tmp_path / "deep" / "in").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "deep" / "in" / name).write_bytes((root / name).read_bytes())
+    (tmp_path / "deep" / "x.csv").write_text("image,caption\nin/a.png,a dog\nin/b.png,a cat\n")
+    assert read(tmp_path / "deep").texts.ids == read(root).texts.ids == ["a.png#0", "b.png#0"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([(b"1", "a", "p"), (b"2", "b", "p")], "row 1: image 'p' is another than at x, row 0"),
+        ([(b"1", "a", 1.5)], "the id in column 2 is a float, neither a string"),
+        ([("a.png", "a", "p"), (None, "b", "q")], "row 1: the image is null, or is empty"),
+    ],
+)
+def test_an_id_that_is_none_and_an_image_of_another_form_are_refused(
+    rows: list[tuple[Any, ...]], says: str
+) -> None:
+    entries = [dict(zip("012", row, strict=True)) for row in rows]
+    named = Reading(columns="image=0,captions=1,id=2")
+    with pytest.raises(InvalidError, match=says):
+        object_subsets(entries, "x", named, CaptionProtocol())
+
+
+def test_a_sheet_in_utf16_is_refused_by_its_encoding(tmp_path: Path) -> None:
+    photos(tmp_path, "y.md", "")
+    (tmp_path / "x.csv").write_text("image,caption\na.png,a dog\n", encoding="utf-16")
+    with pytest.raises(InvalidError, match=r"x.csv.*not UTF-8"):
+        read(tmp_path)

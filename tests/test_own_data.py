@@ -291,3 +291,18 @@ def test_what_was_read_and_merged_is_said(tmp_path: Path, checkpoint: Path) -> N
     assert "photos all: 4 images and 8 texts" in done.stderr
     assert "read as table, columns image=file,captions=text" in done.stderr
     assert "merged into one with all captions: 4" in done.stderr
+
+
+def test_a_folder_per_split_is_no_class(tmp_path: Path) -> None:
+    for number, place in enumerate(("train/cat", "train/dog", "val/cat", "val/dog")):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "1.png").write_bytes(picture(number))
+    with pytest.raises(ConfigError, match=r"has the splits val, train.*--split"):
+        labels(tmp_path)
+    assert labels(tmp_path, split="val").classnames == ("cat", "dog")
+    shutil.rmtree(tmp_path / "train")
+    assert labels(tmp_path).classnames == ("cat", "dog")
+    # A class may be called so, too.
+    (tmp_path / "toys" / "train").mkdir(parents=True)
+    (tmp_path / "toys" / "train" / "1.png").write_bytes(picture(9))
+    assert labels(tmp_path / "toys").classnames == ("train",)

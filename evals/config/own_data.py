@@ -34,6 +34,8 @@ KINDS: Mapping[str, OwnKind] = {
 ROLES = ("image", "captions", "label", "id")
 
 _NAMED = re.compile(rf"(?:(?P<name>[^=:/]+)=)?(?P<kind>{'|'.join(KINDS)}):(?P<place>.*)", re.DOTALL)
+# Files of these names are called by their folder.
+COMMON = frozenset("captions metadata annotations labels data test train val results".split())
 _UNSAFE = re.compile(r"[^\w.-]+")
 # These end or begin the names of records that are made from other records' names.
 _TAKEN = re.compile(r".*\.(partial|fusion|knn|linear)|mteb\..*")
@@ -148,7 +150,9 @@ def _name_of(place: str) -> str:
     while "*" in path.name or "{" in path.name:
         path = path.parent
     path = path.resolve()
-    return path.stem if path.is_file() else path.name
+    if path.is_file():
+        return path.parent.name if path.stem.casefold() in COMMON else path.stem
+    return path.name
 
 
 def _checked(name: str, text: str) -> str:

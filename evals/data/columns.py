@@ -33,7 +33,7 @@ NAMES: Mapping[Role, tuple[str, ...]] = {
     ),
     "captions": (
         *("captions", "caption", "text", "texts", "sentences", "sentence", "raw", "description"),
-        *("descriptions", "alt_text", "title", "comment"),
+        *("descriptions", "alt_text", "title", "comment", "txt", "prompt"),
     ),
     "label": ("label", "class", "cls", "labels", "category", "fine_label", "class_name"),
     "id": (),

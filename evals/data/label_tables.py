@@ -12,6 +12,7 @@ from evals.data.class_folders import TEMPLATE, load_own_labels
 from evals.data.columns import Chosen, Table, choose_columns, kind_of_column
 from evals.data.datasets_library import find_saved, saved_table
 from evals.data.labeled import Labeled, LabeledRelease, labelled
+from evals.data.local import SPLIT, SPLITS, only_split
 from evals.data.prompts import Listed
 from evals.data.table_files import (
     find_imagefolder,
@@ -21,7 +22,7 @@ from evals.data.table_files import (
     rows_of_parquet,
     text_table,
 )
-from evals.data.table_rows import image_names, opened
+from evals.data.table_images import named, opened
 from evals.schema import ClassPrompts, ConfigError, InvalidError, LabeledImages, Source
 
 
@@ -66,6 +67,21 @@ def load_labels(source: Source) -> dict[str, LabeledImages]:
     return _labelled(table, source, {"layout": name, "path": str(place)}, folder)
 
 
+def split_of_labels(path: Path) -> str:
+    """The split of labelled images that is meant where none is named, as `evals.data.local` has it."""
+    folders = [entry for entry in path.iterdir() if entry.is_dir()] if path.is_dir() else []
+    # A folder per split holds folders of classes; one that is called `train` may be a class.
+    are_splits = {folder.name for folder in folders} <= set(SPLITS) and all(
+        any(entry.is_dir() for entry in folder.iterdir()) for folder in folders
+    )
+
+    def places_of(split: str) -> list[Path]:
+        tables = [place for layout in TABLES.values() for place in layout.find(path, split)]
+        return [*tables, *(folder for folder in folders if are_splits and folder.name == split)]
+
+    return only_split(path, places_of) if path.is_dir() else SPLIT
+
+
 def has_labels(table: Table, roles: Mapping[str, str]) -> bool:
     """Whether a table of a program is one of classes: they are named, or nothing is a caption."""
     if "label" in roles or "captions" in roles:
@@ -86,13 +102,14 @@ def _labelled(
 ) -> dict[str, LabeledImages]:
     chosen = choose_columns(table, source.columns, ("image", "label"))
     names, labels = _classes(table, chosen)
-    ids = image_names(table, chosen)
-    rows = [Labeled(ids[row], labels[row], table.where(row)) for row in range(len(table))]
+    places = range(len(table))
+    ids = named(table, chosen, places)
+    rows = [Labeled(ids[row], labels[row], table.where(row)) for row in places]
     prompts = ClassPrompts(len(names), templates=TEMPLATE, folders=True)
     release = LabeledRelease(
         rows,
         Listed(names, f"column {chosen.label}"),
-        lambda: opened(table, chosen.image, folder),
+        lambda: opened(table, table.columns[chosen.image], places, folder),
         None,
         {**origin, "columns": str(chosen)},
     )

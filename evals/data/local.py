@@ -4,6 +4,7 @@ A folder that two layouts of evals.data.layouts recognise is refused: the user p
 that is meant. Of one that none recognises the message says what was looked for and what is nearest.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,20 +49,30 @@ def languages(path: Path, split: str) -> tuple[str, ...]:
 
 
 def split_there(path: Path) -> str:
-    """The split that is meant where none is named: `test`, else the only one that is recognised.
+    """The split of captioned images that is meant where none is named."""
+    if not path.is_dir():
+        return SPLIT
+    return only_split(path, lambda split: [place.path for place in _candidates(path, split)])
+
+
+def only_split(path: Path, places_of: Callable[[str], Sequence[Path]]) -> str:
+    """`test` where that is there, else the only split of which `places_of` gives places.
 
     ConfigError when there are several others.
     """
-    if not path.is_dir() or _candidates(path, SPLIT):
+    if places_of(SPLIT):
         return SPLIT
-    there = [split for split in SPLITS if _candidates(path, split)]
-    places = {tuple(_candidates(path, split)) for split in there}
-    if len(places) > 1:
+    # `val`, `validation` and `dev` may be names of one place.
+    split_of_places: dict[tuple[Path, ...], str] = {}
+    for split in SPLITS:
+        split_of_places.setdefault(tuple(places_of(split)), split)
+    split_of_places.pop((), None)
+    if len(split_of_places) > 1:
         raise ConfigError(
-            f"{path}: has the splits {', '.join(there)}, and which is meant is not said. "
-            "Name one with --split."
+            f"{path}: has the splits {', '.join(split_of_places.values())}, and which is meant is "
+            "not said. Name one with --split."
         )
-    return there[0] if there else SPLIT
+    return next(iter(split_of_places.values()), SPLIT)
 
 
 def recognise(path: Path, split: str) -> Place:

@@ -8,7 +8,7 @@ from evals.config.catalog import Classes
 from evals.config.own_data import DataRef, Own, OwnBenchmark, Reading, object_ref
 from evals.data.class_folders import TEMPLATE
 from evals.data.columns import choose_columns
-from evals.data.label_tables import has_labels, held_labels, load_labels
+from evals.data.label_tables import has_labels, held_labels, load_labels, split_of_labels
 from evals.data.local import SPLIT, languages, load_local, split_there
 from evals.schema import (
     CaptionProtocol,
@@ -37,8 +37,9 @@ def read_own(ref: DataRef, reading: Reading) -> OwnData:
             f"{ref.name}: a program held this data, and it lies nowhere that is known. "
             "Measure it by that program."
         )
-    if ref.kind == "captions" and reading.split is None:
-        reading = reading._replace(split=split_there(Path(ref.place).expanduser()))
+    if ref.kind in SPLITS_OF and reading.split is None:
+        split = SPLITS_OF[ref.kind](Path(ref.place).expanduser())
+        reading = reading._replace(split=split)
     subsets = READ[ref.kind](ref, reading)
     # A reader that chose a split says which: a record must find the same one again.
     chosen = next(iter(subsets.values())).origin.get("split")
@@ -155,6 +156,11 @@ def _only_subset(ref: DataRef, reading: Reading) -> str:
     return subsets[0]
 
 
+# How the split is found where none is named, of kinds whose readers do not find it themselves.
+SPLITS_OF: Mapping[str, Callable[[Path], str]] = {
+    "captions": split_there,
+    "labels": split_of_labels,
+}
 Reader = Callable[[DataRef, Reading], Mapping[str, Data]]
 READ: Mapping[str, Reader] = {
     "captions": _captions,

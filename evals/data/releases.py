@@ -174,7 +174,7 @@ def _karpathy(file: Path, split: str) -> list[Captioned]:
         names = ", ".join(sorted(splits)) or "none"
         raise InvalidError(
             f"{file}: no image of split {split!r}; its splits are {names}. "
-            "Check the file, and the split of the row."
+            "Check the file, and the split of the row, or name one with --split."
         )
     return rows
 

@@ -214,6 +214,9 @@ def _is_text_table(file: Path) -> bool:
         return False
     with file.open("rb") as stream:
         start = stream.read(_LOOK).removeprefix(b"\xef\xbb\xbf").lstrip()
+    # Excel's "Unicode text" is UTF-16: reading it says what to do.
+    if file.suffix in (".csv", ".tsv") and start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
     header, _, rows = start.partition(b"\n")
     if file.suffix == ".jsonl":
         return _is_lines_table(file) and _FILE_NAME.search(start) is not None

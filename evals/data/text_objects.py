@@ -13,7 +13,7 @@ from evals.data.fields import kind_of
 from evals.data.images import Images, Pictures
 from evals.data.judged import Collection, Judgement, Record, as_id, judged, title_and_text
 from evals.data.sentence_pairs import Row, pairs_of
-from evals.data.table_rows import stored_images
+from evals.data.table_images import opened
 from evals.data.tables_of_objects import table_of
 from evals.schema import ConfigError, InvalidError, TextPairs, TextRetrieval
 
@@ -112,7 +112,7 @@ def _records(
 
 def _opened(table: Table, images: Sequence[Any] | None, rows: Sequence[int]) -> "Images | Pictures":
     assert images is not None  # a record names its row only where there is a column of images
-    return stored_images(table, images, rows, None)
+    return opened(table, images, rows, None)
 
 
 def _judgements(data: Any, split: str | None) -> Iterator[Judgement]:
