@@ -110,6 +110,7 @@ def _parts(outcomes: Sequence[Result]) -> PartValues:
 def _verdict(claim: Claim, model: str, parts: PartValues) -> Verdict:
     short = _values(claim, parts.get((model, claim.direction, claim.dim), {}))
     full = _values(claim, parts.get((model, claim.direction, claim.full), {}))
+    # A part at one of the two widths alone has no share.
     missing = [part for part in claim.of if part not in short or part not in full]
     if missing:
         return Verdict(claim, model, None, None, missing, "not run")
@@ -136,6 +137,7 @@ def _values(claim: Claim, parts: Mapping[str, Mapping[str, float]]) -> dict[str,
 
 
 def _holds(claim: Claim, share: float) -> bool:
+    # "over 99%" is printed of several benchmarks, and 99.0% itself would not be over it.
     if claim.kind == "over":
         return share > claim.kept
     return abs(share - claim.kept) <= claim.tolerance

@@ -38,9 +38,11 @@ def evaluate(
     from evals.embeddings.store import Store
     from evals.tasks import task_of
 
+    # Wall time for the record's place in history; phases are measured by the monotonic clock.
     started, costs = time.time(), Costs()
     dims = checked_dims(dims, encoder)
     store, task = Store(settings.store), task_of(row.task)
+    # Ranks are counted where the rows were made; counts are the same on both.
     device = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
     scores: dict[str, list[Scores]] = {}
     lengths = lengths_of(encoder, parts.subsets)
@@ -143,4 +145,5 @@ def checked_dims(dims: Sequence[int], encoder: "Encoder") -> tuple[int, ...]:
         raise ConfigError(
             f"--dims {','.join(map(str, outside))}: {encoder.name} has {encoder.dim} dimensions."
         )
+    # The widest first: tables and the shares of a sweep begin with the full width.
     return tuple(sorted(set(dims), reverse=True))

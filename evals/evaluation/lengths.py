@@ -20,6 +20,7 @@ def lengths_of(encoder: "Encoder", parts: Mapping[str, Data]) -> Lengths:
     All subsets together; empty for data of images, and for an encoder that cannot tell.
     """
     lengths: Lengths = {}
+    # None rather than 0: of an API nobody knows what it cuts.
     if not isinstance(encoder, TruncatingEncoder):
         return lengths
     for data in parts.values():

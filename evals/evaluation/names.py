@@ -59,6 +59,7 @@ def _newest(results: Path, model: str) -> Run | None:
     for path in sorted(list_runs(results, model=model), key=lambda path: path.name, reverse=True):
         try:
             return read_run(path)
+        # To look for a name is no reason to fail on an old record.
         except InvalidError:
             continue
     return None

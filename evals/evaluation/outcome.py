@@ -73,6 +73,7 @@ class Failure(NamedTuple):
     error: EvalError
 
 
+# Two kinds, since mteb scores its tasks itself and gives no ranks.
 Result = Outcome | TaskOutcome  # of a row, or of an mteb task
 
 

@@ -133,6 +133,7 @@ def _of_task(task: str, model: str, partial: object, lines: Sequence[MetricLine]
         # intervals are those of mteb's lines: its queries of several subsets are not resampled
         measured = _Measured(f"mteb:{task}/{curve.direction}{part}", task, model, lines, dict)
         plain_points.append(_point(measured, curve._replace(direction=""), members))
+    # mteb gives splits in the order of its data; a table is read by name.
     return sorted(plain_points, key=lambda point: (point.benchmark, -point.dim))
 
 
@@ -163,6 +164,7 @@ def _interval(
     if len(lines) == 1:
         low, high = lines[0].ci_low, lines[0].ci_high
         return None if low is None or high is None else Interval(low, high)
+    # Only now: of one subset the interval stands in its line, and no query is read for it.
     queries_by_cell = queries()
     metric = metric_name(lines[0])
     values, groups = [], []
@@ -195,6 +197,7 @@ def _with_shares(plain_points: list[Point], width: int) -> list[Point]:
     shares = []
     for point in plain_points:
         full_value = full.get(_place(point))
+        # A score of 0 keeps nothing of itself: no share is shown rather than 0 / 0.
         shares.append(point._replace(kept=point.value / full_value if full_value else None))
     return shares
 

@@ -28,6 +28,7 @@ class Costs:
     def add(self, phase: str, since: float) -> None:
         """Count the seconds from `since` (time.monotonic) until now for the phase."""
         elapsed = time.monotonic() - since
+        # Milliseconds: more digits would be those of the scheduler.
         self.seconds[phase] = round(self.seconds.get(phase, 0.0) + elapsed, 3)
 
 
@@ -100,6 +101,7 @@ def _column_types(names: Sequence[str]) -> dict[str, str]:
 
     if "gold" in names:
         return ID_COLUMNS | PAIR_COLUMNS
+    # Beside keys and ids a task of texts has a column per measure; all of them are float64.
     measures = [name for name in names if name not in {*QUERY_COLUMNS, *TASK_COLUMNS}]
     task_columns = {name: kind for name, kind in TASK_COLUMNS.items() if name in names}
     return QUERY_COLUMNS | task_columns | dict.fromkeys(measures, "float64")
@@ -122,6 +124,7 @@ def circumstances(
     )
 
     info = EncoderInfo.read(encoder)
+    # Every setting, those left at their default too: a default may change with a release.
     config = {name: _plain(value) for name, value in vars(settings).items()}
     return {
         "model": encoder.name,
@@ -131,6 +134,7 @@ def circumstances(
         "started": utc(started),
         "finished": utc(time.time()),
         "host": host(),
+        # What this process has loaded: an installed package that did not run has moved no number.
         "packages": loaded_packages(),
         "source": source_state(),
         "encoder": {
@@ -161,6 +165,7 @@ def _lines(subset: str, score: "Scores") -> list["MetricLine"]:
 
     lines = []
     for name, (value, interval) in score.values.items():
+        # Apart in the file, so that programs filter by k without parsing names.
         metric, _, k = name.partition("@")
         lines.append(
             MetricLine(
@@ -193,6 +198,8 @@ def query_table(scores: Mapping[str, list["Scores"]]) -> Any:
     for subset, subset_scores in scores.items():
         for score in subset_scores:
             cell = (subset, score.direction)
+            # A sweep has dozens of scores over the same queries: their ids are made into Arrow
+            # once.
             if cell not in ids_by_cell:
                 ids_by_cell[cell] = {
                     "query_id": pa.array(score.query_ids, pa.string()),
