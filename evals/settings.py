@@ -27,8 +27,8 @@ class Settings:
     """What a run is given beside its benchmark and model; every field is recorded in the manifest.
 
     None leaves the choice to the model or the benchmark. `limit` counts images, `max_length` and
-    `batch_tokens` tokens, `batch_images` images. The command line's help says what each field means
-    (evals.cli.options). Raises ConfigError for a value that is none of the known ones.
+    `batch_tokens` tokens, `batch_images` images, `keep_top` documents per query. The command line's
+    help says what each field means (evals.cli.options). Raises ConfigError for a value that is none of the known ones.
     """
 
     data: Path | None = None
@@ -47,6 +47,7 @@ class Settings:
     compile: bool = False
     batch_tokens: int | None = None
     batch_images: int | None = None
+    keep_top: int | None = None
     results: Path = Path("results/runs")
     store: Path = Path("results/store")
 

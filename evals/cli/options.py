@@ -52,6 +52,9 @@ DECLARED: dict[str, Any] = {
     ),
     "batch_tokens": typer.Option(min=1, help="Tokens of texts a pass; finds itself unless given."),
     "batch_images": typer.Option(min=1, help="Images a pass; finds itself unless given."),
+    "keep_top": typer.Option(
+        min=1, help="Keep so many best documents of each query, for evals.export --to trec."
+    ),
     "results": typer.Option(envvar="EVALS_RESULTS", help="Where records are written."),
     "store": typer.Option(envvar="EVALS_STORE", help="Where embeddings are kept."),
 }

@@ -8,7 +8,7 @@ from evals.config.catalog import Benchmark
 from evals.evaluation.lengths import lengths_of
 from evals.evaluation.load import Parts
 from evals.evaluation.outcome import Outcome
-from evals.evaluation.recording import Costs, Measurement, write_record
+from evals.evaluation.recording import Costs, Kept, Measurement, write_record
 from evals.progress import SILENT, Reporter
 from evals.schema import ConfigError, Data, Side, TextRetrieval
 from evals.settings import Settings
@@ -37,6 +37,7 @@ def evaluate(
     from evals.data.notes import notes
     from evals.embeddings.store import Store
     from evals.tasks import task_of
+    from evals.tasks.best import RankingTask
 
     # Wall time for the record's place in history; phases are measured by the monotonic clock.
     started, costs = time.time(), Costs()
@@ -45,6 +46,7 @@ def evaluate(
     # Ranks are counted where the rows were made; counts are the same on both.
     device = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
     scores: dict[str, list[Scores]] = {}
+    kept: dict[str, Kept] = {}
     lengths = lengths_of(encoder, parts.subsets)
     for name, count in lengths.items():
         if count["truncated"]:
@@ -74,6 +76,20 @@ def evaluate(
             rows.append(side_rows)
         since = time.monotonic()
         scores[subset] = task.score(rows, data, dims=dims, precisions=precisions, device=device)
+        if settings.keep_top is not None:
+            if not isinstance(task, RankingTask):
+                raise ConfigError(f"{row.name}: --keep-top means nothing to it. Leave it out.")
+            kept[subset] = Kept(
+                task.best(
+                    rows,
+                    data,
+                    dims=dims,
+                    precisions=precisions,
+                    k=settings.keep_top,
+                    device=device,
+                ),
+                task.judgements(data),
+            )
         costs.add("score", since)
     measurement = Measurement(
         row=row,
@@ -83,6 +99,7 @@ def evaluate(
         dims=dims,
         precisions=tuple(precisions),
         scores=scores,
+        kept=kept,
         costs=costs,
         started=started,
         zero_rows=zero_rows,

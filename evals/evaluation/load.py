@@ -30,6 +30,9 @@ NOT_RESCORED = {
 }
 
 
+RANKING = ("image_text", "retrieval")  # tasks whose queries rank documents
+
+
 class Parts(NamedTuple):
     """The subsets of a benchmark, and why they are not the whole of it (None: they are)."""
 
@@ -72,6 +75,8 @@ def check(
             "--instruction means nothing without a task of mteb or text retrieval. Leave it out."
         )
     _check_tasks(tasks, settings)
+    if settings.keep_top is not None:
+        _check_kept(work, precisions)
     if tasks and tuple(precisions) != ("float32",):
         raise ConfigError(
             f"{tasks[0].name} is measured in float32 only. "
@@ -119,6 +124,18 @@ def _check_own(refs: Sequence[DataRef], work: Sequence[Work], settings: Settings
             f"{option} means nothing to {refs[0].written}, which says itself where it is and is "
             "counted as it is. Leave it out."
         )
+
+
+def _check_kept(work: Sequence[Work], precisions: Sequence[str]) -> None:
+    """Whether all work ranks documents in one stage, so that the best ones can be kept."""
+    for item in work:
+        if task_of_work(item) not in RANKING:
+            raise ConfigError(
+                f"--keep-top keeps what queries rank, and {item.name} has no such rankings here. "
+                "Leave it out."
+            )
+    if any("+rescore" in name for name in precisions):
+        raise ConfigError("--keep-top keeps rankings of one stage. Leave --rescore out.")
 
 
 def _check_tasks(tasks: Sequence[TaskRef], settings: Settings) -> None:

@@ -5,7 +5,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from evals.config.catalog import Benchmark
 from evals.evaluation.load import Parts
@@ -15,6 +17,7 @@ from evals.settings import Settings
 if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
     from evals.records.record import MetricLine
     from evals.schema import Encoder
+    from evals.tasks.best import Best, Judgements
     from evals.tasks.scores import Scores
 
 
@@ -32,12 +35,19 @@ class Costs:
         self.seconds[phase] = round(self.seconds.get(phase, 0.0) + elapsed, 3)
 
 
+class Kept(NamedTuple):
+    """What `--keep-top` keeps of a subset: the best documents of each query, and the judgements."""
+
+    best: Sequence["Best"]
+    judgements: Sequence["Judgements"]
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One benchmark measured with one model: everything that its record is made of.
 
     `scores` holds those of each subset, `started` is in seconds since the epoch, and `zero_rows`
-    counts embeddings of length 0.
+    counts embeddings of length 0. `kept` holds the rankings of each subset, where they are wanted.
     """
 
     row: Benchmark
@@ -50,6 +60,7 @@ class Measurement:
     costs: Costs
     started: float
     zero_rows: int
+    kept: Mapping[str, Kept] = field(default_factory=dict)
 
 
 def write_record(measurement: Measurement, **extra: Any) -> Path:
@@ -92,6 +103,7 @@ def write_record(measurement: Measurement, **extra: Any) -> Path:
         metrics=metric_lines(measurement.scores),
         queries=queries,
         columns=_column_types(queries.column_names),
+        more_files=_ranking_files(measurement.kept),
     )
 
 
@@ -105,6 +117,50 @@ def _column_types(names: Sequence[str]) -> dict[str, str]:
     measures = [name for name in names if name not in {*QUERY_COLUMNS, *TASK_COLUMNS}]
     task_columns = {name: kind for name, kind in TASK_COLUMNS.items() if name in names}
     return QUERY_COLUMNS | task_columns | dict.fromkeys(measures, "float64")
+
+
+def _ranking_files(kept: Mapping[str, Kept]) -> dict[str, bytes]:
+    """The rankings and judgements of all subsets, as files of the record."""
+    if not kept:
+        return {}
+    from evals.records.rankings import BEST, QRELS, as_file
+
+    best = [_best_table(subset, part) for subset, entry in kept.items() for part in entry.best]
+    qrels = [
+        _qrels_table(subset, part) for subset, entry in kept.items() for part in entry.judgements
+    ]
+    return {BEST: as_file(BEST, _joined(best)), QRELS: as_file(QRELS, _joined(qrels))}
+
+
+def _best_table(subset: str, part: "Best") -> dict[str, Any]:
+    n_queries, k = part.docs.shape
+    return {
+        "subset": [subset] * (n_queries * k),
+        "direction": [part.direction] * (n_queries * k),
+        "dim": [part.dim] * (n_queries * k),
+        "precision": [part.precision] * (n_queries * k),
+        "query_id": np.repeat(np.array(part.query_ids, dtype=object), k),
+        "rank": np.tile(np.arange(1, k + 1), n_queries),
+        "doc_id": np.array(part.doc_ids, dtype=object)[part.docs.ravel()],
+        "score": part.scores.ravel(),
+    }
+
+
+def _qrels_table(subset: str, part: "Judgements") -> dict[str, Any]:
+    queries, docs, grades = part.qrels.T
+    return {
+        "subset": [subset] * len(grades),
+        "direction": [part.direction] * len(grades),
+        "query_id": np.array(part.query_ids, dtype=object)[queries],
+        "doc_id": np.array(part.doc_ids, dtype=object)[docs],
+        "grade": grades,
+    }
+
+
+def _joined(tables: Sequence[Mapping[str, Any]]) -> Any:
+    import pyarrow as pa
+
+    return pa.concat_tables([pa.table(dict(table)) for table in tables])
 
 
 def circumstances(

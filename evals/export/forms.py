@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from evals.records.record import Run
-from evals.schema import ConfigError, NotComparableError
+from evals.schema import ConfigError, MissingError, NotComparableError
 
 Files = Mapping[str, bytes]  # by path below the folder that is written
 
@@ -22,6 +22,7 @@ FORMS = {
     "parquet": Form("flat", "the same table, for pandas, polars and `datasets`"),
     "json": Form("flat", "the same table as a list of objects"),
     "clip-benchmark": Form("clip_benchmark", "CLIP_benchmark's JSON, for its `build`"),
+    "trec": Form("trec", "TREC runs and qrels, of records that kept rankings (--keep-top)"),
     "mteb": Form(
         "mteb_results", "mteb's results folder, for `mteb.ResultCache` and its leaderboard"
     ),
@@ -69,7 +70,7 @@ def exportable(runs: Sequence[Run], form: str) -> Choice:
     for run in runs:
         try:
             export([run], form)
-        except NotComparableError as error:
+        except (MissingError, NotComparableError) as error:
             choice.refused.append(str(error))
         else:
             choice.runs.append(run)

@@ -96,17 +96,19 @@ def write_run(
     metrics: Sequence[MetricLine],
     queries: Table | Mapping[str, Any],
     columns: Mapping[str, str] = QUERY_COLUMNS,
+    more_files: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a record below `root` and return its folder; nothing that is there is ever overwritten.
 
     `manifest` names its `benchmark` and `model`; the schema version, the time of writing (UTC), the
     sha256 of the other files and its own checksum are added. `queries` is an Arrow table or a dict
-    with these `columns` (Arrow types by name). Raises InvalidError, before anything is written, for
-    NaN, infinity and what JSON cannot hold.
+    with these `columns` (Arrow types by name). `more_files` are kept beside them. Raises
+    InvalidError, before anything is written, for NaN, infinity and what JSON cannot hold.
     """
     files = {
         METRICS: b"".join(map(_metric_json, metrics)),
         QUERIES: as_parquet(queries, columns, QUERIES),
+        **(more_files or {}),
     }
     # a record that no reader would take must not be written
     _metric_lines(files[METRICS], Path(METRICS))
@@ -184,6 +186,11 @@ def read_queries(run: Run) -> Table:
     }
     data = _read_checked(file, run.manifest)
     return read_parquet(data, str(file), most_rows=sum(cells.values()))
+
+
+def read_file(run: Run, name: str) -> bytes:
+    """Another file of a record. InvalidError when it is missing or was changed."""
+    return _read_checked(run.path / name, run.manifest)
 
 
 def width_of(run: Run) -> int:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
 
+from evals.embeddings.precision import quantise
+from evals.embeddings.truncation import truncate
 from evals.ranking.definition import Ranks
 from evals.ranking.measures import of_queries, of_ranks
 from evals.ranking.metrics import mean, tie_rate
@@ -19,6 +21,7 @@ from evals.schema import ImageText, Side
 from evals.stats.bootstrap import Interval
 from evals.stats.clusters import components
 from evals.stats.intervals import mean_intervals
+from evals.tasks.best import Best, Judgements, best_docs
 from evals.tasks.scores import Scores, Value
 
 
@@ -65,6 +68,40 @@ def score(
     for key in keys:
         scores += [t2i[key], i2t[key]]
     return scores
+
+
+def best(
+    rows: Sequence[Float[np.ndarray, "_ d"]],
+    data: ImageText,
+    *,
+    dims: Sequence[int],
+    precisions: Sequence[str],
+    k: int,
+    device: str,
+) -> list[Best]:
+    """The best images of each text and the best texts of each image, as `RankingTask.best` says."""
+    image_ids, text_ids = data.images.ids, data.texts.ids
+    kept = []
+    for dim in dims:
+        unit_images, unit_texts = (truncate(side_rows, dim) for side_rows in rows)
+        for precision in precisions:
+            images, texts = quantise(unit_images, precision), quantise(unit_texts, precision)
+            places = best_docs(texts, images, k, device=device)
+            kept.append(Best("t2i", dim, precision, text_ids, image_ids, *places))
+            places = best_docs(images, texts, k, device=device)
+            kept.append(Best("i2t", dim, precision, image_ids, text_ids, *places))
+    return kept
+
+
+def judgements(data: ImageText) -> list[Judgements]:
+    """The captions' images, and the images' captions, all of grade 1."""
+    pairs = caption_pairs(data)
+    grades = np.ones((len(pairs), 1), dtype=np.int64)
+    image_ids, text_ids = data.images.ids, data.texts.ids
+    return [
+        Judgements("t2i", text_ids, image_ids, np.hstack([pairs, grades])),
+        Judgements("i2t", image_ids, text_ids, np.hstack([pairs[:, ::-1], grades])),
+    ]
 
 
 def caption_pairs(data: ImageText) -> Int64[np.ndarray, "pairs 2"]:

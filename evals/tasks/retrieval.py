@@ -24,6 +24,7 @@ from evals.ranking.relevance import Relevant
 from evals.schema import ConfigError, Items, Side, TextRetrieval
 from evals.stats.clusters import query_clusters
 from evals.stats.intervals import mean_intervals
+from evals.tasks.best import Best, Judgements, best_docs
 from evals.tasks.scores import Scores, Value
 
 Key = tuple[int, str]  # a dimension and the name of a precision
@@ -76,6 +77,34 @@ def scores_of(ranked: Places, data: TextRetrieval) -> Scores:
         {(part.dim, part.precision): part}, {(part.dim, part.precision): columns}, clusters
     )
     return scores
+
+
+def best(
+    rows: Sequence[Float[np.ndarray, "_ d"]],
+    data: TextRetrieval,
+    *,
+    dims: Sequence[int],
+    precisions: Sequence[str],
+    k: int,
+    device: str,
+) -> list[Best]:
+    """The best documents of each query, as `RankingTask.best` says."""
+    n_query_sides = len(data.queries.sides)
+    kept = []
+    for dim in dims:
+        queries = item_vectors(data.queries, rows[:n_query_sides], dim)
+        docs = item_vectors(data.docs, rows[n_query_sides:], dim)
+        for precision in precisions:
+            places = best_docs(
+                quantise(queries, precision), quantise(docs, precision), k, device=device
+            )
+            kept.append(Best("", dim, precision, data.queries.ids, data.docs.ids, *places))
+    return kept
+
+
+def judgements(data: TextRetrieval) -> list[Judgements]:
+    """The judgements of the data."""
+    return [Judgements("", data.queries.ids, data.docs.ids, data.qrels)]
 
 
 def clusters_of(relevant: Relevant) -> Int64[np.ndarray, "q"]:
