@@ -126,6 +126,7 @@ def _worst(run: Run) -> Iterator[dict[str, Any]]:
     # Pairs of a text similarity task have neither: no query has a value by itself.
     if not names & {"better", "value"} or not run.metrics:
         return
+    # Every point is at full width: whichever is first says which width that is.
     widest = points(run)[0]
     columns = {name: table[name].to_numpy() for name in table.column_names}
     is_widest = (columns["dim"] == widest.dim) & (columns["precision"] == widest.precision)

@@ -145,6 +145,7 @@ def forest(differences: str) -> dict[str, Any]:
         "field": "cell",
         "type": "nominal",
         "title": None,
+        # In the order of the rows: Vega would sort names by the alphabet.
         "sort": None,
         "axis": {"labelLimit": 150},
     }

@@ -41,6 +41,7 @@ def export(runs: Sequence[Run], form: str) -> Files:
         raise ConfigError(f"--to {form}: no such format. There is {', '.join(FORMS)}.")
     if not runs:
         raise ConfigError("There is no record to export. Name one, or the folder they lie in.")
+    # imported by name: the modules of the formats import this one
     make: Callable[[Sequence[Run], str], Files] = import_module(
         f"evals.export.{FORMS[form].module}"
     ).files
@@ -68,6 +69,7 @@ def exportable(runs: Sequence[Run], form: str) -> Choice:
     """Those of many records that a format can hold, each tried by itself."""
     choice = Choice([], [])
     for run in runs:
+        # one at a time: a refusal is of the whole call, and would take the others with it
         try:
             export([run], form)
         except (MissingError, NotComparableError) as error:

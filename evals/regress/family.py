@@ -39,6 +39,7 @@ def adjusted_p(members: Sequence[Member]) -> list[float | None]:
 
 def shares(metrics: Sequence[Measured]) -> Float64[np.ndarray, "g m"]:
     """What each image adds to the change of each metric: their sum over images is the change."""
+    # images are numbered from 0; one that changes no query of a metric adds 0 to it
     images = 1 + max(int(pair.groups.max()) for each in metrics for pair in each.pairs)
     return np.stack([_share(each, images) for each in metrics], axis=1)
 

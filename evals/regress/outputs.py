@@ -23,6 +23,7 @@ COLORS: dict[Outcome, str] = {
     "passed": "brightgreen",
     "regressed": "red",
     "deviates": "red",
+    # neither good nor bad: nothing could be judged
     "invalid": "lightgrey",
     "not comparable": "orange",
 }
@@ -191,6 +192,7 @@ def as_junit(verdict: Verdict) -> bytes:
     for problem in verdict.problems:
         case = _case(suite, problem.benchmark, problem.model, problem.message)
         attributes = {"message": plain(problem.message), "type": problem.kind}
+        # in JUnit a failure is a check that ran and said no, an error one that could not run
         ElementTree.SubElement(case, "error", attributes)
     # ElementTree would name the encoding in capitals and quote with apostrophes
     declaration = b'<?xml version="1.0" encoding="utf-8"?>\n'

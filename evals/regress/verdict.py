@@ -29,7 +29,6 @@ EXIT_CODES: dict[Outcome, int] = {
     "invalid": 3,
     "not comparable": 4,
 }
-# stands as subset for the plain mean over all subsets
 
 
 class Change(NamedTuple):
@@ -184,12 +183,14 @@ class Verdict:
             return change.primary or change.judgement in MOVED
 
         def badness(change: Change) -> tuple[int, float]:
+            # a drop is negative: ascending order puts the largest first
             return ORDER.index(change.judgement), change.difference.value
 
         return sorted(filter(shown, self.changes), key=badness)
 
     def sentence(self) -> str:
         """The verdict as a sentence."""
+        # no counts beside a problem: they would be of a part, and read as if they were of all
         if self.problems:
             rest = f", and {len(self.problems) - 1} more" if len(self.problems) > 1 else ""
             return f"{self.outcome}: {self.problems[0].message}{rest}"
