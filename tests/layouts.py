@@ -227,6 +227,17 @@ def coco(root: Path, photos: Photos) -> None:
     (root / "coco_test_karpathy.json").write_text(text)
 
 
+def renamed(write: Write, name: str, new_name: str) -> Write:
+    """The same annotations under a name that says nothing, beside a file that is broken."""
+
+    def written(root: Path, photos: Photos) -> None:
+        write(root, photos)
+        (root / name).rename(root / new_name)
+        (root / "notes.json").write_text("{")
+
+    return written
+
+
 def flickr_csv(root: Path, photos: Photos) -> None:
     images(root, photos)
     rows = [(photo.name, caption) for photo, caption in long_rows(photos)]
@@ -256,6 +267,8 @@ LAYOUTS: dict[str, tuple[Write, str]] = {
     "karpathy": (karpathy, "karpathy"),
     "token": (token, "token"),
     "coco": (coco, "coco"),
+    "karpathy-renamed": (renamed(karpathy, "dataset_mine.json", "mine.json"), "karpathy"),
+    "coco-renamed": (renamed(coco, "coco_test_karpathy.json", "mine.json"), "coco"),
     "flickr-csv": (flickr_csv, "flickr_csv"),
 }
 
@@ -278,6 +291,11 @@ def frame_of_bytes(root: Path, photos: Photos) -> Any:
     return pd.DataFrame(
         {"picture": [p.data for p in photos], "texts": [list(p.captions) for p in photos]}
     )
+
+
+def frame_of_arrays(root: Path, photos: Photos) -> Any:
+    """As pandas reads lists from parquet and from `datasets`."""
+    return dataset(photos).to_pandas()
 
 
 def pairs(root: Path, photos: Photos) -> Any:
@@ -314,6 +332,7 @@ OBJECTS: dict[str, Write] = {
     "IterableDataset": stream,
     "DataFrame": frame,
     "DataFrame-bytes": frame_of_bytes,
+    "DataFrame-arrays": frame_of_arrays,
     "pairs": pairs,
     "dicts": dicts,
     "image_text": image_text,

@@ -176,6 +176,14 @@ def test_without_datasets_a_saved_set_says_what_it_needs(
         read(tmp_path / "x")
 
 
+def test_two_columns_of_one_name_are_refused() -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame({"image": ["a.png"], "text": ["a"]})
+    with pytest.raises(InvalidError, match=r"two columns have one name"):
+        object_subsets(pd.concat([frame, frame], axis=1), "x", Reading(), CaptionProtocol())
+
+
 @pytest.mark.parametrize("value", [[], [3], ["a.png"], [("a.png", "b", "c")]])
 def test_a_list_that_holds_no_rows_is_refused(value: list[Any]) -> None:
     with pytest.raises(EvalError, match=r"x.*(is empty|neither a dict nor a pair)"):

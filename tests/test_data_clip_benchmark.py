@@ -105,7 +105,7 @@ def test_cocos_own_file_is_taken_when_it_is_named(tmp_path: Path) -> None:
     put(tmp_path, "val2017/a.jpg")
     named = coco(tmp_path, {1: "a.jpg"}, (1, "a cat"), name="annotations/captions_val2017.json")
     assert captions(load(named)["en"]) == [("a.jpg#0", "a cat")]
-    with pytest.raises(MissingError, match=r"no annotations in it.*coco_<split>_karpathy.json"):
+    with pytest.raises(MissingError, match=r"no annotations in it.*COCO's JSON"):
         load(tmp_path)
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from evals.data.captioned import Captioned, Release, quoted_caption
 from evals.data.fields import field_of
-from evals.data.releases import IMAGE_FOLDERS, json_keys, located, only
+from evals.data.releases import IMAGE_FOLDERS, json_keys, jsons_with, located, only
 from evals.reading import read_json, read_text
 from evals.schema import ConfigError, InvalidError, MissingError, Source
 
@@ -70,7 +70,11 @@ def find_coco(path: Path, split: str) -> list[Path]:
         is_coco = path.suffix == ".json" and {"images", "annotations"} <= json_keys(path)
         return [path] if is_coco else []
     file = path / f"coco_{split}_karpathy.json"
-    return [file] if file.is_file() else []
+    if file.is_file():
+        return [file]
+    # Whatever else is called by its split is of another one.
+    files = jsons_with(path, "images[].file_name", "annotations[].caption")
+    return [file for file in files if not _COCO_NAME.fullmatch(file.name)]
 
 
 def find_flickr_csv(path: Path, split: str) -> list[Path]:

@@ -117,5 +117,6 @@ def _holds_text(datasets: Any, feature: Any) -> bool:
     """Whether cells are texts, numbers or lists of them: others are large, and never captions."""
     if isinstance(feature, datasets.Value | datasets.ClassLabel):
         return True
+    # Sequence, List and LargeList keep what they hold in `feature`.
     inner = getattr(feature, "feature", None)
     return isinstance(inner, datasets.Value) and inner.dtype in ("string", "large_string")

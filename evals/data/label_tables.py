@@ -59,6 +59,7 @@ def load_labels(source: Source) -> dict[str, LabeledImages]:
         raise ConfigError(
             f"{path}: holds {names}, any of which could be meant. Point at the file itself."
         )
+    # Class folders have no mark but their images: what is marked goes before them.
     if not places:
         return load_own_labels(source)
     [(name, place)] = places
@@ -86,6 +87,7 @@ def has_labels(table: Table, roles: Mapping[str, str]) -> bool:
     """Whether a table of a program is one of classes: they are named, or nothing is a caption."""
     if "label" in roles or "captions" in roles:
         return "label" in roles
+    # A set with classes and captions is measured by its captions, unless the label is named.
     kinds = {
         kind_of_column(cells) for name, cells in table.columns.items() if name not in table.classes
     }
@@ -101,6 +103,7 @@ def _labelled(
     table: Table, source: Source, origin: Mapping[str, str], folder: Path | None
 ) -> dict[str, LabeledImages]:
     chosen = choose_columns(table, source.columns, ("image", "label"))
+    # Which classes there are says the data itself, so that nothing can be missing of them.
     names, labels = _classes(table, chosen)
     places = range(len(table))
     ids = named(table, chosen, places)
@@ -120,6 +123,7 @@ def _classes(table: Table, chosen: Chosen) -> tuple[list[str], list[int]]:
     """The names of the classes, and the number of each row's class."""
     column = str(chosen.label)
     cells = table.columns[column]
+    # A ClassLabel says what its numbers mean, and keeps classes that no image has.
     names = table.classes.get(column)
     if names is not None:
         return list(names), [
@@ -132,6 +136,7 @@ def _classes(table: Table, chosen: Chosen) -> tuple[list[str], list[int]]:
                 "Write the names of classes there."
             )
     listed = sorted(set(cells))
+    # "0" would be asked for as "a photo of a 0."
     if all(name.strip().isdecimal() for name in listed):
         raise InvalidError(
             f"{table.name}: nothing says what the numbers in column {column} mean. "

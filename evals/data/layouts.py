@@ -76,6 +76,8 @@ class Layout(NamedTuple):
     languages: Callable[[Path], Sequence[str]] = one_language
 
 
+# The order is that of messages: first what people make themselves, then formats of libraries, then
+# those of single releases. It decides nothing: a folder that two of them recognise is refused.
 LAYOUTS: Mapping[str, Layout] = {
     "jsonl": Layout(
         "a captions.jsonl",
@@ -91,6 +93,7 @@ LAYOUTS: Mapping[str, Layout] = {
         find_table,
         read_table,
     ),
+    # Called so by `datasets`: https://huggingface.co/docs/datasets/image_dataset
     "imagefolder": Layout(
         "an imagefolder's metadata.csv, .jsonl or .parquet",
         "metadata.csv: file_name,text, beside the images or in a folder per split",
@@ -115,6 +118,7 @@ LAYOUTS: Mapping[str, Layout] = {
         find_webdataset,
         read_webdataset,
     ),
+    # As img2dataset and webdataset's ShardWriter leave them: no file says how many there are.
     "shards": Layout(
         "webdataset shards *.tar",
         "00000.tar ... with a.jpg and a.txt (or a.json); a pattern: photos/{00000..00009}.tar",
@@ -122,11 +126,12 @@ LAYOUTS: Mapping[str, Layout] = {
         read_shards,
     ),
     "karpathy": Layout(
-        "a Karpathy dataset_*.json",
-        'dataset_flickr8k.json: {"images": [{"filename", "split", "sentences": [{"raw"}]}]}',
+        "Karpathy's JSON",
+        'dataset_flickr8k.json, or another name: {"images": [{"filename", "split", "sentences": [{"raw"}]}]}',
         find_karpathy,
         read_karpathy,
     ),
+    # The format of Flickr8k's and Flickr30k's first releases.
     "token": Layout(
         "a Flickr *.token file",
         "Flickr8k.token.txt: a.jpg#0, a tab, a caption; Flickr_8k.testImages.txt lists a split",
@@ -134,9 +139,9 @@ LAYOUTS: Mapping[str, Layout] = {
         read_token,
     ),
     "coco": Layout(
-        "a coco_<split>_karpathy.json",
-        'coco_test_karpathy.json: {"images": [{"id", "file_name"}], "annotations": [{"id", '
-        '"image_id", "caption"}]}; another name when the file itself is named',
+        "COCO's JSON of captions",
+        'coco_test_karpathy.json, or another name: {"images": [{"id", "file_name"}], '
+        '"annotations": [{"id", "image_id", "caption"}]}',
         find_coco,
         read_coco,
     ),
@@ -154,6 +159,7 @@ LAYOUTS: Mapping[str, Layout] = {
         read_clip_benchmark_json,
         languages_of_cached,
     ),
+    # From here on releases of single benchmarks, which are told by the names of their files.
     "xtd": Layout(
         "an XTD10 test_image_names.txt",
         "test_image_names.txt and test_1kcaptions_de.txt ...",

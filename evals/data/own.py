@@ -81,6 +81,7 @@ def row_of(
     ref: DataRef, subsets: Mapping[str, Data], split: str, columns: str | None = None
 ) -> OwnBenchmark:
     """The row that describes data that was read: what it counts is what it declares."""
+    # `mistakes` reads the data again by this row: it has all that the command line said.
     fields: dict[str, Any] = {
         "name": ref.name,
         "title": ref.name,

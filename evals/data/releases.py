@@ -37,9 +37,12 @@ _SPLIT_LIST = re.compile(
 
 
 def find_karpathy(path: Path, split: str) -> list[Path]:
+    if path.is_file():
+        keys = json_keys(path) if path.suffix == ".json" else frozenset()
+        return [path] if "images" in keys and "annotations" not in keys else []
     # A folder of `datasets` has a dataset_info.json: names alone do not tell.
-    files = [path] if path.suffix == ".json" else sorted(path.glob("dataset_*.json"))
-    return [file for file in files if file.is_file() and _is_karpathy(file)]
+    named = [file for file in sorted(path.glob("dataset_*.json")) if "images" in json_keys(file)]
+    return named or jsons_with(path, "images[].sentences")
 
 
 def find_token(path: Path, split: str) -> list[Path]:
@@ -109,8 +112,16 @@ def first_keys(file: Path) -> set[str]:
 
 
 def json_keys(file: Path) -> frozenset[str]:
-    """The top-level keys of a JSON file, by which its layout is told; none when it is no object."""
+    """The keys of a JSON file, by which its layout is told; none when it is no object.
+
+    Those of the first entry of a list are among them, as `images[].file_name`.
+    """
     return _json_keys(file, file.stat().st_mtime_ns)
+
+
+def jsons_with(folder: Path, *keys: str) -> list[Path]:
+    """The JSON files of a folder that have all these keys, whatever they are called."""
+    return [file for file in sorted(folder.glob("*.json")) if set(keys) <= _keys_or_none(file)]
 
 
 def only(source: Source, place: Path) -> str:
@@ -135,20 +146,29 @@ def located(
 
 
 # A file of all annotations of COCO takes a second to parse, and several layouts look at its keys.
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=64)
 def _json_keys(file: Path, changed: int) -> frozenset[str]:
     content = read_json(file)
-    return frozenset(content) if isinstance(content, dict) else frozenset()
+    if not isinstance(content, dict):
+        return frozenset()
+    keys = set(content)
+    for key, value in content.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            keys |= {f"{key}[].{inner}" for inner in value[0]}
+    return frozenset(keys)
+
+
+def _keys_or_none(file: Path) -> frozenset[str]:
+    # A file that has no say in what the folder is may be broken.
+    try:
+        return json_keys(file)
+    except InvalidError:
+        return frozenset()
 
 
 def _is_token(name: str) -> bool:
     # Flickr8k.lemma.token.txt holds lemmas, not captions.
     return name.endswith((".token", ".token.txt")) and ".lemma." not in name
-
-
-def _is_karpathy(file: Path) -> bool:
-    keys = json_keys(file)
-    return "images" in keys and "annotations" not in keys
 
 
 def _is_ours(file: Path) -> bool:

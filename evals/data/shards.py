@@ -44,6 +44,7 @@ def expand(pattern: str) -> list[Path]:
     that is not there, and for a pattern of no shard.
     """
     paths: list[Path] = []
+    # Braces first, as a shell does: `{a,b}/*.tar` lists all of a before those of b.
     for name in _expand_braces(pattern):
         path = Path(name).expanduser()
         if "*" not in name:

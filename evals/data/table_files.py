@@ -80,6 +80,7 @@ def parquet_files(path: Path, split: str) -> list[Path]:
 
 def of_split(files: Sequence[Path], split: str) -> list[Path]:
     """The files of a split, as far as their names say which they hold."""
+    # `test` in a name says more than that of the folder; a name without any such word says nothing.
     words = SPLIT_WORDS.get(split, (split,))
     others = {word for names in SPLIT_WORDS.values() for word in names} - set(words)
     return [file for file in files if not others & set(_words(file.name))]
@@ -204,6 +205,7 @@ def _delimiter(file: Path) -> str:
     if file.suffix == ".tsv":
         return "\t"
     first = next(read_lines(file), None)
+    # A sheet of a German Excel has semicolons, and commas only inside of captions.
     counts = {sign: first.text.count(sign) for sign in _DELIMITERS} if first else {}
     return max(counts, key=lambda sign: counts[sign], default=",")
 

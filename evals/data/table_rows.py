@@ -63,6 +63,7 @@ def _by_row(table: Table, chosen: Chosen) -> list[_Group]:
 
 
 def _by_image(table: Table, chosen: Chosen) -> list[_Group]:
+    # A dict keeps the order of first rows, which is that of the images.
     groups: dict[str, _Group] = {}
     for row in range(len(table)):
         content = content_of(table, chosen, row)
@@ -92,7 +93,7 @@ def _captions(table: Table, chosen: Chosen, row: int) -> list[Any]:
         # Images with fewer captions than others have empty cells in the last columns.
         if len(chosen.captions) > 1 and is_empty(cell):
             continue
-        captions += cell if is_list(cell) else [cell]
+        captions += list(cell) if is_list(cell) else [cell]
     return captions
 
 
@@ -100,11 +101,13 @@ def _have_one_caption(table: Table, chosen: Chosen) -> bool:
     """Whether each row holds one caption, so that an image may have several rows."""
     if len(chosen.captions) != 1 or chosen.written_lists:
         return False
+    # Every cell is asked: one list among texts would make the merging of its image a guess.
     return not any(map(is_list, table.columns[chosen.captions[0]]))
 
 
 def _read_list(cell: Any, where: str) -> list[Any]:
     """A list that was written as a string, as JSON or Python writes it."""
+    # literal_eval reads literals only, and runs nothing.
     for read in (json.loads, ast.literal_eval):
         try:
             value = read(cell)

@@ -23,9 +23,14 @@ def table_of(data: Any, name: str, split: str | None = None) -> Table:
     several splits and none is named.
     """
     if _library(data) == "datasets":
+        # A DatasetDict is a dict, and so is its kind for streams.
         chosen = split_of(data, split, name) if isinstance(data, Mapping) else data
         return table_of_dataset(chosen, name)
     if _library(data) == "pandas":
+        # Two columns of one name are a frame of their own, and neither is meant.
+        if not data.columns.is_unique:
+            raise InvalidError(f"{name}: two columns have one name. Rename one, or drop it.")
+        # By position: the index of a frame that was filtered is no range.
         columns = {str(column): list(data[column]) for column in data.columns}
         return Table(name, columns, lambda row: f"{name}, row {row}")
     if not isinstance(data, Sequence) or not data:
@@ -37,6 +42,7 @@ def table_of(data: Any, name: str, split: str | None = None) -> Table:
 
 
 def _table_of_list(data: Sequence[Any], name: str) -> Table:
+    # A pair may be of any two values; what they are is seen when columns are chosen.
     rows: list[Any] = []
     for number, row in enumerate(data):
         if isinstance(row, tuple) and len(row) == 2:
@@ -53,4 +59,5 @@ def _table_of_list(data: Sequence[Any], name: str) -> Table:
 
 def _library(value: Any) -> str:
     """The package that the type of a value comes from, which is imported already where it has one."""
+    # By name: importing pandas and `datasets` to ask isinstance would take seconds.
     return type(value).__module__.partition(".")[0]
