@@ -183,3 +183,4 @@ def test_rows_are_known_by_their_values_and_where_those_of_images_end() -> None:
     identities = [rows_encoder(2), rows_encoder(3), rows_encoder(2, values=1.0)]
     assert len({encoder.fingerprint["weights"] for encoder in identities}) == 3
     assert rows_encoder(2).fingerprint == identities[0].fingerprint
+    assert set(identities[0].fingerprint) == {"weights", "object"}

@@ -112,6 +112,17 @@ def test_an_object_is_measured_and_stored_under_its_weights(tmp_path):
     assert other.manifest["encoded"] == {"image": 3, "text": 6}
 
 
+def test_an_object_that_leaves_out_an_item_is_refused(tmp_path):
+    """All rows behind it would be those of their neighbours."""
+
+    class Forgetful(Pixels):
+        def encode_text(self, texts):
+            return super().encode_text(texts[:1] + texts[2:])
+
+    with pytest.raises(InvalidError, match=r"squares: gave rows of shape \(5, 3\) for 6 texts"):
+        evals.evaluate(squares(), Forgetful(), name="squares", store=None, results=tmp_path)
+
+
 def test_weights_are_asked_for_and_never_guessed(tmp_path):
     places = {"results": tmp_path / "runs", "store": tmp_path / "store"}
     with pytest.raises(ConfigError, match=r"Which weights has this Pixels\?"):

@@ -142,6 +142,12 @@ def test_float16_and_int8_and_binary_rows_are_numpys() -> None:
     assert np.array_equal(quantise(np.zeros((2, 3), np.float32), "int8"), np.zeros((2, 3)))
 
 
+def test_a_value_of_zero_is_no_one_in_binary() -> None:
+    """As the manifest states it: a value above 0 is a 1."""
+    rows = np.array([[0.0, 0.5, -0.5, -0.0]], np.float32)
+    assert quantise(rows, "binary").tolist() == [[-1, 1, -1, -1]]
+
+
 def test_binary_scores_rank_by_hamming_distance() -> None:
     rng = np.random.default_rng(5)
     images, texts, t2i = (

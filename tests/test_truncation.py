@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evals.embeddings.truncation import truncate
+from evals.embeddings.truncation import truncate, truncations
 from tests.ranking import rows
 
 
@@ -11,6 +11,15 @@ def test_truncate_keeps_the_first_values_and_makes_unit_rows() -> None:
     out = truncate(rows([3, 4, 12], [0, 2, 7]), 2)
     assert out.dtype == np.float32
     assert np.array_equal(out, rows([0.6, 0.8], [0, 1]))
+
+
+def test_several_cuts_at_once_are_those_of_each_alone() -> None:
+    """A row is divided by the norm of what is left of it, and not of what was there before."""
+    rows = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)
+    for dim, cut in truncations(rows, [8, 2, 4]).items():
+        np.testing.assert_array_equal(cut.rows, truncate(rows, dim))
+        np.testing.assert_allclose(cut.norms, np.linalg.norm(rows[:, :dim], axis=1), rtol=1e-6)
+        np.testing.assert_allclose(np.linalg.norm(cut.rows, axis=1), 1, rtol=1e-6)
 
 
 def test_truncate_leaves_a_zero_row_zero() -> None:
