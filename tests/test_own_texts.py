@@ -119,3 +119,19 @@ def test_sentence_pairs_are_measured(tmp_path: Path, checkpoint: Path) -> None:
     assert record["config"]["row"]["task"] == "text_pairs" and record["data"]["all"]["pairs"] == 3
     assert list(values(done)) == ["spearman"]
     assert "Spearman" in run("sts:pairs.tsv", "--model", checkpoint, cwd=tmp_path).stdout
+
+
+def test_mistakes_are_shown_with_what_was_preferred(
+    folder: Path, tmp_path: Path, checkpoint: Path
+) -> None:
+    record = measured(run(f"beir:{folder}", "--model", checkpoint, "--json", cwd=tmp_path))["path"]
+    page = tmp_path / "page.html"
+    done = run(record, "--top", 3, "--html", page, "--json", cwd=tmp_path, module="evals.mistakes")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    assert shown["queries"] == 40 and len(shown["mistakes"]) == 3
+    worst = shown["mistakes"][0]
+    assert worst["query"]["text"].endswith("asked") and worst["gold"]["id"].startswith("d")
+    # float32 beside float64: the tiny model gives near equals
+    assert worst["preferred"][0]["score"] >= worst["gold"]["score"] - 1e-6
+    assert worst["query"]["text"] in page.read_text()

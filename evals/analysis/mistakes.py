@@ -12,14 +12,14 @@ import numpy as np
 from jaxtyping import Float32
 from pydantic import ValidationError
 
+from evals.analysis.searched import Shown, searched, shown
 from evals.config.catalog import Benchmark
 from evals.config.own_data import row_of_record
+from evals.data.items import select_items
 from evals.embeddings.store import Store
-from evals.embeddings.truncation import truncate
 from evals.evaluation.load import load_parts
 from evals.evaluation.recording import content_hash
 from evals.ranking.metrics import expected_rank
-from evals.ranking.relevance import Relevant
 from evals.records.manifest import MANIFEST, REMEDY, problem_of
 from evals.records.queries import Cell, ranks_of, table_of, told
 from evals.records.record import Run, width_of
@@ -27,30 +27,19 @@ from evals.schema import (
     ConfigError,
     ImageText,
     InvalidError,
+    Items,
     MissingError,
     NotComparableError,
     Side,
+    TextRetrieval,
 )
 from evals.settings import Settings
+from evals.tasks.retrieval import item_vectors
 
 PREFERRED = 5  # documents that are shown
 # How far a recomputed score may be from the recorded one: the last bits of the rows differ with the
 # kernels of the machine that encoded them, and other weights or images differ by far more.
 CLOSE = 1e-4
-
-
-class Shown(NamedTuple):
-    """A text, or an image with the first of its captions.
-
-    `place` is the index among the texts or images of the data. `score` is that with the query, None
-    for the query itself.
-    """
-
-    kind: str
-    place: int
-    id: str
-    text: str
-    score: float | None
 
 
 class Mistake(NamedTuple):
@@ -74,7 +63,7 @@ class Mistakes(NamedTuple):
 
     run: Run
     cell: Cell
-    data: ImageText
+    data: ImageText | TextRetrieval
     queries: int
     wrong: int
     mistakes: list[Mistake]
@@ -115,13 +104,15 @@ def find_mistakes(
     worst_first = np.argsort(-rank, kind="stable")[:top]
     chosen = [int(i) for i in worst_first if rank[i] > 1]
     measured = _data(run, cell.subset, data)
-    queries, docs, relevant = _sides(measured, cell.direction)
+    queries, docs, relevant = searched(measured, cell.direction)
     rows = _rows_of(table["query_id"].to_pylist(), queries, run)
     encoder = _encoder(run)
     stored = Store(store or _recorded_store(run))
-    chosen_queries = queries.select([rows[i] for i in chosen])
-    query_rows = truncate(_stored(stored, encoder, chosen_queries), cell.dim)
-    doc_rows = truncate(_stored(stored, encoder, docs), cell.dim)
+    # Items are selected in their order; what is chosen comes worst first.
+    ascending = sorted(rows[i] for i in chosen)
+    chosen_queries = _vectors(stored, encoder, select_items(queries, ascending), cell.dim)
+    query_rows = chosen_queries[np.searchsorted(ascending, [rows[i] for i in chosen])]
+    doc_rows = _vectors(stored, encoder, docs, cell.dim)
     hits = _search(query_rows, doc_rows, [relevant[rows[i]] for i in chosen])
     mistakes = []
     for i, (gold, irrelevant) in zip(chosen, hits, strict=True):
@@ -136,17 +127,17 @@ def find_mistakes(
         n_preferred = int(ranks.better[i] + ranks.tied[i])
         mistake = Mistake(
             rank=float(rank[i]),
-            query=_shown(measured, queries.kind, rows[i], None),
-            gold=_shown(measured, docs.kind, gold.doc, gold.score),
+            query=shown(measured, queries, rows[i]),
+            gold=shown(measured, docs, gold.doc, gold.score),
             preferred=[
-                _shown(measured, docs.kind, hit.doc, hit.score) for hit in irrelevant[:n_preferred]
+                shown(measured, docs, hit.doc, hit.score) for hit in irrelevant[:n_preferred]
             ],
         )
         mistakes.append(mistake)
     return Mistakes(run, cell, measured, len(rank), int((rank > 1).sum()), mistakes)
 
 
-def _rows_of(ids: Sequence[str], queries: Side, run: Run) -> list[int]:
+def _rows_of(ids: Sequence[str], queries: Items, run: Run) -> list[int]:
     """The places of recorded queries in the data at hand, by id."""
     place = {name: i for i, name in enumerate(queries.ids)}
     unknown = [name for name in ids if name not in place]
@@ -200,19 +191,24 @@ def _search(
     return hits_of_queries
 
 
-def _data(run: Run, subset: str, folder: Path | None) -> ImageText:
+def _data(run: Run, subset: str, folder: Path | None) -> ImageText | TextRetrieval:
     config = run.manifest.config
-    if config.row.task != "image_text":
+    if config.row.task not in ("image_text", "retrieval"):
         raise ConfigError(
-            f"{run.path}: {run.manifest.benchmark} is no benchmark of images and captions; "
-            "others are not shown."
+            f"{run.path}: {run.manifest.benchmark} is no benchmark of images and captions, and no "
+            "text retrieval; others are not shown."
         )
     place = folder or (Path(config.data) if config.data else None)
     settings = Settings(
-        data=place, subsets=(subset,), limit=config.limit, allow_subset=config.allow_subset
+        data=place,
+        subsets=(subset,),
+        limit=config.limit,
+        allow_subset=config.allow_subset,
+        # Rows of queries with an instruction are stored under another key than those without.
+        instruction=bool(run.manifest.raw["config"].get("instruction", False)),
     )
     data = load_parts(_row(run), settings).subsets[subset]
-    assert isinstance(data, ImageText)  # as its task says
+    assert isinstance(data, ImageText | TextRetrieval)  # as its task says
     # The same folder may hold another release by now, and its images would stand beside the ranks
     # of those that were measured.
     if content_hash(data) != run.manifest.data_identity.contents.get(subset):
@@ -244,15 +240,11 @@ def _recorded_store(run: Run) -> Path:
     return Path(store)
 
 
-def _sides(data: ImageText, direction: str) -> tuple[Side, Side, list[np.ndarray]]:
-    """Queries, documents, and the documents relevant to each query."""
-    first_images = np.stack([np.arange(len(data.texts)), data.image_of_text], axis=1)
-    pairs = np.concatenate([first_images, data.also])
-    relevant = Relevant.from_pairs(pairs, len(data.texts))
-    if direction == "t2i":
-        return data.texts, data.images, np.split(relevant.docs, relevant.indptr[1:-1])
-    back = relevant.inverse(len(data.images))
-    return data.images, data.texts, np.split(back.docs, back.indptr[1:-1])
+def _vectors(
+    store: Store, encoder: Recorded, items: Items, dim: int
+) -> Float32[np.ndarray, "n {dim}"]:
+    """A unit vector per item, from the rows that are stored."""
+    return item_vectors(items, [_stored(store, encoder, side) for side in items.sides], dim)
 
 
 def _stored(store: Store, encoder: Recorded, side: Side) -> np.ndarray:
@@ -266,12 +258,6 @@ def _stored(store: Store, encoder: Recorded, side: Side) -> np.ndarray:
     return store.embed(encoder, side).rows
 
 
-def _shown(data: ImageText, kind: str, place: int, score: float | None) -> Shown:
-    side = data.texts if kind == "text" else data.images
-    text = place if kind == "text" else int(np.flatnonzero(data.image_of_text == place)[0])
-    return Shown(kind, place, side.ids[place], str(data.texts.items[text]), score)
-
-
 def chosen_cell(run: Run, subset: str | None, direction: str, dim: int) -> Cell:
     """The cell that is meant, the first subset unless one is named.
 
@@ -280,6 +266,8 @@ def chosen_cell(run: Run, subset: str | None, direction: str, dim: int) -> Cell:
     lines = run.metrics
     cells = list(dict.fromkeys(Cell(m.subset, m.direction, m.dim, m.precision) for m in lines))
     first_subset = cells[0].subset if cells else ""
+    if {cell.direction for cell in cells} == {""}:  # text retrieval has only one
+        direction = ""
     # float32 alone: the rows are searched in float32, and other precisions rank otherwise.
     cell = Cell(subset or first_subset, direction, dim, "float32")
     if cell not in cells:

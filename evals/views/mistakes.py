@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evals.analysis.mistakes import Mistake, Mistakes, Shown
+from evals.analysis.mistakes import Mistake, Mistakes
+from evals.analysis.searched import Shown, picture
 from evals.escape import markdown_text, visible_page
 from evals.records.queries import told
 
@@ -123,14 +124,15 @@ def as_html(page: Mistakes, *, thumbnails: bool) -> str:
     # page: a caption that got past the escaping could still load and run nothing.
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     # An image may be preferred by many queries, and is scaled once.
-    cache: dict[int, str] = {}
+    cache: dict[tuple[bool, int], str] = {}
 
     def image_of(shown: Shown) -> str | None:
         if not thumbnails or shown.kind != "image":
             return None
-        if shown.place not in cache:
-            cache[shown.place] = _thumbnail(page.data.images.items[shown.place])
-        return cache[shown.place]
+        key = shown.score is None, shown.place  # queries and documents may both be images
+        if key not in cache:
+            cache[key] = _thumbnail(picture(page.data, shown))
+        return cache[key]
 
     text = template.render(
         heading=heading(page),
