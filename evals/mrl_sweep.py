@@ -5,6 +5,7 @@ python -m evals.mrl_sweep --dims 64,128,256 [--benchmarks scenes,mteb:STSBenchma
 float32,int8,binary --rescore 100
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ from evals.embeddings.precision import BITS, DIMS, FEWEST, with_rescoring
 from evals.jobs import evaluate_all
 
 if TYPE_CHECKING:
+    from evals.evaluation.claims import Subject
     from evals.evaluation.outcome import Result
     from evals.evaluation.points import Point
 
@@ -58,6 +60,14 @@ def sweep(
     ] = None,
     no_figures: Annotated[bool, typer.Option("--no-figures", help="Draw none.")] = False,
     csv: Annotated[Path | None, typer.Option("--csv", help="File for the table's numbers.")] = None,
+    stand_in: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--as",
+            help="MODEL=NEW: judge published statements about MODEL by NEW, a name or folder of "
+            "--model, with a footnote. Repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Score embeddings cut to several dimensions, the full width always among them.
 
@@ -66,11 +76,13 @@ def sweep(
     with reported(json=options["json"]) as log:
         from evals.evaluation.claims import as_json, check_claims
         from evals.evaluation.points import points
+        from evals.report.checkpoints import stand_ins
         from evals.views.claims import print_claims
         from evals.views.results import results_json, show_results
         from evals.views.sweep_table import print_sweep
 
         chosen = dims_list(dims)
+        names_by_model = stand_ins(stand_in or [])
 
         def dims_of(width: int) -> list[int]:
             # The full width is what every share is of.
@@ -83,7 +95,7 @@ def sweep(
         work, suites = choose(names, suite or (), subsets=settings.subsets, data_name=settings.name)
         results = evaluate_all(work, model, dims_of, settings, precisions=kinds, reporter=log)
         sweep_points = [point for outcome in results.outcomes for point in points(outcome)]
-        verdicts = check_claims(results.outcomes)
+        verdicts = check_claims(results.outcomes, _subjects(results.outcomes, names_by_model))
         written = _write_csv(sweep_points, csv) if csv else []
         if figures is not None:
             written += _draw(results.outcomes, figures)
@@ -107,6 +119,26 @@ def sweep(
             machine=lambda: results_json(results, suites=suites, extra=extra),
             exit_code=results.exit_code,
         )
+
+
+def _subjects(outcomes: "list[Result]", names_by_model: Mapping[str, str]) -> "dict[str, Subject]":
+    """Who the measured models are, as their records say: a name proves nothing."""
+    from evals.evaluation.claims import Subject
+    from evals.records.identity import Named
+    from evals.records.manifest import read_manifest
+    from evals.report.checkpoints import is_published
+
+    choices = {model: Named.of(name) for model, name in names_by_model.items()}
+    subjects = {}
+    for outcome in outcomes:
+        identity = read_manifest(outcome.path).model_identity
+        stands_for = [model for model, choice in choices.items() if choice.accepts(identity)]
+        subjects[outcome.model] = Subject(
+            described=str(identity),
+            published=is_published(identity),
+            stands_for=next(iter(stands_for), None),
+        )
+    return subjects
 
 
 def _write_csv(sweep_points: "list[Point]", csv: Path) -> list[Path]:

@@ -118,13 +118,21 @@ def write(
 
 
 def counted(lines: Sequence[MetricLine], table: Any) -> list[MetricLine]:
-    """The lines with as many queries as their cell has in the table, unless they say more than one."""
+    """The lines with as many queries as their cell has in the table, unless they say more than one.
+
+    A gallery of one document becomes one that all ranks fit in.
+    """
     cells = Counter(zip(*(_column(table, name) for name in CELL), strict=True))
-    counts = [cells.get(tuple(getattr(each, name) for name in CELL)) for each in lines]
-    return [
-        replace(each, n_queries=count) if count and each.n_queries == 1 else each
-        for each, count in zip(lines, counts, strict=True)
-    ]
+    names = set(table) if isinstance(table, Mapping) else set(table.column_names)
+    ranks = [_column(table, name) for name in ("better", "tied", "tied_relevant") if name in names]
+    gallery = 1 + max((int(value) for column in ranks for value in column), default=0)
+    corrected = []
+    for each in lines:
+        count = cells.get(tuple(getattr(each, name) for name in CELL))
+        n_queries = count if count and each.n_queries == 1 else each.n_queries
+        n_gallery = gallery if each.n_gallery == 1 else each.n_gallery
+        corrected.append(replace(each, n_queries=n_queries, n_gallery=n_gallery))
+    return corrected
 
 
 def _column(table: Any, name: str) -> list[Any]:

@@ -99,10 +99,8 @@ def test_queries_are_paired_by_id_and_not_by_place(tmp_path: Path) -> None:
 
 
 def test_a_name_means_the_newest_whole_record_that_was_scored_so(tmp_path: Path) -> None:
-    old = record(tmp_path, [1, 0, 0, 1], dim=[4] * 4)
-    old = old.rename(
-        old.with_name("20260101T000000Z-00000000")
-    )  # not in the second of the next one
+    # not in the second of the next one
+    old = record(tmp_path, [1, 0, 0, 1], dim=[4] * 4, day=1)
     new = record(tmp_path, [1, 0, 0, 1])
     record(tmp_path, [1, 0, 0, 1], benchmark="toy.partial", partial={"limit": 2})
     ((a, b),) = matched(operand("m@4"), operand("m"), tmp_path)

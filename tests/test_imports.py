@@ -152,7 +152,17 @@ MAY_SEE: dict[str, set[str]] = {
     "evals": {"config", "data", "early", "encoders", "library", "schema"},  # evals/__init__.py
     "__main__": {"cli", "early", "packages", "records"},
     "run": {"schema", "cli", "config", "jobs", "views"},
-    "mrl_sweep": {"cli", "config", "embeddings", "evaluation", "files", "jobs", "views"},
+    "mrl_sweep": {
+        "cli",
+        "config",
+        "embeddings",
+        "evaluation",
+        "files",
+        "jobs",
+        "records",
+        "report",
+        "views",
+    },
     "compare": {"analysis", "cli", "files", "records", "views"},
     "mistakes": {"schema", "analysis", "cli", "files", "records", "views"},
     "fusion": {"analysis", "cli", "config", "evaluation", "jobs", "views"},

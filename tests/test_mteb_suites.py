@@ -68,7 +68,14 @@ def outcome(
         for dim in dims
     ]
     return TaskOutcome(
-        Path("runs") / task, task, "toy", partial, {"image": 0, "text": 12}, "cos", scores
+        Path("runs") / task,
+        task,
+        "toy",
+        partial,
+        {"image": 0, "text": 12},
+        "cos",
+        scores,
+        f"mteb.{task}" + (".partial" if partial else ""),
     )
 
 

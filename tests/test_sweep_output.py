@@ -10,7 +10,7 @@ from rich.console import Console
 
 from evals.config.catalog import Benchmark, benchmarks
 from evals.config.suites import find_suite
-from evals.evaluation.claims import Claim, check_claims, claims
+from evals.evaluation.claims import Claim, Subject, check_claims, claims
 from evals.evaluation.evaluate import evaluate
 from evals.evaluation.load import Parts
 from evals.evaluation.outcome import Outcome, TaskOutcome, TaskScore
@@ -329,12 +329,14 @@ def planted(
     return Outcome(row, row, model, partial, {}, dict.fromkeys(row.subsets, every))  # type: ignore[arg-type]
 
 
+PUBLISHED = {"jina-clip-v2": Subject("jina-clip-v2 (the Hub)", published=True)}
 SIX = ("xm3600-first", "flickr-quoted", "flickr8k-quoted", "coco", "xtd", "xtd200")
 
 
 def verdicts(values: dict[int, float], names=SIX, **options) -> dict:
     return {
-        v.claim.name: v for v in check_claims([planted(name, values, **options) for name in names])
+        v.claim.name: v
+        for v in check_claims([planted(name, values, **options) for name in names], PUBLISHED)
     }
 
 
@@ -366,7 +368,9 @@ def test_a_statement_without_all_its_parts_is_not_run():
 
 
 def test_another_model_is_measured_but_not_judged(capsys):
-    found = check_claims([planted(name, {1024: 0.8, 64: 0.4}, model="rival") for name in SIX])
+    found = check_claims(
+        [planted(name, {1024: 0.8, 64: 0.4}, model="rival") for name in SIX], PUBLISHED
+    )
     other = {v.claim.name: v for v in found if v.model == "rival"}
     assert other["cross-modal-64-t2i"].verdict == "other model"
     assert {v.verdict for v in found if v.model == "jina-clip-v2"} == {"not run"}
@@ -376,6 +380,28 @@ def test_another_model_is_measured_but_not_judged(capsys):
         "50.0 rel, 60.0 pts" in printed
         and "other model: rival" in printed
         and "not run (0 of 6 parts)" in printed
+    )
+
+
+def test_who_only_has_the_published_name_is_another_model(capsys):
+    sweep = [planted(name, {1024: 0.8, 256: 0.796}) for name in SIX]
+    local = {"jina-clip-v2": Subject("jina-clip-v2 (/x/jina-clip-v2, weights 1a2b)", False)}
+    found = check_claims(sweep, local)
+    by_name = {v.claim.name: v for v in found if not v.missing}
+    assert by_name and {v.verdict for v in by_name.values()} == {"other model"}
+    print_claims(found)
+    assert "/x/jina-clip-v2" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_stand_in_is_judged_and_named(capsys):
+    sweep = [planted(name, {1024: 0.8, 256: 0.796}, model="mine") for name in SIX]
+    mine = Subject("mine (/runs/7)", published=False, stands_for="jina-clip-v2")
+    found = [v for v in check_claims(sweep, {"mine": mine}) if not v.missing]
+    assert found and {v.verdict for v in found} <= {"reproduced", "deviates"}
+    assert {v.stands_in for v in found} == {"mine (/runs/7)"}
+    print_claims(found)
+    assert "* measured: mine (/runs/7), in the place of jina-clip-v2" in " ".join(
+        capsys.readouterr().out.split()
     )
 
 
@@ -404,5 +430,5 @@ def test_a_share_just_outside_the_rounding_deviates():
         of=("coco/en",),
     )
     for value, verdict in ((0.9049, "reproduced"), (0.9051, "deviates"), (0.8949, "deviates")):
-        (found,) = check_claims([planted("coco", {1024: 1.0, 64: value})], {"x": claim})
+        (found,) = check_claims([planted("coco", {1024: 1.0, 64: value})], PUBLISHED, {"x": claim})
         assert found.verdict == verdict

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from evals.ranking.measures import primary
+from evals.records.identity import labels
 from evals.records.manifest import path_component
 from evals.records.means import MEAN, groups, plain_mean
+from evals.records.places import read_placed
 from evals.records.queries import metric_name
-from evals.records.record import MetricLine, Run, list_incomplete, list_runs, read_run
+from evals.records.record import MetricLine, Run, list_incomplete, list_runs
 from evals.schema import InvalidError
 
 # The parts of a manifest that say how a run was made; the others are its results and its cost.
@@ -78,23 +80,41 @@ class History:
         """The newest run of each (benchmark, model)."""
         return [runs[-1] for runs in self.series().values()]
 
+    def is_newest_of_its_name(self, run: Run) -> bool:
+        """Whether no newer run of its benchmark has its model's name, be it of the model or not."""
+        names = run.manifest.benchmark, run.manifest.model
+        same = [
+            other
+            for other in self.runs
+            if (other.manifest.benchmark, other.manifest.model) == names
+        ]
+        return same[-1] is run
+
 
 def read_history(root: Path) -> History:
     """Read all records below `root`; a broken one becomes a Problem with its message."""
     runs, broken = [], []
     for path in list_runs(root):
         try:
-            runs.append(read_run(path))
+            runs.append(read_placed(path))
         except InvalidError as error:
             broken.append(Problem(path, str(error)))
     # By the manifest's time, since folders of two machines may be mixed; the name settles equal ones.
     runs.sort(key=lambda run: (run.manifest.written, run.path.name))
-    return History(tuple(runs), tuple(broken), tuple(list_incomplete(root)))
+    return History(tuple(_labelled(runs)), tuple(broken), tuple(list_incomplete(root)))
+
+
+def _labelled(runs: Iterable[Run]) -> Iterator[Run]:
+    """The runs with what their models are called among each other."""
+    models = [(run, run.manifest.model_identity) for run in runs]
+    names = labels(model for _, model in models)
+    for run, model in models:
+        yield replace(run, label=names[model.name, model.key])
 
 
 def key(run: Run) -> tuple[str, str]:
-    """The benchmark and the model of a run."""
-    return run.manifest.benchmark, run.manifest.model
+    """The benchmark and the model of a run. Two models of one name have two keys."""
+    return run.manifest.benchmark, run.model
 
 
 def page_of(run: Run) -> str:

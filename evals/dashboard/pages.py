@@ -37,9 +37,13 @@ def overview(history: History, verdicts: Mapping[tuple[str | None, str | None], 
         RUN,
     )
     rows = []
-    for name, runs in history.series().items():
+    for runs in history.series().values():
+        # The gate judges the newest run of a name. An older model of that name has no verdict.
+        judged = history.is_newest_of_its_name(runs[-1])
+        name = runs[-1].manifest.benchmark, runs[-1].manifest.model
+        verdict = verdicts.get(name) if judged else None
         # A problem of a whole baseline has no benchmark, and stands for all that it would judge.
-        verdict = verdicts.get(name) or verdicts.get((None, None), UNJUDGED)
+        verdict = verdict or verdicts.get((None, None), UNJUDGED)
         for point in leading(runs[-1]):
             row = {
                 **point_row(runs[-1], point),

@@ -105,8 +105,8 @@ def _at_full_width(run: Run) -> Measured:
 def _names(pair: _Pair) -> dict[str, Any]:
     return {
         "benchmark": pair.benchmark,
-        "a": pair.a.manifest.model,
-        "b": pair.b.manifest.model,
+        "a": pair.a.model,
+        "b": pair.b.model,
     }
 
 

@@ -46,7 +46,8 @@ class Verdict(NamedTuple):
     """A statement beside the measurement of one model.
 
     `verdict` is `reproduced`, `deviates`, `other model` or `not run`. `relative` is the share kept;
-    `points` is 1 less the loss in points. Both are None while parts are `missing`.
+    `points` is 1 less the loss in points. Both are None while parts are `missing`. `stands_in` says
+    who was measured in the place of the model of the statement.
     """
 
     claim: Claim
@@ -55,6 +56,7 @@ class Verdict(NamedTuple):
     points: float | None
     missing: list[str]
     verdict: str
+    stands_in: str | None = None
 
 
 def claims(path: Path | None = None) -> dict[str, Claim]:
@@ -62,15 +64,32 @@ def claims(path: Path | None = None) -> dict[str, Claim]:
     return read_rows(path or configs() / "claims.yaml", Claim)
 
 
+class Subject(NamedTuple):
+    """A model that statements may be about: what it is in words, and whether it is the published one.
+
+    `stands_for` is the model whose statements it is judged by though it is another.
+    """
+
+    described: str
+    published: bool
+    stands_for: str | None = None
+
+
 def check_claims(
-    outcomes: Sequence[Result], rows: Mapping[str, Claim] | None = None
+    outcomes: Sequence[Result],
+    subjects: Mapping[str, Subject],
+    rows: Mapping[str, Claim] | None = None,
 ) -> list[Verdict]:
-    """A verdict on every statement for its own model, and for others that have all of its parts."""
+    """A verdict on every statement for its own model, and for others that have all of its parts.
+
+    `subjects` has the models of the outcomes by name. A name proves nothing: who is not the
+    published model is another one, unless it stands in, and then the verdict says so.
+    """
     parts, rows = _parts(outcomes), claims() if rows is None else rows
     verdicts = []
     for claim in rows.values():
         for model in dict.fromkeys([claim.model, *(outcome.model for outcome in outcomes)]):
-            verdict = _verdict(claim, model, parts)
+            verdict = _verdict(claim, model, subjects.get(model), parts)
             if model == claim.model or not verdict.missing:
                 verdicts.append(verdict)
     return verdicts
@@ -107,7 +126,7 @@ def _parts(outcomes: Sequence[Result]) -> PartValues:
     return parts
 
 
-def _verdict(claim: Claim, model: str, parts: PartValues) -> Verdict:
+def _verdict(claim: Claim, model: str, subject: Subject | None, parts: PartValues) -> Verdict:
     short = _values(claim, parts.get((model, claim.direction, claim.dim), {}))
     full = _values(claim, parts.get((model, claim.direction, claim.full), {}))
     # A part at one of the two widths alone has no share.
@@ -119,11 +138,16 @@ def _verdict(claim: Claim, model: str, parts: PartValues) -> Verdict:
     points = 1 - (at_full - at_short)
     # Either reading will do: the source does not say which it means.
     holds = _holds(claim, relative) or _holds(claim, points)
-    verdict = "reproduced" if holds else "deviates"
+    judged = "reproduced" if holds else "deviates"
+    if subject is not None and subject.stands_for == claim.model:
+        return Verdict(claim, model, relative, points, [], judged, subject.described)
+    if model == claim.model and subject is not None and not subject.published:
+        # it only has the name, and must not be taken for the model of the statement
+        return Verdict(claim, subject.described, relative, points, [], "other model")
     # A statement about one model is neither confirmed nor refuted by another.
-    if model != claim.model:
-        verdict = "other model"
-    return Verdict(claim, model, relative, points, [], verdict)
+    if model != claim.model or subject is None:
+        judged = "other model"
+    return Verdict(claim, model, relative, points, [], judged)
 
 
 def _values(claim: Claim, parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -157,6 +181,7 @@ def as_json(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
             "points": verdict.points,
             "missing": verdict.missing,
             "verdict": verdict.verdict,
+            "stands_in": verdict.stands_in,
         }
         for verdict in verdicts
     ]

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from evals.records.identity import SHOWN, ModelIdentity
-from evals.records.record import Run, list_runs, read_run
+from evals.records.places import read_placed
+from evals.records.record import Run, list_runs
 from evals.schema import ConfigError, Encoder, EncoderInfo, InvalidError
 
 
@@ -52,13 +53,13 @@ def _brief(model: ModelIdentity) -> str:
 
 
 def _newest(results: Path, model: str) -> Run | None:
-    """The newest record of the model that can be read.
+    """The newest record of the model that can be read and lies in its place.
 
     A broken one is named by whoever reads its numbers.
     """
     for path in sorted(list_runs(results, model=model), key=lambda path: path.name, reverse=True):
         try:
-            return read_run(path)
+            return read_placed(path)
         # To look for a name is no reason to fail on an old record.
         except InvalidError:
             continue

@@ -53,7 +53,7 @@ class TaskScore(NamedTuple):
 class TaskOutcome(NamedTuple):
     """One mteb task by one model: the record's folder, and the scores of subsets and splits.
 
-    `encoded` counts what the store did not have yet.
+    `encoded` counts what the store did not have yet, and `name` is what the record is called.
     """
 
     path: Path
@@ -63,6 +63,7 @@ class TaskOutcome(NamedTuple):
     encoded: dict[str, int]
     metric: str
     scores: list[TaskScore]
+    name: str = ""
 
 
 class Failure(NamedTuple):

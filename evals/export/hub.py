@@ -27,11 +27,12 @@ def files(runs: Sequence[Run], form: str) -> Files:
 
     NotComparableError for a partial record, and for data that has no repository on the Hub.
     """
-    models = {run.manifest.model for run in runs}
+    identities = [run.manifest.model_identity for run in runs]
+    models = {(model.name, model.key): model for model in identities}
     if len(models) > 1:
         raise NotComparableError(
             f"{FOLDER} belongs to one model's repository, and these records are of "
-            f"{', '.join(sorted(models))}. Choose with --model."
+            f"{', '.join(sorted(map(str, models.values())))}. Choose with --model, or name records."
         )
     written: dict[str, bytes] = {}
     for run in runs:

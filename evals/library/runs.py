@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from evals.library.frames import import_pandas
 from evals.records import record as files
+from evals.records.places import read_placed
 from evals.records.queries import metric_name
 from evals.schema import ConfigError
 
@@ -143,9 +144,10 @@ def list_runs(
 ) -> list[Run]:
     """The complete records below a folder, oldest first for each model.
 
-    InvalidError for a broken one.
+    InvalidError for a broken one, and for one that lies in the place of another or is from the
+    future.
     """
-    return [read_run(path) for path in files.list_runs(Path(results), benchmark, model)]
+    return [Run(read_placed(path)) for path in files.list_runs(Path(results), benchmark, model)]
 
 
 def _key(line: files.MetricLine) -> str:

@@ -120,6 +120,7 @@ def run_task(
         encoded=dict(model.costs.encoded),
         metric=facts.metric,
         scores=run.scores,
+        name=facts.benchmark,
     )
 
 

@@ -4,13 +4,14 @@ A name is no identity: it is a folder's last part, or what somebody chose. Weigh
 so has data. What must be of one model, or of one data set, is compared by these.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from evals.paths import as_recorded
 
 SHOWN = 12  # hex digits of a hash that people read
+SHOWN_BESIDE = 8  # fewer, where a table has little room
 
 
 @dataclass(frozen=True)
@@ -65,17 +66,37 @@ class ModelIdentity:
             return f"{self.base}+adapter:{self.folder}"
         return self.folder or self.spec or self.url or "an unknown place"
 
+    @property
+    def key(self) -> str:
+        """What tells models apart: the hash of the weights, or the place where nobody knows one."""
+        return f"weights {self.weights}" if self.weights else self.place
+
     def same_model(self, model: "ModelIdentity") -> bool:
         """Whether both are one model: of one hash, or of one place where neither has a hash."""
-        if self.weights or model.weights:
-            return self.weights == model.weights
-        return self.place == model.place
+        return self.key == model.key
 
     def __str__(self) -> str:
         """`mine (/runs/checkpoint-500, weights 1a2b3c4d5e6f, 1024 dimensions)`."""
         weights = f"weights {self.weights[:SHOWN]}" if self.weights else "unknown weights"
         width = f"{self.width} dimensions" if self.width else "an unknown width"
         return f"{self.name} ({self.place}, {weights}, {width})"
+
+
+def labels(models: Iterable[ModelIdentity]) -> dict[tuple[str, str], str]:
+    """What each model is called among the others, by its name and key.
+
+    That is its name, followed by the hash or the place where several models have the name: two
+    models must never look like one.
+    """
+    by_name: dict[str, dict[str, ModelIdentity]] = {}
+    for model in models:
+        by_name.setdefault(model.name, {})[model.key] = model
+    names = {}
+    for name, by_key in by_name.items():
+        for key, model in by_key.items():
+            tail = model.weights[:SHOWN_BESIDE] if model.weights else model.place
+            names[name, key] = f"{name} ({tail})" if len(by_key) > 1 else name
+    return names
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from evals.schema import InvalidError
 
 CELL = tuple(KEY_COLUMNS)
 RANKS = tuple(RANK_COLUMNS)
+COUNTS = ("better", "tied", "tied_relevant")  # of documents
 
 
 class Cell(NamedTuple):
@@ -112,8 +113,17 @@ def ranks_of(table: Any) -> Ranks:
 
 
 def _check_count(run: Run, cell: Cell, table: Any, lines: list[MetricLine]) -> None:
-    """Refuse rows that are not as many as the lines of their cell say."""
+    """Refuse rows that are not as many as the lines of their cell say, and ranks beyond the gallery."""
+    import pyarrow.compute as pc
+
+    counts = [name for name in COUNTS if name in table.column_names and len(table)]
+    most = max((pc.max(table[name]).as_py() for name in counts), default=0)
     for line in lines:
+        if most > line.n_gallery:
+            raise InvalidError(
+                f"{run.path / QUERIES}: a rank of {told(cell)} counts {most:,} documents, and the "
+                f"gallery has {line.n_gallery:,}. Run the evaluation again."
+            )
         if line.n_queries != len(table):
             raise InvalidError(
                 f"{run.path / QUERIES}: {len(table):,} queries of {told(cell)}, and metrics.jsonl "

@@ -62,7 +62,7 @@ class MetricLine:
     ci_low: Number | None
     ci_high: Number | None
     n_queries: Count
-    n_gallery: Count
+    n_gallery: Annotated[int, Field(ge=0, lt=2**40)]
     tie_rate: Annotated[float, Field(ge=0, le=1)]
 
     @property
@@ -73,11 +73,20 @@ class MetricLine:
 
 @dataclass(frozen=True)
 class Run:
-    """A complete record whose checksums hold; `read_queries` reads its queries."""
+    """A complete record whose checksums hold; `read_queries` reads its queries.
+
+    `label` is what the model is called among others, where its name stands for two of them.
+    """
 
     path: Path
     manifest: Manifest
     metrics: tuple[MetricLine, ...]
+    label: str = ""
+
+    @property
+    def model(self) -> str:
+        """What the model is called: its name, unless that stands for two models."""
+        return self.label or self.manifest.model
 
     @property
     def main_metric(self) -> str | None:

@@ -1,11 +1,12 @@
 """Which record is meant: the newest complete one of a benchmark and model, or what an operand of a comparison names."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from evals.records.manifest import MANIFEST, PARTIAL
+from evals.records.places import read_placed
 from evals.records.record import Run, list_runs, read_run
 from evals.schema import ConfigError, MissingError, NotComparableError
 
@@ -38,26 +39,48 @@ class Measured(NamedTuple):
     @property
     def label(self) -> str:
         """As an operand names it: `jina-clip-v2@256:int8`."""
-        return f"{self.run.manifest.model}@{self.dim}" + (
+        return f"{self.run.model}@{self.dim}" + (
             f":{self.precision}" if self.precision != FULL else ""
         )
 
 
-def newest(root: Path) -> dict[tuple[str, str], Path]:
-    """The newest complete record of each (benchmark, model) below `root`, by the names in the manifests.
+def newest_of_each(root: Path) -> list[Run]:
+    """The newest complete record of each benchmark and model below a folder.
 
-    Of records written in the same second the one listed last. Raises InvalidError for a broken one
-    among the newest.
+    Of records written in the same second the one listed last. InvalidError for one among them that
+    is broken, lies in the place of another or is from the future.
     """
-    last = {path.parent: path for path in list_runs(root)}  # oldest first
-    manifests = {path: read_run(path).manifest for path in last.values()}
-    return {(m.benchmark, m.model): path for path, m in manifests.items()}
+    # oldest first: the last of a folder is its newest
+    last = {path.parent: path for path in list_runs(root)}
+    return [read_placed(path) for path in last.values()]
+
+
+def newest_first(root: Path, benchmark: str, model: str) -> Iterator[Run]:
+    """The records of a benchmark by a model of this name, read one by one.
+
+    InvalidError as above. A name that stood for another model before ends with the first record of
+    that: what is older is of other weights.
+    """
+    newest_model = None
+    for path in reversed(list_runs(root, benchmark, model)):
+        run = read_placed(path)
+        identity = run.manifest.model_identity
+        newest_model = newest_model or identity
+        if not identity.same_model(newest_model):
+            return
+        yield run
+
+
+def newest(root: Path) -> dict[tuple[str, str], Path]:
+    """The paths of `newest_of_each`, by the names in the manifests."""
+    return {(run.manifest.benchmark, run.manifest.model): run.path for run in newest_of_each(root)}
 
 
 def newest_run(root: Path, benchmark: str, model: str) -> Run:
     """The newest complete record of a benchmark and model. MissingError names what there is."""
-    if paths := list_runs(root, benchmark, model):
-        return read_run(paths[-1])
+    run = next(newest_first(root, benchmark, model), None)
+    if run is not None:
+        return run
     raise MissingError(f"{root}: no complete record of {benchmark} by {model}. {_there(root)}")
 
 
@@ -73,22 +96,23 @@ def operand(text: str) -> Operand:
 def measured(which: Operand, root: Path, benchmark: str) -> Measured:
     """The named record, or the newest one of a model, which has the dimension and precision.
 
+    A name means the model that its newest record is of, and no other that was called so before.
     MissingError when there is no record, ConfigError when none was scored so; both name what there
     is.
     """
-    paths = [which.path] if which.path else list_runs(root, benchmark, which.name)[::-1]
-    if not paths:
-        raise MissingError(
-            f"{root}: no complete record of {benchmark} by {which.name}. {_there(root)}"
-        )
+    runs = [read_run(which.path)] if which.path else newest_first(root, benchmark, which.name)
     there: set[tuple[int, str]] = set()
-    for path in paths:
-        run = read_run(path)
+    run = None
+    for run in runs:
         scored = {(line.dim, line.precision) for line in run.metrics}
         dim = which.dim or max((dim for dim, _ in scored), default=0)
         if (dim, which.precision) in scored:
             return Measured(run, dim, which.precision)
         there |= scored
+    if run is None:
+        raise MissingError(
+            f"{root}: no complete record of {benchmark} by {which.name}. {_there(root)}"
+        )
     has = ", ".join(
         f"@{dim}" + (f":{precision}" if precision != FULL else "")
         for dim, precision in sorted(there)
@@ -105,10 +129,24 @@ def matched(
     """The two measurements of each benchmark: of the records given, else of all `benchmarks`, else of all whole ones both have.
 
     MissingError when there are none, ConfigError for benchmarks named beside a record,
-    NotComparableError for records of two benchmarks.
+    NotComparableError for records of two benchmarks, and for a name that is two models.
     """
     names = _benchmarks(a, b, root, benchmarks)
-    return [(measured(a, root, name), measured(b, root, name)) for name in names]
+    pairs = [(measured(a, root, name), measured(b, root, name)) for name in names]
+    _check_one_model(a, [pair[0] for pair in pairs])
+    _check_one_model(b, [pair[1] for pair in pairs])
+    return pairs
+
+
+def _check_one_model(which: Operand, sides: Sequence[Measured]) -> None:
+    """Refuse a side that is of one model on one benchmark and of another on the next."""
+    for side in sides[1:]:
+        first, identity = (each.run.manifest.model_identity for each in (sides[0], side))
+        if not identity.same_model(first):
+            raise NotComparableError(
+                f"{which.text} is two models: {first} in {sides[0].run.path}, and {identity} in "
+                f"{side.run.path}. Name the benchmarks of one with --benchmarks, or run both again."
+            )
 
 
 def _benchmarks(a: Operand, b: Operand, root: Path, named: Sequence[str] | None) -> list[str]:

@@ -22,7 +22,8 @@ from evals.paths import baseline_folder
 from evals.reading import read_json, read_jsonl
 from evals.records.manifest import MANIFEST, path_component
 from evals.records.places import read_placed
-from evals.records.record import Run, list_incomplete, list_runs, read_run
+from evals.records.record import Run, list_incomplete, read_run
+from evals.records.selection import newest_of_each
 from evals.schema import ConfigError, InvalidError, MissingError
 
 BASELINES = baseline_folder()
@@ -173,11 +174,10 @@ def _read_loose(folder: Path) -> list[Run]:
     broken = list_incomplete(folder)
     if broken:
         raise InvalidError(f"{broken[0]}: no {MANIFEST}; the record is incomplete. Run it again.")
-    # oldest first: of two records of one place the newer one counts
-    newest = {path.parent: path for path in list_runs(folder)}
-    if not newest:
+    runs = newest_of_each(folder)
+    if not runs:
         raise InvalidError(_empty(folder))
-    return [read_placed(path) for path in newest.values()]
+    return runs
 
 
 def _read_history(file: Path, lines: int) -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from evals.config.suites import find_suite
 from evals.records.identity import Named
 from evals.records.manifest import MANIFEST, PARTIAL
-from evals.records.places import read_placed
-from evals.records.record import Run, list_runs, read_run
+from evals.records.record import Run, read_run
+from evals.records.selection import newest_of_each
 from evals.records.shelf import Shelf
 from evals.regress.baselines import locate, read_baseline, while_unmoved
 from evals.regress.gate import judge
@@ -134,13 +134,6 @@ def chosen(paths: Sequence[Path] | None, suite: str | None, results: Path) -> li
             f"{results}: no whole record. Run an evaluation first: python -m evals.run."
         )
     return runs
-
-
-def newest_of_each(root: Path) -> list[Run]:
-    """The newest record of each benchmark and model below a folder, whole and in its place."""
-    # list_runs gives the oldest first: the last of a folder is its newest
-    last = {path.parent: path for path in list_runs(root)}
-    return [read_placed(path) for path in last.values()]
 
 
 def _among(runs: Sequence[Run], benchmark: str, model: Named) -> Run:

@@ -11,6 +11,7 @@ from evals.config.catalog import Benchmark, benchmarks
 from evals.paths import configs
 from evals.ranking.ranges import Range, range_of
 from evals.records.manifest import read_manifest
+from evals.records.places import check_placed
 from evals.records.queries import Cell, PerQuery, cell_of, metric_name, per_query
 from evals.records.record import MetricLine, Run, list_runs, read_run
 
@@ -177,6 +178,7 @@ def _unlike_its_sweep(run: Run) -> Iterator[str]:
 def _is_sweep_of(run: Run, path: Path) -> bool:
     """Whether a record is of the same model, data, code and packages at other dimensions."""
     manifest = read_manifest(path)
+    check_placed(path, manifest)
     same = all(manifest.raw.get(key) == run.manifest.raw.get(key) for key in SAME)
     return same and manifest.config.dims != run.manifest.config.dims
 

@@ -151,6 +151,12 @@ def runnable() -> dict[str, Pinned]:
     return {name: checkpoint for name, checkpoint in checkpoints.items() if checkpoint}
 
 
+def is_published(model: ModelIdentity) -> bool:
+    """Whether a record is of the published checkpoint whose name it carries, at its full width."""
+    checkpoints = [pinned for pinned in runnable().values() if model.name in pinned.names]
+    return any(checkpoint.accepts(model) for checkpoint in checkpoints)
+
+
 def stand_ins(arguments: Sequence[str]) -> dict[str, str]:
     """What each `--as MODEL=NEW` says; NEW is the name of records or the folder of a checkpoint.
 

@@ -33,6 +33,10 @@ def print_claims(verdicts: Sequence[Verdict]) -> None:
             escape(_in_words(verdict)),
         )
     console().print(table)
+    for model in dict.fromkeys(verdict.stands_in for verdict in verdicts if verdict.stands_in):
+        # a number of another model must never look like the published one's
+        note = f"* measured: {model}, in the place of jina-clip-v2"
+        console().print(escape(note), soft_wrap=True, highlight=False)
 
 
 def _measured(verdict: Verdict) -> str:
@@ -48,6 +52,8 @@ def _in_words(verdict: Verdict) -> str:
     # A mean over fewer parts than the statement's would be another statement: none is shown.
     if verdict.missing:
         return f"{verdict.verdict} ({n_parts - len(verdict.missing)} of {n_parts} parts)"
+    if verdict.stands_in:
+        return f"{verdict.verdict}*"
     # The statements are about one model; of another one its name is what a reader looks for.
     if verdict.verdict == "other model":
         return f"{verdict.verdict}: {verdict.model}"

@@ -221,7 +221,7 @@ def _failure(failure: Failure) -> dict[str, Any]:
 def _run(outcome: Outcome) -> dict[str, Any]:
     return {
         "path": str(outcome.path),
-        "benchmark": outcome.benchmark.name,
+        "benchmark": outcome.name,
         "model": outcome.model,
         "partial": outcome.partial,
         "encoded": outcome.encoded,
@@ -255,7 +255,7 @@ def _task_run(outcome: TaskOutcome) -> dict[str, Any]:
             lines.append(line)
     return {
         "path": str(outcome.path),
-        "benchmark": f"mteb:{outcome.task}",
+        "benchmark": outcome.name,
         "task": outcome.task,
         "model": outcome.model,
         "partial": outcome.partial,

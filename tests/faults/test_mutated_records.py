@@ -4,6 +4,7 @@ import io
 import random
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from evals.evaluation.evaluate import evaluate
 from evals.evaluation.load import Parts
 from evals.evaluation.names import check_name
 from evals.evaluation.points import points_of
+from evals.export.forms import FORMS, export
 from evals.records.queries import per_query
 from evals.records.record import read_queries, read_run
 from evals.records.selection import matched, measured, newest, operand
@@ -30,7 +32,7 @@ from evals.regress.gates import read_gates
 from evals.regress.runs import against
 from evals.regress.sanity import faults
 from evals.regress.table import print_baseline, print_verdict
-from evals.report import machine, plain, web
+from evals.report import as_csv, as_html, as_json
 from evals.report import names as report_names
 from evals.report.measured import Records
 from evals.report.tables import table
@@ -158,9 +160,9 @@ def gate(place: Place) -> None:
 
 def report(place: Place) -> None:
     judged = judge(table(TABLE), Records(place.root), {})
-    machine.as_json([judged], [])
-    plain.page([judged])
-    web.page([judged], [])
+    as_json.as_json([judged], [])
+    as_csv.page([judged])
+    as_html.page([judged], [])
 
 
 def dashboard(place: Place) -> None:
@@ -177,6 +179,13 @@ def comparison(place: Place) -> None:
     comparison_view.as_json(run_pairs, changes)
 
 
+def exports(place: Place) -> None:
+    """In every form that another tool reads; which ones a record has no place in is no fault."""
+    for form in FORMS:
+        with suppress(EvalError):
+            export([read_run(place.path)], form)
+
+
 def mistakes(place: Place) -> None:
     run, dim, _ = measured(operand(str(place.path)), place.root, "")
     cell = chosen_cell(run, None, "t2i", dim)
@@ -190,7 +199,7 @@ def model_names(place: Place) -> None:
 
 
 READERS: tuple[Callable[[Place], None], ...] = (
-    read_all, sweep, front_door, gate, report, dashboard, comparison, mistakes, model_names,
+    read_all, sweep, front_door, gate, report, dashboard, comparison, exports, mistakes, model_names,
 )  # fmt: skip
 
 
