@@ -123,14 +123,18 @@ def sweep(
 
 def _subjects(outcomes: "list[Result]", names_by_model: Mapping[str, str]) -> "dict[str, Subject]":
     """Who the measured models are, as their records say: a name proves nothing."""
-    from evals.evaluation.claims import Subject
+    from evals.evaluation.claims import Subject, claims
     from evals.records.identity import Named
     from evals.records.manifest import read_manifest
     from evals.report.checkpoints import is_published
 
     choices = {model: Named.of(name) for model, name in names_by_model.items()}
+    stated = {claim.model for claim in claims().values()}
     subjects = {}
     for outcome in outcomes:
+        # nothing is stated about this name, and nobody said that it stands for another
+        if outcome.model not in stated and not choices:
+            continue
         identity = read_manifest(outcome.path).model_identity
         stands_for = [model for model, choice in choices.items() if choice.accepts(identity)]
         subjects[outcome.model] = Subject(

@@ -159,7 +159,7 @@ def test_a_run_in_json_has_every_metric_of_every_subset(command: Any) -> None:
     [run] = json.loads(done.stdout)["runs"]
     assert (run["task"], run["benchmark"], run["partial"]) == (
         "A",
-        "mteb:A",
+        "mteb.A.partial",
         {"subsets": ["en", "de"]},
     )
     assert len(run["metrics"]) == 2 * 2 * 2
