@@ -49,7 +49,6 @@ BEHAVIOURS: dict[str, Answer | Reply] = {
     "a row twice": changed(lambda body: rows_in(body).append(rows_in(body)[0])),
     "an index twice": changed(lambda body: rows_in(body)[-1].update(index=0)),
     "another width": changed(lambda body: rows_in(body)[0]["embedding"].append(1.0)),
-    "zeros": changed(lambda body: rows_in(body)[0].update(embedding=[0.0] * 4)),
     "text for a number": changed(lambda body: rows_in(body)[0].update(embedding=["1"] * 4)),
     "another model": changed(lambda body: body.update(model="other")),
 }
