@@ -49,6 +49,7 @@ def find_beir(place: Path, split: str | None) -> Folder:
         raise MissingError(f"{place}: no such folder. Point at the one that holds corpus.jsonl.")
     corpus = _only(place, ["corpus.jsonl"])
     splits = _splits(place)
+    # Of several splits only BEIR's own is guessed: another would be another benchmark.
     chosen = split or (USUAL_SPLIT if USUAL_SPLIT in splits or len(splits) != 1 else min(splits))
     if chosen not in splits:
         names = ", ".join(sorted(splits)) or "none"
@@ -70,6 +71,7 @@ def _only(place: Path, names: list[str]) -> Path:
             f"{place}: no {' or '.join(names)} in it, plain or as .gz; it holds {there}. "
             "Point at a BEIR folder: corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv."
         )
+    # Which of the two is newer nobody can tell.
     if len(files) > 1:
         raise ConfigError(
             f"{place}: holds {' and '.join(file.name for file in files)}, either of which could be "
@@ -98,10 +100,12 @@ def _splits(place: Path) -> dict[str, Path]:
 
 def _records(file: Path, place: Path, *, titled: bool) -> Iterator[Record]:
     for entry, where in stream_json(file):
+        # BEIR writes `_id`, mteb's repos `_id` or `id`.
         key = "id" if isinstance(entry, dict) and "_id" not in entry and "id" in entry else "_id"
         name = as_id(field_of(entry, key, object, where, noun="the id, a string"))
         image = _image(entry.get("image"), place, where)
         text = entry.get("text")
+        # An empty text is counted later; none at all is a fault of the file.
         if text is None and image is None:
             field_of(entry, "text", str, where)  # raises, with the keys that are there
         title = entry.get("title") if titled else None
@@ -132,6 +136,7 @@ def _judgements(file: Path) -> Iterator[Judgement]:
             yield Judgement(as_id(query), as_id(doc), grade, where)
         return
     for number, (cells, where) in enumerate(stream_cells(file, CELLS)):
+        # A file without a header keeps its first judgement, which BEIR's reader would skip.
         if number == 0 and _is_header(cells):
             continue
         query, doc, grade = cells

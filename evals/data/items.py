@@ -22,6 +22,7 @@ def text_items(texts: Sequence[str], ids: Sequence[str]) -> Items:
 
 def select_items(items: Items, chosen: Sequence[int]) -> Items:
     """The items at `chosen`, an ascending list, with their texts and images."""
+    # Items may lack a text or an image, so each side has places of its own.
     text_places = np.flatnonzero(np.isin(items.item_of_text, chosen))
     image_places = np.flatnonzero(np.isin(items.item_of_image, chosen))
     return Items(
@@ -36,6 +37,7 @@ def select_items(items: Items, chosen: Sequence[int]) -> Items:
 def queries_of(data: TextRetrieval, chosen: Sequence[int], origin: dict[str, str]) -> TextRetrieval:
     """The queries at `chosen`, an ascending list, with their judgements; all documents stay."""
     qrels = data.qrels[np.isin(data.qrels[:, 0], chosen)]
+    # The queries are counted anew, from 0.
     qrels = np.column_stack([np.searchsorted(chosen, qrels[:, 0]), qrels[:, 1:]])
     return replace(data, queries=select_items(data.queries, chosen), qrels=qrels, origin=origin)
 

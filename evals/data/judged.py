@@ -89,6 +89,7 @@ def judged(
     Raises InvalidError as this file says, with the place and the remedy.
     """
     check_origin(origin)
+    # Documents first: a corpus that is broken is named before its judgements seem to be.
     all_docs, all_queries = _gathered(docs, "document"), _gathered(queries, "query")
     qrels, counts = _qrels(judgements, all_queries.places, all_docs.places)
     with_relevant = np.unique(qrels[:, 0]).tolist()
@@ -97,6 +98,7 @@ def judged(
             f"{origin.get('path', 'the data')}: no query has a relevant document, one of grade 1 or "
             "more. Check the judgements and the split."
         )
+    # From the place among all queries to that among those that are measured.
     qrels[:, 0] = np.searchsorted(with_relevant, qrels[:, 0])
     counts |= {
         "blank_documents": all_docs.blank,
@@ -216,6 +218,7 @@ def _qrels(
         repeated += pair in grades
         negative += grade < 0
         grades[pair] = grade
+    # Sorted, so that the order of the lines in a file changes no hash.
     rows = [(query, doc, grade) for (query, doc), grade in grades.items() if grade > 0]
     qrels = np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
     judged_queries = len({query for query, _ in grades})
@@ -236,6 +239,7 @@ def _items(gathered: _Items, chosen: Sequence[int], images: Opener) -> Items:
         [gathered.texts[place] for place in text_places], [all_ids[place] for place in text_places]
     )
     pictures = Side("image", [], [], [])
+    # Only those of the items that are measured: each is read once to be hashed.
     if image_places:
         opened = images([gathered.images[place] for place in image_places])
         pictures = image_side(opened, [all_ids[place] for place in image_places])

@@ -23,6 +23,7 @@ def stream_lines(file: Path) -> Iterator[Line]:
         with _opened(file) as stream:
             for number, data in enumerate(stream, 1):
                 where = f"{file}, line {number}"
+                # Windows' editors put the mark before the first id, which no judgement has.
                 line = data.removeprefix(_BOM) if number == 1 else data
                 yield Line(_decoded(line.removesuffix(b"\n").removesuffix(b"\r"), where), where)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -64,6 +65,7 @@ def first_line(file: Path) -> str:
 
 
 def _opened(file: Path) -> BufferedReader | gzip.GzipFile:
+    # By its first bytes: browsers unpack a download and leave its name, or the other way round.
     with file.open("rb") as stream:
         zipped = stream.read(2) == _GZIP
     return gzip.GzipFile(file) if zipped else file.open("rb")

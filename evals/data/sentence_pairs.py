@@ -67,6 +67,7 @@ def pairs_of(rows: Iterable[Row], origin: Mapping[str, str]) -> TextPairs:
             f"{origin.get('path', 'the pairs')}: {len(gold)} pairs with {len(set(gold))} gold "
             "scores, and a constant has no correlation. Check the file."
         )
+    # As in mteb's STS tasks, pairs have no ids but their places.
     ids = [str(place) for place in range(len(gold))]
     return TextPairs(
         text_side(first, ids), text_side(second, ids), np.array(gold, dtype=np.float64), origin
@@ -94,6 +95,7 @@ def _tsv_lines(file: Path) -> Iterator[tuple[list[str], str]]:
 
 
 def _csv_lines(file: Path) -> Iterator[tuple[list[str], str]]:
+    # Cells in quotes may go over several lines, which csv must see as one text.
     text = "\n".join(line.text for line in stream_lines(file))
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
@@ -135,6 +137,7 @@ def _text(row: Row, column: str) -> str:
 def _number(row: Row, column: str) -> float:
     value = row.cells[column]
     try:
+        # True is 1 to Python, and no grade of similarity.
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         number = math.nan

@@ -67,6 +67,7 @@ def text_pairs(pairs: Any, *, split: str | None = None) -> TextPairs:
 def _collection(
     data: Any, name: str, split: str | None, *, id_names: str, text_names: str
 ) -> Collection:
+    # The dicts of BEIR's GenericDataLoader.
     if isinstance(data, Mapping) and not _is_dataset(data):
         return Collection(_records_by_id(data, name))
     table = table_of(data, name, split)
@@ -104,8 +105,10 @@ def _records(
         text = texts[row] if texts is not None else None
         title = titles[row] if titles is not None else None
         if titles is not None:
+            # A frame has NaN, and not None, where a title is missing.
             title = None if is_empty(title) else title
             text = title_and_text(title, text)
+        # The row stands for the image, which is read when it is hashed and when it is embedded.
         has_image = images is not None and not is_empty(images[row])
         yield Record(as_id(ids[row]), text, where, row if has_image else None)
 

@@ -88,6 +88,7 @@ def _file_of(role: str, words: Sequence[str], place: Path, split: str | None) ->
 
 
 def _documents(file: Path) -> Iterator[Record]:
+    # A title is a column of its own, or there is none: MS MARCO's collection has two columns.
     titled = first_line(file).count("\t") == 2
     names = ("id", "title", "text") if titled else ("id", "text")
     for cells, where in stream_cells(file, names):
@@ -103,6 +104,7 @@ def _topics(file: Path) -> Iterator[Record]:
     lines = [line.text for line in stream_lines(file)]
     markup = "\n".join(lines)
     topics = list(_TOPIC.finditer(markup))
+    # A topic whose end is missing would swallow the next one, and be lost without a word.
     opened = len(re.findall(r"<top>|<topic\s", markup))
     if opened != len(topics):
         raise InvalidError(

@@ -122,6 +122,7 @@ class Items:
     def sides(self) -> tuple[Side, ...]:
         """The texts and the images, where there are any."""
         # An empty side has no rows, and no encoder is asked for them.
+        # An encoder is never asked about no items: an API would be sent an empty request.
         return tuple(side for side in (self.texts, self.images) if len(side))
 
 
@@ -163,6 +164,7 @@ class TextRetrieval:
         """Which texts and images are of which query and document, and what is relevant."""
         queries, docs = self.queries, self.docs
         # Which text is of which document, too: the same texts joined otherwise are other data.
+        # A text that moved to another document changes no hash of a side.
         places = queries.item_of_text, queries.item_of_image, docs.item_of_text, docs.item_of_image
         return *places, self.qrels
 

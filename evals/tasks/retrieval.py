@@ -55,6 +55,7 @@ def score(
     clusters = clusters_of(relevant)
     scores_by_key: dict[Key, Scores] = {}
     columns_by_key: dict[Key, Mapping[str, np.ndarray]] = {}
+    # A pass per dimension: all relevant documents are placed, and not only the ten best.
     for dim in dims:
         queries = item_vectors(data.queries, query_rows, dim)
         docs = item_vectors(data.docs, doc_rows, dim)
@@ -122,6 +123,7 @@ def item_vectors(
     if len(items.sides) == 1:
         # Every item is of the one kind, and they are in order.
         return truncate(rows[0], dim)
+    # Each side is cut and normalised first, so that a long vector of one does not drown the other.
     total = np.zeros((len(items), dim), dtype=np.float32)
     for side, side_rows in zip(items.sides, rows, strict=True):
         total[places_of_sides[side.kind]] += truncate(side_rows, dim)

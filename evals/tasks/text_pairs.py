@@ -36,6 +36,7 @@ def score(
     Raises ConfigError for rescoring, and InvalidError where all cosines are equal: a constant has
     no correlation.
     """
+    # Each side has a scale of its own in int8; a correlation of ranks does not see it.
     first_rows, second_rows = rows
     scores = []
     for dim in dims:
@@ -46,6 +47,7 @@ def score(
                 raise ConfigError(f"{name}: pairs are not searched. Leave --rescore out.")
             cosines = pair_cosines(quantise(first, kind), quantise(second, kind))
             value = spearman(cosines, data.gold)
+            # Gold scores that are all equal were refused when they were read: it is the model.
             if not np.isfinite(value):
                 raise InvalidError(
                     f"All {len(cosines):,} pairs have the cosine {cosines[0]:.6f} at {dim} "
@@ -73,6 +75,7 @@ def pair_cosines(
     """The cosine of each pair of rows, in float64; 0 where a row is zero."""
     products = np.einsum("ij,ij->i", first, second, dtype=np.float64)
     squares = [np.einsum("ij,ij->i", rows, rows, dtype=np.float64) for rows in (first, second)]
+    # Quantised rows are no unit rows any more.
     norms = np.sqrt(squares[0] * squares[1])
     cosines: np.ndarray = np.divide(products, norms, out=np.zeros(len(norms)), where=norms > 0)
     return cosines

@@ -23,6 +23,7 @@ def text_table(outcome: Outcome) -> Table:
     partial = " · partial: not the benchmark's number" if outcome.partial else ""
     title = f"{outcome.benchmark.title} · {outcome.model}{partial}"
     table = empty_table(title, CAPTIONS[task])
+    # Names of subsets are people's own, and may be long.
     table.add_column("", overflow="fold")
     table.add_column("dim", justify="right", no_wrap=True)
     for name in columns:
@@ -40,5 +41,6 @@ def _dim(score: Scores) -> str:
 
 
 def _count(score: Scores) -> str:
+    # Pairs are compared with each other, and search nothing.
     n = len(score.query_ids)
     return f"{n}/{score.n_gallery}" if score.n_gallery else str(n)
