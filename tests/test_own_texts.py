@@ -60,6 +60,22 @@ def test_text_retrieval_is_measured_and_recorded(
     assert "40 queries and 60 documents" in shown.stderr
 
 
+def test_measures_are_taken_at_any_cut_off(folder: Path, tmp_path: Path, checkpoint: Path) -> None:
+    chosen = ("--measures", "nDCG@3,P@7,MAP", "--model", checkpoint)
+    done = run(f"beir:{folder}", *chosen, "--json", cwd=tmp_path)
+    measures = values(done)
+    assert {"nDCG@3", "P@7"} <= measures.keys() and next(iter(measures)) == "nDCG@10"
+    assert manifest(done, tmp_path)["config"]["measures"] == ["nDCG@3", "P@7", "MAP"]
+    assert "nDCG@3" in run(f"beir:{folder}", *chosen, cwd=tmp_path).stdout
+    faults = {
+        (f"beir:{folder}", "R@5"): "--measures R@5: no such measure; there is nDCG",
+        ("scenes", "P@5"): "--measures are those of text retrieval",
+    }
+    for (name, measure), message in faults.items():
+        refused = run(name, "--measures", measure, "--model", checkpoint, cwd=tmp_path)
+        assert refused.returncode == 2 and message in refused.stderr
+
+
 def test_a_limit_draws_queries(folder: Path, tmp_path: Path, checkpoint: Path) -> None:
     done = run(f"beir:{folder}", "--limit", 7, "--model", checkpoint, "--json", cwd=tmp_path)
     record = manifest(done, tmp_path)

@@ -140,6 +140,10 @@ def test_a_program_measures_them(tmp_path: Path) -> None:
     run = evals.evaluate(data, Letters(), name="letters", dims=[8, 4], **places)
     assert 0 < run.value("nDCG@10", dim=4) <= 1
     assert run.value("Recall@10", dim=8) == 1.0
+    chosen = evals.evaluate(data, Letters(), name="letters", measures=["P@3"], **places)
+    assert 0 < chosen.value("P@3") < 1
+    with pytest.raises(ConfigError, match="--measures R@5: no such measure"):
+        evals.evaluate(data, Letters(), measures="R@5", **places)
     pairs = evals.text_pairs([dict(sentence1=a, sentence2=b, score=gold) for a, b, gold in PAIRS])
     assert -1 <= evals.evaluate(pairs, Letters(), **places).value("spearman") <= 1
 

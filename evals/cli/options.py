@@ -52,6 +52,9 @@ DECLARED: dict[str, Any] = {
     ),
     "batch_tokens": typer.Option(min=1, help="Tokens of texts a pass; finds itself unless given."),
     "batch_images": typer.Option(min=1, help="Images a pass; finds itself unless given."),
+    "measures": typer.Option(
+        help="Measures of text retrieval beside the usual ones, at any cut-off: nDCG@20,P@5."
+    ),
     "keep_top": typer.Option(
         min=1, help="Keep so many best documents of each query, for evals.export --to trec."
     ),
@@ -95,7 +98,7 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _shared_parameters() -> list[inspect.Parameter]:
     # On a command line a list is one text, comma by comma.
-    hints = get_type_hints(Settings) | {"subsets": str | None}
+    hints = get_type_hints(Settings) | {"subsets": str | None, "measures": str | None}
     parameters = [
         _parameter(field.name, field.default, Annotated[hints[field.name], DECLARED[field.name]])
         for field in fields(Settings)
@@ -118,7 +121,8 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
     ConfigError for values that cannot be meant.
     """
     values = {name: value for name, value in options.items() if name != "json"}
-    return Settings(**values | {"subsets": comma_list(options["subsets"])})
+    lists = {name: comma_list(options[name]) for name in ("subsets", "measures")}
+    return Settings(**values | lists)
 
 
 def comma_list(value: str | None) -> tuple[str, ...] | None:

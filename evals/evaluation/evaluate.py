@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from evals.config.catalog import Benchmark
 from evals.evaluation.lengths import lengths_of
-from evals.evaluation.load import Parts
+from evals.evaluation.load import Parts, check_measures
 from evals.evaluation.outcome import Outcome
 from evals.evaluation.recording import Costs, Kept, Measurement, write_record
 from evals.progress import SILENT, Reporter
@@ -54,6 +54,11 @@ def evaluate(
                 f"{row.name}: {count['truncated']:,} of {count['texts']:,} {name} are longer than "
                 f"{encoder.name} reads here, and are measured by their beginning"
             )
+    # Other tasks have the measures that they have: `check` refuses them where there is no retrieval.
+    chosen_measures: dict[str, Any] = {}
+    if settings.measures and row.task == "retrieval":
+        check_measures(settings.measures)  # a program's own data comes here unchecked
+        chosen_measures["measures"] = settings.measures
     zero_rows = 0
     # Those of the last subset: languages share their images, and memory holds one set of rows.
     rows_by_images: dict[tuple[str, ...], Any] = {}
@@ -75,7 +80,9 @@ def evaluate(
                 rows_by_images = {images: side_rows}
             rows.append(side_rows)
         since = time.monotonic()
-        scores[subset] = task.score(rows, data, dims=dims, precisions=precisions, device=device)
+        scores[subset] = task.score(
+            rows, data, dims=dims, precisions=precisions, device=device, **chosen_measures
+        )
         if settings.keep_top is not None:
             if not isinstance(task, RankingTask):
                 raise ConfigError(f"{row.name}: --keep-top means nothing to it. Leave it out.")

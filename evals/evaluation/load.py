@@ -74,6 +74,7 @@ def check(
         raise ConfigError(
             "--instruction means nothing without a task of mteb or text retrieval. Leave it out."
         )
+    _check_measures(settings, retrieval=retrieval)
     _check_tasks(tasks, settings)
     if settings.keep_top is not None:
         _check_kept(work, precisions)
@@ -136,6 +137,27 @@ def _check_kept(work: Sequence[Work], precisions: Sequence[str]) -> None:
             )
     if any("+rescore" in name for name in precisions):
         raise ConfigError("--keep-top keeps rankings of one stage. Leave --rescore out.")
+
+
+def _check_measures(settings: Settings, *, retrieval: bool) -> None:
+    """Refuse names that are no measures before hours of encoding, and those that nothing has."""
+    if settings.measures and not retrieval:
+        raise ConfigError(
+            "--measures are those of text retrieval, such as beir:DIR, and none is named. "
+            "Leave it out."
+        )
+    check_measures(settings.measures or ())
+
+
+def check_measures(names: Sequence[str]) -> None:
+    """Raises ConfigError for a name that is no measure of text retrieval."""
+    from evals.ranking.measures import graded_measure
+
+    for name in names:
+        try:
+            graded_measure(name)
+        except ValueError as error:
+            raise ConfigError(f"--measures {name}: {error}.") from None
 
 
 def _check_tasks(tasks: Sequence[TaskRef], settings: Settings) -> None:

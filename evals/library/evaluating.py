@@ -196,6 +196,9 @@ def _settings(
         subsets = (subsets,)
     if subsets is not None:
         values["subsets"] = tuple(subsets)
+    measures = values.get("measures")
+    if measures is not None:
+        values["measures"] = (measures,) if isinstance(measures, str) else tuple(measures)
     folder = None if data is None else Path(data)
     return Settings(data=folder, results=Path(results), store=store, **values)
 

@@ -17,7 +17,7 @@ from evals.embeddings.precision import parse_precision, quantise
 from evals.embeddings.truncation import truncate
 from evals.ranking.definition import Places
 from evals.ranking.graded import best_ranks
-from evals.ranking.measures import of_places, per_query_function
+from evals.ranking.measures import GRADED, of_places, per_query_function
 from evals.ranking.metrics import mean, tie_rate
 from evals.ranking.places import places
 from evals.ranking.relevance import Relevant
@@ -42,12 +42,16 @@ def score(
     dims: Sequence[int],
     precisions: Sequence[str] = ("float32",),
     device: str = "cpu",
+    measures: Sequence[str] = (),
 ) -> list[Scores]:
     """The measures at each dimension and precision, from the full-width rows of `sides`.
 
-    Raises ValueError as `evals.ranking.places` does, and ConfigError for rescoring.
+    `measures` are further ones by name, such as nDCG@20. Raises ValueError as
+    `evals.ranking.places` does and for a name that is none, and ConfigError for rescoring.
     """
     kinds = _kinds(precisions)
+    # The usual ones come first: the first of all is the main score.
+    names = tuple(dict.fromkeys((*GRADED, *measures)))
     n_query_sides = len(data.queries.sides)
     query_rows, doc_rows = rows[:n_query_sides], rows[n_query_sides:]
     relevant = Relevant.from_pairs(data.qrels[:, :2], len(data.queries))
@@ -63,7 +67,7 @@ def score(
             ranked = places(
                 quantise(queries, kind), quantise(docs, kind), relevant, gains, device=device
             )
-            columns_by_key[dim, name] = of_places(ranked)
+            columns_by_key[dim, name] = of_places(ranked, names)
             part = _without_values(ranked, columns_by_key[dim, name], data, clusters)
             scores_by_key[dim, name] = part._replace(dim=dim, precision=name)
     return _with_values(scores_by_key, columns_by_key, clusters)

@@ -4,7 +4,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from evals.evaluation.outcome import Outcome
-from evals.ranking.measures import shown
+from evals.ranking.measures import GRADED, shown
 from evals.tasks.scores import Scores
 from evals.views.style import empty_table, percent
 
@@ -19,7 +19,7 @@ CAPTIONS = {
 def text_table(outcome: Outcome) -> Table:
     """A row per subset, dimension and precision, with the measures that are shown of its task."""
     task = outcome.benchmark.task
-    columns = shown("graded" if task == "retrieval" else "pairs")
+    columns = [*shown("graded" if task == "retrieval" else "pairs"), *_chosen(outcome)]
     partial = " · partial: not the benchmark's number" if outcome.partial else ""
     title = f"{outcome.benchmark.title} · {outcome.model}{partial}"
     table = empty_table(title, CAPTIONS[task])
@@ -34,6 +34,12 @@ def text_table(outcome: Outcome) -> Table:
             values = [percent(score.values[name]) for name in columns]
             table.add_row(escape(subset), _dim(score), *values, _count(score))
     return table
+
+
+def _chosen(outcome: Outcome) -> list[str]:
+    """The measures that were asked for by name: all but those that every record has."""
+    first = next(iter(outcome.scores.values()))[0]
+    return [name for name in first.values if name not in {*GRADED, *shown("pairs")}]
 
 
 def _dim(score: Scores) -> str:
