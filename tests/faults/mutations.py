@@ -3,6 +3,7 @@
 All checksums hold, and mostly the place does too: nothing but the readers' own checks can notice.
 """
 
+import copy
 import hashlib
 import io
 import json
@@ -138,15 +139,20 @@ def _changed(value: Any, rng: random.Random) -> str:
     if kind == "drop":
         del container[key]
     elif kind == "value":
-        container[key] = rng.choice(VALUES)
+        container[key] = _fresh_value(rng)
     elif kind == "retype":
         container[key] = rng.choice(RETYPED)(container[key])
     elif isinstance(container, dict):
-        container[rng.choice(("extra", "", "subsets", "truncated"))] = rng.choice(VALUES)
+        container[rng.choice(("extra", "", "subsets", "truncated"))] = _fresh_value(rng)
     else:
-        container.append(rng.choice(VALUES))
+        container.append(_fresh_value(rng))
     after = container.get(key) if isinstance(container, dict) else container[:3]
     return f"{where} {kind} {repr(after)[:80]}"
+
+
+def _fresh_value(rng: random.Random) -> Any:
+    # A list that was put in twice would hold itself, and the next case would find it changed.
+    return copy.deepcopy(rng.choice(VALUES))
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
