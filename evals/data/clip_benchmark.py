@@ -1,8 +1,5 @@
-"""The layouts of CLIP_benchmark's data folders: COCO captions, Flickr annotations, cached JSON.
+"""The layouts of CLIP_benchmark's data folders: Flickr annotations and cached JSON.
 
-coco    coco_<split>_karpathy.json
-        {"images": [{"id", "file_name"}], "annotations": [{"id", "image_id", "caption"}]}; likewise
-        annotations/captions_val2017.json, when that file itself is named
 flickr  flickr30k_<split>_karpathy.txt; flickr8k likewise, and flickr30k_<split>_zh.txt in Chinese
         a line `image,caption`, then <id>.jpg,<caption> with the quotes of CSV
 cached  xtd10-<language>.json; all names are in CACHED
@@ -13,19 +10,19 @@ Studied on clip_benchmark 1.6.2, https://github.com/LAION-AI/CLIP_benchmark (its
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from evals.data.captioned import Captioned, Release, quoted_caption
 from evals.data.fields import field_of
-from evals.data.releases import IMAGE_FOLDERS, json_keys, jsons_with, located, only
+from evals.data.json_marks import json_keys
+from evals.data.releases import IMAGE_FOLDERS, located, only
 from evals.reading import read_json, read_text
 from evals.schema import ConfigError, InvalidError, MissingError, Source
 
-COCO_FOLDERS = ("", "val2014", "train2014", "val2017", "images")
 FLICKR_FOLDERS = (*IMAGE_FOLDERS, "Images", "flickr30k_images")
 FLICKR_ENDINGS = {"en": "karpathy", "zh": "zh"}
 CACHED = (
@@ -45,17 +42,9 @@ CACHED_FOLDERS = (
     "xm3600/images",
 )
 
-_COCO_NAME = re.compile(r"coco_(.+)_karpathy\.json")
 FLICKR_NAME = re.compile(r"(flickr30k|flickr8k)_(.+)_(karpathy|zh)\.txt")
 _CACHED_NAME = re.compile(rf"({'|'.join(CACHED)})-(.+)\.json")
 _REMAKE = "Delete the file and make it again."
-
-
-class _Numbered(NamedTuple):
-    """An entry of COCO's lists, with the place that messages name."""
-
-    entry: Any
-    where: str
 
 
 class _Cached(NamedTuple):
@@ -63,18 +52,6 @@ class _Cached(NamedTuple):
 
     folders: tuple[str, ...]
     row: Captioned
-
-
-def find_coco(path: Path, split: str) -> list[Path]:
-    if path.is_file():
-        is_coco = path.suffix == ".json" and {"images", "annotations"} <= json_keys(path)
-        return [path] if is_coco else []
-    file = path / f"coco_{split}_karpathy.json"
-    if file.is_file():
-        return [file]
-    # Whatever else is called by its split is of another one.
-    files = jsons_with(path, "images[].file_name", "annotations[].caption")
-    return [file for file in files if not _COCO_NAME.fullmatch(file.name)]
 
 
 def find_flickr_csv(path: Path, split: str) -> list[Path]:
@@ -125,20 +102,6 @@ def languages_of_cached(place: Path) -> list[str]:
     return [file.stem.removeprefix(prefix) for file in sorted(place.parent.glob(f"{prefix}*.json"))]
 
 
-def read_coco(file: Path, source: Source) -> Release:
-    """Images in the order of their ids, captions in that of the annotations.
-
-    Captions are verbatim, line ends inside included.
-    """
-    match = _COCO_NAME.fullmatch(file.name)
-    if match:
-        _check_split(file, match[1], source)
-    # COCO's own archives put the annotations in a folder beside those of the images.
-    root = file.parent.parent if file.parent.name == "annotations" else file.parent
-    rows = {only(source, file): _coco(file)}
-    return Release("coco", str(file), rows, located(root, COCO_FOLDERS))
-
-
 def read_flickr_csv(place: Path, source: Source) -> Release:
     """Images in the order of their first line, captions in that of the lines.
 
@@ -150,7 +113,7 @@ def read_flickr_csv(place: Path, source: Source) -> Release:
     assert match is not None
     name, split, ending = match.groups()
     languages = {ending: language for language, ending in FLICKR_ENDINGS.items()}
-    _check_split(place, split, source)
+    check_split(place, split, source)
     _check_language(place, languages[ending], source)
     for subset in source.subsets:
         if subset not in FLICKR_ENDINGS:
@@ -192,7 +155,8 @@ def read_clip_benchmark_json(place: Path, source: Source) -> Release:
     return Release("clip_benchmark_json", str(place), rows, located(place.parent, folders))
 
 
-def _check_split(file: Path, split: str, source: Source) -> None:
+def check_split(file: Path, split: str, source: Source) -> None:
+    """Refuse a file whose name says that it is of another split than is wanted."""
     if split != source.split:
         raise ConfigError(
             f"{file}: holds split {split!r}, and {source.split!r} is wanted. "
@@ -219,41 +183,6 @@ def _check_present(files: Mapping[str, Path]) -> None:
                 f"{file}: not there, and {subset!r} is wanted. "
                 "Put it there, or choose others with --subsets."
             )
-
-
-def _coco(file: Path) -> list[Captioned]:
-    content = read_json(file)
-    images = _by_id(field_of(content, "images", list, str(file)), f"{file}, images")
-    annotations = _by_id(field_of(content, "annotations", list, str(file)), f"{file}, annotations")
-    # Images without captions stay in, with none, and are refused by name later.
-    captions: dict[int, list[str]] = {key: [] for key in images}
-    for entry, where in annotations.values():
-        image = field_of(entry, "image_id", int, where)
-        if image not in captions:
-            raise InvalidError(
-                f"{where}: image_id {image} is not the id of an image of the file. "
-                "Take both from one release."
-            )
-        captions[image].append(field_of(entry, "caption", str, where))
-    rows: list[Captioned] = []
-    for key, (entry, where) in sorted(images.items()):
-        name = field_of(entry, "file_name", str, where)
-        rows.append(Captioned(name, tuple(captions[key]), f"{where} (id {key})"))
-    return rows
-
-
-def _by_id(entries: Sequence[Any], name: str) -> dict[int, _Numbered]:
-    """The entries by their `id`, in their order."""
-    by_id: dict[int, _Numbered] = {}
-    for number, entry in enumerate(entries):
-        where = f"{name}[{number}]"
-        key = field_of(entry, "id", int, where)
-        if key in by_id:
-            raise InvalidError(
-                f"{where}: id {key} is that of {by_id[key].where} too. Give each its own id."
-            )
-        by_id[key] = _Numbered(entry, where)
-    return by_id
 
 
 def _flickr(file: Path) -> list[Captioned]:

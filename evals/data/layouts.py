@@ -11,14 +11,13 @@ from typing import NamedTuple
 from evals.data.captioned import Release
 from evals.data.clip_benchmark import (
     find_clip_benchmark_json,
-    find_coco,
     find_flickr_csv,
     languages_of_cached,
     languages_of_flickr,
     read_clip_benchmark_json,
-    read_coco,
     read_flickr_csv,
 )
+from evals.data.coco import find_coco, read_coco
 from evals.data.datasets_library import find_saved, read_saved
 from evals.data.multilingual import (
     find_multi30k,

@@ -23,7 +23,8 @@ from evals.data.archives import open_tar
 from evals.data.captioned import Captioned, Release
 from evals.data.fields import field_of, strings_of
 from evals.data.images import Images
-from evals.data.releases import first_keys, located
+from evals.data.json_marks import first_keys
+from evals.data.releases import located
 from evals.reading import read_jsonl, read_lines
 from evals.schema import InvalidError, MissingError, Source
 

@@ -1,6 +1,6 @@
 """The layouts of the original releases and our own: Karpathy JSON, Flickr `.token`, JSON lines.
 
-karpathy  dataset_*.json
+karpathy  dataset_*.json, else any *.json of a folder with these keys
           {"images": [{"filename", "split", "sentences": [{"raw"}], "filepath"?}]}
 token     *.token[.txt]
           <file>#<n> TAB <caption>; a list such as Flickr_8k.testImages.txt selects the split
@@ -12,7 +12,6 @@ jsonl     captions.jsonl
 Image names are relative to the folder of that file, or to one of IMAGE_FOLDERS in it.
 """
 
-import functools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,8 +21,9 @@ from evals.data.captioned import Captioned, Release
 from evals.data.checks import id_problem
 from evals.data.fields import field_of, strings_of
 from evals.data.images import Images, image_files
+from evals.data.json_marks import first_keys, json_keys, jsons_with
 from evals.paths import leads_out
-from evals.reading import parse_json, read_json, read_jsonl, read_lines
+from evals.reading import read_json, read_jsonl, read_lines
 from evals.schema import ConfigError, InvalidError, MissingError, Source
 
 OURS = "captions.jsonl"
@@ -98,32 +98,6 @@ def captions_of(entry: Any, where: str) -> tuple[str, ...]:
     return (field_of(entry, "caption", str, where, noun="a string, or a list of them"),)
 
 
-def first_keys(file: Path) -> set[str]:
-    """The keys of the JSON object on the first line.
-
-    There are none where there is no such object, which reading the file then reports.
-    """
-    try:
-        with file.open("rb") as stream:
-            entry = parse_json(stream.readline().decode("utf-8-sig"), str(file))
-    except (OSError, UnicodeDecodeError, InvalidError):
-        return set()
-    return set(entry) if isinstance(entry, dict) else set()
-
-
-def json_keys(file: Path) -> frozenset[str]:
-    """The keys of a JSON file, by which its layout is told; none when it is no object.
-
-    Those of the first entry of a list are among them, as `images[].file_name`.
-    """
-    return _json_keys(file, file.stat().st_mtime_ns)
-
-
-def jsons_with(folder: Path, *keys: str) -> list[Path]:
-    """The JSON files of a folder that have all these keys, whatever they are called."""
-    return [file for file in sorted(folder.glob("*.json")) if set(keys) <= _keys_or_none(file)]
-
-
 def only(source: Source, place: Path) -> str:
     """The one subset that a layout of one language can be; ConfigError when several are wanted."""
     if len(source.subsets) > 1:
@@ -143,27 +117,6 @@ def located(
     store of photos on another disk.
     """
     return lambda rows: image_files(_locate(rows, root, folders))
-
-
-# A file of all annotations of COCO takes a second to parse, and several layouts look at its keys.
-@functools.lru_cache(maxsize=64)
-def _json_keys(file: Path, changed: int) -> frozenset[str]:
-    content = read_json(file)
-    if not isinstance(content, dict):
-        return frozenset()
-    keys = set(content)
-    for key, value in content.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            keys |= {f"{key}[].{inner}" for inner in value[0]}
-    return frozenset(keys)
-
-
-def _keys_or_none(file: Path) -> frozenset[str]:
-    # A file that has no say in what the folder is may be broken.
-    try:
-        return json_keys(file)
-    except InvalidError:
-        return frozenset()
 
 
 def _is_token(name: str) -> bool:

@@ -18,7 +18,8 @@ from evals.data.captioned import Release
 from evals.data.clip_benchmark import FLICKR_NAME, csv_rows
 from evals.data.columns import Cells, Table, choose_columns
 from evals.data.fields import kind_of
-from evals.data.releases import OURS, first_keys, only
+from evals.data.json_marks import first_keys
+from evals.data.releases import OURS, only
 from evals.data.table_rows import captioned
 from evals.data.tables import label_names, read_parquet
 from evals.reading import read_json, read_jsonl, read_lines
