@@ -309,6 +309,7 @@ def resigned_queries(path: Path, table: pa.Table) -> None:
         ("better", pa.array([0, None, 1]), "better has 1 missing values"),
         ("better", pa.array([0, -1, 1]), "better is -1 in a row"),
         ("tied_relevant", pa.array([1, 0, 1]), "tied_relevant is 0 in a row"),
+        ("tied", pa.array([0, 10**12, 1]), "tied is 1000000000000 in a row"),
         ("ndcg10", pa.array([0.5, float("nan"), 1.0]), "ndcg10 holds NaN or infinity"),
         ("ndcg10", pa.array([0.5, 1.5, 1.0]), "ndcg10 is 1.5 in a row"),
         ("dim", pa.array([64, 64, 1024]), "the column 'dim' is int64, and int32 is expected"),

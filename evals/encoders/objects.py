@@ -156,6 +156,8 @@ class ArrayEncoder:
         first: dict[str, str] = {}
         for item, content in zip(side.ids, side.hashes, strict=True):
             twin = first.setdefault(content, item)
+            if twin == item:
+                continue  # NaN differs from itself, and has an error of its own
             row, twin_row = (self._rows.get((side.kind, name)) for name in (item, twin))
             if row is not None and twin_row is not None and not np.array_equal(row, twin_row):
                 raise InvalidError(

@@ -47,11 +47,13 @@ class Bounds(NamedTuple):
 
 # Counts of documents are exact in float64, and so are their sums.
 _COUNT = 2.0**50
+# The expected reciprocal rank adds up as many terms as documents tie: 134 million take 5 GB.
+_MOST_TIED = 2.0**27
 BOUNDS = {
     "better": Bounds(0, _COUNT),
-    "tied": Bounds(0, _COUNT),
+    "tied": Bounds(0, _MOST_TIED),
     # the relevant document itself has its own score
-    "tied_relevant": Bounds(1, _COUNT),
+    "tied_relevant": Bounds(1, _MOST_TIED),
     "score": Bounds(-_COUNT, _COUNT),
     "ndcg10": Bounds(0, 1 + 1e-9),
     "average_precision": Bounds(0, 1 + 1e-9),
