@@ -189,7 +189,8 @@ def test_options_of_own_data_are_refused_without_it(tmp_path: Path, checkpoint: 
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path, checkpoint: Path) -> None:
-    for kind in KINDS:
+    # An id of ir_datasets is no folder.
+    for kind in KINDS.keys() - {"ir"}:
         with pytest.raises(MissingError, match="nowhere"):
             evals.evaluate(f"{kind}:{tmp_path}/nowhere", str(checkpoint), results=tmp_path)
 
