@@ -95,7 +95,7 @@ def test_the_version_names_the_commit_of_a_checkout():
 
 def test_a_name_that_is_no_command_is_a_usage_error_with_the_nearest():
     done = console("repport", "--all")
-    assert done.returncode == 2 and "Did you mean 'report'?" in done.stderr
+    assert done.returncode == 2 and "Did you mean 'report'" in done.stderr
 
 
 def test_the_exit_code_is_that_of_the_command():

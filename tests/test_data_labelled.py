@@ -139,7 +139,7 @@ def test_a_webdataset_comes_from_the_hub_at_its_commit(hub: Hub, tmp_path: Path)
             {"zeroshot_classification_templates.txt": b"a photo"},
             PROMPTS,
             InvalidError,
-            r"'a photo': must hold \{c\}",
+            r"'a photo' must hold \{c\}",
         ),
         ({"test/nshards.txt": b"3"}, PROMPTS, MissingError, "shard 2.tar is missing"),
     ],

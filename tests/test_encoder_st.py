@@ -306,6 +306,7 @@ def test_a_cpu_computes_in_float32_unless_asked(copied, text_model):
 def test_a_gpu_computes_in_the_dtype_of_the_checkpoint(copied, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     for saved, used in [
         ({"torch_dtype": "float16"}, "float16"),
         ({"dtype": "bfloat16"}, "bfloat16"),
