@@ -161,7 +161,7 @@ def test_the_command_encodes_nothing_that_a_plain_run_has_encoded(checkpoint, tm
     assert done.returncode == 0, done.stderr
     (only,) = json.loads(done.stdout)["runs"]
     assert only["encoded"] == {"image": 0, "text": 0}
-    assert only["benchmark"] == "scenes.fusion" and only["partial"] == {
+    assert only["benchmark"] == "scenes.fusion.partial" and only["partial"] == {
         "subsets": ["en"],
         "limit": 40,
         "seed": 0,

@@ -125,10 +125,10 @@ def test_several_benchmarks_and_models_at_once(data, checkpoint, checkpoint_v1, 
     assert done.returncode == 0, done.stderr
     runs = json.loads(done.stdout)["runs"]
     assert [(r["benchmark"], r["model"]) for r in runs] == [
-        ("flickr8k", "small-v2"),
-        ("flickr", "small-v2"),
-        ("flickr8k", "small-v1"),
-        ("flickr", "small-v1"),
+        ("flickr8k.partial", "small-v2"),
+        ("flickr.partial", "small-v2"),
+        ("flickr8k.partial", "small-v1"),
+        ("flickr.partial", "small-v1"),
     ]
     assert [r["encoded"]["image"] for r in runs] == [
         12,
@@ -435,7 +435,7 @@ def test_one_failing_benchmark_leaves_the_results_of_the_others(data, checkpoint
     assert "error: scenes by small-v2:" in done.stderr and "Flickr8k · small-v2" in done.stdout
     assert len(list(tmp_path.glob("results/runs/flickr8k.partial/*/*/manifest.json"))) == 1
     told = json.loads(run(*arguments, "--json", cwd=tmp_path).stdout)
-    assert [r["benchmark"] for r in told["runs"]] == ["flickr8k"]
+    assert [r["benchmark"] for r in told["runs"]] == ["flickr8k.partial"]
     assert [(f["benchmark"], f["exit_code"]) for f in told["failures"]] == [("scenes", 2)]
 
 

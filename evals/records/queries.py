@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evals.ranking.definition import Ranks
+from evals.ranking.graded import NOWHERE
 from evals.ranking.measures import per_query_function
 from evals.records.manifest import MANIFEST, REMEDY
 from evals.records.parquet import KEY_COLUMNS, RANK_COLUMNS
@@ -117,7 +118,9 @@ def _check_count(run: Run, cell: Cell, table: Any, lines: list[MetricLine]) -> N
     import pyarrow.compute as pc
 
     counts = [name for name in COUNTS if name in table.column_names and len(table)]
-    most = max((pc.max(table[name]).as_py() for name in counts), default=0)
+    # a run file may lack a relevant document, and NOWHERE stands beyond every gallery
+    placed = {name: table[name].filter(pc.not_equal(table[name], NOWHERE)) for name in counts}
+    most = max((pc.max(column).as_py() or 0 for column in placed.values()), default=0)
     for line in lines:
         if most > line.n_gallery:
             raise InvalidError(
