@@ -195,6 +195,8 @@ def _cast(table: pa.Table, name: str, rng: random.Random) -> pa.Table:
 
 def _same(table: pa.Table, name: str, rng: random.Random) -> pa.Table:
     """All rows have the value of the first."""
+    if not len(table):
+        return table
     return _set(table, name, pa.array([table[name][0].as_py()] * len(table), table[name].type))
 
 
