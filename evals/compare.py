@@ -12,7 +12,7 @@ import typer
 
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.figures import draw_figures
-from evals.cli.options import comma_list
+from evals.cli.options import Json, comma_list
 
 app = new_app()
 OPERAND = "MODEL or folder of a record, with @DIM and :PRECISION if not the widest and float32."
@@ -42,9 +42,7 @@ def compare(
     results: Annotated[
         Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
     ] = Path("results/runs"),
-    json: Annotated[
-        bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Compare two runs of the same benchmarks, paired by query and clustered by image: B less A."""
     with reported(json=json) as log:

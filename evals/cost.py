@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from evals.cli.app import exit_with, new_app, reported
-from evals.cli.options import comma_list, dims_list
+from evals.cli.options import Json, comma_list, dims_list
 from evals.config.choice import choose_row
 from evals.config.models import resolve_model
 from evals.embeddings.precision import DIMS
@@ -47,9 +47,7 @@ def cost(
         str | None,
         typer.Option(help=f"Dimensions to store; {','.join(map(str, DIMS))} unless given."),
     ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Count image tiles and tokens, words and text tokens, and the bytes of a million vectors."""
     with reported(json=json) as log:

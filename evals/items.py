@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals.cli.app import exit_with, new_app, reported
-from evals.cli.options import comma_list
+from evals.cli.options import Json, comma_list
 from evals.cli.results import finish
 from evals.config.choice import choose
 from evals.config.suites import TaskRef
@@ -44,9 +44,7 @@ def items(
     images: Annotated[
         bool, typer.Option(help="Whether the images are in the file, encoded as they are stored.")
     ] = True,
-    json: Annotated[
-        bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Write every item of a benchmark once, with the id that its embedding is found by."""
     with reported(json=json) as log:

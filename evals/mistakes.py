@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from evals.cli.app import exit_with, new_app, reported
+from evals.cli.options import Json
 from evals.schema import ConfigError
 
 app = new_app()
@@ -51,9 +52,7 @@ def mistakes(
     store: Annotated[
         Path | None, typer.Option(envvar="EVALS_STORE", help="Where embeddings are; as in the run.")
     ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Show the worst queries of a run and what was preferred to their own images or texts.
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
+from evals.cli.options import Json
 from evals.cli.results import finish
 
 app = new_app()
@@ -30,9 +31,7 @@ def score(
     results: Annotated[
         Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are written.")
     ] = Path("results/runs"),
-    json: Annotated[
-        bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Score a run file by trec_eval's measures, with intervals, and write its record."""
     with reported(json=json) as log:

@@ -61,7 +61,9 @@ DECLARED: dict[str, Any] = {
     "results": typer.Option(envvar="EVALS_RESULTS", help="Where records are written."),
     "store": typer.Option(envvar="EVALS_STORE", help="Where embeddings are kept."),
 }
-JSON = typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
+Json = Annotated[
+    bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
+]
 
 
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -103,7 +105,7 @@ def _shared_parameters() -> list[inspect.Parameter]:
         _parameter(field.name, field.default, Annotated[hints[field.name], DECLARED[field.name]])
         for field in fields(Settings)
     ]
-    return [*parameters, _parameter("json", False, Annotated[bool, JSON])]
+    return [*parameters, _parameter("json", False, Json)]
 
 
 def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:

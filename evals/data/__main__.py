@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
-from evals.cli.options import comma_list
+from evals.cli.options import Json, comma_list
 from evals.schema import CaptionProtocol, ConfigError, EvalError, MissingError, Source
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from evals.data.manifest import Manifest
 
 app = new_app()
-Json = Annotated[
-    bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
-]
 
 
 @app.callback()

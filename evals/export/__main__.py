@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from evals.cli.app import exit_with, new_app, reported
+from evals.cli.options import Json
 from evals.cli.results import finish
 from evals.export.forms import FORMS, export, exportable
 from evals.files import write_atomically
@@ -40,9 +41,7 @@ def export_records(
     results: Annotated[
         Path, typer.Option(envvar="EVALS_RESULTS", help="Where records lie.")
     ] = Path("results/runs"),
-    json: Annotated[
-        bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Write records in the form that another tool reads."""
     with reported(json=json) as log:

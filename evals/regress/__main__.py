@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
+from evals.cli.options import Json
 from evals.schema import ConfigError
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 app, baseline_app = new_app(), new_app()
 app.add_typer(baseline_app, name="baseline", help="Set a baseline, or show it and its history.")
 
-Json = Annotated[
-    bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
-]
 Results = Annotated[Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")]
 Runs = Annotated[
     list[Path] | None,

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
-from evals.cli.options import comma_list
+from evals.cli.options import Json, comma_list
 from evals.files import write_atomically
 from evals.paths import checkout
 from evals.report.as_json import as_json
@@ -63,9 +63,7 @@ def report(
         bool, typer.Option("--write", help="Refresh the tables in README.md and docs.")
     ] = False,
     root: Annotated[Path | None, typer.Option(hidden=True)] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
-    ] = False,
+    json: Json = False,
 ) -> None:
     """Show published tables beside what the records say, and write them as files."""
     with reported(json=json) as log:
