@@ -25,15 +25,16 @@ RUN command -v git || { \
         && rm -rf /var/lib/apt/lists/*; \
     }
 ARG EXTRAS=""
+ENV UV_CACHE_DIR=/var/cache/uv PIP_CACHE_DIR=/var/cache/pip
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH
-RUN --mount=type=cache,target=/root/.cache/pip \
+RUN --mount=type=cache,target=/var/cache/pip \
     python3 -m venv /opt/venv && python -m pip install --disable-pip-version-check uv
 WORKDIR /src
 COPY pyproject.toml requirements.lock ./
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv pip install --constraints requirements.lock --requirements pyproject.toml ${EXTRAS}
 COPY . .
-RUN --mount=type=cache,target=/root/.cache/uv \
+RUN --mount=type=cache,target=/var/cache/uv \
     uv build --wheel --out-dir /opt/wheel . && uv pip install --no-deps /opt/wheel/*.whl
 
 FROM python
