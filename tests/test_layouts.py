@@ -14,10 +14,11 @@ from evals.data.local import recognise
 from evals.data.own import object_subsets, read_own
 from evals.evaluation.recording import content_hash
 from evals.schema import CaptionProtocol, Data
+from tests.conftest import SHARED
 from tests.layouts import LAYOUTS, OBJECTS, Photo, jsonl
 from tests.toys import HashEncoder
 
-FLICKR = Path("/work/shared/data/flickr8k")
+FLICKR = SHARED / "flickr8k"
 DOC = Path(__file__).parents[1] / "docs" / "own-data.md"
 
 

@@ -24,7 +24,7 @@ TABLE = "v2post-flickr30k"
 T2I = Place("flickr-quoted", None, "en", "t2i", "R@5", None)
 I2T = T2I._replace(direction="i2t")
 V2 = runnable()["jina-clip-v2"]
-HERE = "/work/d/jina-clip-v2"
+HERE = "/models/d/jina-clip-v2"
 WEIGHTS = "d" * 64
 LOCAL = {"repo": None, "revision": None, "spec": None, "folder": HERE}
 
@@ -70,7 +70,7 @@ def test_whatever_lies_in_a_folder_of_that_name_is_not_the_published_model(tmp_p
     [
         {"revision": "0" * 40},
         {"repo": "someone/jina-clip-v2"},
-        {"repo": None, "folder": "/work/jina-clip-v2"},
+        {"repo": None, "folder": "/models/jina-clip-v2"},
     ],
 )
 def test_another_commit_repository_or_folder_does_not_count(tmp_path, change):
@@ -113,7 +113,7 @@ def test_a_rival_counts_by_its_spec(tmp_path):
     rival = runnable()["openai-clip-vit-b-32"]
     model = ModelIdentity("y", spec="ViT-B-32-quickgelu/openai", width=512)
     assert rival.accepts(model)
-    assert not rival.accepts(replace(model, spec="ViT-B-32-quickgelu//work/my.pt"))
+    assert not rival.accepts(replace(model, spec="ViT-B-32-quickgelu//models/my.pt"))
 
 
 # --- who stands in
