@@ -29,7 +29,7 @@ from evals.evaluation.load import Parts
 from evals.evaluation.outcome import Outcome
 from evals.evaluation.recording import Costs, Measurement, write_record
 from evals.ranking.definition import Places
-from evals.schema import InvalidError, Items, Side, TextRetrieval
+from evals.schema import ConfigError, InvalidError, Items, Side, TextRetrieval
 from evals.settings import Settings
 from evals.tasks.retrieval import scores_of
 
@@ -220,8 +220,8 @@ class System:
         self.source = {"spec": f"run:{file}"}
 
     def encode(self, side: Side) -> np.ndarray:
-        """Nothing is encoded: the rankings are there."""
-        raise NotImplementedError
+        """Refused with ConfigError: a run ranks, and has no rows."""
+        raise ConfigError(f"{self.name} is a run file: it ranks {side.kind}s, and embeds none.")
 
 
 class Scored(NamedTuple):
