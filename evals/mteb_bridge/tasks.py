@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.hub import probe
+from evals.records.manifest import PARTIAL
 from evals.schema import ConfigError, EvalError, InvalidError, MissingError
 
 # What tasks raise on data, or on rows, that are not what they expect.
@@ -75,7 +76,7 @@ def benchmark_key(task: Any) -> str:
         # A key of its own: the newest record of a benchmark must be of the splits that its papers
         # have.
         key += "." + "+".join(splits)
-    return f"{key}.partial" if partial_of(task) else key
+    return key + PARTIAL if partial_of(task) else key
 
 
 @contextmanager

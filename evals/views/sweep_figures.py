@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from evals.embeddings.precision import BITS
 from evals.evaluation.points import Point
 from evals.files import write_atomically
-from evals.records.manifest import path_component
+from evals.records.manifest import PARTIAL, path_component
 from evals.views.style import BLUE, GREEN, ORANGE, PINK, RED
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _panels(
     first = sweep_points[0]
     n_subsets = len(first.subsets.split())
     members = f"mean over {n_subsets} subsets" if n_subsets > 1 else first.subsets
-    part = " (partial run)" if first.benchmark.endswith(".partial") else ""
+    part = " (partial run)" if first.benchmark.endswith(PARTIAL) else ""
     title = f"{first.title} by {first.model}: {first.metric} {what}, {members}{part}"
     # 13 characters per inch at this size. matplotlib does not wrap titles by itself.
     width = int(13 * figure.get_figwidth())
