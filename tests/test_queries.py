@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evals.records.queries import Cell, metric_name, per_query, told
+from evals.records.queries import Cell, cell_name, per_query
 from evals.records.record import MetricLine, read_run
 from evals.records.selection import newest, newest_run
 from evals.schema import InvalidError, MissingError
@@ -104,8 +104,8 @@ def test_the_values_of_a_real_record_average_to_its_metrics(scenes_run: Path) ->
     found = per_query(run)
     for one in run.metrics:
         values = found[Cell(one.subset, one.direction, one.dim, one.precision)].values
-        if metric_name(one) in values:
-            assert np.mean(values[metric_name(one)]) == pytest.approx(one.value, abs=1e-12)
+        if one.name in values:
+            assert np.mean(values[one.name]) == pytest.approx(one.value, abs=1e-12)
     assert {name for part in found.values() for name in part.values} == {
         "R@1",
         "R@5",
@@ -116,8 +116,8 @@ def test_the_values_of_a_real_record_average_to_its_metrics(scenes_run: Path) ->
 
 
 def test_a_cell_is_told_in_words() -> None:
-    assert told(Cell("en", "t2i", 64, "float32")) == "en t2i, dim 64"
-    assert told(Cell("en", "", 64, "int8")) == "en, dim 64 int8"
+    assert cell_name(Cell("en", "t2i", 64, "float32")) == "en t2i, dim 64"
+    assert cell_name(Cell("en", "", 64, "int8")) == "en, dim 64 int8"
 
 
 def test_the_newest_record_is_the_last_written(tmp_path: Path) -> None:

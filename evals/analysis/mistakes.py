@@ -21,7 +21,7 @@ from evals.evaluation.load import load_parts
 from evals.evaluation.recording import content_hash
 from evals.ranking.metrics import expected_rank
 from evals.records.manifest import MANIFEST, REMEDY, problem_of
-from evals.records.queries import Cell, ranks_of, table_of, told
+from evals.records.queries import Cell, cell_name, ranks_of, table_of
 from evals.records.record import Run, width_of
 from evals.schema import (
     ConfigError,
@@ -271,7 +271,7 @@ def chosen_cell(run: Run, subset: str | None, direction: str, dim: int) -> Cell:
     # float32 alone: the rows are searched in float32, and other precisions rank otherwise.
     cell = Cell(subset or first_subset, direction, dim, "float32")
     if cell not in cells:
-        at_dim = [told(cell) for cell in cells if cell.dim == dim]
+        at_dim = [cell_name(cell) for cell in cells if cell.dim == dim]
         there = "; ".join(at_dim) or "nothing at this dimension"
-        raise ConfigError(f"{run.path} has no {told(cell)}. It has {there}.")
+        raise ConfigError(f"{run.path} has no {cell_name(cell)}. It has {there}.")
     return cell

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from evals.ranking.measures import primary
-from evals.records.queries import Cell, PerQuery, per_query, told
+from evals.records.queries import Cell, PerQuery, cell_name, per_query
 from evals.records.record import Run
 from evals.records.selection import Measured
 from evals.schema import ConfigError, InvalidError, NotComparableError
@@ -44,7 +44,7 @@ def paired_parts(a: Measured, b: Measured, subsets: Sequence[str]) -> Parts:
     for (subset, direction), queries_of_a in cells_of_a.items():
         # Content before queries: other data explains other queries, and not the reverse.
         _check_content(a, b, subset)
-        where = f"{_name(a)}: {told(Cell(subset, direction, a.dim, a.precision))}"
+        where = f"{_name(a)}: {cell_name(Cell(subset, direction, a.dim, a.precision))}"
         part = _paired(queries_of_a, cells_of_b[subset, direction], where)
         parts.setdefault(direction, {})[subset] = part
     return parts

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from evals.dashboard.history import History, changes, circumstances, key, page_of
 from evals.dashboard.parts import Column, Page, Table
 from evals.dashboard.rows import WHERE
-from evals.records.queries import metric_name
 from evals.records.record import Run
 
 METRICS = (
@@ -31,7 +30,7 @@ def of_runs(history: History) -> Iterator[tuple[str, Page]]:
 
 def _page(run: Run, before: Run | None) -> Page:
     benchmark, model = key(run)
-    metrics = [{**vars(line), "metric": metric_name(line)} for line in run.metrics]
+    metrics = [{**vars(line), "metric": line.name} for line in run.metrics]
     changed = []
     since = "an earlier run"
     unchanged = "There is no earlier run of this benchmark and model."

@@ -11,7 +11,6 @@ from evals.records.identity import labels
 from evals.records.manifest import path_component
 from evals.records.means import MEAN, groups, plain_mean
 from evals.records.places import read_placed
-from evals.records.queries import metric_name
 from evals.records.record import MetricLine, Run, list_incomplete, list_runs
 from evals.schema import InvalidError
 
@@ -127,7 +126,7 @@ def headlines(run: Run) -> list[str]:
     """The metrics shown of a run, the first of them on the overview."""
     if run.main_metric is None:
         return []
-    names = {metric_name(line) for line in run.metrics}
+    names = {line.name for line in run.metrics}
     return list(dict.fromkeys([run.main_metric, *primary(names)]))
 
 
@@ -137,12 +136,12 @@ def points(run: Run, *, full: bool = True) -> list[Point]:
     `full` keeps its largest dimension and first precision only.
     """
     names = headlines(run)
-    lines = [line for line in run.metrics if metric_name(line) in names]
+    lines = [line for line in run.metrics if line.name in names]
     if full and lines:
         dim = max(line.dim for line in lines)
         precision = _plain_precision(lines)
         lines = [line for line in lines if (line.dim, line.precision) == (dim, precision)]
-    lines.sort(key=lambda line: names.index(metric_name(line)))
+    lines.sort(key=lambda line: names.index(line.name))
     run_points = [_point(line) for line in lines]
     return [*_means(run_points), *run_points]
 
@@ -151,7 +150,7 @@ def _point(line: MetricLine) -> Point:
     return Point(
         subset=line.subset,
         direction=line.direction,
-        metric=metric_name(line),
+        metric=line.name,
         dim=line.dim,
         precision=line.precision,
         value=line.value,

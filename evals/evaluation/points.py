@@ -20,7 +20,7 @@ from evals.ranking.definition import Ranks
 from evals.ranking.measures import MEASURES, per_query_function, swept
 from evals.records.manifest import PARTIAL
 from evals.records.means import plain_mean
-from evals.records.queries import Cell, PerQuery, cell_of, metric_name, per_query
+from evals.records.queries import Cell, PerQuery, cell_of, per_query
 from evals.records.record import MetricLine, Run, width_of
 from evals.schema import ConfigError
 from evals.stats.bootstrap import Interval
@@ -96,7 +96,7 @@ def points_of(run: Run) -> list[Point]:
     manifest = run.manifest
     if manifest.mteb:
         # the other metrics of a task have no interval, and mteb judges it by the main one
-        lines = [line for line in run.metrics if metric_name(line) == run.main_metric]
+        lines = [line for line in run.metrics if line.name == run.main_metric]
         plain_points = _of_task(manifest.mteb.task, manifest.model, manifest.partial, lines)
     else:
         names = manifest.benchmark, manifest.title, manifest.model
@@ -120,8 +120,8 @@ def as_csv(sweep_points: Sequence[Point]) -> bytes:
 
 def _of_row(measured: _Measured) -> list[Point]:
     """The curves of a benchmark's row, in the order of its lines."""
-    curves = swept({metric_name(line) for line in measured.lines})
-    lines = [line for line in measured.lines if metric_name(line) in curves]
+    curves = swept({line.name for line in measured.lines})
+    lines = [line for line in measured.lines if line.name in curves]
     return [_point(measured, curve, members) for curve, members in _by_curve(lines).items()]
 
 
@@ -166,7 +166,7 @@ def _interval(
         return None if low is None or high is None else Interval(low, high)
     # Only now: of one subset the interval stands in its line, and no query is read for it.
     queries_by_cell = queries()
-    metric = metric_name(lines[0])
+    metric = lines[0].name
     values, groups = [], []
     for line in lines:
         cell = queries_by_cell.get(cell_of(line))
@@ -182,7 +182,7 @@ def _by_curve(lines: Iterable[MetricLine]) -> dict[_Curve, list[MetricLine]]:
     """Lines of all subsets by what else names them."""
     curves: dict[_Curve, list[MetricLine]] = {}
     for line in lines:
-        curve = _Curve(line.direction, line.dim, line.precision, metric_name(line))
+        curve = _Curve(line.direction, line.dim, line.precision, line.name)
         curves.setdefault(curve, []).append(line)
     return curves
 

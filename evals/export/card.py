@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from evals.escape import markdown_text
 from evals.export.forms import Files
 from evals.records.identity import SHOWN
-from evals.records.queries import metric_name
 from evals.records.record import MetricLine, Run
 
 # What a card has room for; of a task of mteb, and of what has none of these, the first metric.
@@ -29,7 +28,7 @@ def _table(run: Run) -> list[str]:
     cells: dict[tuple[str, str, int, str], dict[str, MetricLine]] = {}
     for line in run.metrics:
         place = (line.subset, line.direction, line.dim, line.precision)
-        cells.setdefault(place, {})[metric_name(line)] = line
+        cells.setdefault(place, {})[line.name] = line
     names = [name for name in SHOWN_METRICS if any(name in lines for lines in cells.values())]
     if not names and run.main_metric:
         names = [run.main_metric]

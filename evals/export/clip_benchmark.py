@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from evals.export.forms import Files
 from evals.records.identity import SHOWN
 from evals.records.manifest import path_component
-from evals.records.queries import metric_name
 from evals.records.record import MetricLine, Run
 from evals.schema import NotComparableError
 
@@ -75,7 +74,7 @@ def _name(line: MetricLine) -> str | None:
     # its recall counts queries with at least one hit, as ours does: `(recall_at_k > 0).mean()`
     if line.metric == "R" and line.direction in RETRIEVAL:
         return f"{RETRIEVAL[line.direction]}{line.k}"
-    return None if line.direction else CLASSIFICATION.get(metric_name(line))
+    return None if line.direction else CLASSIFICATION.get(line.name)
 
 
 def _body(run: Run, evaluation: Evaluation, metrics: Mapping[str, float]) -> dict[str, Any]:

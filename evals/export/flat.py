@@ -8,7 +8,6 @@ from typing import Any
 
 from evals.escape import spreadsheet_text
 from evals.export.forms import Files
-from evals.records.queries import metric_name
 from evals.records.record import MetricLine, Run
 
 # Arrow types by name. Every column is there in every export, so that tables of different days can
@@ -65,7 +64,7 @@ def _rows(run: Run) -> list[dict[str, Any]]:
 
 def _numbers(line: MetricLine) -> dict[str, Any]:
     numbers = {name: value for name, value in vars(line).items() if name != "k"}
-    return numbers | {"metric": metric_name(line)}
+    return numbers | {"metric": line.name}
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> bytes:

@@ -12,7 +12,6 @@ from evals.mteb_bridge.eval_results import as_yaml, in_per_cent, task_entries
 from evals.ranking.ranges import range_of
 from evals.records.identity import SHOWN
 from evals.records.manifest import MANIFEST, REMEDY, path_component
-from evals.records.queries import metric_name
 from evals.records.record import MetricLine, Run
 from evals.schema import InvalidError, NotComparableError
 
@@ -75,10 +74,10 @@ def _of_row(run: Run, lines: Sequence[MetricLine]) -> list["EvalResultEntry"]:
     entries = []
     for line in lines:
         # ranks are no scores, and the Hub's leaderboards sort by value
-        if range_of(metric_name(line)) is None:
+        if range_of(line.name) is None:
             continue
         repo, revision = _dataset(run, line.subset)
-        where = "/".join(name for name in (line.subset, line.direction, metric_name(line)) if name)
+        where = "/".join(name for name in (line.subset, line.direction, line.name) if name)
         content = contents.get(line.subset, "")[:SHOWN]
         notes = [f"{line.dim} dimensions, {line.precision}", f"data {content}", _model(run)]
         if line.ci_low is not None and line.ci_high is not None:

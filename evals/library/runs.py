@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from evals.library.frames import import_pandas
 from evals.records import record as files
 from evals.records.places import read_placed
-from evals.records.queries import metric_name
 from evals.schema import ConfigError
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Run:
         """
         rows = []
         for line in self.record.metrics:
-            row = vars(line) | {"metric": metric_name(line)}
+            row = vars(line) | {"metric": line.name}
             # The file has R and 5 apart; the public name holds both.
             del row["k"]
             rows.append(row)
@@ -152,4 +151,4 @@ def list_runs(
 
 def _key(line: files.MetricLine) -> str:
     """`t2i/R@5`, or `acc@1` where there is no direction."""
-    return f"{line.direction}/{metric_name(line)}" if line.direction else metric_name(line)
+    return f"{line.direction}/{line.name}" if line.direction else line.name

@@ -62,7 +62,7 @@ def per_query(run: Run) -> dict[Cell, PerQuery]:
         ids, groups = part["query_id"].to_pylist(), part["group_id"].to_pylist()
         if len(set(ids)) < len(ids):
             raise InvalidError(
-                f"{run.path}: {told(cell)} has a query twice; run the evaluation again."
+                f"{run.path}: {cell_name(cell)} has a query twice; run the evaluation again."
             )
         cells[cell] = values(ids, groups, part, lines.get(cell, []))
     return cells
@@ -90,17 +90,12 @@ def lines_by_cell(run: Run) -> dict[Cell, list[MetricLine]]:
     return lines
 
 
-def told(cell: Cell) -> str:
+def cell_name(cell: Cell) -> str:
     """A cell in words: `en t2i, dim 256`, with the precision unless it is float32."""
     where = " ".join(name for name in (cell.subset, cell.direction) if name)
     return f"{where}, dim {cell.dim}" + (
         f" {cell.precision}" if cell.precision != "float32" else ""
     )
-
-
-def metric_name(line: MetricLine) -> str:
-    """The public name of a line's metric: `R@5`, `MRR`."""
-    return line.name
 
 
 def cell_of(line: MetricLine) -> Cell:
@@ -124,12 +119,12 @@ def _check_count(run: Run, cell: Cell, table: Any, lines: list[MetricLine]) -> N
     for line in lines:
         if most > line.n_gallery:
             raise InvalidError(
-                f"{run.path / QUERIES}: a rank of {told(cell)} counts {most:,} documents, and the "
+                f"{run.path / QUERIES}: a rank of {cell_name(cell)} counts {most:,} documents, and the "
                 f"gallery has {line.n_gallery:,}. Run the evaluation again."
             )
         if line.n_queries != len(table):
             raise InvalidError(
-                f"{run.path / QUERIES}: {len(table):,} queries of {told(cell)}, and metrics.jsonl "
+                f"{run.path / QUERIES}: {len(table):,} queries of {cell_name(cell)}, and metrics.jsonl "
                 f"counts {line.n_queries:,}. Run the evaluation again."
             )
 
@@ -173,7 +168,7 @@ def _of_ranks(ids: list[str], groups: list[str], part: Any, lines: list[MetricLi
     ranks = ranks_of(part)
     values = {}
     for line in lines:
-        name = metric_name(line)
+        name = line.name
         function = per_query_function(name)
         if function is not None:
             values[name] = function(ranks)

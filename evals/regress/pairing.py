@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evals.records.means import MEAN, groups, has_mean, plain_mean
-from evals.records.queries import Cell, PerQuery, cell_of, metric_name, per_query
+from evals.records.queries import Cell, PerQuery, cell_of, per_query
 from evals.records.record import MetricLine, Run
 from evals.schema import MissingError, NotComparableError
 from evals.stats.paired import Pair
@@ -53,7 +53,7 @@ def pair(record: Run, run: Run) -> list[Measured]:
 
 def lines_of(run: Run) -> Lines:
     """The metric lines of a record by cell and public name."""
-    return {(cell_of(line), metric_name(line)): line for line in run.metrics}
+    return {(cell_of(line), line.name): line for line in run.metrics}
 
 
 def _check_all_there(before: Lines, after: Lines, run: Run) -> None:

@@ -12,7 +12,7 @@ from evals.paths import configs
 from evals.ranking.ranges import Range, range_of
 from evals.records.manifest import read_manifest
 from evals.records.places import check_placed
-from evals.records.queries import Cell, PerQuery, cell_of, metric_name, per_query
+from evals.records.queries import Cell, PerQuery, cell_of, per_query
 from evals.records.record import MetricLine, Run, list_runs, read_run
 
 # a mean in float64 of the same values, added in another order
@@ -100,7 +100,7 @@ def _without_metrics(
 def _of_cell(lines: list[MetricLine], queries: PerQuery | None) -> Iterator[str]:
     """What is wrong with the lines of one cell."""
     for line in lines:
-        name = metric_name(line)
+        name = line.name
         yield from _impossible(line, name)
         yield from _out_of_range(name, line.value, range_of(name), queries)
         if queries is not None and name in queries.values:
@@ -195,6 +195,4 @@ def _disagreeing(run: Run, sweep: Run) -> Iterator[str]:
 
 def _shares(lines: Sequence[MetricLine]) -> dict[tuple[Cell, str], float]:
     """The metrics that lie in [0, 1], by cell and public name."""
-    return {
-        (cell_of(line), metric_name(line)): line.value for line in lines if line.metric in SHARES
-    }
+    return {(cell_of(line), line.name): line.value for line in lines if line.metric in SHARES}

@@ -10,7 +10,7 @@ from typing import Any
 from evals.analysis.mistakes import Mistake, Mistakes
 from evals.analysis.searched import Shown, picture
 from evals.escape import markdown_text, visible_page
-from evals.records.queries import told
+from evals.records.queries import cell_name
 
 TEMPLATE = Path(__file__).with_name("mistakes.html.jinja")
 STYLE = Path(__file__).with_name("mistakes.css")
@@ -24,7 +24,7 @@ LICENCE = (
 def heading(page: Mistakes) -> str:
     """What the mistakes are of."""
     manifest = page.run.manifest
-    return f"Worst queries of {manifest.model} on {manifest.benchmark}, {told(page.cell)}"
+    return f"Worst queries of {manifest.model} on {manifest.benchmark}, {cell_name(page.cell)}"
 
 
 def summary(page: Mistakes) -> str:
