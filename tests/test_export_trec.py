@@ -151,3 +151,11 @@ def test_what_has_no_rankings_is_refused_before_anything_is_loaded(arguments, me
     done = command("--keep-top", "5", *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_a_fusion_keeps_no_rankings_and_says_so_before_it_encodes(tmp_path):
+    part = ("scenes", "--model", "tiny", "--subsets", "en", "--limit", "20")
+    done = command(*part, "--keep-top", "5", cwd=tmp_path, module="evals.fusion")
+    assert done.returncode == 2
+    assert "--keep-top means nothing to it" in done.stderr
+    assert not (tmp_path / "results/store").exists()

@@ -43,6 +43,9 @@ def evaluate(
     started, costs = time.time(), Costs()
     dims = checked_dims(dims, encoder)
     store, task = Store(settings.store), task_of(row.task)
+    # Refused here as well as by `check`: a fusion is made of a row whose task has rankings.
+    if settings.keep_top is not None and not isinstance(task, RankingTask):
+        raise ConfigError(f"{row.name}: --keep-top means nothing to it. Leave it out.")
     # Ranks are counted where the rows were made; counts are the same on both.
     device = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
     scores: dict[str, list[Scores]] = {}
@@ -83,20 +86,11 @@ def evaluate(
         scores[subset] = task.score(
             rows, data, dims=dims, precisions=precisions, device=device, **chosen_measures
         )
-        if settings.keep_top is not None:
-            if not isinstance(task, RankingTask):
-                raise ConfigError(f"{row.name}: --keep-top means nothing to it. Leave it out.")
-            kept[subset] = Kept(
-                task.best(
-                    rows,
-                    data,
-                    dims=dims,
-                    precisions=precisions,
-                    k=settings.keep_top,
-                    device=device,
-                ),
-                task.judgements(data),
+        if settings.keep_top is not None and isinstance(task, RankingTask):
+            best = task.best(
+                rows, data, dims=dims, precisions=precisions, k=settings.keep_top, device=device
             )
+            kept[subset] = Kept(best, task.judgements(data))
         costs.add("score", since)
     measurement = Measurement(
         row=row,
