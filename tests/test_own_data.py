@@ -180,6 +180,21 @@ def test_what_cannot_be_meant_is_refused_with_the_remedy(names: list[str], says:
     assert len(str(refused.value)) < 500
 
 
+@pytest.mark.parametrize(
+    ("place", "option"),
+    [
+        ("sts:pairs.tsv", ("--split", "dev")),
+        ("sts:pairs.tsv", ("--columns", "image=a")),
+        ("beir:mine", ("--columns", "image=a")),
+        ("ir:beir/scifact/test", ("--split", "dev")),
+    ],
+)
+def test_an_option_that_a_kind_does_not_heed_is_refused(place, option, tmp_path: Path) -> None:
+    done = run(place, "--model", "tiny", *option, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"{option[0]} means nothing to {place}" in done.stderr
+
+
 def test_options_of_own_data_are_refused_without_it(tmp_path: Path, checkpoint: Path) -> None:
     for options in (("--name", "x"), ("--split", "val")):
         done = run("scenes", "--model", checkpoint, *options, cwd=tmp_path)

@@ -14,18 +14,19 @@ from evals.schema import ConfigError
 
 
 class OwnKind(NamedTuple):
-    """A kind of data of one's own: what it is, and the task that it is measured by."""
+    """A kind of data of one's own: what it is, the task that it is measured by, the options it heeds."""
 
     about: str
     task: str
+    options: tuple[str, ...] = ()
 
 
 # What may stand before the colon, one line per kind. evals.data.own has a reader for each.
 KINDS: Mapping[str, OwnKind] = {
-    "captions": OwnKind("images and their captions", "image_text"),
-    "labels": OwnKind("images and their classes", "classification"),
-    "beir": OwnKind("a BEIR folder", "retrieval"),
-    "trec": OwnKind("TREC files", "retrieval"),
+    "captions": OwnKind("images and their captions", "image_text", ("--split", "--columns")),
+    "labels": OwnKind("images and their classes", "classification", ("--split", "--columns")),
+    "beir": OwnKind("a BEIR folder", "retrieval", ("--split",)),
+    "trec": OwnKind("TREC files", "retrieval", ("--split",)),
     "ir": OwnKind("an id of ir_datasets", "retrieval"),
     "sts": OwnKind("sentence pairs with gold scores", "text_pairs"),
 }

@@ -118,6 +118,13 @@ def _check_own(refs: Sequence[DataRef], work: Sequence[Work], settings: Settings
             f"{used[0]} is for data of your own, such as captions:DIR, and none is named. "
             "Leave it out."
         )
+    for option in used:
+        # Of several kinds one must heed the option; the others have nothing that it could mean.
+        heeded = option == "--name" or any(
+            ref.kind not in KINDS or option in KINDS[ref.kind].options for ref in refs
+        )
+        if not heeded:
+            raise ConfigError(f"{option} means nothing to {refs[0].written}. Leave it out.")
     rows = [item for item in work if not isinstance(item, DataRef)]
     if refs and not rows and (settings.data or settings.allow_subset):
         option = "--data" if settings.data else "--allow-subset"
