@@ -362,6 +362,7 @@ def test_a_manifest_that_is_not_strict_json_is_refused(tmp_path: Path, text: str
         ('"value": 1.0', '"value": true', "value is True"),
         ('"value": 1.0', '"value": 1.0, "extra": 1', "unknown 'extra'"),
         ('"value": 1.0}', '"value": 1.0', "not JSON"),
+        ('"int8"', r'"\ud800"', r"precision is '\\ud800': a lone surrogate"),
     ],
 )
 def test_a_metric_line_that_cannot_be_meant_is_named_by_number(

@@ -36,10 +36,18 @@ def _is_time(text: str) -> str:
     return text
 
 
+def _is_text(text: str) -> str:
+    # JSON can escape half a character, which neither Arrow nor a file takes
+    if not text.isprintable() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError("a lone surrogate, which is no character")
+    return text
+
+
 Dim = Annotated[int, Field(ge=1, lt=2**31)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 # an infinite sum of seconds could not be shown
 Seconds = Annotated[float, Field(ge=0, lt=1e12)]
+Text = Annotated[str, AfterValidator(_is_text)]
 Name = Annotated[str, Field(min_length=1)]
 Time = Annotated[str, AfterValidator(_is_time)]
 

@@ -26,6 +26,7 @@ from evals.records.manifest import (
     Count,
     Dim,
     Manifest,
+    Text,
     as_json,
     checksum_of,
     parse_manifest,
@@ -52,11 +53,11 @@ class MetricLine:
     `k` is None for metrics without one, `ci_*` without interval.
     """
 
-    subset: str
-    direction: str
+    subset: Text
+    direction: Text
     dim: Dim
-    precision: str
-    metric: str
+    precision: Text
+    metric: Text
     k: Annotated[int, Field(ge=1, lt=2**31)] | None
     value: Number
     ci_low: Number | None
