@@ -15,7 +15,12 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _CI_COMMAND = re.compile(r":(?=:[A-Za-z])|#(?=#\\?\[)")
 # a cell that starts so is calculated by spreadsheets: owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-_MARKUP = re.compile(r"[\\`*_\[\]|~$<>]")
+_MARKUP = re.compile(r"[\\`*_\[\]|~$]")
+# What GitHub makes of plain text: `@name` notifies a person, `#12` links an issue, `:name:` is an
+# emoji, an address becomes a link. "R@1" is none of these: a letter stands before the `@`.
+_GITHUB = re.compile(r"(?<!\w)@(?=\w)|#(?=\d)|:(?=//|[\w+-]+:)|(?<=www)\.")
+# between the sign and the word, where it is not seen: the mark of a person or an issue ends there
+_ZERO_WIDTH_SPACE = "&#8203;"
 
 
 def visible(text: str) -> str:
@@ -42,10 +47,13 @@ def markdown_text(text: str) -> str:
     """One line that GitHub's markdown shows as it was written, inside a line or a table cell."""
     # A line break would end the table's row.
     line = visible(" ".join(text.split()))
-    return _MARKUP.sub(
-        lambda match: html.escape(match[0]) if match[0] in "<>" else "\\" + match[0],
-        line.replace("&", "&amp;"),
-    )
+    line = _MARKUP.sub(lambda match: "\\" + match[0], line)
+    line = html.escape(line, quote=False)
+    return _GITHUB.sub(lambda match: _inert(match[0]), line)
+
+
+def _inert(sign: str) -> str:
+    return sign + _ZERO_WIDTH_SPACE if sign in "@#" else f"&#{ord(sign)};"
 
 
 def spreadsheet_text(value: str) -> str:
@@ -54,6 +62,9 @@ def spreadsheet_text(value: str) -> str:
 
 
 def _unseen(character: str) -> bool:
+    # U+FFFE, U+FFFF and their likes are no characters: XML cannot hold them (section 2.2)
+    if ord(character) & 0xFFFE == 0xFFFE:
+        return True
     return unicodedata.category(character) in _UNSEEN and character not in _JOINERS
 
 

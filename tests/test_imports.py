@@ -110,6 +110,7 @@ MAY_SEE: dict[str, set[str]] = {
         *SCHEMA,
         "cli",
         "config",
+        "escape",
         "embeddings",
         "evaluation",
         "files",

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from evals.escape import markdown_text, visible
 from evals.regress.environment import can_move_a_number
-from evals.regress.escape import markdown, plain
 from evals.regress.verdict import (
     Change,
     Compared,
@@ -80,10 +80,12 @@ def _metric(change: Change) -> dict[str, Any]:
 
 def as_markdown(verdict: Verdict) -> str:
     """The verdict as a comment: problems, changes, published cells, and what else can have moved a number."""
-    title = f"### Retrieval against the baseline {markdown(verdict.baseline)}: {verdict.outcome}"
+    title = (
+        f"### Retrieval against the baseline {markdown_text(verdict.baseline)}: {verdict.outcome}"
+    )
     parts = [title, ""]
     for sentence in verdict.stand_ins:
-        parts += [f"{markdown(sentence)}.", ""]
+        parts += [f"{markdown_text(sentence)}.", ""]
     if verdict.problems:
         parts += _first([_problem(problem) for problem in verdict.problems])
         parts += ["", "A missing, unreadable or incomplete result is never a pass.", ""]
@@ -91,7 +93,7 @@ def as_markdown(verdict: Verdict) -> str:
     if rows:
         parts += [_line(CHANGES), "|---|---|---|---|--:|--:|--:|---|"]
         parts += [*_first([_change(change) for change in rows]), ""]
-        sentence = markdown(verdict.sentence())
+        sentence = markdown_text(verdict.sentence())
         parts += [f"{sentence}. In per cent; intervals: paired bootstrap over images.", ""]
     if verdict.published:
         # a comment is cut at LIMIT: what deviates must stand before the cut
@@ -106,7 +108,7 @@ def as_markdown(verdict: Verdict) -> str:
 
 
 def _problem(problem: Problem) -> str:
-    texts = map(markdown, (problem.benchmark, problem.model, problem.message))
+    texts = map(markdown_text, (problem.benchmark, problem.model, problem.message))
     return f"- **{problem.kind}** · {' · '.join(texts)}"
 
 
@@ -116,7 +118,7 @@ def _environment(verdict: Verdict) -> list[str]:
     for pair in verdict.compared:
         causes = filter(can_move_a_number, pair.environment)
         rows = ((pair.benchmark, pair.model, *moved) for moved in causes)
-        lines += [_line(map(markdown, row)) for row in rows]
+        lines += [_line(map(markdown_text, row)) for row in rows]
     return lines
 
 
@@ -128,14 +130,14 @@ def _first(lines: list[str]) -> list[str]:
 
 
 def _change(change: Change) -> str:
-    names = map(markdown, (change.benchmark, change.model, change.where, change.metric))
+    names = map(markdown_text, (change.benchmark, change.model, change.where, change.metric))
     numbers = number(change, change.old), number(change, change.new), moved(change)
     mark = MARKS.get(change.judgement, "")
     return _line([*names, *numbers, f"{mark} {change.judgement}".strip()])
 
 
 def _published(cell: PublishedCell) -> str:
-    names = markdown(cell.table), markdown(cell.where)
+    names = markdown_text(cell.table), markdown_text(cell.where)
     numbers = f"{cell.published:.2f}", f"{cell.measured:.2f}", f"{cell.difference:+.2f}"
     mark = "🔴 " if cell.verdict == "deviates" else ""
     return _line([*names, *numbers, mark + cell.verdict])
@@ -176,11 +178,11 @@ def as_junit(verdict: Verdict) -> bytes:
     }
     root = ElementTree.Element("testsuites", totals)
     # readers of JUnit differ in which of the two they ask for the totals: both have them
-    name = plain(f"regress {verdict.baseline}")
+    name = visible(f"regress {verdict.baseline}")
     suite = ElementTree.SubElement(root, "testsuite", {"name": name, **totals})
     for sentence in verdict.stand_ins:
         case = _case(suite, "models", verdict.baseline, "stand-in")
-        ElementTree.SubElement(case, "system-out").text = plain(sentence)
+        ElementTree.SubElement(case, "system-out").text = visible(sentence)
     for change in verdict.changes:
         case = _case(suite, change.benchmark, change.model, f"{change.where} {change.metric}")
         numbers = f"{number(change, change.old)} to {number(change, change.new)}"
@@ -191,7 +193,7 @@ def as_junit(verdict: Verdict) -> bytes:
         _judged(case, cell.verdict, f"{numbers}, {cell.difference:+.2f}")
     for problem in verdict.problems:
         case = _case(suite, problem.benchmark, problem.model, problem.message)
-        attributes = {"message": plain(problem.message), "type": problem.kind}
+        attributes = {"message": visible(problem.message), "type": problem.kind}
         # in JUnit a failure is a check that ran and said no, an error one that could not run
         ElementTree.SubElement(case, "error", attributes)
     # ElementTree would name the encoding in capitals and quote with apostrophes
@@ -201,7 +203,7 @@ def as_junit(verdict: Verdict) -> bytes:
 
 def _judged(case: ElementTree.Element, judgement: str, numbers: str) -> None:
     """What a test case says: a failure, or the judgement as its output."""
-    text = plain(f"{judgement}: {numbers}")
+    text = visible(f"{judgement}: {numbers}")
     if judgement in ("regressed", "deviates"):
         ElementTree.SubElement(case, "failure", {"message": text, "type": judgement})
     else:
@@ -210,7 +212,7 @@ def _judged(case: ElementTree.Element, judgement: str, numbers: str) -> None:
 
 def _case(suite: ElementTree.Element, benchmark: str, model: str, name: str) -> ElementTree.Element:
     """A test case, which CI lists by class (benchmark and model) and name."""
-    attributes = {"classname": plain(f"{benchmark}.{model}"), "name": plain(name)}
+    attributes = {"classname": visible(f"{benchmark}.{model}"), "name": visible(name)}
     return ElementTree.SubElement(suite, "testcase", attributes)
 
 

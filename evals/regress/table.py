@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from evals.escape import visible
 from evals.records.record import Run
 from evals.regress.environment import can_move_a_number
-from evals.regress.escape import plain
 from evals.regress.outputs import moved, number
 from evals.regress.verdict import Change, Judgement, Moved, Verdict
 
@@ -32,7 +32,7 @@ def print_verdict(verdict: Verdict, out: Console) -> None:
     for pair in verdict.compared:
         print_environment([m for m in pair.environment if can_move_a_number(m)], out)
     for sentence in verdict.stand_ins:
-        _line(f"{escape(plain(sentence))}.", out)
+        _line(f"{escape(visible(sentence))}.", out)
     rows = verdict.worst_first()
     if rows:
         # the model is named only where it tells rows apart
@@ -44,11 +44,11 @@ def print_verdict(verdict: Verdict, out: Console) -> None:
     for cell in verdict.deviating:
         numbers = f"published {cell.published:.2f}, measured {cell.measured:.2f}"
         text = f"{cell.table} · {cell.where}: {numbers}, {cell.difference:+.2f}"
-        _line(f"[bold red]deviates[/bold red] {escape(plain(text))}", out)
+        _line(f"[bold red]deviates[/bold red] {escape(visible(text))}", out)
     for problem in verdict.problems:
-        where = escape(plain(f"{problem.benchmark} · {problem.model}: {problem.message}"))
+        where = escape(visible(f"{problem.benchmark} · {problem.model}: {problem.message}"))
         _line(f"[bold red]{problem.kind}[/bold red] {where}", out)
-    _line(f"[bold]{escape(plain(verdict.sentence()))}[/bold]", out)
+    _line(f"[bold]{escape(visible(verdict.sentence()))}[/bold]", out)
 
 
 def print_environment(rows: Sequence[Moved], out: Console) -> None:
@@ -58,7 +58,7 @@ def print_environment(rows: Sequence[Moved], out: Console) -> None:
     out.print("environment changed:", highlight=False)
     for row in rows[:ENVIRONMENT]:
         text = f"  {row.what}: {row.before[:WIDE]} → {row.after[:WIDE]}"
-        _line(escape(plain(text)), out)
+        _line(escape(visible(text)), out)
     if len(rows) > ENVIRONMENT:
         _line(f"  … and {len(rows) - ENVIRONMENT} more in the JSON", out)
     out.print()
@@ -70,11 +70,11 @@ def print_baseline(records: Sequence[Run], history: Sequence[dict[str, Any]], ou
         source = run.manifest.source
         changed = ", changed since" if source and source.dirty else ""
         commit = source.commit[:12] if source else "unknown"
-        _line(escape(plain(f"{run.path} · commit {commit}{changed}")), out)
+        _line(escape(visible(f"{run.path} · commit {commit}{changed}")), out)
     for line in history:
         move = f"{line['benchmark']} · {line['model']}: {line['old']} → {line['new']}"
         text = f"{line['when']} · {line['who']} · {move}: {line['why']}"
-        _line(escape(plain(text)), out)
+        _line(escape(visible(text)), out)
 
 
 def _table(rows: Sequence[Change], several_models: bool) -> Table:
@@ -91,7 +91,7 @@ def _table(rows: Sequence[Change], several_models: bool) -> Table:
         numbers = number(change, change.old), number(change, change.new), escape(moved(change))
         style = STYLES[change.judgement]
         judgement = f"[{style}]{change.judgement}[/{style}]" if style else change.judgement
-        table.add_row(*(escape(plain(name)) for name in names), *numbers, judgement)
+        table.add_row(*(escape(visible(name)) for name in names), *numbers, judgement)
     return table
 
 
