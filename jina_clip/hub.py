@@ -5,16 +5,16 @@ from pathlib import Path
 
 from jina_clip.checkpoint import ADAPTER, FILES, INDEX
 
-# Of the one call that asks whether the Hub answers at all.
-PROBE_SECONDS = 6
-# Shards and their index where a repo has them; of an adapter only the file that gives it away.
-_PATTERNS = [*FILES, INDEX, "model-*-of-*.safetensors", ADAPTER[0]]
+# What a checkpoint may hold: shards and their index where a repo has them; of an adapter only the
+# file that gives it away.
+PATTERNS = [*FILES, INDEX, "model-*-of-*.safetensors", ADAPTER[0]]
 
 
 def fetch(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
     """The folder of a checkpoint: the local one, or the snapshot of a Hub repo.
 
-    A local folder never touches the network. When the Hub does not answer, its cache serves.
+    A local folder never touches the network. When the Hub does not answer, its cache serves, after
+    the half minute that huggingface_hub tries; with HF_HUB_OFFLINE=1 it serves at once.
     FileNotFoundError when the folder or the repo cannot be had.
     """
     folder = Path(path_or_hub_id)
@@ -29,26 +29,13 @@ def fetch(path_or_hub_id: str | Path, revision: str | None = None) -> Path:
 
 
 def _snapshot(repo: str, revision: str | None) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # httpx's
 
-    silence = None
-    # One call without retries: snapshot_download alone asks for 23 s before it believes that there
-    # is no network.
     try:
-        HfApi().model_info(repo, revision=revision, timeout=PROBE_SECONDS)
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=PATTERNS))
     except (OSError, HTTPError) as error:
-        silence = error
-    try:
-        folder = snapshot_download(
-            repo,
-            revision=revision,
-            allow_patterns=_PATTERNS,
-            local_files_only=silence is not None,
-        )
-    except (OSError, HTTPError) as error:
-        reason = str(silence or error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0]
         raise FileNotFoundError(
             f"{repo} is not in the Hub's cache and cannot be fetched: {reason}"
         ) from error
-    return Path(folder)

@@ -246,3 +246,23 @@ def test_a_checkpoint_that_is_refused_is_an_error_with_a_remedy(tmp_path):
         JinaEncoder(name="tiny", folder=folder, device="cpu")
     with pytest.raises(MissingError, match=r"config\.json is missing"):
         JinaEncoder(name="tiny", folder=tmp_path, device="cpu")
+
+
+def test_a_hub_model_is_fetched_once_and_the_hubs_cache_serves_when_the_hub_is_gone(hub):
+    hub.files = {path.name: path.read_bytes() for path in TINY.iterdir()}
+    hub.files["modeling.py"] = b"raise SystemExit"
+    remote = JinaEncoder(name="x", folder=None, repo="org/model", device="cpu")
+    assert remote.fingerprint == encoder().fingerprint
+    assert not [path for path in hub.asked if "modeling" in path]
+    hub.status = 503
+    again = JinaEncoder(name="x", folder=None, repo="org/model", device="cpu")
+    assert again.fingerprint == remote.fingerprint
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_hub_model_that_cannot_be_had_is_missing_at_once_with_three_remedies(hub, status):
+    hub.status = status
+    with pytest.raises(
+        MissingError, match=rf"org/model .* answers {status}.* three ways: .*HF_HOME"
+    ):
+        JinaEncoder(name="x", folder=None, repo="org/model", device="cpu")

@@ -1,7 +1,6 @@
 """What it costs to embed and keep a benchmark: image tiles, tokens, and bytes of stored vectors."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.config.catalog import Benchmark
@@ -9,8 +8,8 @@ from evals.config.models import ModelRef
 from evals.config.own_data import DataRef
 from evals.embeddings.precision import BITS, bytes_per_vector
 from evals.encoders.pricing import TILE_SIDE, Version, image_tokens, tiles
+from evals.encoders.snapshots import snapshot
 from evals.evaluation.load import load_item
-from evals.hub import probe, unreachable
 from evals.schema import ConfigError, Data, InvalidError, MissingError, Side
 from evals.settings import Settings
 
@@ -163,7 +162,13 @@ def read_tokenizer(ref: ModelRef) -> "Tokenizer":
             f"--model {ref.name}: only the tokenizer of a jina-clip model can be counted with. "
             "Leave it out."
         )
-    file = ref.folder / "tokenizer.json" if ref.folder else _from_hub(str(ref.repo), ref.revision)
+    folder = ref.folder or snapshot(
+        str(ref.repo),
+        ref.revision,
+        only=["tokenizer.json"],
+        local_way="--model with a local folder that holds tokenizer.json",
+    )
+    file = folder / "tokenizer.json"
     if not file.is_file():
         raise MissingError(
             f"{file}: no such file. Give the folder of a checkpoint, which holds its tokenizer."
@@ -176,24 +181,6 @@ def read_tokenizer(ref: ModelRef) -> "Tokenizer":
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
-
-
-def _from_hub(repo: str, revision: str | None) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    # Without it hf_hub_download retries for long before it believes that there is no network.
-    problem = probe(repo, revision, kind="model")
-    try:
-        path = hf_hub_download(
-            repo, "tokenizer.json", revision=revision, local_files_only=problem is not None
-        )
-    except unreachable() as error:
-        reason = problem or str(error).strip().splitlines()[0]
-        raise MissingError(
-            f"{repo}: its tokenizer cannot be fetched ({reason}). "
-            "Give --model a local folder, or leave it out."
-        ) from error
-    return Path(path)
 
 
 def storage(dims: Sequence[int]) -> list[Storage]:

@@ -17,13 +17,14 @@ from torch import Tensor
 
 import jina_clip
 from evals.encoders.devices import choose_device, rounding
+from evals.encoders.snapshots import snapshot
 from evals.encoders.source_hash import hash_code
 from evals.paths import as_recorded
 from evals.schema import ConfigError, InvalidError, MissingError, Side
 from jina_clip import Checkpoint, JinaCLIP
 from jina_clip.api import TEXTS_AHEAD
 from jina_clip.attention import resolve_attention
-from jina_clip.hub import fetch
+from jina_clip.hub import PATTERNS
 from jina_clip.model import check_adapter
 from jina_clip.packing import Ids
 from jina_clip.passes import out_of_memory
@@ -228,18 +229,19 @@ def _checkpoint(
     folder: Path | None, repo: str | None, revision: str | None, adapter: Path | None
 ) -> Checkpoint:
     """The checkpoint in a folder or of a repo, bound to the bytes that its files hold now."""
+    if folder is None:
+        folder = snapshot(
+            str(repo),
+            revision,
+            only=PATTERNS,
+            local_way="MODEL= or --model with a local folder that holds config.json, "
+            "model.safetensors, tokenizer.json and preprocessor_config.json",
+        )
     try:
         with _as_invalid():
-            return Checkpoint.in_folder(fetch(folder or str(repo), revision), adapter).bound()
+            return Checkpoint.in_folder(folder, adapter).bound()
     except FileNotFoundError as error:
-        if folder is not None or adapter is not None:
-            raise MissingError(f"{str(error).rstrip('.')}.") from error
-        raise MissingError(
-            f"{str(error).rstrip('.')}. Provide the weights in one of three ways: a network "
-            "connection to the Hub (and HF_TOKEN if the repo is gated); MODEL= or --model with a "
-            "local folder that holds config.json, model.safetensors, tokenizer.json and "
-            "preprocessor_config.json; or a Hub cache filled elsewhere, through HF_HOME."
-        ) from error
+        raise MissingError(f"{str(error).rstrip('.')}.") from error
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evals.hub import probe, reason_of, unreachable
+from evals.encoders.snapshots import snapshot
 from evals.reading import read_json
 from evals.schema import ConfigError, InvalidError, MissingError
 
@@ -60,7 +60,7 @@ def locate(place: str) -> Location:
             f"{place}: no such folder, and no Hub id of the form org/name[@revision]. "
             "Correct what follows st:."
         )
-    folder = _snapshot(match[1], match[2])
+    folder = snapshot(match[1], match[2], local_way="st: with a local folder", without=[*FOREIGN])
     # The folder of a snapshot is named by its commit.
     return Location(folder, match[1], folder.name)
 
@@ -166,24 +166,3 @@ def _pools_in_one_way(config: Mapping[str, Any]) -> bool:
     # files of before version 5.4 hold a yes or no for each way
     ways = [name for name, used in config.items() if name.startswith("pooling_mode_") and used]
     return len(ways) == 1
-
-
-def _snapshot(repo: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-
-    silence = probe(repo, revision, kind="model")
-    try:
-        folder = snapshot_download(
-            repo,
-            revision=revision,
-            ignore_patterns=list(FOREIGN),
-            local_files_only=silence is not None,
-        )
-    except unreachable() as error:
-        raise MissingError(
-            f"{repo} is not in the Hub's cache and cannot be fetched: "
-            f"{silence or reason_of(error)}. Provide it in one of three ways: a network "
-            "connection to the Hub (and HF_TOKEN if the repo is gated); st: with a local folder; "
-            "or a Hub cache filled elsewhere, through HF_HOME."
-        ) from error
-    return Path(folder)
