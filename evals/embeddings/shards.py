@@ -122,6 +122,15 @@ def read_rows(folder: Path, name: str, dim: int) -> Float32[np.ndarray, "n d"]:
     return rows
 
 
+def map_rows(folder: Path, name: str, dim: int) -> Float32[np.ndarray, "n d"]:
+    """The same rows and checks, memory-mapped: read-only, and no part of the process's own memory."""
+    rows = read_rows(folder, name, dim)
+    file = folder / f"{name}.safetensors"
+    # The only tensor of the file, so its bytes are the last ones.
+    start = file.stat().st_size - rows.nbytes
+    return np.memmap(file, np.float32, mode="r", offset=start, shape=rows.shape)
+
+
 def set_aside(folder: Path, name: str, reason: str) -> None:
     """Keep a shard that cannot be used out of the way, where it can be looked at."""
     aside = _move_aside(folder, [folder / f"{name}.json", folder / f"{name}.safetensors"])

@@ -23,6 +23,7 @@ import numpy as np
 from jaxtyping import Float
 
 from evals.embeddings.keys import Key, key_of
+from evals.embeddings.rows import StoredRows
 from evals.embeddings.shards import (
     KEY_FILE,
     DamagedError,
@@ -109,6 +110,26 @@ class Store:
         if not len(side):
             return Embedded(np.zeros((0, encoder.dim), np.float32), 0)
         return Embedded(np.stack([rows[item] for item in side.hashes]), encoded)
+
+    def rows(self, encoder: Encoder, side: Side) -> StoredRows:
+        """The stored rows of `side`, to be read block by block; nothing is encoded.
+
+        MissingError when an item has no row yet: `embed` makes them.
+        """
+        folder = self.root / key_of(encoder, side).name
+        places = self._places(folder)
+        absent = _first_positions(side.hashes, known=places.keys())
+        if absent:
+            raise MissingError(
+                f"{self.root}: {len(absent):,} {side.kind}s by {encoder.name} are not stored, "
+                f"{side.ids[absent[0]]} the first. Encode them first."
+            )
+        side_places = [places[item] for item in side.hashes]
+        shards = sorted({place.shard for place in side_places})
+        number = {shard: index for index, shard in enumerate(shards)}
+        shard_of = np.array([number[place.shard] for place in side_places], np.int32)
+        row_of = np.array([place.row for place in side_places], np.int32)
+        return StoredRows(folder, shards, shard_of, row_of, encoder.dim)
 
     def _encode(
         self,
