@@ -31,6 +31,10 @@ COMMANDS = {
     "probe": Command("evals.probe", "Classify images by k-NN and a linear probe."),
     "fusion": Command("evals.fusion", "Search documents that have a text and an image."),
     "compare": Command("evals.compare", "Say which of two models, widths or records is better."),
+    "rank": Command(
+        "evals.rank", "Say which of many models is best, and which cannot be told apart."
+    ),
+    "plan": Command("evals.plan", "Say how many images it takes to see a difference."),
     "mistakes": Command("evals.mistakes", "Show the queries that a model gets wrong."),
     "cost": Command("evals.cost", "Count tiles, tokens and bytes."),
     "report": Command("evals.report.__main__", "Hold records against the published tables."),

@@ -165,6 +165,8 @@ MAY_SEE: dict[str, set[str]] = {
         "views",
     },
     "compare": {"analysis", "cli", "files", "records", "views"},
+    "rank": {"schema", "analysis", "cli", "files", "records", "views"},
+    "plan": {"schema", "analysis", "cli", "files", "records", "stats", "views"},
     "mistakes": {"schema", "analysis", "cli", "files", "records", "views"},
     "fusion": {"analysis", "cli", "config", "evaluation", "jobs", "views"},
     "probe": {"schema", "analysis", "cli", "config", "evaluation", "jobs", "views"},
@@ -223,6 +225,8 @@ LIGHT = (
     "evals.records.queries",
     "evals.records.selection",
     "evals.analysis.comparison",
+    "evals.analysis.standings",
+    "evals.analysis.planning",
     "evals.regress.runs",
     "evals.dashboard.site",
 )

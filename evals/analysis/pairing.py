@@ -32,7 +32,7 @@ def paired_parts(a: Measured, b: Measured, subsets: Sequence[str]) -> Parts:
     thing, and ConfigError for a subset that a run does not have.
     """
     _check_runs(a, b)
-    cells_of_a, cells_of_b = _cells(a, subsets), _cells(b, subsets)
+    cells_of_a, cells_of_b = cells_of(a, subsets), cells_of(b, subsets)
     unpaired = cells_of_a.keys() ^ cells_of_b.keys()
     if unpaired:
         names = sorted(" ".join(key).strip() for key in unpaired)
@@ -48,6 +48,27 @@ def paired_parts(a: Measured, b: Measured, subsets: Sequence[str]) -> Parts:
         part = _paired(queries_of_a, cells_of_b[subset, direction], where)
         parts.setdefault(direction, {})[subset] = part
     return parts
+
+
+def cells_of(side: Measured, subsets: Sequence[str]) -> dict[tuple[str, str], PerQuery]:
+    """The queries of each subset and direction at the dimension and precision of a measurement.
+
+    Of all subsets or those that are named. NotComparableError where no queries were kept,
+    ConfigError for a subset that the record does not have.
+    """
+    cells = {}
+    for cell, queries in per_query(side.run).items():
+        if (cell.dim, cell.precision) == (side.dim, side.precision):
+            cells[cell.subset, cell.direction] = queries
+    if not cells:
+        raise NotComparableError(
+            f"{side.run.path}: no queries of {side.label} were kept, so nothing can be paired."
+        )
+    unknown = set(subsets) - {subset for subset, _ in cells}
+    if unknown:
+        there = ", ".join(dict.fromkeys(subset for subset, _ in cells))
+        raise ConfigError(f"--subsets {','.join(sorted(unknown))}: {side.run.path} has {there}.")
+    return {key: queries for key, queries in cells.items() if not subsets or key[0] in subsets}
 
 
 def chosen_metrics(run: Run, parts: Mapping[str, Part], named: Sequence[str]) -> list[str]:
@@ -137,23 +158,6 @@ def _content(side: Measured, subset: str) -> str:
             "run the evaluation again."
         )
     return content
-
-
-def _cells(side: Measured, subsets: Sequence[str]) -> dict[tuple[str, str], PerQuery]:
-    """The queries of each subset and direction at the dimension and precision of this side."""
-    cells = {}
-    for cell, queries in per_query(side.run).items():
-        if (cell.dim, cell.precision) == (side.dim, side.precision):
-            cells[cell.subset, cell.direction] = queries
-    if not cells:
-        raise NotComparableError(
-            f"{side.run.path}: no queries of {side.label} were kept, so nothing can be paired."
-        )
-    unknown = set(subsets) - {subset for subset, _ in cells}
-    if unknown:
-        there = ", ".join(dict.fromkeys(subset for subset, _ in cells))
-        raise ConfigError(f"--subsets {','.join(sorted(unknown))}: {side.run.path} has {there}.")
-    return {key: queries for key, queries in cells.items() if not subsets or key[0] in subsets}
 
 
 def _paired(a: PerQuery, b: PerQuery, where: str) -> Part:

@@ -1,0 +1,119 @@
+"""How many queries or images it takes to see a difference between two models:
+
+python -m evals.plan jina-clip-v1 jina-clip-v2 [--points 0.5,1,2] [--power 0.8] [--benchmarks scenes]
+python -m evals.plan tiny [--correlations 0.8,0.9] [--metric R@5]
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evals.cli.app import exit_with, new_app, reported
+from evals.cli.options import Json, comma_list
+from evals.schema import ConfigError
+
+app = new_app()
+OPERAND = "MODEL or folder of a record, with @DIM and :PRECISION."
+MOST_POINTS = 100.0  # a share cannot change by more
+
+
+@app.command()
+def plan(
+    a: Annotated[str, typer.Argument(metavar="A", help=OPERAND)],
+    b: Annotated[
+        str | None, typer.Argument(metavar="B", help="A second one, for their own correlation.")
+    ] = None,
+    points: Annotated[str, typer.Option(help="Differences to be seen, in points.")] = "0.5,1,2",
+    power: Annotated[float, typer.Option(min=0.01, max=0.9999, help="How often it is seen.")] = 0.8,
+    alpha: Annotated[
+        float, typer.Option(min=1e-9, max=0.5, help="False alarms of the two-sided test.")
+    ] = 0.05,
+    correlations: Annotated[
+        str | None,
+        typer.Option(help="Of one record: that with the second model; 0,0.5,0.8,0.9,0.95."),
+    ] = None,
+    benchmarks: Annotated[
+        str | None, typer.Option(help="Benchmarks, e.g. scenes,flickr; all whole ones.")
+    ] = None,
+    subsets: Annotated[
+        str | None, typer.Option(help="Languages, e.g. en,de; all unless given.")
+    ] = None,
+    directions: Annotated[str | None, typer.Option(help="E.g. t2i; all unless given.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="E.g. R@5; the main one of each benchmark unless given.")
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a line per row to this file.")] = None,
+    results: Annotated[
+        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
+    ] = Path("results/runs"),
+    json: Json = False,
+) -> None:
+    """Say how many images and queries show a difference, from the variance of records."""
+    with reported(json=json) as log:
+        from evals.analysis import planning
+        from evals.files import write_atomically
+        from evals.records.entrants import measurements
+        from evals.records.selection import matched, operand
+        from evals.stats.sample_size import Design
+        from evals.views import plan as views
+        from evals.views.comparison import print_path
+
+        design = Design(alpha=alpha, power=power)
+        if design.power <= design.alpha:
+            raise ConfigError(f"--power {power:g} is no more than --alpha {alpha:g}.")
+        differences = [point / 100 for point in _numbers(points, "--points", MOST_POINTS)]
+        choice = planning.Choice(
+            subsets=comma_list(subsets) or (),
+            directions=comma_list(directions) or (),
+            metric=metric,
+        )
+        names = comma_list(benchmarks)
+        if b is not None:
+            if correlations:
+                raise ConfigError("--correlations means nothing beside B, which tells its own.")
+            pairs = matched(operand(a), operand(b), results, names)
+            plans = planning.plan_pairs(pairs, differences, design, choice)
+            records = [str(side.run.path) for pair in pairs for side in pair]
+        else:
+            sides = measurements(a, results, names)
+            assumed = planning.CORRELATIONS
+            if correlations:
+                assumed = tuple(_numbers(correlations, "--correlations", 1.0, least=0.0))
+            plans = planning.plan_alone(sides, differences, design, choice, correlations=assumed)
+            records = [str(side.run.path) for side in sides]
+        written: dict[str, Path] = {}
+        if markdown:
+            written["markdown"] = markdown
+            write_atomically(markdown, views.as_markdown(plans, design).encode())
+        if csv:
+            written["csv"] = csv
+            write_atomically(csv, views.as_csv(plans).encode())
+        if log.json:
+            paths = {kind: str(path) for kind, path in written.items()}
+            log.output(views.as_json(plans, design, records) | {"written": paths})
+            return
+        views.print_plans(plans, design)
+        for kind, path in written.items():
+            print_path(kind, path)
+
+
+def _numbers(text: str, option: str, most: float, least: float | None = None) -> list[float]:
+    """`0.5,1` as numbers above 0, or from `least` on. ConfigError for anything else."""
+    numbers = []
+    for part in comma_list(text) or ():
+        try:
+            number = float(part)
+        except ValueError:
+            number = float("nan")
+        above = number > 0 if least is None else number >= least
+        # NaN is neither.
+        if not above or not number <= most:
+            raise ConfigError(f"{option}: {part!r} is no number up to {most:g}.")
+        numbers.append(number)
+    return numbers
+
+
+if __name__ == "__main__":
+    exit_with(app)

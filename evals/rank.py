@@ -1,0 +1,108 @@
+"""Which of many models, dimensions or records is best, and which cannot be told apart:
+
+python -m evals.rank jina-clip-v1 jina-clip-v2 siglip2 [--benchmarks flickr8k,scenes] [--html rank.html]
+python -m evals.rank tiny tiny@128 tiny@64 tiny@32 [--metric R@5] [--weights equal|queries|NAME=2,…]
+python -m evals.rank bm25.run dense.run hybrid.run --qrels scifact.qrels
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evals.cli.app import Log, exit_with, new_app, reported
+from evals.cli.options import Json, comma_list
+from evals.schema import ConfigError
+
+app = new_app()
+OPERAND = "MODEL or folder of a record, with @DIM and :PRECISION; TREC runs with --qrels."
+
+
+@app.command()
+def rank(
+    operands: Annotated[list[str], typer.Argument(metavar="RECORD…", help=OPERAND)],
+    benchmarks: Annotated[
+        str | None, typer.Option(help="Benchmarks, e.g. scenes,flickr; all whole ones of all.")
+    ] = None,
+    subsets: Annotated[
+        str | None, typer.Option(help="Languages, e.g. en,de; all unless given.")
+    ] = None,
+    directions: Annotated[
+        str | None, typer.Option(help="E.g. t2i; the mean over all unless given.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="E.g. R@5; the main one of each benchmark unless given.")
+    ] = None,
+    weights: Annotated[
+        str, typer.Option(help="Of the mean over benchmarks: equal, queries, or NAME=NUMBER,….")
+    ] = "equal",
+    qrels: Annotated[
+        Path | None, typer.Option(help="Judgements: the operands are TREC runs, scored first.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write the figure to this PNG.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a line per model to this file.")] = None,
+    results: Annotated[
+        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
+    ] = Path("results/runs"),
+    json: Json = False,
+) -> None:
+    """Rank models over the same queries, with the ranks that each may have."""
+    with reported(json=json) as log:
+        from evals.analysis.standings import rank_models
+        from evals.files import write_atomically
+        from evals.records.entrants import entrants
+        from evals.views import standings as views
+        from evals.views import standings_page as page
+        from evals.views.comparison import print_path
+
+        texts = operands if qrels is None else _scored(log, operands, qrels, results)
+        ranked = entrants(texts, results, comma_list(benchmarks))
+        result = rank_models(
+            ranked,
+            subsets=comma_list(subsets) or (),
+            directions=comma_list(directions) or (),
+            metric=metric,
+            weighting=weights,
+        )
+        written: dict[str, Path] = {}
+        if html:
+            written["html"] = html
+            write_atomically(html, page.as_html(result).encode())
+        if plot:
+            written["plot"] = plot
+            write_atomically(plot, page.figure_bytes(result))
+        if markdown:
+            written["markdown"] = markdown
+            write_atomically(markdown, views.as_markdown(result).encode())
+        if csv:
+            written["csv"] = csv
+            write_atomically(csv, views.as_csv(result).encode())
+        if log.json:
+            paths = {kind: str(path) for kind, path in written.items()}
+            log.output(views.as_json(result, ranked) | {"written": paths})
+            return
+        views.print_standings(result, ranked)
+        for kind, path in written.items():
+            print_path(kind, path)
+
+
+def _scored(log: Log, operands: list[str], qrels: Path, results: Path) -> list[str]:
+    """The records of run files, which are scored and written as by evals.score."""
+    from evals.analysis.run_files import score_run
+
+    records = []
+    for text in operands:
+        file = Path(text)
+        if not file.is_file():
+            raise ConfigError(f"{text}: no file, and with --qrels each operand is a TREC run.")
+        scored = score_run(file, qrels, model=None, benchmark=None, results=results)
+        if scored.missing:
+            log.info(f"{file}: {len(scored.missing):,} judged queries are missing, and score 0")
+        records.append(str(scored.outcome.path))
+    return records
+
+
+if __name__ == "__main__":
+    exit_with(app)
