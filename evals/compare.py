@@ -48,6 +48,7 @@ def compare(
     with reported(json=json) as log:
         from evals.analysis import comparison
         from evals.files import write_atomically
+        from evals.records.seal import write_into
         from evals.records.selection import matched, operand
         from evals.views import comparison as compare_views
 
@@ -62,7 +63,7 @@ def compare(
             write_atomically(markdown, compare_views.as_markdown(title, changes).encode())
 
         def draw(place: Path) -> list[Path]:
-            write_atomically(place, compare_views.forest_png(title, changes))
+            write_into(place, compare_views.forest_png(title, changes))
             return [place]
 
         # A figure that was asked for by its path must be written; one that comes along may fail.

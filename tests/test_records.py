@@ -113,6 +113,7 @@ def test_the_folder_is_named_by_benchmark_model_time_and_hash(tmp_path: Path) ->
     assert stamp == manifest["written"].replace("-", "").replace(":", "")
     assert digest == manifest["checksum"][:8] and len(stamp) == 16
     assert sorted(file.name for file in path.iterdir()) == [
+        "SHA256SUMS",
         "manifest.json",
         "metrics.jsonl",
         "queries.parquet",

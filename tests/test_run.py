@@ -57,6 +57,7 @@ def test_an_evaluation_writes_what_it_prints(data, checkpoint, tmp_path):
     (result,) = json.loads(done.stdout)["runs"]
     folder = tmp_path / result["path"]
     assert sorted(path.name for path in folder.iterdir()) == [
+        "SHA256SUMS",
         "manifest.json",
         "metrics.jsonl",
         "queries.parquet",

@@ -9,8 +9,8 @@ from evals.config.catalog import Benchmark
 from evals.evaluation.evaluate import evaluate
 from evals.evaluation.load import Parts
 from evals.evaluation.outcome import Outcome
-from evals.files import write_atomically
 from evals.progress import SILENT, Reporter
+from evals.records.seal import write_into
 from evals.schema import ConfigError, ImageText
 from evals.settings import Settings
 
@@ -151,5 +151,5 @@ def write_findings(fused: Fused) -> Path:
     path = fused.outcome.path / FINDINGS
     # RFC 8259 has no NaN: where one would be written, the fault is ours and is told.
     text = json.dumps(findings(fused), allow_nan=False, ensure_ascii=False, indent=1)
-    write_atomically(path, (text + "\n").encode())
+    write_into(path, (text + "\n").encode())
     return path

@@ -11,6 +11,7 @@ from evals.dashboard.history import History
 from evals.dashboard.parts import Page, Row
 from evals.escape import visible_page
 from evals.files import named, replacement
+from evals.records.seal import SEAL, as_seal, sha256
 from evals.schema import ConfigError
 
 HERE = Path(__file__).parent
@@ -39,8 +40,11 @@ def build(history: History, verdicts: Verdicts, out: Path) -> int:
                 f"--out {out}: holds something that is no site. Give a new or an empty folder."
             )
         count = _write(history, verdicts, folder)
-        belongings = sorted(file.as_posix() for file in _files(folder))
+        belongings = sorted([SEAL, *(file.as_posix() for file in _files(folder))])
         _save(folder / MARK, "".join(f"{name}\n" for name in belongings).encode())
+        # Before what is not of the site comes along: evals.verify holds the site to this.
+        hashes = {file.as_posix(): sha256((folder / file).read_bytes()) for file in _files(folder)}
+        _save(folder / SEAL, as_seal(hashes))
         if (out / MARK).exists():
             _take_along(out, folder)
     return count

@@ -13,8 +13,8 @@ import numpy as np
 
 from evals.evaluation.outcome import TaskScore
 from evals.evaluation.recording import Costs, circumstances
-from evals.files import write_atomically
 from evals.mteb_bridge.eval_results import as_yaml, task_entries
+from evals.records.seal import write_into
 from evals.schema import InvalidError
 from evals.settings import Settings
 from evals.stats.bootstrap import Interval
@@ -149,13 +149,13 @@ def export(path: Path, task: Task, results: Mapping[int, Any], scores: Sequence[
             written = Path(folder) / "result.json"
             result.to_disk(written)
             data = written.read_bytes()
-        write_atomically(path / name, data)
+        write_into(path / name, data)
     if not task.aggregate:
         values = {(score.subset, score.split): score.value for score in scores}
         whole_task = task.partial is None
         date = time.strftime("%Y-%m-%d", time.gmtime(task.started))
         entries = task_entries(task.mteb, values, whole_task=whole_task, date=date)
-        write_atomically(path / "eval_results.yaml", as_yaml(entries))
+        write_into(path / "eval_results.yaml", as_yaml(entries))
 
 
 def _numbers(scores: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:

@@ -68,6 +68,18 @@ def per_query(run: Run) -> dict[Cell, PerQuery]:
     return cells
 
 
+def tables_by_cell(run: Run) -> dict[Cell, Any]:
+    """The rows of every cell as an Arrow table, in the record's order.
+
+    InvalidError when they are not as many as metrics.jsonl counts.
+    """
+    tables = _cells(read_queries(run))
+    lines = lines_by_cell(run)
+    for cell, table in tables.items():
+        _check_count(run, cell, table, lines.get(cell, []))
+    return tables
+
+
 def table_of(run: Run, cell: Cell) -> Any:
     """The rows of a cell as an Arrow table, in the record's order.
 

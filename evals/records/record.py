@@ -1,11 +1,10 @@
 """Run records: what was measured, how and on what, written once and read by reports, gates and notebooks.
 
 A record is a folder results/runs/<benchmark>/<model>/<UTC time>-<8 hex> of metrics.jsonl,
-queries.parquet and manifest.json. The manifest is written last: a folder without one is a run that
-was interrupted.
+queries.parquet, SHA256SUMS and manifest.json. The manifest is written last: a folder without one is
+a run that was interrupted.
 """
 
-import hashlib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -36,6 +35,7 @@ from evals.records.manifest import (
     read_recorded,
 )
 from evals.records.parquet import QUERY_COLUMNS, Table, as_parquet, read_parquet
+from evals.records.seal import SEAL, as_seal, sha256
 from evals.schema import InvalidError
 
 METRICS, QUERIES = "metrics.jsonl", "queries.parquet"
@@ -128,7 +128,7 @@ def write_run(
         "schema_version": SCHEMA_VERSION,
         "main_metric": main_metric(metrics),
         "written": datetime.now(UTC).strftime(WRITTEN),
-        "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        "files": {name: sha256(body) for name, body in files.items()},
     }
     for attempt in itertools.count(1):
         # the same run written twice in one second would have the same hash
@@ -143,6 +143,9 @@ def write_run(
         break
     for name, body in files.items():
         write_atomically(folder / name, body)
+    hashes = {name: sha256(body) for name, body in files.items()} | {MANIFEST: sha256(data)}
+    write_atomically(folder / SEAL, as_seal(hashes))
+    # Last of all: its presence means that the record is whole.
     write_atomically(folder / MANIFEST, data)
     # a killed run left parts that nobody will write again
     for interrupted in list_incomplete(root, manifest["benchmark"], manifest["model"]):
@@ -265,7 +268,7 @@ def _line_schema() -> type[BaseModel]:
 
 def _read_checked(file: Path, manifest: Manifest) -> bytes:
     data = read_recorded(file)
-    if manifest.files.get(file.name) != hashlib.sha256(data).hexdigest():
+    if manifest.files.get(file.name) != sha256(data):
         raise InvalidError(
             f"{file}: checksum mismatch: it was changed after it was written; run it again"
         )

@@ -42,19 +42,23 @@ class Index:
 
     `records` gives the sha256 of the manifest, which holds those of the other files, by the path
     below the baseline (`benchmark/model/record`). `history` is how many lines of the history are
-    true: a move that was killed may have left more.
+    true: a move that was killed may have left more. `history_sha256` is the hash of these lines,
+    None in an index of earlier versions.
     """
 
     records: Mapping[str, str] = field(default_factory=dict)
     history: int = 0
+    history_sha256: str | None = None
 
     def as_json(self) -> bytes:
         """The bytes of index.json."""
-        value = {
+        value: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "history": self.history,
             "records": dict(self.records),
         }
+        if self.history_sha256 is not None:
+            value["history_sha256"] = self.history_sha256
         return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
@@ -112,7 +116,10 @@ def read_index(folder: Path) -> Index:
     for place, text in records.items():
         if not _PLACE.fullmatch(place) or not isinstance(text, str):
             raise InvalidError(f"{file}: {place!r} is no record with a hash. {_remedy(folder)}")
-    return Index(records, lines)
+    digest = value.get("history_sha256")
+    if digest is not None and not isinstance(digest, str):
+        raise InvalidError(f"{file}: history_sha256 is no hash. {_remedy(folder)}")
+    return Index(records, lines, digest)
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

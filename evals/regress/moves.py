@@ -20,6 +20,7 @@ from evals.paths import checkout
 from evals.records.manifest import MANIFEST, path_component
 from evals.records.provenance import source_state
 from evals.records.record import METRICS, QUERIES, Run, read_run
+from evals.records.seal import SEAL, as_seal, read_seal, sha256
 from evals.regress import baselines
 from evals.regress.baselines import HISTORY, INDEX, Index, hash_of, history, is_indexed, read_index
 from evals.regress.sanity import faults
@@ -82,7 +83,7 @@ def _move(folder: Path, runs: Sequence[Run], why: str) -> Move:
         json.dumps(line, ensure_ascii=False, sort_keys=True) + "\n" for line in lines + new_lines
     )
     write_atomically(folder / HISTORY, text.encode())
-    new_index = Index(records, len(lines) + len(new_lines))
+    new_index = Index(records, len(lines) + len(new_lines), sha256(text.encode()))
     write_atomically(folder / INDEX, new_index.as_json())  # the move
     _sweep(folder, new_index)
     return Move(targets, new_lines)
@@ -91,6 +92,11 @@ def _move(folder: Path, runs: Sequence[Run], why: str) -> Move:
 def _copy(run: Run, target: Path) -> Path:
     """A copy of a record at `target`. InvalidError when the record changes while it is copied."""
     target.mkdir(parents=True, exist_ok=True)
+    hashes = read_seal(run.path)
+    if hashes is not None:
+        # Figures stay behind, and the copy's seal does not name them.
+        of_copy = {name: text for name, text in hashes.items() if name in FILES}
+        write_atomically(target / SEAL, as_seal(of_copy))
     for name in FILES:
         write_atomically(target / name, (run.path / name).read_bytes())
     for folder in (target, *target.parents[:3]):
@@ -105,7 +111,7 @@ def _sweep(folder: Path, index: Index) -> None:
     sweep_parts(folder)
     for copy in folder.glob("*/*/*/"):
         sweep_parts(copy)
-        foreign = {path.name for path in copy.iterdir()} - set(FILES)
+        foreign = {path.name for path in copy.iterdir()} - {*FILES, SEAL}
         if str(copy.relative_to(folder)) not in index.records and not foreign:
             shutil.rmtree(copy)
             _remove_empty(copy.parent, folder)

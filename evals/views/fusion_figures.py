@@ -9,7 +9,7 @@ import numpy as np
 
 from evals.analysis.fusion import Fused
 from evals.analysis.modality_gap import BINS, Gap
-from evals.files import write_atomically
+from evals.records.seal import write_into
 from evals.stats.bootstrap import Interval
 from evals.tasks.fusion import CARD
 from evals.tasks.scores import Scores, Value
@@ -198,5 +198,5 @@ def _figure(title: str, rows: int = 1) -> tuple["Figure", list[Any]]:
 def _save(figure: "Figure", path: Path) -> Path:
     data = BytesIO()
     figure.savefig(data, format="png")
-    write_atomically(path, data.getvalue())
+    write_into(path, data.getvalue())
     return path

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from evals.embeddings.precision import BITS
 from evals.evaluation.points import Point
-from evals.files import write_atomically
 from evals.records.manifest import PARTIAL, path_component
+from evals.records.seal import write_into
 from evals.views.style import BLUE, GREEN, ORANGE, PINK, RED
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def draw(sweep_points: Sequence[Point], folder: Path) -> list[Path]:
             image = BytesIO()
             make(group).savefig(image, format="png", dpi=150)
             paths.append(folder / f"{name}.png")
-            write_atomically(paths[-1], image.getvalue())
+            write_into(paths[-1], image.getvalue())
     return paths
 
 
