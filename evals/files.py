@@ -6,6 +6,7 @@ that nobody holds is a leftover, and the next writer of the file takes it over. 
 aside in the same way, and takes the place of the old one by two renames.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 PART = ".part"
+# What file systems without hard links say.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -31,21 +34,61 @@ def writing_atomically(path: Path) -> Iterator[BinaryIO]:
     On any error, Ctrl-C included, the part goes and the old file stays. An OSError, such as a full
     disk, names the path.
     """
-    part = path.with_name(f".{path.name}{PART}")
-    with _held(part) as file:
+    with _new_part(path) as file:
+        yield file
+        _sync_file(file)
+        _part_of(path).replace(path)
+    sync_folder(path.parent)
+
+
+def put_if_absent(path: Path, data: bytes) -> bool:
+    """Write a file unless there is one of that name; False where there is, and it stays as it is.
+
+    Of several writers, on several machines too, one succeeds: a hard link is made, or it is not.
+    The folder must exist. An OSError names the path.
+    """
+    with _new_part(path) as file:
+        file.write(data)
+        _sync_file(file)
+        is_new = _link_if_absent(_part_of(path), path)
+        sync_folder(path.parent)
+    return is_new
+
+
+@contextmanager
+def _new_part(path: Path) -> Iterator[BinaryIO]:
+    """The part of a file, empty and ours; what the block leaves of it goes."""
+    part = _part_of(path)
+    with held(part) as file:
         try:
             with named(path):
                 file.truncate()  # a killed writer may have left more than we write
                 yield file
-                file.flush()
-                # Before the rename: else a power cut may leave the new name with an empty file.
-                os.fsync(file.fileno())
-                part.replace(path)
-        except BaseException:
-            if _is_at(part, file):  # after the rename, it may be that of the next writer
+        finally:
+            if _is_at(part, file.fileno()):  # after a rename, it may be that of the next writer
                 part.unlink()
+
+
+def _sync_file(file: BinaryIO) -> None:
+    file.flush()
+    # Before it gets its name: else a power cut may leave the name with an empty file.
+    os.fsync(file.fileno())
+
+
+def _link_if_absent(part: Path, path: Path) -> bool:
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
             raise
-    sync_folder(path.parent)
+        # FAT and some of FUSE have no links. What is left between these two steps, writers close by
+        # a claim (evals.embeddings.claims).
+        if path.exists():
+            return False
+        part.replace(path)
+    return True
 
 
 def sweep_parts(folder: Path) -> None:
@@ -58,11 +101,42 @@ def sweep_parts(folder: Path) -> None:
         try:
             # The lock tells a leftover from a part that is being written, whatever their ages.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            part.unlink(missing_ok=True)
+            # Another sweep may have removed it since, and a living writer begun a new one.
+            if _is_at(part, descriptor):
+                part.unlink()
         except BlockingIOError:  # its writer lives
             continue
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def held(part: Path) -> Iterator[BinaryIO]:
+    """A part, open and locked until the block ends or the process dies. Others wait for it."""
+    while True:
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
+        with os.fdopen(descriptor, "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # while we waited, its writer may have renamed it, or a sweep removed it
+            if not _is_at(part, file.fileno()):
+                continue
+            # Its writer was killed after it had linked it to its final name: to write into it would
+            # be to write into what is committed.
+            if os.fstat(descriptor).st_nlink > 1:
+                part.unlink()
+                continue
+            yield file
+            return
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Alone with what a lock file stands for. The file goes with the lock."""
+    with held(lock):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
@@ -83,7 +157,7 @@ def replacement(folder: Path) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = folder.with_name(f".{folder.name}.new{PART}")
     old = folder.with_name(f".{folder.name}.old{PART}")
-    with _alone(folder.with_name(f".{folder.name}.lock")):
+    with alone(folder.with_name(f".{folder.name}.lock")):
         _settle(folder, new, old)
         try:
             new.mkdir()
@@ -105,16 +179,6 @@ def _settle(folder: Path, new: Path, old: Path) -> None:
     for aside in (new, old):
         if aside.exists():
             shutil.rmtree(aside)
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Alone with what a lock file stands for. The file goes with the lock."""
-    with _held(lock):
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
 
 
 def _sync_tree(folder: Path) -> None:
@@ -146,21 +210,12 @@ def named(path: Path) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _held(part: Path) -> Iterator[BinaryIO]:
-    """The part, open and locked. It is ours alone until it is closed."""
-    while True:
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
-        with os.fdopen(descriptor, "r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            # while we waited, its writer may have renamed it, or a sweep removed it
-            if _is_at(part, file):
-                yield file
-                return
+def _part_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}{PART}")
 
 
-def _is_at(path: Path, file: BinaryIO) -> bool:
+def _is_at(path: Path, descriptor: int) -> bool:
     try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False

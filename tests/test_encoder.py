@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from evals.embeddings.store import SHARD_CHARACTERS, Store
+from evals.embeddings.cutting import SHARD_CHARACTERS
+from evals.embeddings.store import Store
 from evals.encoders.jina import JinaEncoder, _kernels
 from evals.run import app
 from evals.schema import ConfigError, InvalidError, MissingError, Side, StreamingEncoder
@@ -125,22 +126,20 @@ def test_unknown_choices_are_usage_errors(option):
 
 
 def test_shards_of_texts_hold_about_equal_work(tmp_path):
-    sizes = []
+    shards = []
 
     class Counting:
         name, dim, fingerprint = "counting", 2, {"a": "b"}
 
         def encode(self, side: Side) -> np.ndarray:
-            sizes.append(sum(map(len, side.items)))
+            shards.append([len(text) for text in side.items])
             return np.ones((len(side), 2), np.float32)
 
-    items = [chr(97 + i) * (SHARD_CHARACTERS // 3) for i in range(7)] + [
-        "x" * (2 * SHARD_CHARACTERS)
-    ]
+    third = SHARD_CHARACTERS // 3
+    items = [chr(97 + i) * third for i in range(7)] + ["x" * 2 * SHARD_CHARACTERS, "end"]
     Store(tmp_path).embed(Counting(), texts(items))
-    assert max(sizes[:-1]) <= SHARD_CHARACTERS
-    assert sizes[-1] == 2 * SHARD_CHARACTERS  # one text goes alone whatever its length
-    assert len(sizes) == 4
+    # closed by the text that fills it, whatever comes next
+    assert shards == [[third] * 4, [third] * 3 + [2 * SHARD_CHARACTERS], [3]]
 
 
 def test_an_encoder_counts_the_texts_that_it_cuts() -> None:

@@ -1,5 +1,6 @@
 """Files are there whole or not at all, whatever happens to their writers."""
 
+import errno
 import fcntl
 import os
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.files import replacement, sweep_parts, write_atomically
+from evals.files import put_if_absent, replacement, sweep_parts, write_atomically
 
 pytestmark = pytest.mark.faults
 
@@ -183,3 +184,34 @@ def test_many_writers_of_one_folder_leave_one_of_their_versions(tmp_path: Path) 
         thread.join()
     assert names(tmp_path) == ["site"]
     assert (tmp_path / "site" / "sub" / "file").read_text() in "01234567"
+
+
+def test_of_two_writers_of_an_absent_file_the_first_is_right(tmp_path):
+    file = tmp_path / "file"
+    assert put_if_absent(file, b"first")
+    assert not put_if_absent(file, b"second, and longer")
+    assert file.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_disk_without_hard_links_gets_the_file_once_as_well(tmp_path, monkeypatch):
+    def refuse(source, target):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert put_if_absent(tmp_path / "file", b"first")
+    assert not put_if_absent(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("write", [write_atomically, put_if_absent])
+def test_a_part_that_was_linked_before_its_writer_was_killed_is_not_written_into(tmp_path, write):
+    file = tmp_path / "file"
+    file.write_bytes(b"committed")
+    os.link(file, tmp_path / ".file.part")
+    aside = tmp_path / "aside"
+    file.rename(aside)
+    write(file, b"new")
+    assert (file.read_bytes(), aside.read_bytes()) == (b"new", b"committed")
+    assert not (tmp_path / ".file.part").exists()

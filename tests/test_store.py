@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evals.embeddings.shards import name_of, read_rows, write_shard
 from evals.embeddings.store import Store
 from evals.schema import InvalidError, MissingError
 from tests.toys import HashEncoder, text_side
@@ -254,6 +256,61 @@ def test_another_shape_than_promised_is_refused(store):
         store.embed(encoder, text_side(TEXTS))
 
 
+def test_what_a_failed_encoder_was_at_is_free_at_once(store):
+    class Failing(HashEncoder):
+        def encode(self, side):
+            if "t7" in side.ids:
+                assert list(store.root.glob("*/.claim-*.part"))
+                raise InvalidError("no")
+            return super().encode(side)
+
+    with pytest.raises(InvalidError, match="no"):
+        store.embed(Failing(), text_side(TEXTS))
+    assert not list(store.root.rglob(".*"))
+    assert store.embed(HashEncoder(), text_side(TEXTS)).encoded == 18
+
+
+def test_a_committed_shard_stays_as_it_is_and_rows_without_a_sidecar_do_not(tmp_path):
+    folder = tmp_path / "key"
+    folder.mkdir()
+    first, second = np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)
+    items = [hashlib.sha256(text.encode()).hexdigest() for text in "ab"]
+    write_shard(folder, items, first)
+    write_shard(folder, items, second)
+    np.testing.assert_array_equal(read_rows(folder, name_of(items), 3), first)
+    (folder / f"{name_of(items)}.json").unlink()  # as when its writer was killed before it
+    write_shard(folder, items, second)
+    np.testing.assert_array_equal(read_rows(folder, name_of(items), 3), second)
+
+
+def test_memory_holds_the_rows_once_and_a_shard(tmp_path):
+    side = text_side([f"text {i}" for i in range(2000)])
+    encoder = HashEncoder(dim=512)
+    store = Store(tmp_path, shard_rows=50)
+    size = 4 * 512 * len(side)
+    for expected in (2000, 0):
+        tracemalloc.start()
+        assert store.embed(encoder, side).encoded == expected
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert size < peak < 1.4 * size
+    tracemalloc.start()
+    assert Store(tmp_path).encode(encoder, side) == 0
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.4 * size
+
+
+def test_a_disk_that_reads_back_something_else_ends_the_run(store, monkeypatch):
+    def damage(folder, items, rows):
+        write_shard(folder, items, rows)
+        damage_flip(folder / f"{name_of(items)}.json")
+
+    monkeypatch.setattr("evals.embeddings.encoding.write_shard", damage)
+    with pytest.raises(InvalidError, match="reads back as something else, 3 times in a row"):
+        store.embed(HashEncoder(), text_side(TEXTS))
+
+
 def test_a_full_disk_is_noticed_before_anything_is_encoded(store, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 10))
     encoder = HashEncoder()
@@ -341,5 +398,24 @@ def test_kill_9_at_any_moment_loses_less_than_a_shard(tmp_path):
 
 def test_two_processes_share_the_work(tmp_path):
     first, second = worker(tmp_path), worker(tmp_path)
-    counts = [int(finished(process)[0]) for process in (first, second)]
-    assert sorted(counts) == [0, 400]
+    (n_first, total), (n_second, same) = (finished(process) for process in (first, second))
+    # each row once, and neither process has waited for the other to do all of them
+    assert int(n_first) + int(n_second) == 400 and min(int(n_first), int(n_second)) >= 10
+    assert total == same
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_worker_that_dies_costs_the_shard_that_it_was_at(tmp_path):
+    dying, living = worker(tmp_path), worker(tmp_path)
+    while committed(tmp_path) < 4:
+        time.sleep(0.01)
+    os.kill(dying.pid, signal.SIGKILL)
+    dying.communicate()
+    before = committed(tmp_path)
+    encoded, total = finished(living)
+    assert int(encoded) >= 400 - 10 * before
+    assert total == finished(worker(tmp_path / "alone"))[1]
+    # every item in one shard, the claim of the dead process swept by the next command
+    assert committed(tmp_path) == 40
+    assert finished(worker(tmp_path))[0] == "0"
+    assert not list(tmp_path.glob("*/.*"))

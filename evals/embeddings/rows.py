@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Int, Integer
 
 from evals.embeddings.shards import DamagedError, map_rows
 from evals.schema import InvalidError
@@ -41,8 +41,8 @@ class StoredRows:
         self,
         folder: Path,
         shards: Sequence[str],
-        shard_of: Int[np.ndarray, "n"],
-        row_of: Int[np.ndarray, "n"],
+        shard_of: Integer[np.ndarray, "n"],
+        row_of: Integer[np.ndarray, "n"],
         dim: int,
     ) -> None:
         self.folder, self.dim = folder, dim

@@ -12,7 +12,7 @@ Shapes: n rows, d dimensions.
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeGuard
 
@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from evals.embeddings.keys import SCHEMA, Key, canonical_json
-from evals.files import write_atomically
+from evals.files import put_if_absent, write_atomically
 from evals.reading import read_json
 from evals.schema import InvalidError
 
@@ -52,16 +52,18 @@ def write_key(folder: Path, key: Key) -> None:
     if text == key.text:
         return
     if text is not None:
-        _move_aside(folder, [file])
-        log.warning("%s: not the key that its folder is named by; written anew", file)
+        set_file_aside(file, "not the key that its folder is named by; written anew")
     write_atomically(file, key.text)
 
 
 def write_shard(folder: Path, items: Sequence[str], rows: Float[np.ndarray, "n d"]) -> None:
-    """Store rows under the key that the folder is named by."""
+    """Store rows under the key that the folder is named by.
+
+    A shard of these items that is committed stays as it is: whoever was first was right.
+    """
     from safetensors.numpy import save
 
-    name = _name_of(items)
+    name = name_of(items)
     data = save({"rows": np.ascontiguousarray(rows)}, metadata={"key": folder.name})
     sidecar = {
         "schema": SCHEMA,
@@ -70,8 +72,10 @@ def write_shard(folder: Path, items: Sequence[str], rows: Float[np.ndarray, "n d
         "items": list(items),
     }
     # the rows first: whoever sees the sidecar can read them
-    write_atomically(folder / f"{name}.safetensors", data)
-    write_atomically(folder / f"{name}.json", canonical_json(sidecar))
+    committed, rows_file = folder / f"{name}.json", folder / f"{name}.safetensors"
+    if not put_if_absent(rows_file, data) and not committed.exists():
+        write_atomically(rows_file, data)  # of a process that was killed before it committed them
+    put_if_absent(committed, canonical_json(sidecar))
 
 
 def read_sidecar(folder: Path, name: str) -> Sidecar:
@@ -91,7 +95,7 @@ def read_sidecar(folder: Path, name: str) -> Sidecar:
     items, sha256 = sidecar.get("items"), sidecar.get("sha256")
     if not isinstance(sha256, str) or not _are_strings(items):
         raise DamagedError("its sidecar lacks the hashes of the items or of the rows")
-    if _name_of(items) != name:
+    if name_of(items) != name:
         raise DamagedError("its sidecar names other items than its file name")
     return Sidecar(sha256, items)
 
@@ -110,11 +114,12 @@ def read_rows(folder: Path, name: str, dim: int) -> Float32[np.ndarray, "n d"]:
         raise DamagedError("its rows are missing") from None
     if hashlib.sha256(data).hexdigest() != sidecar.sha256:
         raise DamagedError("its checksum does not match")
-    # A sidecar may have been edited, and its checksum with it.
     try:
-        _check_key(_metadata(data).get("key"), folder)
+        # A sidecar may have been edited, and its checksum with it.
+        header = _parsed_header(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        _check_key(metadata_of(header).get("key"), folder)
         rows = load(data)["rows"]
-    except (InvalidError, SafetensorError, KeyError) as error:
+    except (SafetensorError, KeyError) as error:
         raise DamagedError(f"its rows are no safetensors file of ours: {error}") from None
     expected = (len(sidecar.items), dim)
     if rows.shape != expected or rows.dtype != np.float32 or not np.isfinite(rows).all():
@@ -139,6 +144,12 @@ def set_aside(folder: Path, name: str, reason: str) -> None:
     )
 
 
+def set_file_aside(file: Path, warning: str) -> None:
+    """Keep a file that is no shard's out of the way, and say why."""
+    _move_aside(file.parent, [file])
+    log.warning("%s: %s", file, warning)
+
+
 def _move_aside(folder: Path, files: Sequence[Path]) -> Path:
     aside = folder / "damaged"
     aside.mkdir(exist_ok=True)
@@ -150,7 +161,8 @@ def _move_aside(folder: Path, files: Sequence[Path]) -> Path:
     return aside
 
 
-def _name_of(items: Sequence[str]) -> str:
+def name_of(items: Sequence[str]) -> str:
+    """What a shard of these items is called."""
     return hashlib.sha256("\n".join(items).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
@@ -159,13 +171,32 @@ def _check_key(key: Any, folder: Path) -> None:
         raise DamagedError(f"it belongs to another key, {key!r}")
 
 
-def _metadata(data: bytes) -> dict[str, str]:
-    """The metadata of a safetensors file, which `safetensors.numpy.load` leaves out."""
+def read_header(file: Path) -> dict[str, Any]:
+    """The header of a safetensors file: its tensors, and `__metadata__`, which `load` leaves out.
+
+    DamagedError when it is none, FileNotFoundError when the file is not there.
+    """
     # https://huggingface.co/docs/safetensors#format: 8 bytes of length, then the header in JSON
-    length = int.from_bytes(data[:8], "little")
-    header = read_json(data[8 : 8 + length], "its header")
-    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        data = opened.read(min(length, file.stat().st_size))
+    return _parsed_header(data)
+
+
+def metadata_of(header: Mapping[str, Any]) -> Mapping[str, str]:
+    """What a header says beside its tensors; empty when that is nothing."""
+    metadata = header.get("__metadata__")
     return metadata if isinstance(metadata, dict) else {}
+
+
+def _parsed_header(data: bytes) -> dict[str, Any]:
+    try:
+        header = read_json(data, "its header")
+    except InvalidError as error:
+        raise DamagedError(str(error)) from None
+    if not isinstance(header, dict):
+        raise DamagedError("its header is no object")
+    return header
 
 
 def _are_strings(value: Any) -> TypeGuard[list[str]]:

@@ -47,7 +47,7 @@ FAULTS = (
 class FailingDisk:
     """Fails the n-th step of a fault's kind below `root`, from 1; `steps` says how many there were.
 
-    `log` has the kind and path of each step of any kind; a rename is there by its source.
+    `log` has the kind and path of each step of any kind; renames and links are there by their source.
     """
 
     def __init__(self, root: Path, fault: Fault, n: int) -> None:
@@ -144,7 +144,7 @@ class FailingDisk:
 
     def _linking(self, real: Callable[..., None]) -> Callable[..., None]:
         def linked(source: Any, target: Any, **named: Any) -> None:
-            self.step("link", target)
+            self.step("link", source)
             real(source, target, **named)
 
         return linked

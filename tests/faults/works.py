@@ -86,7 +86,7 @@ class Record:
 class Embeddings:
     """Texts in shards, of which some are there."""
 
-    def __init__(self, texts: int = 24, shard_rows: int = 5, dim: int = 16) -> None:
+    def __init__(self, texts: int = 17, shard_rows: int = 5, dim: int = 16) -> None:
         self.side = text_side([f"text {i}" for i in range(texts)])
         self.shard_rows, self.dim = shard_rows, dim
         self.rows = HashEncoder(dim).encode(self.side)

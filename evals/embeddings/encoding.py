@@ -1,0 +1,141 @@
+"""Shards of a side are claimed, encoded and committed by any number of processes, each in the same way.
+
+Shapes: n rows, d dimensions, m positions of a side.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from evals.embeddings.claims import Claim, claim_shard, wait_for_one
+from evals.embeddings.index import Digests, Index
+from evals.embeddings.shards import write_shard
+from evals.schema import Encoder, InvalidError, Side, StreamingEncoder
+
+log = logging.getLogger(__name__)
+
+Positions = Int[np.ndarray, "_"]
+
+
+def encode_shards(
+    index: Index,
+    encoder: Encoder,
+    side: Side,
+    digests: Digests,
+    shards: Sequence[Positions],
+    progress: Callable[[int, int], None],
+) -> int:
+    """Encode what nobody else does, until all is stored; the number of items that this was.
+
+    InvalidError as `Store.embed` says. Whatever ends it, what is claimed is released.
+    """
+    work = _Work(index, side, digests, shards, progress)
+    while work.waiting:
+        with closing(_streamed(encoder, work.claims())) as stream:
+            try:
+                for rows in stream:
+                    shard = work.claimed_side()
+                    write_shard(index.folder, list(shard.hashes), _checked(rows, encoder, shard))
+                    work.committed()
+            finally:
+                work.release()
+        if work.waiting:
+            work.wait()
+    return work.encoded
+
+
+class _Work:
+    """What is left of a side: shards that wait, and claims that are not committed yet."""
+
+    def __init__(
+        self,
+        index: Index,
+        side: Side,
+        digests: Digests,
+        shards: Sequence[Positions],
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self.index, self.side, self.digests = index, side, digests
+        self.waiting = deque(shards)
+        self.encoded = 0
+        self._claims: deque[Claim] = deque()
+        self._total = sum(map(len, shards))
+        self._progress = progress
+        self._has_waited = False
+        progress(0, self._total)
+
+    def claims(self) -> Iterator[Side]:
+        """Go once through the shards that wait, and give of each what can be claimed.
+
+        What others are at waits again. An encoder takes sides as it needs them: one ahead, to
+        decode it meanwhile.
+        """
+        for _ in range(len(self.waiting)):
+            shard = self.waiting.popleft()
+            items = [self.side.hashes[position] for position in shard]
+            taken = claim_shard(self.index, items, self.digests.select(shard), shard)
+            if len(taken.with_others):
+                self.waiting.append(taken.with_others)
+            if taken.claim is None:
+                self._report()
+                continue
+            self._claims.append(taken.claim)
+            yield self.side.select(taken.claim.positions.tolist())
+
+    def claimed_side(self) -> Side:
+        """The side whose rows come next."""
+        return self.side.select(self._claims[0].positions.tolist())
+
+    def committed(self) -> None:
+        """The rows of the first claim are stored."""
+        claim = self._claims.popleft()
+        claim.release()
+        self.encoded += len(claim.positions)
+        self._report()
+
+    def release(self) -> None:
+        """Give up what is claimed: the encoder has failed, or the process is to end."""
+        while self._claims:
+            self._claims.popleft().release()
+
+    def wait(self) -> None:
+        """Until somebody is done with one of the shards that wait, or dies."""
+        if not self._has_waited:
+            log.warning("%s: other processes encode the rest; waiting for them", self.index.folder)
+            self._has_waited = True
+        wait_for_one(self.index.folder, self.digests.select(self.waiting[0]))
+
+    def _report(self) -> None:
+        claimed = sum(len(claim.positions) for claim in self._claims)
+        left = sum(map(len, self.waiting)) + claimed
+        self._progress(self._total - left, self._total)
+
+
+def _streamed(
+    encoder: Encoder, sides: Iterable[Side]
+) -> Generator[Float[np.ndarray, "n d"], None, None]:
+    if isinstance(encoder, StreamingEncoder):
+        yield from encoder.stream(sides)
+    else:
+        yield from map(encoder.encode, sides)
+
+
+def _checked(
+    rows: Float[np.ndarray, "n d"], encoder: Encoder, side: Side
+) -> Float[np.ndarray, "n d"]:
+    if rows.shape != (len(side), encoder.dim):
+        raise InvalidError(
+            f"{encoder.name}: gave rows of shape {rows.shape} for {len(side)} items "
+            f"of width {encoder.dim}"
+        )
+    broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if broken.size:
+        names = ", ".join(side.ids[i] for i in broken[:5])
+        raise InvalidError(
+            f"{encoder.name}: {broken.size} of {len(side)} embeddings hold NaN or infinity: {names}"
+        )
+    return rows.astype(np.float32, copy=False)
