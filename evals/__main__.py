@@ -42,6 +42,7 @@ COMMANDS = {
     "export": Command("evals.export.__main__", "Write records in the forms of other tools."),
     "dashboard": Command("evals.dashboard.__main__", "Write all records as a static site."),
     "verify": Command("evals.verify", "Say whether records are what was written."),
+    "replay": Command("evals.replay", "Score the stored rows of a record again, bit by bit."),
     "score": Command("evals.score", "Score rankings that another program wrote."),
     "items": Command("evals.items", "Write the items of a benchmark, to be embedded elsewhere."),
     "data": Command("evals.data.__main__", "Pack benchmarks into folders, and check such folders."),

@@ -59,6 +59,8 @@ def probe(
             check_probed(item)  # refused now, and not after the data was read
         if not ks and not linear:
             raise ConfigError("--knn 0 --no-linear: nothing is left to measure.")
+        if settings.keep_embeddings:
+            raise ConfigError("--keep-embeddings means nothing to probes. Leave it out.")
         check([item], [], settings)
         results = jobs.probe(
             item,

@@ -48,6 +48,7 @@ class Settings:
     batch_tokens: int | None = None
     batch_images: int | None = None
     keep_top: int | None = None
+    keep_embeddings: bool = False
     measures: tuple[str, ...] | None = None
     results: Path = Path("results/runs")
     store: Path = Path("results/store")

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from evals.analysis.mistakes import Mistake, Mistakes, Recorded, find_mistakes
+from evals.analysis.mistakes import Mistake, Mistakes, find_mistakes
+from evals.analysis.recorded import Recorded
 from evals.analysis.searched import Shown
 from evals.embeddings.store import Store
 from evals.escape import markdown_text

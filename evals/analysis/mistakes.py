@@ -3,37 +3,34 @@
 They come from the embeddings that the run stored; nothing is encoded.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
-from pydantic import ValidationError
 
+from evals.analysis.recorded import (
+    Recorded,
+    recorded_data,
+    recorded_encoder,
+    recorded_store,
+    stored_rows,
+)
 from evals.analysis.searched import Shown, searched, shown
-from evals.config.catalog import Benchmark
-from evals.config.own_data import row_of_record
 from evals.data.items import select_items
 from evals.embeddings.store import Store
-from evals.evaluation.load import load_parts
-from evals.evaluation.recording import content_hash
 from evals.ranking.metrics import expected_rank
-from evals.records.manifest import MANIFEST, REMEDY, problem_of
 from evals.records.queries import Cell, cell_name, ranks_of, table_of
-from evals.records.record import Run, width_of
+from evals.records.record import Run
 from evals.schema import (
     ConfigError,
     ImageText,
     InvalidError,
     Items,
-    MissingError,
     NotComparableError,
-    Side,
     TextRetrieval,
 )
-from evals.settings import Settings
 from evals.tasks.retrieval import item_vectors
 
 PREFERRED = 5  # documents that are shown
@@ -69,24 +66,6 @@ class Mistakes(NamedTuple):
     mistakes: list[Mistake]
 
 
-@dataclass
-class Recorded:
-    """The encoder of a record, for the embeddings that it stored: it encodes nothing."""
-
-    name: str
-    dim: int
-    fingerprint: Mapping[str, str]
-
-    @property
-    def by_language(self) -> bool:
-        """Whether it has a tokenizer for each language, see evals.schema.Encoder."""
-        return "text.languages" in self.fingerprint
-
-    def encode(self, side: Side) -> Any:
-        """Raises MissingError: what is not in the store has to be measured again."""
-        raise MissingError(f"{len(side)} {side.kind}s by {self.name} are not in the store.")
-
-
 def find_mistakes(
     run: Run, cell: Cell, *, top: int, data: Path | None = None, store: Path | None = None
 ) -> Mistakes:
@@ -103,11 +82,11 @@ def find_mistakes(
     # Stable: of equal ranks the query that the record has first. Rank 1 is no mistake.
     worst_first = np.argsort(-rank, kind="stable")[:top]
     chosen = [int(i) for i in worst_first if rank[i] > 1]
-    measured = _data(run, cell.subset, data)
+    measured = _searched_data(run, cell.subset, data)
     queries, docs, relevant = searched(measured, cell.direction)
     rows = _rows_of(table["query_id"].to_pylist(), queries, run)
-    encoder = _encoder(run)
-    stored = Store(store or _recorded_store(run))
+    encoder = recorded_encoder(run)
+    stored = Store(store or recorded_store(run))
     # Items are selected in their order; what is chosen comes worst first.
     ascending = sorted(rows[i] for i in chosen)
     chosen_queries = _vectors(stored, encoder, select_items(queries, ascending), cell.dim)
@@ -191,71 +170,22 @@ def _search(
     return hits_of_queries
 
 
-def _data(run: Run, subset: str, folder: Path | None) -> ImageText | TextRetrieval:
-    config = run.manifest.config
-    if config.row.task not in ("image_text", "retrieval"):
+def _searched_data(run: Run, subset: str, folder: Path | None) -> ImageText | TextRetrieval:
+    if run.manifest.config.row.task not in ("image_text", "retrieval"):
         raise ConfigError(
             f"{run.path}: {run.manifest.benchmark} is no benchmark of images and captions, and no "
             "text retrieval; others are not shown."
         )
-    place = folder or (Path(config.data) if config.data else None)
-    settings = Settings(
-        data=place,
-        subsets=(subset,),
-        limit=config.limit,
-        allow_subset=config.allow_subset,
-        # Rows of queries with an instruction are stored under another key than those without.
-        instruction=bool(run.manifest.raw["config"].get("instruction", False)),
-    )
-    data = load_parts(_row(run), settings).subsets[subset]
+    data = recorded_data(run, [subset], folder)[subset]
     assert isinstance(data, ImageText | TextRetrieval)  # as its task says
-    # The same folder may hold another release by now, and its images would stand beside the ranks
-    # of those that were measured.
-    if content_hash(data) != run.manifest.data_identity.contents.get(subset):
-        raise NotComparableError(
-            f"{run.path}: the data of {run.manifest.benchmark} {subset} at hand is not what was "
-            "measured. Name the copy that was, with --data, or run the evaluation again."
-        )
     return data
-
-
-def _encoder(run: Run) -> Recorded:
-    encoder = run.manifest.encoder
-    return Recorded(encoder.name or run.manifest.model, width_of(run), encoder.fingerprint)
-
-
-def _row(run: Run) -> Benchmark:
-    """The row that was measured, as it was then."""
-    try:
-        return row_of_record(run.manifest.raw["config"]["row"])
-    except ValidationError as error:
-        where = run.path / MANIFEST
-        raise InvalidError(f"{where}: config.row.{problem_of(error)}. {REMEDY}") from None
-
-
-def _recorded_store(run: Run) -> Path:
-    store = run.manifest.config.store
-    if store is None:
-        raise ConfigError(f"{run.path}: does not say where its embeddings are. Name --store.")
-    return Path(store)
 
 
 def _vectors(
     store: Store, encoder: Recorded, items: Items, dim: int
 ) -> Float32[np.ndarray, "n {dim}"]:
     """A unit vector per item, from the rows that are stored."""
-    return item_vectors(items, [_stored(store, encoder, side) for side in items.sides], dim)
-
-
-def _stored(store: Store, encoder: Recorded, side: Side) -> np.ndarray:
-    missing = store.missing(encoder, side)
-    if missing:
-        raise MissingError(
-            f"{store.root}: {len(missing):,} of {len(set(side.hashes)):,} {side.kind}s by "
-            f"{encoder.name} are not stored. Run the evaluation again with --store {store.root}, "
-            "or name the store that has them."
-        )
-    return store.embed(encoder, side).rows
+    return item_vectors(items, [stored_rows(store, encoder, side) for side in items.sides], dim)
 
 
 def chosen_cell(run: Run, subset: str | None, direction: str, dim: int) -> Cell:

@@ -58,6 +58,9 @@ DECLARED: dict[str, Any] = {
     "keep_top": typer.Option(
         min=1, help="Keep so many best documents of each query, for evals.export --to trec."
     ),
+    "keep_embeddings": typer.Option(
+        "--keep-embeddings", help="Keep all rows in the record, for evals.replay."
+    ),
     "results": typer.Option(envvar="EVALS_RESULTS", help="Where records are written."),
     "store": typer.Option(envvar="EVALS_STORE", help="Where embeddings are kept."),
 }

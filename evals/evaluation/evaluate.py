@@ -35,6 +35,7 @@ def evaluate(
     that hold NaN or infinity.
     """
     from evals.data.notes import notes
+    from evals.embeddings.kept import KeptRows
     from evals.embeddings.store import Store
     from evals.tasks import task_of
     from evals.tasks.best import RankingTask
@@ -50,6 +51,7 @@ def evaluate(
     device = "cuda" if encoder.fingerprint.get("device") == "cuda" else "cpu"
     scores: dict[str, list[Scores]] = {}
     kept: dict[str, Kept] = {}
+    embeddings = KeptRows() if settings.keep_embeddings else None
     lengths = lengths_of(encoder, parts.subsets)
     for name, count in lengths.items():
         if count["truncated"]:
@@ -82,6 +84,8 @@ def evaluate(
             if side.kind == "image":
                 rows_by_images = {images: side_rows}
             rows.append(side_rows)
+            if embeddings is not None:
+                embeddings.add(encoder, side, side_rows)
         since = time.monotonic()
         scores[subset] = task.score(
             rows, data, dims=dims, precisions=precisions, device=device, **chosen_measures
@@ -101,6 +105,7 @@ def evaluate(
         precisions=tuple(precisions),
         scores=scores,
         kept=kept,
+        embeddings=embeddings,
         costs=costs,
         started=started,
         zero_rows=zero_rows,

@@ -182,6 +182,11 @@ def _check_tasks(tasks: Sequence[TaskRef], settings: Settings) -> None:
             raise ConfigError(
                 f"{option} means nothing to {name}: tasks of mteb are measured whole. Leave it out."
             )
+    if settings.keep_embeddings:
+        raise ConfigError(
+            f"--keep-embeddings means nothing to {name}: mteb scores it, and no replay does. "
+            "Leave it out."
+        )
 
 
 def build_encoder(ref: ModelRef, settings: Settings) -> "Encoder":

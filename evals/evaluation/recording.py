@@ -15,6 +15,7 @@ from evals.schema import Data, EncoderInfo
 from evals.settings import Settings
 
 if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
+    from evals.embeddings.kept import KeptRows
     from evals.records.record import MetricLine
     from evals.schema import Encoder
     from evals.tasks.best import Best, Judgements
@@ -47,7 +48,8 @@ class Measurement:
     """One benchmark measured with one model: everything that its record is made of.
 
     `scores` holds those of each subset, `started` is in seconds since the epoch, and `zero_rows`
-    counts embeddings of length 0. `kept` holds the rankings of each subset, where they are wanted.
+    counts embeddings of length 0. `kept` holds the rankings of each subset, and `embeddings` the
+    rows of all sides, where they are wanted.
     """
 
     row: Benchmark
@@ -61,6 +63,7 @@ class Measurement:
     started: float
     zero_rows: int
     kept: Mapping[str, Kept] = field(default_factory=dict)
+    embeddings: "KeptRows | None" = None
 
 
 def write_record(measurement: Measurement, **extra: Any) -> Path:
@@ -103,7 +106,7 @@ def write_record(measurement: Measurement, **extra: Any) -> Path:
         metrics=metric_lines(measurement.scores),
         queries=queries,
         columns=_column_types(queries.column_names),
-        more_files=_ranking_files(measurement.kept),
+        more_files=_ranking_files(measurement.kept) | _embedding_files(measurement.embeddings),
     )
 
 
@@ -130,6 +133,13 @@ def _ranking_files(kept: Mapping[str, Kept]) -> dict[str, bytes]:
         _qrels_table(subset, part) for subset, entry in kept.items() for part in entry.judgements
     ]
     return {BEST: as_file(BEST, _joined(best)), QRELS: as_file(QRELS, _joined(qrels))}
+
+
+def _embedding_files(rows: "KeptRows | None") -> dict[str, bytes]:
+    """All rows as a file of the record, whose hash the manifest names."""
+    from evals.embeddings.kept import EMBEDDINGS
+
+    return {} if rows is None else {EMBEDDINGS: rows.as_bytes()}
 
 
 def _best_table(subset: str, part: "Best") -> dict[str, Any]:

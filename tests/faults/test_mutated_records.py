@@ -209,7 +209,7 @@ def test_a_mutated_record_is_read_or_refused_by_all_who_read_records(
 ):
     """`load_parts` gives the toy data, because drawing Scenes takes longer than all readers together."""
     monkeypatch.setattr(
-        "evals.analysis.mistakes.load_parts",
+        "evals.analysis.recorded.load_parts",
         lambda row, settings: Parts({"en": image_text([0, 0, 1, 1, 2, 2])}, None),
     )
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
@@ -247,7 +247,7 @@ def reads(reader: Callable[[Place], None], place: Place, what: str) -> bool:
 def test_what_was_not_mutated_is_read_by_all_who_read_its_kind(kind, tmp_path, monkeypatch):
     """Else a reader that refuses everything would pass for a strict one."""
     monkeypatch.setattr(
-        "evals.analysis.mistakes.load_parts",
+        "evals.analysis.recorded.load_parts",
         lambda row, settings: Parts({"en": image_text([0, 0, 1, 1, 2, 2])}, None),
     )
     original = KINDS[kind](tmp_path / "whole")

@@ -1,0 +1,67 @@
+"""A record scored once more from its stored rows, without a forward pass: equal to the bit, or what differs:
+
+python -m evals.replay results/runs/scenes/tiny/RECORD [--store DIR] [--data DIR]
+python -m evals.replay tiny --benchmark scenes
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evals.cli.app import exit_with, new_app, reported
+from evals.cli.options import Json
+from evals.cli.results import finish
+from evals.schema import ConfigError
+
+app = new_app()
+DIFFERS = 1
+
+
+@app.command()
+def replay(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECORD|MODEL", help="Folder of a record, or a model with --benchmark."
+        ),
+    ],
+    benchmark: Annotated[
+        str | None, typer.Option(help="Of this benchmark the newest record of the model.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Where the data is now, if not where the run had it.")
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="EVALS_STORE", help="Where embeddings are; as in the run or its record."
+        ),
+    ] = None,
+    results: Annotated[
+        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
+    ] = Path("results/runs"),
+    json: Json = False,
+) -> None:
+    """Score the stored rows of a record again, and say whether all is equal to the last bit."""
+    with reported(json=json) as log:
+        from evals.analysis.replay import replay as replayed
+        from evals.records.record import read_run
+        from evals.records.selection import newest_run, operand
+        from evals.views import replay as views
+
+        path = operand(target).path
+        if (path is None) == (benchmark is None):
+            raise ConfigError("Name the folder of a record, or a model and its --benchmark.")
+        run = read_run(path) if path else newest_run(results, benchmark or "", target)
+        result = replayed(run, data=data, store=store)
+        finish(
+            log,
+            show=lambda: views.print_replay(result),
+            machine=lambda: views.as_json(result),
+            exit_code=0 if result.bit_equal else DIFFERS,
+        )
+
+
+if __name__ == "__main__":
+    exit_with(app)
