@@ -35,6 +35,7 @@ COMMANDS = {
         "evals.rank", "Say which of many models is best, and which cannot be told apart."
     ),
     "plan": Command("evals.plan", "Say how many images it takes to see a difference."),
+    "parity": Command("evals.parity.__main__", "Say whether two models give the same embeddings."),
     "mistakes": Command("evals.mistakes", "Show the queries that a model gets wrong."),
     "cost": Command("evals.cost", "Count tiles, tokens and bytes."),
     "report": Command("evals.report.__main__", "Hold records against the published tables."),

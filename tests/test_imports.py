@@ -126,6 +126,24 @@ MAY_SEE: dict[str, set[str]] = {
         "tasks",
         "views",
     },
+    "parity": {
+        *SCHEMA,
+        "cli",
+        "config",
+        "data",
+        "embeddings",
+        "encoders",
+        "escape",
+        "evaluation",
+        "files",
+        "progress",
+        "ranking",
+        "reading",
+        "settings",
+        "stats",
+        "tasks",
+        "views",
+    },
     "dashboard": {
         *SCHEMA,
         "analysis",
@@ -209,17 +227,25 @@ NARROWER: dict[str, set[str]] = {
     "evals.embeddings.truncation": {"evals.embeddings.threads"},
 }
 ONLY_IN = {
-    "jina_clip": {"evals.encoders.jina"},
+    "jina_clip": {"evals.encoders.jina", "evals.encoders.jina_variants"},
     "evals.cli": {
         "evals.data.__main__",
         "evals.export.__main__",
         "evals.report.__main__",
         "evals.regress.__main__",
         "evals.regress.noise",
+        "evals.parity.__main__",
         "evals.dashboard.__main__",
     },
 }
-COMMAND_ROOMS = {"data", "export", "report", "regress", "dashboard"}  # those with a __main__
+COMMAND_ROOMS = {
+    "data",
+    "export",
+    "parity",
+    "report",
+    "regress",
+    "dashboard",
+}  # those with a __main__
 MOST_FLOORS = 12
 LIGHT = (
     "evals.records.record",

@@ -87,6 +87,8 @@ class ApiEncoder:
         self._limits = dict(BATCH)
         if batch_images:
             self._limits["image"] = batch_images
+        # Rows to be stored or ranked are of norm 1; whoever looks at a server wants to see its own.
+        self.keeps_norms = False
         # Good answers so far: the first of them settles the server's name for the model.
         self._answers = 0
         # Jina's models take a task; jina-clip takes objects, other models texts as plain strings
@@ -209,6 +211,8 @@ class ApiEncoder:
         if side.kind == "image":
             self.usage["image_tokens_expected"] += sum(item.tokens or 0 for item in inputs)
             self.usage["unpriced"] += sum(item.tokens is None for item in inputs)
+        if self.keeps_norms:
+            return rows.astype(np.float32)
         # not every server normalises
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         return (rows / np.where(norms > 0, norms, 1)).astype(np.float32)

@@ -147,6 +147,10 @@ class ArrayEncoder:
         rows = [self._rows[side.kind, item] for item in side.ids]
         return np.array(rows, np.float32).reshape(len(side), self.dim)
 
+    def knows(self, sides: Sequence[Side]) -> bool:
+        """Whether there is a row for every item of these sides."""
+        return all((side.kind, item) in self._rows for side in sides for item in side.ids)
+
     def check(self, side: Side) -> None:
         """Whether equal items have equal rows, because only one row per content is kept.
 

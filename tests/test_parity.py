@@ -1,0 +1,300 @@
+"""The parity certificate: planted faults are found and named, rounding is not, and the arithmetic by hand."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from evals.encoders import variants
+from evals.encoders.objects import ArrayEncoder
+from evals.parity import causes as causes_module
+from evals.parity.agreement import Compared, agreements, row_cosines
+from evals.parity.causes import REPRODUCED, Cause, explained_share
+from evals.parity.certificate import certify
+from evals.parity.patterns import suggestions
+from evals.parity.pins import pinned_probe
+from evals.parity.probe import Label, Runner, parts_of
+from evals.parity.row_causes import row_causes, width_cause
+from evals.parity.tolerances import Tolerances
+from evals.schema import ConfigError, InvalidError
+from tests.commands import run
+from tests.parity_models import FAULTS, TINY, Server, half_precision, loaded, server, tiny
+
+PINNED = pinned_probe()
+PROBE = replace(PINNED, parts={name: PINNED.parts[name] for name in ("en", "ar")})
+# What the first cause must be: its kind and, where only one is right, its name.
+NAMED = {
+    "no norm": ("norm", "not_normalised"),
+    "pooling": ("pooling", "pool_cls"),
+    "padding side": ("padding", "padding_left_under_right_mask"),
+    "GELU": ("activation", "gelu_tanh"),
+    "resize": ("resize", "crop_bilinear"),
+    "squash": ("resize", "squash_bicubic"),
+    "prompt": ("prompt", "role_query"),
+    "truncation": ("truncation", "cut_77"),
+    "colour order": ("colour order", "bgr"),
+    "order": ("order", "order"),
+}
+
+
+@pytest.fixture(scope="module")
+def looked_up():
+    """Every trial with every item of the probe, made once: 200 certificates then need no model."""
+    runner = tiny()
+    sides = {kind: [p.side for p in parts_of(PROBE) if p.side.kind == kind] for kind in ("text", "image")}  # fmt: skip
+    rows: dict = {}
+    for kind, of_kind in sides.items():
+        for variant in causes_module.trials(runner, kind):
+            for side in of_kind:
+                tried = variant.rows(side)
+                rows |= {(variant.name, kind, item): row for item, row in zip(side.ids, tried, strict=True)}  # fmt: skip
+        for side in of_kind:
+            plain = runner.rows(side)
+            rows |= {("plain", kind, item): row for item, row in zip(side.ids, plain, strict=True)}
+    return rows
+
+
+def of_table(table, name):
+    return lambda side: np.stack([table[name, side.kind, item] for item in side.ids])
+
+
+@pytest.fixture
+def by_lookup(monkeypatch, looked_up) -> Runner:
+    """tiny, whose rows and trials come from the table."""
+    runner = tiny()
+    real = {kind: causes_module.trials(runner, kind) for kind in ("text", "image")}
+    fixed = {
+        kind: [variant._replace(rows=of_table(looked_up, variant.name)) for variant in of_kind]
+        for kind, of_kind in real.items()
+    }
+    monkeypatch.setattr(causes_module, "trials", lambda _runner, kind: fixed[kind])
+    return runner
+
+
+def table_runner(table) -> Runner:
+    encoder = Server(None, None)
+    encoder.encode = of_table(table, "plain")
+    return Runner("table", encoder)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found_and_its_cause_named(fault, by_lookup):
+    certificate = certify(PROBE, by_lookup, server(fault), Tolerances())
+    first = certificate.causes[0]
+    assert certificate.verdict == "differs"
+    assert (first.cause, first.name) == NAMED[fault]
+    assert first.certainty == "reproduced" and first.share >= REPRODUCED
+    assert any(first.words in reason for reason in certificate.reasons)
+
+
+def test_a_fault_below_all_tolerances_is_told_from_rounding(by_lookup):
+    certificate = certify(PROBE, by_lookup, server("GELU"), Tolerances())
+    everything = [group for group in certificate.groups if group.by == "all"]
+    assert min(group.cosine_min for group in everything) > 0.99999
+    assert certificate.reasons == [f"{certificate.causes[0].words} (activation)"]
+
+
+def test_a_known_cause_may_be_allowed_by_its_name_or_kind(by_lookup):
+    for allowed in ("gelu_tanh", "activation"):
+        certificate = certify(PROBE, by_lookup, server("GELU"), Tolerances(), allowed=[allowed])
+        assert certificate.verdict == "same" and certificate.causes
+    # but not what it does to the rows, once that is beyond the tolerances
+    certificate = certify(PROBE, by_lookup, server("pooling"), Tolerances(), allowed=["pooling"])
+    assert certificate.verdict == "differs"
+
+
+def test_two_faults_in_the_two_towers_are_both_named(by_lookup):
+    text, image = FAULTS["prompt"](), FAULTS["colour order"]()
+    both = Runner("server", Server(text.texts, image.images))
+    certificate = certify(PROBE, by_lookup, both, Tolerances())
+    sure = {cause.cause for cause in certificate.causes if cause.certainty == "reproduced"}
+    assert sure >= {"prompt", "colour order"}
+
+
+def test_the_model_is_the_same_as_itself_and_as_another_program_that_runs_it():
+    model = loaded()
+    other = Runner("python", Server(model.encode_text, model.encode_image))
+    for runner in (tiny(), other):
+        certificate = certify(PROBE, tiny(), runner, Tolerances())
+        assert certificate.verdict == "same" and not certificate.causes
+        assert max(certificate.distances.values()) < 1e-5
+
+
+def test_bfloat16_is_the_same_model_and_is_told(by_lookup):
+    certificate = certify(PROBE, by_lookup, tiny(dtype="bfloat16"), Tolerances())
+    assert certificate.verdict == "same"
+    assert {cause.cause for cause in certificate.causes} == {"precision"}
+
+
+def rounded(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rows as bfloat16 would leave them: noise of a random size, and 8 bits of each value."""
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    # Root mean square distances from 0.0003 to 0.03; bfloat16 has 0.003 for texts of this model.
+    size = 10 ** rng.uniform(-3.5, -1.5) / np.sqrt(rows.shape[1])
+    noisy = (unit + rng.normal(scale=size, size=unit.shape)).astype(np.float32)
+    return (noisy.view(np.uint32) + 0x8000 & 0xFFFF0000).view(np.float32)
+
+
+def test_rounding_is_never_a_difference(by_lookup, looked_up):
+    """200 certificates of rows with noise and 8 bits a value: no verdict, no sure cause."""
+    a = table_runner(looked_up)
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        noisy = {key: rounded(row[None], rng)[0] for key, row in looked_up.items() if key[0] == "plain"}  # fmt: skip
+        certificate = certify(PROBE, a, table_runner(noisy), Tolerances())
+        assert certificate.verdict == "same", (seed, certificate.reasons)
+        assert not [cause for cause in certificate.causes if cause.tried], seed
+
+
+def bf16_model(seed: int) -> Server:
+    """The model in bfloat16 after its weights were moved by up to half of what bfloat16 resolves."""
+    import torch
+
+    model = loaded()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            noise = torch.rand(weight.shape, generator=generator) - 0.5
+            weight.mul_(1 + noise * 2.0**-7)
+    model = model.to(torch.bfloat16)
+    return Server(model.encode_text, model.encode_image)
+
+
+@pytest.mark.parametrize("repeats", [8, pytest.param(200, marks=pytest.mark.slow)])
+def test_the_model_in_bfloat16_is_never_a_difference(by_lookup, looked_up, repeats):
+    a = table_runner(looked_up)
+    for seed in range(repeats):
+        certificate = certify(PROBE, a, Runner("bf16", bf16_model(seed)), Tolerances())
+        assert certificate.verdict == "same", (seed, certificate.reasons)
+        assert all(cause.cause == "precision" for cause in certificate.causes if cause.tried), seed
+
+
+def test_half_precision_does_not_hide_a_fault(by_lookup):
+    exact, half = FAULTS["prompt"](), half_precision()
+    model = Server(lambda texts: exact.texts(texts), half.images)
+    certificate = certify(PROBE, by_lookup, Runner("server", model), Tolerances())
+    assert certificate.causes[0].name == "role_query"
+
+
+LABELS = [Label(f"t{i}", "en", "up to 32", "") for i in range(3)]
+
+
+def test_agreement_by_hand():
+    a = np.array([[1, 0], [0, 2], [3, 4]], np.float32)
+    b = np.array([[1, 0], [2, 0], [3, 4.0]], np.float32)
+    [everything] = agreements(Compared("text", LABELS, a, b))
+    assert (everything.cosine_min, everything.cosine_median, everything.worst) == (0, 1, "t1")
+    assert (everything.norm_a, everything.norm_b, everything.norm_change) == (2, 2, 0)
+    assert everything.cosine_tail == pytest.approx(
+        0.002
+    )  # 0.1% of the way from 0 to 1, of two steps
+
+
+def test_rows_of_zeros_agree_with_each_other_alone():
+    zero, row = np.zeros((1, 2), np.float32), np.ones((1, 2), np.float32)
+    assert row_cosines(zero, zero) == 1 and row_cosines(zero, row) == 0
+
+
+def test_a_share_is_what_goes_away():
+    a, b = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
+    assert explained_share(a, b, b) == 1
+    assert explained_share(a, b, a) == 0
+    assert explained_share(a, b, -b) == -1  # further than before
+    assert explained_share(a, a, b) == 0  # nothing to explain
+
+
+def test_rows_show_bits_norms_and_width_by_themselves():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(40, 16)).astype(np.float32)
+    a /= np.linalg.norm(a, axis=1, keepdims=True)
+    labels = [Label(f"t{i}", "en", "", "") for i in range(40)]
+    binary = Compared("text", labels, a, np.where(a > 0, 1, -1).astype(np.float32))
+    best = max(row_causes(binary), key=lambda cause: (cause.cause == "bits", cause.share))
+    assert (best.name, best.certainty) == ("binary", "reproduced")
+    assert width_cause("text", a, a[:, :8]).name == "cut"
+    assert width_cause("text", a, a[:, ::-1][:, :8]).name == "width"
+    assert width_cause("text", a, a) is None
+
+
+def test_a_guess_is_called_one():
+    labels = [Label("a", "en", "up to 32", ""), Label("b", "en", "over 512", "")]
+    a = np.eye(2, dtype=np.float32)
+    b = np.array([[1, 0], [1, 1]], np.float32)
+    [guess] = suggestions(agreements(Compared("text", labels, a, b)), "text", other_differs=False)
+    assert (guess.cause, guess.certainty, guess.tried) == ("truncation", "possible", False)
+
+
+def test_rows_that_are_no_numbers_are_refused():
+    model = Server(None, lambda images: np.full((len(images), 256), np.nan))
+    with pytest.raises(InvalidError, match=r"server: the row of image .* holds NaN"):
+        certify(PROBE, tiny(), Runner("server", model), Tolerances())
+
+
+def test_rows_of_a_file_are_compared_on_the_benchmark_alone():
+    probe = replace(PROBE, parts={"en": PROBE.parts["en"]})
+    sides = [part.side for part in parts_of(probe) if part.subset == "en"]
+    encoder = tiny().encoder
+    rows = {side.kind: encoder.encode(side) for side in sides}
+    file = ArrayEncoder(rows, {side.kind: side.ids for side in sides}, name="file")
+    certificate = certify(probe, tiny(), Runner("file", file), Tolerances())
+    assert certificate.verdict == "same"
+    assert "file has rows for the benchmark alone" in certificate.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_cosine": 2.0}, "--min-cosine 2.0: a cosine"),
+        ({"norm": float("nan")}, "--max-norm nan"),
+    ],
+)
+def test_limits_that_cannot_be_meant_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Tolerances(**settings)
+
+
+def test_variants_leave_the_model_as_it_was():
+    runner = tiny()
+    side = next(part.side for part in parts_of(PROBE) if part.side.kind == "text")
+    before = runner.rows(side)
+    for variant in [*variants.variants_of(runner.encoder).plain]:
+        if variant.kind == "text":
+            variant.rows(side)
+    assert np.array_equal(runner.rows(side), before)
+
+
+def test_the_command_says_same_or_not_by_its_exit_code(tmp_path):
+    base = (TINY, TINY, "--probe", "4", "--subsets", "en")
+    done = run(*base, "--json", module="evals.parity", cwd=tmp_path)
+    assert done.returncode == 0 and json.loads(done.stdout)["verdict"] == "same"
+    done = run(*base, "--b", "max_length=32", "--html", "page.html", module="evals.parity", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 1
+    assert "DIFFERS" in done.stdout and "with texts cut at 32 tokens" in done.stdout
+    assert "cut at 32 tokens" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tiny",), "Two models are compared, and 1 are named"),
+        (("tiny", "tiny", "--export", "x"), "--export takes one model"),
+        (("tiny", "--export", "x", "--check", "y"), "Give one of them"),
+        (("tiny", "--check", "x", "--benchmark", "scenes"), "inputs of their own"),
+        (("tiny", "tiny", "--b", "colour=red"), "colour=red: write KEY=VALUE"),
+        (("tiny", "tiny", "--b", "compile=yes"), "compile=yes: use true or false"),
+        (("tiny", "tiny", "--b", "max_length=0"), "max_length=0: give a whole number"),
+        (("tiny", "tiny", "--b", "role=page"), "role=page: use query, document, none"),
+        (("tiny", "tiny", "--min-cosine", "7"), "a cosine is in"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(arguments, message, tmp_path):
+    done = run(*arguments, module="evals.parity", cwd=tmp_path)
+    assert done.returncode == 2 and message in done.stderr
+
+
+def test_a_sure_cause_needs_a_trial():
+    cause = Cause("text", "x", "pooling", "", share=0.99, tried=False)
+    assert cause.certainty == "possible"
+    assert cause._replace(tried=True).certainty == "reproduced"
+    assert cause._replace(tried=True, share=0.6).certainty == "likely"
