@@ -23,7 +23,12 @@ def read_tokenizer(data: bytes, where: str) -> Tokenizer:
     """
     try:
         tokenizer = Tokenizer.from_buffer(data)
-    except Exception as error:  # the Rust library raises bare Exception
+        # a template that names a token which the file lacks is noticed by no reading
+        tokenizer.encode("a")
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    # the Rust library raises bare Exception, and where it panics not even that
+    except BaseException as error:
         raise CheckpointError(f"{where}: not a tokenizer.json: {error}") from error
     # Some files ask for padding to 512, which would be encoded as if it were text.
     tokenizer.no_padding()

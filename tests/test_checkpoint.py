@@ -10,6 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from evals.analysis.cost import read_tokenizer
+from evals.config.models import ModelRef
+from evals.schema import InvalidError
 from jina_clip import Checkpoint, CheckpointError, JinaCLIP
 from jina_clip.checkpoint import FILES
 from jina_clip.hub import fetch
@@ -319,6 +322,17 @@ def test_a_hub_repo_may_hold_shards(hub, checkpoint, tmp_path):
     hub.files = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert sorted(path.name for path in fetch("org/model").iterdir()) == sorted(hub.files)
     JinaCLIP.from_pretrained("org/model", device="cpu")
+
+
+def test_a_tokenizer_whose_template_names_a_token_that_it_lacks_is_refused(checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint, tmp_path / "copy")
+    tokenizer = json.loads((folder / "tokenizer.json").read_bytes())
+    tokenizer["post_processor"]["special_tokens"].clear()
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(CheckpointError, match=r"not a tokenizer\.json: no entry found for key"):
+        JinaCLIP.from_pretrained(folder, device="cpu")
+    with pytest.raises(InvalidError, match=r"not a tokenizer\.json"):
+        read_tokenizer(ModelRef("m", "jina_clip", folder))
 
 
 def test_the_tokenizer_of_another_model_is_refused(checkpoint, tmp_path):

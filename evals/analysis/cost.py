@@ -175,7 +175,12 @@ def read_tokenizer(ref: ModelRef) -> "Tokenizer":
         )
     try:
         tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # the Rust library raises bare Exception
+        # a template that names a token which the file lacks is noticed by no reading
+        tokenizer.encode("a")
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    # the Rust library raises bare Exception, and where it panics not even that
+    except BaseException as error:
         raise InvalidError(f"{file}: not a tokenizer.json ({error}). Copy it again.") from None
     # Some files ask for padding and truncation to 512, and both would falsify the count.
     tokenizer.no_padding()

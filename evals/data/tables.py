@@ -135,7 +135,8 @@ def read_parquet(file: Path) -> Any:
         table = pq.ParquetFile(file).read()
         # Else strings that are not UTF-8 end in a bare error where they are used.
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    # names of columns that are no text, and sizes beyond all memory
+    except (pa.ArrowException, OSError, UnicodeDecodeError, MemoryError) as error:
         raise InvalidError(
             f"{file}: not readable as parquet ({error}). Delete {file.resolve()} and run again."
         ) from None

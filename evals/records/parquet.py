@@ -105,8 +105,8 @@ def read_parquet(data: bytes, where: str, *, most_rows: int) -> Table:
         table = file.read()
         # offsets and UTF-8, which Arrow trusts otherwise
         table.validate(full=True)
-    # a damaged file makes Arrow ask for more memory than there is
-    except (pa.ArrowException, OSError, MemoryError) as error:
+    # a damaged file makes Arrow ask for more memory than there is, and read names that are no text
+    except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise InvalidError(f"{where}: no parquet file that can be read ({reason}). {REMEDY}") from (
             error

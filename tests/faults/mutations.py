@@ -72,7 +72,8 @@ def _moved(record: Path, raw: dict[str, Any], rng: random.Random) -> Path:
     if rng.random() < 0.1 or not all(isinstance(name, str) and name for name in names):
         return record
     target = record.parents[2] / place_of(*names)
-    with suppress(OSError):  # a name that no file system takes, which `exists` raises for, too
+    # a name that no file system takes, which `exists` raises for, too
+    with suppress(OSError, UnicodeEncodeError):
         if "/" in target.name or target.exists():
             return record
         target.parent.mkdir(parents=True, exist_ok=True)
