@@ -28,6 +28,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "run": Command("evals.run", "Evaluate models on benchmarks."),
     "mrl-sweep": Command("evals.mrl_sweep", "Score fewer dimensions and coarser precisions."),
+    "encode": Command("evals.encode", "Encode benchmarks, as one of many processes or machines."),
     "probe": Command("evals.probe", "Classify images by k-NN and a linear probe."),
     "fusion": Command("evals.fusion", "Search documents that have a text and an image."),
     "compare": Command("evals.compare", "Say which of two models, widths or records is better."),

@@ -12,6 +12,8 @@ from evals.config.suites import TaskRef
 from evals.evaluation.evaluate import checked_dims, evaluate
 from evals.evaluation.load import Loaded, build_encoder, check, load_item
 from evals.evaluation.outcome import Failure, Result, Results, TaskOutcome
+from evals.evaluation.recording import Costs
+from evals.evaluation.workers import Job, Workers
 from evals.os_errors import as_eval_error
 from evals.progress import SILENT, Reporter
 from evals.schema import EvalError
@@ -30,12 +32,14 @@ def evaluate_all(
     settings: Settings,
     *,
     precisions: Sequence[str] = ("float32",),
+    workers: int = 1,
     reporter: Reporter = SILENT,
 ) -> Results:
     """All work by every named model, in this order, at the dimensions that `dims_of` chooses for a width.
 
     All names are checked before anything is loaded (ConfigError). When one evaluation fails the
-    others still run.
+    others still run. What is not stored yet is encoded by so many `workers`, processes of this
+    machine; tasks of mteb, which load their data themselves, by this process alone.
     """
     refs = [resolve_model(name) for name in dict.fromkeys(models)]
     check(work, refs, settings, precisions)
@@ -45,36 +49,41 @@ def evaluate_all(
     failures: list[Failure] = []
     # Read once for all models, which measure the same files.
     loaded: dict[str, Loaded] = {}
-    for ref in refs:  # one model at a time in memory
-        encoder: Encoder | None = None
-        for item in work:
-            try:
-                # Inside: a model that cannot be had fails each of its evaluations, and no other
-                # model's.
-                encoder = encoder or named_encoder(ref, settings, reporter=reporter)
-                dims = dims_of(encoder.dim)
-                if isinstance(item, TaskRef):
-                    outcome: Result = evaluate_task(
-                        item, encoder, dims, settings, reporter=reporter
-                    )
-                else:
-                    if item.name not in loaded:
-                        loaded[item.name] = load_item(item, settings)
-                    outcome = evaluate(
-                        *loaded[item.name],
-                        encoder,
-                        dims,
-                        settings,
-                        precisions=precisions,
-                        reporter=reporter,
-                    )
-                outcomes.append(outcome)
-            except (EvalError, OSError) as error:
-                # A full disk or a lost connection ends one evaluation; what is stored is kept for
-                # the next try.
-                failure = Failure(item.name, ref.name, as_eval_error(error))
-                failures.append(failure)
-                reporter.error(_message(failure, single=single))
+
+    def measured(item: Work, ref: ModelRef, encoder: "Encoder", pool: Workers) -> Result:
+        dims = dims_of(encoder.dim)
+        if isinstance(item, TaskRef):
+            return evaluate_task(item, encoder, dims, settings, reporter=reporter)
+        if item.name not in loaded:
+            loaded[item.name] = load_item(item, settings)
+        costs = Costs()
+        if workers > 1:
+            pool.encode(Job(item, ref), loaded[item.name], encoder, costs)
+        return evaluate(
+            *loaded[item.name],
+            encoder,
+            dims,
+            settings,
+            precisions=precisions,
+            costs=costs,
+            reporter=reporter,
+        )
+
+    with Workers(workers, settings, reporter) as pool:
+        for ref in refs:  # one model at a time in memory
+            encoder: Encoder | None = None
+            for item in work:
+                try:
+                    # Inside: a model that cannot be had fails each of its evaluations, and no
+                    # other model's.
+                    encoder = encoder or named_encoder(ref, settings, reporter=reporter)
+                    outcomes.append(measured(item, ref, encoder, pool))
+                except (EvalError, OSError) as error:
+                    # A full disk or a lost connection ends one evaluation; what is stored is kept
+                    # for the next try.
+                    failure = Failure(item.name, ref.name, as_eval_error(error))
+                    failures.append(failure)
+                    reporter.error(_message(failure, single=single))
     return Results(outcomes, failures)
 
 

@@ -13,7 +13,7 @@ import typer
 
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.figures import draw_figures
-from evals.cli.options import Models, comma_list, dims_list, settings_of, takes_options
+from evals.cli.options import Models, Workers, comma_list, dims_list, settings_of, takes_options
 from evals.cli.results import finish
 from evals.config.choice import choose
 from evals.embeddings.precision import BITS, DIMS, FEWEST, with_rescoring
@@ -55,6 +55,7 @@ def sweep(
             help="Score int8 and binary also with so many candidates ranked again in float32.",
         ),
     ] = None,
+    workers: Workers = 1,
     figures: Annotated[
         Path | None, typer.Option(help="Folder for figures (PNG); beside the records unless given.")
     ] = None,
@@ -93,7 +94,9 @@ def sweep(
         kinds = with_rescoring(("float32", *(comma_list(precisions) or ())), rescore)
         names = comma_list(benchmarks) or (() if suite else ("scenes",))
         work, suites = choose(names, suite or (), subsets=settings.subsets, data_name=settings.name)
-        results = evaluate_all(work, model, dims_of, settings, precisions=kinds, reporter=log)
+        results = evaluate_all(
+            work, model, dims_of, settings, precisions=kinds, workers=workers, reporter=log
+        )
         sweep_points = [point for outcome in results.outcomes for point in points(outcome)]
         verdicts = check_claims(results.outcomes, _subjects(results.outcomes, names_by_model))
         written = _write_csv(sweep_points, csv) if csv else []

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from evals.cli.app import exit_with, new_app, reported
-from evals.cli.options import Models, dims_list, settings_of, takes_options
+from evals.cli.options import Models, Workers, dims_list, settings_of, takes_options
 from evals.cli.results import finish
 from evals.config.choice import choose
 from evals.jobs import evaluate_all
@@ -38,6 +38,7 @@ def run(
     dims: Annotated[
         str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")
     ] = None,
+    workers: Workers = 1,
     listed: Annotated[
         bool, typer.Option("--list", help="Show all benchmarks and suites, and leave.")
     ] = False,
@@ -65,7 +66,12 @@ def run(
         )
         dimensions = dims_list(dims)
         results = evaluate_all(
-            work, model, lambda width: dimensions or (width,), settings, reporter=log
+            work,
+            model,
+            lambda width: dimensions or (width,),
+            settings,
+            workers=workers,
+            reporter=log,
         )
         finish(
             log,

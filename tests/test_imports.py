@@ -42,9 +42,12 @@ MAY_SEE: dict[str, set[str]] = {
         "data",
         "embeddings",
         "encoders",
+        "files",
+        "os_errors",
         "packages",
         "progress",
         "ranking",
+        "reading",
         "records",
         "settings",
         "stats",
@@ -173,6 +176,7 @@ MAY_SEE: dict[str, set[str]] = {
     "evals": {"config", "data", "early", "encoders", "library", "schema"},  # evals/__init__.py
     "__main__": {"cli", "early", "packages", "records"},
     "run": {"schema", "cli", "config", "jobs", "views"},
+    "encode": {"schema", "cli", "config", "embeddings", "evaluation", "settings"},
     "mrl_sweep": {
         "cli",
         "config",

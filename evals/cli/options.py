@@ -20,6 +20,12 @@ Models = Annotated[
         "+adapter:FOLDER behind it merges a PEFT adapter; NAME=… gives it a name of your own in records. Repeatable.",
     ),
 ]
+Workers = Annotated[
+    int,
+    typer.Option(
+        min=1, help="Processes that encode together, one per GPU where there are several."
+    ),
+]
 DTYPES = ", ".join(CHOICES["dtype"])
 ATTENTION = ", ".join(CHOICES["attention"])
 PREPROCESS = ", ".join(CHOICES["preprocess"])

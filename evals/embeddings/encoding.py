@@ -21,25 +21,19 @@ log = logging.getLogger(__name__)
 Positions = Int[np.ndarray, "_"]
 
 
-def encode_shards(
-    index: Index,
-    encoder: Encoder,
-    side: Side,
-    digests: Digests,
-    shards: Sequence[Positions],
-    progress: Callable[[int, int], None],
-) -> int:
+def encode_shards(work: "Work", encoder: Encoder) -> int:
     """Encode what nobody else does, until all is stored; the number of items that this was.
 
     InvalidError as `Store.embed` says. Whatever ends it, what is claimed is released.
     """
-    work = _Work(index, side, digests, shards, progress)
     while work.waiting:
         with closing(_streamed(encoder, work.claims())) as stream:
             try:
                 for rows in stream:
                     shard = work.claimed_side()
-                    write_shard(index.folder, list(shard.hashes), _checked(rows, encoder, shard))
+                    write_shard(
+                        work.index.folder, list(shard.hashes), _checked(rows, encoder, shard)
+                    )
                     work.committed()
             finally:
                 work.release()
@@ -48,8 +42,12 @@ def encode_shards(
     return work.encoded
 
 
-class _Work:
-    """What is left of a side: shards that wait, and claims that are not committed yet."""
+class Work:
+    """What is left of a side: shards that wait, and claims that are not committed yet.
+
+    `progress(done, total)` is called with the items that are stored, whoever has encoded them, and
+    `committed(items)` with those of each shard that this process has stored.
+    """
 
     def __init__(
         self,
@@ -58,13 +56,14 @@ class _Work:
         digests: Digests,
         shards: Sequence[Positions],
         progress: Callable[[int, int], None],
+        committed: Callable[[int], None],
     ) -> None:
         self.index, self.side, self.digests = index, side, digests
         self.waiting = deque(shards)
         self.encoded = 0
         self._claims: deque[Claim] = deque()
         self._total = sum(map(len, shards))
-        self._progress = progress
+        self._progress, self._tell_committed = progress, committed
         self._has_waited = False
         progress(0, self._total)
 
@@ -95,6 +94,7 @@ class _Work:
         claim = self._claims.popleft()
         claim.release()
         self.encoded += len(claim.positions)
+        self._tell_committed(len(claim.positions))
         self._report()
 
     def release(self) -> None:

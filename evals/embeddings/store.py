@@ -17,7 +17,7 @@ Shapes: n rows, d dimensions, m positions of a side.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,9 +25,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from evals.embeddings.cutting import cut, limits
-from evals.embeddings.encoding import encode_shards
-from evals.embeddings.index import Digests, Index, Places, digests_of, first_positions
-from evals.embeddings.keys import Key, key_of
+from evals.embeddings.encoding import Work, encode_shards
+from evals.embeddings.index import Index, Places, digests_of, first_positions
+from evals.embeddings.keys import key_of
 from evals.embeddings.rows import StoredRows
 from evals.embeddings.shards import KEY_FILE, DamagedError, read_rows, set_aside, write_key
 from evals.files import sweep_parts
@@ -44,7 +44,7 @@ class Embedded(NamedTuple):
     encoded: int
 
 
-def _silent(done: int, total: int) -> None:
+def _silent(*numbers: int) -> None:
     pass
 
 
@@ -86,6 +86,40 @@ class Store:
         Returns how many distinct items this process encoded.
         """
         return self._stored(encoder, side, None, progress)
+
+    def shards(
+        self, encoder: Encoder, side: Side, *, but: Set[str] = frozenset()
+    ) -> list[Int[np.ndarray, "_"]]:
+        """The positions of what is not stored yet, cut into shards; `but` are items to leave out."""
+        missing = self.missing(encoder, side)
+        positions = np.array([i for i in missing if side.hashes[i] not in but], np.int64)
+        return list(cut(side, positions, limits(side, encoder.dim, self.shard_rows)))
+
+    def encode_shards(
+        self,
+        encoder: Encoder,
+        side: Side,
+        shards: Sequence[Int[np.ndarray, "_"]],
+        *,
+        progress: Callable[[int, int], None] = _silent,
+        committed: Callable[[int], None] = _silent,
+    ) -> int:
+        """See to it that some shards are stored, by this process or others; nothing is read.
+
+        `committed` is called with the number of items of each shard that this process has stored.
+        Raises what `embed` raises. Returns how many items this process encoded.
+        """
+        if not shards:
+            return 0
+        key = key_of(encoder, side)
+        folder = self.root / key.name
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_space(folder, sum(map(len, shards)) * encoder.dim * 4)
+        write_key(folder, key)
+        sweep_parts(folder)
+        digests = digests_of(side.hashes)
+        work = Work(self._index(folder), side, digests, shards, progress, committed)
+        return encode_shards(work, encoder)
 
     def rows(self, encoder: Encoder, side: Side) -> StoredRows:
         """The stored rows of `side`, to be read block by block; nothing is encoded.
@@ -136,7 +170,9 @@ class Store:
             if not len(unread):
                 return encoded
             first = unread[first_positions(digests.select(unread))]
-            encoded += self._encode(key, encoder, side, digests, first, progress)
+            most = limits(side, encoder.dim, self.shard_rows)
+            shards = list(cut(side, first, most))
+            encoded += self.encode_shards(encoder, side, shards, progress=progress)
         places = self._index(folder).find(digests.select(unread))
         if len(self._read(folder, places, unread, encoder.dim, rows)):
             raise InvalidError(
@@ -144,23 +180,6 @@ class Store:
                 "row. Check the disk, or name another folder with --store."
             )
         return encoded
-
-    def _encode(
-        self,
-        key: Key,
-        encoder: Encoder,
-        side: Side,
-        digests: Digests,
-        positions: Int[np.ndarray, "m"],
-        progress: Callable[[int, int], None],
-    ) -> int:
-        """Encode the items at some positions, shard by shard and with whoever else is at them."""
-        folder = self.root / key.name
-        folder.mkdir(parents=True, exist_ok=True)
-        _check_space(folder, len(positions) * encoder.dim * 4)
-        write_key(folder, key)
-        shards = list(cut(side, positions, limits(side, encoder.dim, self.shard_rows)))
-        return encode_shards(self._indices[folder], encoder, side, digests, shards, progress)
 
     def _read(
         self,

@@ -27,9 +27,12 @@ def evaluate(
     settings: Settings,
     *,
     precisions: Sequence[str] = ("float32",),
+    costs: Costs | None = None,
     reporter: Reporter = SILENT,
 ) -> Outcome:
     """Encode what is missing, score every dimension at every precision, and write the record.
+
+    `costs` are those that there were before.
 
     Raises ConfigError for a dimension that the encoder does not have, InvalidError for embeddings
     that hold NaN or infinity.
@@ -41,7 +44,7 @@ def evaluate(
     from evals.tasks.best import RankingTask
 
     # Wall time for the record's place in history; phases are measured by the monotonic clock.
-    started, costs = time.time(), Costs()
+    started, costs = time.time(), costs or Costs()
     dims = checked_dims(dims, encoder)
     store, task = Store(settings.store), task_of(row.task)
     # Refused here as well as by `check`: a fusion is made of a row whose task has rankings.

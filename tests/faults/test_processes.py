@@ -61,3 +61,10 @@ def test_processes_at_one_place_at_once_lose_and_repeat_nothing(part, tmp_path, 
     counts = counts_of("sharing", tmp_path, "--rounds", rounds(4, 20), "--seed", SEED + 1000 * part)
     assert counts["killed"] > 0
     record_property("faults: processes at one place", counts["processes"])
+
+
+@pytest.mark.parametrize("part", range(rounds(1, 4)))
+def test_killed_workers_cost_a_shard_each_and_no_bit(part, tmp_path, record_property):
+    seed = SEED + 1000 * part
+    counts = counts_of("worker_kills", tmp_path, "--kills", rounds(12, 50), "--seed", seed)
+    record_property("faults: kills, workers", counts["kills"])

@@ -1,0 +1,175 @@
+"""Encode what benchmarks need and score nothing, as one of many processes that share the work:
+
+python -m evals.encode BENCHMARK... --model M --store DIR                       next to others at it
+python -m evals.encode BENCHMARK... --model M --store DIR --make-plan plan.json
+python -m evals.encode BENCHMARK... --model M --store DIR --plan plan.json --shard 2/8
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from evals.cli.app import Log, exit_with, new_app, reported
+from evals.cli.options import Models, settings_of, takes_options
+from evals.cli.results import finish
+from evals.config.choice import Work, choose
+from evals.config.models import ModelRef, resolve_model
+from evals.config.suites import TaskRef
+from evals.evaluation.load import Loaded, build_encoder, check, load_item
+from evals.schema import ConfigError
+from evals.settings import Settings
+
+if TYPE_CHECKING:
+    from evals.embeddings.store import Store
+    from evals.schema import Encoder
+
+app = new_app()
+
+
+@app.command()
+@takes_options
+def encode(
+    options: dict[str, Any],
+    benchmarks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="BENCHMARK...", help="Rows of configs/benchmarks.yaml, or suites."),
+    ] = None,
+    model: Models = [],  # noqa: B006 - typer copies it
+    suite: Annotated[
+        list[str] | None,
+        typer.Option("--suite", "-s", help="Row of configs/suites.yaml. Repeatable."),
+    ] = None,
+    make_plan: Annotated[
+        Path | None, typer.Option(help="Write what is missing to this file, and encode nothing.")
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="Encode a part of this plan, which --shard names.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="I/N: every N-th shard of the plan, from the I-th on.")
+    ] = None,
+) -> None:
+    """Encode what is missing and nobody else is at; or plan it; or a part of a plan."""
+    with reported(json=options["json"]) as log:
+        from evals.embeddings.store import Store
+
+        settings = settings_of(options)
+        if not (benchmarks or suite) or not model:
+            raise ConfigError("Name one benchmark or --suite at least, and a --model.")
+        if (plan is None) != (shard is None):
+            raise ConfigError("--plan and --shard go together. Give both, or neither.")
+        if plan is not None and make_plan is not None:
+            raise ConfigError("--make-plan makes a plan, and --plan takes one. Give one of them.")
+        work, _ = choose(
+            benchmarks or (), suite or (), subsets=settings.subsets, data_name=settings.name
+        )
+        refs = [resolve_model(name) for name in dict.fromkeys(model)]
+        check(work, refs, settings)
+        _refuse_tasks(work)
+        store = Store(settings.store)
+        pairs = _pairs(work, refs, settings)
+        if make_plan is not None:
+            _plan(log, make_plan, pairs, store)
+        elif plan is not None and shard is not None:
+            _encode_part(log, plan, shard, pairs, store)
+        else:
+            _encode_all(log, pairs, store)
+
+
+def _refuse_tasks(work: list[Work]) -> None:
+    tasks = [item.name for item in work if isinstance(item, TaskRef)]
+    if tasks:
+        raise ConfigError(
+            f"{tasks[0]}: mteb loads and encodes its tasks as it measures them. Use evals.run, or "
+            "name benchmarks alone."
+        )
+
+
+class _Pair(NamedTuple):
+    """A benchmark with its data, and a model."""
+
+    loaded: Loaded
+    encoder: "Encoder"
+
+
+def _pairs(work: list[Work], refs: list[ModelRef], settings: Settings) -> Iterator[_Pair]:
+    for ref in refs:
+        encoder = build_encoder(ref, settings)
+        for item in work:
+            if not isinstance(item, TaskRef):  # they were refused
+                yield _Pair(load_item(item, settings), encoder)
+
+
+def _plan(log: Log, file: Path, pairs: Iterator[_Pair], store: "Store") -> None:
+    from evals.evaluation.encoding_plan import PlannedSide, planned_sides, write_plan
+
+    sides: list[PlannedSide] = []
+    planned: dict[str, set[str]] = {}
+    for loaded, encoder in pairs:
+        sides += planned_sides(loaded, encoder, store, planned)
+    plan = write_plan(file, sides)
+    finish(
+        log,
+        show=lambda: log.result(
+            f"wrote {file}: {plan.items:,} items in {plan.shards:,} shards, sha256 {plan.sha256}"
+        ),
+        machine=lambda: {
+            "schema_version": 1,
+            "plan": str(file),
+            "sha256": plan.sha256,
+            "shards": plan.shards,
+            "items": plan.items,
+        },
+    )
+
+
+def _encode_part(log: Log, file: Path, shard: str, pairs: Iterator[_Pair], store: "Store") -> None:
+    from evals.evaluation.encoding import encode_side
+    from evals.evaluation.encoding_plan import (
+        check_covered,
+        parse_part,
+        planned_for,
+        read_plan,
+        shards_of_part,
+    )
+
+    part = parse_part(shard)
+    plan = read_plan(file)
+    log.info(f"{file}: part {part.number} of {part.of}, sha256 {plan.sha256}")
+    dealt = shards_of_part(plan, part)
+    counts = {"image": 0, "text": 0}
+    seen = set()
+    for loaded, encoder in pairs:
+        seen.add((loaded.row.name, encoder.name))
+        for named in planned_for(plan, loaded, encoder, file):
+            shards = dealt.get((named.key, named.content), [])
+            counts[named.side.kind] += encode_side(store, encoder, named.side, shards, log)
+    check_covered(plan, seen, file)
+    _show(log, counts, {"sha256": plan.sha256, "shard": [part.number, part.of]})
+
+
+def _encode_all(log: Log, pairs: Iterator[_Pair], store: "Store") -> None:
+    from evals.evaluation.encoding import encode_side, sides_of
+
+    counts = {"image": 0, "text": 0}
+    for loaded, encoder in pairs:
+        for side, *_ in sides_of(loaded, encoder):
+            shards = store.shards(encoder, side)
+            counts[side.kind] += encode_side(store, encoder, side, shards, log)
+    _show(log, counts, {})
+
+
+def _show(log: Log, counts: dict[str, int], extra: dict[str, Any]) -> None:
+    finish(
+        log,
+        show=lambda: log.result(
+            f"encoded {counts['image']:,} images and {counts['text']:,} texts; the rest was stored"
+        ),
+        machine=lambda: {"schema_version": 1, "encoded": counts, **extra},
+    )
+
+
+if __name__ == "__main__":
+    exit_with(app)

@@ -1,0 +1,136 @@
+"""Several processes, by claims or by a plan, make the store that one makes, to the byte."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from evals.evaluation.encoding_plan import Part, parse_part
+from evals.schema import ConfigError
+from tests.commands import run
+
+# 260 images in two shards, 520 texts in one for each language.
+WORK = ("scenes", "--model", "tiny", "--limit", "260", "--subsets", "en,de")
+
+
+def encode(*arguments: object, cwd: Path):
+    return run(*arguments, cwd=cwd, module="evals.encode")
+
+
+def bytes_of(store: Path) -> dict[str, str]:
+    files = [path for path in store.rglob("*") if path.is_file()]
+    return {
+        str(path.relative_to(store)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Path:
+    """What a run leaves that is alone."""
+    folder = tmp_path_factory.mktemp("alone")
+    done = run(*WORK, "--store", "store", "--results", "runs", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory) -> Path:
+    """A folder with a plan."""
+    folder = tmp_path_factory.mktemp("planned")
+    done = encode(*WORK, "--store", "store", "--make-plan", "plans/plan.json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    digest = json.loads((folder / "plans/plan.json").read_text())["sha256"]
+    assert done.stdout == (f"wrote plans/plan.json: 1,196 items in 4 shards, sha256 {digest}\n")
+    assert not (folder / "store").exists()
+    return folder
+
+
+def test_the_parts_of_a_plan_in_any_order_make_the_store_of_a_run(alone, planned):
+    plan = ("--store", "store", "--plan", "plans/plan.json", "--json")
+    counts = {}
+    for shard in ("3/3", "1/3", "2/3"):
+        done = encode(*WORK, *plan, "--shard", shard, cwd=planned)
+        assert done.returncode == 0, done.stderr
+        counts[shard] = json.loads(done.stdout)["encoded"]
+    assert counts["1/3"]["image"] == 256 and counts["2/3"]["image"] == 4
+    assert sum(count["text"] for count in counts.values()) == 936
+    assert bytes_of(planned / "store") == bytes_of(alone / "store")
+    # done again, as a scheduler may: nothing is encoded
+    again = encode(*WORK, *plan, "--shard", "1/3", cwd=planned)
+    assert json.loads(again.stdout)["encoded"] == {"image": 0, "text": 0}
+
+
+def test_without_a_plan_all_that_is_missing_is_encoded(alone, tmp_path):
+    done = encode(*WORK, "--store", "store", cwd=tmp_path)
+    assert done.stdout == "encoded 260 images and 936 texts; the rest was stored\n"
+    assert bytes_of(tmp_path / "store") == bytes_of(alone / "store")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((*WORK, "--max-length", "39"), "was not made of this scenes by this tiny"),
+        ((*WORK[:5], "--subsets", "en"), "was not made of this scenes by this tiny"),
+        (("scenes", "--model", "other=tiny"), "was not made of this scenes by this other"),
+    ],
+)
+def test_a_plan_of_other_data_or_another_model_is_refused(planned, arguments, message):
+    plan = ("--plan", "plans/plan.json", "--shard", "1/1", "--store", "elsewhere")
+    done = encode(*arguments, *plan, cwd=planned)
+    assert done.returncode == 2 and message in done.stderr
+    assert not (planned / "elsewhere").exists()
+
+
+def test_a_plan_that_was_changed_is_refused(planned):
+    text = (planned / "plans/plan.json").read_text()
+    (planned / "changed.json").write_text(text.replace("[[0,256]]", "[[0,255]]"))
+    plan = ("--plan", "changed.json", "--shard", "1/1")
+    done = encode(*WORK, *plan, cwd=planned)
+    assert done.returncode == 3 and "its hash does not match. Make it anew" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"schema_version": 1}', "no json"])
+def test_what_is_no_plan_is_refused(tmp_path, text):
+    (tmp_path / "plan.json").write_text(text)
+    done = encode(*WORK, "--plan", "plan.json", "--shard", "1/1", cwd=tmp_path)
+    assert done.returncode == 3 and "plan.json" in done.stderr
+
+
+def test_a_plan_of_more_than_is_named_is_refused(tmp_path):
+    made = ("--make-plan", "plan.json")
+    both = ("--model", "tiny", "--model", "second=tiny", "--limit", "3", "--subsets", "en")
+    assert encode("scenes", *both, *made, cwd=tmp_path).returncode == 0
+    one = ("--model", "tiny", "--limit", "3", "--subsets", "en")
+    done = encode("scenes", *one, "--plan", "plan.json", "--shard", "1/1", cwd=tmp_path)
+    assert done.returncode == 2 and "was made of scenes by second, too" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "a/b", "-1/2", "1/2/3", " 1/2"])
+def test_a_shard_is_one_of_so_many(text):
+    with pytest.raises(ConfigError, match="I from 1 to N"):
+        parse_part(text)
+
+
+def test_the_second_of_eight_is_written_2_8():
+    assert parse_part("2/8") == Part(2, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "Name one benchmark"),
+        (("scenes",), "and a --model"),
+        (("scenes", "--model", "tiny", "--plan", "p"), "--plan and --shard go together"),
+        (("scenes", "--model", "tiny", "--shard", "1/2"), "--plan and --shard go together"),
+        (("mteb:STSBenchmark", "--model", "tiny"), "Use evals.run"),
+        (
+            ("scenes", "-m", "tiny", "--make-plan", "p", "--plan", "q", "--shard", "1/1"),
+            "Give one of them",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(tmp_path, arguments, message):
+    done = encode(*arguments, cwd=tmp_path)
+    assert done.returncode == 2 and message in done.stderr
