@@ -37,6 +37,7 @@ COMMANDS = {
     ),
     "plan": Command("evals.plan", "Say how many images it takes to see a difference."),
     "parity": Command("evals.parity.__main__", "Say whether two models give the same embeddings."),
+    "index": Command("evals.index", "Measure what nearest-neighbour indexes cost and lose."),
     "mistakes": Command("evals.mistakes", "Show the queries that a model gets wrong."),
     "cost": Command("evals.cost", "Count tiles, tokens and bytes."),
     "report": Command("evals.report.__main__", "Hold records against the published tables."),

@@ -191,6 +191,7 @@ MAY_SEE: dict[str, set[str]] = {
     "compare": {"analysis", "cli", "files", "records", "views"},
     "rank": {"schema", "analysis", "cli", "files", "records", "views"},
     "plan": {"schema", "analysis", "cli", "files", "records", "stats", "views"},
+    "index": {"schema", "analysis", "cli", "config", "files", "records", "views"},
     "mistakes": {"schema", "analysis", "cli", "files", "records", "views"},
     "fusion": {"analysis", "cli", "config", "evaluation", "jobs", "views"},
     "probe": {"schema", "analysis", "cli", "config", "evaluation", "jobs", "views"},
@@ -266,7 +267,7 @@ LIGHT = (
 )
 HEAVY = set(
     "torch numba transformers datasets mteb pandas matplotlib open_clip huggingface_hub "
-    "sklearn scipy clip_benchmark jinja2".split()
+    "sklearn scipy clip_benchmark jinja2 faiss usearch".split()
 )
 
 

@@ -1,175 +1,229 @@
-"""The index finds the row of each item, by 24 bytes an item, and a damaged one is made anew."""
+"""What an index loses adds up, exact search is the record's, and each library finds what numpy finds."""
 
-import hashlib
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from safetensors import safe_open
-from safetensors.numpy import load_file
 
-from evals.embeddings import index as index_module
-from evals.embeddings import index_file
-from evals.embeddings.index import INDEX_FILE, Digests, Index, digests_of, first_positions
-from evals.embeddings.index_file import Columns, read_columns, write_merged
-from evals.embeddings.shards import DamagedError
-from evals.embeddings.store import Store
-from tests.toys import HashEncoder, text_side
+from evals.analysis.index_engines import as_bits, build, parts_of
+from evals.analysis.index_quality import Point, _with_front, measure
+from evals.config.indexes import IndexRow, chosen_indexes, read_indexes
+from evals.records.record import read_run
+from evals.schema import ConfigError, InvalidError, MissingError
+from tests import records
+from tests.commands import run
 
-TEXTS = [f"text {i}" for i in range(40)]
-KEY = "0" * 32
+pytest.importorskip("faiss", reason="faiss is not installed: the extra `index` has it")
+pytest.importorskip("usearch", reason="usearch is not installed: the extra `index` has it")
+QUICK = "exact,int8,binary,hnsw,ivf"
 
 
-def columns(high: list[int], low: list[int] | None = None, shard: int = 0) -> Columns:
-    return Columns(
-        np.array(high, np.uint64),
-        np.array(low if low is not None else high, np.uint64),
-        np.full(len(high), shard, np.uint32),
-        np.arange(len(high), dtype=np.uint32),
-    )
+def row(library: str = "faiss", **fields: Any) -> IndexRow:
+    return IndexRow(**({"name": "x", "library": library, "about": "toy"} | fields))
 
 
-@pytest.fixture
-def eager(monkeypatch):
-    """The file is written as soon as there is a shard."""
-    monkeypatch.setattr(index_module, "TAIL", 0)
-    monkeypatch.setattr(index_module, "SHARE", 1 << 30)
+def unit_rows(n: int, dim: int = 16, seed: int = 0) -> np.ndarray:
+    rows = np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-@pytest.fixture
-def store(tmp_path, eager):
-    store = Store(tmp_path, shard_rows=5)
-    store.embed(HashEncoder(), text_side(TEXTS))
-    return store
+def nearest_by_numpy(queries: np.ndarray, docs: np.ndarray, k: int) -> np.ndarray:
+    return np.argsort(-(queries.astype(np.float64) @ docs.T), axis=1, kind="stable")[:, :k]
 
 
-def file_of(store: Store):
-    (file,) = store.root.glob(f"*/{INDEX_FILE}")
-    return file
+@pytest.fixture(scope="module")
+def quality(scenes_run: Path):
+    return measure(read_run(scenes_run), chosen_indexes(None, None), direction="i2t", metric="R@1")
 
 
-def test_an_item_is_known_by_the_first_128_bits_of_its_hash_and_an_id_by_those_of_its_own():
-    digest = hashlib.sha256(b"a").hexdigest()
-    other = hashlib.sha256(digest.upper().encode()).hexdigest()
-    digests = digests_of([digest, "img_7", digest.upper()])
-    assert f"{digests.high[0]:016x}{digests.low[0]:016x}" == digest[:32]
-    assert f"{digests.high[1]:016x}" == hashlib.sha256(b"img_7").hexdigest()[:16]
-    assert f"{digests.high[2]:016x}" == other[:16]
+def test_losses_add_up_to_the_total(quality) -> None:
+    for point in quality.points:
+        losses = point.lost_to_embedding + point.lost_to_dims + point.lost_to_index
+        assert abs(losses - (1 - point.recall)) < 1e-12
+    assert {point.dim for point in quality.points} == {256, 64}
+    assert len(quality.points) == 2 * sum(len(r.values) for r in read_indexes().values())
 
 
-def test_first_positions_tell_apart_what_agrees_in_one_half():
-    digests = Digests(np.array([7, 7, 7, 3], np.uint64), np.array([1, 2, 1, 1], np.uint64))
-    assert first_positions(digests).tolist() == [0, 1, 3]
+def test_exact_search_is_the_records(quality) -> None:
+    assert quality.unlike == 0
+    for point in quality.points:
+        if point.name == "exact":
+            line = next(
+                line
+                for line in quality.run.metrics
+                if (line.subset, line.direction, line.dim, line.name)
+                == ("en", "i2t", point.dim, "R@1")
+            )
+            assert point.recall == pytest.approx(line.value, abs=1e-12)
+            assert point.lost_to_index == pytest.approx(0, abs=1e-12) and point.neighbours == 1
+        if point.dim == 256:
+            assert point.lost_to_dims == 0
 
 
-def test_another_process_finds_everything_by_the_file_alone(store, monkeypatch):
-    monkeypatch.setattr(index_module, "read_sidecar", None)  # none is read
-    result = Store(store.root).missing(HashEncoder(), text_side([*TEXTS, "new"]))
-    assert result == [40]
+def test_more_search_finds_more_neighbours(quality) -> None:
+    for name in ("ivf", "ivf-pq", "binary"):
+        found = [p.neighbours for p in quality.points if (p.name, p.dim) == (name, 64)]
+        assert found == sorted(found) and found[0] < found[-1]
 
 
-def test_the_file_takes_24_bytes_an_item_and_is_one_that_safetensors_reads(store):
-    tensors = load_file(file_of(store))
-    assert sum(tensor.nbytes for tensor in tensors.values()) == 24 * len(TEXTS)
-    assert (np.diff(tensors["high"].astype(object)) > 0).all()
-    assert sorted(zip(tensors["shard"].tolist(), tensors["row"].tolist(), strict=True)) == [
-        (shard, row) for shard in range(8) for row in range(5)
-    ]
+def test_fewer_bits_are_fewer_bytes(quality) -> None:
+    size = {(p.name, p.dim, p.value): p.bytes for p in quality.points}
+    docs = quality.docs
+    assert size["binary", 256, 0] == docs * 32
+    assert size["binary", 256, 20] == docs * (32 + 1024)
+    assert size["exact", 256, None] == pytest.approx(docs * 1024, rel=0.01)
+    assert size["int8", 64, None] < size["exact", 64, None] / 3
 
 
-def test_shards_that_came_since_are_taken_in_and_in_time_filed(store, monkeypatch):
-    monkeypatch.setattr(index_module, "TAIL", 2)
-    before = file_of(store).read_bytes()
-    Store(store.root, shard_rows=5).embed(HashEncoder(), text_side([f"new {i}" for i in range(10)]))
-    assert file_of(store).read_bytes() == before
-    assert not Store(store.root).missing(HashEncoder(), text_side([f"new {i}" for i in range(10)]))
-    Store(store.root, shard_rows=5).embed(HashEncoder(), text_side([f"more {i}" for i in range(9)]))
-    assert not Store(store.root).missing(HashEncoder(), text_side([f"more {i}" for i in range(9)]))
-    # with the third of them; the fourth is read by its sidecar again
-    assert len(load_file(file_of(store))["row"]) == 55
-
-
-def test_a_shard_that_is_gone_is_not_found_and_is_found_when_it_is_back(store, caplog):
-    sidecar = sorted(path for path in store.root.glob("*/*.json") if path.name != "key.json")[0]
-    text = sidecar.read_text()
-    sidecar.unlink()
-    reader = Store(store.root, shard_rows=5)
-    assert len(reader.missing(HashEncoder(), text_side(TEXTS))) == 5
-    sidecar.write_text(text)
-    assert reader.missing(HashEncoder(), text_side(TEXTS)) == []
-    sidecar.unlink()
-    assert reader.embed(HashEncoder(), text_side(TEXTS)).encoded == 5
-    assert sidecar.read_text() == text and not caplog.text
+def test_an_interval_of_the_loss_holds_the_loss(quality) -> None:
+    for point in quality.points:
+        assert point.loss_interval is not None
+        low, high = point.loss_interval
+        assert low - 1e-9 <= point.lost_to_index <= high + 1e-9
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("index", "value"),
     [
-        lambda data: data[:-3] + bytes([data[-3] ^ 1]) + data[-2:],
-        lambda data: data[: len(data) // 2],
-        lambda data: b"",
-        lambda data: data + b"more",
-        lambda data: data.replace(b'"schema": "2"', b'"schema": "1"'),
-        lambda data: data.replace(b'"key": "', b'"key": "x'),
-        lambda data: b"\xff" * len(data),
+        (row(build="Flat"), None),
+        (row(build="HNSW32,Flat", search={"efSearch": [500]}), 500),
+        (row(build="IVF{lists},Flat", search={"nprobe": [100]}), 100),
+        (row("usearch", build="f32", search={"expansion": [500]}), 500),
+        (row("binary", search={"rescore": [500]}), 500),
     ],
 )
-def test_a_damaged_index_is_set_aside_and_made_anew(store, damage, caplog):
-    file = file_of(store)
-    file.unlink()
-    assert not Store(store.root).missing(HashEncoder(), text_side(TEXTS))
-    whole = file.read_bytes()
-    file.write_bytes(damage(whole))
-    assert Store(store.root).embed(HashEncoder(), text_side(TEXTS)).encoded == 0
-    assert file.read_bytes() == whole
-    assert (file.parent / "damaged" / INDEX_FILE).read_bytes() == damage(whole)
-    assert f"{file}: " in caplog.text and "set aside and made anew" in caplog.text
+def test_an_index_that_looks_at_everything_finds_what_numpy_finds(index: Any, value: Any) -> None:
+    docs, queries = unit_rows(300), unit_rows(40, seed=1)
+    engine = build(index, docs, threads=1)
+    assert (engine.search(queries, 5, value) == nearest_by_numpy(queries, docs, 5)).all()
+    assert engine.nbytes(value) > 0
 
 
-def test_an_index_of_another_key_is_not_believed(store):
-    file = file_of(store)
-    with pytest.raises(DamagedError, match="no index of this key"):
-        read_columns(file, KEY)
+def test_bits_are_ranked_by_hamming_distance() -> None:
+    docs, queries = unit_rows(100, dim=20), unit_rows(10, dim=20, seed=1)
+    places = build(row("binary"), docs, threads=1).search(queries, 3, None)
+    distance = ((queries[:, None] > 0) != (docs[None] > 0)).sum(axis=2)
+    best = np.sort(distance, axis=1)[:, :3]
+    assert (np.take_along_axis(distance, places, axis=1) == best).all()
 
 
-def test_equal_halves_are_passed_over(tmp_path):
-    """What 64 bits do not tell apart, 128 do; and of two places the shard decides that is there."""
-    index = Index(tmp_path)
-    index._names = ["gone", "here"]
-    index._is_present = np.array([False, True])
-    index._recent = Columns.empty().merged(
-        columns([5, 5, 5], [1, 2, 3], shard=0), columns([5, 5], [3, 1], shard=1)
+def test_usearchs_bits_are_those_of_the_precision_binary() -> None:
+    docs = unit_rows(50, dim=64)
+    engine = build(row("usearch", build="b1", search={"expansion": [64]}), docs, threads=1)
+    assert (engine.search(docs, 1, 64)[:, 0] == np.arange(50)).all()
+    assert as_bits(docs).shape == (50, 8)
+
+
+def test_a_quantiser_has_parts_that_divide_the_width() -> None:
+    assert [parts_of(dim) for dim in (1, 4, 10, 14, 64, 1024)] == [1, 1, 2, 2, 16, 256]
+    # few documents have few centroids
+    places = build(row(build="PQ{parts}x{bits}np"), unit_rows(30), threads=1).search(
+        unit_rows(2), 3, None
     )
-    digests = Digests(np.full(4, 5, np.uint64), np.array([1, 2, 3, 4], np.uint64))
-    places = index.find(digests)
-    assert places.shard.tolist() == [1, -1, 1, -1]
-    assert (places.row[0], places.row[2]) == (1, 0)
+    assert places.shape == (2, 3)
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.integers(0, 30), max_size=40),
-    st.lists(st.integers(0, 30), min_size=1, max_size=40),
-    st.integers(1, 7),
+def test_the_front_has_what_nothing_beats_in_all() -> None:
+    def point(recall: float, speed: float, size: int) -> Point:
+        return Point("x", 8, None, None, recall, 1, 0, 0, 0, None, size, 1, 0, speed)
+
+    points = [point(0.9, 10, 100), point(0.8, 20, 100), point(0.8, 10, 100), point(0.5, 5, 50)]
+    assert [p.front for p in _with_front(points)] == [True, True, False, True]
+
+
+def test_the_command_prints_writes_and_gives_json(scenes_run: Path, tmp_path: Path) -> None:
+    files = {kind: tmp_path / f"out.{kind}" for kind in ("html", "plot", "markdown", "csv")}
+    options = [part for kind, path in files.items() for part in (f"--{kind}", path)]
+    base = (scenes_run, "--dims", "64", "--only", QUICK)
+    done = run(*base, *options, cwd=tmp_path, module="evals.index")
+    assert done.returncode == 0, done.stderr
+    assert "hnsw@64 efSearch 16" in done.stdout and "lost to the embedding" in done.stdout
+    assert "<script" not in files["html"].read_text()
+    assert files["plot"].read_bytes().startswith(b"\x89PNG")
+    assert "| exact@64 |" in files["markdown"].read_text()
+    lines = list(csv.DictReader(files["csv"].read_text().splitlines()))
+    assert len(lines) == 1 + 1 + 3 + 3 + 3
+    answer = json.loads(run(*base, "--json", cwd=tmp_path, module="evals.index").stdout)
+    assert answer["metric"] == "R@10" and answer["direction"] == "t2i"
+    assert answer["unlike_record"] == 0
+
+
+def test_text_retrieval_has_indexes_too(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    (folder / "qrels").mkdir(parents=True)
+    colours = ["red", "blue", "green", "yellow"]
+    texts = [f"a {a} circle and a {b} square" for a in colours for b in colours]
+    docs = [{"_id": f"d{i}", "text": text} for i, text in enumerate(texts)]
+    queries = [{"_id": f"q{i}", "text": text} for i, text in enumerate(texts[:8])]
+    for name, items in (("corpus", docs), ("queries", queries)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    judged = "".join(f"q{i}\td{i}\t1\n" for i in range(8))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    assert run("beir:mine", "--model", "tiny", cwd=tmp_path).returncode == 0
+    path = next(tmp_path.glob("results/runs/*/*/*"))
+    done = run(path, "--only", QUICK, "--json", cwd=tmp_path, module="evals.index")
+    answer = json.loads(done.stdout)
+    assert done.returncode == 0 and answer["metric"] == "Success@10"
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--metric", "MRR"), "--metric MRR"),
+        (("--dims", "100"), "was not scored at 100"),
+        (("--subset", "fr"), "has no fr"),
+        (("--direction", "x"), "has no x"),
+        (("--only", "hsnw"), "Did you mean hnsw"),
+    ],
 )
-def test_merging_in_chunks_is_sorting_all_at_once(tmp_path_factory, old, new, chunk):
-    file = tmp_path_factory.mktemp("index") / INDEX_FILE
-    filed = Columns.empty().merged(columns(sorted(old)))
-    recent = Columns.empty().merged(columns(sorted(new), shard=1))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index_file, "CHUNK", chunk)
-        write_merged(file, KEY, ["a", "b"], filed, recent)
-        read = read_columns(file, KEY)
-    assert read.shards == ["a", "b"]
-    for column, expected in zip(read.columns, filed.merged(recent), strict=True):
-        np.testing.assert_array_equal(column, expected)
+def test_what_is_not_there_is_refused(
+    scenes_run: Path, tmp_path: Path, options: Any, word: str
+) -> None:
+    done = run(scenes_run, *options, cwd=tmp_path, module="evals.index")
+    assert done.returncode == 2 and word in done.stderr
 
 
-def test_an_index_of_many_items_is_built_in_parts(store, monkeypatch):
-    file_of(store).unlink()
-    monkeypatch.setattr(index_module, "ITEMS_IN_MEMORY", 7)
-    reader = Store(store.root)
-    assert reader.missing(HashEncoder(), text_side(TEXTS)) == []
-    with safe_open(file_of(store), "numpy") as opened:
-        assert len(opened.metadata()["shards"].split(",")) == 8
+def test_rows_that_are_not_the_records_are_refused(scenes_run: Path, tmp_path: Path) -> None:
+    """A store whose images are laid under each other's hashes, with all checksums made anew."""
+    from safetensors.numpy import load_file
+
+    from evals.embeddings.shards import read_sidecar, write_shard
+
+    store = tmp_path / "store"
+    shutil.copytree(scenes_run.parents[3] / "store", store)
+    for key in store.iterdir():
+        for sidecar in [path for path in key.glob("*.json") if path.name != "key.json"]:
+            items = list(read_sidecar(key, sidecar.stem).items)
+            shard = key / f"{sidecar.stem}.safetensors"
+            (rows,) = (t for t in load_file(shard).values() if t.ndim == 2)
+            rows = rows.copy()
+            sidecar.unlink()
+            shard.unlink()
+            write_shard(key, items, rows[::-1].copy())
+    with pytest.raises(InvalidError, match="other hits than recorded"):
+        measure(read_run(scenes_run), chosen_indexes(None, ["exact"]), store=store)
+
+
+def test_records_without_hits_and_without_rows_are_refused(
+    scenes_run: Path, tmp_path: Path
+) -> None:
+    path = records.write(tmp_path, [records.line("acc@1")], records.queries(1), model="m")
+    with pytest.raises(ConfigError, match=r"none of its metrics is R@k"):
+        measure(read_run(path), chosen_indexes(None, ["exact"]))
+    with pytest.raises(MissingError, match="not stored"):
+        measure(read_run(scenes_run), chosen_indexes(None, ["exact"]), store=tmp_path)
+
+
+def test_a_table_of_ones_own_is_read_strictly(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("flat: {library: faiss, build: Flat, about: all}\n")
+    assert [row.name for row in chosen_indexes(file, None)] == ["flat"]
+    file.write_text("flat: {library: faiss, build: Flat, search: {a: [1], b: [2]}, about: all}\n")
+    with pytest.raises(ConfigError, match="has 2 parameters"):
+        chosen_indexes(file, None)
+    with pytest.raises(ConfigError, match="faiss refuses Nonsense"):
+        build(row(build="Nonsense"), unit_rows(10), threads=1)

@@ -21,7 +21,7 @@ from evals.views.standings import (
 from evals.views.style import BLUE, GREY
 
 TEMPLATE = Path(__file__).with_name("standings.html.jinja")
-STYLE = Path(__file__).with_name("standings.css")
+STYLE = Path(__file__).with_name("page.css")
 
 
 def figure_bytes(result: Standings, kind: str = "png") -> bytes:

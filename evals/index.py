@@ -1,0 +1,111 @@
+"""What nearest-neighbour indexes cost and lose for a record's embeddings: recall of the task, bytes, speed:
+
+python -m evals.index results/runs/scenes/tiny/RECORD [--dims 256,64] [--direction i2t] [--html index.html]
+python -m evals.index tiny --benchmark scenes --only exact,hnsw,binary --metric R@1
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evals.cli.app import exit_with, new_app, reported
+from evals.cli.options import Json, comma_list, dims_list
+from evals.schema import ConfigError
+
+app = new_app()
+
+
+@app.command()
+def index(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECORD|MODEL", help="Folder of a record, or a model with --benchmark."
+        ),
+    ],
+    benchmark: Annotated[
+        str | None, typer.Option(help="Of this benchmark the newest record of the model.")
+    ] = None,
+    dims: Annotated[
+        str | None, typer.Option(help="E.g. 256,64; all that the record was scored at.")
+    ] = None,
+    subset: Annotated[str | None, typer.Option(help="Language; the first unless given.")] = None,
+    direction: Annotated[
+        str | None, typer.Option(help="t2i or i2t; the first of the record unless given.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="R@k or Success@k of the record; the deepest unless given.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Rows of the table, e.g. exact,hnsw; all unless given.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="YAML of indexes; configs/indexes.yaml unless given.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Of building and searching.")] = 1,
+    data: Annotated[
+        Path | None, typer.Option(help="Where the data is now, if not where the run had it.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write the figure to this PNG.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a line per point to this file.")] = None,
+    results: Annotated[
+        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
+    ] = Path("results/runs"),
+    store: Annotated[
+        Path | None, typer.Option(envvar="EVALS_STORE", help="Where embeddings are; as in the run.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Build and search indexes over stored embeddings; nothing is encoded."""
+    with reported(json=json) as log:
+        from evals.analysis.index_quality import measure
+        from evals.config.indexes import chosen_indexes
+        from evals.files import write_atomically
+        from evals.records.record import read_run
+        from evals.records.selection import newest_run, operand
+        from evals.views import index_table as views
+        from evals.views.comparison import print_path
+
+        path = operand(target).path
+        if (path is None) == (benchmark is None):
+            raise ConfigError("Name the folder of a record, or a model and its --benchmark.")
+        rows = chosen_indexes(table, comma_list(only))
+        run = read_run(path) if path else newest_run(results, benchmark or "", target)
+        quality = measure(
+            run,
+            rows,
+            dims_list(dims),
+            subset=subset,
+            direction=direction,
+            metric=metric,
+            threads=threads,
+            data=data,
+            store=store,
+        )
+        written: dict[str, Path] = {}
+        if html:
+            written["html"] = html
+            write_atomically(html, views.as_html(quality).encode())
+        if plot:
+            written["plot"] = plot
+            write_atomically(plot, views.figure_bytes(quality))
+        if markdown:
+            written["markdown"] = markdown
+            write_atomically(markdown, views.as_markdown(quality).encode())
+        if csv:
+            written["csv"] = csv
+            write_atomically(csv, views.as_csv(quality).encode())
+        if log.json:
+            paths = {kind: str(file) for kind, file in written.items()}
+            log.output(views.as_json(quality) | {"written": paths})
+            return
+        views.print_quality(quality)
+        for kind, file in written.items():
+            print_path(kind, file)
+
+
+if __name__ == "__main__":
+    exit_with(app)

@@ -1,0 +1,70 @@
+"""One page of a figure, a table and notes, which loads nothing and runs nothing."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from evals.escape import visible_page
+
+STYLE = Path(__file__).with_name("page.css")
+TEMPLATE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
+style-src 'sha256-{{ digest }}'; base-uri 'none'; form-action 'none'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>{{ style | safe }}</style>
+</head>
+<body>
+<main>
+<h1>{{ title }}</h1>
+<img src="data:image/svg+xml;base64,{{ image }}" alt="{{ alt }}">
+<div class="wide">
+<table>
+<thead><tr>{% for head in heads %}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in rows %}
+<tr>{% for cell in row %}<td><bdi>{{ cell }}</bdi></td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% for note in notes %}<p class="note">{{ note }}</p>{% endfor %}
+</main>
+</body>
+</html>
+"""
+
+
+def page(
+    title: str,
+    *,
+    image: bytes,
+    alt: str,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    notes: Sequence[str],
+) -> str:
+    """The page; `image` is SVG. All text is escaped, and only the style is allowed, by its hash."""
+    from jinja2 import Environment, StrictUndefined
+
+    style = STYLE.read_text(encoding="utf-8").strip()
+    text = (
+        Environment(autoescape=True, undefined=StrictUndefined)
+        .from_string(TEMPLATE)
+        .render(
+            title=title,
+            image=base64.b64encode(image).decode(),
+            alt=alt,
+            heads=heads,
+            rows=rows,
+            notes=notes,
+            style=style,
+            digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        )
+    )
+    # A name could turn the direction of what stands after it.
+    return visible_page(text)
