@@ -1,0 +1,86 @@
+"""The examples of docs/scale for schedulers say what the schedulers understand, and do what a run does."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from evals.__main__ import COMMANDS
+from tests.commands import ROOT, run
+from tests.sbatch import options_of, tasks_of
+from tests.test_encode import bytes_of
+
+EXAMPLES = ROOT / "docs" / "scale"
+SLURM = EXAMPLES / "slurm-array.sh"
+JOB = EXAMPLES / "kubernetes-indexed-job.yaml"
+BIN = Path(sys.executable).parent
+WORK = ("scenes", "--model", "tiny", "--limit", "260", "--subsets", "en,de")
+
+
+@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.sh")), ids=lambda path: path.name)
+def test_shellcheck_finds_nothing_in_a_script(script):
+    done = subprocess.run(
+        [BIN / "shellcheck", "--enable=all", "--exclude=SC2154,SC2312", script],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert os.access(script, os.X_OK)
+
+
+def test_the_array_has_as_many_tasks_as_the_plan_has_parts():
+    tasks = tasks_of(options_of(SLURM)["array"])
+    assert tasks == list(range(1, 65))
+    assert f"PARTS=${{PARTS:-{len(tasks)}}}" in SLURM.read_text()
+
+
+def test_kubernetes_knows_every_field_of_the_job():
+    import kubernetes_validate
+
+    job = yaml.safe_load(JOB.read_text())
+    kubernetes_validate.validate(job, "1.37.0", strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(job | {"spec": {"completions": "64"}}, "1.37.0", strict=True)
+
+
+def test_an_index_of_the_job_is_a_part_of_the_plan():
+    """The shell of the container, with a command in place of ours that says what it was called with."""
+    spec = yaml.safe_load(JOB.read_text())["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    environment = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert environment["PARTS"] == str(spec["completions"])
+    words = [*container["command"], container["args"][0].replace("exec jina-clip-evals", "echo")]
+    for index in (0, spec["completions"] - 1):
+        environment["JOB_COMPLETION_INDEX"] = str(index)
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+        command, *arguments = done.stdout.split()
+        assert command in COMMANDS
+        assert arguments[-2:] == ["--shard", f"{index + 1}/64"]
+        assert arguments[arguments.index("--plan") + 1] == "/shared/plan.json"
+
+
+@pytest.mark.faults
+def test_an_array_of_which_a_task_is_preempted_makes_the_store_of_a_run(tmp_path):
+    done = run(*WORK, "--store", "alone", cwd=tmp_path, module="evals.encode")
+    assert done.returncode == 0, done.stderr
+    work = (*WORK, "--store", "store")
+    done = run(*work, "--make-plan", "plan.json", cwd=tmp_path, module="evals.encode")
+    assert done.returncode == 0, done.stderr
+    environment = {"PYTHONPATH": str(ROOT), "PARTS": "2", "PATH": f"{BIN}:{os.environ['PATH']}"}
+    array = subprocess.run(
+        [sys.executable, "-m", "tests.sbatch", "--array=1-2", SLURM, *work, "--plan", "plan.json"],
+        cwd=tmp_path,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert array.returncode == 0, array.stderr
+    # both parts, and the second of them twice
+    assert array.stderr.count("part 1 of 2") == 1 and array.stderr.count("part 2 of 2") == 2
+    assert bytes_of(tmp_path / "store") == bytes_of(tmp_path / "alone")
