@@ -38,6 +38,9 @@ COMMANDS = {
     "plan": Command("evals.plan", "Say how many images it takes to see a difference."),
     "parity": Command("evals.parity.__main__", "Say whether two models give the same embeddings."),
     "index": Command("evals.index", "Measure what nearest-neighbour indexes cost and lose."),
+    "watch": Command(
+        "evals.watch.__main__", "Measure the checkpoints of a training run as they come."
+    ),
     "mistakes": Command("evals.mistakes", "Show the queries that a model gets wrong."),
     "cost": Command("evals.cost", "Count tiles, tokens and bytes."),
     "report": Command("evals.report.__main__", "Hold records against the published tables."),

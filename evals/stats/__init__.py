@@ -9,6 +9,7 @@ The files in reading order:
     all_pairs.py     which of many models are better, all pairs at once; the ranks that are left
     sample_size.py   how many images show a difference
     family.py        one-sided tests of many metrics at once, for the gate of regressions
+    sequential.py    a drop seen at one of many checkpoints, with one rate of false alarms for all
     correlation.py   Spearman's correlation, its interval and its change
     shapes.py        names for the shapes of arrays
 """

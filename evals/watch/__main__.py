@@ -1,0 +1,196 @@
+"""A training run that is measured while it runs: each new checkpoint, until a drop is sure:
+
+python -m evals.watch runs/birds --benchmark scenes --baseline tiny [--probe 1000] [--checkpoints 20]
+python -m evals.watch runs/birds --once --plot curve.png
+"""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evals.cli.app import Log, exit_with, new_app, reported
+from evals.cli.options import Json, comma_list
+from evals.progress import Silent
+from evals.schema import InvalidError
+
+if TYPE_CHECKING:
+    from evals.watch.journal import Step
+    from evals.watch.watching import Watch
+
+app = new_app()
+
+
+@app.command()
+def watch(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where checkpoints are saved.")],
+    benchmark: Annotated[
+        str, typer.Option(help="Row of configs/benchmarks.yaml, or captions:DIR.")
+    ] = "scenes",
+    baseline: Annotated[
+        str, typer.Option(help="A model, as --model names it; or `first`: the first checkpoint.")
+    ] = "first",
+    name: Annotated[
+        str | None, typer.Option(help="What records call the run; the folder's name unless given.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="The model that adapters (PEFT) are merged into.")
+    ] = None,
+    arch: Annotated[
+        str | None, typer.Option(help="The architecture of open_clip's .pt files.")
+    ] = None,
+    probe: Annotated[
+        int | None, typer.Option(min=2, help="Only so many images: the same for all checkpoints.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")
+    ] = None,
+    subsets: Annotated[
+        str | None, typer.Option(help="Languages, e.g. en,de; all unless given.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="What is tested, e.g. R@1,MRR; R@1 (or the main metric).")
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(help="The chance of a false alarm in the whole run.")
+    ] = 0.01,
+    checkpoints: Annotated[
+        int | None, typer.Option(help="How many there will be: then each has an equal share.")
+    ] = None,
+    floor: Annotated[float, typer.Option(help="The drop, as a share, that nobody minds.")] = 0.003,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda …; CUDA when there is one.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16.")] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Measure what is there, and do not wait.")
+    ] = False,
+    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 30.0,
+    idle: Annotated[
+        float | None, typer.Option(help="Leave after so many seconds without a new checkpoint.")
+    ] = None,
+    settle: Annotated[
+        float, typer.Option(min=0, help="Seconds that a checkpoint must have been at rest.")
+    ] = 5.0,
+    go_on: Annotated[
+        bool, typer.Option("--go-on", help="Do not leave when a drop is called.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="PNG of the changes over the steps; kept up to date.")
+    ] = None,
+    results: Annotated[
+        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are written.")
+    ] = Path("results/runs"),
+    store: Annotated[
+        Path, typer.Option(envvar="EVALS_STORE", help="Where embeddings are kept.")
+    ] = Path("results/store"),
+    json: Json = False,
+) -> None:
+    """Measure each new checkpoint against the baseline; exit code 1 once one has fallen."""
+    with reported(json=json) as log:
+        from evals.settings import Settings
+        from evals.watch.checkpoints import Kinds
+        from evals.watch.judging import Rule
+        from evals.watch.watching import Watch, check_watch
+
+        run_name = name or folder.resolve().name
+        watched = Watch(
+            folder=folder,
+            benchmark=benchmark,
+            baseline=baseline,
+            name=run_name,
+            kinds=Kinds(base, arch),
+            rule=Rule(comma_list(metric) or (), alpha, checkpoints, floor),
+            settings=Settings(
+                data=data,
+                subsets=comma_list(subsets),
+                limit=probe,
+                device=device,
+                dtype=dtype,
+                results=results,
+                store=store,
+            ),
+            journal=results.parent / "watch" / f"{run_name}.jsonl",
+            settle=settle,
+        )
+        check_watch(watched)
+        failed = _watch(log, watched, plot, poll=poll, idle=0.0 if once else idle, go_on=go_on)
+        _finish(log, watched, failed, plot)
+
+
+class _OnlyErrors(Silent):
+    """A line per step is what is read: that of each subset and model would drown it."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def error(self, message: str) -> None:
+        """A checkpoint that could not be measured."""
+        self._log.error(message)
+
+
+def _watch(
+    log: Log, watch: "Watch", plot: Path | None, *, poll: float, idle: float | None, go_on: bool
+) -> set[Path]:
+    """Rounds until it is idle or a drop is called; the checkpoints that could not be measured."""
+    from evals.watch.watching import line_of, measure_new, rounds
+
+    failed: set[Path] = set()
+    for busy in rounds(poll, idle, time.sleep):
+        for step in measure_new(watch, failed, reporter=_OnlyErrors(log)):
+            busy()
+            if not log.json:
+                log.result(line_of(step))
+            if plot:
+                _draw(watch, plot)
+            # At once: what is trained from here on is trained from a model that has fallen.
+            if step.fell and not go_on:
+                return failed
+    return failed
+
+
+def _draw(watch: "Watch", plot: Path) -> None:
+    from evals.files import write_atomically
+    from evals.watch.curve import curve_png
+    from evals.watch.journal import read_journal
+
+    # From the journal, so that a picture has the steps of earlier watches as well.
+    steps = read_journal(watch.journal, watch.rule)
+    title = f"{watch.name} on {watch.benchmark}, against {watch.baseline}"
+    plot.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(plot, curve_png(steps, watch.rule, title))
+
+
+def _finish(log: Log, watch: "Watch", failed: set[Path], plot: Path | None) -> None:
+    """The exit code of all steps of the journal: a drop that was called before counts as well."""
+    from evals.watch.journal import read_journal
+
+    steps = read_journal(watch.journal, watch.rule)
+    fallen = [step for step in steps if step.fell]
+    # Before anything is printed: a scheduler reads the code, whatever becomes of the text.
+    log.settle(1 if fallen else 0)
+    if failed and not fallen:
+        names = ", ".join(sorted(map(str, failed)))
+        raise InvalidError(f"{names}: could not be measured; the messages above say why.")
+    if log.json:
+        log.output(
+            {
+                "schema_version": 1,
+                "verdict": "regressed" if fallen else "ok",
+                "journal": str(watch.journal),
+                "plot": str(plot) if plot else None,
+                "steps": [_step_json(step) for step in steps],
+            }
+        )
+    elif not steps:
+        log.result(f"{watch.folder}: no complete checkpoint yet")
+    else:
+        log.result(f"journal: {watch.journal}")
+
+
+def _step_json(step: "Step") -> dict[str, Any]:
+    judged = [entry._asdict() for entry in step.judged]
+    return {**step._asdict(), "judged": judged, "fell": step.fell}
+
+
+if __name__ == "__main__":
+    exit_with(app)
