@@ -227,7 +227,7 @@ def test_names_are_text_in_every_view(tmp_path: Path) -> None:
     b = record(tmp_path, [1, 1, 0, 1], model="z")
     done = run(a, b, "--markdown", tmp_path / "c.md", "--plot", tmp_path / "c.png")
     assert "x|y<b>[red]@8" in done.stdout
-    assert r"x\|y&lt;b&gt;\[red\]@8" in (tmp_path / "c.md").read_text()
+    assert r"x\|y&lt;b&gt;\[red\]@&#8203;8" in (tmp_path / "c.md").read_text()
 
 
 def of_mteb(root: Path, **columns: np.ndarray) -> Path:
