@@ -1,5 +1,6 @@
 """Parity of models of other libraries, and the page of a certificate in a browser."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -12,7 +13,9 @@ from evals.parity.certificate import certify
 from evals.parity.page import as_html
 from evals.parity.pins import pinned_probe
 from evals.parity.probe import Runner
+from evals.parity.runners import runner_of
 from evals.parity.tolerances import Tolerances
+from tests.api_service import Reply
 from tests.parity_models import picture_of, server, tiny
 
 PINNED = pinned_probe()
@@ -62,6 +65,22 @@ def test_exchanged_colours_are_named_for_open_clip(vit):
     )
     certificate = certify(PROBE, Runner("a", a), Runner("b", b), Tolerances())
     assert certificate.causes[0].cause == "colour order"
+
+
+@pytest.mark.usefixtures("waits")
+def test_a_server_that_does_not_normalise_is_found_out(service):
+    def answered(request):
+        rows = tiny().encoder.model.encode_text([entry["text"] for entry in request["input"]])
+        data = [{"index": i, "embedding": (3 * row).tolist()} for i, row in enumerate(rows)]
+        return Reply(200, json.dumps({"data": data, "model": request["model"]}))
+
+    service.answer = answered
+    server_runner = runner_of(f"api:{service.spec('jina-clip-v9;dim=256')}", [])
+    texts = replace(TEXTS, shaped={"text": TEXTS.shaped["text"].select(range(8))})
+    certificate = certify(texts, tiny(), server_runner, Tolerances())
+    assert certificate.verdict == "differs"
+    assert certificate.causes[0].name == "not_normalised"
+    assert certificate.groups[0].norm_b == pytest.approx(3)
 
 
 CHROMIUM = (

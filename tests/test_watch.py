@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from evals.callbacks import TrainingWatch
 from evals.schema import ConfigError, InvalidError
 from evals.stats.sequential import alpha_of, drop_p, seen_drop
-from evals.watch.checkpoints import Kinds, find_checkpoints, is_complete, step_of
+from evals.watch.checkpoints import Kinds, find_checkpoints, obstacle, obstacles, step_of
 from evals.watch.journal import Step, read_journal, write_journal
 from evals.watch.judging import Judged, Rule
 from evals.watch.watching import rounds
@@ -147,8 +147,23 @@ def test_what_was_just_written_is_left_alone_for_a_while(saved, tmp_path):
     file = folder / "config.json"
     os.utime(file, (1000, 1000))
     newest = max(path.stat().st_mtime for path in folder.iterdir())
-    assert not is_complete(folder, settle=5.0, now=newest + 4.9)
-    assert is_complete(folder, settle=5.0, now=newest + 5)
+    early = obstacle(folder, Kinds(), settle=5.0, now=newest + 4.9)
+    assert early == "it was written to less than 5 seconds ago"
+    assert obstacle(folder, Kinds(), settle=5.0, now=newest + 5) is None
+
+
+def test_what_is_no_checkpoint_yet_is_told_with_the_reason(saved, tmp_path):
+    folder = copy_of(saved, tmp_path)
+    torch.save({"a": torch.ones(2)}, folder / "optimizer.pt")  # a part of the checkpoint, and none
+    (folder / "preprocessor_config.json").unlink()
+    copy_of(saved, tmp_path / "two").rename(tmp_path / "best")
+    found = {path.name: reason for path, reason in obstacles(tmp_path, Kinds(), settle=0.0).items()}
+    assert found == {
+        "checkpoint-100": "preprocessor_config.json is missing",
+        "best": "its name has no number, which would be its step",
+    }
+    done = watch(tmp_path, cwd=tmp_path)
+    assert "checkpoint-100: not measured, preprocessor_config.json is missing" in done.stderr
 
 
 def test_adapters_and_files_of_open_clip_need_their_model_named(tmp_path):

@@ -19,6 +19,8 @@ from evals.schema import EvalError
 
 INDEX = "model.safetensors.index.json"
 WEIGHTS = "model.safetensors"
+# A Trainer that was given no processor saves the model without them.
+BESIDE = ("tokenizer.json", "preprocessor_config.json")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _NUMBERS = re.compile(r"\d+")
 # Deepest folder below the run's own that is looked at: logs/RUN/checkpoints/epoch_1.pt.
@@ -48,14 +50,24 @@ def find_checkpoints(folder: Path, kinds: Kinds, *, settle: float = 5.0) -> list
     one step the first by its path is taken.
     """
     checkpoints: dict[int, Checkpoint] = {}
-    for path in sorted(_candidates(folder, kinds)):
+    for path in sorted(_candidates(folder)):
         step = step_of(path)
-        if step is None or step in checkpoints:
+        if step is None or step in checkpoints or obstacle(path, kinds, settle=settle):
             continue
-        spec = _spec(path, kinds)
-        if spec is not None and is_complete(path, settle=settle):
-            checkpoints[step] = Checkpoint(step, path, spec)
+        checkpoints[step] = Checkpoint(step, path, _spec(path, kinds))
     return [checkpoints[step] for step in sorted(checkpoints)]
+
+
+def obstacles(folder: Path, kinds: Kinds, *, settle: float) -> dict[Path, str]:
+    """What looks like a checkpoint and is none yet, and why."""
+    reasons = {}
+    for path in sorted(_candidates(folder)):
+        reason = obstacle(path, kinds, settle=settle)
+        if reason is None and step_of(path) is None:
+            reason = "its name has no number, which would be its step"
+        if reason is not None:
+            reasons[path] = reason
+    return reasons
 
 
 def step_of(path: Path) -> int | None:
@@ -64,18 +76,18 @@ def step_of(path: Path) -> int | None:
     return int(numbers[-1]) if numbers else None
 
 
-def _candidates(folder: Path, kinds: Kinds) -> Iterator[Path]:
+def _candidates(folder: Path) -> Iterator[Path]:
     """Folders that hold a file by which a checkpoint is known, and open_clip's files."""
     for depth in range(1, DEPTH + 1):
         # A glob per depth: `**` would also walk through folders of logs with millions of files.
         for path in folder.glob("/".join(["*"] * depth)):
             # Writers of whole files build them under names with a dot, and rename them.
-            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-            if hidden:
+            if any(part.startswith(".") for part in path.relative_to(folder).parts):
                 continue
-            if (path.is_dir() and _kind_of(path) is not None) or (
-                kinds.arch and path.suffix == ".pt" and path.is_file()
-            ):
+            # What lies in a checkpoint, as the optimizer's state does, is a part of it.
+            if any(_kind_of(parent) for parent in path.parents if folder in parent.parents):
+                continue
+            if _kind_of(path) if path.is_dir() else path.suffix == ".pt":
                 yield path
 
 
@@ -90,57 +102,63 @@ def _kind_of(folder: Path) -> str | None:
     return None
 
 
-def _spec(path: Path, kinds: Kinds) -> str | None:
-    """What `--model` calls it; None where the kind needs a word that was not given."""
+def _spec(path: Path, kinds: Kinds) -> str:
+    """What `--model` calls it."""
     if path.is_file():
         return f"open_clip:{kinds.arch}/{path.absolute()}"
     kind = _kind_of(path)
     if kind == "sentence_transformers":
         return f"st:{path.absolute()}"
-    if kind == "adapter":
-        return f"{kinds.base}{ADAPTER}{path.absolute()}" if kinds.base else None
-    return str(path.absolute())
+    return f"{kinds.base}{ADAPTER}{path.absolute()}" if kind == "adapter" else str(path.absolute())
 
 
-def is_complete(path: Path, *, settle: float, now: float | None = None) -> bool:
-    """Whether all files are there and whole, and nobody has written to any for `settle` seconds."""
+def obstacle(path: Path, kinds: Kinds, *, settle: float, now: float | None = None) -> str | None:
+    """Why a checkpoint cannot be measured yet, in words; None when it can.
+
+    Its kind may need a word of the user's; a file may be missing or half written; and nobody may
+    have written to any of them for `settle` seconds.
+    """
+    if path.is_file() and kinds.arch is None:
+        return "a file of open_clip needs --arch"
+    if path.is_dir() and _kind_of(path) == "adapter" and kinds.base is None:
+        return "an adapter needs its model: --base"
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     try:
         newest = max(file.stat().st_mtime for file in files)
     # A trainer that keeps the last three removes one while it is looked at.
     except (OSError, ValueError):
-        return False
-    if (time.time() if now is None else now) - newest < settle:
-        return False
+        return "it is being removed"
     # Whether all are there before whether each is whole: the latter reads headers of gigabytes.
-    if path.is_dir() and not _has_all_files(path):
-        return False
-    return all(_is_whole(file) for file in files)
+    missing = [] if path.is_file() else _missing(path)
+    if missing:
+        return f"{', '.join(missing)} is missing"
+    broken = [file.name for file in files if not _is_whole(file)]
+    if broken:
+        return f"{', '.join(sorted(broken))} is not whole"
+    if (time.time() if now is None else now) - newest < settle:
+        return f"it was written to less than {settle:g} seconds ago"
+    return None
 
 
-def _has_all_files(folder: Path) -> bool:
-    """Whether nothing is missing that the folder itself, or its kind, says it should have."""
+def _missing(folder: Path) -> list[str]:
+    """What the folder itself, or its kind, says it should have and has not."""
     kind = _kind_of(folder)
     # PEFT writes its config last, and the weights before it; a copy has no order.
-    if kind == "adapter":
-        return all((folder / name).is_file() for name in ADAPTER_FILES)
+    names = list(ADAPTER_FILES)
     if kind == "sentence_transformers":
-        return _has_modules(folder)
-    indexed = _shards(folder)
-    if indexed is not None:
-        return all((folder / name).is_file() for name in indexed)
-    return all((folder / name).is_file() for name in (WEIGHTS, "tokenizer.json"))
+        names = _modules(folder)
+    elif kind == "jina_clip":
+        names = [*(_shards(folder) or [WEIGHTS]), *BESIDE]
+    return sorted(name for name in names if not (folder / name).exists())
 
 
-def _has_modules(folder: Path) -> bool:
-    """The folders of all modules, as the library lists them."""
+def _modules(folder: Path) -> list[str]:
+    """The folder of the first module, as the library lists them."""
     try:
-        modules = read_json(folder / "modules.json")
-        places = [folder / module["path"] for module in modules]
-    except (EvalError, TypeError, KeyError):
-        return False
-    # Normalize has no files, and older releases of the library make no folder for it.
-    return all(place.is_dir() for place in places[:1])
+        # Normalize has no files, and older releases of the library make no folder for it.
+        return [str(read_json(folder / "modules.json")[0]["path"] or ".")]
+    except (EvalError, TypeError, KeyError, IndexError):
+        return ["a readable modules.json"]
 
 
 def _shards(folder: Path) -> set[str] | None:
@@ -151,7 +169,7 @@ def _shards(folder: Path) -> set[str] | None:
         return set(read_json(folder / INDEX)["weight_map"].values())
     # Half written: one more name, which is not there, says that it is not complete.
     except (EvalError, TypeError, KeyError, AttributeError):
-        return {f"{INDEX}.unreadable"}
+        return {f"a readable {INDEX}"}
 
 
 def _is_whole(file: Path) -> bool:
