@@ -14,7 +14,7 @@ from evals.library.evaluating import evaluate
 from evals.library.runs import RESULTS
 from evals.progress import SILENT, Reporter
 from evals.records.places import read_placed
-from evals.schema import ConfigError
+from evals.schema import ConfigError, MissingError
 from evals.watch.journal import Step, read_journal, write_journal
 from evals.watch.judging import Rule, check_rule, judge
 
@@ -77,9 +77,15 @@ class TrainingWatch:
     def trainer_callback(self, *, stop: bool = False) -> Any:
         """A `transformers.TrainerCallback` that measures the model whenever the Trainer saves it.
 
-        With `stop` training ends once a drop is called.
+        With `stop` training ends once a drop is called. MissingError without transformers.
         """
-        from transformers import TrainerCallback
+        try:
+            from transformers import TrainerCallback
+        except ModuleNotFoundError:
+            raise MissingError(
+                "transformers is not installed; a callback of its Trainer needs it. "
+                "Run: pip install 'jina-clip-evals[rivals]'."
+            ) from None
 
         watch = self
 
