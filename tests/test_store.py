@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 from pathlib import Path
@@ -16,6 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evals.embeddings.claims import claim_shard
+from evals.embeddings.index import Index, digests_of
+from evals.embeddings.keys import key_of
 from evals.embeddings.shards import name_of, read_rows, write_shard
 from evals.embeddings.store import Store
 from evals.schema import InvalidError, MissingError
@@ -254,6 +258,27 @@ def test_another_shape_than_promised_is_refused(store):
     encoder.encode = lambda side: np.zeros((len(side), 8), np.float32)
     with pytest.raises(InvalidError, match=r"shape \(5, 8\) for 5 items of width 9"):
         store.embed(encoder, text_side(TEXTS))
+
+
+def test_what_others_are_at_is_waited_for_and_taken_when_they_let_go(store):
+    encoder, side = HashEncoder(), text_side(TEXTS)
+    folder = store.root / key_of(encoder, side).name
+    folder.mkdir(parents=True)
+    shards = store.shards(encoder, side)
+    first = side.select(shards[0].tolist())
+    taken = claim_shard(Index(folder), first.hashes, digests_of(first.hashes), shards[0])
+    counts = []
+    thread = threading.Thread(
+        target=lambda: counts.append(store.encode_shards(encoder, side, shards))
+    )
+    thread.start()
+    while encoder.encoded < 18:
+        time.sleep(0.001)
+    thread.join(0.2)
+    assert thread.is_alive() and encoder.encoded == 18  # all but those that are claimed
+    taken.claim.release()
+    thread.join(10)
+    assert counts == [23] and encoder.encoded == 23
 
 
 def test_what_a_failed_encoder_was_at_is_free_at_once(store):
