@@ -115,7 +115,7 @@ def complete(line: str) -> list[str]:
 
 
 def test_a_shell_completes_commands_and_their_options():
-    assert complete("jina-clip-evals re") == ["report", "regress"]
+    assert complete("jina-clip-evals re") == ["report", "regress", "replay"]
     assert complete("jina-clip-evals mrl_sweep --resc") == ["--rescore"]
     assert complete("jina-clip-evals regress baseline s") == ["set", "show"]
 
