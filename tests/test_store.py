@@ -281,6 +281,14 @@ def test_what_others_are_at_is_waited_for_and_taken_when_they_let_go(store):
     assert counts == [23] and encoder.encoded == 23
 
 
+def test_a_claim_that_outlived_its_process_is_swept_where_nothing_is_missing(store):
+    store.embed(HashEncoder(), text_side(TEXTS))
+    (folder,) = store.root.iterdir()
+    (folder / ".claim-0.part").write_bytes(b"0" * 16)
+    assert store.encode_shards(HashEncoder(), text_side(TEXTS), []) == 0
+    assert not list(folder.glob(".*"))
+
+
 def test_what_a_failed_encoder_was_at_is_free_at_once(store):
     class Failing(HashEncoder):
         def encode(self, side):

@@ -109,14 +109,15 @@ class Store:
         `committed` is called with the number of items of each shard that this process has stored.
         Raises what `embed` raises. Returns how many items this process encoded.
         """
-        if not shards:
-            return 0
         key = key_of(encoder, side)
         folder = self.root / key.name
+        # Also where all is stored: a process may have died between its last shard and its claim.
+        sweep_parts(folder)
+        if not shards:
+            return 0
         folder.mkdir(parents=True, exist_ok=True)
         _check_space(folder, sum(map(len, shards)) * encoder.dim * 4)
         write_key(folder, key)
-        sweep_parts(folder)
         digests = digests_of(side.hashes)
         work = Work(self._index(folder), side, digests, shards, progress, committed)
         return encode_shards(work, encoder)
