@@ -135,6 +135,17 @@ def test_the_csv_holds_every_point_exactly(outcome):
     assert lines[0]["precision"] == "float32" and list(lines[0]) == list(Point._fields)
 
 
+def test_the_queries_of_a_sweep_are_worked_out_once_for_all_its_points(outcome, monkeypatch):
+    from evals.evaluation import points as module
+
+    assert len(outcome.scores) > 1  # of one subset no query is read
+    calls = []
+    per_cell = module._values
+    monkeypatch.setattr(module, "_values", lambda scores: calls.append(1) or per_cell(scores))
+    assert len(points(outcome)) > len(outcome.scores)
+    assert len(calls) == sum(map(len, outcome.scores.values()))
+
+
 def test_a_share_of_nothing_is_no_share(outcome):
     none = {
         name: [s._replace(values={"R@1": Value(0.0, None)}) for s in every]

@@ -5,6 +5,7 @@ was just made, `points_of` those of its record, and both give the same points.
 """
 
 import csv
+import functools
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -82,7 +83,8 @@ def points(outcome: Result) -> list[Point]:
             outcome.benchmark.title,
             outcome.model,
             metric_lines(outcome.scores),
-            lambda: _queries(outcome),
+            # once for all points: it works out every query of every cell
+            functools.cache(lambda: _queries(outcome)),
         )
         plain_points = _of_row(measured)
     return _with_shares(plain_points, max((point.dim for point in plain_points), default=0))
@@ -100,7 +102,9 @@ def points_of(run: Run) -> list[Point]:
         plain_points = _of_task(manifest.mteb.task, manifest.model, manifest.partial, lines)
     else:
         names = manifest.benchmark, manifest.title, manifest.model
-        plain_points = _of_row(_Measured(*names, run.metrics, lambda: per_query(run)))
+        plain_points = _of_row(
+            _Measured(*names, run.metrics, functools.cache(lambda: per_query(run)))
+        )
     if not plain_points:
         curves = ", ".join(measure.name for measure in MEASURES if measure.swept)
         raise ConfigError(f"{run.path}: none of its metrics is one of a sweep: {curves}.")
