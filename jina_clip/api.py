@@ -22,6 +22,7 @@ from jina_clip.arguments import (
     whole,
 )
 from jina_clip.attention import resolve_attention
+from jina_clip.budget import counted_from
 from jina_clip.checkpoint import WEIGHTS, Checkpoint, check_fit, write_settings
 from jina_clip.config import ClipConfig
 from jina_clip.embedder import Embedder
@@ -172,7 +173,9 @@ class JinaCLIP(Embedder):
         # No texts give no rows, but torch.cat refuses an empty list.
         rows = [torch.empty(0, self.config.dim, device=self.device)]
         with progress(len(texts), show_progress_bar) as done:
-            rows += [self.text_rows(ids, batch_size=size, done=done) for ids in tokenized]
+            for start, ids in zip(range(0, len(texts), TEXTS_AHEAD), tokenized, strict=True):
+                with counted_from(start):
+                    rows.append(self.text_rows(ids, batch_size=size, done=done))
         kept_values = torch.cat(rows)[:, :dim]
         return finished(kept_values, items, normalize=normalize_embeddings, form=form)
 

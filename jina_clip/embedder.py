@@ -10,10 +10,11 @@ import torch
 from tokenizers import Tokenizer
 
 from jina_clip.attention import resolve_attention
+from jina_clip.budget import Budget
 from jina_clip.config import ClipConfig
 from jina_clip.model import ClipModel
 from jina_clip.packing import Ids
-from jina_clip.passes import Budget, image_rows, inference, text_rows
+from jina_clip.passes import image_rows, inference, text_rows
 from jina_clip.preprocess import Preprocess
 from jina_clip.shapes import Bytes, Features
 from jina_clip.tokens import instruction, tokenize

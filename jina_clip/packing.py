@@ -95,13 +95,9 @@ def pack_windows(
     slopes: Sequence[float] | None = None,
     *,
     pad: int,
-    rows: int = 0,
 ) -> Packed:
-    """Windows of texts that fit 128 places together; empty ones fill up to `rows`, for one shape.
-
-    ValueError for a window that holds too much.
-    """
-    rows = max(rows, len(windows))
+    """Windows of texts that fit 128 places together; ValueError for one that holds too much."""
+    rows = len(windows)
     ids = np.full((rows, WINDOW), pad, dtype=np.int64)
     positions = np.zeros((rows, WINDOW), dtype=np.int64)
     text = np.full((rows, WINDOW), -1, dtype=np.int64)
@@ -145,18 +141,10 @@ def into_windows(lengths: Sequence[int]) -> list[list[int]]:
     return windows
 
 
-def by_length(lengths: Sequence[int]) -> list[int]:
+def by_length(lengths: Sequence[int], indices: Sequence[int] | None = None) -> list[int]:
     """Indices, longest first: equal lengths become neighbours, and memory peaks at once."""
-    return sorted(range(len(lengths)), key=lambda i: -lengths[i])
-
-
-def fill(costs: Sequence[int], start: int, budget: int) -> int:
-    """Where a pass from `start` ends that costs at most `budget`; one unit always goes."""
-    stop, spent = start + 1, costs[start]
-    while stop < len(costs) and spent + costs[stop] <= budget:
-        spent += costs[stop]
-        stop += 1
-    return stop
+    chosen = range(len(lengths)) if indices is None else sorted(indices)
+    return sorted(chosen, key=lambda i: -lengths[i])
 
 
 def _filler(total: int) -> int:

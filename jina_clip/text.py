@@ -46,11 +46,9 @@ class TextTower(nn.Module):
             return pack_runs(texts, self.device, self.slopes)
         return pack_varlen(texts, self.device, self.slopes, self.attention)
 
-    def pack_windows(self, windows: Sequence[Sequence[Ids]], *, rows: int = 0) -> Packed:
+    def pack_windows(self, windows: Sequence[Sequence[Ids]]) -> Packed:
         """Short texts that share windows, for `features`."""
-        return pack_windows(
-            windows, self.device, self.slopes, pad=self.config.pad_token_id, rows=rows
-        )
+        return pack_windows(windows, self.device, self.slopes, pad=self.config.pad_token_id)
 
     @property
     def window(self) -> int:

@@ -106,9 +106,24 @@ def test_memory_that_is_too_small_for_one_item_is_named(monkeypatch):
 
     monkeypatch.setattr(model.model, "get_image_features", never)
     with pytest.raises(
-        MissingError, match="out of memory on cpu even with a pass of a single item"
+        MissingError, match="out of memory on cpu even with a pass of a single item, image i0"
     ):
         model.encode(pictures(1))
+
+
+def test_memory_that_is_too_small_for_one_text_is_named_by_its_id(monkeypatch):
+    model = encoder()
+    features = model.model.text_model.features
+
+    def small(packed):
+        if max(packed.lengths) > 6:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return features(packed)
+
+    monkeypatch.setattr(model.model.text_model, "features", small)
+    side = texts(["a cat", "a dog on a sofa under a red roof in the sun", "blue"])
+    with pytest.raises(MissingError, match=rf"single item, text {side.ids[1]} \("):
+        model.encode(side)
 
 
 def test_an_attention_that_cannot_run_is_refused_before_anything_is_loaded():

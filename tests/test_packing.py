@@ -1,6 +1,4 @@
-"""Packed texts equal single texts whatever the executor; passes shrink when memory runs out; impossible attention is refused."""
-
-import logging
+"""Packed texts equal single texts whatever the executor; impossible attention is refused."""
 
 import numpy as np
 import pytest
@@ -10,9 +8,10 @@ from hypothesis import strategies as st
 
 from jina_clip import V1, V2, ClipConfig, JinaCLIP
 from jina_clip.attention import WINDOW, resolve_attention
+from jina_clip.budget import Budget, fill
 from jina_clip.model import expected_shapes
-from jina_clip.packing import fill, into_windows, pack_runs, pack_windows, runs_of
-from jina_clip.passes import Budget, passes, text_rows
+from jina_clip.packing import into_windows, pack_runs, pack_windows, runs_of
+from jina_clip.passes import text_rows
 from jina_clip.text import TextTower
 from jina_clip.weights import official_tensors, read_weights, write_weights
 from tests.conftest import official_config
@@ -55,14 +54,6 @@ def test_windows_equal_single_texts_in_the_order_given(tower, monkeypatch):
     with torch.inference_mode():
         rows = text_rows(tower, texts, Budget(256, "tokens"))
         torch.testing.assert_close(rows, one_by_one(tower, texts), atol=1e-5, rtol=0)
-
-
-def test_windows_filled_up_with_empty_ones_change_nothing(tower):
-    texts = some_texts([5, 9])
-    with torch.inference_mode():
-        alone = tower.features(pack_windows([texts], CPU, tower.slopes, pad=1))
-        filled = tower.features(pack_windows([texts], CPU, tower.slopes, pad=1, rows=3))
-    torch.testing.assert_close(filled, alone, atol=1e-6, rtol=0)
 
 
 def test_packed_texts_equal_padded_ones_under_gradients(tower):
@@ -145,44 +136,6 @@ def test_the_budget_bounds_the_tokens_of_a_pass(tower, monkeypatch):
 def test_a_text_without_tokens_is_refused_by_number(tower):
     with pytest.raises(ValueError, match="text 1 has no tokens"):
         text_rows(tower, [[5], []], Budget(64, "tokens"))
-
-
-@pytest.mark.parametrize(
-    "error",
-    [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory: 1 GB")],
-)
-def test_out_of_memory_halves_the_pass_and_keeps_what_is_finished(error, caplog):
-    tried = []
-
-    def run(part: slice) -> list[int]:
-        tried.append(part.stop - part.start)
-        if len(tried) > 1 and part.stop - part.start > 3:
-            raise error
-        return list(range(part.start, part.stop))
-
-    budget = Budget(8, "images")
-    with caplog.at_level(logging.WARNING):
-        found = [i for _, done in passes([1] * 20, budget, run) for i in done]
-    assert found == list(range(20))
-    assert tried == [8, 8, 4, 2, 2, 2, 2, 2, 2]
-    assert budget.used == [8, 4, 2]
-    assert "going on with 4" in caplog.text
-
-
-def test_a_single_item_that_is_too_much_raises():
-    def run(part: slice) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    with pytest.raises(torch.OutOfMemoryError):
-        list(passes([1, 1], Budget(8, "images"), run))
-
-
-def test_other_errors_are_not_taken_for_a_lack_of_memory():
-    def run(part: slice) -> None:
-        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
-
-    with pytest.raises(RuntimeError, match="shapes"):
-        list(passes([1, 1], Budget(8, "images"), run))
 
 
 def test_a_text_of_8192_tokens_needs_memory_in_proportion_to_its_length():

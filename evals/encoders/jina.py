@@ -24,10 +24,10 @@ from evals.schema import ConfigError, InvalidError, MissingError, Side
 from jina_clip import Checkpoint, JinaCLIP
 from jina_clip.api import TEXTS_AHEAD
 from jina_clip.attention import resolve_attention
+from jina_clip.budget import ItemTooLargeError, out_of_memory
 from jina_clip.hub import PATTERNS
 from jina_clip.model import check_adapter
 from jina_clip.packing import Ids
-from jina_clip.passes import out_of_memory
 from jina_clip.prefetch import prefetch
 from jina_clip.tokens import count_longer, instruction
 
@@ -190,20 +190,26 @@ class JinaEncoder:
             prefix = self.model.instruction(self._task(side))
             return self.model.tokenize(list(side.items), prefix=prefix, max_length=self.max_length)
 
-        with self._enough_memory("tokens"):
+        sides, again = tee(sides)
+        with self._enough_memory():
             # one worker: the tokenizer uses all cores by itself
-            for ids in prefetch(tokens, sides, workers=1, ahead=2):
-                yield _normalised(self.model.text_rows(ids))
+            tokenized = prefetch(tokens, sides, workers=1, ahead=2)
+            for side, ids in zip(again, tokenized, strict=True):
+                with self._enough_memory(side):
+                    rows = self.model.text_rows(ids)
+                yield _normalised(rows)
 
     def _images(self, sides: Iterable[Side]) -> Iterator[Float[ndarray, "n d"]]:
         sides, again = tee(sides)
         places = (_Place(side, position) for side in again for position in range(len(side)))
-        with self._enough_memory("images"):
+        with self._enough_memory():
             # two passes: the threads go on while the tower is busy with one
             ahead = 2 * self.model.budgets["images"].size
             pixels = prefetch(self._pixels, places, ahead=ahead)
             for side in sides:
-                yield _normalised(self.model.image_rows(islice(pixels, len(side))))
+                with self._enough_memory(side):
+                    rows = self.model.image_rows(islice(pixels, len(side)))
+                yield _normalised(rows)
 
     def _pixels(self, place: _Place) -> UInt8[Tensor, "3 size size"]:
         image = place.side.items[place.position]
@@ -213,15 +219,22 @@ class JinaEncoder:
             raise InvalidError(f"image {place.side.ids[place.position]}: {error}.") from error
 
     @contextmanager
-    def _enough_memory(self, unit: str) -> Iterator[None]:
+    def _enough_memory(self, side: Side | None = None) -> Iterator[None]:
+        """Out of memory as MissingError, with the id of the item of a side that was too much."""
         try:
             yield
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
+            if side is None or not isinstance(error, ItemTooLargeError):
+                raise MissingError(
+                    f"{self.name}: out of memory on {self.device}, not by the size of a pass: "
+                    f"{error}. Free memory, or choose another --device or --dtype."
+                ) from error
             raise MissingError(
-                f"{self.name}: out of memory on {self.device} even with a pass of a single item. "
-                f"Free memory, or choose another --device, --dtype or --max-length ({unit})."
+                f"{self.name}: out of memory on {self.device} even with a pass of a single item, "
+                f"{side.kind} {side.ids[error.position]} ({error.cost:,} {error.unit}). Free "
+                "memory, or choose another --device, --dtype or --max-length."
             ) from error
 
 
