@@ -2,6 +2,7 @@
 
 python -m evals.compare jina-clip-v1 jina-clip-v2 [--benchmarks flickr8k,scenes] [--plot forest.png]
 python -m evals.compare tiny tiny@64 [--markdown PATH] [--json]
+python -m evals.compare mine.json theirs.json     # result files of mteb or CLIP_benchmark: means
 python -m evals.compare results/runs/scenes/tiny/RECORD results/runs/scenes/tiny/RECORD@64:int8
 """
 
@@ -10,9 +11,10 @@ from typing import Annotated
 
 import typer
 
-from evals.cli.app import exit_with, new_app, reported
+from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.figures import draw_figures
 from evals.cli.options import Json, comma_list
+from evals.schema import ConfigError, NotComparableError
 
 app = new_app()
 OPERAND = "MODEL or folder of a record, with @DIM and :PRECISION if not the widest and float32."
@@ -46,6 +48,16 @@ def compare(
 ) -> None:
     """Compare two runs of the same benchmarks, paired by query and clustered by image: B less A."""
     with reported(json=json) as log:
+        from evals.analysis.stated import is_stated
+
+        if is_stated(a) or is_stated(b):
+            if benchmarks or subsets or metric or markdown or plot:
+                raise ConfigError(
+                    "--benchmarks, --subsets, --metric, --markdown and --plot mean nothing beside "
+                    "result files of other tools, which hold means. Leave them out."
+                )
+            _compare_stated(log, a, b)
+            return
         from evals.analysis import comparison
         from evals.files import write_atomically
         from evals.records.seal import write_into
@@ -83,6 +95,28 @@ def compare(
         compare_views.print_tables(title, changes)
         for kind, path in written.items():
             compare_views.print_path(kind, path)
+
+
+def _compare_stated(log: Log, a: str, b: str) -> None:
+    """The means of two result files of mteb or CLIP_benchmark: differences without a test."""
+    from evals.analysis.stated import differences, is_stated, read_stated
+
+    if not (is_stated(a) and is_stated(b)):
+        raise NotComparableError(
+            f"{a} and {b}: one is a result file of another tool and the other is none. Export the "
+            "record first: python -m evals.export RECORD --to mteb or clip-benchmark."
+        )
+    sides = [read_stated(Path(text)) for text in (a, b)]
+    rows = differences(*sides)
+    sources = ", ".join(dict.fromkeys(side.source for side in sides))
+    note = f"read from files of {sources}, means only: no interval, no paired test"
+    if log.json:
+        changes = [row._asdict() | {"p": None} for row in rows]
+        log.output({"schema_version": 1, "a": a, "b": b, "note": note, "means": changes})
+        return
+    for row in rows:
+        log.result(f"{row.name}: A {row.a:.5f}, B {row.b:.5f}, B - A {row.difference:+.5f}")
+    log.result(note)
 
 
 if __name__ == "__main__":

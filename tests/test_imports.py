@@ -204,7 +204,7 @@ MAY_SEE: dict[str, set[str]] = {
         "report",
         "views",
     },
-    "compare": {"analysis", "cli", "files", "records", "views"},
+    "compare": {"schema", "analysis", "cli", "files", "records", "views"},
     "rank": {"schema", "analysis", "cli", "files", "records", "views"},
     "plan": {"schema", "analysis", "cli", "files", "records", "stats", "views"},
     "index": {"schema", "analysis", "cli", "config", "files", "records", "views"},
