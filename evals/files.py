@@ -31,14 +31,23 @@ def writing_atomically(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which is at `path` once the block ends well: to a part, sync, rename.
 
     The folder must exist. A file of that name is replaced. Writers of one file wait for each other.
+    A device or a pipe is refused, not replaced.
     On any error, Ctrl-C included, the part goes and the old file stays. An OSError, such as a full
     disk, names the path.
     """
+    _refuse_special(path)
     with _new_part(path) as file:
         yield file
         _sync_file(file)
         _part_of(path).replace(path)
     sync_folder(path.parent)
+
+
+def _refuse_special(path: Path) -> None:
+    # As root, the rename would put a file in the place of /dev/full, for the whole machine.
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        reason = "it is a device, a pipe or a socket; name a file"
+        raise OSError(errno.EINVAL, reason, str(path))
 
 
 def put_if_absent(path: Path, data: bytes) -> bool:

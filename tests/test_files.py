@@ -215,3 +215,12 @@ def test_a_part_that_was_linked_before_its_writer_was_killed_is_not_written_into
     write(file, b"new")
     assert (file.read_bytes(), aside.read_bytes()) == (b"new", b"committed")
     assert not (tmp_path / ".file.part").exists()
+
+
+def test_a_pipe_or_a_device_is_refused_and_stays_what_it_is(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="name a file"):
+        write_atomically(pipe, b"rows")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
