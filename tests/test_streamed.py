@@ -57,6 +57,15 @@ def test_any_gallery_cut_anywhere_has_the_ranks_of_the_definition(data: st.DataO
         assert_defined(streamed, definition.ranks(cut_queries, cut_docs, relevant))
 
 
+def test_a_last_block_of_zeros_leaves_the_margins_of_the_whole_gallery() -> None:
+    images, texts, image_of_text = hard_case()
+    zeros = np.zeros((5, 33), dtype=np.float32)
+    relevant = Relevant.single(image_of_text)
+    streamed = streamed_ranks(texts, lambda: [images, zeros], relevant, [33])
+    docs = truncate(np.concatenate([images, zeros]), 33)
+    assert same(streamed[33], ranks(truncate(texts, 33), docs, relevant))
+
+
 def test_a_memory_map_on_disk_is_ranked(tmp_path: Path) -> None:
     docs = random_rows(50, 8, 0)
     np.save(tmp_path / "rows.npy", docs)
