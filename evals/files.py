@@ -31,10 +31,12 @@ def writing_atomically(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which is at `path` once the block ends well: to a part, sync, rename.
 
     The folder must exist. A file of that name is replaced. Writers of one file wait for each other.
-    A device or a pipe is refused, not replaced.
+    A device or a pipe is refused, not replaced; where `path` is a link, what it leads to is written.
     On any error, Ctrl-C included, the part goes and the old file stays. An OSError, such as a full
     disk, names the path.
     """
+    # a rename would put the file in the place of the link, and leave its target old
+    path = path.resolve() if path.is_symlink() else path
     _refuse_special(path)
     with _new_part(path) as file:
         yield file

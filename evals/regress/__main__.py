@@ -1,10 +1,11 @@
 """Did retrieval get worse? Exit code 0 passed, 1 regressed, 2 usage, 3 missing or unsound results, 4 not comparable.
 
-python -m evals.regress --baseline NAME_OR_PATH [--runs DIR]... [--markdown FILE] [--junit FILE]
-[--badge FILE] [--json] python -m evals.regress --baseline NAME_OR_PATH --as MODEL=NEW      a new
-checkpoint against the old one python -m evals.regress baseline set NAME --why "…" [--runs DIR]...
-[--suite ci] python -m evals.regress baseline show NAME python -m evals.regress --noise 3 --model
-tiny --benchmark scenes [--out FILE]
+python -m evals.regress --baseline NAME_OR_PATH [--runs DIR]... [--json]
+                        [--markdown FILE] [--junit FILE] [--badge FILE]
+python -m evals.regress --baseline NAME_OR_PATH --as MODEL=NEW     a new checkpoint, the old baseline
+python -m evals.regress baseline set NAME --why "…" [--runs DIR]... [--suite ci]
+python -m evals.regress baseline show NAME
+python -m evals.regress --noise 3 --model tiny --benchmark scenes [--out FILE]
 """
 
 import functools
