@@ -14,6 +14,7 @@ import typer
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.figures import draw_figures
 from evals.cli.options import Json, comma_list
+from evals.cli.results import Output, finish, write_outputs
 from evals.schema import ConfigError, NotComparableError
 
 app = new_app()
@@ -59,7 +60,6 @@ def compare(
             _compare_stated(log, a, b)
             return
         from evals.analysis import comparison
-        from evals.files import write_atomically
         from evals.records.seal import write_into
         from evals.records.selection import matched, operand
         from evals.views import comparison as compare_views
@@ -69,10 +69,9 @@ def compare(
             pairs, subsets=comma_list(subsets) or (), metrics=comma_list(metric) or ()
         )
         title = compare_views.Title.of(pairs)
-        written: dict[str, Path] = {}
-        if markdown:
-            written["markdown"] = markdown
-            write_atomically(markdown, compare_views.as_markdown(title, changes).encode())
+        written = write_outputs(
+            Output("markdown", markdown, lambda: compare_views.as_markdown(title, changes))
+        )
 
         def draw(place: Path) -> list[Path]:
             write_into(place, compare_views.forest_png(title, changes))
@@ -86,15 +85,12 @@ def compare(
             figures = draw_figures(log, lambda: draw(compare_views.place_beside(pairs)))
         if figures:
             written["plot"] = figures[0]
-        if log.json:
-            log.output(
-                compare_views.as_json(pairs, changes)
-                | {"written": {k: str(path) for k, path in written.items()}}
-            )
-            return
-        compare_views.print_tables(title, changes)
-        for kind, path in written.items():
-            compare_views.print_path(kind, path)
+        finish(
+            log,
+            show=lambda: compare_views.print_tables(title, changes),
+            machine=lambda: compare_views.as_json(pairs, changes),
+            written=written,
+        )
 
 
 def _compare_stated(log: Log, a: str, b: str) -> None:

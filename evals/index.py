@@ -11,6 +11,7 @@ import typer
 
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Json, comma_list, dims_list
+from evals.cli.results import Output, finish, write_outputs
 from evals.schema import ConfigError
 
 app = new_app()
@@ -63,11 +64,9 @@ def index(
     with reported(json=json) as log:
         from evals.analysis.index_quality import measure
         from evals.config.indexes import chosen_indexes
-        from evals.files import write_atomically
         from evals.records.record import read_run
         from evals.records.selection import newest_run, operand
         from evals.views import index_table as views
-        from evals.views.comparison import print_path
 
         path = operand(target).path
         if (path is None) == (benchmark is None):
@@ -85,26 +84,18 @@ def index(
             data=data,
             store=store,
         )
-        written: dict[str, Path] = {}
-        if html:
-            written["html"] = html
-            write_atomically(html, views.as_html(quality).encode())
-        if plot:
-            written["plot"] = plot
-            write_atomically(plot, views.figure_bytes(quality))
-        if markdown:
-            written["markdown"] = markdown
-            write_atomically(markdown, views.as_markdown(quality).encode())
-        if csv:
-            written["csv"] = csv
-            write_atomically(csv, views.as_csv(quality).encode())
-        if log.json:
-            paths = {kind: str(file) for kind, file in written.items()}
-            log.output(views.as_json(quality) | {"written": paths})
-            return
-        views.print_quality(quality)
-        for kind, file in written.items():
-            print_path(kind, file)
+        written = write_outputs(
+            Output("html", html, lambda: views.as_html(quality)),
+            Output("plot", plot, lambda: views.figure_bytes(quality)),
+            Output("markdown", markdown, lambda: views.as_markdown(quality)),
+            Output("csv", csv, lambda: views.as_csv(quality)),
+        )
+        finish(
+            log,
+            show=lambda: views.print_quality(quality),
+            machine=lambda: views.as_json(quality),
+            written=written,
+        )
 
 
 if __name__ == "__main__":

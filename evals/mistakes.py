@@ -11,6 +11,7 @@ import typer
 
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Json
+from evals.cli.results import Output, finish, write_outputs
 from evals.schema import ConfigError
 
 app = new_app()
@@ -60,7 +61,6 @@ def mistakes(
     """
     with reported(json=json) as log:
         from evals.analysis.mistakes import chosen_cell, find_mistakes
-        from evals.files import write_atomically
         from evals.records.selection import FULL, measured, operand
         from evals.views import mistakes as mistakes_page
 
@@ -77,21 +77,16 @@ def mistakes(
         measurement = measured(which._replace(dim=dim or which.dim), results, benchmark or "")
         cell = chosen_cell(measurement.run, subset, direction, measurement.dim)
         page = find_mistakes(measurement.run, cell, top=top, data=data, store=store)
-        written: dict[str, Path] = {}
-        if markdown:
-            written["markdown"] = markdown
-            write_atomically(markdown, mistakes_page.as_markdown(page).encode())
-        if html:
-            written["html"] = html
-            write_atomically(html, mistakes_page.as_html(page, thumbnails=thumbnails).encode())
-        if log.json:
-            log.output(
-                mistakes_page.as_json(page)
-                | {"written": {kind: str(path) for kind, path in written.items()}}
-            )
-            return
-        mistakes_page.print_table(page)
-        mistakes_page.print_paths(page, written)
+        written = write_outputs(
+            Output("markdown", markdown, lambda: mistakes_page.as_markdown(page)),
+            Output("html", html, lambda: mistakes_page.as_html(page, thumbnails=thumbnails)),
+        )
+
+        def show() -> None:
+            mistakes_page.print_table(page)
+            log.result(f"record: {page.run.path}")
+
+        finish(log, show=show, machine=lambda: mistakes_page.as_json(page), written=written)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import typer
 
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Json, comma_list
+from evals.cli.results import Output, finish, write_outputs
 from evals.schema import ConfigError
 
 app = new_app()
@@ -53,12 +54,10 @@ def plan(
     """Say how many images and queries show a difference, from the variance of records."""
     with reported(json=json) as log:
         from evals.analysis import planning
-        from evals.files import write_atomically
         from evals.records.entrants import measurements
         from evals.records.selection import matched, operand
         from evals.stats.sample_size import Design
         from evals.views import plan as views
-        from evals.views.comparison import print_path
 
         design = Design(alpha=alpha, power=power)
         if design.power <= design.alpha:
@@ -83,20 +82,16 @@ def plan(
                 assumed = tuple(_numbers(correlations, "--correlations", 1.0, least=0.0))
             plans = planning.plan_alone(sides, differences, design, choice, correlations=assumed)
             records = [str(side.run.path) for side in sides]
-        written: dict[str, Path] = {}
-        if markdown:
-            written["markdown"] = markdown
-            write_atomically(markdown, views.as_markdown(plans, design).encode())
-        if csv:
-            written["csv"] = csv
-            write_atomically(csv, views.as_csv(plans).encode())
-        if log.json:
-            paths = {kind: str(path) for kind, path in written.items()}
-            log.output(views.as_json(plans, design, records) | {"written": paths})
-            return
-        views.print_plans(plans, design)
-        for kind, path in written.items():
-            print_path(kind, path)
+        written = write_outputs(
+            Output("markdown", markdown, lambda: views.as_markdown(plans, design)),
+            Output("csv", csv, lambda: views.as_csv(plans)),
+        )
+        finish(
+            log,
+            show=lambda: views.print_plans(plans, design),
+            machine=lambda: views.as_json(plans, design, records),
+            written=written,
+        )
 
 
 def _numbers(text: str, option: str, most: float, least: float | None = None) -> list[float]:

@@ -12,6 +12,7 @@ import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import Json, comma_list
+from evals.cli.results import Output, finish, write_outputs
 from evals.schema import ConfigError
 
 app = new_app()
@@ -51,11 +52,9 @@ def rank(
     """Rank models over the same queries, with the ranks that each may have."""
     with reported(json=json) as log:
         from evals.analysis.standings import rank_models
-        from evals.files import write_atomically
         from evals.records.entrants import entrants
         from evals.views import standings as views
         from evals.views import standings_page as page
-        from evals.views.comparison import print_path
 
         texts = operands if qrels is None else _scored(log, operands, qrels, results)
         ranked = entrants(texts, results, comma_list(benchmarks))
@@ -66,26 +65,18 @@ def rank(
             metric=metric,
             weighting=weights,
         )
-        written: dict[str, Path] = {}
-        if html:
-            written["html"] = html
-            write_atomically(html, page.as_html(result).encode())
-        if plot:
-            written["plot"] = plot
-            write_atomically(plot, page.figure_bytes(result))
-        if markdown:
-            written["markdown"] = markdown
-            write_atomically(markdown, views.as_markdown(result).encode())
-        if csv:
-            written["csv"] = csv
-            write_atomically(csv, views.as_csv(result).encode())
-        if log.json:
-            paths = {kind: str(path) for kind, path in written.items()}
-            log.output(views.as_json(result, ranked) | {"written": paths})
-            return
-        views.print_standings(result, ranked)
-        for kind, path in written.items():
-            print_path(kind, path)
+        written = write_outputs(
+            Output("html", html, lambda: page.as_html(result)),
+            Output("plot", plot, lambda: page.figure_bytes(result)),
+            Output("markdown", markdown, lambda: views.as_markdown(result)),
+            Output("csv", csv, lambda: views.as_csv(result)),
+        )
+        finish(
+            log,
+            show=lambda: views.print_standings(result, ranked),
+            machine=lambda: views.as_json(result, ranked),
+            written=written,
+        )
 
 
 def _scored(log: Log, operands: list[str], qrels: Path, results: Path) -> list[str]:

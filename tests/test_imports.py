@@ -32,7 +32,7 @@ MAY_SEE: dict[str, set[str]] = {
     "embeddings": {*SCHEMA, "files", "reading"},
     "ranking": {"embeddings"},
     "records": {*SCHEMA, "early", "files", "ranking", "reading"},
-    "cli": {"schema", "early", "escape", "os_errors", "packages", "settings"},
+    "cli": {"schema", "early", "escape", "files", "os_errors", "packages", "settings"},
     "data": {*SCHEMA, "cli", "config", "files", "hub", "reading"},
     "tasks": {*SCHEMA, "embeddings", "ranking", "stats"},
     "evaluation": {

@@ -1,9 +1,30 @@
-"""How a command ends that has something to show: the exit code is settled, then it is shown."""
+"""How a command ends that has something to show: files written, the exit code settled, then it is shown."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from evals.cli.app import Log
+from evals.files import write_atomically
+
+
+class Output(NamedTuple):
+    """A file that an option may ask for: what it is, its path if it is asked for, its content."""
+
+    kind: str
+    path: Path | None
+    content: Callable[[], str | bytes]
+
+
+def write_outputs(*outputs: Output) -> dict[str, Path]:
+    """Write the files that were asked for, each of them whole, and return them by kind."""
+    written = {}
+    for output in outputs:
+        if output.path is not None:
+            content = output.content()
+            write_atomically(output.path, content.encode() if isinstance(content, str) else content)
+            written[output.kind] = output.path
+    return written
 
 
 def finish(
@@ -11,12 +32,19 @@ def finish(
     *,
     show: Callable[[], None],
     machine: Callable[[], dict[str, Any]],
+    written: Mapping[str, Path] | None = None,
     exit_code: int = 0,
 ) -> None:
-    """Settle the exit code, then call `show`, or with --json print the object that `machine` gives."""
+    """Settle the exit code, then call `show`, or with --json print the object that `machine` gives.
+
+    The files in `written` are named after what is shown, and are in the object as `written`.
+    """
     # First: a reader that closes the pipe must not turn "regressed" into a success.
     log.settle(exit_code)
     if log.json:
-        log.output(machine())
-    else:
-        show()
+        paths = {kind: str(path) for kind, path in (written or {}).items()}
+        log.output(machine() | ({} if written is None else {"written": paths}))
+        return
+    show()
+    for kind, path in (written or {}).items():
+        log.result(f"{kind}: {path}")

@@ -96,15 +96,6 @@ def print_tables(title: Title, changes: Sequence[Change]) -> None:
         out.print(escape(note), soft_wrap=True, highlight=False)
 
 
-def print_path(kind: str, path: Path) -> None:
-    """Where a file was written."""
-    from rich.markup import escape
-
-    from evals.views.style import console
-
-    console().print(f"{kind}: {escape(str(path))}", soft_wrap=True, highlight=False)
-
-
 def as_markdown(title: Title, changes: Sequence[Change]) -> str:
     """A table per benchmark, as GitHub reads it."""
     lines = [

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +60,6 @@ def print_table(page: Mistakes) -> None:
     out = console()
     out.print(table)
     out.print(summary(page), style="dim", highlight=False)
-
-
-def print_paths(page: Mistakes, written: Mapping[str, Path]) -> None:
-    """The record that was read, and the files that were written."""
-    from rich.markup import escape
-
-    from evals.views.style import console
-
-    for kind, path in {"record": page.run.path, **written}.items():
-        console().print(f"{kind}: {escape(str(path))}", soft_wrap=True, highlight=False)
 
 
 def as_json(page: Mistakes) -> dict[str, Any]:
