@@ -95,24 +95,30 @@ def compare(
 
 def _compare_stated(log: Log, a: str, b: str) -> None:
     """The means of two result files of mteb or CLIP_benchmark: differences without a test."""
-    from evals.analysis.stated import differences, is_stated, read_stated
+    from evals.analysis.stated import alone, differences, is_stated, read_stated
 
     if not (is_stated(a) and is_stated(b)):
         raise NotComparableError(
             f"{a} and {b}: one is a result file of another tool and the other is none. Export the "
             "record first: python -m evals.export RECORD --to mteb or clip-benchmark."
         )
-    sides = [read_stated(Path(text)) for text in (a, b)]
-    rows = differences(*sides)
-    sources = ", ".join(dict.fromkeys(side.source for side in sides))
+    first, second = (read_stated(Path(text)) for text in (a, b))
+    rows = differences(first, second)
+    only = {"only_in_a": alone(first, second), "only_in_b": alone(second, first)}
+    sources = ", ".join(dict.fromkeys([first.source, second.source]))
     note = f"read from files of {sources}, means only: no interval, no paired test"
-    if log.json:
-        changes = [row._asdict() | {"p": None} for row in rows]
-        log.output({"schema_version": 1, "a": a, "b": b, "note": note, "means": changes})
-        return
-    for row in rows:
-        log.result(f"{row.name}: A {row.a:.5f}, B {row.b:.5f}, B - A {row.difference:+.5f}")
-    log.result(note)
+    changes = [row._asdict() | {"p": None} for row in rows]
+    machine = {"schema_version": 1, "a": a, "b": b, "note": note, "means": changes, **only}
+
+    def show() -> None:
+        for row in rows:
+            log.result(f"{row.name}: A {row.a:.5f}, B {row.b:.5f}, B - A {row.difference:+.5f}")
+        for place, names in only.items():
+            if names:
+                log.result(f"{place.replace('_', ' ')}, not compared: {', '.join(names)}")
+        log.result(note)
+
+    finish(log, show=show, machine=lambda: machine)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,16 @@ def test_a_difference_of_means_has_no_p_and_says_why(tmp_path):
     assert (row["difference"], row["p"]) == (0.5, None)
 
 
+def test_a_mean_that_one_file_alone_states_is_named(tmp_path):
+    entry = MTEB["scores"]["test"][0]
+    scores = {"test": [entry, entry | {"hf_subset": "de"}]}
+    files = [written(tmp_path, "a.json"), written(tmp_path, "b.json", scores=scores)]
+    result = command(*files, cwd=tmp_path, module="evals.compare")
+    assert "only in b, not compared: test de main_score\n" in result.stdout
+    output = json.loads(command(*files, "--json", cwd=tmp_path, module="evals.compare").stdout)
+    assert (output["only_in_a"], output["only_in_b"]) == ([], ["test de main_score"])
+
+
 def test_a_file_beside_a_model_is_refused_with_the_way_to_make_its_like(tmp_path):
     file = str(written(tmp_path, "a.json"))
     result = command(file, "tiny", cwd=tmp_path, module="evals.compare")

@@ -64,7 +64,7 @@ def read_stated(path: Path) -> Stated:
 
 
 def differences(a: Stated, b: Stated) -> list[Difference]:
-    """The means that both files state.
+    """The means that both files state; `alone` names the rest.
 
     NotComparableError for files of other tools, data or tasks, and without a common mean.
     """
@@ -80,6 +80,11 @@ def differences(a: Stated, b: Stated) -> list[Difference]:
     if not shared:
         raise NotComparableError(f"{a.path} and {b.path} state no mean of one name.")
     return [Difference(n, a.values[n], b.values[n], b.values[n] - a.values[n]) for n in shared]
+
+
+def alone(a: Stated, b: Stated) -> list[str]:
+    """The means that `a` states and `b` does not."""
+    return [name for name in a.values if name not in b.values]
 
 
 def _of_mteb(path: Path, content: dict[str, Any]) -> Stated:
