@@ -10,9 +10,9 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 from torch import Tensor
 
+from jina_clip.geometry import centre, resize_bytes, resized
 from jina_clip.images import read_image, to_rgb
 from jina_clip.official_json import CheckpointError
-from jina_clip.resize import centre, resize_bytes, resized
 
 __all__ = ["PREPROCESS_MODES", "Preprocess", "read_image"]
 

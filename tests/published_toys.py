@@ -9,7 +9,7 @@ from unittest.mock import patch
 from evals.config.models import ModelRow, models
 from evals.records.record import MetricLine
 from evals.report.names import ALL, MAIN, Meaning, Place, selector
-from evals.report.published import published, slug
+from evals.report.published_csv import published, slug
 from evals.report.tables import table
 from tests import records
 

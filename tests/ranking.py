@@ -7,7 +7,7 @@ import pytest
 
 from evals.embeddings import threads
 from evals.embeddings.truncation import truncate
-from evals.ranking import accelerator, counting
+from evals.ranking import accelerator, dispatch
 from evals.ranking import ranks as ranks_module
 from evals.ranking.definition import Both, Ranks
 from evals.ranking.ranks import ranks
@@ -53,11 +53,11 @@ def ndcg_of(order: list[bool]) -> float:
 @pytest.fixture(params=["kernel", "groups"])
 def small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few rows, counted as on a CPU and as on an accelerator."""
-    monkeypatch.setattr(counting, "DOC_BLOCK", 37)
+    monkeypatch.setattr(dispatch, "DOC_BLOCK", 37)
     monkeypatch.setattr(accelerator, "GROUP", 5)
     monkeypatch.setattr(threads, "ROW_BLOCK", 1)
     if request.param == "groups":
-        monkeypatch.setattr(counting, "_way_to_count", lambda device: accelerator.count)
+        monkeypatch.setattr(dispatch, "_way_to_count", lambda device: accelerator.count)
 
 
 def hard_case() -> tuple[Rows, Rows, np.ndarray]:

@@ -17,8 +17,8 @@ import numpy as np
 
 from evals.records.queries import Cell
 from evals.regress.family import Member, adjusted_p
-from evals.regress.gate import ALPHA, Row, judge_rows
 from evals.regress.gates import gate_of, read_gates
+from evals.regress.judging import ALPHA, Row, judge_rows
 from evals.regress.pairing import Measured, means
 from evals.stats.paired import Pair
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.ranking import accelerator, counting, definition, metrics
+from evals.ranking import accelerator, definition, dispatch, metrics
 from evals.ranking import ranks as engine
 from evals.ranking.definition import Ranks
 from evals.ranking.measures import of_queries
@@ -131,7 +131,7 @@ def test_the_engine_ranks_any_matrix_as_the_definition_does(
     images, texts = side(n_images), side(len(t2i.docs))
     with pytest.MonkeyPatch.context() as patch:
         if device == "accelerator":
-            patch.setattr(counting, "_way_to_count", lambda device: accelerator.count)
+            patch.setattr(dispatch, "_way_to_count", lambda device: accelerator.count)
         ranked = engine.cross_ranks(images, texts, t2i)
     expected = definition.cross_ranks(images, texts, t2i)
     assert_defined(ranked.t2i, expected.t2i)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
 from evals.embeddings.truncation import truncate
-from evals.ranking import counting, products
+from evals.ranking import dispatch, products
 from evals.ranking.measures import of_queries
 from evals.ranking.metrics import mean
 from evals.ranking.ranks import ranks
@@ -96,14 +96,14 @@ def test_both_directions_at_once_are_two_calls_bit_for_bit(data: st.DataObject) 
 def test_both_directions_score_every_pair_once(
     monkeypatch: pytest.MonkeyPatch, small_blocks: None
 ) -> None:
-    pairs, mm = [], counting.block_products
+    pairs, mm = [], dispatch.block_products
     monkeypatch.setattr(products, "BLOCK_MULTIPLE", 1)  # no rows of zeros
 
     def recorded(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         pairs.append(len(a) * len(b))
         return mm(a, b)
 
-    monkeypatch.setattr(counting, "block_products", recorded)
+    monkeypatch.setattr(dispatch, "block_products", recorded)
     cross_ranks(*hard_case(), chunk=9)
     assert sum(pairs) == 60 * 180
 
@@ -112,7 +112,7 @@ def test_ranks_do_not_depend_on_the_matmul_library(
     monkeypatch: pytest.MonkeyPatch, small_blocks: None
 ) -> None:
     expected = cross_ranks(*hard_case())
-    monkeypatch.setattr(counting, "block_products", lambda a, b: torch.mm(a, b.T))
+    monkeypatch.setattr(dispatch, "block_products", lambda a, b: torch.mm(a, b.T))
     assert all(map(same, cross_ranks(*hard_case()), expected))
 
 
@@ -139,7 +139,7 @@ def test_an_error_in_a_thread_is_raised_and_the_number_of_threads_stays(
         raise RuntimeError("out of memory")
 
     before = torch.get_num_threads()
-    monkeypatch.setattr(counting, "block_products", broken)
+    monkeypatch.setattr(dispatch, "block_products", broken)
     torch.set_num_threads(2)
     try:
         with pytest.raises(RuntimeError, match="out of memory"):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from evals.records.record import METRICS, read_run
-from evals.regress.gate import judge
 from evals.regress.gates import Gate, read_gates
+from evals.regress.judging import judge
 from evals.regress.verdict import Change, Verdict
 from evals.schema import ConfigError
 from tests import records

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from evals.escape import visible
 from evals.records.record import read_run
-from evals.regress.gate import judge
 from evals.regress.gates import Gate
+from evals.regress.judging import judge
 from evals.regress.outputs import as_badge, as_json, as_junit, as_markdown
 from evals.regress.table import print_verdict
 from evals.regress.verdict import Problem, Verdict

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from evals.report.__main__ import app
 from evals.report.measured import Records
 from evals.report.names import Place
-from evals.report.published import Published
+from evals.report.published_csv import Published
 from evals.report.tables import table, table_names
 from evals.report.verdicts import judge, verdict
 from evals.report.words import DASH, words

@@ -7,7 +7,7 @@ import pytest
 from evals.records.identity import Named
 from evals.report.measured import Records
 from evals.report.names import quantities
-from evals.report.published import published, slug
+from evals.report.published_csv import published, slug
 from evals.report.tables import table, table_names
 from tests.published_toys import of_published, write_languages, write_singles
 

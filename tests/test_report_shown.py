@@ -19,7 +19,7 @@ from evals.config.suites import suites
 from evals.escape import spreadsheet_text, visible_page
 from evals.report.__main__ import app
 from evals.report.names import Place, quantities
-from evals.report.published import published
+from evals.report.published_csv import published
 from evals.report.tables import footnotes, table, table_names
 from tests.conftest import SHARED
 from tests.published_toys import write_record

@@ -13,7 +13,7 @@ from evals.embeddings.precision import (
     with_rescoring,
 )
 from evals.embeddings.truncation import truncate
-from evals.ranking import accelerator, counting, definition, ranks, sweep
+from evals.ranking import accelerator, definition, dispatch, ranks, sweep
 from evals.ranking.definition import Ranks
 from evals.ranking.measures import of_queries
 from evals.ranking.metrics import hit_at, mean
@@ -85,7 +85,7 @@ def test_an_accelerator_s_groups_and_the_compiled_pass_count_the_same(
         pairs_of(150, 1300, rng),
     )
     before = sweep_cross_ranks(images, texts, t2i, [4, 24])
-    monkeypatch.setattr(counting, "_way_to_count", lambda device: accelerator.count)
+    monkeypatch.setattr(dispatch, "_way_to_count", lambda device: accelerator.count)
     after = sweep_cross_ranks(images, texts, t2i, [4, 24])
     assert all(same(x, y) for dim in (4, 24) for x, y in zip(before[dim], after[dim], strict=True))
 

@@ -38,13 +38,12 @@ The files in reading order:
     shapes.py        names for the shapes of arrays
     levels.py        the data of the engine: levels, tallies, steps; how a close call is decided
     products.py      dot products of blocks (float32) and of pairs (float64)
-    counting.py      all scores, block by block and in threads
+    dispatch.py      all scores, block by block and in threads
     cpu.py           one way to count a block: a compiled pass over every score
     accelerator.py   the other way: groups of documents that are near no level are passed over
     ranks.py         ranks of one direction, or of both in one pass
     places.py        where all relevant documents stand, not only the best
     graded.py        what these places are worth: nDCG, MAP, recall, as trec_eval defines them
-    measures.py      every metric as a row of one table
     streamed.py      ranks over a gallery larger than memory, read block by block
     sweep.py         ranks at many dimensions in one pass, and at fewer bits
     rescore.py       retrieval in two stages

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from evals.ranking.counting import count_all
 from evals.ranking.definition import Places
+from evals.ranking.dispatch import count_all
 from evals.ranking.levels import Levels, Step
 from evals.ranking.ranks import CHUNK, check_relevant, new_tally, norm_bounds, relevant_scores
 from evals.ranking.relevance import Relevant

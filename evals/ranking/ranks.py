@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from evals.embeddings.threads import over_rows
-from evals.ranking.counting import count_all
 from evals.ranking.definition import DEPTH, GAIN, TIE, Both, Ranks, gain_of_places
+from evals.ranking.dispatch import count_all
 from evals.ranking.levels import Levels, Step, Tally, docs_above
 from evals.ranking.products import as_tensor, pair_scores
 from evals.ranking.relevance import Relevant

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from evals.embeddings.truncation import truncate
-from evals.ranking.counting import count_all
 from evals.ranking.definition import Ranks
+from evals.ranking.dispatch import count_all
 from evals.ranking.levels import Step, Tally
 from evals.ranking.products import pair_scores
 from evals.ranking.ranks import CHUNK, check_relevant, new_tally, norm_bounds, ranks_of

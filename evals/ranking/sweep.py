@@ -16,8 +16,8 @@ from jaxtyping import Float32
 
 from evals.embeddings.precision import parse_precision, quantise
 from evals.embeddings.truncation import Cut, truncate, truncations
-from evals.ranking.counting import count_all
 from evals.ranking.definition import Both
+from evals.ranking.dispatch import count_all
 from evals.ranking.levels import Scales, Step
 from evals.ranking.ranks import (
     CHUNK,

@@ -13,8 +13,8 @@ from evals.records.record import Run, read_run
 from evals.records.selection import newest_of_each
 from evals.records.shelf import Shelf
 from evals.regress.baselines import locate, read_baseline, while_unmoved
-from evals.regress.gate import judge
 from evals.regress.gates import Gate
+from evals.regress.judging import judge
 from evals.regress.verdict import Problem, Verdict
 from evals.schema import ConfigError, InvalidError, MissingError
 

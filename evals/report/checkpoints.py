@@ -17,7 +17,7 @@ from evals.config.rows import Count, Row, Text, nearest, read_rows
 from evals.paths import configs
 from evals.records.identity import ModelIdentity
 from evals.report.names import Sha256
-from evals.report.published import slug
+from evals.report.published_csv import slug
 from evals.schema import ConfigError
 
 

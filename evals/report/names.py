@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from evals.config.rows import Row, Text, nearest, read_rows
 from evals.paths import configs
 from evals.records.manifest import PARTIAL
-from evals.report.published import slug
+from evals.report.published_csv import slug
 from evals.schema import ConfigError
 
 # In place of a metric's name: whatever mteb judges the task by.

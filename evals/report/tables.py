@@ -13,7 +13,7 @@ from evals.config.rows import Count, Row, Text, nearest, read_rows
 from evals.paths import configs
 from evals.report.checkpoints import Pinned, model_of, pinned
 from evals.report.names import Meaning, Selector, selector
-from evals.report.published import Published, published, slug
+from evals.report.published_csv import Published, published, slug
 from evals.schema import ConfigError
 
 Axis = Literal["model", "benchmark", "direction", "metric", "language", "dim"]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from evals.records.identity import SHOWN
-from evals.report.published import GRADES
+from evals.report.published_csv import GRADES
 from evals.report.tables import footnotes
 from evals.report.verdicts import Judged, Result
 

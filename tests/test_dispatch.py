@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.embeddings.truncation import truncate
-from evals.ranking import accelerator, counting, definition, levels, products
+from evals.ranking import accelerator, definition, dispatch, levels, products
 from evals.ranking.definition import Ranks
 from evals.ranking.measures import of_queries
 from evals.ranking.metrics import mean
@@ -87,11 +87,11 @@ def test_no_block_size_changes_a_bit(
 ) -> None:
     case = hard_case()
     expected = both_ways(*case)
-    monkeypatch.setattr(counting, "DOC_BLOCK", doc_block)
+    monkeypatch.setattr(dispatch, "DOC_BLOCK", doc_block)
     monkeypatch.setattr(accelerator, "GROUP", group)
     for way in ("kernel", "groups"):
         if way == "groups":
-            monkeypatch.setattr(counting, "_way_to_count", lambda device: accelerator.count)
+            monkeypatch.setattr(dispatch, "_way_to_count", lambda device: accelerator.count)
         assert all(map(same, both_ways(*case, chunk=chunk), expected))
         assert all(map(same, cross_ranks(*case, chunk=chunk), expected))
 
@@ -161,7 +161,7 @@ def test_scaling_by_a_power_of_two_changes_nothing(power: int, seed: int) -> Non
 def test_a_process_that_allows_tf32_or_autocast_gets_float32_and_keeps_its_setting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    case, mm = hard_case(), counting.block_products
+    case, mm = hard_case(), dispatch.block_products
     expected = both_ways(*case)
 
     def watched(*args: torch.Tensor) -> torch.Tensor:
@@ -170,7 +170,7 @@ def test_a_process_that_allows_tf32_or_autocast_gets_float32_and_keeps_its_setti
         )  # few CPUs have anything lower to fall to
         return mm(*args)
 
-    monkeypatch.setattr(counting, "block_products", watched)
+    monkeypatch.setattr(dispatch, "block_products", watched)
     torch.set_float32_matmul_precision("medium")
     try:
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -181,16 +181,16 @@ def test_a_process_that_allows_tf32_or_autocast_gets_float32_and_keeps_its_setti
 
 
 def test_memory_is_that_of_a_block_never_of_the_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(counting, "DOC_BLOCK", 200)
+    monkeypatch.setattr(dispatch, "DOC_BLOCK", 200)
     monkeypatch.setattr(products, "BLOCK_MULTIPLE", 1)
     shapes: set[tuple[int, ...]] = set()
-    mm = counting.block_products
+    mm = dispatch.block_products
 
     def recorded(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         shapes.add((len(a), len(b)))
         return mm(a, b)
 
-    monkeypatch.setattr(counting, "block_products", recorded)
+    monkeypatch.setattr(dispatch, "block_products", recorded)
     queries, docs = random_rows(500, 8, 0), random_rows(3000, 8, 1)
     before = torch.get_num_threads()
     torch.set_num_threads(2)  # more would share the queries in shorter strips
