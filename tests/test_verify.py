@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,13 @@ def test_a_file_that_comes_later_joins_the_seal_and_blesses_no_other(record: Pat
     seal = check_seal(record)
     assert seal is not None and seal.files == len(sealed_files(record)) and not seal.unnamed
     assert [METRICS in problem for problem in seal.problems] == [True]
+
+
+def test_files_that_come_at_once_are_all_in_the_seal(record: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: write_into(record / f"{n}.png", b"x"), range(24)))
+    seal = check_seal(record)
+    assert seal is not None and not seal.unnamed and not seal.problems
 
 
 def test_figures_elsewhere_touch_no_seal_of_others(tmp_path: Path) -> None:

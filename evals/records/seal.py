@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.files import PART, write_atomically
+from evals.files import PART, alone, write_atomically
 from evals.reading import read_bytes
 from evals.records.manifest import MANIFEST
 from evals.schema import InvalidError
 
 SEAL = "SHA256SUMS"
+_LOCK = f".{SEAL}.lock{PART}"
 # The form of coreutils: the hash, two spaces, the name. Names with line breaks have no line here.
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\\\n]+)")
 
@@ -63,9 +64,12 @@ def write_into(path: Path, data: bytes) -> None:
     """Write a file, and where its folder is a record with a seal, add it to that."""
     write_atomically(path, data)
     # Not every folder with such a file is ours: figures may be written anywhere.
-    hashes = read_seal(path.parent) if (path.parent / MANIFEST).is_file() else None
-    if hashes is not None:
+    if not ((path.parent / MANIFEST).is_file() and (path.parent / SEAL).is_file()):
+        return
+    # Of two commands at one record each adds its line to what the other has written.
+    with alone(path.parent / _LOCK):
         # What the seal says of other files stays: it must not bless what somebody changed.
+        hashes = read_seal(path.parent) or {}
         write_atomically(path.parent / SEAL, as_seal(hashes | {path.name: sha256(data)}))
 
 
