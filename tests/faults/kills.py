@@ -12,10 +12,13 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+
+from tqdm import tqdm
 
 from tests.faults.works import WORKS, Work, fresh
 
@@ -69,6 +72,8 @@ def forked(act: Callable[[], None]) -> int:
     if child:
         return child
     code = 1
+    # Forks share tqdm's lock: a child killed while it draws a bar would leave it locked for ever.
+    tqdm.set_lock(threading.RLock())
     try:
         act()
         code = 0

@@ -68,3 +68,23 @@ def test_killed_workers_cost_a_shard_each_and_no_bit(part, tmp_path, record_prop
     seed = SEED + 1000 * part
     counts = counts_of("worker_kills", tmp_path, "--kills", rounds(12, 50), "--seed", seed)
     record_property("faults: kills, workers", counts["kills"])
+
+
+KILLED_AT_A_BAR = """
+import os, signal
+from tqdm import tqdm
+from tests.faults.kills import forked
+
+def draw():
+    tqdm.get_lock().acquire()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+tqdm.get_lock()
+os.waitpid(forked(draw), 0)
+tqdm.get_lock().acquire()
+"""
+
+
+def test_a_child_killed_while_it_draws_a_bar_leaves_its_parent_free():
+    # Of the harness: a run of it hung for ever here, once in some thousands of kills.
+    subprocess.run([sys.executable, "-c", KILLED_AT_A_BAR], check=True, timeout=60)
