@@ -2,7 +2,7 @@
 
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from itertools import islice, tee
 from pathlib import Path
@@ -191,9 +191,13 @@ class JinaEncoder:
             return self.model.tokenize(list(side.items), prefix=prefix, max_length=self.max_length)
 
         sides, again = tee(sides)
-        with self._enough_memory():
-            # one worker: the tokenizer uses all cores by itself
-            tokenized = prefetch(tokens, sides, workers=1, ahead=2)
+        # Closed here, not when it is let go of: an interrupt that comes while the threads end would
+        # be lost in a finalizer.
+        # one worker: the tokenizer uses all cores by itself
+        with (
+            self._enough_memory(),
+            closing(prefetch(tokens, sides, workers=1, ahead=2)) as tokenized,
+        ):
             for side, ids in zip(again, tokenized, strict=True):
                 with self._enough_memory(side):
                     rows = self.model.text_rows(ids)
@@ -202,10 +206,12 @@ class JinaEncoder:
     def _images(self, sides: Iterable[Side]) -> Iterator[Float[ndarray, "n d"]]:
         sides, again = tee(sides)
         places = (_Place(side, position) for side in again for position in range(len(side)))
-        with self._enough_memory():
-            # two passes: the threads go on while the tower is busy with one
-            ahead = 2 * self.model.budgets["images"].size
-            pixels = prefetch(self._pixels, places, ahead=ahead)
+        # two passes: the threads go on while the tower is busy with one
+        ahead = 2 * self.model.budgets["images"].size
+        with (
+            self._enough_memory(),
+            closing(prefetch(self._pixels, places, ahead=ahead)) as pixels,
+        ):
             for side in sides:
                 with self._enough_memory(side):
                     rows = self.model.image_rows(islice(pixels, len(side)))

@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -77,13 +78,15 @@ class Workers:
 
     def __exit__(self, *exception: object) -> None:
         for worker in self._processes.values():
-            worker.connection.close()
             worker.process.terminate()
         deadline = time.monotonic() + PATIENCE
         for worker in self._processes.values():
             worker.process.join(max(0.0, deadline - time.monotonic()))
             worker.process.kill()
             worker.process.join()
+            # Last: a worker that met a closed pipe would be ended by the signal while it clears up,
+            # and Python would print a traceback of that.
+            worker.connection.close()
 
     def encode(self, job: Job, loaded: Loaded, encoder: "Encoder", costs: Costs) -> None:
         """See to it that the rows of a benchmark are stored, and count the work in `costs`.
@@ -172,6 +175,8 @@ def _started(number: int, settings: Settings) -> _Process:
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     """What starts here gets no Ctrl-C, which a terminal sends to all: its parent ends it."""
+    # Now: Python starts its tracker beside the first process, and unblocks SIGINT when it has.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -201,6 +206,8 @@ def serve(connection: Connection, settings: Settings, environment: dict[str, str
     """The life of a worker: encode one job after the other, until the caller is gone."""
     from evals.embeddings.store import Store
 
+    # The block of the start goes with the first tracker that a library starts in here.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
     # Before torch is imported, which reads them then.
     os.environ.update(environment)
@@ -230,5 +237,6 @@ def serve(connection: Connection, settings: Settings, environment: dict[str, str
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    # An exception, so that what is open is closed and what is claimed is released.
+    # An exception, so that what is open is closed and what is claimed is released; one is enough.
+    signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + number)
