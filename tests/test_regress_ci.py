@@ -40,6 +40,16 @@ def test_an_equal_record_passes_ci(tmp_path):
     assert (code, verdict["verdict"], verdict["problems"]) == (0, "passed", [])
 
 
+@pytest.mark.parametrize(("miss", "expected"), [({}, 0), ({("de", "t2i"): 5}, 1)])
+def test_a_summary_of_github_that_cannot_be_written_changes_no_verdict(tmp_path, miss, expected):
+    again(CI, tmp_path, miss=miss)
+    arguments = ["--json", "--baseline", "ci", "--results", str(tmp_path)]
+    done = CliRunner().invoke(app, arguments, env={"GITHUB_STEP_SUMMARY": str(tmp_path)})
+    assert done.exit_code == expected
+    assert "cannot be written: Is a directory" in done.stderr
+    assert json.loads(done.stdout)["written"] == []
+
+
 def test_half_a_point_in_one_language_fails_ci(tmp_path):
     again(CI, tmp_path, miss={("de", "t2i"): 5})
     code, verdict = gate("--baseline", "ci", "--results", tmp_path)

@@ -169,10 +169,14 @@ def _show(verdict: "Verdict", files: dict[str, Path | None], log: Log) -> None:
             written.append(str(path))
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
-        # appended, because other steps of the job write there too
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(f"{page}\n")
-        written.append(summary)
+        try:
+            # appended, because other steps of the job write there too
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(f"{page}\n")
+            written.append(summary)
+        except OSError as error:
+            # Nobody asked for it: the verdict stands, as it does when the terminal is gone.
+            log.info(f"warning: GitHub's summary {summary} cannot be written: {error.strerror}")
     if log.json:
         log.output(outputs.as_json(verdict, written))
     else:
