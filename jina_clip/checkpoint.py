@@ -21,6 +21,7 @@ from jina_clip.adapter import CONFIG as ADAPTER_CONFIG
 from jina_clip.adapter import WEIGHTS as ADAPTER_WEIGHTS
 from jina_clip.adapter import Adapter
 from jina_clip.config import ClipConfig
+from jina_clip.files import part_of, put_in_place
 from jina_clip.official_json import CheckpointError, as_object, parse_object
 from jina_clip.preprocess import Preprocess
 from jina_clip.tokens import read_tokenizer
@@ -246,9 +247,8 @@ def write_settings(
 
 
 def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    part_of(path).write_text(text, encoding="utf-8")
+    put_in_place(path)
 
 
 def _as_json(values: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from jina_clip.adapter import Adapter, Shapes
 from jina_clip.config import ClipConfig
+from jina_clip.files import part_of, put_in_place
 from jina_clip.official_json import CheckpointError
 
 # Tables that some exports carry although they are computed; everything else that no module takes is
@@ -122,10 +123,10 @@ def write_weights(
         kind = torch.float32 if name == "logit_scale" else dtype
         # a copy: pieces of one of our tensors share its memory, which the format does not allow
         tensors[name] = tensor.detach().to("cpu", kind, copy=True).contiguous()
-    part = path.with_name(path.name + ".part")
+    part = part_of(path)
     save_file(tensors, part, metadata={"format": "pt"})
     part.chmod(0o644)  # safetensors makes it readable to the owner alone
-    part.replace(path)
+    put_in_place(path)
 
 
 def _open(paths: Sequence[Path], stack: ExitStack) -> dict[str, _Stored]:

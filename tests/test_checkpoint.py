@@ -1,5 +1,6 @@
 """Checkpoints in and out: what is loaded is what was hashed, and what is no whole jina-clip model is refused by name."""
 
+import errno
 import json
 import os
 import shutil
@@ -420,3 +421,20 @@ def test_a_loaded_model_does_not_change_with_its_file(checkpoint, tmp_path):
         file.write(bytes(size - size // 2))
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]), name
+
+
+def test_a_disk_that_fails_to_hold_a_file_leaves_the_checkpoint_that_was_there(
+    checkpoint, tmp_path, monkeypatch
+):
+    folder = tmp_path / "kept"
+    model = JinaCLIP.from_pretrained(checkpoint, device="cpu")
+    model.save_pretrained(folder)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        model.save_pretrained(folder)
+    assert {name: (folder / name).read_bytes() for name in before} == before
