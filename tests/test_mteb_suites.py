@@ -32,6 +32,14 @@ SUITE = """
   averages: {"both": {of: ["mteb:A", "mteb:B/dev"]}}
   about: "This list is believed [not known]."
 """
+OFFICIAL = {
+    "vidore": "ViDoRe(v1)",
+    "vidore-v2": "ViDoRe(v2)",
+    "vidore-v3": "ViDoRe(v3)",
+    "mieb-lite": "MIEB(lite)",
+    "mieb-eng": "MIEB(eng)",
+    "mieb-multilingual": "MIEB(Multilingual)",
+}
 OF_A = {"default": 0.5}
 OF_B = {"en": 0.5, "de": 0.25}
 
@@ -348,7 +356,7 @@ def test_main_scores_of_several_kinds_are_called_so(toy_suite: Suite) -> None:
 def test_the_shipped_suites_are_what_mteb_has() -> None:
     mteb = pytest.importorskip("mteb")
     shipped = {name: find_suite(name).tasks for name in suites()}
-    for name, official in (("vidore", "ViDoRe(v1)"), ("mieb-lite", "MIEB(lite)")):
+    for name, official in OFFICIAL.items():
         tasks = mteb.get_benchmark(official).tasks
         assert {(task.metadata.name, task.eval_splits[0]) for task in tasks} == {
             (ref.task, ref.split) for ref in shipped[name]
@@ -357,6 +365,19 @@ def test_the_shipped_suites_are_what_mteb_has() -> None:
         task = mteb.get_task(ref.task)
         assert ref.split in task.metadata.eval_splits, ref
         assert set(ref.subsets or ()) <= set(task.hf_subsets), ref
+
+
+def test_averages_by_type_of_the_shipped_suites_are_those_of_mteb() -> None:
+    mteb = pytest.importorskip("mteb")
+    for name in ("mieb-lite", "mieb-eng", "mieb-multilingual"):
+        suite = find_suite(name)
+        whole, *by_type = suite.averages.items()
+        assert [ref.name for ref in map(suite.task, whole[1].of) if ref] == list(suite.benchmarks)
+        for title, average in by_type:
+            kind, _, count = title.rpartition(" ")
+            tasks = [task.metadata for task in mteb.get_benchmark(OFFICIAL[name]).tasks]
+            of_kind = {f"mteb:{task.name}" for task in tasks if task.type == kind}
+            assert (set(average.of), count) == (of_kind, f"({len(of_kind)})")
 
 
 def test_the_instruction_is_off_unless_asked_for(command: Any, asked: list[Asked]) -> None:
