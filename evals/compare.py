@@ -60,21 +60,27 @@ def compare(
             _compare_stated(log, a, b)
             return
         from evals.analysis import comparison
+        from evals.analysis.finding import finding
         from evals.records.seal import write_into
         from evals.records.selection import matched, operand
         from evals.views import comparison as compare_views
+        from evals.views import forest
+        from evals.views.finding import as_json as finding_json
+        from evals.views.finding import sentence
 
         pairs = matched(operand(a), operand(b), results, comma_list(benchmarks))
         changes = comparison.compare(
             pairs, subsets=comma_list(subsets) or (), metrics=comma_list(metric) or ()
         )
+        facts = finding(pairs, changes, comma_list(subsets) or ())
         title = compare_views.Title.of(pairs)
+        answer = sentence(facts, title.a, title.b)
         written = write_outputs(
-            Output("markdown", markdown, lambda: compare_views.as_markdown(title, changes))
+            Output("markdown", markdown, lambda: compare_views.as_markdown(title, changes, answer))
         )
 
         def draw(place: Path) -> list[Path]:
-            write_into(place, compare_views.forest_png(title, changes))
+            write_into(place, forest.forest_image(title, changes))
             return [place]
 
         # A figure that was asked for by its path must be written; one that comes along may fail.
@@ -82,13 +88,16 @@ def compare(
         if plot:
             figures = draw(plot)
         elif not no_figures:
-            figures = draw_figures(log, lambda: draw(compare_views.place_beside(pairs)))
+            figures = draw_figures(log, lambda: draw(forest.place_beside(pairs)))
         if figures:
             written["plot"] = figures[0]
         finish(
             log,
-            show=lambda: compare_views.print_tables(title, changes),
-            machine=lambda: compare_views.as_json(pairs, changes),
+            show=lambda: compare_views.print_tables(title, changes, answer),
+            machine=lambda: (
+                compare_views.as_json(pairs, changes)
+                | {"finding": finding_json(facts, title.a, title.b)}
+            ),
             written=written,
         )
 

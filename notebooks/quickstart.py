@@ -35,7 +35,8 @@ from evals.paths import checkout
 from evals.ranking.metrics import expected_rank
 from evals.records.queries import Cell, ranks_of, table_of
 from evals.records.selection import matched, newest, newest_run, operand
-from evals.views.comparison import Title, as_json, forest_png
+from evals.views.comparison import Title, as_json
+from evals.views.forest import forest_image
 
 os.chdir(checkout())  # paths are those of the repository
 pd.set_option("display.max_colwidth", None)
@@ -154,7 +155,7 @@ axes.grid(alpha=0.25)
 # %%
 pairs = matched(operand(MODEL), operand(f"{MODEL}@64"), RESULTS, [SWEEP])
 changes = compare(pairs)
-Image(data=forest_png(Title.of(pairs), changes), width=760)
+Image(data=forest_image(Title.of(pairs), changes), width=760)
 
 # %%
 told = pd.DataFrame(as_json(pairs, changes)["changes"])

@@ -17,6 +17,7 @@ from evals.records.selection import matched, measured, operand
 from evals.schema import ConfigError, MissingError
 from evals.stats.correlation import ScoredTwice, paired_spearman, spearman
 from evals.views import comparison as compare_views
+from evals.views.forest import forest
 from tests import records
 
 RUNNER = CliRunner()
@@ -202,7 +203,7 @@ def test_the_command_writes_what_it_prints(scenes_run: Path, tmp_path: Path) -> 
 def test_the_plot_has_a_line_a_change_a_zero_line_and_the_floor(scenes_run: Path) -> None:
     pairs = matched(operand(str(scenes_run)), operand(f"{scenes_run}@64"), scenes_run)
     changes = compare(pairs, subsets=["en"])
-    axes = compare_views.forest(compare_views.Title.of(pairs), changes).axes[0]
+    axes = forest(compare_views.Title.of(pairs), changes).axes[0]
     assert axes.get_yticklabels()[0].get_text() == "scenes.partial en t2i R@1"
     assert "points" in axes.get_xlabel()
     ends = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2]

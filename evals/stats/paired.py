@@ -16,6 +16,8 @@ from evals.stats.shapes import Changes, Groups, GroupShares, Resampled, Values
 
 K = TypeVar("K", bound=Hashable)
 FLOOR = 0.003  # drops of 0.3 points and less are nobody's regression
+# z(1 - alpha) + z(power) standard errors, as in any sample size calculation: 5% one-sided, 80% power
+DETECTABLE_ERRORS = NormalDist().inv_cdf(0.95) + NormalDist().inv_cdf(0.80)
 
 
 class Difference(NamedTuple):
@@ -109,9 +111,7 @@ def spread(changes: Resampled) -> dict[str, Any]:
     ends = np.quantile(changes, [0.025, 0.05, 0.95, 0.975])
     low, lower, upper, high = (float(end) for end in ends)
     error = float(changes.std(ddof=1))
-    # z(1 - alpha) + z(power) standard errors, as in any sample size calculation
-    z_alpha, z_power = NormalDist().inv_cdf(0.95), NormalDist().inv_cdf(0.80)
-    seen = (z_alpha + z_power) * error
+    seen = DETECTABLE_ERRORS * error
     return {
         "interval": Interval(low, high),
         "upper": upper,

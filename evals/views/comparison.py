@@ -1,16 +1,12 @@
-"""A comparison as people and programs read it: tables, markdown, a forest plot, JSON."""
+"""A comparison as people and programs read it: tables, markdown, JSON."""
 
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.analysis.comparison import Change
-from evals.records.manifest import path_component
-from evals.records.means import MEAN
 from evals.records.selection import Measured
 from evals.stats.paired import FLOOR
-from evals.views.style import BLUE, GREY, RED, in_percent, in_points
+from evals.views.style import in_percent, in_points
 
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
@@ -24,7 +20,6 @@ LEGEND = (
     f"with 80% power; ▼: each by itself, fell by more than {100 * FLOOR:.1f} points, and the "
     "one-sided 95% bound says so."
 )
-FELL, ROSE, NEITHER = RED, BLUE, GREY
 
 
 class Title(NamedTuple):
@@ -61,14 +56,16 @@ def _settings(side: Measured) -> Mapping[str, str]:
     return side.run.manifest.encoder.fingerprint
 
 
-def print_tables(title: Title, changes: Sequence[Change]) -> None:
-    """A table per benchmark, and the records that were read."""
+def print_tables(title: Title, changes: Sequence[Change], answer: str) -> None:
+    """The answer in a sentence, a table per benchmark, and the records that were read."""
     from rich.markup import escape
     from rich.table import Table
 
     from evals.views.style import console
 
     out = console()
+    out.print(f"[bold]{escape(answer)}[/bold]", highlight=False)
+    out.print()
     heading = f"[bold]A[/bold] {escape(title.a)}   [bold]B[/bold] {escape(title.b)}"
     out.print(heading, highlight=False)
     out.print()
@@ -96,10 +93,12 @@ def print_tables(title: Title, changes: Sequence[Change]) -> None:
         out.print(escape(note), soft_wrap=True, highlight=False)
 
 
-def as_markdown(title: Title, changes: Sequence[Change]) -> str:
-    """A table per benchmark, as GitHub reads it."""
+def as_markdown(title: Title, changes: Sequence[Change], answer: str) -> str:
+    """The answer in a sentence, and a table per benchmark, as GitHub reads it."""
     lines = [
         f"# {_plain(title.b)} against {_plain(title.a)}",
+        "",
+        f"**{_plain(answer)}**",
         "",
         f"A: {_plain(title.a)} · B: {_plain(title.b)}",
         "",
@@ -145,93 +144,10 @@ def _side_json(side: Measured) -> dict[str, Any]:
     }
 
 
-def place_beside(pairs: Sequence[tuple[Measured, Measured]]) -> Path:
-    """Where a forest plot lies unless a path is given: in the record of the first B, named after A."""
-    a, b = pairs[0]
-    return b.run.path / f"{path_component(f'{b.label}-against-{a.label}')}.png"
-
-
-def forest_png(title: Title, changes: Sequence[Change]) -> bytes:
-    """The forest plot as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    image = io.BytesIO()
-    figure = forest(title, changes)
-    FigureCanvasAgg(figure)
-    figure.savefig(image, format="png")
-    return image.getvalue()
-
-
-def forest(title: Title, changes: Sequence[Change]) -> Any:
-    """A matplotlib figure: a line per change with its interval, and its numbers at the right.
-
-    The floor is a band about zero.
-    """
-    from matplotlib.figure import Figure
-
-    # So much height per line that labels do not touch, however many there are.
-    figure = Figure(figsize=(9, 1.5 + 0.27 * len(changes)), dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    floor = 100 * FLOOR
-    axes.axvspan(-floor, floor, color="#e6e6e6", zorder=0, label=f"within {floor:.1f} points")
-    axes.axvline(0, color="black", linewidth=0.8, zorder=1)
-    for place, change in enumerate(changes):
-        _draw(axes, place, change)
-    axes.set_yticks(range(len(changes)), [_label(change) for change in changes])
-    for tick, change in zip(axes.get_yticklabels(), changes, strict=True):
-        tick.set_fontweight("bold" if change.primary else "normal")
-    # Upside down: the first change on top, as in the table.
-    axes.set_ylim(len(changes) - 0.5, -0.5)
-    axes.set_xlabel(f"B − A, points, with 95% interval; grey band: the floor of {floor:.1f} points")
-    axes.set_title(f"A: {title.a}\nB: {title.b}", loc="left", fontsize=10)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    return figure
-
-
-def _draw(axes: Any, place: int, change: Change) -> None:
-    difference = change.difference
-    colour = _colour(change)
-    if difference.interval:
-        ends = [100 * end for end in difference.interval]
-        axes.plot(
-            ends,
-            [place, place],
-            color=colour,
-            linewidth=1.6,
-            # A round end would add to the length of the interval.
-            solid_capstyle="butt",
-        )
-    marker = "D" if change.subset == MEAN else "o"
-    axes.plot(100 * difference.value, place, marker, color=colour, markersize=5)
-    value = in_points(difference.value, digits=2)
-    axes.annotate(
-        f"{value}   p {_p(difference.p)}{_mark(change)}",
-        (1.01, place),
-        xycoords=("axes fraction", "data"),
-        va="center",
-        fontsize=9,
-        color=colour,
-    )
-
-
-def _colour(change: Change) -> str:
-    if change.fell:
-        return FELL
-    # The mirror image of what `fell` means: seen by the one-sided bound, and worth it.
-    difference = change.difference
-    rose = difference.lower is not None and difference.lower > 0 and difference.value > FLOOR
-    return ROSE if rose else NEITHER
-
-
-def _mark(change: Change) -> str:
+def mark(change: Change) -> str:
+    """A sign of what fell."""
     # Beside the colour: a plain terminal and a printed page have none.
     return " ▼" if change.fell else ""
-
-
-def _label(change: Change) -> str:
-    parts = (change.benchmark, change.subset, change.direction, change.metric)
-    return " ".join(part for part in parts if part)
 
 
 def _by_benchmark(changes: Sequence[Change]) -> dict[str, list[Change]]:
@@ -255,15 +171,16 @@ def _cells(row: Change) -> list[str]:
         row.metric,
         in_percent(row.a, digits=2),
         in_percent(row.b, digits=2),
-        f"{change}{interval}{_mark(row)}",
-        _p(difference.p),
-        _p(row.p_holm),
+        f"{change}{interval}{mark(row)}",
+        p_text(difference.p),
+        p_text(row.p_holm),
         f"{difference.wins}/{difference.losses}",
         in_percent(difference.detectable, digits=2),
     ]
 
 
-def _p(p: float | None) -> str:
+def p_text(p: float | None) -> str:
+    """A p to three digits; a dash where there is none."""
     if p is None:
         return "–"
     # Of 2,000 sign flips the least p is 1/2,001: more digits would be those of the seed.

@@ -175,7 +175,7 @@ def comparison(place: Place) -> None:
     run_pairs = matched(operand(str(place.original)), operand(str(place.path)), place.root)
     changes = compare(run_pairs)
     title = comparison_view.Title.of(run_pairs)
-    comparison_view.as_markdown(title, changes)
+    comparison_view.as_markdown(title, changes, "")
     comparison_view.as_json(run_pairs, changes)
 
 
