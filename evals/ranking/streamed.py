@@ -7,7 +7,8 @@ whole gallery, whatever the blocks. Memory is that of the queries, their levels 
 Shapes: q queries, n documents of a block, d dimensions of the rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,11 +19,23 @@ from evals.ranking.levels import Step, Tally
 from evals.ranking.products import pair_scores
 from evals.ranking.ranks import CHUNK, check_relevant, new_tally, norm_bounds, ranks_of
 from evals.ranking.relevance import Relevant
-from evals.ranking.shapes import DocRows, QueryRows
+from evals.ranking.shapes import DocRows, PairFloats, QueryRows
 
 BLOCK_ROWS = 2**16  # of a memory map: 256 MB at 1,024 dimensions
 
 Gallery = Callable[[], Iterable[DocRows]]  # starts a reading of all blocks, in the same order
+
+
+class Answers(NamedTuple):
+    """What one reading of a gallery gives: where the levels are, before anything is counted.
+
+    `scores` are the float64 scores of the relevant documents and `largest_norms` the largest norm
+    of any document, both at each dimension.
+    """
+
+    scores: Mapping[int, PairFloats]
+    largest_norms: Mapping[int, float]
+    n_docs: int
 
 
 def blocks_of(rows: DocRows, size: int = BLOCK_ROWS) -> Iterator[DocRows]:
@@ -49,40 +62,72 @@ def streamed_ranks(
     second reading has another number of documents.
     """
     query_rows = {dim: truncate(queries, dim) for dim in dims}
+    answers = read_answers(query_rows, gallery, relevant)
+    check_relevant(len(queries), answers.n_docs, relevant, chunk)
+    tallies: dict[int, Tally] = {}
+    for dim in dims:
+        largest_scores = norm_bounds(query_rows[dim], "query") * answers.largest_norms[dim]
+        tallies[dim] = new_tally(answers.scores[dim], relevant, largest_scores, dim)
+    n_counted = count_blocks(
+        query_rows, tallies, gallery(), relevant, first=0, chunk=chunk, device=device
+    )
+    if n_counted != answers.n_docs:
+        raise ValueError(
+            f"the gallery had {answers.n_docs} documents when it was read first, and then "
+            f"{n_counted}"
+        )
+    return {dim: ranks_of(tallies[dim], relevant) for dim in dims}
+
+
+def read_answers(
+    query_rows: Mapping[int, QueryRows], gallery: Gallery, relevant: Relevant
+) -> Answers:
+    """The scores of the relevant documents, from queries that are cut to each dimension.
+
+    Those of documents that the gallery does not have are left as they are: see `check_relevant`.
+    """
     pair_queries = relevant.queries
-    scores = {dim: np.empty(len(relevant.docs)) for dim in dims}
+    scores = {dim: np.empty(len(relevant.docs)) for dim in query_rows}
     # unit rows have norm bounds of exactly 1, so that the largest does not depend on the blocks
-    largest_norms = dict.fromkeys(dims, 0.0)
+    largest_norms = dict.fromkeys(query_rows, 0.0)
     n_docs = 0
     for block in gallery():
         _refuse_infinite(block, n_docs)
         inside = _pairs_inside(relevant, n_docs, len(block))
-        for dim in dims:
+        for dim, queries in query_rows.items():
             docs = truncate(block, dim)
             largest = norm_bounds(docs, "document").max(initial=0.0)
             largest_norms[dim] = max(largest_norms[dim], float(largest))
             places = relevant.docs[inside] - n_docs
-            scores[dim][inside] = pair_scores(query_rows[dim], docs, pair_queries[inside], places)
+            scores[dim][inside] = pair_scores(queries, docs, pair_queries[inside], places)
         n_docs += len(block)
-    check_relevant(len(queries), n_docs, relevant, chunk)
-    tallies: dict[int, Tally] = {}
-    for dim in dims:
-        largest_scores = norm_bounds(query_rows[dim], "query") * largest_norms[dim]
-        tallies[dim] = new_tally(scores[dim], relevant, largest_scores, dim)
+    return Answers(scores, largest_norms, n_docs)
+
+
+def count_blocks(
+    query_rows: Mapping[int, QueryRows],
+    tallies: Mapping[int, Tally],
+    blocks: Iterable[DocRows],
+    relevant: Relevant,
+    *,
+    first: int,
+    chunk: int = CHUNK,
+    device: str = "cpu",
+) -> int:
+    """Count the documents of all blocks into the tallies, and return how many there were.
+
+    Relevant documents are passed over; `first` is the number of the first document.
+    """
     n_counted = 0
-    for block in gallery():
+    for block in blocks:
         # documents of other blocks are numbered outside of this one, and not looked for
-        numbered = Relevant(relevant.indptr, relevant.docs - n_counted)
-        for dim in dims:
+        numbered = Relevant(relevant.indptr, relevant.docs - first - n_counted)
+        for dim, queries in query_rows.items():
             docs = truncate(block, dim)
-            step = Step(query_rows[dim], docs, tallies[dim], None, query_rows[dim], docs)
+            step = Step(queries, docs, tallies[dim], None, queries, docs)
             count_all([step], numbered, chunk=chunk, device=device)
         n_counted += len(block)
-    if n_counted != n_docs:
-        raise ValueError(
-            f"the gallery had {n_docs} documents when it was read first, and then {n_counted}"
-        )
-    return {dim: ranks_of(tallies[dim], relevant) for dim in dims}
+    return n_counted
 
 
 def _pairs_inside(relevant: Relevant, first: int, size: int) -> np.ndarray:
