@@ -6,7 +6,7 @@ from pathlib import Path
 from evals.regress.verdict import Problem, PublishedCell
 from evals.report.checkpoints import runnable
 from evals.report.measured import Records
-from evals.report.tables import table
+from evals.report.official import find_table
 from evals.report.verdicts import Placed, judge
 from evals.schema import InvalidError
 
@@ -21,7 +21,7 @@ def held_against(
     `stand_in` names the model whose records count as another's. ConfigError for an unknown table.
     """
     # all names first: an unknown one is a usage error, not a problem of the verdict
-    tables = [(name, table(name)) for name in dict.fromkeys(names)]
+    tables = [(name, find_table(name)) for name in dict.fromkeys(names)]
     records = Records(results)
     cells: list[PublishedCell] = []
     problems: list[Problem] = []

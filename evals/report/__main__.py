@@ -1,7 +1,8 @@
 """The published tables beside what was measured.
 
 python -m evals.report --table v2post-coco [--format md,html,csv,latex,png]
-python -m evals.report --all
+python -m evals.report --all                      the tables of papers, posts and cards
+python -m evals.report --official                 the tables of mteb's official records
 python -m evals.report --needs jina-clip-v2       what is left to evaluate, a call of evals.run a line
 python -m evals.report --check | --write          the tables in README.md and docs
 """
@@ -21,7 +22,8 @@ from evals.report.checkpoints import check_stand_ins, stand_ins
 from evals.report.files import FORMATS
 from evals.report.files import write as write_files
 from evals.report.measured import Records
-from evals.report.tables import table, table_names
+from evals.report.official import find_table, official_names
+from evals.report.tables import table_names
 from evals.report.verdicts import Judged, judge
 from evals.schema import ConfigError
 
@@ -33,7 +35,12 @@ def report(
     tables: Annotated[
         list[str] | None, typer.Option("--table", "-t", help="A row of configs/tables. Repeatable.")
     ] = None,
-    all_tables: Annotated[bool, typer.Option("--all", help="All tables.")] = False,
+    all_tables: Annotated[
+        bool, typer.Option("--all", help="All tables of papers, posts and cards.")
+    ] = False,
+    official: Annotated[
+        bool, typer.Option("--official", help="All tables of mteb's official records.")
+    ] = False,
     formats: Annotated[
         str | None, typer.Option("--format", help=f"{','.join(FORMATS)}; md,html,csv with --all.")
     ] = None,
@@ -70,9 +77,11 @@ def report(
         if check or write:
             _blocks(_pages_of(root), write, log)
             return
-        names = list(dict.fromkeys(table_names() if all_tables or needs else tables or ()))
+        # Of official records only when asked for: there are 130 tasks of mteb in them.
+        published = all_tables or bool(needs and not official and not tables)
+        names = _names(tables or (), published=published, official=official)
         if not names:
-            there = ", ".join(table_names())
+            there = ", ".join([*table_names(), *official_names()])
             raise ConfigError(f"Name a --table, or --all. The tables are: {there}.")
         records, models = Records(results), stand_ins(stand_in or ())
         # Before the records are read: a misspelt model would be a report in which nobody stands in.
@@ -80,17 +89,28 @@ def report(
         if needs:
             _needs(names, needs, records, models=models, log=log)
             return
-        chosen = _formats(formats or ("md,html,csv" if all_tables else None))
-        judged = [judge(table(name), records, models) for name in names]
+        whole = all_tables or official
+        chosen = _formats(formats or ("md,html,csv" if whole else None))
+        judged = [judge(find_table(name), records, models) for name in names]
         # A single table's file bears its name, so that two calls do not write over each other.
-        stem = "report" if all_tables or len(names) > 1 else names[0]
+        stem = "report" if whole or len(names) > 1 else names[0]
         head = _head(records, results, models)
         paths = write_files(judged, chosen, out=out, stem=stem, head=head)
         # Settled before anything is shown: see evals.cli.results.
         if strict and any(each.counts["deviates"] for each in judged):
             log.settle(1)
         _tell_refused(judged, log)
-        _show(judged, paths, summary=all_tables, log=log)
+        _show(judged, paths, summary=whole, log=log)
+
+
+def _names(tables: Sequence[str], *, published: bool, official: bool) -> list[str]:
+    """The tables to show, each once."""
+    names = [*tables]
+    if published:
+        names += table_names()
+    if official:
+        names += official_names()
+    return list(dict.fromkeys(names))
 
 
 def _formats(text: str | None) -> tuple[str, ...]:
@@ -148,7 +168,7 @@ def _needs(
     """Print what is left to evaluate, one call of evals.run per line."""
     from evals.report.needs import needs
 
-    calls = needs(map(table, names), model, records, models)
+    calls = needs(map(find_table, names), model, records, models)
     if log.json:
         log.output({"schema_version": 1, "model": model, "calls": calls})
         return

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evals.report.as_markdown import block
 from evals.report.measured import Records
-from evals.report.tables import table
+from evals.report.official import find_table
 from evals.report.verdicts import judge
 from evals.schema import InvalidError
 
@@ -46,7 +46,7 @@ def refreshed(path: Path, root: Path) -> str:
             raise InvalidError(
                 f"{path}, line {number}: the block does not end; write {_CLOSE} after it."
             )
-        judged = judge(table(match["table"]), Records(root / match["folder"]))
+        judged = judge(find_table(match["table"]), Records(root / match["folder"]))
         # blank lines: without them a Markdown table is a paragraph
         new += ["", block(judged), "", _CLOSE]
     return "\n".join(new)
