@@ -2,7 +2,7 @@
 
 python -m evals.compare jina-clip-v1 jina-clip-v2 [--benchmarks flickr8k,scenes] [--plot forest.png]
 python -m evals.compare tiny tiny@64 [--markdown PATH] [--json]
-python -m evals.compare mine.json theirs.json     # result files of mteb or CLIP_benchmark: means
+python -m evals.compare RECORD theirs.json        # a result file of mteb or CLIP_benchmark: means
 python -m evals.compare results/runs/scenes/tiny/RECORD results/runs/scenes/tiny/RECORD@64:int8
 """
 
@@ -15,16 +15,19 @@ from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.figures import draw_figures
 from evals.cli.options import Json, comma_list
 from evals.cli.results import Output, finish, write_outputs
-from evals.schema import ConfigError, NotComparableError
+from evals.schema import ConfigError
 
 app = new_app()
-OPERAND = "MODEL or folder of a record, with @DIM and :PRECISION if not the widest and float32."
+OPERAND = (
+    "MODEL or folder of a record, with @DIM and :PRECISION if not the widest and float32; or a "
+    "result file (.json) of mteb or CLIP_benchmark."
+)
 
 
 @app.command()
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=OPERAND)],
-    b: Annotated[str, typer.Argument(metavar="B", help="The same; changes are B less A.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The same; changes are B − A.")],
     benchmarks: Annotated[
         str | None, typer.Option(help="Benchmarks, e.g. scenes,flickr; all whole ones of both.")
     ] = None,
@@ -47,7 +50,7 @@ def compare(
     ] = Path("results/runs"),
     json: Json = False,
 ) -> None:
-    """Compare two runs of the same benchmarks, paired by query and clustered by image: B less A."""
+    """Compare two runs of the same benchmarks, paired by query and clustered by image: B − A."""
     with reported(json=json) as log:
         from evals.analysis.stated import is_stated
 
@@ -57,7 +60,7 @@ def compare(
                     "--benchmarks, --subsets, --metric, --markdown and --plot mean nothing beside "
                     "result files of other tools, which hold means. Leave them out."
                 )
-            _compare_stated(log, a, b)
+            _compare_stated(log, a, b, results)
             return
         from evals.analysis import comparison
         from evals.analysis.finding import finding
@@ -102,32 +105,18 @@ def compare(
         )
 
 
-def _compare_stated(log: Log, a: str, b: str) -> None:
-    """The means of two result files of mteb or CLIP_benchmark: differences without a test."""
-    from evals.analysis.stated import alone, differences, is_stated, read_stated
+def _compare_stated(log: Log, a: str, b: str, results: Path) -> None:
+    """Means of result files of mteb or CLIP_benchmark, or of one and a record: without a test."""
+    from evals.analysis.stated_records import sides
+    from evals.views.stated import StatedComparison
 
-    if not (is_stated(a) and is_stated(b)):
-        raise NotComparableError(
-            f"{a} and {b}: one is a result file of another tool and the other is none. Export the "
-            "record first: python -m evals.export RECORD --to mteb or clip-benchmark."
-        )
-    first, second = (read_stated(Path(text)) for text in (a, b))
-    rows = differences(first, second)
-    only = {"only_in_a": alone(first, second), "only_in_b": alone(second, first)}
-    sources = ", ".join(dict.fromkeys([first.source, second.source]))
-    note = f"read from files of {sources}, means only: no interval, no paired test"
-    changes = [row._asdict() | {"p": None} for row in rows]
-    machine = {"schema_version": 1, "a": a, "b": b, "note": note, "means": changes, **only}
+    comparison = StatedComparison(*sides(a, b, results))
 
     def show() -> None:
-        for row in rows:
-            log.result(f"{row.name}: A {row.a:.5f}, B {row.b:.5f}, B - A {row.difference:+.5f}")
-        for place, names in only.items():
-            if names:
-                log.result(f"{place.replace('_', ' ')}, not compared: {', '.join(names)}")
-        log.result(note)
+        for line in comparison.lines():
+            log.result(line)
 
-    finish(log, show=show, machine=lambda: machine)
+    finish(log, show=show, machine=lambda: comparison.as_json(a, b))
 
 
 if __name__ == "__main__":

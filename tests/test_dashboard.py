@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.dashboard import audit, pages, pairs
+from evals.analysis.stated_files import read_results
+from evals.dashboard import audit, foreign, pages, pairs
 from evals.dashboard.history import MEAN, changes, read_history
 from evals.dashboard.judged import worst
 from evals.dashboard.site import MARK, Verdicts, build
@@ -24,10 +25,15 @@ from evals.records.record import (
 from evals.report.tables import table, table_names
 from evals.schema import ConfigError
 from tests import published_toys, records
+from tests.foreign_files import CLIP, TASK, files, mteb_folder
+from tests.foreign_files import write as write_json
 from tests.site_records import HOSTILE, SCRIPT, example, write, write_task
+from tests.test_export import record, task_record
 
 ROOT = Path(__file__).parents[1]
-PAGES = "index reproduction trends compare matryoshka languages mistakes runs gates quality".split()
+PAGES = (
+    "index reproduction trends compare matryoshka languages mistakes runs foreign gates quality"
+).split()
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +262,66 @@ def test_a_published_number_is_never_shown_as_measured(tmp_path):
     (path / "metrics.jsonl").write_text("{}\n")
     broken = [row for row in reproduction_rows(tmp_path) if row["verdict"] == "invalid"]
     assert broken and all("checksum mismatch" in row["message"] for row in broken)
+
+
+def test_means_of_result_files_stand_beside_the_record_of_the_same_data(tmp_path):
+    record(tmp_path / "runs")
+    task_record(tmp_path / "runs")
+    clip = write_json(tmp_path / "clip.json", CLIP)
+    other = write_json(tmp_path / "other" / "SciFact.json", TASK, dataset_revision="f" * 40)
+    imported = read_results([clip, other, mteb_folder(tmp_path)])
+    history = read_history(tmp_path / "runs")
+    rows = foreign.results(imported, history).tables[0].rows
+    assert {(row["benchmark"], row["model"]) for row in rows} == {
+        ("flickr", "ViT-B-32 laion2b_s34b_b79k"),
+        ("SciFact (mteb, revision ffffffff)", "no model is named"),
+        ("mteb.SciFact", "org/theirs@" + "e" * 12),
+    }
+    assert {row["source"] for row in rows} == {
+        "stated by CLIP_benchmark, not judged",
+        "stated by mteb 2.26.24, not judged",
+    }
+    assert {(row["low"], row["high"]) for row in rows} == {(None, None)}
+
+
+def test_means_of_result_files_are_in_no_verdict_comparison_or_history(tmp_path):
+    record(tmp_path / "runs")
+    history = read_history(tmp_path / "runs")
+    imported = read_results([write_json(tmp_path / "clip.json", CLIP)])
+    build(history, Verdicts(), tmp_path / "with", imported=imported)
+    build(history, Verdicts(), tmp_path / "without")
+    for name in set(PAGES) - {"index", "foreign"}:
+        shown = [Page(tmp_path / folder / f"{name}.html").data for folder in ("with", "without")]
+        assert shown[0] == shown[1], name
+    rows = Page(tmp_path / "with" / "index.html").rows("newest")
+    theirs = [row for row in rows if "stated" in row["verdict"]]
+    assert [(row["model"], row["value"], row["past"], row["change"]) for row in theirs] == [
+        ("ViT-B-32 laion2b_s34b_b79k", 0.5, None, None),
+        ("ViT-B-32 laion2b_s34b_b79k", 0.75, None, None),
+    ]
+    assert [row for row in rows if row not in theirs] == Page(
+        tmp_path / "without" / "index.html"
+    ).rows("newest")
+
+
+def test_subsets_of_a_result_file_are_shown_as_their_mean(tmp_path):
+    entry = TASK["scores"]["test"][0]
+    scores = {"test": [entry, entry | {"hf_subset": "de", "main_score": 0.75}]}
+    imported = read_results([write_json(tmp_path / "Task.json", TASK, scores=scores)])
+    (row,) = foreign.leading_rows(imported, read_history(tmp_path / "none"))
+    assert (row["value"], row["over"], row["subset"]) == (0.5, "mean of 2", MEAN)
+
+
+def test_the_command_takes_result_files_and_names_the_broken_ones(tmp_path):
+    done = _dashboard(files(tmp_path / "theirs"), "--out", tmp_path / "site", "--json")
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert (counts["foreign"], counts["broken"]) == (3, 1)
+    assert "broken.json: acc1 is 50" in done.stderr
+    (broken,) = Page(tmp_path / "site" / "quality.html").rows("broken")
+    assert "acc1 is 50" in broken["message"]
+    broken_file = tmp_path / "theirs" / "clip" / "broken.json"
+    assert _dashboard(broken_file, "--out", tmp_path / "site").returncode == 3
 
 
 def test_broken_and_incomplete_folders_are_shown(site):

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from evals.analysis.stated_files import read_results
 from evals.dashboard.history import read_history
 from evals.dashboard.site import Verdicts, build
+from tests.foreign_files import ODD, files
 from tests.site_records import ARABIC, FORMULA, HOSTILE, PIPE, SCRIPT, example
 
 playwright = pytest.importorskip(
@@ -21,7 +23,9 @@ CHROMIUM = (
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
 )
-PAGES = "index reproduction trends compare matryoshka languages mistakes runs gates quality".split()
+PAGES = (
+    "index reproduction trends compare matryoshka languages mistakes runs foreign gates quality"
+).split()
 ARGUMENTS = (
     "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
 ).split()
@@ -35,7 +39,9 @@ GATES = [
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
-    build(read_history(example(folder / "runs")), Verdicts(gates=GATES), folder / "site")
+    imported = read_results([files(folder / "theirs")])
+    history = read_history(example(folder / "runs"))
+    build(history, Verdicts(gates=GATES), folder / "site", imported=imported)
     return folder / "site"
 
 
@@ -118,6 +124,17 @@ def test_hostile_names_are_shown_as_text(visit):
     assert {SCRIPT, PIPE, FORMULA, ARABIC} <= set(
         visit.page.locator(".chart svg text").all_text_contents()
     )
+
+
+def test_means_of_result_files_are_marked_by_a_word_and_hostile_names_are_text(visit):
+    visit.open("index", "#benchmark=mscoco_captions (CLIP_benchmark)")
+    assert set(visit.column("newest", "model")) == {f"{SCRIPT} laion2b_s34b_b79k"}
+    assert set(visit.column("newest", "verdict")) == {"stated by CLIP_benchmark, not judged"}
+    visit.page.locator("#table-newest tbody a").first.click()
+    visit.page.wait_for_selector("html[data-ready]")
+    assert visit.column("foreign", "model") == [f"{SCRIPT} laion2b_s34b_b79k"] * 2
+    visit.open("foreign")
+    assert f"{ODD}".replace("\u202e", "\\u{202e}") in "".join(visit.column("foreign", "model"))
 
 
 def test_a_filter_narrows_rows_chart_and_address(visit):

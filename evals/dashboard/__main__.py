@@ -1,6 +1,7 @@
 """The records as a static, offline site.
 
 python -m evals.dashboard --results results/runs --out site
+python -m evals.dashboard theirs.json MTEB/results    # means of mteb and CLIP_benchmark beside them
 """
 
 from pathlib import Path
@@ -18,6 +19,13 @@ app = new_app()
 
 @app.command()
 def dashboard(
+    foreign: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE]...",
+            help="Result files and folders of mteb and CLIP_benchmark: shown as means, not judged.",
+        ),
+    ] = None,
     results: Annotated[
         Path, typer.Option(envvar="EVALS_RESULTS", help="Folder of records.")
     ] = RESULTS,
@@ -29,6 +37,7 @@ def dashboard(
 ) -> None:
     """Write a site of all records: it opens from the disk as from a server, and fetches nothing."""
     with reported(json=json) as log:
+        from evals.analysis.stated_files import read_results
         from evals.dashboard.history import read_history
         from evals.dashboard.site import Verdicts, build
         from evals.dashboard.verdicts import gate_rows, reproduction_rows
@@ -39,20 +48,23 @@ def dashboard(
                 raise MissingError(
                     f"{folder}: no such folder. Name the one that holds the records or baselines."
                 )
+        imported = read_results(foreign or [])
         history = read_history(results)
         verdicts = Verdicts(gate_rows(results, baselines), reproduction_rows(results))
-        pages = build(history, verdicts, out)
-        for problem in history.broken:
+        pages = build(history, verdicts, out, imported=imported)
+        for _, message in (*history.broken, *imported.unread):
             # Told, and no failure: a site that shows what is broken is what was asked for.
-            log.info(f"broken, shown under Data quality: {problem.message}")
+            log.info(f"broken, shown under Data quality: {message}")
         counts = {
             "runs": len(history.runs),
-            "broken": len(history.broken),
+            "broken": len(history.broken) + len(imported.unread),
             "incomplete": len(history.incomplete),
+            "foreign": len(imported.stated),
         }
         log.info(
             f"{counts['runs']} records, {counts['broken']} broken, "
-            f"{counts['incomplete']} incomplete, {pages} pages"
+            f"{counts['incomplete']} incomplete, {counts['foreign']} results of other tools, "
+            f"{pages} pages"
         )
         index = out / "index.html"
         if json:

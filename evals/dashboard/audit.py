@@ -1,13 +1,15 @@
 """The pages that say what to doubt: the worst queries of each run, and the quality of its data."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from evals.analysis.stated_files import Unread
 from evals.dashboard.history import History, points
 from evals.dashboard.parts import Column, Page, Row, Table
 from evals.dashboard.rows import DATE, DIM, MAKE_ONE, RUN, WHAT, WHERE, run_row
+from evals.escape import visible
 from evals.ranking.metrics import expected_rank
 from evals.records.queries import RANKS, ranks_of
 from evals.records.record import Run, read_queries
@@ -53,8 +55,8 @@ def mistakes(history: History) -> Page:
     )
 
 
-def quality(history: History) -> Page:
-    """What each record tells of its data, and the folders that hold no record."""
+def quality(history: History, unread: Sequence[Unread] = ()) -> Page:
+    """What each record tells of its data, and the folders and `unread` files that hold no result."""
     about_data = (
         Column("queries", "Queries", "number"),
         Column("ties", "Highest tie rate, %", "percent"),
@@ -77,10 +79,13 @@ def quality(history: History) -> Page:
             # Broken ones first: whoever opens this page looks for what is missing elsewhere.
             Table(
                 "broken",
-                "Broken records",
+                "Broken records and result files",
                 (Column("path", "File or folder"), Column("message", "What is wrong")),
-                [{"path": str(path), "message": message} for path, message in history.broken],
-                "None: every record could be read and its checksums hold.",
+                [
+                    {"path": visible(str(path)), "message": visible(message)}
+                    for path, message in (*history.broken, *unread)
+                ],
+                "None: every record and result file could be read, and the records' checksums hold.",
             ),
             Table(
                 "incomplete",

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
+from evals.analysis.stated_files import Results
 from evals.dashboard import charts
+from evals.dashboard.foreign import NONE, leading_rows
 from evals.dashboard.history import (
     Change,
     History,
@@ -22,8 +24,15 @@ from evals.records.record import Run
 UNJUDGED = "no baseline"
 
 
-def overview(history: History, verdicts: Mapping[tuple[str | None, str | None], str]) -> Page:
-    """The newest value of each benchmark, model and direction, its past and its verdict."""
+def overview(
+    history: History,
+    verdicts: Mapping[tuple[str | None, str | None], str],
+    imported: Results = NONE,
+) -> Page:
+    """The newest value of each benchmark, model and direction, its past and its verdict.
+
+    Means of other tools' files stand among them without either.
+    """
     columns = (
         *WHAT,
         VALUE,
@@ -36,7 +45,7 @@ def overview(history: History, verdicts: Mapping[tuple[str | None, str | None], 
         DATE,
         RUN,
     )
-    rows = []
+    rows: list[Row] = []
     for runs in history.series().values():
         # The gate judges the newest run of a name. An older model of that name has no verdict.
         judged = history.is_newest_of_its_name(runs[-1])
@@ -52,6 +61,7 @@ def overview(history: History, verdicts: Mapping[tuple[str | None, str | None], 
                 "verdict": verdict,
             }
             rows.append(row)
+    rows += leading_rows(imported, history)
     return Page(
         "index",
         "Overview",
@@ -62,7 +72,8 @@ def overview(history: History, verdicts: Mapping[tuple[str | None, str | None], 
             "“mean of” is the plain mean over the languages of a run. A benchmark ending in .partial "
             "was measured in part.",
             "The verdict is that of the regression gate against the baseline of this benchmark and "
-            "model.",
+            "model. What is “stated by” another tool was read from a file of its: a mean that was not "
+            "measured here and that nothing judges.",
         ],
     )
 

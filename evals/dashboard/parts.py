@@ -15,6 +15,7 @@ FILTERS = {
     "baseline": "Baseline",
     "benchmark": "Benchmark",
     "model": "Model",
+    "source": "Source",
     "subset": "Language",
     "direction": "Direction",
     "metric": "Metric",
@@ -100,7 +101,7 @@ class Chart(NamedTuple):
 class Page:
     """A page of the site.
 
-    `single` are the filters that always have one value, so need no column; the others offer `all`.
+    `single` are the filters that always have one value, so need no column; the imported offer `all`.
     What stands between backticks in notes is set as code; `command` is shown as it is.
     """
 

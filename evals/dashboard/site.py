@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evals.dashboard import audit, details, judged, pages, pairs
+from evals.analysis.stated_files import Results
+from evals.dashboard import audit, details, foreign, judged, pages, pairs
 from evals.dashboard.history import History
 from evals.dashboard.parts import Page, Row
 from evals.escape import visible_page
@@ -26,8 +27,12 @@ class Verdicts(NamedTuple):
     reproduction: Sequence[Row] = ()
 
 
-def build(history: History, verdicts: Verdicts, out: Path) -> int:
+def build(
+    history: History, verdicts: Verdicts, out: Path, *, imported: Results = foreign.NONE
+) -> int:
     """Write the site to `out`, whole or not at all, and return its number of pages.
+
+    `imported` is what result files of other tools state.
 
     A site that is there is replaced, and what else lies in its folder stays there. ConfigError for
     a folder that is no site and holds anything, and for a file that is not of the site and would
@@ -39,7 +44,7 @@ def build(history: History, verdicts: Verdicts, out: Path) -> int:
             raise ConfigError(
                 f"--out {out}: holds something that is no site. Give a new or an empty folder."
             )
-        count = _write(history, verdicts, folder)
+        count = _write(_pages(history, verdicts, imported), history, folder)
         belongings = sorted([SEAL, *(file.as_posix() for file in _files(folder))])
         _save(folder / MARK, "".join(f"{name}\n" for name in belongings).encode())
         # Before what is not of the site comes along: evals.verify holds the site to this.
@@ -78,10 +83,9 @@ def _files(folder: Path) -> Iterator[Path]:
             yield Path(place, name).relative_to(folder)
 
 
-def _write(history: History, verdicts: Verdicts, folder: Path) -> int:
+def _write(main: Sequence[Page], history: History, folder: Path) -> int:
     for file in _files(HERE / "static"):
         _save(folder / "static" / file, (HERE / "static" / file).read_bytes())
-    main = _pages(history, verdicts)
     menu = [(page.name, page.title) for page in main]
     about = _about(history)
     template = _template()
@@ -100,9 +104,9 @@ def _write(history: History, verdicts: Verdicts, folder: Path) -> int:
     return count
 
 
-def _pages(history: History, verdicts: Verdicts) -> list[Page]:
+def _pages(history: History, verdicts: Verdicts, imported: Results) -> list[Page]:
     return [
-        pages.overview(history, judged.worst(verdicts.gates)),
+        pages.overview(history, judged.worst(verdicts.gates), imported),
         judged.reproduction(verdicts.reproduction),
         pages.trends(history),
         pairs.compare(history),
@@ -110,8 +114,9 @@ def _pages(history: History, verdicts: Verdicts) -> list[Page]:
         pages.languages(history),
         audit.mistakes(history),
         pages.runs(history),
+        foreign.results(imported, history),
         judged.gates(verdicts.gates),
-        audit.quality(history),
+        audit.quality(history, imported.unread),
     ]
 
 

@@ -38,6 +38,7 @@
 
   function inDates(row) {
     if (!("date" in row)) return true;
+    if (row.date === null) return !state.from && !state.to; // a file of another tool tells no date
     const day = row.date.slice(0, 10);
     return (!state.from || day >= state.from) && (!state.to || day <= state.to);
   }
