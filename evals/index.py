@@ -56,7 +56,7 @@ def index(
         Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
     ] = Path("results/runs"),
     store: Annotated[
-        Path | None, typer.Option(envvar="EVALS_STORE", help="Where embeddings are; as in the run.")
+        str | None, typer.Option(envvar="EVALS_STORE", help="Where embeddings are; as in the run.")
     ] = None,
     json: Json = False,
 ) -> None:

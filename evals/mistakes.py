@@ -51,7 +51,7 @@ def mistakes(
         Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
     ] = Path("results/runs"),
     store: Annotated[
-        Path | None, typer.Option(envvar="EVALS_STORE", help="Where embeddings are; as in the run.")
+        str | None, typer.Option(envvar="EVALS_STORE", help="Where embeddings are; as in the run.")
     ] = None,
     json: Json = False,
 ) -> None:

@@ -33,7 +33,7 @@ def replay(
         Path | None, typer.Option(help="Where the data is now, if not where the run had it.")
     ] = None,
     store: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             envvar="EVALS_STORE", help="Where embeddings are; as in the run or its record."
         ),

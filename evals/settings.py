@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from evals.bucket import Location, location
 from evals.schema import ConfigError
 
 CHOICES = {
@@ -51,9 +52,11 @@ class Settings:
     keep_embeddings: bool = False
     measures: tuple[str, ...] | None = None
     results: Path = Path("results/runs")
-    store: Path = Path("results/store")
+    store: Location = Path("results/store")
 
     def __post_init__(self) -> None:
+        # Frozen as it is: what a text names is settled once.
+        object.__setattr__(self, "store", location(self.store))
         # Here and not in the options alone: programs and notebooks make Settings, too.
         for name, choices in CHOICES.items():
             value = getattr(self, name)

@@ -28,6 +28,7 @@ from evals.analysis.recorded import (
     stored_rows,
 )
 from evals.analysis.searched import searched
+from evals.bucket import Location
 from evals.config.indexes import IndexRow
 from evals.embeddings.store import Store
 from evals.records.queries import Cell, PerQuery, per_query
@@ -109,7 +110,7 @@ def measure(
     metric: str | None = None,
     threads: int = 1,
     data: Path | None = None,
-    store: Path | None = None,
+    store: Location | None = None,
 ) -> Quality:
     """Build and search each index at each width over the documents of one subset and direction.
 
@@ -149,7 +150,7 @@ def measure(
     if unlike > len(parts.relevant) * len(widths) * 1e-3:
         raise InvalidError(
             f"{run.path}: {unlike:,} queries have other hits than recorded: the rows in "
-            f"{source.root} are not those that were measured. Run the evaluation again."
+            f"{source.place} are not those that were measured. Run the evaluation again."
         )
     return Quality(
         run=run,

@@ -18,6 +18,7 @@ from evals.analysis.recorded import (
     stored_rows,
 )
 from evals.analysis.searched import Shown, searched, shown
+from evals.bucket import Location
 from evals.data.items import select_items
 from evals.embeddings.store import Store
 from evals.ranking.metrics import expected_rank
@@ -67,7 +68,7 @@ class Mistakes(NamedTuple):
 
 
 def find_mistakes(
-    run: Run, cell: Cell, *, top: int, data: Path | None = None, store: Path | None = None
+    run: Run, cell: Cell, *, top: int, data: Path | None = None, store: Location | None = None
 ) -> Mistakes:
     """The `top` worst queries of a cell, with the documents preferred to their own.
 
@@ -100,7 +101,7 @@ def find_mistakes(
         if abs(gold.score - recorded) > CLOSE:
             raise InvalidError(
                 f"{run.path}: {queries.ids[rows[i]]} scored {recorded:.6f} with its own, and "
-                f"{gold.score:.6f} from the rows in {stored.root}. Run the evaluation again."
+                f"{gold.score:.6f} from the rows in {stored.place}. Run the evaluation again."
             )
         # The search also gives documents below the relevant one, which were not preferred to it.
         n_preferred = int(ranks.better[i] + ranks.tied[i])

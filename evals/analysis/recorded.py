@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from evals.bucket import Location, location
 from evals.config.catalog import Benchmark
 from evals.config.own_data import row_of_record
 from evals.embeddings.store import Store
@@ -85,12 +86,12 @@ def recorded_data(
     return parts
 
 
-def recorded_store(run: Run) -> Path:
+def recorded_store(run: Run) -> Location:
     """Where the run stored its embeddings. ConfigError for a record that does not say."""
     store = run.manifest.config.store
     if store is None:
         raise ConfigError(f"{run.path}: does not say where its embeddings are. Name --store.")
-    return Path(store)
+    return location(store)
 
 
 def stored_rows(store: Store, encoder: Recorded, side: Side) -> np.ndarray:
@@ -98,8 +99,8 @@ def stored_rows(store: Store, encoder: Recorded, side: Side) -> np.ndarray:
     missing = store.missing(encoder, side)
     if missing:
         raise MissingError(
-            f"{store.root}: {len(missing):,} of {len(set(side.hashes)):,} {side.kind}s by "
-            f"{encoder.name} are not stored. Run the evaluation again with --store {store.root}, "
+            f"{store.place}: {len(missing):,} of {len(set(side.hashes)):,} {side.kind}s by "
+            f"{encoder.name} are not stored. Run the evaluation again with --store {store.place}, "
             "or name the store that has them."
         )
     return store.embed(encoder, side).rows

@@ -20,6 +20,7 @@ from evals.analysis.recorded import (
     recorded_store,
     stored_rows,
 )
+from evals.bucket import Location
 from evals.embeddings.kept import EMBEDDINGS, read_kept
 from evals.embeddings.store import Store
 from evals.evaluation.recording import metric_lines
@@ -87,7 +88,7 @@ class Replay(NamedTuple):
         return "ranks differ: other rows, or another way to score them"
 
 
-def replay(run: Run, *, data: Path | None = None, store: Path | None = None) -> Replay:
+def replay(run: Run, *, data: Path | None = None, store: Location | None = None) -> Replay:
     """Score the rows of a record again, and compare all queries and metrics with it.
 
     `data` and `store` stand in for the places that the record names; rows that the record keeps
@@ -158,13 +159,13 @@ def changed_since(run: Run) -> dict[str, tuple[Any, Any]]:
     return {name: (then[name], here[name]) for name in then if then[name] != here[name]}
 
 
-def _source(run: Run, encoder: Recorded, folder: Path | None) -> tuple[RowsOf, str]:
+def _source(run: Run, encoder: Recorded, place: Location | None) -> tuple[RowsOf, str]:
     """Where rows come from: the named store, else the record, else the store that it names."""
-    if folder is None and EMBEDDINGS in run.manifest.files:
+    if place is None and EMBEDDINGS in run.manifest.files:
         kept = read_kept(read_file(run, EMBEDDINGS), str(run.path / EMBEDDINGS))
         return lambda side: kept.rows(encoder, side), EMBEDDINGS
-    store = Store(folder or recorded_store(run))
-    return lambda side: stored_rows(store, encoder, side), str(store.root)
+    store = Store(place or recorded_store(run))
+    return lambda side: stored_rows(store, encoder, side), str(store.place)
 
 
 def _device(run: Run) -> str:

@@ -68,7 +68,10 @@ DECLARED: dict[str, Any] = {
         "--keep-embeddings", help="Keep all rows in the record, for evals.replay."
     ),
     "results": typer.Option(envvar="EVALS_RESULTS", help="Where records are written."),
-    "store": typer.Option(envvar="EVALS_STORE", help="Where embeddings are kept."),
+    "store": typer.Option(
+        envvar="EVALS_STORE",
+        help="Where embeddings are kept: a folder, or s3://, gs://, az:// and a bucket.",
+    ),
 }
 Json = Annotated[
     bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
@@ -109,7 +112,9 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _shared_parameters() -> list[inspect.Parameter]:
     # On a command line a list is one text, comma by comma.
-    hints = get_type_hints(Settings) | {"subsets": str | None, "measures": str | None}
+    # And a place is a text: a path would take the two slashes of s3://bucket for one.
+    texts = {"subsets": str | None, "measures": str | None, "store": str}
+    hints = get_type_hints(Settings) | texts
     parameters = [
         _parameter(field.name, field.default, Annotated[hints[field.name], DECLARED[field.name]])
         for field in fields(Settings)

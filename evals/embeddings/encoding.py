@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 
 from evals.embeddings.claims import Claim, claim_shard, wait_for_one
 from evals.embeddings.index import Digests, Index
-from evals.embeddings.shards import write_shard
+from evals.embeddings.mirror import Mirror
+from evals.embeddings.shards import name_of, write_shard
 from evals.schema import Encoder, InvalidError, Side, StreamingEncoder
 
 log = logging.getLogger(__name__)
@@ -31,10 +32,7 @@ def encode_shards(work: "Work", encoder: Encoder) -> int:
             try:
                 for rows in stream:
                     shard = work.claimed_side()
-                    write_shard(
-                        work.index.folder, list(shard.hashes), _checked(rows, encoder, shard)
-                    )
-                    work.committed()
+                    work.commit(list(shard.hashes), _checked(rows, encoder, shard))
             finally:
                 work.release()
         if work.waiting:
@@ -52,13 +50,14 @@ class Work:
     def __init__(
         self,
         index: Index,
+        mirror: Mirror,
         side: Side,
         digests: Digests,
         shards: Sequence[Positions],
         progress: Callable[[int, int], None],
         committed: Callable[[int], None],
     ) -> None:
-        self.index, self.side, self.digests = index, side, digests
+        self.index, self.mirror, self.side, self.digests = index, mirror, side, digests
         self.waiting = deque(shards)
         self.encoded = 0
         self._claims: deque[Claim] = deque()
@@ -76,6 +75,7 @@ class Work:
         for _ in range(len(self.waiting)):
             shard = self.waiting.popleft()
             items = [self.side.hashes[position] for position in shard]
+            self.mirror.look(self.index.folder, name_of(items))
             taken = claim_shard(self.index, items, self.digests.select(shard), shard)
             if len(taken.with_others):
                 self.waiting.append(taken.with_others)
@@ -89,8 +89,10 @@ class Work:
         """The side whose rows come next."""
         return self.side.select(self._claims[0].positions.tolist())
 
-    def committed(self) -> None:
-        """The rows of the first claim are stored."""
+    def commit(self, items: Sequence[str], rows: Float[np.ndarray, "n d"]) -> None:
+        """Store the rows of the first claim, for all to see."""
+        write_shard(self.index.folder, items, rows)
+        self.mirror.publish(self.index.folder, name_of(items))
         claim = self._claims.popleft()
         claim.release()
         self.encoded += len(claim.positions)

@@ -83,15 +83,20 @@ def read_sidecar(folder: Path, name: str) -> Sidecar:
 
     MissingError when it cannot be read.
     """
+    return parse_sidecar(folder / f"{name}.json", folder.name, name)
+
+
+def parse_sidecar(source: Path | bytes, key: str, name: str) -> Sidecar:
+    """The same, of a file or of bytes that lie elsewhere."""
     try:
-        sidecar = read_json(folder / f"{name}.json")
+        sidecar = read_json(source)
     except InvalidError as error:
         raise DamagedError(f"its sidecar is damaged: {error}") from None
     if not isinstance(sidecar, dict):
         raise DamagedError("its sidecar is no object")
     if sidecar.get("schema") != SCHEMA:
         raise DamagedError(f"its schema is {sidecar.get('schema')!r}, and this is {SCHEMA}")
-    _check_key(sidecar.get("key"), folder)
+    _check_key(sidecar.get("key"), key)
     items, sha256 = sidecar.get("items"), sidecar.get("sha256")
     if not isinstance(sha256, str) or not _are_strings(items):
         raise DamagedError("its sidecar lacks the hashes of the items or of the rows")
@@ -117,7 +122,7 @@ def read_rows(folder: Path, name: str, dim: int) -> Float32[np.ndarray, "n d"]:
     try:
         # A sidecar may have been edited, and its checksum with it.
         header = _parsed_header(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        _check_key(metadata_of(header).get("key"), folder)
+        _check_key(metadata_of(header).get("key"), folder.name)
         rows = load(data)["rows"]
     except (SafetensorError, KeyError) as error:
         raise DamagedError(f"its rows are no safetensors file of ours: {error}") from None
@@ -166,8 +171,8 @@ def name_of(items: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(items).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _check_key(key: Any, folder: Path) -> None:
-    if key != folder.name:
+def _check_key(key: Any, expected: str) -> None:
+    if key != expected:
         raise DamagedError(f"it belongs to another key, {key!r}")
 
 

@@ -24,10 +24,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from evals.bucket import location
 from evals.embeddings.cutting import cut, limits
 from evals.embeddings.encoding import Work, encode_shards
 from evals.embeddings.index import Index, Places, digests_of, first_positions
 from evals.embeddings.keys import key_of
+from evals.embeddings.mirror import open_store
 from evals.embeddings.rows import StoredRows
 from evals.embeddings.shards import KEY_FILE, DamagedError, read_rows, set_aside, write_key
 from evals.files import sweep_parts
@@ -49,10 +51,14 @@ def _silent(*numbers: int) -> None:
 
 
 class Store:
-    """The embeddings below one folder, which several processes may share."""
+    """The embeddings below one folder or in a bucket, which several processes may share.
 
-    def __init__(self, root: Path, *, shard_rows: int | None = None) -> None:
-        self.root = root
+    `root` is the folder that is worked in: that of `place`, or the cache of the bucket there.
+    """
+
+    def __init__(self, place: Path | str, *, shard_rows: int | None = None) -> None:
+        self.place = location(place)
+        self.root, self._mirror = open_store(self.place)
         self.shard_rows = shard_rows
         self._indices: dict[Path, Index] = {}  # of each key folder
 
@@ -115,11 +121,12 @@ class Store:
         sweep_parts(folder)
         if not shards:
             return 0
+        shards = self._mirror.in_order(shards)
         folder.mkdir(parents=True, exist_ok=True)
         _check_space(folder, sum(map(len, shards)) * encoder.dim * 4)
         write_key(folder, key)
         digests = digests_of(side.hashes)
-        work = Work(self._index(folder), side, digests, shards, progress, committed)
+        work = Work(self._index(folder), self._mirror, side, digests, shards, progress, committed)
         return encode_shards(work, encoder)
 
     def rows(self, encoder: Encoder, side: Side) -> StoredRows:
@@ -133,11 +140,12 @@ class Store:
         absent = np.flatnonzero(places.shard < 0)
         if len(absent):
             raise MissingError(
-                f"{self.root}: {len(absent):,} {side.kind}s by {encoder.name} are not stored, "
+                f"{self.place}: {len(absent):,} {side.kind}s by {encoder.name} are not stored, "
                 f"{side.ids[absent[0]]} the first. Encode them first."
             )
         numbers, shard_of = np.unique(places.shard, return_inverse=True)
         shards = [index.name(number) for number in numbers.tolist()]
+        self._mirror.fetch(folder, shards)
         return StoredRows(folder, shards, shard_of.astype(np.int32), places.row, encoder.dim)
 
     def _folder(self, encoder: Encoder, side: Side) -> Path:
@@ -145,6 +153,7 @@ class Store:
 
     def _index(self, folder: Path) -> Index:
         """What is known of a key folder, up to date."""
+        self._mirror.exchange(folder)
         index = self._indices.setdefault(folder, Index(folder))
         index.refresh()
         return index
@@ -195,6 +204,8 @@ class Store:
         Returns the positions of which no sound row is stored.
         """
         index = self._indices[folder]
+        numbers = np.unique(places.shard[places.shard >= 0]).tolist()
+        self._mirror.fetch(folder, map(index.name, numbers))
         order = np.argsort(places.shard, kind="stable")
         starts = np.flatnonzero(np.diff(places.shard[order], prepend=-2))
         unsound = []
@@ -209,6 +220,7 @@ class Store:
                 shard_rows = read_rows(folder, index.name(shard), dim)
             except DamagedError as error:
                 set_aside(folder, index.name(shard), str(error))
+                self._mirror.distrust(folder, index.name(shard))
                 unsound.append(positions[group])
                 continue
             if rows is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from evals.bucket import Location, location
 from evals.config.catalog import Benchmark
 from evals.config.choice import choose, choose_row
 from evals.config.models import resolve_model
@@ -181,7 +182,7 @@ def _measure(
 
 
 def _settings(
-    data: str | Path | None, results: str | Path, store: Path, settings: Mapping[str, Any]
+    data: str | Path | None, results: str | Path, store: Location, settings: Mapping[str, Any]
 ) -> Settings:
     unknown = sorted(settings.keys() - Settings.__dataclass_fields__.keys())
     if unknown:
@@ -204,10 +205,10 @@ def _settings(
 
 
 @contextmanager
-def _store(store: str | Path | None) -> Iterator[Path]:
+def _store(store: str | Path | None) -> Iterator[Location]:
     """The folder of embeddings; one for this call only when none is wanted."""
     if store is not None:
-        yield Path(store)
+        yield location(store)
         return
     with tempfile.TemporaryDirectory(prefix="jina-clip-evals-") as folder:
         yield Path(folder)

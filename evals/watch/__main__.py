@@ -81,8 +81,8 @@ def watch(
         Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are written.")
     ] = Path("results/runs"),
     store: Annotated[
-        Path, typer.Option(envvar="EVALS_STORE", help="Where embeddings are kept.")
-    ] = Path("results/store"),
+        str, typer.Option(envvar="EVALS_STORE", help="Where embeddings are kept.")
+    ] = "results/store",
     json: Json = False,
 ) -> None:
     """Measure each new checkpoint against the baseline; exit code 1 once one has fallen."""

@@ -1,0 +1,235 @@
+"""A store in a bucket is that of a folder to the byte, whatever the bucket does and whoever is killed."""
+
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evals.bucket import Bucket, cache_of, location
+from evals.embeddings.store import Store
+from evals.schema import ConfigError, MissingError
+from tests.bucket_server import FAULTS, KEY_ID, SECRET, Server, be_on, environment, serving
+from tests.commands import ROOT, run
+from tests.toys import HashEncoder, text_side
+
+pytestmark = pytest.mark.faults
+
+SIDE = text_side([f"text {number}" for number in range(120)])
+SHARD_ROWS = 5
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    with serving(tmp_path / "server") as server:
+        be_on(monkeypatch, server, tmp_path / "cache")
+        yield server
+
+
+@pytest.fixture
+def local(tmp_path) -> Store:
+    """The same rows, in a folder."""
+    store = Store(tmp_path / "local", shard_rows=SHARD_ROWS)
+    store.embed(HashEncoder(), SIDE)
+    return store
+
+
+def bucket_store(server: Server) -> Store:
+    return Store(server.url(), shard_rows=SHARD_ROWS)
+
+
+def files(store: Store) -> dict[str, bytes]:
+    """The shards and keys of a folder; an index is made of them."""
+    paths = [path for path in sorted(store.root.rglob("*")) if path.is_file()]
+    names = {path.relative_to(store.root).as_posix(): path for path in paths}
+    return {name: path.read_bytes() for name, path in names.items() if "index." not in name}
+
+
+def test_a_bucket_holds_the_files_of_a_folder_to_the_byte(server, local):
+    embedded = bucket_store(server).embed(HashEncoder(), SIDE)
+    assert embedded.encoded == 120
+    np.testing.assert_array_equal(embedded.rows, local.embed(HashEncoder(), SIDE).rows)
+    assert server.objects() == files(local)
+
+
+def test_a_bucket_that_misbehaves_changes_nothing(server, local, tmp_path, monkeypatch):
+    server.every, server.slow = 10, 0.005
+    bucket_store(server).encode(HashEncoder(), SIDE)
+    assert server.objects() == files(local)
+    be_on(monkeypatch, server, tmp_path / "another machine")
+    server.every = 3
+    again = bucket_store(server).embed(HashEncoder(), SIDE)
+    assert again.encoded == 0
+    np.testing.assert_array_equal(again.rows, local.embed(HashEncoder(), SIDE).rows)
+    assert server.objects() == files(local)
+    assert set(server.met) == set(FAULTS)
+
+
+def test_rows_are_streamed_from_a_bucket(server, local, tmp_path, monkeypatch):
+    bucket_store(server).encode(HashEncoder(), SIDE)
+    be_on(monkeypatch, server, tmp_path / "another machine")
+    blocks = bucket_store(server).rows(HashEncoder(), SIDE).blocks(7)
+    rows = np.concatenate([block.rows for block in blocks])
+    np.testing.assert_array_equal(rows, local.embed(HashEncoder(), SIDE).rows)
+
+
+def test_what_a_process_left_in_its_cache_is_uploaded_by_the_next(server, local, monkeypatch):
+    store = bucket_store(server)
+    monkeypatch.setattr(type(store._mirror), "publish", lambda *_: None)
+    store.encode(HashEncoder(), SIDE)
+    assert server.objects() == {}
+    monkeypatch.undo()
+    be_on(monkeypatch, server, store.root.parent)
+    assert bucket_store(server).encode(HashEncoder(), SIDE) == 0
+    assert server.objects() == files(local)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".safetensors"])
+def test_what_is_damaged_in_the_bucket_is_encoded_again(
+    suffix, server, local, tmp_path, monkeypatch, caplog
+):
+    bucket_store(server).encode(HashEncoder(), SIDE)
+    damaged = next(
+        path for path in sorted(server.folder.rglob(f"*{suffix}")) if path.name != "key.json"
+    )
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    be_on(monkeypatch, server, tmp_path / "another machine")
+    with caplog.at_level(logging.WARNING):
+        again = bucket_store(server).embed(HashEncoder(), SIDE)
+    assert again.encoded == SHARD_ROWS
+    assert damaged.stem in caplog.text
+    assert server.objects() == files(local)
+
+
+def test_what_is_damaged_in_the_cache_is_fetched_again(server, local, caplog):
+    store = bucket_store(server)
+    store.encode(HashEncoder(), SIDE)
+    for damaged in store.root.rglob("*.safetensors"):
+        damaged.write_bytes(b"nothing")
+    with caplog.at_level(logging.ERROR):
+        again = bucket_store(server).embed(HashEncoder(), SIDE)
+    assert again.encoded == 0
+    np.testing.assert_array_equal(again.rows, local.embed(HashEncoder(), SIDE).rows)
+
+
+def test_of_many_who_put_one_object_one_succeeds(server):
+    bucket = Bucket(server.url())
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda i: bucket.put_if_absent("one", b"%d" % i), range(8)))
+    assert sorted(results) == [False] * 7 + [True]
+    assert server.objects()["one"] == b"%d" % results.index(True)
+
+
+WORKER = """
+import sys, time, logging
+from evals.embeddings.store import Store
+from tests.test_bucket import SHARD_ROWS, SIDE
+from tests.toys import HashEncoder
+class Slow(HashEncoder):
+    def encode(self, side):
+        time.sleep(0.1)
+        return super().encode(side)
+store = Store(sys.argv[1], shard_rows=SHARD_ROWS)
+print("ready", flush=True)
+store.encode(Slow(), SIDE)
+"""
+
+
+def worker(server: Server, cache: Path) -> "subprocess.Popen[bytes]":
+    """A process of its own, on a machine of its own, that has begun."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", WORKER, server.url()],
+        env={**os.environ, **environment(server, cache), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == b"ready\n"
+    return started
+
+
+def test_kills_of_two_workers_on_one_bucket_lose_nothing(server, local, tmp_path):
+    server.every = 10
+    rng = random.Random(0)
+    for kill in range(4):
+        # Every other kill is on a machine that never comes back.
+        machines = [tmp_path / f"machine {number} {kill // 2}" for number in range(2)]
+        workers = [worker(server, machine) for machine in machines]
+        time.sleep(rng.uniform(0.05, 0.25))
+        for victim in workers:
+            victim.send_signal(signal.SIGKILL)
+            assert victim.wait() == -signal.SIGKILL
+            victim.stdout.close()
+    before = len([name for name in server.objects() if name.endswith(".json")])
+    assert before > 1
+    encoded = bucket_store(server).encode(HashEncoder(), SIDE)
+    assert encoded == 120 - SHARD_ROWS * (before - 1)
+    assert server.objects() == files(local)
+
+
+def test_a_run_with_a_bucket_has_the_numbers_of_one_with_a_folder(server, tmp_path):
+    work = ("scenes", "--model", "tiny", "--subsets", "en", "--limit", "40")
+    server.every = 10
+    metrics = []
+    for store in (server.url(), str(tmp_path / "store")):
+        results = tmp_path / f"runs {len(metrics)}"
+        done = run(*work, "--store", store, "--results", str(results), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        metrics.append([file.read_bytes() for file in results.rglob("metrics.jsonl")])
+        [manifest] = results.rglob("manifest.json")
+        assert store in manifest.read_text()
+        for secret in (SECRET, KEY_ID):
+            assert secret not in manifest.read_text() + done.stdout + done.stderr
+    assert metrics[0] == metrics[1] != []
+
+
+def test_an_error_names_the_object_and_no_credentials(server):
+    server.forbidden = True
+    with pytest.raises(MissingError, match="SignatureDoesNotMatch") as error:
+        bucket_store(server).encode(HashEncoder(), SIDE)
+    assert "s3://toys/store" in str(error.value)
+    for secret in (SECRET, KEY_ID, "127.0.0.1"):
+        assert secret not in str(error.value)
+    assert error.value.__cause__ is error.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://key:hush-hush@bucket/prefix",
+        "s3://bucket/prefix?token=hush-hush",
+        "http://hush-hush/",
+        "s3://",
+        "s3://bucket//prefix",
+    ],
+)
+def test_other_urls_are_refused_and_not_repeated(url):
+    with pytest.raises(ConfigError, match="az://CONTAINER") as error:
+        location(url)
+    assert "hush-hush" not in str(error.value)
+
+
+def test_folders_stay_folders():
+    assert location("results/store") == location(Path("results/store")) == Path("results/store")
+    assert location("s3://bucket/prefix/") == "s3://bucket/prefix"
+
+
+def test_buckets_of_one_name_at_two_places_have_two_caches(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    first = cache_of("s3://bucket/prefix")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:2")
+    assert cache_of("s3://bucket/prefix") != first
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("EVALS_CACHE", str(tmp_path))
+    for module in ("obstore", "obstore.exceptions", "obstore.store"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingError, match=r"jina-clip-evals\[buckets\]"):
+        Store("s3://bucket/prefix").encode(HashEncoder(), SIDE)
