@@ -111,7 +111,17 @@ MAY_SEE: dict[str, set[str]] = {
         "settings",
         "views",
     },
-    "report": {*SCHEMA, "cli", "config", "escape", "files", "records", "views"},
+    "report": {
+        *SCHEMA,
+        "cli",
+        "config",
+        "escape",
+        "files",
+        "ranking",
+        "reading",
+        "records",
+        "views",
+    },
     "export": {*SCHEMA, "cli", "escape", "files", "mteb_bridge", "ranking", "reading", "records"},
     "regress": {
         *SCHEMA,

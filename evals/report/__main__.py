@@ -3,6 +3,7 @@
 python -m evals.report --table v2post-coco [--format md,html,csv,latex,png]
 python -m evals.report --all                      the tables of papers, posts and cards
 python -m evals.report --official                 the tables of mteb's official records
+python -m evals.report --claims card.csv          a model card's table against the records: exit code 0, 1, 3
 python -m evals.report --needs jina-clip-v2       what is left to evaluate, a call of evals.run a line
 python -m evals.report --check | --write          the tables in README.md and docs
 """
@@ -15,6 +16,7 @@ import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import Json, comma_list
+from evals.cli.results import Output, finish, write_outputs
 from evals.files import write_atomically
 from evals.paths import checkout
 from evals.report.as_json import as_json
@@ -59,6 +61,19 @@ def report(
     needs: Annotated[
         str | None, typer.Option(help="What is left to evaluate for the cells of this model.")
     ] = None,
+    claims: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Instead: check a CSV of model, benchmark, metric, value[, tolerance] by records.",
+        ),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of --claims: write a line per claim there.")
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of --claims: write the table there.")
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 when a cell deviates.")
     ] = False,
@@ -77,6 +92,11 @@ def report(
         if check or write:
             _blocks(_pages_of(root), write, log)
             return
+        if claims:
+            _claims(claims, results, stand_in or [], log=log, csv=csv, markdown=markdown)
+            return
+        if csv or markdown:
+            raise ConfigError("--csv and --markdown are of --claims; tables have --format.")
         # Of official records only when asked for: there are 130 tasks of mteb in them.
         published = all_tables or bool(needs and not official and not tables)
         names = _names(tables or (), published=published, official=official)
@@ -174,6 +194,36 @@ def _needs(
         return
     for call in calls:
         log.result(" ".join(call))
+
+
+def _claims(
+    file: Path,
+    results: Path,
+    stand_in: list[str],
+    *,
+    log: Log,
+    csv: Path | None,
+    markdown: Path | None,
+) -> None:
+    """Check a model card's table, and end with the code of its verdicts."""
+    from evals.report import claims_shown as shown
+    from evals.report.claims import check_claims, exit_code
+    from evals.report.claims_csv import read_claims
+
+    models = stand_ins(stand_in)
+    check_stand_ins(models)
+    checked = check_claims(read_claims(file), Records(results), models)
+    written = write_outputs(
+        Output("csv", csv, lambda: shown.as_csv(checked)),
+        Output("markdown", markdown, lambda: shown.as_markdown(checked)),
+    )
+    finish(
+        log,
+        show=lambda: shown.print_claims(checked),
+        machine=lambda: shown.as_json(checked, file),
+        written=written,
+        exit_code=exit_code(checked),
+    )
 
 
 def _pages_of(root: Path | None) -> Path:

@@ -16,6 +16,14 @@ from evals.schema import InvalidError
 Lines = dict[tuple[str, int], list[MetricLine]]
 
 
+class SeveralError(InvalidError):
+    """A place is meant that a record has several times: `fact` says which and where."""
+
+    def __init__(self, fact: str, remedy: str) -> None:
+        super().__init__(f"{fact}; {remedy}")
+        self.fact = fact
+
+
 class Number(NamedTuple):
     """A measured number as a fraction, its 95% interval where there is one, and what it is of.
 
@@ -62,6 +70,11 @@ class Records:
 
     def __len__(self) -> int:
         return len(self._shelf)
+
+    @property
+    def benchmarks(self) -> set[str]:
+        """What all records that can be read call their benchmarks."""
+        return {entry.manifest.benchmark for entry in self._shelf}
 
     def mean(self, model: Choice, selector: Selector) -> Mean:
         """The plain mean of groups of means of places, by this model."""
@@ -169,10 +182,10 @@ class Records:
             )
         if len(at) > 1:
             several = ", ".join(f"{line.subset} {line.direction}".strip() for line in at)
-            raise InvalidError(
+            raise SeveralError(
                 f"{entry.path / METRICS}: {place.metric} at {dim} dimensions is there {len(at)} "
-                f"times ({several}); name the subset of {place.benchmark} in "
-                "configs/published/benchmarks.yaml."
+                f"times ({several})",
+                f"name the subset of {place.benchmark} in configs/published/benchmarks.yaml.",
             )
         [line] = at
         return Number(
@@ -196,10 +209,10 @@ class Records:
 def _is_published_data(entry: Entry, place: Place) -> bool:
     """Whether a record is of the data that was published, as far as its hash is known.
 
-    Data of one's own is not, whatever it is called.
+    Data of one's own is not, whatever it is called, unless it is what the place means.
     """
     if entry.manifest.config.row.own is not None:
-        return False
+        return place.own
     if place.content is None:
         return True
     contents = entry.manifest.data_identity.contents

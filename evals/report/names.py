@@ -41,10 +41,10 @@ METRICS = {
     "spearman": Names(None, "cosine_spearman"),
 }
 # mteb:TASK/SPLIT[/SUBSET], and ROW[/SUBSET]
-_TASK = re.compile(r"mteb:([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?:/([\w.*-]+))?")
+TASK = re.compile(r"mteb:([A-Za-z0-9][\w.-]*)/([A-Za-z0-9][\w.-]*)(?:/([\w.*-]+))?")
 _ROW = re.compile(r"([a-z0-9][a-z0-9._-]*)(?:/(\w[\w.-]*))?")
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Member = Annotated[str, Field(pattern=f"^({_TASK.pattern}|{_ROW.pattern})$")]
+Member = Annotated[str, Field(pattern=f"^({TASK.pattern}|{_ROW.pattern})$")]
 
 
 class Quantity(Row):
@@ -79,7 +79,8 @@ class Place(NamedTuple):
     """Where in the records one number is; `benchmark` is written as evals.run takes it.
 
     `subset` and `direction` are None where there is only one, `dim` for the full width, `split`
-    for what is no task of mteb, `content` where the hash of its data is not known.
+    for what is no task of mteb, `content` where the hash of its data is not known. `own`: data of
+    one's own is meant.
     """
 
     benchmark: str
@@ -89,6 +90,7 @@ class Place(NamedTuple):
     metric: str
     dim: int | None
     content: str | None = None
+    own: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -182,7 +184,7 @@ def _of_parts(row: Quantity, meaning: Meaning) -> Selector:
 
 def _place(member: str, meaning: Meaning) -> Place:
     names = METRICS.get(meaning.metric, Names(None, None))
-    task = _TASK.fullmatch(member)
+    task = TASK.fullmatch(member)
     if task:
         benchmark, split, subset = f"mteb:{task[1]}/{task[2]}", task[2], task[3] or "default"
         metric = names.of_task
@@ -202,7 +204,7 @@ def _place(member: str, meaning: Meaning) -> Place:
 
 
 def _set_name(member: str) -> str:
-    match = _TASK.fullmatch(member)
+    match = TASK.fullmatch(member)
     return match[1] if match else member.partition("/")[0]
 
 
