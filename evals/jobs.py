@@ -9,6 +9,7 @@ from evals.config.choice import Work
 from evals.config.models import ModelRef, resolve_model
 from evals.config.own_data import DataRef
 from evals.config.suites import TaskRef
+from evals.evaluation.distractors import check_distractors, read_distractors
 from evals.evaluation.evaluate import checked_dims, evaluate
 from evals.evaluation.load import Loaded, build_encoder, check, load_item
 from evals.evaluation.outcome import Failure, Result, Results, TaskOutcome
@@ -33,16 +34,22 @@ def evaluate_all(
     *,
     precisions: Sequence[str] = ("float32",),
     workers: int = 1,
+    distractors: str | None = None,
     reporter: Reporter = SILENT,
 ) -> Results:
     """All work by every named model, in this order, at the dimensions that `dims_of` chooses for a width.
 
     All names are checked before anything is loaded (ConfigError). When one evaluation fails the
     others still run. What is not stored yet is encoded by so many `workers`, processes of this
-    machine; tasks of mteb, which load their data themselves, by this process alone.
+    machine; tasks of mteb, which load their data themselves, by this process alone. `distractors`
+    names a source of items that join the galleries, see `evals.evaluation.distractors`.
     """
     refs = [resolve_model(name) for name in dict.fromkeys(models)]
     check(work, refs, settings, precisions)
+    joining = None
+    if distractors is not None:
+        check_distractors(distractors, work)
+        joining = read_distractors(distractors)
     settings.results.mkdir(parents=True, exist_ok=True)  # an OSError now, not after an hour
     single = len(work) * len(refs) == 1
     outcomes: list[Result] = []
@@ -66,6 +73,7 @@ def evaluate_all(
             settings,
             precisions=precisions,
             costs=costs,
+            distractors=joining,
             reporter=reporter,
         )
 

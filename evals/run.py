@@ -5,16 +5,21 @@ python -m evals.run mteb:STSBenchmark mteb:MSMARCO/dev --model st:PATH [--subset
 [--instruction] python -m evals.run --suite paper-v2 --model jina-clip-v2 python -m evals.run --list
 """
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evals.cli.app import exit_with, new_app, reported
+from evals.cli.app import Log, exit_with, new_app, reported
+from evals.cli.figures import draw_figures
 from evals.cli.options import Models, Workers, dims_list, settings_of, takes_options
 from evals.cli.results import finish
 from evals.config.choice import choose
 from evals.jobs import evaluate_all
 from evals.schema import ConfigError
+
+if TYPE_CHECKING:
+    from evals.evaluation.outcome import Results
 
 app = new_app()
 
@@ -39,12 +44,21 @@ def run(
         str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")
     ] = None,
     workers: Workers = 1,
+    distractors: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE",
+            help="Items that are nobody's answer join the galleries, for a curve of recall by gallery size: "
+            "a row, captions:PLACE, labels:PLACE, images:PLACE or embeddings:FILE.",
+        ),
+    ] = None,
     listed: Annotated[
         bool, typer.Option("--list", help="Show all benchmarks and suites, and leave.")
     ] = False,
 ) -> None:
     """Evaluate models on benchmarks: encode what is missing, score it, write the record."""
     with reported(json=options["json"]) as log:
+        from evals.views.gallery_curve import print_curves
         from evals.views.results import results_json, show_results
 
         settings = settings_of(options)
@@ -71,14 +85,32 @@ def run(
             lambda width: dimensions or (width,),
             settings,
             workers=workers,
+            distractors=distractors,
             reporter=log,
         )
+        files = _curve_files(log, results) if distractors else []
+
+        def show() -> None:
+            show_results(results, suites=suites)
+            print_curves(results.outcomes)
+            for path in files:
+                log.result(f"wrote: {path}")
+
+        extra = {"written": list(map(str, files))} if distractors else {}
         finish(
             log,
-            show=lambda: show_results(results, suites=suites),
-            machine=lambda: results_json(results, suites=suites),
+            show=show,
+            machine=lambda: results_json(results, suites=suites, extra=extra),
             exit_code=results.exit_code,
         )
+
+
+def _curve_files(log: Log, results: "Results") -> list[Path]:
+    """The tables and figures of runs with distractors, beside their records."""
+    from evals.views.gallery_figure import draw_curves, write_curves
+
+    written = write_curves(results.outcomes)
+    return written + draw_figures(log, lambda: draw_curves(results.outcomes))
 
 
 if __name__ == "__main__":

@@ -204,7 +204,7 @@ MAY_SEE: dict[str, set[str]] = {
     },
     "evals": {"config", "data", "early", "encoders", "library", "schema"},  # evals/__init__.py
     "__main__": {"cli", "early", "packages", "records"},
-    "run": {"schema", "cli", "config", "jobs", "views"},
+    "run": {"schema", "cli", "config", "evaluation", "jobs", "views"},
     "encode": {"schema", "cli", "config", "embeddings", "evaluation", "settings"},
     "mrl_sweep": {
         "cli",

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from evals.config.catalog import Benchmark
 from evals.config.own_data import OwnBenchmark
 from evals.data.sources import source_of
-from evals.evaluation.evaluate import embed, outcome_of
+from evals.evaluation.embedding import embed
+from evals.evaluation.evaluate import outcome_of
 from evals.evaluation.load import Parts, load_parts
 from evals.evaluation.outcome import Outcome
 from evals.evaluation.recording import Costs, Measurement, content_hash, write_record

@@ -36,6 +36,34 @@ def embedding_file(name: str, spec: str) -> ArrayEncoder:
     Raises MissingError for a path that is not there; InvalidError, naming the file, for another
     format, ids that come twice, rows without an id, NaN and infinity, and widths that differ.
     """
+    by_kind = _read(spec)
+    return ArrayEncoder(
+        {kind: entry.rows for kind, entry in by_kind.items()},
+        {kind: entry.ids for kind, entry in by_kind.items()},
+        name=name,
+        source={"spec": f"embeddings:{spec}"},
+    )
+
+
+def stored_rows(spec: str) -> dict[str, Float[np.ndarray, "n d"]]:
+    """The rows of each kind, image or text, whatever their ids; errors as those of `embedding_file`.
+
+    A single `.npy` holds rows of images, which have no ids and are not read but mapped into memory:
+    it may be larger than that.
+    """
+    path = Path(spec).expanduser()
+    if path.suffix != ".npy" or not path.is_file():
+        return {kind: entry.rows for kind, entry in _read(spec).items()}
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InvalidError(f"{path}: no readable .npy: {error}") from error
+    _check_shape(rows, f"{path}: the images")
+    return {"image": rows}
+
+
+def _read(spec: str) -> dict[str, Rows]:
+    """The rows of each kind that a file or folder holds, with their ids."""
     path = Path(spec).expanduser()
     if not path.exists():
         raise MissingError(f"embeddings:{spec}: no such file or folder.")
@@ -48,21 +76,20 @@ def embedding_file(name: str, spec: str) -> ArrayEncoder:
     by_kind = {kind: _checked(rows, path, kind) for kind, rows in read(path).items()}
     if not by_kind:
         raise InvalidError(f"{path}: holds no rows. See docs/scoring.md for its layout.")
-    return ArrayEncoder(
-        {kind: entry.rows for kind, entry in by_kind.items()},
-        {kind: entry.ids for kind, entry in by_kind.items()},
-        name=name,
-        source={"spec": f"embeddings:{spec}"},
-    )
+    return by_kind
+
+
+def _check_shape(rows: np.ndarray, where: str) -> None:
+    if rows.ndim != 2 or rows.dtype.kind != "f" or not rows.shape[1]:
+        raise InvalidError(
+            f"{where} are {rows.dtype} of shape {rows.shape}, not floats of shape (n, d)."
+        )
 
 
 def _checked(entry: Rows, path: Path, kind: str) -> Rows:
     ids, rows = entry
     where = f"{path}: the {kind}s"
-    if rows.ndim != 2 or rows.dtype.kind != "f" or not rows.shape[1]:
-        raise InvalidError(
-            f"{where} are {rows.dtype} of shape {rows.shape}, not floats of shape (n, d)."
-        )
+    _check_shape(rows, where)
     if len(ids) != len(rows):
         raise InvalidError(f"{where} have {len(rows):,} rows and {len(ids):,} ids.")
     # float64 beyond float32's range would turn infinite only after it is converted

@@ -5,17 +5,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from evals.config.catalog import Benchmark
+from evals.evaluation.embedding import embed
 from evals.evaluation.lengths import lengths_of
 from evals.evaluation.load import Parts, check_measures
 from evals.evaluation.outcome import Outcome
-from evals.evaluation.recording import Costs, Kept, Measurement, write_record
+from evals.evaluation.record_files import Kept
+from evals.evaluation.recording import Costs, Measurement, write_record
 from evals.progress import SILENT, Reporter
-from evals.schema import ConfigError, Data, Side, TextRetrieval
+from evals.schema import ConfigError, Data, ImageText, Side, TextRetrieval
 from evals.settings import Settings
 
 if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
-    from evals.embeddings.store import Store
+    from evals.evaluation.distractors import Distractors
     from evals.schema import Encoder
+    from evals.tasks.gallery_curve import Curve
     from evals.tasks.scores import Scores
 
 
@@ -28,11 +31,13 @@ def evaluate(
     *,
     precisions: Sequence[str] = ("float32",),
     costs: Costs | None = None,
+    distractors: "Distractors | None" = None,
     reporter: Reporter = SILENT,
 ) -> Outcome:
     """Encode what is missing, score every dimension at every precision, and write the record.
 
-    `costs` are those that there were before.
+    `costs` are those that there were before. With `distractors` the record has curves over gallery
+    sizes beside the scores, which stay those of the benchmark alone.
 
     Raises ConfigError for a dimension that the encoder does not have, InvalidError for embeddings
     that hold NaN or infinity.
@@ -67,6 +72,12 @@ def evaluate(
     if settings.measures and row.task == "retrieval":
         check_measures(settings.measures)  # a program's own data comes here unchecked
         chosen_measures["measures"] = settings.measures
+    curve_maker = None
+    curves: dict[str, list[Curve]] = {}
+    if distractors is not None:
+        from evals.evaluation.curves import CurveMaker
+
+        curve_maker = CurveMaker(distractors, parts.subsets, encoder, store, costs, reporter)
     zero_rows = 0
     # Those of the last subset: languages share their images, and memory holds one set of rows.
     rows_by_images: dict[tuple[str, ...], Any] = {}
@@ -99,6 +110,10 @@ def evaluate(
             )
             kept[subset] = Kept(best, task.judgements(data))
         costs.add("score", since)
+        if curve_maker is not None:
+            # Work without captioned images was refused by `check_distractors`.
+            assert isinstance(data, ImageText)
+            curves[subset] = curve_maker.curves(subset, rows, data, scores[subset], device=device)
     measurement = Measurement(
         row=row,
         encoder=encoder,
@@ -109,11 +124,14 @@ def evaluate(
         scores=scores,
         kept=kept,
         embeddings=embeddings,
+        curves=curves,
         costs=costs,
         started=started,
         zero_rows=zero_rows,
     )
-    extra = {"lengths": lengths} if lengths else {}
+    extra: dict[str, Any] = {"lengths": lengths} if lengths else {}
+    if curve_maker is not None:
+        extra["distractors"] = curve_maker.entry
     return outcome_of(measurement, write_record(measurement, **extra))
 
 
@@ -133,32 +151,8 @@ def outcome_of(measurement: Measurement, path: Any) -> Outcome:
         partial=measurement.parts.partial,
         encoded=dict(measurement.costs.encoded),
         scores=dict(measurement.scores),
+        curves=dict(measurement.curves),
     )
-
-
-def embed(
-    store: "Store", encoder: "Encoder", side: Side, costs: Costs, *, reporter: Reporter = SILENT
-) -> Any:
-    """The full-width rows of a side, float32.
-
-    What is not stored yet is encoded, and counted in `costs`.
-    """
-    from evals.encoders.objects import ArrayEncoder
-
-    if isinstance(encoder, ArrayEncoder):
-        encoder.check(side)
-    missing = store.missing(encoder, side)
-    since = time.monotonic()
-    if side.kind == "image" and missing:
-        from evals.data.images import verify
-
-        # A broken file is named now, and not after an hour of encoding.
-        verify(side.items, missing)
-    with reporter.progress(f"{encoder.name}: encoding {side.kind}s") as progress:
-        rows, encoded = store.embed(encoder, side, progress=progress)
-    costs.encoded[side.kind] += encoded
-    costs.add(f"encode_{side.kind}", since)
-    return rows
 
 
 def checked_dims(dims: Sequence[int], encoder: "Encoder") -> tuple[int, ...]:

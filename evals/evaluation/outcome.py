@@ -3,7 +3,9 @@
 Light, so that a command can show it without torch.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.config.catalog import Benchmark
@@ -12,13 +14,15 @@ from evals.schema import EvalError
 from evals.stats.bootstrap import Interval
 
 if TYPE_CHECKING:
+    from evals.tasks.gallery_curve import Curve
     from evals.tasks.scores import Scores
 
 
 class Outcome(NamedTuple):
     """One benchmark by one model: the record's folder, and the scores of each subset.
 
-    `encoded` counts what the store did not have yet.
+    `encoded` counts what the store did not have yet. `curves` over gallery sizes are there where
+    distractors were named.
     """
 
     path: Path
@@ -27,6 +31,7 @@ class Outcome(NamedTuple):
     partial: dict[str, Any] | None
     encoded: dict[str, int]
     scores: dict[str, list["Scores"]]
+    curves: Mapping[str, Sequence["Curve"]] = MappingProxyType({})
 
     @property
     def name(self) -> str:

@@ -5,12 +5,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from evals.config.catalog import Benchmark
 from evals.evaluation.load import Parts
+from evals.evaluation.record_files import Kept, curve_files, embedding_files, ranking_files
 from evals.schema import Data, EncoderInfo
 from evals.settings import Settings
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answe
     from evals.embeddings.kept import KeptRows
     from evals.records.record import MetricLine
     from evals.schema import Encoder
-    from evals.tasks.best import Best, Judgements
+    from evals.tasks.gallery_curve import Curve
     from evals.tasks.scores import Scores
 
 
@@ -36,20 +35,14 @@ class Costs:
         self.seconds[phase] = round(self.seconds.get(phase, 0.0) + elapsed, 3)
 
 
-class Kept(NamedTuple):
-    """What `--keep-top` keeps of a subset: the best documents of each query, and the judgements."""
-
-    best: Sequence["Best"]
-    judgements: Sequence["Judgements"]
-
-
 @dataclass(frozen=True)
 class Measurement:
     """One benchmark measured with one model: everything that its record is made of.
 
     `scores` holds those of each subset, `started` is in seconds since the epoch, and `zero_rows`
     counts embeddings of length 0. `kept` holds the rankings of each subset, and `embeddings` the
-    rows of all sides, where they are wanted.
+    rows of all sides, where they are wanted. `curves` over gallery sizes are those of each subset,
+    where there were distractors.
     """
 
     row: Benchmark
@@ -64,6 +57,7 @@ class Measurement:
     zero_rows: int
     kept: Mapping[str, Kept] = field(default_factory=dict)
     embeddings: "KeptRows | None" = None
+    curves: Mapping[str, Sequence["Curve"]] = field(default_factory=dict)
 
 
 def write_record(measurement: Measurement, **extra: Any) -> Path:
@@ -106,7 +100,11 @@ def write_record(measurement: Measurement, **extra: Any) -> Path:
         metrics=metric_lines(measurement.scores),
         queries=queries,
         columns=_column_types(queries.column_names),
-        more_files=_ranking_files(measurement.kept) | _embedding_files(measurement.embeddings),
+        more_files={
+            **ranking_files(measurement.kept),
+            **embedding_files(measurement.embeddings),
+            **curve_files(measurement.curves),
+        },
     )
 
 
@@ -120,57 +118,6 @@ def _column_types(names: Sequence[str]) -> dict[str, str]:
     measures = [name for name in names if name not in {*QUERY_COLUMNS, *TASK_COLUMNS}]
     task_columns = {name: kind for name, kind in TASK_COLUMNS.items() if name in names}
     return QUERY_COLUMNS | task_columns | dict.fromkeys(measures, "float64")
-
-
-def _ranking_files(kept: Mapping[str, Kept]) -> dict[str, bytes]:
-    """The rankings and judgements of all subsets, as files of the record."""
-    if not kept:
-        return {}
-    from evals.records.rankings import BEST, QRELS, as_file
-
-    best = [_best_table(subset, part) for subset, entry in kept.items() for part in entry.best]
-    qrels = [
-        _qrels_table(subset, part) for subset, entry in kept.items() for part in entry.judgements
-    ]
-    return {BEST: as_file(BEST, _joined(best)), QRELS: as_file(QRELS, _joined(qrels))}
-
-
-def _embedding_files(rows: "KeptRows | None") -> dict[str, bytes]:
-    """All rows as a file of the record, whose hash the manifest names."""
-    from evals.embeddings.kept import EMBEDDINGS
-
-    return {} if rows is None else {EMBEDDINGS: rows.as_bytes()}
-
-
-def _best_table(subset: str, part: "Best") -> dict[str, Any]:
-    n_queries, k = part.docs.shape
-    return {
-        "subset": [subset] * (n_queries * k),
-        "direction": [part.direction] * (n_queries * k),
-        "dim": [part.dim] * (n_queries * k),
-        "precision": [part.precision] * (n_queries * k),
-        "query_id": np.repeat(np.array(part.query_ids, dtype=object), k),
-        "rank": np.tile(np.arange(1, k + 1), n_queries),
-        "doc_id": np.array(part.doc_ids, dtype=object)[part.docs.ravel()],
-        "score": part.scores.ravel(),
-    }
-
-
-def _qrels_table(subset: str, part: "Judgements") -> dict[str, Any]:
-    queries, docs, grades = part.qrels.T
-    return {
-        "subset": [subset] * len(grades),
-        "direction": [part.direction] * len(grades),
-        "query_id": np.array(part.query_ids, dtype=object)[queries],
-        "doc_id": np.array(part.doc_ids, dtype=object)[docs],
-        "grade": grades,
-    }
-
-
-def _joined(tables: Sequence[Mapping[str, Any]]) -> Any:
-    import pyarrow as pa
-
-    return pa.concat_tables([pa.table(dict(table)) for table in tables])
 
 
 def circumstances(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from evals.embeddings.truncation import truncate
 from evals.ranking.definition import Ranks
@@ -38,12 +39,15 @@ class Answers(NamedTuple):
     n_docs: int
 
 
-def blocks_of(rows: DocRows, size: int = BLOCK_ROWS) -> Iterator[DocRows]:
-    """The blocks of an array or a memory map, `size` rows each; raises ValueError for size < 1."""
+def blocks_of(rows: Float[np.ndarray, "_ d"], size: int = BLOCK_ROWS) -> Iterator[DocRows]:
+    """The blocks of an array or a memory map as float32, `size` rows each.
+
+    Raises ValueError for size < 1.
+    """
     if size < 1:
         raise ValueError(f"a block cannot have {size} rows")
     for first in range(0, len(rows), size):
-        yield np.asarray(rows[first : first + size])
+        yield np.asarray(rows[first : first + size], dtype=np.float32)
 
 
 def streamed_ranks(

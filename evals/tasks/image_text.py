@@ -16,12 +16,14 @@ from evals.ranking.definition import Ranks
 from evals.ranking.measures import of_queries, of_ranks
 from evals.ranking.metrics import mean, tie_rate
 from evals.ranking.relevance import Relevant
+from evals.ranking.streamed import blocks_of
 from evals.ranking.sweep import Key, ranks_at
 from evals.schema import ImageText, Side
 from evals.stats.bootstrap import Interval
 from evals.stats.clusters import components
 from evals.stats.intervals import mean_intervals
 from evals.tasks.best import Best, Judgements, best_docs
+from evals.tasks.gallery_curve import Search
 from evals.tasks.scores import Scores, Value
 
 
@@ -91,6 +93,17 @@ def best(
             places = best_docs(images, texts, k, device=device)
             kept.append(Best("i2t", dim, precision, image_ids, text_ids, *places))
     return kept
+
+
+def searches(rows: Sequence[Float[np.ndarray, "_ d"]], data: ImageText) -> dict[str, Search]:
+    """Both directions by the kind of what they search: images, by texts, and the other way round."""
+    images, texts = rows
+    t2i = Relevant.from_pairs(caption_pairs(data), len(texts))
+    clusters = image_clusters(data, data.also)
+    return {
+        "image": Search("t2i", texts, lambda: blocks_of(images), t2i, clusters[data.image_of_text]),
+        "text": Search("i2t", images, lambda: blocks_of(texts), t2i.inverse(len(images)), clusters),
+    }
 
 
 def judgements(data: ImageText) -> list[Judgements]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from evals.config.suites import Suite
 from evals.evaluation.averages import Mean
 from evals.evaluation.outcome import Failure, Outcome, Result, TaskOutcome, TaskScore
+from evals.evaluation.record_files import curve_lines
 from evals.evaluation.recording import metric_lines
 from evals.ranking.measures import shown
 from evals.records.means import plain_mean
@@ -219,6 +220,10 @@ def _failure(failure: Failure) -> dict[str, Any]:
 
 
 def _run(outcome: Outcome) -> dict[str, Any]:
+    # Only with distractors: other output is as it was before there were any.
+    curves = {}
+    if outcome.curves:
+        curves["distractors"] = [asdict(line) for line in curve_lines(outcome.curves)]
     return {
         "path": str(outcome.path),
         "benchmark": outcome.name,
@@ -226,6 +231,7 @@ def _run(outcome: Outcome) -> dict[str, Any]:
         "partial": outcome.partial,
         "encoded": outcome.encoded,
         "metrics": [asdict(line) for line in metric_lines(outcome.scores)],
+        **curves,
     }
 
 

@@ -1,0 +1,58 @@
+"""The rows of a side for an evaluation: what is not stored yet is encoded first, and counted.
+
+`embed` holds them in memory, `embed_on_disk` leaves them in the store, to be read block by block.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from evals.evaluation.recording import Costs
+from evals.progress import SILENT, Progress, Reporter
+from evals.schema import Side
+
+if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
+    from evals.embeddings.rows import StoredRows
+    from evals.embeddings.store import Store
+    from evals.schema import Encoder
+
+
+def embed(
+    store: "Store", encoder: "Encoder", side: Side, costs: Costs, *, reporter: Reporter = SILENT
+) -> Any:
+    """The full-width rows of a side, float32."""
+    with _encoding(store, encoder, side, costs, reporter) as progress:
+        rows, encoded = store.embed(encoder, side, progress=progress)
+    costs.encoded[side.kind] += encoded
+    return rows
+
+
+def embed_on_disk(
+    store: "Store", encoder: "Encoder", side: Side, costs: Costs, *, reporter: Reporter = SILENT
+) -> "StoredRows":
+    """The same rows where they lie in the store."""
+    with _encoding(store, encoder, side, costs, reporter) as progress:
+        costs.encoded[side.kind] += store.encode(encoder, side, progress=progress)
+    return store.rows(encoder, side)
+
+
+@contextmanager
+def _encoding(
+    store: "Store", encoder: "Encoder", side: Side, costs: Costs, reporter: Reporter
+) -> Iterator[Progress]:
+    """Checks before encoding, and the time that it takes."""
+    from evals.encoders.objects import ArrayEncoder
+
+    if isinstance(encoder, ArrayEncoder):
+        encoder.check(side)
+    missing = store.missing(encoder, side)
+    since = time.monotonic()
+    if side.kind == "image" and missing:
+        from evals.data.images import verify
+
+        # A broken file is named now, and not after an hour of encoding.
+        verify(side.items, missing)
+    with reporter.progress(f"{encoder.name}: encoding {side.kind}s") as progress:
+        yield progress
+    costs.add(f"encode_{side.kind}", since)
