@@ -31,7 +31,7 @@ MAY_SEE: dict[str, set[str]] = {
     "config": {*SCHEMA, "ranking", "reading"},
     "encoders": {*SCHEMA, "hub", "jina_clip", "reading"},
     "embeddings": {*SCHEMA, "bucket", "files", "reading"},
-    "ranking": {"embeddings"},
+    "ranking": {"schema", "embeddings"},
     "records": {*SCHEMA, "early", "files", "ranking", "reading"},
     "cli": {"schema", "early", "escape", "files", "os_errors", "packages", "settings"},
     "data": {*SCHEMA, "cli", "config", "files", "hub", "reading"},

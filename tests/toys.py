@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from evals.schema import ImageText, Side
+from evals.schema import LAYOUT, MULTI_VECTOR, ImageText, Side, Vectors
 
 
 def text_side(texts: list[str], role=None) -> Side:
@@ -49,3 +49,27 @@ class HashEncoder:
             for item in side.hashes
         ]
         return np.array(rows, np.float32).reshape(len(side), self.dim)
+
+
+class MultiHashEncoder:
+    """Two to five vectors per item that depend on the item and its role alone; it counts its work."""
+
+    def __init__(self, dim: int = 8, name: str = "multi") -> None:
+        self.name, self.dim = name, dim
+        self.fingerprint = {"weights": "toy", LAYOUT: MULTI_VECTOR}
+        self.source = {"similarity": "maxsim"}
+        self.calls: list[list[str]] = []
+
+    @property
+    def encoded(self) -> int:
+        """Items encoded so far."""
+        return sum(map(len, self.calls))
+
+    def encode(self, side: Side) -> Vectors:
+        self.calls.append(list(side.ids))
+        items = []
+        for item in side.hashes:
+            number = int(item[:8], 16)
+            rng = np.random.default_rng([number, side.role == "query"])
+            items.append(rng.standard_normal((2 + number % 4, self.dim)))
+        return Vectors.of(items, self.dim)

@@ -5,13 +5,13 @@ a process dies, what is left falls into the same shards as before: passes are th
 equal bit for bit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
-from evals.schema import Side
+from evals.schema import AnyEncoder, Side, is_multi_vector
 
 # A shard holds at most some ten MB of rows: 100 million items of 1,024 values are 40,000 shards.
 SHARD_BYTES = 10 << 20
@@ -21,6 +21,9 @@ PARTS = 64
 IMAGES, TEXTS = 256, 4096
 SHARD_CHARACTERS = 1 << 17
 MOST_CHARACTERS = 8 * SHARD_CHARACTERS
+# What multi-vector models make of an item is known only afterwards. A page has about a thousand
+# vectors (ColPali: 1,030), a text about one for four characters, and a query 32 (ColBERT).
+VECTORS_OF_IMAGE, VECTORS_OF_TEXT, CHARACTERS_OF_VECTOR = 1024, 32, 4
 
 
 class Limits(NamedTuple):
@@ -43,6 +46,27 @@ def limits(side: Side, dim: int, items: int | None = None) -> Limits:
         return Limits(items or min(IMAGES * scale, in_bytes), 0)
     characters = min(SHARD_CHARACTERS * scale, MOST_CHARACTERS)
     return Limits(items or min(TEXTS, in_bytes), characters)
+
+
+def limits_of(encoder: AnyEncoder, side: Side, items: int | None = None) -> Limits:
+    """`limits` of a side by a model; by one of many vectors some ten MB of what an item usually has."""
+    if not is_multi_vector(encoder):
+        return limits(side, encoder.dim, items)
+    vectors = max(1, SHARD_BYTES // (4 * encoder.dim))
+    if side.kind == "image":
+        return Limits(items or max(1, vectors // VECTORS_OF_IMAGE), 0)
+    return Limits(items or max(1, vectors // VECTORS_OF_TEXT), CHARACTERS_OF_VECTOR * vectors)
+
+
+def expected_rows(encoder: AnyEncoder, side: Side, shards: Sequence[Int[np.ndarray, "_"]]) -> int:
+    """How many rows some shards will have, of several vectors per item about how many."""
+    n_items = sum(map(len, shards))
+    if not is_multi_vector(encoder):
+        return n_items
+    if side.kind == "image":
+        return VECTORS_OF_IMAGE * n_items
+    characters = sum(len(side.items[position]) for shard in shards for position in shard.tolist())
+    return VECTORS_OF_TEXT * n_items + characters // CHARACTERS_OF_VECTOR
 
 
 def cut(

@@ -15,14 +15,22 @@ from evals.embeddings.claims import Claim, claim_shard, wait_for_one
 from evals.embeddings.index import Digests, Index
 from evals.embeddings.mirror import Mirror
 from evals.embeddings.shards import name_of, write_shard
-from evals.schema import Encoder, InvalidError, Side, StreamingEncoder
+from evals.schema import (
+    AnyEncoder,
+    InvalidError,
+    Side,
+    StreamingEncoder,
+    Vectors,
+    is_multi_vector,
+)
 
 log = logging.getLogger(__name__)
 
 Positions = Int[np.ndarray, "_"]
+Encoded = Float[np.ndarray, "n d"] | Vectors
 
 
-def encode_shards(work: "Work", encoder: Encoder) -> int:
+def encode_shards(work: "Work", encoder: AnyEncoder) -> int:
     """Encode what nobody else does, until all is stored; the number of items that this was.
 
     InvalidError as `Store.embed` says. Whatever ends it, what is claimed is released.
@@ -30,9 +38,9 @@ def encode_shards(work: "Work", encoder: Encoder) -> int:
     while work.waiting:
         with closing(_streamed(encoder, work.claims())) as stream:
             try:
-                for rows in stream:
+                for encoded in stream:
                     shard = work.claimed_side()
-                    work.commit(list(shard.hashes), _checked(rows, encoder, shard))
+                    work.commit(list(shard.hashes), _checked(encoded, encoder, shard))
             finally:
                 work.release()
         if work.waiting:
@@ -89,9 +97,9 @@ class Work:
         """The side whose rows come next."""
         return self.side.select(self._claims[0].positions.tolist())
 
-    def commit(self, items: Sequence[str], rows: Float[np.ndarray, "n d"]) -> None:
+    def commit(self, items: Sequence[str], encoded: Encoded) -> None:
         """Store the rows of the first claim, for all to see."""
-        write_shard(self.index.folder, items, rows)
+        write_shard(self.index.folder, items, encoded)
         self.mirror.publish(self.index.folder, name_of(items))
         claim = self._claims.popleft()
         claim.release()
@@ -117,27 +125,52 @@ class Work:
         self._progress(self._total - left, self._total)
 
 
-def _streamed(
-    encoder: Encoder, sides: Iterable[Side]
-) -> Generator[Float[np.ndarray, "n d"], None, None]:
+def _streamed(encoder: AnyEncoder, sides: Iterable[Side]) -> Generator[Encoded, None, None]:
     if isinstance(encoder, StreamingEncoder):
         yield from encoder.stream(sides)
     else:
         yield from map(encoder.encode, sides)
 
 
-def _checked(
-    rows: Float[np.ndarray, "n d"], encoder: Encoder, side: Side
-) -> Float[np.ndarray, "n d"]:
-    if rows.shape != (len(side), encoder.dim):
+def _checked(encoded: Encoded, encoder: AnyEncoder, side: Side) -> Encoded:
+    if isinstance(encoded, Vectors) != is_multi_vector(encoder):
         raise InvalidError(
-            f"{encoder.name}: gave rows of shape {rows.shape} for {len(side)} items "
+            f"{encoder.name}: gave {type(encoded).__name__}, and its fingerprint says otherwise: "
+            'several vectors per item come as Vectors, under "layout": "multi-vector".'
+        )
+    if isinstance(encoded, Vectors):
+        return _checked_vectors(encoded, encoder, side)
+    if encoded.shape != (len(side), encoder.dim):
+        raise InvalidError(
+            f"{encoder.name}: gave rows of shape {encoded.shape} for {len(side)} items "
             f"of width {encoder.dim}"
         )
-    broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    _refuse(np.flatnonzero(~np.isfinite(encoded).all(axis=1)), encoder, side)
+    return encoded.astype(np.float32, copy=False)
+
+
+def _checked_vectors(vectors: Vectors, encoder: AnyEncoder, side: Side) -> Vectors:
+    if len(vectors) != len(side) or vectors.rows.shape[1] != encoder.dim:
+        raise InvalidError(
+            f"{encoder.name}: gave vectors of {len(vectors)} items and width "
+            f"{vectors.rows.shape[1]} for {len(side)} items of width {encoder.dim}"
+        )
+    empty = np.flatnonzero(vectors.counts == 0)
+    if empty.size:
+        names = ", ".join(side.ids[i] for i in empty[:5])
+        raise InvalidError(
+            f"{encoder.name}: {empty.size} of {len(side)} {side.kind}s have no vector, and nothing "
+            f"can be compared with them: {names}"
+        )
+    item_of_row = np.repeat(np.arange(len(vectors)), vectors.counts)
+    broken = np.unique(item_of_row[~np.isfinite(vectors.rows).all(axis=1)])
+    _refuse(broken, encoder, side)
+    return Vectors(vectors.rows.astype(np.float32, copy=False), vectors.offsets)
+
+
+def _refuse(broken: Positions, encoder: AnyEncoder, side: Side) -> None:
     if broken.size:
         names = ", ".join(side.ids[i] for i in broken[:5])
         raise InvalidError(
             f"{encoder.name}: {broken.size} of {len(side)} embeddings hold NaN or infinity: {names}"
         )
-    return rows.astype(np.float32, copy=False)

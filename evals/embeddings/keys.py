@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from evals.schema import Encoder, EncoderInfo, Side
+from evals.schema import AnyEncoder, EncoderInfo, Side
 
 # Of the store as a whole. Folders of schema 1, whose shards name no key, lie under other names:
 # the schema is part of the key.
@@ -19,7 +19,7 @@ class Key(NamedTuple):
     name: str
 
 
-def key_of(encoder: Encoder, side: Side) -> Key:
+def key_of(encoder: AnyEncoder, side: Side) -> Key:
     """The key of what an encoder makes of a side."""
     text = canonical_json(_identity(encoder, side))
     return Key(text, hashlib.sha256(text).hexdigest()[:32])
@@ -33,7 +33,7 @@ def canonical_json(value: Mapping[str, Any]) -> bytes:
     return text.encode() + b"\n"
 
 
-def _identity(encoder: Encoder, side: Side) -> dict[str, Any]:
+def _identity(encoder: AnyEncoder, side: Side) -> dict[str, Any]:
     """What can change a row.
 
     Entries `text.…` of the fingerprint do not concern images, nor `image.…` texts.

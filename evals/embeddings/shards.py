@@ -3,11 +3,14 @@
     <key>/<shard>.safetensors  the rows, float32 and full width; the metadata names the key
     <key>/<shard>.json         the key, the content hash of each row's item, the file's sha256
 
+Under the key of a multi-vector model `offsets` lie beside the rows: those of item i are
+`rows[offsets[i] : offsets[i + 1]]`, int64.
+
 A shard is called by the hash of its items, so that two writers cannot disagree about it. Under
 each key there may be one of the same name. The key within tells them apart wherever they are
 copied or renamed to.
 
-Shapes: n rows, d dimensions.
+Shapes: n rows or items, d dimensions.
 """
 
 import hashlib
@@ -22,7 +25,7 @@ from jaxtyping import Float, Float32
 from evals.embeddings.keys import SCHEMA, Key, canonical_json
 from evals.files import put_if_absent, write_atomically
 from evals.reading import read_json
-from evals.schema import InvalidError
+from evals.schema import InvalidError, Vectors
 
 KEY_FILE = "key.json"
 log = logging.getLogger(__name__)
@@ -56,15 +59,19 @@ def write_key(folder: Path, key: Key) -> None:
     write_atomically(file, key.text)
 
 
-def write_shard(folder: Path, items: Sequence[str], rows: Float[np.ndarray, "n d"]) -> None:
-    """Store rows under the key that the folder is named by.
+def write_shard(
+    folder: Path, items: Sequence[str], encoded: Float[np.ndarray, "n d"] | Vectors
+) -> None:
+    """Store rows, one or several per item, under the key that the folder is named by.
 
     A shard of these items that is committed stays as it is: whoever was first was right.
     """
     from safetensors.numpy import save
 
     name = name_of(items)
-    data = save({"rows": np.ascontiguousarray(rows)}, metadata={"key": folder.name})
+    tensors = vars(encoded) if isinstance(encoded, Vectors) else {"rows": encoded}
+    contiguous = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    data = save(contiguous, metadata={"key": folder.name})
     sidecar = {
         "schema": SCHEMA,
         "key": folder.name,
@@ -107,6 +114,34 @@ def parse_sidecar(source: Path | bytes, key: str, name: str) -> Sidecar:
 
 def read_rows(folder: Path, name: str, dim: int) -> Float32[np.ndarray, "n d"]:
     """The rows of a shard. DamagedError unless they are those that its sidecar describes."""
+    tensors = _read_tensors(folder, name)
+    rows = tensors.arrays["rows"]
+    _check_rows(rows, (tensors.n_items, dim))
+    return rows
+
+
+def read_vectors(folder: Path, name: str, dim: int) -> Vectors:
+    """The vectors of a shard of a multi-vector model; DamagedError as `read_rows` has it."""
+    tensors = _read_tensors(folder, name)
+    rows = tensors.arrays["rows"]
+    _check_rows(rows, (len(rows), dim))
+    try:
+        vectors = Vectors(rows, tensors.arrays.get("offsets", np.zeros(0)))
+    except ValueError as error:
+        raise DamagedError(f"its offsets do not describe its rows: {error}") from None
+    if vectors.offsets.dtype != np.int64 or len(vectors) != tensors.n_items:
+        raise DamagedError(f"it has vectors of {len(vectors)} items, and names {tensors.n_items}")
+    return vectors
+
+
+class _Tensors(NamedTuple):
+    """The tensors of a shard by name, and how many items its sidecar names."""
+
+    arrays: Mapping[str, np.ndarray]
+    n_items: int
+
+
+def _read_tensors(folder: Path, name: str) -> _Tensors:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -123,13 +158,17 @@ def read_rows(folder: Path, name: str, dim: int) -> Float32[np.ndarray, "n d"]:
         # A sidecar may have been edited, and its checksum with it.
         header = _parsed_header(data[8 : 8 + int.from_bytes(data[:8], "little")])
         _check_key(metadata_of(header).get("key"), folder.name)
-        rows = load(data)["rows"]
-    except (SafetensorError, KeyError) as error:
+        arrays = load(data)
+    except SafetensorError as error:
         raise DamagedError(f"its rows are no safetensors file of ours: {error}") from None
-    expected = (len(sidecar.items), dim)
-    if rows.shape != expected or rows.dtype != np.float32 or not np.isfinite(rows).all():
+    if "rows" not in arrays:
+        raise DamagedError("its rows are no safetensors file of ours: it has no tensor `rows`")
+    return _Tensors(arrays, len(sidecar.items))
+
+
+def _check_rows(rows: np.ndarray, shape: tuple[int, int]) -> None:
+    if rows.shape != shape or rows.dtype != np.float32 or not np.isfinite(rows).all():
         raise DamagedError(f"its rows are {rows.dtype} of shape {rows.shape}, or not finite")
-    return rows
 
 
 def map_rows(folder: Path, name: str, dim: int) -> Float32[np.ndarray, "n d"]:

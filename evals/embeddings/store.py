@@ -5,6 +5,8 @@
     <root>/<key>/<shard>.json         whose rows they are; its presence commits the shard
     <root>/<key>/index.safetensors    where each item's row lies, once there are many shards
 
+A multi-vector model has several rows per item, and offsets beside them (evals.embeddings.shards).
+
 The key is a hash of the encoder's fingerprint, the kind and the role (evals.embeddings.keys). An
 item is known by the hash of its content. So the benchmark's name, the order and the language do
 not matter: what was encoded for one benchmark serves every other. Only for encoders `by_language`
@@ -22,18 +24,36 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from evals.bucket import location
-from evals.embeddings.cutting import cut, limits
+from evals.embeddings.cutting import cut, expected_rows, limits_of
 from evals.embeddings.encoding import Work, encode_shards
 from evals.embeddings.index import Index, Places, digests_of, first_positions
 from evals.embeddings.keys import key_of
 from evals.embeddings.mirror import open_store
 from evals.embeddings.rows import StoredRows
-from evals.embeddings.shards import KEY_FILE, DamagedError, read_rows, set_aside, write_key
+from evals.embeddings.shards import (
+    KEY_FILE,
+    DamagedError,
+    read_rows,
+    read_vectors,
+    set_aside,
+    write_key,
+)
+from evals.embeddings.vectors import StoredVectors
 from evals.files import sweep_parts
-from evals.schema import Encoder, InvalidError, MissingError, Side
+from evals.schema import (
+    AnyEncoder,
+    ConfigError,
+    Encoder,
+    InvalidError,
+    MissingError,
+    MultiVectorEncoder,
+    Side,
+    Vectors,
+    is_multi_vector,
+)
 
 # Rows are read back after they are written. So often they may be damaged by then.
 TRIES = 3
@@ -62,7 +82,7 @@ class Store:
         self.shard_rows = shard_rows
         self._indices: dict[Path, Index] = {}  # of each key folder
 
-    def missing(self, encoder: Encoder, side: Side) -> list[int]:
+    def missing(self, encoder: AnyEncoder, side: Side) -> list[int]:
         """Indices of the first occurrence of every item that is not stored yet."""
         digests = digests_of(side.hashes)
         places = self._index(self._folder(encoder, side)).find(digests)
@@ -75,35 +95,40 @@ class Store:
     ) -> Embedded:
         """The rows of `side`: those stored are read and checked, the others encoded and stored.
 
+        ConfigError for a multi-vector model, whose items have no one row.
+
         A shard that is damaged, or was written under another key, is set aside with a warning and
         encoded again. InvalidError when a row holds NaN or infinity (with the ids) or the encoder
         gives another shape than it promised; MissingError when the disk is full.
         `progress(done, total)` counts the items that have to be encoded. Memory holds the rows
         once, and a shard.
         """
+        _check_one_row(encoder)
         rows = np.empty((len(side), encoder.dim), np.float32)
         return Embedded(rows, self._stored(encoder, side, rows, progress))
 
     def encode(
-        self, encoder: Encoder, side: Side, *, progress: Callable[[int, int], None] = _silent
+        self, encoder: AnyEncoder, side: Side, *, progress: Callable[[int, int], None] = _silent
     ) -> int:
-        """`embed`, but that memory holds no rows but those of a shard; `rows` reads them.
+        """`embed`, but that memory holds no rows but those of a shard.
+
+        `rows` reads them, or `vectors` those of a multi-vector model.
 
         Returns how many distinct items this process encoded.
         """
         return self._stored(encoder, side, None, progress)
 
     def shards(
-        self, encoder: Encoder, side: Side, *, but: Set[str] = frozenset()
+        self, encoder: AnyEncoder, side: Side, *, but: Set[str] = frozenset()
     ) -> list[Int[np.ndarray, "_"]]:
         """The positions of what is not stored yet, cut into shards; `but` are items to leave out."""
         missing = self.missing(encoder, side)
         positions = np.array([i for i in missing if side.hashes[i] not in but], np.int64)
-        return list(cut(side, positions, limits(side, encoder.dim, self.shard_rows)))
+        return list(cut(side, positions, limits_of(encoder, side, self.shard_rows)))
 
     def encode_shards(
         self,
-        encoder: Encoder,
+        encoder: AnyEncoder,
         side: Side,
         shards: Sequence[Int[np.ndarray, "_"]],
         *,
@@ -123,7 +148,7 @@ class Store:
             return 0
         shards = self._mirror.in_order(shards)
         folder.mkdir(parents=True, exist_ok=True)
-        _check_space(folder, sum(map(len, shards)) * encoder.dim * 4)
+        _check_space(folder, expected_rows(encoder, side, shards) * encoder.dim * 4)
         write_key(folder, key)
         digests = digests_of(side.hashes)
         work = Work(self._index(folder), self._mirror, side, digests, shards, progress, committed)
@@ -132,8 +157,22 @@ class Store:
     def rows(self, encoder: Encoder, side: Side) -> StoredRows:
         """The stored rows of `side`, to be read block by block; nothing is encoded.
 
-        MissingError when an item has no row yet: `encode` makes them.
+        MissingError when an item has no row yet: `encode` makes them. ConfigError for a
+        multi-vector model.
         """
+        _check_one_row(encoder)
+        stored = self._located(encoder, side)
+        shard_of = stored.shard_of.astype(np.int32)
+        return StoredRows(stored.folder, stored.shards, shard_of, stored.row_of, encoder.dim)
+
+    def vectors(self, encoder: MultiVectorEncoder, side: Side) -> StoredVectors:
+        """The stored vectors of `side` by a multi-vector model, to be read shard by shard.
+
+        MissingError as `rows` has it.
+        """
+        return StoredVectors(*self._located(encoder, side), encoder.dim)
+
+    def _located(self, encoder: AnyEncoder, side: Side) -> "_Located":
         folder = self._folder(encoder, side)
         index = self._index(folder)
         places = index.find(digests_of(side.hashes))
@@ -146,9 +185,9 @@ class Store:
         numbers, shard_of = np.unique(places.shard, return_inverse=True)
         shards = [index.name(number) for number in numbers.tolist()]
         self._mirror.fetch(folder, shards)
-        return StoredRows(folder, shards, shard_of.astype(np.int32), places.row, encoder.dim)
+        return _Located(folder, shards, shard_of, places.row)
 
-    def _folder(self, encoder: Encoder, side: Side) -> Path:
+    def _folder(self, encoder: AnyEncoder, side: Side) -> Path:
         return self.root / key_of(encoder, side).name
 
     def _index(self, folder: Path) -> Index:
@@ -160,7 +199,7 @@ class Store:
 
     def _stored(
         self,
-        encoder: Encoder,
+        encoder: AnyEncoder,
         side: Side,
         rows: Float[np.ndarray, "n d"] | None,
         progress: Callable[[int, int], None],
@@ -176,15 +215,14 @@ class Store:
         encoded = 0
         for _ in range(TRIES):
             places = self._index(folder).find(digests.select(unread))
-            unread = self._read(folder, places, unread, encoder.dim, rows)
+            unread = self._read(folder, places, unread, encoder, rows)
             if not len(unread):
                 return encoded
             first = unread[first_positions(digests.select(unread))]
-            most = limits(side, encoder.dim, self.shard_rows)
-            shards = list(cut(side, first, most))
+            shards = list(cut(side, first, limits_of(encoder, side, self.shard_rows)))
             encoded += self.encode_shards(encoder, side, shards, progress=progress)
         places = self._index(folder).find(digests.select(unread))
-        if len(self._read(folder, places, unread, encoder.dim, rows)):
+        if len(self._read(folder, places, unread, encoder, rows)):
             raise InvalidError(
                 f"{folder}: what is written there reads back as something else, {TRIES} times in a "
                 "row. Check the disk, or name another folder with --store."
@@ -196,7 +234,7 @@ class Store:
         folder: Path,
         places: Places,
         positions: Int[np.ndarray, "m"],
-        dim: int,
+        encoder: AnyEncoder,
         rows: Float[np.ndarray, "n d"] | None,
     ) -> Int[np.ndarray, "unsound"]:
         """Check the shards that hold the items at some positions, and copy their rows into `rows`.
@@ -216,16 +254,35 @@ class Store:
             if shard < 0:
                 unsound.append(positions[group])
                 continue
+            read = read_vectors if is_multi_vector(encoder) else read_rows
             try:
-                shard_rows = read_rows(folder, index.name(shard), dim)
+                encoded = read(folder, index.name(shard), encoder.dim)
             except DamagedError as error:
                 set_aside(folder, index.name(shard), str(error))
                 self._mirror.distrust(folder, index.name(shard))
                 unsound.append(positions[group])
                 continue
-            if rows is not None:
-                rows[positions[group]] = shard_rows[places.row[group]]
+            if rows is not None and not isinstance(encoded, Vectors):
+                rows[positions[group]] = encoded[places.row[group]]
         return np.sort(np.concatenate(unsound)) if unsound else positions[:0]
+
+
+class _Located(NamedTuple):
+    """Where the items of a side lie: in which of the shards, and in which place there."""
+
+    folder: Path
+    shards: list[str]
+    shard_of: Int[np.ndarray, "n"]
+    row_of: Integer[np.ndarray, "n"]
+
+
+def _check_one_row(encoder: AnyEncoder) -> None:
+    if is_multi_vector(encoder):
+        raise ConfigError(
+            f"{encoder.name} gives several vectors per item, which are compared by MaxSim, and "
+            "this needs one row per item. Choose another model; evals.run measures this one on "
+            "captions:DIR, beir:DIR and retrieval tasks of mteb."
+        )
 
 
 def _check_space(folder: Path, needed: int) -> None:

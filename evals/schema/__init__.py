@@ -1,6 +1,16 @@
 """The words of the house: kinds of data, sides, the encoder's protocol, sources, and errors."""
 
-from evals.schema.encoders import Encoder, EncoderInfo, StreamingEncoder, TruncatingEncoder
+from evals.schema.encoders import (
+    LAYOUT,
+    MULTI_VECTOR,
+    AnyEncoder,
+    Encoder,
+    EncoderInfo,
+    MultiVectorEncoder,
+    StreamingEncoder,
+    TruncatingEncoder,
+    is_multi_vector,
+)
 from evals.schema.errors import (
     ConfigError,
     EvalError,
@@ -11,8 +21,12 @@ from evals.schema.errors import (
 from evals.schema.kinds import Data, ImageText, Items, LabeledImages, TextPairs, TextRetrieval
 from evals.schema.sides import Kind, Role, Selection, Side
 from evals.schema.sources import CaptionProtocol, ClassPrompts, Source
+from evals.schema.vectors import VectorBlock, Vectors, VectorSource
 
 __all__ = [
+    "LAYOUT",
+    "MULTI_VECTOR",
+    "AnyEncoder",
     "CaptionProtocol",
     "ClassPrompts",
     "ConfigError",
@@ -26,6 +40,7 @@ __all__ = [
     "Kind",
     "LabeledImages",
     "MissingError",
+    "MultiVectorEncoder",
     "NotComparableError",
     "Role",
     "Selection",
@@ -35,4 +50,8 @@ __all__ = [
     "TextPairs",
     "TextRetrieval",
     "TruncatingEncoder",
+    "VectorBlock",
+    "VectorSource",
+    "Vectors",
+    "is_multi_vector",
 ]

@@ -11,6 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from evals.schema.sides import Side
+from evals.schema.vectors import Vectors
+
+# The entry of a fingerprint that says what an item becomes, where that is not one row.
+LAYOUT, MULTI_VECTOR = "layout", "multi-vector"
 
 
 @runtime_checkable
@@ -31,6 +35,32 @@ class Encoder(Protocol):
         ...
 
 
+@runtime_checkable
+class MultiVectorEncoder(Protocol):
+    """What turns an item into several vectors: ColBERT, ColPali. Scores are MaxSim.
+
+    Its fingerprint has `"layout": "multi-vector"`, so that keys and records say so, too. What needs
+    one row per item refuses it: a mean of its vectors would be another model.
+    """
+
+    name: str
+    dim: int
+    fingerprint: Mapping[str, str]
+
+    def encode(self, side: Side) -> Vectors:
+        """The vectors of each item, one or more, in the order of the items."""
+        ...
+
+
+# Either kind: most of what is done with an encoder does not look at what it gives.
+AnyEncoder = Encoder | MultiVectorEncoder
+
+
+def is_multi_vector(encoder: AnyEncoder) -> bool:
+    """Whether an encoder gives several vectors per item, as its fingerprint says."""
+    return encoder.fingerprint.get(LAYOUT) == MULTI_VECTOR
+
+
 @dataclass(frozen=True)
 class EncoderInfo:
     """What an encoder says of itself by attributes of these names; the defaults are for the rest.
@@ -47,7 +77,7 @@ class EncoderInfo:
     by_language: bool = False
 
     @classmethod
-    def read(cls, encoder: Encoder) -> "EncoderInfo":
+    def read(cls, encoder: AnyEncoder) -> "EncoderInfo":
         """What this encoder says now."""
         # Read when asked for, not once: batches and usage grow while the encoder works.
         stated = [entry.name for entry in fields(cls) if hasattr(encoder, entry.name)]
