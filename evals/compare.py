@@ -65,13 +65,17 @@ def compare(
         from evals.analysis import comparison
         from evals.analysis.finding import finding
         from evals.records.seal import write_into
-        from evals.records.selection import matched, operand
+        from evals.records.selection import left_out, matched, operand
         from evals.views import comparison as compare_views
         from evals.views import forest
         from evals.views.finding import as_json as finding_json
         from evals.views.finding import sentence
 
-        pairs = matched(operand(a), operand(b), results, comma_list(benchmarks))
+        sides, names = (operand(a), operand(b)), comma_list(benchmarks)
+        passed_over = left_out(sides, results, names)
+        pairs = matched(*sides, results, names)
+        for reason in passed_over:
+            log.info(reason)
         changes = comparison.compare(
             pairs, subsets=comma_list(subsets) or (), metrics=comma_list(metric) or ()
         )
@@ -99,6 +103,7 @@ def compare(
             show=lambda: compare_views.print_tables(title, changes, answer),
             machine=lambda: (
                 compare_views.as_json(pairs, changes)
+                | {"left_out": passed_over}
                 | {"finding": finding_json(facts, title.a, title.b)}
             ),
             written=written,

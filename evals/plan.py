@@ -55,7 +55,7 @@ def plan(
     with reported(json=json) as log:
         from evals.analysis import planning
         from evals.records.entrants import measurements
-        from evals.records.selection import matched, operand
+        from evals.records.selection import left_out, matched, operand
         from evals.stats.sample_size import Design
         from evals.views import plan as views
 
@@ -72,7 +72,10 @@ def plan(
         if b is not None:
             if correlations:
                 raise ConfigError("--correlations means nothing beside B, which tells its own.")
-            pairs = matched(operand(a), operand(b), results, names)
+            both = operand(a), operand(b)
+            for reason in left_out(both, results, names):
+                log.info(reason)
+            pairs = matched(*both, results, names)
             plans = planning.plan_pairs(pairs, differences, design, choice)
             records = [str(side.run.path) for pair in pairs for side in pair]
         else:

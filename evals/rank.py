@@ -53,11 +53,15 @@ def rank(
     with reported(json=json) as log:
         from evals.analysis.standings import rank_models
         from evals.records.entrants import entrants
+        from evals.records.selection import left_out, operand
         from evals.views import standings as views
         from evals.views import standings_page as page
 
         texts = operands if qrels is None else _scored(log, operands, qrels, results)
-        ranked = entrants(texts, results, comma_list(benchmarks))
+        names = comma_list(benchmarks)
+        for reason in left_out([operand(text) for text in texts], results, names):
+            log.info(reason)
+        ranked = entrants(texts, results, names)
         result = rank_models(
             ranked,
             subsets=comma_list(subsets) or (),

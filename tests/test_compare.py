@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from evals.analysis.comparison import compare
 from evals.compare import app
 from evals.records.record import read_queries, read_run
-from evals.records.selection import matched, measured, operand
+from evals.records.selection import left_out, matched, measured, operand
 from evals.schema import ConfigError, MissingError
 from evals.stats.correlation import ScoredTwice, paired_spearman, spearman
 from evals.views import comparison as compare_views
@@ -112,6 +112,27 @@ def test_a_name_means_the_newest_whole_record_that_was_scored_so(tmp_path: Path)
         measured(operand("m@5"), tmp_path, "toy")
     with pytest.raises(MissingError, match="no whole benchmark by both m and n"):
         matched(operand("m"), operand("n"), tmp_path)
+
+
+def test_benchmarks_that_one_side_was_not_scored_so_on_are_left_out_and_told(
+    tmp_path: Path,
+) -> None:
+    swept = [record(tmp_path, [1, 0, 0, 1], dim=[4] * 4, day=1), record(tmp_path, [1, 0, 0, 1])]
+    record(tmp_path, [1, 0, 0, 1], benchmark="plain")
+    assert [path.parent.parent.name for path in swept] == ["toy", "toy"]
+    ((a, b),) = matched(operand("m@8"), operand("m@4"), tmp_path)
+    assert {a.run.manifest.benchmark, b.run.manifest.benchmark} == {"toy"}
+    [reason] = left_out([operand("m@8"), operand("m@4")], tmp_path, None)
+    assert reason.startswith(
+        "plain is left out: m@4: no record of plain was scored so; there is @8"
+    )
+    assert len(matched(operand("m"), operand("m@8"), tmp_path)) == 2
+    # named, they are not passed over in silence
+    assert left_out([operand("m@8"), operand("m@4")], tmp_path, ["plain"]) == []
+    with pytest.raises(ConfigError, match="m@4: no record of plain was scored so"):
+        matched(operand("m@8"), operand("m@4"), tmp_path, ["plain"])
+    with pytest.raises(MissingError, match="no whole benchmark by both n@8 and n@4"):
+        matched(operand("n@8"), operand("n@4"), tmp_path)
 
 
 def test_an_operand_has_a_name_a_dimension_and_a_precision(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_what_is_not_measured_on_the_same_is_refused(tmp_path: Path) -> None:
     a, b = (record(tmp_path, model, 0.5, benchmark=model) for model in ("a", "b"))
     with pytest.raises(NotComparableError, match="none of b"):
         entrants([str(a), str(b)], tmp_path)
-    with pytest.raises(MissingError, match="no whole benchmark by all of a, b"):
+    with pytest.raises(MissingError, match="no whole benchmark by both a and b"):
         entrants(["a", "b"], tmp_path)
     with pytest.raises(ConfigError, match="at least two"):
         entrants(["a"], tmp_path)

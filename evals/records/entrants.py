@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.records.manifest import PARTIAL
-from evals.records.selection import Measured, Operand, measured, newest, operand
-from evals.schema import ConfigError, MissingError, NotComparableError
+from evals.records.selection import Measured, Operand, measured, operand, shared_benchmarks
+from evals.schema import ConfigError, NotComparableError
 
 
 class Entrant(NamedTuple):
@@ -40,7 +39,7 @@ def entrants(
     names = list(dict.fromkeys(name for entrant in placed for name in entrant.sides))
     models = [which for which in operands if not which.path]
     # Records say which benchmarks are meant, else the option, else what all models have.
-    names = names or list(dict.fromkeys(benchmarks or ())) or _shared(models, root)
+    names = names or list(dict.fromkeys(benchmarks or ())) or _of_all(models, root)
     by_model = [_of_model(which, names, root) for which in models]
     everybody = placed + by_model
     _check_benchmarks(placed, names)
@@ -59,7 +58,7 @@ def measurements(text: str, root: Path, benchmarks: Sequence[str] | None = None)
     """
     which = operand(text)
     if which.path is None:
-        names = list(benchmarks or _shared([which], root))
+        names = list(benchmarks or _of_all([which], root))
         return list(_of_model(which, names, root).sides.values())
     if benchmarks:
         raise ConfigError(
@@ -107,21 +106,8 @@ def _of_model(which: Operand, benchmarks: Sequence[str], root: Path) -> Entrant:
     return Entrant(first.label, sides)
 
 
-def _shared(models: Sequence[Operand], root: Path) -> list[str]:
-    """The whole benchmarks that all models have."""
-    pairs = newest(root)
-    shared: set[str] = {benchmark for benchmark, _ in pairs}
-    for which in models:
-        shared &= {benchmark for benchmark, model in pairs if model == which.name}
-    names = sorted(name for name in shared if not name.endswith(PARTIAL))
-    if names:
-        return names
-    parts = f" Of {', '.join(sorted(shared))} there are parts: name them." if shared else ""
-    who = ", ".join(dict.fromkeys(which.name for which in models))
-    raise MissingError(
-        f"{root}: no whole benchmark by all of {who}.{parts} "
-        "Measure them with python -m evals.run, or name a benchmark with --benchmarks."
-    )
+def _of_all(models: Sequence[Operand], root: Path) -> list[str]:
+    return shared_benchmarks(models, root).names
 
 
 def _check_benchmarks(placed: Sequence[Entrant], names: Sequence[str]) -> None:

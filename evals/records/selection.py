@@ -14,6 +14,10 @@ FULL = "float32"
 _OPERAND = re.compile(r"(?P<name>.+?)(?:@(?P<dim>[1-9]\d*))?(?::(?P<precision>[a-z][\w+]*))?")
 
 
+class NotScoredError(ConfigError):
+    """Records of a benchmark and model are there, and none at this dimension and precision."""
+
+
 class Operand(NamedTuple):
     """One side of a comparison as it was written: a record or a model's name, `dim` None for the widest that was scored."""
 
@@ -117,7 +121,7 @@ def measured(which: Operand, root: Path, benchmark: str) -> Measured:
         f"@{dim}" + (f":{precision}" if precision != FULL else "")
         for dim, precision in sorted(there)
     )
-    raise ConfigError(
+    raise NotScoredError(
         f"{which.text}: no record of {benchmark} was scored so; there is {has or 'nothing'}. "
         "Score it with python -m evals.mrl_sweep --dims …, which encodes nothing again."
     )
@@ -126,10 +130,11 @@ def measured(which: Operand, root: Path, benchmark: str) -> Measured:
 def matched(
     a: Operand, b: Operand, root: Path, benchmarks: Sequence[str] | None = None
 ) -> list[tuple[Measured, Measured]]:
-    """The two measurements of each benchmark: of the records given, else of all `benchmarks`, else of all whole ones both have.
+    """The two measurements of each benchmark of the records given, else of all `benchmarks`.
 
-    MissingError when there are none, ConfigError for benchmarks named beside a record,
-    NotComparableError for records of two benchmarks, and for a name that is two models.
+    Without either, of all whole benchmarks that both have so; `left_out` tells those that one side
+    was not scored so on. MissingError when there are none, ConfigError for benchmarks named beside
+    a record, NotComparableError for records of two benchmarks, and for a name that is two models.
     """
     names = _benchmarks(a, b, root, benchmarks)
     pairs = [(measured(a, root, name), measured(b, root, name)) for name in names]
@@ -161,18 +166,65 @@ def _benchmarks(a: Operand, b: Operand, root: Path, named: Sequence[str] | None)
         )
     if recorded or named:
         return recorded[:1] or list(dict.fromkeys(named or ()))
+    return shared_benchmarks((a, b), root).names
+
+
+class Shared(NamedTuple):
+    """The whole benchmarks of several operands, and those left out, each with the reason."""
+
+    names: list[str]
+    left_out: dict[str, str]
+
+
+def shared_benchmarks(operands: Sequence[Operand], root: Path) -> Shared:
+    """The whole benchmarks that all models have at the dimension and precision that is meant.
+
+    Those that all have, and that one was not scored so on, are left out. MissingError when all have
+    none, NotScoredError when none is left.
+    """
     there = newest(root)
-    shared = sorted(
-        {benchmark for benchmark, model in there if model == a.name}
-        & {benchmark for benchmark, model in there if model == b.name}
-    )
-    if whole_benchmarks := [name for name in shared if not name.endswith(PARTIAL)]:
-        return whole_benchmarks
-    parts = (
-        f" Of {', '.join(shared)} there are parts: name them with --benchmarks." if shared else ""
-    )
-    raise MissingError(
-        f"{root}: no whole benchmark by both {a.name} and {b.name}.{parts} {_there(root)}"
+    common = {benchmark for benchmark, _ in there}
+    for which in operands:
+        common &= {benchmark for benchmark, model in there if model == which.name}
+    whole_benchmarks = sorted(name for name in common if not name.endswith(PARTIAL))
+    if not whole_benchmarks:
+        raise MissingError(_none_shared(operands, root, common))
+    names: list[str] = []
+    left_out: dict[str, NotScoredError] = {}
+    for benchmark in whole_benchmarks:
+        try:
+            for which in operands:
+                # The widest at full precision is in every record: no need to read it.
+                if (which.dim, which.precision) != (None, FULL):
+                    measured(which, root, benchmark)
+            names.append(benchmark)
+        except NotScoredError as error:
+            left_out[benchmark] = error
+    if not names:
+        raise next(iter(left_out.values()))
+    return Shared(names, {benchmark: str(error) for benchmark, error in left_out.items()})
+
+
+def left_out(operands: Sequence[Operand], root: Path, named: Sequence[str] | None) -> list[str]:
+    """A sentence per benchmark that a comparison passes over because a side was not scored so.
+
+    None where benchmarks are named, or are those of records.
+    """
+    if named or any(which.path for which in operands):
+        return []
+    reasons = shared_benchmarks(operands, root).left_out
+    return [f"{benchmark} is left out: {reason}" for benchmark, reason in reasons.items()]
+
+
+def _none_shared(operands: Sequence[Operand], root: Path, common: set[str]) -> str:
+    who = [which.text for which in operands]
+    parts = ""
+    if common:
+        parts = f" Of {', '.join(sorted(common))} there are parts: name them with --benchmarks."
+    both = f"both {who[0]} and {who[1]}" if len(who) == 2 else f"all of {', '.join(who)}"
+    return (
+        f"{root}: no whole benchmark by {both}.{parts} {_there(root)} "
+        "Measure more with python -m evals.run."
     )
 
 
