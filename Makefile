@@ -64,6 +64,9 @@ wheel: $(VENV)/.venv ## build the wheel into dist/
 test-wheel: $(VENV)/.dev ## install the wheel into a fresh environment, and run the demo, the sweep, the report and the gate there
 	@$(BIN)/python -m pytest -q -m 'slow or not slow' tests/test_wheel.py $(ARGS)
 
+test-trackers: $(VENV)-trackers/.done ## log a sweep to trackio, MLflow and wandb themselves, in an environment of their own
+	@$(VENV)-trackers/bin/python -m pytest -q tests/test_trackers.py tests/test_trackers_real.py $(ARGS)
+
 docker: ## build the image jina-clip-evals and run the demo in it, e.g. make docker BASE=nvidia/cuda:12.8.1-runtime-ubuntu24.04
 	@docker build $(if $(BASE),--build-arg BASE="$(BASE)") -t jina-clip-evals .
 	@docker run --rm $(if $(BASE),--gpus all) jina-clip-evals $(ARGS)
@@ -101,7 +104,7 @@ lock: $(VENV)/.venv ## pin the newest allowed versions in requirements.lock
 		--no-annotate --no-header pyproject.toml -o requirements.lock
 
 clean: ## remove the environment and the caches; results stay
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	@rm -rf $(VENV) $(VENV)-trackers .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment: requirements.lock pins versions and hashes, uv checks them while installing.
@@ -136,4 +139,11 @@ $(VENV)/.bench: $(VENV)/.venv pyproject.toml requirements.lock
 	@"$(UV)" pip install -q --compile-bytecode --python $(BIN)/python -c requirements.lock -e '.[bench]'
 	@touch $(VENV)/.core $@
 
-.PHONY: help setup core demo report dashboard notebooks test test-slow wheel test-wheel docker faults mutants bench lint lint-workflows audit check train-tiny lock clean
+# Not by requirements.lock: with all three trackers pillow and pyarrow are older than there.
+$(VENV)-trackers/.done: $(VENV)/.venv pyproject.toml
+	@echo "installing the trackers beside the dev extra into $(VENV)-trackers" >&2
+	@"$(UV)" venv -q --clear --python $(BIN)/python $(VENV)-trackers
+	@"$(UV)" pip install -q --python $(VENV)-trackers/bin/python -e '.[dev,trackio,wandb,mlflow]'
+	@touch $@
+
+.PHONY: help setup core demo report dashboard notebooks test test-slow wheel test-wheel test-trackers docker faults mutants bench lint lint-workflows audit check train-tiny lock clean

@@ -13,7 +13,15 @@ import typer
 
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.figures import draw_figures
-from evals.cli.options import Models, Workers, comma_list, dims_list, settings_of, takes_options
+from evals.cli.options import (
+    Models,
+    Trackers,
+    Workers,
+    comma_list,
+    dims_list,
+    settings_of,
+    takes_options,
+)
 from evals.cli.results import finish
 from evals.config.choice import choose
 from evals.embeddings.precision import BITS, DIMS, FEWEST, with_rescoring
@@ -56,6 +64,7 @@ def sweep(
         ),
     ] = None,
     workers: Workers = 1,
+    trackers: Trackers = [],  # noqa: B006 - typer copies it
     figures: Annotated[
         Path | None, typer.Option(help="Folder for figures (PNG); beside the records unless given.")
     ] = None,
@@ -78,6 +87,7 @@ def sweep(
         from evals.evaluation.claims import as_json, check_claims
         from evals.evaluation.points import points
         from evals.report.checkpoints import stand_ins
+        from evals.trackers.tracking import log_records, targets_of
         from evals.views.claims import print_claims
         from evals.views.results import results_json, show_results
         from evals.views.sweep_table import print_sweep
@@ -90,6 +100,8 @@ def sweep(
             return sorted({*(chosen or (dim for dim in DIMS if dim < width)), width})
 
         settings = settings_of(options)
+        # before an hour of encoding, not after it
+        targets = targets_of(trackers)
         # float32 likewise: precisions are judged by what they keep of it.
         kinds = with_rescoring(("float32", *(comma_list(precisions) or ())), rescore)
         names = comma_list(benchmarks) or (() if suite else ("scenes",))
@@ -100,10 +112,12 @@ def sweep(
         sweep_points = [point for outcome in results.outcomes for point in points(outcome)]
         verdicts = check_claims(results.outcomes, _subjects(results.outcomes, names_by_model))
         written = _write_csv(sweep_points, csv) if csv else []
+        drawn: dict[Path, list[Path]] = {outcome.path: [] for outcome in results.outcomes}
         if figures is not None:
-            written += _draw(results.outcomes, figures)
+            drawn = _draw(results.outcomes, figures)
+            written += _paths(drawn)
         elif not no_figures:
-            written += draw_figures(log, lambda: _draw(results.outcomes, None))
+            written += draw_figures(log, lambda: _paths(_draw(results.outcomes, None)))
         extra = {
             "sweep": [point._asdict() for point in sweep_points],
             "claims": as_json(verdicts),
@@ -122,6 +136,7 @@ def sweep(
             machine=lambda: results_json(results, suites=suites, extra=extra),
             exit_code=results.exit_code,
         )
+        log_records(targets, drawn, log)
 
 
 def _subjects(outcomes: "list[Result]", names_by_model: Mapping[str, str]) -> "dict[str, Subject]":
@@ -157,12 +172,16 @@ def _write_csv(sweep_points: "list[Point]", csv: Path) -> list[Path]:
     return [csv]
 
 
-def _draw(outcomes: "list[Result]", folder: Path | None) -> list[Path]:
-    """The figures of all outcomes in one folder, or of each beside its record."""
+def _draw(outcomes: "list[Result]", folder: Path | None) -> dict[Path, list[Path]]:
+    """By record its figures: those of all records in one folder, or each beside its record."""
     from evals.evaluation.points import points
     from evals.views.sweep_figures import draw
 
-    return [path for outcome in outcomes for path in draw(points(outcome), folder or outcome.path)]
+    return {outcome.path: draw(points(outcome), folder or outcome.path) for outcome in outcomes}
+
+
+def _paths(figures: Mapping[Path, list[Path]]) -> list[Path]:
+    return [path for paths in figures.values() for path in paths]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.figures import draw_figures
-from evals.cli.options import Models, Workers, dims_list, settings_of, takes_options
+from evals.cli.options import Models, Trackers, Workers, dims_list, settings_of, takes_options
 from evals.cli.results import finish
 from evals.config.choice import choose
 from evals.jobs import evaluate_all
@@ -52,12 +52,14 @@ def run(
             "a row, captions:PLACE, labels:PLACE, images:PLACE or embeddings:FILE.",
         ),
     ] = None,
+    trackers: Trackers = [],  # noqa: B006 - typer copies it
     listed: Annotated[
         bool, typer.Option("--list", help="Show all benchmarks and suites, and leave.")
     ] = False,
 ) -> None:
     """Evaluate models on benchmarks: encode what is missing, score it, write the record."""
     with reported(json=options["json"]) as log:
+        from evals.trackers.tracking import log_records, targets_of
         from evals.views.gallery_curve import print_curves
         from evals.views.results import results_json, show_results
 
@@ -79,6 +81,8 @@ def run(
             benchmarks or (), suite or (), subsets=settings.subsets, data_name=settings.name
         )
         dimensions = dims_list(dims)
+        # before an hour of encoding, not after it
+        targets = targets_of(trackers)
         results = evaluate_all(
             work,
             model,
@@ -103,6 +107,7 @@ def run(
             machine=lambda: results_json(results, suites=suites, extra=extra),
             exit_code=results.exit_code,
         )
+        log_records(targets, {outcome.path: () for outcome in results.outcomes}, log)
 
 
 def _curve_files(log: Log, results: "Results") -> list[Path]:

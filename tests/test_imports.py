@@ -204,7 +204,9 @@ MAY_SEE: dict[str, set[str]] = {
     },
     "evals": {"config", "data", "early", "encoders", "library", "schema"},  # evals/__init__.py
     "__main__": {"cli", "early", "packages", "records"},
-    "run": {"schema", "cli", "config", "evaluation", "jobs", "views"},
+    "trackers": {*SCHEMA, "evaluation", "progress", "records"},
+    "run": {"schema", "cli", "config", "evaluation", "jobs", "trackers", "views"},
+    "track": {"schema", "cli", "records", "trackers"},
     "encode": {"schema", "cli", "config", "embeddings", "evaluation", "settings"},
     "mrl_sweep": {
         "cli",
@@ -215,6 +217,7 @@ MAY_SEE: dict[str, set[str]] = {
         "jobs",
         "records",
         "report",
+        "trackers",
         "views",
     },
     "compare": {"schema", "analysis", "cli", "files", "records", "views"},
@@ -297,7 +300,7 @@ LIGHT = (
 )
 HEAVY = set(
     "torch numba transformers datasets mteb pandas matplotlib open_clip huggingface_hub "
-    "sklearn scipy clip_benchmark jinja2 faiss usearch".split()
+    "sklearn scipy clip_benchmark jinja2 faiss usearch trackio wandb mlflow".split()
 )
 
 

@@ -26,6 +26,14 @@ Workers = Annotated[
         min=1, help="Processes that encode together, one per GPU where there are several."
     ),
 ]
+Trackers = Annotated[
+    list[str],
+    typer.Option(
+        "--log",
+        metavar="TRACKER[:PROJECT]",
+        help="Log the records to trackio, wandb or mlflow, too. Repeatable, or a list with commas.",
+    ),
+]
 DTYPES = ", ".join(CHOICES["dtype"])
 ATTENTION = ", ".join(CHOICES["attention"])
 PREPROCESS = ", ".join(CHOICES["preprocess"])

@@ -1,0 +1,69 @@
+"""Records that are there already, handed to an experiment tracker:
+
+python -m evals.track RECORD... --log trackio
+python -m evals.track --benchmark scenes --model tiny --log mlflow:PROJECT
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evals.cli.app import exit_with, new_app, reported
+from evals.cli.options import Json, Trackers
+from evals.cli.results import finish
+from evals.schema import ConfigError
+
+app = new_app()
+
+
+@app.command()
+def track(
+    records: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RECORD...",
+            help="Folders of records; unless given the newest of each benchmark and model.",
+        ),
+    ] = None,
+    trackers: Trackers = [],  # noqa: B006 - typer copies it
+    benchmark: Annotated[
+        str | None, typer.Option(help="Only records of this benchmark, of those not named.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Only records of this model, of those not named.")
+    ] = None,
+    results: Annotated[
+        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records lie.")
+    ] = Path("results/runs"),
+    json: Json = False,
+) -> None:
+    """Log records to experiment trackers: parameters, metrics with intervals, figures, the record."""
+    with reported(json=json) as log:
+        from evals.records.selection import newest
+        from evals.trackers.tracking import log_records, targets_of
+
+        targets = targets_of(trackers)
+        if not targets:
+            raise ConfigError("Name a tracker: --log trackio, wandb or mlflow.")
+        paths = records or [
+            path
+            for names, path in newest(results).items()
+            if benchmark in (None, names[0]) and model in (None, names[1])
+        ]
+        if not paths:
+            raise ConfigError(f"{results}: no such record. Name one, or the folder they lie in.")
+        log_records(targets, dict.fromkeys(paths, ()), log)
+        finish(
+            log,
+            show=lambda: log.result(f"logged {len(paths)} records"),
+            machine=lambda: {
+                "schema_version": 1,
+                "records": [str(path) for path in paths],
+                "trackers": [target.tracker for target in targets],
+            },
+        )
+
+
+if __name__ == "__main__":
+    exit_with(app)

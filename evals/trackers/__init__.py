@@ -1,0 +1,1 @@
+"""Hands finished records to experiment trackers: trackio, Weights & Biases, MLflow."""
