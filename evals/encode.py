@@ -126,7 +126,7 @@ def _plan(log: Log, file: Path, pairs: Iterator[_Pair], store: "Store") -> None:
 
 
 def _encode_part(log: Log, file: Path, shard: str, pairs: Iterator[_Pair], store: "Store") -> None:
-    from evals.evaluation.encoding import encode_side
+    from evals.evaluation.encoding import Encoding
     from evals.evaluation.encoding_plan import (
         check_covered,
         parse_part,
@@ -139,26 +139,26 @@ def _encode_part(log: Log, file: Path, shard: str, pairs: Iterator[_Pair], store
     plan = read_plan(file)
     log.info(f"{file}: part {part.number} of {part.of}, sha256 {plan.sha256}")
     dealt = shards_of_part(plan, part)
-    counts = {"image": 0, "text": 0}
+    done = Encoding(log)
     seen = set()
     for loaded, encoder in pairs:
         seen.add((loaded.row.name, encoder.name))
         for named in planned_for(plan, loaded, encoder, file):
-            shards = dealt.get((named.key, named.content), [])
-            counts[named.side.kind] += encode_side(store, encoder, named.side, shards, log)
+            done.encode(store, encoder, named.side, dealt.get((named.key, named.content), []))
     check_covered(plan, seen, file)
-    _show(log, counts, {"sha256": plan.sha256, "shard": [part.number, part.of]})
+    done.check()
+    _show(log, done.counts, {"sha256": plan.sha256, "shard": [part.number, part.of]})
 
 
 def _encode_all(log: Log, pairs: Iterator[_Pair], store: "Store") -> None:
-    from evals.evaluation.encoding import encode_side, sides_of
+    from evals.evaluation.encoding import Encoding, sides_of
 
-    counts = {"image": 0, "text": 0}
+    done = Encoding(log)
     for loaded, encoder in pairs:
         for side, *_ in sides_of(loaded, encoder):
-            shards = store.shards(encoder, side)
-            counts[side.kind] += encode_side(store, encoder, side, shards, log)
-    _show(log, counts, {})
+            done.encode(store, encoder, side, store.shards(encoder, side))
+    done.check()
+    _show(log, done.counts, {})
 
 
 def _show(log: Log, counts: dict[str, int], extra: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from evals.evaluation.evaluate import checked_dims, evaluate
 from evals.evaluation.load import Loaded, build_encoder, check, load_item
 from evals.evaluation.outcome import Failure, Result, Results, TaskOutcome
 from evals.evaluation.recording import Costs
-from evals.evaluation.workers import Job, Workers
+from evals.evaluation.workers import Workers
 from evals.os_errors import as_eval_error
 from evals.progress import SILENT, Reporter
 from evals.schema import EvalError
@@ -65,7 +65,7 @@ def evaluate_all(
             loaded[item.name] = load_item(item, settings)
         costs = Costs()
         if workers > 1:
-            pool.encode(Job(item, ref), loaded[item.name], encoder, costs)
+            pool.encode(item, ref, loaded[item.name], encoder, costs)
         return evaluate(
             *loaded[item.name],
             encoder,

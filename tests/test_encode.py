@@ -8,7 +8,7 @@ import pytest
 
 from evals.evaluation.encoding_plan import Part, parse_part
 from evals.schema import ConfigError
-from tests.commands import run
+from tests.commands import ROOT, run
 
 # 260 images in two shards, 520 texts in one for each language.
 WORK = ("scenes", "--model", "tiny", "--limit", "260", "--subsets", "en,de")
@@ -60,6 +60,32 @@ def test_the_parts_of_a_plan_in_any_order_make_the_store_of_a_run(alone, planned
     # done again, as a scheduler may: nothing is encoded
     again = encode(*WORK, *plan, "--shard", "1/3", cwd=planned)
     assert json.loads(again.stdout)["encoded"] == {"image": 0, "text": 0}
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory) -> Path:
+    """Two images of which one is cut off, and a caption of each."""
+    folder = tmp_path_factory.mktemp("broken") / "captions"
+    folder.mkdir()
+    lines = [{"image": f"{name}.png", "captions": [name]} for name in ("a", "b")]
+    (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    image = (ROOT / "tests/golden/scene.png").read_bytes()
+    (folder / "a.png").write_bytes(image)
+    (folder / "b.png").write_bytes(image[:-100])
+    return folder
+
+
+@pytest.mark.parametrize("planned", [(), ("--plan", "plan.json", "--shard", "1/1")])
+def test_a_shard_that_cannot_be_encoded_is_named_and_the_rest_is_stored(broken, tmp_path, planned):
+    work = (f"captions:{broken}", "--model", "tiny", "--store", "store")
+    if planned:
+        assert encode(*work, "--make-plan", "plan.json", cwd=tmp_path).returncode == 0
+    done = encode(*work, *planned, cwd=tmp_path)
+    assert done.returncode == 3 and not done.stdout
+    message = "tiny: 1 shard could not be encoded, in 3 tries each. 2 images, a.png to b.png: "
+    assert message in done.stderr and "b.png: the image is broken" in done.stderr
+    # the texts
+    assert len(list(tmp_path.glob("store/*/*.safetensors"))) == 1
 
 
 def test_without_a_plan_all_that_is_missing_is_encoded(alone, tmp_path):

@@ -16,12 +16,23 @@ from PIL import Image
 from evals.config.catalog import Benchmark
 from evals.evaluation.evaluate import evaluate
 from evals.evaluation.load import Parts
+from evals.schema import InvalidError
 from evals.settings import Settings
 from tests.commands import process, run
 from tests.conftest import small_model
 from tests.toys import HashEncoder, image_text
 
 ROOT = Path(__file__).parents[1]
+TOY = Benchmark(
+    name="toy",
+    title="Toy",
+    task="image_text",
+    data="toy",
+    subsets=("en",),
+    split="test",
+    images=20,
+    texts=100,
+)
 
 
 def photographs(folder: Path, n: int = 12, captions: int = 2) -> Path:
@@ -447,6 +458,26 @@ def test_two_models_of_one_name_are_refused(checkpoint, tmp_path):
     assert "share the name small-v2" in done.stderr
 
 
+def test_nothing_is_scored_without_the_images_that_failed_and_the_texts_are_stored(
+    tmp_path, monkeypatch
+):
+    class Failing(HashEncoder):
+        def encode(self, side):
+            if side.kind == "image":
+                raise InvalidError("no image for me")
+            return super().encode(side)
+
+    monkeypatch.setattr("evals.data.images.verify", lambda items, indices: None)
+    parts = image_text([i // 5 for i in range(100)])
+    options = Settings(results=tmp_path / "runs", store=tmp_path / "store")
+    encoder = Failing()
+    with pytest.raises(InvalidError, match="20 images, i0 to i19: no image for me") as caught:
+        evaluate(TOY, Parts({"en": parts, "de": parts}, None), encoder, [8], options)
+    assert caught.value.exit_code == 3
+    assert encoder.encoded == 100  # texts, once
+    assert not options.results.exists()
+
+
 def test_constant_embeddings_score_chance(tmp_path, monkeypatch):
     class Constant(HashEncoder):
         def encode(self, side):
@@ -454,18 +485,8 @@ def test_constant_embeddings_score_chance(tmp_path, monkeypatch):
 
     parts = image_text([i // 5 for i in range(100)])
     monkeypatch.setattr("evals.data.images.verify", lambda items, indices: None)
-    row = Benchmark(
-        name="toy",
-        title="Toy",
-        task="image_text",
-        data="toy",
-        subsets=("en",),
-        split="test",
-        images=20,
-        texts=100,
-    )
     options = Settings(results=tmp_path / "runs", store=tmp_path / "store")
-    outcome = evaluate(row, Parts({"en": parts}, None), Constant(), [8], options)
+    outcome = evaluate(TOY, Parts({"en": parts}, None), Constant(), [8], options)
     t2i, i2t = outcome.scores["en"]
     assert t2i.values["R@1"].value == pytest.approx(1 / 20)
     assert t2i.values["R@10"].value == pytest.approx(10 / 20)

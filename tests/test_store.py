@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.embeddings.claims import claim_shard
+from evals.embeddings.failures import FailedShardsError
 from evals.embeddings.index import Index, digests_of
 from evals.embeddings.keys import key_of
 from evals.embeddings.shards import name_of, read_rows, write_shard
@@ -249,7 +250,7 @@ def test_nan_or_infinity_stops_the_run_with_the_ids(store, value):
 
     with pytest.raises(InvalidError, match="1 of 5 embeddings hold NaN or infinity: t7"):
         store.embed(Broken(), text_side(TEXTS))
-    assert len(shards(store)) == 1  # what was finished before stays
+    assert len(shards(store)) == 4  # all others
 
 
 def test_another_shape_than_promised_is_refused(store):
@@ -300,7 +301,7 @@ def test_what_a_failed_encoder_was_at_is_free_at_once(store):
     with pytest.raises(InvalidError, match="no"):
         store.embed(Failing(), text_side(TEXTS))
     assert not list(store.root.rglob(".*"))
-    assert store.embed(HashEncoder(), text_side(TEXTS)).encoded == 18
+    assert store.embed(HashEncoder(), text_side(TEXTS)).encoded == 5
 
 
 def test_a_committed_shard_stays_as_it_is_and_rows_without_a_sidecar_do_not(tmp_path):
@@ -452,3 +453,64 @@ def test_a_worker_that_dies_costs_the_shard_that_it_was_at(tmp_path):
     assert committed(tmp_path) == 40
     assert finished(worker(tmp_path))[0] == "0"
     assert not list(tmp_path.glob("*/.*"))
+
+
+class BrokenAt(HashEncoder):
+    """Fails at items of some names, so often each."""
+
+    def __init__(self, failures: dict[str, int]) -> None:
+        super().__init__()
+        self.failures = failures
+
+    def encode(self, side):
+        for name in set(self.failures) & set(side.ids):
+            if self.failures[name]:
+                self.failures[name] -= 1
+                self.calls.append([])
+                raise InvalidError(f"text {name} is broken")
+        return super().encode(side)
+
+
+def test_a_shard_that_fails_twice_is_encoded_the_third_time(store):
+    encoder = BrokenAt({"t7": 2})
+    embedded = store.embed(encoder, text_side(TEXTS))
+    assert embedded.encoded == 23 and len(encoder.calls) == 5 + 2
+    np.testing.assert_array_equal(
+        embedded.rows, Store(store.root).embed(HashEncoder(), text_side(TEXTS)).rows
+    )
+
+
+def test_a_shard_that_fails_three_times_is_named_and_the_rest_is_stored(store):
+    encoder = BrokenAt({"t7": 9, "t22": 9})
+    with pytest.raises(FailedShardsError) as caught:
+        store.embed(encoder, text_side(TEXTS))
+    assert caught.value.exit_code == 3
+    assert str(caught.value) == (
+        "toy: 2 shards could not be encoded, in 3 tries each. 5 texts, t5 to t9: text t7 is broken; "
+        "3 texts, t20 to t22: text t22 is broken. All others are stored, and nothing is scored "
+        "without them. Mend that, and run the same command again."
+    )
+    assert encoder.failures == {"t7": 6, "t22": 6}
+    assert store.missing(HashEncoder(), text_side(TEXTS)) == [5, 6, 7, 8, 9, 20, 21, 22]
+    assert not list(store.root.glob("*/.*"))
+    # mended: only those are encoded
+    assert store.embed(HashEncoder(), text_side(TEXTS)).encoded == 8
+
+
+def test_when_no_shard_can_be_encoded_three_are_tried(store):
+    encoder = BrokenAt({f"t{i}": 9 for i in range(23)})
+    with pytest.raises(FailedShardsError, match="None could, so no others were tried"):
+        store.embed(encoder, text_side(TEXTS))
+    assert len(encoder.calls) == 9
+
+
+def test_an_error_of_the_machine_ends_the_work_at_once(store):
+    class Offline(HashEncoder):
+        def encode(self, side):
+            self.calls.append([])
+            raise MissingError("no network")
+
+    encoder = Offline()
+    with pytest.raises(MissingError, match="no network"):
+        store.embed(encoder, text_side(TEXTS))
+    assert len(encoder.calls) == 1

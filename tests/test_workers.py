@@ -85,14 +85,14 @@ def test_two_workers_make_the_store_and_the_record_of_one_process(alone, tmp_pat
 
 
 @pytest.mark.parametrize("killed", [1, 2] if ALL else [2])
-def test_what_a_killed_worker_was_at_others_encode_or_the_run_itself(alone, tmp_path, killed):
+def test_what_killed_workers_were_at_is_encoded_again(alone, tmp_path, killed):
     process = started(tmp_path, "--workers", "2")
     until(lambda: stored(tmp_path), process)
     for pid in workers_of(process)[:killed]:
         os.kill(pid, signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert err.count("of 2 ended by itself (SIGKILL); the others take what it was at") == killed
+    assert err.count("of 2 ended by itself (SIGKILL); what it was at is encoded again") == killed
     assert measured(tmp_path) == measured(alone)
     assert bytes_of(tmp_path / "store") == bytes_of(alone / "store")
 

@@ -1,12 +1,15 @@
 """Shards of a side are claimed, encoded and committed by any number of processes, each in the same way.
 
+A shard that cannot be encoded is tried again, and the rest goes on without it.
+
 Shapes: n rows, d dimensions, m positions of a side.
 """
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -30,29 +33,55 @@ Positions = Int[np.ndarray, "_"]
 Encoded = Float[np.ndarray, "n d"] | Vectors
 
 
-def encode_shards(work: "Work", encoder: AnyEncoder) -> int:
-    """Encode what nobody else does, until all is stored; the number of items that this was.
+class Waiting(NamedTuple):
+    """A shard, or what others are at of it: its number among those of the work, and positions."""
 
-    InvalidError as `Store.embed` says. Whatever ends it, what is claimed is released.
+    number: int
+    positions: Positions
+
+
+class Ended(NamedTuple):
+    """A claimed part of a shard is stored, or could not be encoded as often as it may be tried.
+
+    `number` is that of the shard; `items` is how many they are.
+    """
+
+    number: int
+    items: int
+    error: InvalidError | None
+
+
+def encode_shards(work: "Work", encoder: AnyEncoder, *, tries: int) -> Iterator[Ended]:
+    """Encode what nobody else does, until all is stored or was tried so often.
+
+    What is broken in a shard is its own affair: InvalidError of the encoder, of an item or of the
+    rows ends one try of it. Any other error ends the work. Whatever ends it, what is claimed is
+    released.
     """
     while work.waiting:
+        failed = False
         with closing(_streamed(encoder, work.claims())) as stream:
             try:
                 for encoded in stream:
                     shard = work.claimed_side()
-                    work.commit(list(shard.hashes), _checked(encoded, encoder, shard))
+                    yield work.commit(list(shard.hashes), _checked(encoded, encoder, shard))
+            except InvalidError as error:
+                # Rows come in the order of the sides (StreamingEncoder), and so do errors: it is
+                # the shard whose rows would have come next.
+                failed = True
+                ended = work.failed(error, tries)
+                if ended is not None:
+                    yield ended
             finally:
                 work.release()
-        if work.waiting:
+        if work.waiting and not failed:
             work.wait()
-    return work.encoded
 
 
 class Work:
     """What is left of a side: shards that wait, and claims that are not committed yet.
 
-    `progress(done, total)` is called with the items that are stored, whoever has encoded them, and
-    `committed(items)` with those of each shard that this process has stored.
+    `progress(done, total)` is called with the items that are stored, whoever has encoded them.
     """
 
     def __init__(
@@ -63,14 +92,15 @@ class Work:
         digests: Digests,
         shards: Sequence[Positions],
         progress: Callable[[int, int], None],
-        committed: Callable[[int], None],
     ) -> None:
         self.index, self.mirror, self.side, self.digests = index, mirror, side, digests
-        self.waiting = deque(shards)
-        self.encoded = 0
-        self._claims: deque[Claim] = deque()
+        numbered = [Waiting(number, shard) for number, shard in enumerate(shards)]
+        self.waiting = deque(mirror.in_order(numbered))
+        self._claims: deque[tuple[int, Claim]] = deque()
+        self._tries: Counter[int] = Counter()
+        self._failed_items = 0
         self._total = sum(map(len, shards))
-        self._progress, self._tell_committed = progress, committed
+        self._progress = progress
         self._has_waited = False
         progress(0, self._total)
 
@@ -81,48 +111,63 @@ class Work:
         decode it meanwhile.
         """
         for _ in range(len(self.waiting)):
-            shard = self.waiting.popleft()
+            number, shard = self.waiting.popleft()
             items = [self.side.hashes[position] for position in shard]
             self.mirror.look(self.index.folder, name_of(items))
             taken = claim_shard(self.index, items, self.digests.select(shard), shard)
             if len(taken.with_others):
-                self.waiting.append(taken.with_others)
+                self.waiting.append(Waiting(number, taken.with_others))
             if taken.claim is None:
                 self._report()
                 continue
-            self._claims.append(taken.claim)
+            self._claims.append((number, taken.claim))
             yield self.side.select(taken.claim.positions.tolist())
 
     def claimed_side(self) -> Side:
         """The side whose rows come next."""
-        return self.side.select(self._claims[0].positions.tolist())
+        _, claim = self._claims[0]
+        return self.side.select(claim.positions.tolist())
 
-    def commit(self, items: Sequence[str], encoded: Encoded) -> None:
+    def commit(self, items: Sequence[str], encoded: Encoded) -> Ended:
         """Store the rows of the first claim, for all to see."""
         write_shard(self.index.folder, items, encoded)
         self.mirror.publish(self.index.folder, name_of(items))
-        claim = self._claims.popleft()
+        number, claim = self._claims.popleft()
         claim.release()
-        self.encoded += len(claim.positions)
-        self._tell_committed(len(claim.positions))
         self._report()
+        return Ended(number, len(claim.positions), None)
+
+    def failed(self, error: InvalidError, tries: int) -> Ended | None:
+        """The first claim could not be encoded: it is tried again next, or was tried enough."""
+        if not self._claims:  # the encoder failed before it was given anything
+            raise error
+        number, claim = self._claims.popleft()
+        claim.release()
+        self._tries[number] += 1
+        if self._tries[number] < tries:
+            self.waiting.appendleft(Waiting(number, claim.positions))
+            return None
+        self._failed_items += len(claim.positions)
+        return Ended(number, len(claim.positions), error)
 
     def release(self) -> None:
-        """Give up what is claimed: the encoder has failed, or the process is to end."""
+        """Give up what is claimed and not committed; it is the first that waits."""
         while self._claims:
-            self._claims.popleft().release()
+            number, claim = self._claims.pop()
+            claim.release()
+            self.waiting.appendleft(Waiting(number, claim.positions))
 
     def wait(self) -> None:
         """Until somebody is done with one of the shards that wait, or dies."""
         if not self._has_waited:
             log.warning("%s: other processes encode the rest; waiting for them", self.index.folder)
             self._has_waited = True
-        wait_for_one(self.index.folder, self.digests.select(self.waiting[0]))
+        wait_for_one(self.index.folder, self.digests.select(self.waiting[0].positions))
 
     def _report(self) -> None:
-        claimed = sum(len(claim.positions) for claim in self._claims)
-        left = sum(map(len, self.waiting)) + claimed
-        self._progress(self._total - left, self._total)
+        claimed = sum(len(claim.positions) for _, claim in self._claims)
+        waiting = sum(len(shard.positions) for shard in self.waiting)
+        self._progress(self._total - waiting - claimed - self._failed_items, self._total)
 
 
 def _streamed(encoder: AnyEncoder, sides: Iterable[Side]) -> Generator[Encoded, None, None]:

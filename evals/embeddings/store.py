@@ -19,7 +19,7 @@ Shapes: n rows, d dimensions, m positions of a side.
 """
 
 import shutil
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +28,8 @@ from jaxtyping import Float, Int, Integer
 
 from evals.bucket import location
 from evals.embeddings.cutting import cut, expected_rows, limits_of
-from evals.embeddings.encoding import Work, encode_shards
+from evals.embeddings.encoding import Ended, Work, encode_shards
+from evals.embeddings.failures import HOPELESS, TRIES, FailedShard, FailedShardsError
 from evals.embeddings.index import Index, Places, digests_of, first_positions
 from evals.embeddings.keys import key_of
 from evals.embeddings.mirror import open_store
@@ -56,7 +57,7 @@ from evals.schema import (
 )
 
 # Rows are read back after they are written. So often they may be damaged by then.
-TRIES = 3
+READS = 3
 
 
 class Embedded(NamedTuple):
@@ -98,8 +99,9 @@ class Store:
         ConfigError for a multi-vector model, whose items have no one row.
 
         A shard that is damaged, or was written under another key, is set aside with a warning and
-        encoded again. InvalidError when a row holds NaN or infinity (with the ids) or the encoder
-        gives another shape than it promised; MissingError when the disk is full.
+        encoded again. FailedShardsError, an InvalidError, when a row holds NaN or infinity (with
+        the ids) or the encoder gives another shape than it promised, three times in a row; the
+        other shards are stored by then. MissingError when the disk is full.
         `progress(done, total)` counts the items that have to be encoded. Memory holds the rows
         once, and a shard.
         """
@@ -133,26 +135,50 @@ class Store:
         shards: Sequence[Int[np.ndarray, "_"]],
         *,
         progress: Callable[[int, int], None] = _silent,
-        committed: Callable[[int], None] = _silent,
     ) -> int:
         """See to it that some shards are stored, by this process or others; nothing is read.
 
-        `committed` is called with the number of items of each shard that this process has stored.
         Raises what `embed` raises. Returns how many items this process encoded.
+        """
+        encoded = 0
+        failed: list[FailedShard] = []
+        for ended in self.encoding(encoder, side, shards, tries=TRIES, progress=progress):
+            if ended.error is None:
+                encoded += ended.items
+                continue
+            positions = shards[ended.number]
+            failed.append(FailedShard.of(encoder.name, side, positions, str(ended.error)))
+            if len(failed) == HOPELESS and not encoded:
+                raise FailedShardsError(failed, rest="None could, so no others were tried")
+        if failed:
+            raise FailedShardsError(failed)
+        return encoded
+
+    def encoding(
+        self,
+        encoder: AnyEncoder,
+        side: Side,
+        shards: Sequence[Int[np.ndarray, "_"]],
+        *,
+        tries: int,
+        progress: Callable[[int, int], None] = _silent,
+    ) -> Iterator[Ended]:
+        """The same, shard by shard as they end: whoever starts them again counts what failed.
+
+        What ends is numbered as in `shards`; what others have stored meanwhile is not told.
         """
         key = key_of(encoder, side)
         folder = self.root / key.name
         # Also where all is stored: a process may have died between its last shard and its claim.
         sweep_parts(folder)
         if not shards:
-            return 0
-        shards = self._mirror.in_order(shards)
+            return
         folder.mkdir(parents=True, exist_ok=True)
         _check_space(folder, expected_rows(encoder, side, shards) * encoder.dim * 4)
         write_key(folder, key)
         digests = digests_of(side.hashes)
-        work = Work(self._index(folder), self._mirror, side, digests, shards, progress, committed)
-        return encode_shards(work, encoder)
+        work = Work(self._index(folder), self._mirror, side, digests, shards, progress)
+        yield from encode_shards(work, encoder, tries=tries)
 
     def rows(self, encoder: Encoder, side: Side) -> StoredRows:
         """The stored rows of `side`, to be read block by block; nothing is encoded.
@@ -213,7 +239,7 @@ class Store:
         digests = digests_of(side.hashes)
         unread = np.arange(len(side))
         encoded = 0
-        for _ in range(TRIES):
+        for _ in range(READS):
             places = self._index(folder).find(digests.select(unread))
             unread = self._read(folder, places, unread, encoder, rows)
             if not len(unread):
@@ -224,7 +250,7 @@ class Store:
         places = self._index(folder).find(digests.select(unread))
         if len(self._read(folder, places, unread, encoder, rows)):
             raise InvalidError(
-                f"{folder}: what is written there reads back as something else, {TRIES} times in a "
+                f"{folder}: what is written there reads back as something else, {READS} times in a "
                 "row. Check the disk, or name another folder with --store."
             )
         return encoded

@@ -5,13 +5,13 @@ or the shards of a plan that are its own.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
+from evals.embeddings.failures import FailedShardsError, joined
 from evals.evaluation.load import Loaded
 from evals.progress import Reporter
 from evals.schema import Side
@@ -48,36 +48,32 @@ def sides_of(loaded: Loaded, encoder: "Encoder") -> Iterator[NamedSide]:
                 yield named
 
 
-def count_missing(loaded: Loaded, encoder: "Encoder", store: "Store") -> int:
-    """How many items have no row yet."""
-    return sum(len(store.missing(encoder, side)) for side, *_ in sides_of(loaded, encoder))
+class Encoding:
+    """Side after side is encoded, whatever of it cannot be.
 
-
-def encode_side(
-    store: "Store",
-    encoder: "Encoder",
-    side: Side,
-    shards: Sequence[Positions],
-    reporter: Reporter,
-) -> int:
-    """See to it that shards of a side are stored; how many items this process encoded for it.
-
-    Raises what `Store.embed` raises.
+    `counts` has the items that this process encoded, by their kind.
     """
-    with reporter.progress(f"{encoder.name}: encoding {side.kind}s") as progress:
-        return store.encode_shards(encoder, side, shards, progress=progress)
 
+    def __init__(self, reporter: Reporter) -> None:
+        self.counts = {"image": 0, "text": 0}
+        self._reporter = reporter
+        self._failed: list[FailedShardsError] = []
 
-def encode_missing(
-    loaded: Loaded,
-    encoder: "Encoder",
-    store: "Store",
-    committed: Callable[[str, int], None],
-) -> None:
-    """Encode what is missing, with whoever else is at it; `committed(kind, items)` after each shard.
+    def encode(
+        self, store: "Store", encoder: "Encoder", side: Side, shards: Sequence[Positions]
+    ) -> None:
+        """See to it that shards of a side are stored; those that cannot be are kept for `check`.
 
-    Raises what `Store.embed` raises.
-    """
-    for side, *_ in sides_of(loaded, encoder):
-        shards = store.shards(encoder, side)
-        store.encode_shards(encoder, side, shards, committed=partial(committed, side.kind))
+        Raises what else `Store.embed` raises.
+        """
+        with self._reporter.progress(f"{encoder.name}: encoding {side.kind}s") as progress:
+            try:
+                encoded = store.encode_shards(encoder, side, shards, progress=progress)
+                self.counts[side.kind] += encoded
+            except FailedShardsError as error:
+                self._failed.append(error)
+
+    def check(self) -> None:
+        """FailedShardsError for all shards that could not be encoded."""
+        if self._failed:
+            raise joined(self._failed)

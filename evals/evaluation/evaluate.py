@@ -39,10 +39,11 @@ def evaluate(
     `costs` are those that there were before. With `distractors` the record has curves over gallery
     sizes beside the scores, which stay those of the benchmark alone.
 
-    Raises ConfigError for a dimension that the encoder does not have, InvalidError for embeddings
-    that hold NaN or infinity.
+    Raises ConfigError for a dimension that the encoder does not have, FailedShardsError for
+    embeddings that hold NaN or infinity; all others are stored by then.
     """
     from evals.data.notes import notes
+    from evals.embeddings.failures import FailedShardsError, joined
     from evals.embeddings.kept import KeptRows
     from evals.embeddings.store import Store
     from evals.tasks import task_of
@@ -81,6 +82,7 @@ def evaluate(
     zero_rows = 0
     # Those of the last subset: languages share their images, and memory holds one set of rows.
     rows_by_images: dict[tuple[str, ...], Any] = {}
+    failed: dict[tuple[str, ...], FailedShardsError] = {}  # by the items of a side
     for subset, data in parts.subsets.items():
         sides = task.sides(data)
         reporter.info(f"{row.name} {subset}: {_counts(data, sides)}, by {encoder.name}")
@@ -89,10 +91,17 @@ def evaluate(
         rows = []
         for side in sides:
             images = tuple(side.hashes) if side.kind == "image" else ()
+            if images in failed:
+                continue
             if images in rows_by_images:
                 side_rows = rows_by_images[images]
             else:
-                side_rows = embed(store, encoder, side, costs, reporter=reporter)
+                try:
+                    side_rows = embed(store, encoder, side, costs, reporter=reporter)
+                except FailedShardsError as error:
+                    # The other sides are encoded all the same, and nothing is scored.
+                    failed[tuple(side.hashes)] = error
+                    continue
                 # A row of zeros has a cosine of 0 with everything, and looks like a bad match.
                 zero_rows += int((~side_rows.any(axis=1)).sum())
             if side.kind == "image":
@@ -100,6 +109,8 @@ def evaluate(
             rows.append(side_rows)
             if embeddings is not None:
                 embeddings.add(encoder, side, side_rows)
+        if failed:
+            continue
         since = time.monotonic()
         scores[subset] = task.score(
             rows, data, dims=dims, precisions=precisions, device=device, **chosen_measures
@@ -114,6 +125,8 @@ def evaluate(
             # Work without captioned images was refused by `check_distractors`.
             assert isinstance(data, ImageText)
             curves[subset] = curve_maker.curves(subset, rows, data, scores[subset], device=device)
+    if failed:
+        raise joined(list(failed.values()))
     measurement = Measurement(
         row=row,
         encoder=encoder,

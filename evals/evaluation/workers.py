@@ -1,10 +1,11 @@
-"""Local processes that encode together, `--workers N`: each claims shards, and any may die at any time.
+"""Local processes that encode together, `--workers N`: each is dealt shards, and any may die at any time.
 
     with Workers(4, settings, reporter) as workers:
         workers.encode(item, ref, loaded, encoder, costs)    returns when all is stored
 
-Nothing rests on the processes: what one was at when it died the others take, and what all of them
-left the caller encodes. They end with the block, with Ctrl-C, and when the caller dies.
+Nothing rests on the processes: one that dies is replaced, and what it was at is dealt again; what
+none of them can do is left to the caller. They end with the block, with Ctrl-C, and when the caller
+dies.
 """
 
 import logging
@@ -12,22 +13,24 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.config.catalog import Benchmark
 from evals.config.models import ModelRef
 from evals.config.own_data import DataRef
-from evals.evaluation.encoding import count_missing, encode_missing
-from evals.evaluation.load import Loaded, build_encoder, load_item
+from evals.embeddings.failures import HOPELESS, TRIES
+from evals.evaluation.dealing import Dealing, Shard, ShardEnded, dealing_of
+from evals.evaluation.load import Loaded
 from evals.evaluation.recording import Costs
+from evals.evaluation.worker import Job, Worker
 from evals.os_errors import as_eval_error
-from evals.progress import Reporter
+from evals.progress import Progress, Reporter
 from evals.schema import EvalError
 from evals.settings import Settings
 
@@ -38,22 +41,15 @@ if TYPE_CHECKING:
 PATIENCE = 10.0
 
 
-class Job(NamedTuple):
-    """A benchmark or data of one's own, and a model."""
+class Lease(NamedTuple):
+    """What a worker is to encode now."""
 
-    item: Benchmark | DataRef
-    ref: ModelRef
-
-
-class Committed(NamedTuple):
-    """A shard was stored: of which kind its items are, and how many."""
-
-    kind: str
-    items: int
+    job: Job
+    shards: list[Shard]
 
 
 class Finished(NamedTuple):
-    """A process is done with a job; `error` says why it could not go on (None: all is stored)."""
+    """A worker is done with a lease; `error` says why it cannot go on with the job."""
 
     error: str | None
 
@@ -71,16 +67,16 @@ class Workers:
 
     def __init__(self, count: int, settings: Settings, reporter: Reporter) -> None:
         self.count, self.settings, self.reporter = count, settings, reporter
-        self._processes: dict[int, _Process] = {}
+        self.processes: dict[int, _Process] = {}
 
     def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for worker in self._processes.values():
+        for worker in self.processes.values():
             worker.process.terminate()
         deadline = time.monotonic() + PATIENCE
-        for worker in self._processes.values():
+        for worker in self.processes.values():
             worker.process.join(max(0.0, deadline - time.monotonic()))
             worker.process.kill()
             worker.process.join()
@@ -88,75 +84,121 @@ class Workers:
             # and Python would print a traceback of that.
             worker.connection.close()
 
-    def encode(self, job: Job, loaded: Loaded, encoder: "Encoder", costs: Costs) -> None:
+    def encode(
+        self,
+        item: Benchmark | DataRef,
+        ref: ModelRef,
+        loaded: Loaded,
+        encoder: "Encoder",
+        costs: Costs,
+    ) -> None:
         """See to it that the rows of a benchmark are stored, and count the work in `costs`.
 
-        What the processes cannot do is told, and left to the caller, who meets the same error.
+        FailedShardsError for shards that failed three times, when all others are stored. What else
+        keeps the workers from going on is told, and left to the caller, who meets the same error.
         """
-        from evals.embeddings.store import Store
-
-        total = count_missing(loaded, encoder, Store(self.settings.store))
-        if not total:
+        dealing = dealing_of(loaded, encoder, self.settings)
+        if not dealing.total:
             return
-        self._start()
-        busy = {}
-        for number, worker in self._processes.items():
-            with suppress(OSError):  # it has just died, and is started again for the next job
-                worker.connection.send(job)
-                busy[number] = worker
-        title = f"{encoder.name}: encoding by {len(busy)} processes"
-        done = 0
         since = time.monotonic()
+        job = Job(item, ref, dict(encoder.fingerprint))
+        title = f"{encoder.name}: encoding by {self.count} processes"
         with self.reporter.progress(title) as progress:
-            progress(0, total)
-            while busy:
-                for number in _ready(busy):
-                    message = self._received(busy[number])
-                    if isinstance(message, Committed):
-                        costs.encoded[message.kind] += message.items
-                        done += message.items
-                        progress(done, total)
-                        continue
-                    del busy[number]
+            progress(0, dealing.total)
+            _Round(self, job, dealing, progress).run()
+        for kind, items in dealing.encoded.items():
+            costs.encoded[kind] += items
         costs.add("encode_by_workers", since)
+        dealing.check()
 
-    def _start(self) -> None:
-        """Start those that are not there, or not any more."""
+    def start(self, busy: Container[int]) -> None:
+        """Start those that are not there, or not any more; how the busy ones are, their pipes say."""
         for number in range(self.count):
-            worker = self._processes.get(number)
-            if worker is None or not worker.process.is_alive():
-                self._processes[number] = _started(number, self.settings)
+            worker = self.processes.get(number)
+            if worker is not None and number not in busy and not worker.process.is_alive():
+                self.bury(worker)
+            if number not in self.processes:
+                self.processes[number] = _started(number, self.settings)
 
-    def _received(self, worker: _Process) -> Committed | None:
-        """What a worker says; None when nothing more is to come from it."""
+    def bury(self, worker: _Process) -> str:
+        """Clear away a worker that is dead, and say how it ended."""
+        worker.process.join()
+        worker.connection.close()
+        del self.processes[worker.number]
+        exit_code = worker.process.exitcode
+        if exit_code is not None and exit_code < 0:
+            return signal.Signals(-exit_code).name
+        return f"exit code {exit_code}"
+
+    def name(self, worker: _Process) -> str:
+        """What messages call a worker."""
+        return f"worker {worker.number + 1} of {self.count}"
+
+
+class _Round:
+    """One benchmark by one model: leases go out and ends of shards come in, until all have ended."""
+
+    def __init__(self, pool: Workers, job: Job, dealing: Dealing, progress: Progress) -> None:
+        self.pool, self.job, self.dealing, self.progress = pool, job, dealing, progress
+        self._busy: dict[int, _Process] = {}
+        self._unable: set[int] = set()
+        # Deaths since a shard was stored: when no shard gets through any more, it is the machine.
+        self._deaths = 0
+
+    def run(self) -> None:
+        """Return when all shards have ended, or no worker can go on."""
+        while not self.dealing.finished:
+            self._deal()
+            if not self._busy:
+                return
+            for number in _ready(self._busy):
+                self._hear(self._busy[number])
+
+    def _deal(self) -> None:
+        if self.dealing.waiting and self._deaths < HOPELESS * TRIES:
+            self.pool.start(self._busy)
+        able = {*self.pool.processes} - self._unable
+        for number in sorted(able - {*self._busy}):
+            shards = self.dealing.lease(number, able)
+            if shards:
+                worker = self.pool.processes[number]
+                self._busy[number] = worker
+                with suppress(OSError):  # it has just died, and is heard of as such
+                    worker.connection.send(Lease(self.job, shards))
+
+    def _hear(self, worker: _Process) -> None:
         try:
-            message: Committed | Finished = worker.connection.recv()
+            message: ShardEnded | Finished = worker.connection.recv()
         except (EOFError, OSError):
-            worker.process.join()
-            worker.connection.close()
-            del self._processes[worker.number]
-            self.reporter.info(
-                f"worker {worker.number + 1} of {self.count} ended by itself "
-                f"({_ending(worker.process.exitcode)}); the others take what it was at"
-            )
-            return None
-        if isinstance(message, Committed):
-            return message
-        if message.error is not None:
-            self.reporter.info(f"worker {worker.number + 1} of {self.count}: {message.error}")
-        return None
+            self._bury(worker)
+            return
+        if isinstance(message, ShardEnded):
+            self.dealing.end(worker.number, message)
+            self._deaths = 0 if message.items and message.error is None else self._deaths
+            self.progress(self.dealing.done, self.dealing.total)
+            return
+        del self._busy[worker.number]
+        if message.error is None:
+            self.dealing.finish(worker.number)
+            return
+        self._unable.add(worker.number)
+        self.dealing.take_back(worker.number)
+        self.pool.reporter.info(f"{self.pool.name(worker)}: {message.error}")
+
+    def _bury(self, worker: _Process) -> None:
+        del self._busy[worker.number]
+        self._deaths += 1
+        ending = self.pool.bury(worker)
+        self.dealing.take_back(worker.number, f"its worker ended by itself ({ending})")
+        self.pool.reporter.info(
+            f"{self.pool.name(worker)} ended by itself ({ending}); what it was at is encoded again"
+        )
 
 
 def _ready(busy: dict[int, _Process]) -> list[int]:
     """The numbers of the workers that have something to say, or are dead."""
     connections = {worker.connection: number for number, worker in busy.items()}
     return [connections[connection] for connection in wait(list(connections))]  # type: ignore[index]
-
-
-def _ending(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
-        return signal.Signals(-exit_code).name
-    return f"exit code {exit_code}"
 
 
 def _started(number: int, settings: Settings) -> _Process:
@@ -203,9 +245,7 @@ def _environment(number: int, settings: Settings) -> dict[str, str]:
 
 
 def serve(connection: Connection, settings: Settings, environment: dict[str, str]) -> None:
-    """The life of a worker: encode one job after the other, until the caller is gone."""
-    from evals.embeddings.store import Store
-
+    """The life of a worker: encode one lease after the other, until the caller is gone."""
     # The block of the start goes with the first tracker that a library starts in here.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
@@ -213,27 +253,37 @@ def serve(connection: Connection, settings: Settings, environment: dict[str, str
     os.environ.update(environment)
     # That others are at the rest is how it is meant.
     logging.getLogger("evals.embeddings.encoding").setLevel(logging.ERROR)
-    encoders: dict[ModelRef, Encoder] = {}
+    worker = Worker(settings)
     try:
         while True:
-            job: Job = connection.recv()
+            lease: Lease = _received(connection)
             try:
-                if job.ref not in encoders:
-                    encoders = {job.ref: build_encoder(job.ref, settings)}  # one in memory
-                encode_missing(
-                    load_item(job.item, settings),
-                    encoders[job.ref],
-                    Store(settings.store),
-                    lambda kind, items: connection.send(Committed(kind, items)),
-                )
-                connection.send(Finished(None))
-            except BrokenPipeError:
-                raise
+                for ended in worker.encode(lease.job, lease.shards):
+                    _send(connection, ended)
+                _send(connection, Finished(None))
             except (EvalError, OSError) as error:
-                connection.send(Finished(str(as_eval_error(error))))
-    except (EOFError, BrokenPipeError):  # the caller is done with us, or dead
+                _send(connection, Finished(str(as_eval_error(error))))
+    except _CallerGoneError:
         # Nothing is open any more, so an exception would only be noise.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+class _CallerGoneError(Exception):
+    """The caller is done with us, or dead."""
+
+
+def _received(connection: Connection) -> Any:
+    try:
+        return connection.recv()
+    except (EOFError, OSError):  # reset, where it died before it read what we had sent
+        raise _CallerGoneError from None
+
+
+def _send(connection: Connection, message: ShardEnded | Finished) -> None:
+    try:
+        connection.send(message)
+    except OSError:
+        raise _CallerGoneError from None
 
 
 def _end(number: int, frame: FrameType | None) -> None:
