@@ -17,7 +17,7 @@ help: ## list the targets
 setup: $(VENV)/.dev ## create .venv with everything that tests and checks need
 core: $(VENV)/.core ## create .venv with what the commands need
 demo: $(VENV)/.core ## evaluate the bundled model on the bundled benchmark: six languages, then six dimensions
-	@$(BIN)/python -m evals.run scenes --model tiny $(ARGS)
+	@$(BIN)/python -m evals.run scenes --model tiny --dims 256,64 $(ARGS)
 	@$(BIN)/python -m evals.mrl_sweep --dims 8,16,32,64,128,256 --subsets en
 
 dashboard: $(VENV)/.core ## write a static site of all records to site/

@@ -1,8 +1,9 @@
 """How much a shorter embedding keeps: every dimension scored from one encode.
 
 python -m evals.mrl_sweep --dims 64,128,256 [--benchmarks scenes,mteb:STSBenchmark] [--suite NAME]
-[--model PATH] python -m evals.mrl_sweep --benchmarks flickr --model jina-clip-v2 --precisions
-float32,int8,binary --rescore 100
+[--model PATH]
+python -m evals.mrl_sweep --benchmarks flickr --model jina-clip-v2 --precisions float32,int8,binary
+    --rescore 100 --keep 99
 """
 
 from collections.abc import Mapping
@@ -63,6 +64,14 @@ def sweep(
             help="Score int8 and binary also with so many candidates ranked again in float32.",
         ),
     ] = None,
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-9,
+            max=100,
+            help="Name the smallest vector shown to keep more than so many per cent, e.g. 99.",
+        ),
+    ] = None,
     workers: Workers = 1,
     trackers: Trackers = [],  # noqa: B006 - typer copies it
     figures: Annotated[
@@ -84,12 +93,15 @@ def sweep(
     Nothing is encoded twice.
     """
     with reported(json=options["json"]) as log:
+        from evals.analysis.smallest import smallest_of
         from evals.evaluation.claims import as_json, check_claims
         from evals.evaluation.points import points
         from evals.report.checkpoints import stand_ins
         from evals.trackers.tracking import log_records, targets_of
         from evals.views.claims import print_claims
         from evals.views.results import results_json, show_results
+        from evals.views.smallest import as_json as smallest_json
+        from evals.views.smallest import print_smallest
         from evals.views.sweep_table import print_sweep
 
         chosen = dims_list(dims)
@@ -110,7 +122,10 @@ def sweep(
             work, model, dims_of, settings, precisions=kinds, workers=workers, reporter=log
         )
         sweep_points = [point for outcome in results.outcomes for point in points(outcome)]
-        verdicts = check_claims(results.outcomes, _subjects(results.outcomes, names_by_model))
+        subjects = _subjects(results.outcomes, names_by_model)
+        # Who measures another model does not wait for statements about this one.
+        verdicts = check_claims(results.outcomes, subjects) if subjects else []
+        answers = smallest_of(results.outcomes, keep / 100) if keep else []
         written = _write_csv(sweep_points, csv) if csv else []
         drawn: dict[Path, list[Path]] = {outcome.path: [] for outcome in results.outcomes}
         if figures is not None:
@@ -121,6 +136,7 @@ def sweep(
         extra = {
             "sweep": [point._asdict() for point in sweep_points],
             "claims": as_json(verdicts),
+            "keep": [smallest_json(answer) for answer in answers],
             "written": list(map(str, written)),
         }
         for path in written:
@@ -128,7 +144,8 @@ def sweep(
 
         def show() -> None:
             show_results(results, print_sweep, suites=suites)
-            print_claims(verdicts if results.outcomes else ())
+            print_claims(verdicts)
+            print_smallest(answers)
 
         finish(
             log,

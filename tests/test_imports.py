@@ -209,6 +209,7 @@ MAY_SEE: dict[str, set[str]] = {
     "track": {"schema", "cli", "records", "trackers"},
     "encode": {"schema", "cli", "config", "embeddings", "evaluation", "settings"},
     "mrl_sweep": {
+        "analysis",
         "cli",
         "config",
         "embeddings",

@@ -17,6 +17,7 @@ from evals.embeddings.precision import bytes_per_vector
 from evals.escape import spreadsheet_text
 from evals.evaluation.outcome import Outcome, Result, TaskOutcome
 from evals.evaluation.recording import metric_lines
+from evals.evaluation.shares import with_shares
 from evals.ranking.definition import Ranks
 from evals.ranking.measures import MEASURES, per_query_function, swept
 from evals.records.manifest import PARTIAL
@@ -25,7 +26,7 @@ from evals.records.queries import Cell, PerQuery, cell_of, per_query
 from evals.records.record import MetricLine, Run, width_of
 from evals.schema import ConfigError
 from evals.stats.bootstrap import Interval
-from evals.stats.intervals import parts_mean_interval
+from evals.stats.intervals import TAIL, parts_mean_interval
 from evals.tasks.scores import Scores
 
 
@@ -33,8 +34,9 @@ class Point(NamedTuple):
     """A metric of a benchmark by a model at a dimension and precision: the plain mean over `subsets`, a fraction in [0, 1].
 
     `kept` is the value over that of the full width in float32 (None where that is 0 or was not
-    measured); `ci_*` is the 95% interval, None where there is none; `bytes` are those of a vector;
-    `n` counts queries, or pairs of texts.
+    measured), and `kept_*` its 95% interval, paired by query; `ci_*` is that of the value. An
+    interval is None where there is none, as of the full width's share. `bytes` are those of a
+    vector; `n` counts queries, or pairs of texts.
     """
 
     benchmark: str
@@ -51,6 +53,8 @@ class Point(NamedTuple):
     kept: float | None
     bytes: int
     n: int
+    kept_low: float | None = None
+    kept_high: float | None = None
 
 
 class _Measured(NamedTuple):
@@ -72,22 +76,28 @@ class _Curve(NamedTuple):
     metric: str
 
 
-def points(outcome: Result) -> list[Point]:
-    """The points of one outcome, widest first; a sweep has the full width among them."""
+def points(outcome: Result, *, tail: float = TAIL) -> list[Point]:
+    """The points of one outcome, widest first; a sweep has the full width among them.
+
+    Each end of the intervals of `kept` is missed with chance `tail`: they are 95% intervals.
+    """
+    queries: Callable[[], Mapping[Cell, PerQuery]] = dict
     if isinstance(outcome, TaskOutcome):
         lines = _task_lines(outcome)
         plain_points = _of_task(outcome.task, outcome.model, outcome.partial, lines)
     else:
+        # once for all points: it works out every query of every cell
+        queries = functools.cache(lambda: _queries(outcome))
         measured = _Measured(
             outcome.name,
             outcome.benchmark.title,
             outcome.model,
             metric_lines(outcome.scores),
-            # once for all points: it works out every query of every cell
-            functools.cache(lambda: _queries(outcome)),
+            queries,
         )
         plain_points = _of_row(measured)
-    return _with_shares(plain_points, max((point.dim for point in plain_points), default=0))
+    width = max((point.dim for point in plain_points), default=0)
+    return with_shares(plain_points, width, queries, tail)
 
 
 def points_of(run: Run) -> list[Point]:
@@ -96,19 +106,19 @@ def points_of(run: Run) -> list[Point]:
     Raises ConfigError for a record that has no metric of a sweep.
     """
     manifest = run.manifest
+    queries: Callable[[], Mapping[Cell, PerQuery]] = dict
     if manifest.mteb:
         # the other metrics of a task have no interval, and mteb judges it by the main one
         lines = [line for line in run.metrics if line.name == run.main_metric]
         plain_points = _of_task(manifest.mteb.task, manifest.model, manifest.partial, lines)
     else:
         names = manifest.benchmark, manifest.title, manifest.model
-        plain_points = _of_row(
-            _Measured(*names, run.metrics, functools.cache(lambda: per_query(run)))
-        )
+        queries = functools.cache(lambda: per_query(run))
+        plain_points = _of_row(_Measured(*names, run.metrics, queries))
     if not plain_points:
         curves = ", ".join(measure.name for measure in MEASURES if measure.swept)
         raise ConfigError(f"{run.path}: none of its metrics is one of a sweep: {curves}.")
-    return _with_shares(plain_points, width_of(run))
+    return with_shares(plain_points, width_of(run), queries)
 
 
 def as_csv(sweep_points: Sequence[Point]) -> bytes:
@@ -189,25 +199,6 @@ def _by_curve(lines: Iterable[MetricLine]) -> dict[_Curve, list[MetricLine]]:
         curve = _Curve(line.direction, line.dim, line.precision, line.name)
         curves.setdefault(curve, []).append(line)
     return curves
-
-
-def _with_shares(plain_points: list[Point], width: int) -> list[Point]:
-    """Points with what each keeps of the full width in float32."""
-    full = {
-        _place(point): point.value
-        for point in plain_points
-        if (point.dim, point.precision) == (width, "float32")
-    }
-    shares = []
-    for point in plain_points:
-        full_value = full.get(_place(point))
-        # A score of 0 keeps nothing of itself: no share is shown rather than 0 / 0.
-        shares.append(point._replace(kept=point.value / full_value if full_value else None))
-    return shares
-
-
-def _place(point: Point) -> tuple[str, ...]:
-    return point.benchmark, point.subsets, point.direction, point.metric
 
 
 def _task_lines(outcome: TaskOutcome) -> list[MetricLine]:

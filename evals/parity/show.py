@@ -118,9 +118,10 @@ def print_certificate(certificate: Certificate, written: Mapping[str, Path]) -> 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    from evals.views.table import FittingTable
+
+    table = FittingTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for place, name in enumerate(head):
         table.add_column(name, justify="right" if place else "left", overflow="fold")
     for row in rows:

@@ -153,12 +153,12 @@ def write(noise: dict[str, Any], path: Path | None) -> Path:
 def print_noise(noise: dict[str, Any]) -> None:
     """Show the metrics that moved most, and the floor that follows."""
     from rich.markup import escape
-    from rich.table import Table
 
     from evals.views.style import console
+    from evals.views.table import FittingTable
 
     out = console()
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = FittingTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name in ("subset", ""):
         table.add_column(name)
     table.add_column("dim", justify="right")

@@ -5,13 +5,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from evals.escape import visible
 from evals.records.record import Run
 from evals.regress.environment import can_move_a_number
 from evals.regress.outputs import moved, number
 from evals.regress.verdict import Change, Judgement, Moved, Verdict
+from evals.views.table import FittingTable
 
 STYLES: dict[Judgement, str] = {
     "regressed": "bold red",
@@ -77,8 +77,8 @@ def print_baseline(records: Sequence[Run], history: Sequence[dict[str, Any]], ou
         _line(escape(visible(text)), out)
 
 
-def _table(rows: Sequence[Change], several_models: bool) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+def _table(rows: Sequence[Change], several_models: bool) -> FittingTable:
+    table = FittingTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name in ("benchmark", "where", "metric"):
         table.add_column(name, overflow="fold")
     for name in ("old", "new"):

@@ -34,7 +34,7 @@ def print_claims(checked: Sequence[Checked]) -> None:
     """The sentence, then the table."""
     from rich.markup import escape
 
-    from evals.views.style import console, empty_table, print_whole
+    from evals.views.style import console, empty_table
 
     out = console()
     out.print(escape(sentence(checked)), highlight=False)
@@ -45,7 +45,7 @@ def print_claims(checked: Sequence[Checked]) -> None:
     table.add_column("verdict", no_wrap=True)
     for each in checked:
         table.add_row(*(escape(visible(text)) for text in (*_texts(each), each.verdict)))
-    print_whole(out, table)
+    out.print(table)
     for reason in dict.fromkeys(each.why for each in checked if each.why):
         lines = ", ".join(str(each.claim.line) for each in checked if each.why == reason)
         out.print(escape(f"Not measured (line {lines}): {reason}"), highlight=False, soft_wrap=True)

@@ -5,11 +5,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from evals.escape import visible
 from evals.report.verdicts import VERDICTS, Judged, Verdict
 from evals.report.words import DASH, below, words
+from evals.views.table import FittingTable
 
 PLAIN: dict[str, Any] = {
     "box": None,
@@ -55,7 +55,7 @@ def print_table(judged: Judged, out: Console) -> None:
 
 def print_summary(tables: Sequence[Judged], out: Console) -> None:
     """Print how many cells got which verdict, one line per table."""
-    grid = Table(**PLAIN)
+    grid = FittingTable(**PLAIN)
     grid.add_column("table", no_wrap=True)
     for verdict in VERDICTS:
         grid.add_column(verdict, justify="right")
@@ -69,9 +69,9 @@ def print_summary(tables: Sequence[Judged], out: Console) -> None:
         out.print(escape(visible(f"{note}.")), highlight=False)
 
 
-def _grid(judged: Judged, intervals: bool) -> Table:
+def _grid(judged: Judged, intervals: bool) -> FittingTable:
     title = escape(visible(judged.table.row.title))
-    grid = Table(title=title, title_justify="left", **PLAIN)
+    grid = FittingTable(title=title, **PLAIN)
     grid.add_column("", overflow="fold", ratio=1)
     grid.add_column("", overflow="fold", ratio=1)
     for name in ("published", "measured", "diff."):

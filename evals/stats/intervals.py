@@ -126,8 +126,10 @@ def effective(values: Values, weight: Values, group: Groups) -> Effective:
     return Effective(value, float(queries), binomial)
 
 
-def binomial_interval(mean: Effective, n_groups: int) -> Interval:
-    """Clopper and Pearson's 95% interval of a share of independent queries, a whole number or not.
+def binomial_interval(mean: Effective, n_groups: int, tail: float = TAIL) -> Interval:
+    """Clopper and Pearson's interval of a share of independent queries, a whole number or not.
+
+    Each end is missed with chance `tail` at most: 95% unless it says otherwise.
 
     Where the variance is an estimate, queries are fewer by as much as Student's t is wider.
     """
@@ -135,11 +137,11 @@ def binomial_interval(mean: Effective, n_groups: int) -> Interval:
 
     queries = mean.queries
     if not mean.binomial:
-        queries *= (NormalDist().inv_cdf(1 - TAIL) / float(stdtrit(n_groups - 1, 1 - TAIL))) ** 2
+        queries *= (NormalDist().inv_cdf(1 - tail) / float(stdtrit(n_groups - 1, 1 - tail))) ** 2
     hits = mean.value * queries
     misses = queries - hits
-    low = float(betaincinv(hits, misses + 1, TAIL)) if hits > 0 else 0.0
-    high = float(betaincinv(hits + 1, misses, 1 - TAIL)) if misses > 0 else 1.0
+    low = float(betaincinv(hits, misses + 1, tail)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, misses, 1 - tail)) if misses > 0 else 1.0
     return Interval(round(low, DECIMALS), round(high, DECIMALS))
 
 

@@ -59,9 +59,8 @@ def _settings(side: Measured) -> Mapping[str, str]:
 def print_tables(title: Title, changes: Sequence[Change], answer: str) -> None:
     """The answer in a sentence, a table per benchmark, and the records that were read."""
     from rich.markup import escape
-    from rich.table import Table
 
-    from evals.views.style import console
+    from evals.views.style import console, empty_table
 
     out = console()
     out.print(f"[bold]{escape(answer)}[/bold]", highlight=False)
@@ -73,16 +72,12 @@ def print_tables(title: Title, changes: Sequence[Change], answer: str) -> None:
         # Of several rows each has other counts, and a title can only say one.
         counts = f"{rows[0].n:,} queries of {rows[0].groups:,} images" if len(rows) == 1 else ""
         name = " · ".join(filter(None, (benchmark, counts)))
-        table = Table(
-            title=escape(name),
-            title_justify="left",
-            box=None,
-            pad_edge=False,
-            padding=(0, 1, 0, 0),
-        )
+        table = empty_table(name, "")
         for column in HEAD:
             justify: JustifyMethod = "right" if column in NUMBERS else "left"
-            table.add_column(column, justify=justify, overflow="fold")
+            table.add_column(
+                column, justify=justify, no_wrap=column in NUMBERS or HEAD.index(column) > 2
+            )
         for row in rows:
             cells = [escape(cell) for cell in _cells(row)]
             table.add_row(*cells, style="red" if row.fell else None)

@@ -1,5 +1,6 @@
 """A terminal on which names stay text: control characters are written out, also in tables."""
 
+import textwrap
 from typing import Any
 
 from rich.console import Console
@@ -9,8 +10,37 @@ from evals.escape import visible
 
 
 class VisibleConsole(Console):
-    """rich's console, to which a line or a cell is one line of visible text. It breaks lines itself."""
+    """rich's console, to which a line or a cell is one line of visible text.
+
+    It breaks lines between words alone: a path stays whole, so that it can be copied.
+    """
+
+    def print(self, *objects: Any, soft_wrap: bool | None = None, **options: Any) -> None:
+        """rich's `print`; with `soft_wrap` text is broken by a terminal's width, and not in a file."""
+        if soft_wrap and self.is_terminal and len(objects) == 1 and isinstance(objects[0], str):
+            markup = self.render_str(objects[0], style=options.pop("style", ""), highlight=False)
+            for line in _between_words(markup, self.width):
+                super().print(line, soft_wrap=True, **options)
+            return
+        # A line that is too wide is broken by the terminal; rich would cut it off.
+        super().print(*objects, soft_wrap=soft_wrap, **{"crop": False, **options})
 
     def render_str(self, text: str, **options: Any) -> Text:
         # Here, because rich calls it for every string that it prints, those of cells included.
         return super().render_str(visible(text), **options)
+
+
+def _between_words(text: Text, width: int) -> list[Text]:
+    """Lines of at most so many characters, or of one word."""
+    wrapper = textwrap.TextWrapper(
+        width, break_long_words=False, break_on_hyphens=False, drop_whitespace=False
+    )
+    ends = []
+    end = 0
+    for part in wrapper.wrap(text.plain):
+        end += len(part)
+        ends.append(end)
+    lines = text.divide(ends[:-1])
+    for line in lines:
+        line.rstrip()
+    return list(lines)

@@ -15,7 +15,7 @@ from evals.evaluation.record_files import curve_lines
 from evals.records.curves import CurveLine
 from evals.stats.bootstrap import Interval
 from evals.tasks.scores import Value
-from evals.views.style import console, empty_table, in_percent, percent, print_whole
+from evals.views.style import console, empty_table, in_percent, percent
 
 LEGEND = (
     "Recall in per cent with 95% intervals over images, when the gallery has so many items; those that "
@@ -56,7 +56,7 @@ def print_curves(outcomes: Sequence[Result]) -> None:
     """A table for each outcome that has curves."""
     out = console()
     for outcome in with_curves(outcomes):
-        print_whole(out, _table(outcome))
+        out.print(_table(outcome))
         out.print()
 
 

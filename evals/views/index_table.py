@@ -21,7 +21,6 @@ from evals.views.style import (
     empty_table,
     in_percent,
     in_points,
-    print_whole,
 )
 
 HEAD = ("", "index", "recall", "lost to index", "neighbours", "bytes/doc", "build s", "queries/s")
@@ -90,7 +89,7 @@ def print_quality(quality: Quality) -> None:
     for point in quality.points:
         table.add_row(*map(escape, cells(point)), style="bold" if point.front else None)
     out = console()
-    print_whole(out, table)
+    out.print(table)
     out.print(escape(legend(quality)), style="dim", highlight=False)
     for line in [*losses(quality), f"record: {quality.run.path}"]:
         out.print(escape(line), soft_wrap=True, highlight=False)

@@ -39,13 +39,12 @@ def summary(page: Mistakes) -> str:
 def print_table(page: Mistakes) -> None:
     """A row a query: its rank, its own document and the best of those preferred."""
     from rich.markup import escape
-    from rich.table import Table
 
     from evals.views.style import console
+    from evals.views.table import FittingTable
 
-    table = Table(
+    table = FittingTable(
         title=escape(heading(page)),
-        title_justify="left",
         box=None,
         pad_edge=False,
         padding=(0, 1, 1, 0),

@@ -10,7 +10,7 @@ from rich.markup import escape
 from evals.analysis.planning import Answer, Plan
 from evals.escape import markdown_text, spreadsheet_text
 from evals.stats.sample_size import Design
-from evals.views.style import console, empty_table, in_percent, print_whole
+from evals.views.style import console, empty_table, in_percent
 
 HEAD = (
     "benchmark",
@@ -71,7 +71,7 @@ def print_plans(plans: Sequence[Plan], design: Design) -> None:
     for row in rows(plans):
         table.add_row(*map(escape, row))
     out = console()
-    print_whole(out, table)
+    out.print(table)
     out.print(legend(design), style="dim", highlight=False)
     for line in notes(plans):
         out.print(escape(line), soft_wrap=True, highlight=False)

@@ -5,7 +5,7 @@ from typing import Any
 from rich.markup import escape
 
 from evals.analysis.replay import Replay
-from evals.views.style import console, empty_table, print_whole
+from evals.views.style import console, empty_table
 
 SHOWN = 20  # differences that people see
 SHOWN_OF_VALUE = 40  # characters, of a processor's name or a commit
@@ -34,7 +34,7 @@ def print_replay(result: Replay) -> None:
                 largest,
                 escape(difference.example),
             )
-        print_whole(out, table)
+        out.print(table)
         rest = len(result.differences) - SHOWN
         if rest > 0:
             out.print(f"and {rest:,} more; --json has all of them", highlight=False)

@@ -11,7 +11,7 @@ from evals.analysis.standings import BenchmarkInfo, PairTest, Standing, Standing
 from evals.escape import markdown_text, spreadsheet_text
 from evals.records.entrants import Entrant
 from evals.stats.all_pairs import Ranks
-from evals.views.style import console, empty_table, in_percent, in_points, print_whole
+from evals.views.style import console, empty_table, in_percent, in_points
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 LEGEND = (
@@ -88,7 +88,7 @@ def print_standings(result: Standings, entrants: Sequence[Entrant]) -> None:
     for standing in result.standings:
         table.add_row(*(escape(cell) for cell in cells(result, standing)))
     out = console()
-    print_whole(out, table)
+    out.print(table)
     out.print(LEGEND, style="dim", highlight=False)
     for line in [verdict(result), *weighting(result)]:
         out.print(escape(line), soft_wrap=True, highlight=False)

@@ -4,13 +4,13 @@ import sys
 
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
-from rich.table import Table
 
 from evals.tasks.scores import Value
 from evals.views.console import VisibleConsole
+from evals.views.table import FittingTable
 
-WIDTH = 84  # what a table needs; a narrower terminal wraps lines rather than lose a column
+WIDTH = 84  # of files and pipes
+NARROWEST = 40  # a terminal that says less is taken for this
 
 # Okabe & Ito 2008, Color Universal Design: told apart by all kinds of colour vision.
 BLUE = "#0072B2"
@@ -22,32 +22,23 @@ GREY = "#555555"
 
 
 def console() -> Console:
-    """The terminal; a file or a pipe gets the same width whatever it is."""
+    """The terminal as wide as it is; a file or a pipe gets the same width whatever it is."""
     # Without a terminal rich would take 80 columns, or COLUMNS: output that a script keeps would
     # depend on who ran it.
-    width = Console().width if sys.stdout.isatty() else WIDTH
-    return VisibleConsole(width=max(width, WIDTH), emoji=False)
+    width = max(Console().width, NARROWEST) if sys.stdout.isatty() else WIDTH
+    return VisibleConsole(width=width, emoji=False)
 
 
-def empty_table(title: str, caption: str) -> Table:
-    """A plain table without columns: title above, what it shows below."""
-    return Table(
+def empty_table(title: str, caption: str) -> FittingTable:
+    """A plain table without columns: title above, what it shows below. It fits the terminal."""
+    return FittingTable(
         title=escape(title),
         caption=caption,
-        title_justify="left",
-        caption_justify="left",
         box=None,
         pad_edge=False,
         padding=(0, 1, 0, 0),
         header_style="bold",
     )
-
-
-def print_whole(out: Console, table: Table) -> None:
-    """Print a table with all of its columns, however wide: lines wrap rather than lose one."""
-    wide = out.options.update(max_width=1000)
-    out.width = max(out.width, Measurement.get(out, wide, table).maximum)
-    out.print(table)
 
 
 def in_percent(share: float | None, digits: int = 1) -> str:
