@@ -46,6 +46,7 @@ COMMANDS = {
     "report": Command("evals.report.__main__", "Hold records against the published tables."),
     "regress": Command("evals.regress.__main__", "Fail when retrieval got worse than a baseline."),
     "export": Command("evals.export.__main__", "Write records in the forms of other tools."),
+    "track": Command("evals.track", "Log records to trackio, Weights & Biases or MLflow."),
     "dashboard": Command("evals.dashboard.__main__", "Write all records as a static site."),
     "verify": Command("evals.verify", "Say whether records are what was written."),
     "replay": Command("evals.replay", "Score the stored rows of a record again, bit by bit."),
