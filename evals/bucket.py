@@ -71,6 +71,11 @@ def cache_of(url: str) -> Path:
     return root / f"{readable[:80]}-{digest[:12]}"
 
 
+def folder_of(place: Location) -> Path:
+    """The folder that stands for a place on this machine."""
+    return place if isinstance(place, Path) else cache_of(place)
+
+
 class Bucket:
     """The objects below a prefix, named by the rest of their path.
 

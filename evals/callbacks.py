@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from evals.bucket import folder_of, location
 from evals.library.evaluating import evaluate
 from evals.library.runs import RESULTS
 from evals.progress import SILENT, Reporter
@@ -44,10 +45,10 @@ class TrainingWatch:
         self.benchmark, self.name, self.baseline = benchmark, name, baseline
         self.rule = rule or Rule()
         check_rule(self.rule)
-        self.model_of, self.results, self.reporter = model_of, Path(results), reporter
+        self.model_of, self.results, self.reporter = model_of, location(results), reporter
         self.settings = settings
         # Beside that of `evals.watch`, whose steps are files and not objects.
-        self.journal = self.results.parent / "watch" / f"{name}.in-training.jsonl"
+        self.journal = folder_of(self.results).parent / "watch" / f"{name}.in-training.jsonl"
 
     def __call__(self, model: Any, step: int) -> Step:
         """Measure the model as it is now; `fell` of what comes back says whether it dropped.

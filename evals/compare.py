@@ -46,13 +46,14 @@ def compare(
     ] = None,
     no_figures: Annotated[bool, typer.Option("--no-figures", help="Draw none.")] = False,
     results: Annotated[
-        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
-    ] = Path("results/runs"),
+        str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
+    ] = "results/runs",
     json: Json = False,
 ) -> None:
     """Compare two runs of the same benchmarks, paired by query and clustered by image: B − A."""
     with reported(json=json) as log:
         from evals.analysis.stated import is_stated
+        from evals.records.exchange import open_records
 
         if is_stated(a) or is_stated(b):
             if benchmarks or subsets or metric or markdown or plot:
@@ -60,11 +61,11 @@ def compare(
                     "--benchmarks, --subsets, --metric, --markdown and --plot mean nothing beside "
                     "result files of other tools, which hold means. Leave them out."
                 )
-            _compare_stated(log, a, b, results)
+            _compare_stated(log, a, b, open_records(results))
             return
         from evals.analysis import comparison
         from evals.analysis.finding import finding
-        from evals.records.seal import write_into
+        from evals.records.additions import write_into
         from evals.records.selection import left_out, matched, operand
         from evals.views import comparison as compare_views
         from evals.views import forest
@@ -72,8 +73,9 @@ def compare(
         from evals.views.finding import sentence
 
         sides, names = (operand(a), operand(b)), comma_list(benchmarks)
-        passed_over = left_out(sides, results, names)
-        pairs = matched(*sides, results, names)
+        records = open_records(results)
+        passed_over = left_out(sides, records, names)
+        pairs = matched(*sides, records, names)
         for reason in passed_over:
             log.info(reason)
         changes = comparison.compare(

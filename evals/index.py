@@ -53,8 +53,8 @@ def index(
     markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write a line per point to this file.")] = None,
     results: Annotated[
-        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
-    ] = Path("results/runs"),
+        str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
+    ] = "results/runs",
     store: Annotated[
         str | None, typer.Option(envvar="EVALS_STORE", help="Where embeddings are; as in the run.")
     ] = None,
@@ -64,6 +64,7 @@ def index(
     with reported(json=json) as log:
         from evals.analysis.index_quality import measure
         from evals.config.indexes import chosen_indexes
+        from evals.records.exchange import open_records
         from evals.records.record import read_run
         from evals.records.selection import newest_run, operand
         from evals.views import index_table as views
@@ -72,7 +73,7 @@ def index(
         if (path is None) == (benchmark is None):
             raise ConfigError("Name the folder of a record, or a model and its --benchmark.")
         rows = chosen_indexes(table, comma_list(only))
-        run = read_run(path) if path else newest_run(results, benchmark or "", target)
+        run = read_run(path) if path else newest_run(open_records(results), benchmark or "", target)
         quality = measure(
             run,
             rows,

@@ -13,7 +13,7 @@ from evals.evaluation.distractors import check_distractors, read_distractors
 from evals.evaluation.evaluate import checked_dims, evaluate
 from evals.evaluation.load import Loaded, build_encoder, check, load_item
 from evals.evaluation.outcome import Failure, Result, Results, TaskOutcome
-from evals.evaluation.recording import Costs
+from evals.evaluation.recording import Costs, prepare_results
 from evals.evaluation.workers import Workers
 from evals.os_errors import as_eval_error
 from evals.progress import SILENT, Reporter
@@ -50,7 +50,7 @@ def evaluate_all(
     if distractors is not None:
         check_distractors(distractors, work)
         joining = read_distractors(distractors)
-    settings.results.mkdir(parents=True, exist_ok=True)  # an OSError now, not after an hour
+    prepare_results(settings)  # an error now, not after an hour
     single = len(work) * len(refs) == 1
     outcomes: list[Result] = []
     failures: list[Failure] = []
@@ -99,8 +99,9 @@ def named_encoder(ref: ModelRef, settings: Settings, *, reporter: Reporter = SIL
     """The encoder of a model; ConfigError for a name that records of another model carry."""
     from evals.evaluation.names import check_name
 
+    prepare_results(settings)
     encoder = build_encoder(ref, settings)
-    warning = check_name(encoder, settings.results, chosen=ref.name_chosen)
+    warning = check_name(encoder, settings.records, chosen=ref.name_chosen)
     if warning:
         reporter.info(warning)
     return encoder

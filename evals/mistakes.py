@@ -48,8 +48,8 @@ def mistakes(
         ),
     ] = False,
     results: Annotated[
-        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
-    ] = Path("results/runs"),
+        str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
+    ] = "results/runs",
     store: Annotated[
         str | None, typer.Option(envvar="EVALS_STORE", help="Where embeddings are; as in the run.")
     ] = None,
@@ -61,6 +61,7 @@ def mistakes(
     """
     with reported(json=json) as log:
         from evals.analysis.mistakes import chosen_cell, find_mistakes
+        from evals.records.exchange import open_records
         from evals.records.selection import FULL, measured, operand
         from evals.views import mistakes as mistakes_page
 
@@ -74,7 +75,9 @@ def mistakes(
         # Never ignored: whoever writes it expects images somewhere.
         if thumbnails and not html:
             raise ConfigError("--thumbnails means nothing without --html.")
-        measurement = measured(which._replace(dim=dim or which.dim), results, benchmark or "")
+        measurement = measured(
+            which._replace(dim=dim or which.dim), open_records(results), benchmark or ""
+        )
         cell = chosen_cell(measurement.run, subset, direction, measurement.dim)
         page = find_mistakes(measurement.run, cell, top=top, data=data, store=store)
         written = write_outputs(

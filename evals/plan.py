@@ -47,14 +47,15 @@ def plan(
     markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write a line per row to this file.")] = None,
     results: Annotated[
-        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
-    ] = Path("results/runs"),
+        str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
+    ] = "results/runs",
     json: Json = False,
 ) -> None:
     """Say how many images and queries show a difference, from the variance of records."""
     with reported(json=json) as log:
         from evals.analysis import planning
         from evals.records.entrants import measurements
+        from evals.records.exchange import open_records
         from evals.records.selection import left_out, matched, operand
         from evals.stats.sample_size import Design
         from evals.views import plan as views
@@ -68,18 +69,18 @@ def plan(
             directions=comma_list(directions) or (),
             metric=metric,
         )
-        names = comma_list(benchmarks)
+        names, records_at = comma_list(benchmarks), open_records(results)
         if b is not None:
             if correlations:
                 raise ConfigError("--correlations means nothing beside B, which tells its own.")
             both = operand(a), operand(b)
-            for reason in left_out(both, results, names):
+            for reason in left_out(both, records_at, names):
                 log.info(reason)
-            pairs = matched(*both, results, names)
+            pairs = matched(*both, records_at, names)
             plans = planning.plan_pairs(pairs, differences, design, choice)
             records = [str(side.run.path) for pair in pairs for side in pair]
         else:
-            sides = measurements(a, results, names)
+            sides = measurements(a, records_at, names)
             assumed = planning.CORRELATIONS
             if correlations:
                 assumed = tuple(_numbers(correlations, "--correlations", 1.0, least=0.0))

@@ -45,23 +45,25 @@ def rank(
     markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write a line per model to this file.")] = None,
     results: Annotated[
-        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
-    ] = Path("results/runs"),
+        str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
+    ] = "results/runs",
     json: Json = False,
 ) -> None:
     """Rank models over the same queries, with the ranks that each may have."""
     with reported(json=json) as log:
         from evals.analysis.standings import rank_models
         from evals.records.entrants import entrants
+        from evals.records.exchange import open_records
         from evals.records.selection import left_out, operand
         from evals.views import standings as views
         from evals.views import standings_page as page
 
+        records = open_records(results)
         texts = operands if qrels is None else _scored(log, operands, qrels, results)
         names = comma_list(benchmarks)
-        for reason in left_out([operand(text) for text in texts], results, names):
+        for reason in left_out([operand(text) for text in texts], records, names):
             log.info(reason)
-        ranked = entrants(texts, results, names)
+        ranked = entrants(texts, records, names)
         result = rank_models(
             ranked,
             subsets=comma_list(subsets) or (),
@@ -83,7 +85,7 @@ def rank(
         )
 
 
-def _scored(log: Log, operands: list[str], qrels: Path, results: Path) -> list[str]:
+def _scored(log: Log, operands: list[str], qrels: Path, results: str) -> list[str]:
     """The records of run files, which are scored and written as by evals.score."""
     from evals.analysis.run_files import score_run
 

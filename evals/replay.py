@@ -39,13 +39,14 @@ def replay(
         ),
     ] = None,
     results: Annotated[
-        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
-    ] = Path("results/runs"),
+        str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
+    ] = "results/runs",
     json: Json = False,
 ) -> None:
     """Score the stored rows of a record again, and say whether all is equal to the last bit."""
     with reported(json=json) as log:
         from evals.analysis.replay import replay as replayed
+        from evals.records.exchange import open_records
         from evals.records.record import read_run
         from evals.records.selection import newest_run, operand
         from evals.views import replay as views
@@ -53,7 +54,7 @@ def replay(
         path = operand(target).path
         if (path is None) == (benchmark is None):
             raise ConfigError("Name the folder of a record, or a model and its --benchmark.")
-        run = read_run(path) if path else newest_run(results, benchmark or "", target)
+        run = read_run(path) if path else newest_run(open_records(results), benchmark or "", target)
         result = replayed(run, data=data, store=store)
         finish(
             log,

@@ -29,8 +29,8 @@ def score(
         typer.Option(help="What records call the judgements; the file's name unless given."),
     ] = None,
     results: Annotated[
-        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are written.")
-    ] = Path("results/runs"),
+        str, typer.Option(envvar="EVALS_RESULTS", help="Where records are written.")
+    ] = "results/runs",
     json: Json = False,
 ) -> None:
     """Score a run file by trec_eval's measures, with intervals, and write its record."""

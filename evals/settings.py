@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.bucket import Location, location
+from evals.bucket import Location, folder_of, location
 from evals.schema import ConfigError
 
 CHOICES = {
@@ -51,14 +51,20 @@ class Settings:
     keep_top: int | None = None
     keep_embeddings: bool = False
     measures: tuple[str, ...] | None = None
-    results: Path = Path("results/runs")
+    results: Location = Path("results/runs")
     store: Location = Path("results/store")
 
     def __post_init__(self) -> None:
         # Frozen as it is: what a text names is settled once.
         object.__setattr__(self, "store", location(self.store))
+        object.__setattr__(self, "results", location(self.results))
         # Here and not in the options alone: programs and notebooks make Settings, too.
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             if value is not None and value not in choices:
                 raise ConfigError(f"--{name} {value}: use {', '.join(choices)}.")
+
+    @property
+    def records(self) -> Path:
+        """The folder of records: `results`, or the cache of the bucket there."""
+        return folder_of(self.results)

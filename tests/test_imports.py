@@ -32,7 +32,7 @@ MAY_SEE: dict[str, set[str]] = {
     "encoders": {*SCHEMA, "hub", "jina_clip", "reading"},
     "embeddings": {*SCHEMA, "bucket", "files", "reading"},
     "ranking": {"schema", "embeddings"},
-    "records": {*SCHEMA, "early", "files", "ranking", "reading"},
+    "records": {*SCHEMA, "bucket", "early", "files", "ranking", "reading"},
     "cli": {"schema", "early", "escape", "files", "os_errors", "packages", "settings"},
     "data": {*SCHEMA, "cli", "config", "files", "hub", "reading"},
     "tasks": {*SCHEMA, "embeddings", "ranking", "stats"},
@@ -143,6 +143,7 @@ MAY_SEE: dict[str, set[str]] = {
     },
     "watch": {
         *SCHEMA,
+        "bucket",
         "analysis",
         "cli",
         "config",
@@ -156,7 +157,7 @@ MAY_SEE: dict[str, set[str]] = {
         "stats",
         "views",
     },
-    "callbacks": {"library", "progress", "records", "schema", "watch"},
+    "callbacks": {"bucket", "library", "progress", "records", "schema", "watch"},
     "parity": {
         *SCHEMA,
         "cli",

@@ -14,9 +14,10 @@ import pytest
 from evals.analysis.proof import prove_record, prove_sealed
 from evals.analysis.recomputed import recompute
 from evals.records import signature
+from evals.records.additions import write_into
 from evals.records.manifest import MANIFEST
 from evals.records.record import METRICS, QUERIES, read_run
-from evals.records.seal import SEAL, check_seal, read_seal, write_into
+from evals.records.seal import SEAL, check_seal, read_seal
 from evals.regress import baselines
 from evals.regress.moves import set_baseline
 from evals.schema import InvalidError

@@ -10,7 +10,7 @@ from evals.evaluation.evaluate import evaluate
 from evals.evaluation.load import Parts
 from evals.evaluation.outcome import Outcome
 from evals.progress import SILENT, Reporter
-from evals.records.seal import write_into
+from evals.records.additions import write_into
 from evals.schema import ConfigError, ImageText
 from evals.settings import Settings
 

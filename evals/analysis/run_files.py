@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from evals.bucket import Location
 from evals.config.own_data import DataRef, data_name
 from evals.data.judged import whole_grade
 from evals.data.lines import stream_lines
@@ -27,7 +28,7 @@ from evals.data.trec import read_judgements
 from evals.evaluation.evaluate import outcome_of
 from evals.evaluation.load import Parts
 from evals.evaluation.outcome import Outcome
-from evals.evaluation.recording import Costs, Measurement, write_record
+from evals.evaluation.recording import Costs, Measurement, prepare_results, write_record
 from evals.ranking.definition import Places
 from evals.schema import ConfigError, InvalidError, Items, Side, TextRetrieval
 from evals.settings import Settings
@@ -234,7 +235,7 @@ class Scored(NamedTuple):
 
 
 def score_run(
-    run_file: Path, qrels_file: Path, *, model: str | None, benchmark: str | None, results: Path
+    run_file: Path, qrels_file: Path, *, model: str | None, benchmark: str | None, results: Location
 ) -> Scored:
     """Score a run against judgements, and write the record.
 
@@ -267,5 +268,6 @@ def score_run(
     )
     not_judged = len(run.rankings.keys() - judged.grades.keys())
     counts = {"missing": len(missing), "not_judged": not_judged}
+    prepare_results(measurement.settings)
     path = write_record(measurement, run_file=counts)
     return Scored(outcome_of(measurement, path), missing, not_judged, judged.not_relevant)

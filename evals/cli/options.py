@@ -75,10 +75,12 @@ DECLARED: dict[str, Any] = {
     "keep_embeddings": typer.Option(
         "--keep-embeddings", help="Keep all rows in the record, for evals.replay."
     ),
-    "results": typer.Option(envvar="EVALS_RESULTS", help="Where records are written."),
+    "results": typer.Option(
+        envvar="EVALS_RESULTS", help="Where records are written: a folder, or a bucket."
+    ),
     "store": typer.Option(
         envvar="EVALS_STORE",
-        help="Where embeddings are kept: a folder, or s3://, gs://, az:// and a bucket.",
+        help="Where embeddings are kept: a folder, or a bucket (s3://, gs://, az://).",
     ),
 }
 Json = Annotated[
@@ -121,7 +123,7 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
 def _shared_parameters() -> list[inspect.Parameter]:
     # On a command line a list is one text, comma by comma.
     # And a place is a text: a path would take the two slashes of s3://bucket for one.
-    texts = {"subsets": str | None, "measures": str | None, "store": str}
+    texts = {"subsets": str | None, "measures": str | None, "store": str, "results": str}
     hints = get_type_hints(Settings) | texts
     parameters = [
         _parameter(field.name, field.default, Annotated[hints[field.name], DECLARED[field.name]])

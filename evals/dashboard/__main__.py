@@ -13,7 +13,7 @@ from evals.cli.app import exit_with, new_app, reported
 from evals.paths import baseline_folder
 from evals.schema import MissingError
 
-RESULTS, BASELINES = Path("results/runs"), baseline_folder()
+RESULTS, BASELINES = "results/runs", baseline_folder()
 app = new_app()
 
 
@@ -27,7 +27,7 @@ def dashboard(
         ),
     ] = None,
     results: Annotated[
-        Path, typer.Option(envvar="EVALS_RESULTS", help="Folder of records.")
+        str, typer.Option(envvar="EVALS_RESULTS", help="Folder of records.")
     ] = RESULTS,
     baselines: Annotated[Path, typer.Option(help="Folder of baselines.")] = BASELINES,
     out: Annotated[
@@ -41,16 +41,18 @@ def dashboard(
         from evals.dashboard.history import read_history
         from evals.dashboard.site import Verdicts, build
         from evals.dashboard.verdicts import gate_rows, reproduction_rows
+        from evals.records.exchange import open_records
 
         # The usual folders may be absent, as before the first run: the site then says how to make one.
-        for folder, usual in ((results, RESULTS), (baselines, BASELINES)):
+        records = open_records(results)
+        for folder, usual in ((records, Path(RESULTS)), (baselines, BASELINES)):
             if folder != usual and not folder.is_dir():
                 raise MissingError(
                     f"{folder}: no such folder. Name the one that holds the records or baselines."
                 )
         imported = read_results(foreign or [])
-        history = read_history(results)
-        verdicts = Verdicts(gate_rows(results, baselines), reproduction_rows(results))
+        history = read_history(records)
+        verdicts = Verdicts(gate_rows(records, baselines), reproduction_rows(records))
         pages = build(history, verdicts, out, imported=imported)
         for _, message in (*history.broken, *imported.unread):
             # Told, and no failure: a site that shows what is broken is what was asked for.

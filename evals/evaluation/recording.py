@@ -60,6 +60,16 @@ class Measurement:
     curves: Mapping[str, Sequence["Curve"]] = field(default_factory=dict)
 
 
+def prepare_results(settings: Settings) -> None:
+    """Make the place of the records ready, and fetch what is there: what fails fails now.
+
+    OSError for a folder that cannot be made, and what `open_records` raises.
+    """
+    from evals.records.exchange import open_records
+
+    open_records(settings.results).mkdir(parents=True, exist_ok=True)
+
+
 def write_record(measurement: Measurement, **extra: Any) -> Path:
     """Write the record of a measurement and return its folder.
 
@@ -95,7 +105,7 @@ def write_record(measurement: Measurement, **extra: Any) -> Path:
     }
     queries = query_table(measurement.scores)
     return write_run(
-        measurement.settings.results,
+        measurement.settings.records,
         manifest=manifest,
         metrics=metric_lines(measurement.scores),
         queries=queries,

@@ -39,12 +39,13 @@ def export_records(
         str | None, typer.Option(help="Only records of this model, of those not named.")
     ] = None,
     results: Annotated[
-        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records lie.")
-    ] = Path("results/runs"),
+        str, typer.Option(envvar="EVALS_RESULTS", help="Where records lie.")
+    ] = "results/runs",
     json: Json = False,
 ) -> None:
     """Write records in the form that another tool reads."""
     with reported(json=json) as log:
+        from evals.records.exchange import open_records
         from evals.records.record import read_run
         from evals.records.selection import newest
 
@@ -53,7 +54,7 @@ def export_records(
         else:
             chosen = [
                 read_run(path)
-                for names, path in newest(results).items()
+                for names, path in newest(open_records(results)).items()
                 if benchmark in (None, names[0]) and model in (None, names[1])
             ]
             # nobody named these: what the format has no place for is told, and stops nothing

@@ -17,6 +17,7 @@ from evals.config.models import resolve_model
 from evals.config.own_data import DataRef, Reading, data_ref
 from evals.config.suites import TaskRef
 from evals.evaluation.load import Loaded, check, counted, limited
+from evals.evaluation.recording import prepare_results
 from evals.library.runs import RESULTS, Run, read_run
 from evals.progress import SILENT, Reporter
 from evals.schema import (
@@ -77,6 +78,8 @@ def evaluate(
         place = None if held is data else data
         chosen = _settings(place, results, folder, settings)
         stored = store is not None
+        # Records of other weights under the same name are looked for among those that are there.
+        prepare_results(chosen)
         # The model before the data: a wrong name is found in a moment, a download takes minutes.
         encoder = _encoder(model, chosen, name, weights, stored=stored, reporter=reporter)
         if held is not None:
@@ -201,7 +204,7 @@ def _settings(
     if measures is not None:
         values["measures"] = (measures,) if isinstance(measures, str) else tuple(measures)
     folder = None if data is None else Path(data)
-    return Settings(data=folder, results=Path(results), store=store, **values)
+    return Settings(data=folder, results=location(results), store=store, **values)
 
 
 @contextmanager
@@ -227,8 +230,6 @@ def _encoder(
         from evals import jobs
 
         ref = resolve_model(str(model))
-        # named_encoder looks among the records for other weights under this name.
-        settings.results.mkdir(parents=True, exist_ok=True)
         return jobs.named_encoder(ref, settings, reporter=reporter)
     # Its own fingerprint keys its rows; a protocol alone does not look at the types of attributes.
     if isinstance(model, Encoder) and isinstance(getattr(model, "fingerprint", None), Mapping):
@@ -244,7 +245,7 @@ def _encoder(
     from evals.evaluation.names import check_name
 
     encoder = ObjectEncoder(model, name=name or type(model).__name__, weights=weights)
-    warning = check_name(encoder, settings.results, chosen=name is not None)
+    warning = check_name(encoder, settings.records, chosen=name is not None)
     if warning:
         reporter.info(warning)
     return encoder

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from evals.library.frames import import_pandas
 from evals.records import record as files
+from evals.records.exchange import open_records
 from evals.records.places import read_placed
 from evals.schema import ConfigError
 
@@ -146,7 +147,9 @@ def list_runs(
     InvalidError for a broken one, and for one that lies in the place of another or is from the
     future.
     """
-    return [Run(read_placed(path)) for path in files.list_runs(Path(results), benchmark, model)]
+    return [
+        Run(read_placed(path)) for path in files.list_runs(open_records(results), benchmark, model)
+    ]
 
 
 def _key(line: files.MetricLine) -> str:

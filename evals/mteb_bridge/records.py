@@ -14,7 +14,7 @@ import numpy as np
 from evals.evaluation.outcome import TaskScore
 from evals.evaluation.recording import Costs, circumstances
 from evals.mteb_bridge.eval_results import as_yaml, task_entries
-from evals.records.seal import write_into
+from evals.records.additions import write_into
 from evals.schema import InvalidError
 from evals.settings import Settings
 from evals.stats.bootstrap import Interval
@@ -126,7 +126,7 @@ def write(
     has_pairs = any(details and "gold" in details.columns for _, details in measured)
     columns = ID_COLUMNS | (PAIR_COLUMNS if has_pairs else VALUE_COLUMNS)
     return write_run(
-        settings.results,
+        settings.records,
         manifest=_manifest(task, encoder, dims, settings),
         # The order of this list is that of the lines: it is part of what a record's hash covers.
         metrics=[line for entry in measured for line in _metric_lines(entry, task.metric)],

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from evals.files import sweep_parts, write_atomically
 from evals.reading import parse_json, read_json
+from evals.records.exchange import upload_record
 from evals.records.manifest import (
     MANIFEST,
     REMEDY,
@@ -113,7 +114,8 @@ def write_run(
     `manifest` names its `benchmark` and `model`; the schema version, the time of writing (UTC), the
     sha256 of the other files and its own checksum are added. `queries` is an Arrow table or a dict
     with these `columns` (Arrow types by name). `more_files` are kept beside them. Raises
-    InvalidError, before anything is written, for NaN, infinity and what JSON cannot hold.
+    InvalidError, before anything is written, for NaN, infinity and what JSON cannot hold;
+    MissingError for a bucket that does not answer.
     """
     files = {
         METRICS: b"".join(map(_metric_json, metrics)),
@@ -150,6 +152,7 @@ def write_run(
     # a killed run left parts that nobody will write again
     for interrupted in list_incomplete(root, manifest["benchmark"], manifest["model"]):
         sweep_parts(interrupted)
+    upload_record(folder)
     return folder
 
 

@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.files import PART, alone, write_atomically
+from evals.files import PART
 from evals.reading import read_bytes
-from evals.records.manifest import MANIFEST
 from evals.schema import InvalidError
 
 SEAL = "SHA256SUMS"
-_LOCK = f".{SEAL}.lock{PART}"
 # The form of coreutils: the hash, two spaces, the name. Names with line breaks have no line here.
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\\\n]+)")
 
@@ -48,29 +46,21 @@ def read_seal(folder: Path) -> dict[str, str] | None:
     file = folder / SEAL
     if not file.is_file():
         return None
-    text = read_bytes(file).decode("utf-8", "replace")
+    return parse_seal(read_bytes(file), str(file))
+
+
+def parse_seal(data: bytes, where: str) -> dict[str, str]:
+    """The hash of each file in the bytes of a seal that `where` names in messages."""
+    text = data.decode("utf-8", "replace")
     hashes = {}
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         match = _LINE.fullmatch(line)
         if match is None:
             raise InvalidError(
-                f"{file}, line {number}: no line of a hash, two spaces and a name. It was changed."
+                f"{where}, line {number}: no line of a hash, two spaces and a name. It was changed."
             )
         hashes[match[2]] = match[1]
     return hashes
-
-
-def write_into(path: Path, data: bytes) -> None:
-    """Write a file, and where its folder is a record with a seal, add it to that."""
-    write_atomically(path, data)
-    # Not every folder with such a file is ours: figures may be written anywhere.
-    if not ((path.parent / MANIFEST).is_file() and (path.parent / SEAL).is_file()):
-        return
-    # Of two commands at one record each adds its line to what the other has written.
-    with alone(path.parent / _LOCK):
-        # What the seal says of other files stays: it must not bless what somebody changed.
-        hashes = read_seal(path.parent) or {}
-        write_atomically(path.parent / SEAL, as_seal(hashes | {path.name: sha256(data)}))
 
 
 def check_seal(folder: Path) -> Checked | None:

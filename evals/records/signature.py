@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from evals.reading import read_bytes
-from evals.records.seal import write_into
+from evals.records.additions import write_into
 from evals.schema import ConfigError, InvalidError, MissingError
 
 NAMESPACE = "jina-clip-evals"  # a signature for one purpose is none for another

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 app, baseline_app = new_app(), new_app()
 app.add_typer(baseline_app, name="baseline", help="Set a baseline, or show it and its history.")
 
-Results = Annotated[Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")]
+Results = Annotated[str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")]
 Runs = Annotated[
     list[Path] | None,
     typer.Option(help="A record's folder, instead of the newest below --results. Repeatable."),
@@ -66,7 +66,7 @@ def regress(
         typer.Option(help="Name below results/baselines, a record, or a folder of records."),
     ] = None,
     runs: Runs = None,
-    results: Results = Path("results/runs"),
+    results: Results = "results/runs",
     gates: Annotated[
         Path | None, typer.Option(help="Another file than configs/gates.yaml.")
     ] = None,
@@ -101,6 +101,8 @@ def regress(
 ) -> None:
     """Compare the newest runs with a baseline, metric by metric: exit code 1 when one regressed."""
     with reported(json=json) as log:
+        from evals.records.exchange import open_records
+
         if noise is not None:
             _noise(noise, benchmark, model, data=data, out=out, log=log)
         elif baseline is not None:
@@ -110,7 +112,12 @@ def regress(
                     "Leave one of them out."
                 )
             verdict = _verdict(
-                baseline, runs, results, gates=gates, tables=published, stand_in=stand_in
+                baseline,
+                runs,
+                open_records(results),
+                gates=gates,
+                tables=published,
+                stand_in=stand_in,
             )
             log.settle(verdict.exit_code)
             _show(verdict, {"markdown": markdown, "junit": junit, "badge": badge}, log)
@@ -210,15 +217,16 @@ def set_(
     suite: Annotated[
         str | None, typer.Option("--suite", "-s", help="Only benchmarks of this suite.")
     ] = None,
-    results: Results = Path("results/runs"),
+    results: Results = "results/runs",
     json: Json = False,
 ) -> None:
     """Copy the newest whole records, or those given, and put why into the history."""
     with reported(json=json) as log:
+        from evals.records.exchange import open_records
         from evals.regress.moves import set_baseline
         from evals.regress.runs import chosen
 
-        records = chosen(runs, suite, results)
+        records = chosen(runs, suite, open_records(results))
         for run in records:
             source = run.manifest.source
             if source is None or source.dirty:

@@ -48,8 +48,8 @@ def report(
     ] = None,
     out: Annotated[Path, typer.Option(help="Where files are written.")] = Path("results/report"),
     results: Annotated[
-        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records lie.")
-    ] = Path("results/runs"),
+        str, typer.Option(envvar="EVALS_RESULTS", help="Where records lie.")
+    ] = "results/runs",
     stand_in: Annotated[
         list[str] | None,
         typer.Option(
@@ -89,11 +89,14 @@ def report(
 ) -> None:
     """Show published tables beside what the records say, and write them as files."""
     with reported(json=json) as log:
+        from evals.records.exchange import open_records
+
         if check or write:
             _blocks(_pages_of(root), write, log)
             return
         if claims:
-            _claims(claims, results, stand_in or [], log=log, csv=csv, markdown=markdown)
+            records_at = open_records(results)
+            _claims(claims, records_at, stand_in or [], log=log, csv=csv, markdown=markdown)
             return
         if csv or markdown:
             raise ConfigError("--csv and --markdown are of --claims; tables have --format.")
@@ -103,7 +106,7 @@ def report(
         if not names:
             there = ", ".join([*table_names(), *official_names()])
             raise ConfigError(f"Name a --table, or --all. The tables are: {there}.")
-        records, models = Records(results), stand_ins(stand_in or ())
+        records, models = Records(open_records(results)), stand_ins(stand_in or ())
         # Before the records are read: a misspelt model would be a report in which nobody stands in.
         check_stand_ins(models)
         if needs:
@@ -142,7 +145,7 @@ def _formats(text: str | None) -> tuple[str, ...]:
     return names
 
 
-def _head(records: Records, results: Path, models: dict[str, str]) -> list[str]:
+def _head(records: Records, results: str, models: dict[str, str]) -> list[str]:
     """What a reader of a file must know before the tables."""
     count = f"{len(records)} record{'s' * (len(records) != 1)}"
     lines = [f"Made by python -m evals.report from {count} in {results}."]

@@ -9,7 +9,7 @@ import numpy as np
 
 from evals.analysis.fusion import Fused
 from evals.analysis.modality_gap import BINS, Gap
-from evals.records.seal import write_into
+from evals.records.additions import write_into
 from evals.stats.bootstrap import Interval
 from evals.tasks.fusion import CARD
 from evals.tasks.scores import Scores, Value

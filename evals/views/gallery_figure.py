@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.evaluation.outcome import Outcome, Result
-from evals.records.seal import write_into
+from evals.records.additions import write_into
 from evals.tasks.gallery_curve import Curve, CurvePoint
 from evals.views.gallery_curve import as_csv, as_markdown, title, with_curves
 from evals.views.style import BLUE, GREEN, ORANGE

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from evals.embeddings.precision import BITS
 from evals.evaluation.points import Point
+from evals.records.additions import write_into
 from evals.records.manifest import PARTIAL, path_component
-from evals.records.seal import write_into
 from evals.views.style import BLUE, GREEN, ORANGE, PINK, RED
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from evals.bucket import folder_of, location
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import Json, comma_list
 from evals.progress import Silent
@@ -78,8 +79,8 @@ def watch(
         Path | None, typer.Option(help="PNG of the changes over the steps; kept up to date.")
     ] = None,
     results: Annotated[
-        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records are written.")
-    ] = Path("results/runs"),
+        str, typer.Option(envvar="EVALS_RESULTS", help="Where records are written.")
+    ] = "results/runs",
     store: Annotated[
         str, typer.Option(envvar="EVALS_STORE", help="Where embeddings are kept.")
     ] = "results/store",
@@ -109,7 +110,7 @@ def watch(
                 results=results,
                 store=store,
             ),
-            journal=results.parent / "watch" / f"{run_name}.jsonl",
+            journal=folder_of(location(results)).parent / "watch" / f"{run_name}.jsonl",
             settle=settle,
         )
         check_watch(watched)
