@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from evals.analysis.stated_files import read_results
-from evals.dashboard import audit, foreign, pages, pairs
+from evals.dashboard import audit, foreign, pages, pairs, summary
+from evals.dashboard.foreign import NONE
 from evals.dashboard.history import MEAN, changes, read_history
 from evals.dashboard.judged import worst
 from evals.dashboard.site import MARK, Verdicts, build
@@ -98,6 +99,43 @@ def test_the_overview_shows_the_newest_value_its_past_and_its_change(site, root)
     assert row["value"] == pytest.approx(past[-1])
     assert row["change"] == pytest.approx(past[-1] - past[-2])
     assert (row["over"], row["low"], row["verdict"]) == ("mean of 3", None, "no baseline")
+
+
+def test_the_overview_begins_with_verdicts_in_words(root, history, tmp_path):
+    gates = [
+        {"baseline": "ci", "benchmark": "multi", "model": "alpha", "verdict": "regressed"}
+        | {"subset": "mean", "direction": "t2i", "metric": "R@1", "difference": -0.0123},
+        {"baseline": "ci", "benchmark": "multi", "model": "alpha", "verdict": "unchanged"},
+    ]
+    published = [{"table": "t", "verdict": verdict} for verdict in ("exact", "not run", "not run")]
+    compared = pairs.compare(history).sentences
+    others = read_results([files(tmp_path)])
+    said = summary.sentences(history, gates, published, compared, others)
+    assert [(sentence.verdict, sentence.page) for sentence in said] == [
+        ("invalid", "quality"),
+        ("incomplete", "quality"),
+        ("regressed", "gates"),
+        ("exact", "reproduction"),
+        ("no difference found", "compare"),
+        ("better", "compare"),
+        ("not judged", "foreign"),
+    ]
+    texts = [sentence.text for sentence in said]
+    assert texts[0] == "2 records or result files could not be read."
+    assert texts[2] == (
+        "Against the baseline ci: 1 regressed, 1 unchanged. The largest drop is 1.23 points: alpha "
+        "multi mean t2i R@1."
+    )
+    assert texts[3] == "1 of 3 published numbers were measured here: 1 exact."
+    assert "beta is better than alpha" in texts[5]
+    page = tmp_path / "site" / "index.html"
+    build(history, Verdicts(gates, published), page.parent, imported=others)
+    assert texts[2] in " ".join("".join(Page(page).text).split())
+
+
+def test_without_a_baseline_the_overview_says_that_nothing_is_held_against_one(history):
+    (sentence,) = (s for s in summary.sentences(history, [], [], [], NONE) if s.page == "gates")
+    assert sentence.verdict == "no baseline"
 
 
 def test_a_single_language_keeps_its_interval(site, root):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from importlib import resources
 from pathlib import Path
@@ -238,6 +239,104 @@ def test_gates_show_in_the_overview(visit):
     assert set(visit.column("newest", "verdict")) == {"regressed"}
     visit.open("gates")
     assert visit.column("gates", "verdict") == ["missing", "regressed"]
+
+
+def test_the_matrix_holds_value_change_and_the_verdict_as_a_word(visit):
+    visit.open("index", "#benchmark=multi")
+    cell = visit.page.locator("#table-matrix td.result", has_text="regressed")
+    assert cell.count() == 1
+    assert visit.page.locator("#table-matrix tbody th").all_inner_texts() == ["alpha", "beta"]
+    assert "36.7" in cell.inner_text() and "+8.33" in cell.inner_text()
+    assert "regressed" in cell.get_attribute("class").split()
+    visit.choose("model", "beta")
+    assert visit.page.locator("#table-matrix td.result").count() == 1
+    visit.open("index", "#benchmark=single")
+    assert "[27.5, 57.5]" in visit.page.locator("#table-matrix td.result").inner_text()
+    visit.open("index", "#benchmark=flickr30k (CLIP_benchmark)")
+    assert (
+        "stated by CLIP_benchmark, not judged" in visit.page.locator("#table-matrix").inner_text()
+    )
+
+
+WIDER = """
+() => [...document.querySelectorAll(".scroll, .scroll td, .scroll th, .chart svg")]
+  .filter((part) => part.offsetParent || part.tagName === "svg")
+  .filter((part) => part.getBoundingClientRect().right > innerWidth || part.scrollWidth > part.clientWidth + 1)
+  .map((part) => part.outerHTML.slice(0, 200))
+"""
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_no_column_is_cut_off_and_no_page_scrolls_sideways(browser, site, width):
+    visit = Visit(browser, site, viewport={"width": width, "height": 900})
+    for name in [*PAGES, f"runs/{min((site / 'runs').iterdir()).stem}"]:
+        visit.open(name)
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, name
+        assert not visit.page.evaluate(WIDER), name
+    visit.context.close()
+
+
+def test_a_table_is_one_again_where_there_is_room(browser, site):
+    visit = Visit(browser, site, viewport={"width": 390, "height": 900}).open("runs")
+    table = visit.page.locator("#table-runs")
+    assert "stacked" in table.get_attribute("class")
+    visit.page.set_viewport_size({"width": 1920, "height": 900})
+    visit.page.wait_for_function("document.getElementById('table-runs').className === ''")
+    visit.context.close()
+
+
+def test_axes_are_in_utc_and_24_hours_wherever_the_reader_is(browser, site):
+    visit = Visit(browser, site, timezone_id="Pacific/Auckland", locale="en-US")
+    visit.open("trends", "#benchmark=hostile")
+    texts = visit.page.locator(".chart .role-axis-label text").all_text_contents()
+    assert {"12 Jan", "12:00", "13 Jan"} <= set(texts)
+    assert not [text for text in texts if "AM" in text or "PM" in text]
+    titles = visit.page.locator(".chart .role-axis-title text").all_text_contents()
+    assert "time of the run (UTC)" in titles
+    visit.context.close()
+
+
+TICKS = """
+async ([chart, rows]) => {
+  const page = JSON.parse(document.getElementById("data").textContent);
+  const { spec } = page.charts.find((one) => one.id === chart);
+  const datasets = Object.fromEntries(page.tables.map((table) => [table.id, rows]));
+  const place = document.getElementById(`chart-${chart}`);
+  await vegaEmbed(place, { ...spec, datasets }, {
+    mode: "vega-lite", renderer: "svg", ast: true, actions: false, defaultStyle: false,
+    logLevel: vega.Error, tooltip: { disableDefaultStyle: true },
+  });
+  return [...place.querySelectorAll("text")].map((text) => text.textContent);
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("page", "chart", "unit", "around"),
+    [("compare", "forest", "", 0.0), ("trends", "trend", "%", 0.5)],
+)
+def test_ticks_of_a_narrow_axis_differ_from_each_other(visit, page, chart, unit, around):
+    visit.open(page)
+    rows = [
+        {"cell": "en", "model": "m", "date": f"2026-01-0{day}T00:00:00Z", "low": value - 0.0004}
+        | {"value": value, "difference": value, "high": value + 0.0004}
+        for day, value in ((1, around), (2, around + 0.0006))
+    ]
+    texts = visit.page.evaluate(TICKS, [chart, rows])
+    ticks = [text for text in texts if re.fullmatch(rf"[+−]?[\d.]+{unit}", text)]
+    assert len(ticks) > 3
+    assert len(set(ticks)) == len(ticks)
+
+
+def test_an_axis_that_does_not_start_at_0_says_so_and_no_other_does(visit):
+    visit.open("trends")
+    rows = [
+        {"model": "m", "date": f"2026-01-0{day}T00:00:00Z", "value": value}
+        for day, value in ((1, 0.5), (2, 0.6))
+    ]
+    zoomed = "Zoomed: the y axis does not start at 0."
+    assert zoomed in visit.page.evaluate(TICKS, ["trend", rows])
+    assert zoomed not in visit.page.evaluate(TICKS, ["trend", [*rows, rows[0] | {"value": 0}]])
 
 
 def test_the_skip_link_moves_the_focus_and_keeps_the_filters(visit):

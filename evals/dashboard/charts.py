@@ -14,7 +14,38 @@ LINE = {
     "symbolStrokeWidth": 2,
     "symbolSize": 400,
 }
-SHARE = {"format": ".1%", "title": None}
+# Without a precision of its own: the axis takes the one at which its ticks differ from each other.
+SHARE = {"format": "%", "title": None}
+# 24 hours, of the scale's UTC; Vega's own labels would say 07 PM.
+CLOCK = {
+    "seconds": "%H:%M:%S",
+    "minutes": "%H:%M",
+    "hours": "%H:%M",
+    "day": "%-d %b",
+    "date": "%-d %b",
+    "week": "%-d %b",
+    "month": "%b %Y",
+    "quarter": "%b %Y",
+    "year": "%Y",
+}
+# Over a chart whose y axis follows its values.
+ZOOMED = {
+    "text": {"expr": "domain('y')[0] > 0 ? 'Zoomed: the y axis does not start at 0.' : ''"},
+    "anchor": "start",
+    "fontWeight": "normal",
+    "fontSize": 12,
+}
+# The time as the tables show it: a temporal field of a tooltip would be in the reader's own zone.
+TIME = {
+    "calculate": "replace(substring(datum.date, 0, 16), 'T', ' ') + ' UTC'",
+    "as": "time",
+}
+# Rows hold fractions; a difference of two percentages is read in points.
+IN_POINTS = [
+    {"calculate": "100 * datum.difference", "as": "points"},
+    {"calculate": "100 * datum.low", "as": "from"},
+    {"calculate": "100 * datum.high", "as": "to"},
+]
 
 
 def trend(points: str, changes: str) -> dict[str, Any]:
@@ -22,9 +53,10 @@ def trend(points: str, changes: str) -> dict[str, Any]:
     when = {
         "field": "date",
         "type": "temporal",
-        "title": None,
+        "title": "time of the run (UTC)",
+        "scale": {"type": "utc"},
         # Runs come at any time, several a day: labels of all of them would lie on each other.
-        "axis": {"labelOverlap": True, "tickCount": 8, "grid": False},
+        "axis": {"labelOverlap": True, "tickCount": 8, "grid": False, "format": CLOCK},
     }
     # Not from 0: a change of half a point is what a trend is looked at for.
     value = {"field": "value", "type": "quantitative", "axis": SHARE, "scale": {"zero": False}}
@@ -36,8 +68,9 @@ def trend(points: str, changes: str) -> dict[str, Any]:
                 "mark": {"type": "rule", "strokeDash": [4, 4], "opacity": 0.5, "color": "gray"},
                 "encoding": {
                     "x": when,
-                    "tooltip": [_field("date"), _field("model"), _field("change")],
+                    "tooltip": [_field("time"), _field("model"), _field("change")],
                 },
+                "transform": [TIME],
             },
             {
                 # Means over languages have no interval, and get neither band nor bar.
@@ -52,12 +85,14 @@ def trend(points: str, changes: str) -> dict[str, Any]:
                 "encoding": {"x": when, **band, "color": _model()},
             },
             {
+                "transform": [TIME],
                 "mark": {"type": "line", "point": True},
-                "encoding": {"x": when, "y": value, "color": _model(), **_tip("date")},
+                "encoding": {"x": when, "y": value, "color": _model(), **_tip("time")},
             },
         ],
         points,
         height=300,
+        title=ZOOMED,
     )
 
 
@@ -103,6 +138,7 @@ def curve(points: str) -> dict[str, Any]:
         ],
         points,
         height=300,
+        title=ZOOMED,
     )
 
 
@@ -150,10 +186,10 @@ def forest(differences: str) -> dict[str, Any]:
         "axis": {"labelLimit": 150},
     }
     value = {
-        "field": "difference",
+        "field": "points",
         "type": "quantitative",
-        "title": "difference, B − A",
-        "axis": {"format": "+.1%"},
+        "title": "difference, B − A, in points",
+        "axis": {"format": "+f"},
         # In pixels, for the ends of intervals and the points on them.
         "scale": {"padding": 12},
     }
@@ -164,16 +200,17 @@ def forest(differences: str) -> dict[str, Any]:
                 "encoding": {"x": {"datum": 0}},
             },
             {
-                "transform": [{"filter": "datum.low != null"}],
+                "transform": [{"filter": "datum.low != null"}, *IN_POINTS],
                 "mark": {"type": "rule", "strokeWidth": 2},
-                "encoding": {"y": y, "x": {**value, "field": "low"}, "x2": {"field": "high"}},
+                "encoding": {"y": y, "x": {**value, "field": "from"}, "x2": {"field": "to"}},
             },
             {
+                "transform": IN_POINTS,
                 "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
                 "encoding": {
                     "y": y,
                     "x": value,
-                    "tooltip": [_field("cell"), _field("difference", "+.2%"), _field("p", ".3f")],
+                    "tooltip": [_field("cell"), _field("points", "+.2f"), _field("p", ".3f")],
                 },
             },
         ],
@@ -182,8 +219,9 @@ def forest(differences: str) -> dict[str, Any]:
     )
 
 
-def _spec(layer: list[dict[str, Any]], name: str, height: Any) -> dict[str, Any]:
+def _spec(layer: list[dict[str, Any]], name: str, height: Any, title: Any = None) -> dict[str, Any]:
     return {
+        "title": title,
         "$schema": SCHEMA,
         # The page decides the width; labels are within it, and not cut off.
         "width": "container",
@@ -207,6 +245,4 @@ def _field(name: str, style: str | None = None) -> dict[str, Any]:
     """A field of a tooltip; `style` is the d3 format of a number."""
     if style:
         return {"field": name, "type": "quantitative", "title": name, "format": style}
-    if name == "date":
-        return {"field": name, "type": "temporal", "title": name, "format": "%Y-%m-%d %H:%M"}
     return {"field": name, "type": "nominal", "title": name}

@@ -14,7 +14,7 @@ from evals.records.places import read_placed
 from evals.records.record import MetricLine, Run, list_incomplete, list_runs
 from evals.schema import InvalidError
 
-# The parts of a manifest that say how a run was made; the imported are its results and its cost.
+# The parts of a manifest that say how a run was made; the rest are its results and its cost.
 WATCHED = ("source", "packages", "host", "encoder", "config", "data")
 # Of these, what can move a number though nobody asked for another measurement: it marks a trend.
 ENVIRONMENT = ("source.commit", "packages.", "host.", "encoder.fingerprint.")

@@ -23,7 +23,7 @@ REPRODUCED = ("exact", "reproduced", "deviates", "not run", "invalid")
 
 
 def reproduction(rows: Sequence[Row]) -> Page:
-    """Published against measured, a row per cell of a published table, and a count of the verdicts.
+    """Published against measured, one row per cell of a published table, and a count of the verdicts.
 
     The fields of a row: table, row, column, model, benchmark, subset, direction, metric, dim,
     published, value (measured) with low and high, difference, verdict, coverage, message; None

@@ -1,6 +1,6 @@
 """The pages that show what was measured: overview, trends, dimensions, languages and runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from evals.analysis.stated_files import Results
@@ -16,7 +16,7 @@ from evals.dashboard.history import (
     of_environment,
     points,
 )
-from evals.dashboard.parts import Chart, Column, Page, Row, Table
+from evals.dashboard.parts import Chart, Column, Page, Row, Sentence, Table
 from evals.dashboard.rows import DATE, DIM, MAKE_ONE, RUN, VALUE, WHAT, WHERE, point_row, run_row
 from evals.records.means import MEAN
 from evals.records.record import Run
@@ -28,8 +28,9 @@ def overview(
     history: History,
     verdicts: Mapping[tuple[str | None, str | None], str],
     imported: Results = NONE,
+    sentences: Sequence[Sentence] = (),
 ) -> Page:
-    """The newest value of each benchmark, model and direction, its past and its verdict.
+    """What was judged, in `sentences`; then the newest value of each benchmark, model and direction.
 
     Means of other tools' files stand among them without either.
     """
@@ -65,9 +66,11 @@ def overview(
     return Page(
         "index",
         "Overview",
-        "The newest result of each model on each benchmark, with 95% intervals. Changes are in "
-        "points, from the run before.",
-        [Table("newest", "Newest results", columns, rows, MAKE_ONE)],
+        "What was judged, and the newest result of each model on each benchmark, in per cent with "
+        "95% intervals. Changes are in points, from the run before.",
+        [Table("newest", "Newest results, one per line", columns, rows, MAKE_ONE)],
+        sentences=sentences,
+        matrix="newest" if rows else "",
         notes=[
             "“mean of” is the plain mean over the languages of a run. A benchmark ending in .partial "
             "was measured in part.",
@@ -90,7 +93,7 @@ def trends(history: History) -> Page:
             if environment_changes:
                 changed.append({**run_row(after), "change": brief(environment_changes)})
     about = (
-        "A line per model; bands are 95% intervals; a dashed rule marks a run whose commit, "
+        "One line per model; bands are 95% intervals; a dashed rule marks a run whose commit, "
         "packages, machine or encoder changed."
     )
     chart = Chart("trend", "Results over time", about, charts.trend("points", "changes"))
@@ -119,9 +122,7 @@ def matryoshka(history: History) -> Page:
     rows: list[Row] = []
     for run in history.newest():
         rows += _shares(run)
-    about = (
-        "A line per model and precision; bars are 95% intervals. The dimensions are evenly spaced."
-    )
+    about = "One line per model and precision; bars are 95% intervals. The dimensions are evenly spaced."
     columns = (
         *WHAT,
         *WHERE,

@@ -5,15 +5,18 @@ from typing import Any, NamedTuple
 
 from evals.analysis.comparison import Change
 from evals.analysis.comparison import compare as compared
+from evals.analysis.finding import finding
 from evals.dashboard import charts
 from evals.dashboard.history import History, points
-from evals.dashboard.parts import Chart, Column, Page, Row, Table
+from evals.dashboard.parts import Chart, Column, Page, Row, Sentence, Table
 from evals.dashboard.rows import WHERE
 from evals.records.record import Run
 from evals.records.selection import Measured
 from evals.schema import InvalidError, NotComparableError
+from evals.views.finding import sentence
 
 LEVEL = 0.05  # of Holm's adjusted p
+OUTCOMES = {"no difference": "no difference found"}  # not "equal", which is another outcome
 
 
 class _Pair(NamedTuple):
@@ -28,13 +31,19 @@ def compare(history: History) -> Page:
     """Differences between the newest two models of each benchmark, and what cannot be compared."""
     rows: list[Row] = []
     refused: list[Row] = []
+    sentences = []
     for pair in _pairs(history):
         # A benchmark at a time: what cannot be compared takes no other one off the page.
         try:
-            changes = compared([(_at_full_width(pair.a), _at_full_width(pair.b))])
+            sides = (_at_full_width(pair.a), _at_full_width(pair.b))
+            changes = compared([sides])
         except (InvalidError, NotComparableError) as error:
             refused.append({**_names(pair), "message": str(error)})
         else:
+            answer = finding([sides], changes)
+            outcome = OUTCOMES.get(answer.outcome, answer.outcome)
+            words = sentence(answer, pair.a.model, pair.b.model)
+            sentences.append(Sentence(outcome, words, "compare"))
             rows += [{**_names(pair), **_row(change)} for change in changes]
     names = (Column("benchmark", "Benchmark"), Column("a", "A"), Column("b", "B"))
     columns = (
@@ -65,14 +74,14 @@ def compare(history: History) -> Page:
             "None.",
         ),
     ]
-    about = "B less A with 95% intervals; an interval that reaches zero leaves the direction open."
+    about = "The difference, B − A, with 95% intervals; an interval that reaches zero leaves the direction open."
     return Page(
         "compare",
         "Compare",
         "The newest two models of each benchmark at full width, paired by query and clustered by "
         "image.",
         tables,
-        [Chart("forest", "B less A", about, charts.forest("differences"))] if rows else [],
+        [Chart("forest", "Difference, B − A", about, charts.forest("differences"))] if rows else [],
         ("benchmark", "metric"),
         [
             "Better or worse: p, adjusted by Holm over the primary rows of a benchmark, is below "
@@ -80,6 +89,7 @@ def compare(history: History) -> Page:
             "comparison finds with 80% power.",
             "`python -m evals.compare` compares any two runs.",
         ],
+        sentences=sentences,
     )
 
 

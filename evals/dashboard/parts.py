@@ -97,12 +97,21 @@ class Chart(NamedTuple):
     spec: Mapping[str, Any]
 
 
+class Sentence(NamedTuple):
+    """A verdict and what it says, for a reader who reads nothing else; `page` shows the numbers."""
+
+    verdict: str
+    text: str
+    page: str
+
+
 @dataclass(frozen=True)
 class Page:
     """A page of the site.
 
-    `single` are the filters that always have one value, so need no column; the imported offer `all`.
-    What stands between backticks in notes is set as code; `command` is shown as it is.
+    `single` are the filters that always have one value, so need no column; the rest offer `all`.
+    What stands between backticks in notes is set as code; `command` is shown as it is. `matrix`
+    names a table of benchmarks and models that is also shown as a matrix of both.
     """
 
     name: str
@@ -113,6 +122,8 @@ class Page:
     single: Sequence[str] = ()
     notes: Sequence[str] = ()
     command: str = ""
+    sentences: Sequence[Sentence] = ()
+    matrix: str = ""
 
     @property
     def filters(self) -> list[Filter]:

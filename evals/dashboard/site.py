@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evals.analysis.stated_files import Results
-from evals.dashboard import audit, details, foreign, judged, pages, pairs
+from evals.dashboard import audit, details, foreign, judged, pages, pairs, summary
 from evals.dashboard.history import History
 from evals.dashboard.parts import Page, Row
 from evals.escape import visible_page
@@ -91,7 +91,9 @@ def _write(main: Sequence[Page], history: History, folder: Path) -> int:
     template = _template()
 
     def save(path: Path, page: Page, root: str) -> None:
-        text = template(page=page, data=_data(page), menu=menu, root=root, about=about)
+        text = template(
+            page=page, data=_data(page), menu=menu, titles=dict(menu), root=root, about=about
+        )
         # The data in the page is ASCII, and so this changes none of it.
         _save(path, visible_page(text).encode())
 
@@ -105,11 +107,15 @@ def _write(main: Sequence[Page], history: History, folder: Path) -> int:
 
 
 def _pages(history: History, verdicts: Verdicts, imported: Results) -> list[Page]:
+    compared = pairs.compare(history)
+    words = summary.sentences(
+        history, verdicts.gates, verdicts.reproduction, compared.sentences, imported
+    )
     return [
-        pages.overview(history, judged.worst(verdicts.gates), imported),
+        pages.overview(history, judged.worst(verdicts.gates), imported, words),
         judged.reproduction(verdicts.reproduction),
         pages.trends(history),
-        pairs.compare(history),
+        compared,
         pages.matryoshka(history),
         pages.languages(history),
         audit.mistakes(history),
@@ -133,6 +139,7 @@ def _data(page: Page) -> dict[str, Any]:
     return {
         "name": page.name,
         "single": page.single,
+        "matrix": page.matrix,
         "tables": [table.data() for table in page.tables],
         "charts": [chart._asdict() for chart in page.charts],
     }

@@ -99,6 +99,7 @@
     return made;
   };
 
+  const slug = (text) => text.replace(/[^a-z]+/g, "-");
   const percent = (value, digits = 1) => (100 * value).toFixed(digits);
   const points = (value) => (value < 0 ? "−" : "+") + Math.abs(100 * value).toFixed(2);
 
@@ -106,7 +107,10 @@
     const value = row[column.key];
     const made = element("td", undefined, `is-${column.kind}`);
     made.dir = "auto";
+    made.dataset.label = column.label;
+    if (column.kind === "text" && String(value).length > 40) made.classList.add("long");
     if (value === null || value === undefined) {
+      made.classList.add("empty");
       made.append(element("span", "–", "none"));
       return made;
     }
@@ -116,7 +120,7 @@
       number: () => value.toLocaleString("en"),
       decimal: () => value.toFixed(4),
       date: () => value.replace("T", " ").slice(0, 16),
-      chip: () => element("span", value, "chip " + value.replace(/[^a-z]+/g, "-")),
+      chip: () => element("span", value, "chip " + slug(value)),
       spark: () => spark(value),
       link: () => Object.assign(element("a", value.split("-").pop()), { href: row.href, title: value }),
       text: () => String(value),
@@ -127,6 +131,65 @@
       made.append(" ", element("span", `[${column.ends.map((end) => format(row[end], column.digits)).join(", ")}]`, "interval"));
     }
     return made;
+  }
+
+  // ---- the matrix: the rows of a table again, benchmarks against models
+
+  const change = (value) => (value === null ? "" : ` ${points(value)}`);
+
+  // What was measured of one model on one benchmark: a line per direction, and the verdict as a word.
+  function results(rows, label) {
+    const made = element("td", undefined, "result");
+    made.dataset.label = label;
+    if (!rows.length) {
+      made.classList.add("empty");
+      made.append(element("span", "–", "none"));
+      return made;
+    }
+    for (const row of rows) {
+      const line = element("p");
+      const link = Object.assign(element("a", percent(row.value)), { href: row.href, title: row.over });
+      line.append(element("span", `${row.direction} ${row.metric}`.trim(), "interval"), " ", link);
+      if (row.low !== null) line.append(" ", element("span", `[${percent(row.low)}, ${percent(row.high)}]`, "interval"));
+      line.append(element("span", change(row.change)));
+      made.append(line);
+    }
+    const verdicts = [...new Set(rows.map((row) => row.verdict))];
+    for (const verdict of verdicts) made.append(element("span", verdict, "chip " + slug(verdict)));
+    made.classList.add(slug(verdicts[0]));
+    return made;
+  }
+
+  function showMatrix() {
+    const place = document.getElementById("table-matrix");
+    if (!place) return;
+    const rows = visible(tables.get(page.matrix));
+    const names = { benchmark: valuesOf(rows, "benchmark"), model: valuesOf(rows, "model") };
+    // The longer of the two goes down: a page scrolls that way.
+    const [down, across] = names.benchmark.length >= names.model.length ? ["benchmark", "model"] : ["model", "benchmark"];
+    const name = (text, scope) => Object.assign(element("th", text), { scope, dir: "auto" });
+    const head = element("tr");
+    head.append(name(down === "model" ? "Model" : "Benchmark", "col"), ...names[across].map((text) => name(text, "col")));
+    place.tHead.replaceChildren(head);
+    place.tBodies[0].replaceChildren(...names[down].map((value) => {
+      const line = element("tr");
+      const mine = rows.filter((row) => row[down] === value);
+      line.append(name(value, "row"));
+      line.append(...names[across].map((other) => results(mine.filter((row) => row[across] === other), other)));
+      return line;
+    }));
+    fit(place);
+  }
+
+  // ---- no column is cut off: a table that is too wide wraps its cells, and then shows each row as a block
+
+  function fit(table) {
+    const box = table.closest(".scroll");
+    const fits = () => box.scrollWidth <= box.clientWidth;
+    table.classList.remove("tight", "stacked");
+    if (fits()) return;
+    table.classList.add("tight");
+    if (!fits()) table.classList.replace("tight", "stacked");
   }
 
   function spark(values) {
@@ -165,6 +228,7 @@
     const status = [count, ...(left ? [`the first ${SHOWN} shown`] : []), ...fixed].join(" · ");
     document.getElementById(`${table.id}-status`).textContent = status;
     document.querySelector(`[data-more=${table.id}]`).hidden = !left;
+    fit(body.parentElement);
   }
 
   // ---- downloads: all rows that pass the filters, in the order shown; numbers as they were recorded
@@ -203,6 +267,7 @@
       font: getComputedStyle(document.body).fontFamily,
       view: { stroke: "transparent" },
       axis,
+      title: { color: quiet },
       legend: { aria, labelColor: ink, titleColor: quiet, orient: "bottom", labelLimit: 240, columns: 2, symbolOpacity: 1 },
       rule: { color: ink },
       range: { category: series },
@@ -231,6 +296,7 @@
   function show() {
     offer();
     writeState();
+    showMatrix();
     for (const table of tables.values()) showTable(table);
     return showCharts();
   }
@@ -270,6 +336,12 @@
       for (const table of tables.values()) showTable(table);
     }
   });
+  let width = 0;
+  new ResizeObserver(([entry]) => {
+    if (entry.contentRect.width === width) return; // a table that wraps changes the height only
+    width = entry.contentRect.width;
+    for (const table of document.querySelectorAll(".scroll table")) fit(table);
+  }).observe(document.getElementById("main"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", showCharts);
   show().then(() => { document.documentElement.dataset.ready = "true"; });
 })();
