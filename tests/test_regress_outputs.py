@@ -140,6 +140,26 @@ def test_the_badge_is_an_endpoint_of_shields(tmp_path, lost, problem, message):
     )
 
 
+def test_a_verdict_begins_with_a_sentence(tmp_path):
+    """In the terminal, the comment and the JSON."""
+    verdict = verdict_of(tmp_path, lost=20)
+    fell = verdict.headline()
+    assert re.fullmatch(
+        r"\d of \d+ metrics fell against the baseline b, most of all toy en t2i, dim 8, R@1\.", fell
+    )
+    page = io.StringIO()
+    print_verdict(verdict, Console(file=page, width=120))
+    assert page.getvalue().startswith(fell)
+    assert f"**{fell}**" in as_markdown(verdict).replace("&#8203;", "")
+    assert as_json(verdict)["sentence"] == fell
+    same = verdict_of(tmp_path / "same", lost=0)
+    assert re.fullmatch(
+        r"None of \d+ metrics fell for sure against the baseline b\.", same.headline()
+    )
+    same.problems.append(Problem("missing", "b", "m", "x"))
+    assert same.headline() == "No verdict against the baseline b: b by m could not be compared."
+
+
 def test_an_incomplete_result_outranks_an_incomparable_one_and_that_a_regression(tmp_path):
     verdict = verdict_of(tmp_path)
     codes = [verdict.exit_code]

@@ -21,6 +21,7 @@ from evals.report.__main__ import app
 from evals.report.names import Place, quantities
 from evals.report.published_csv import published
 from evals.report.tables import footnotes, table, table_names
+from evals.report.words import overview
 from tests.conftest import SHARED
 from tests.published_toys import write_record
 
@@ -253,3 +254,14 @@ def test_records_read_only_what_cells_ask_for(tmp_path):
     path = write_record(tmp_path, "scenes", "tiny", {T2I._replace(benchmark="scenes"): 0.5})
     (path / "metrics.jsonl").write_text("{}")
     assert run("--table", "v2post-flickr30k", "--results", tmp_path)[0] == 0
+
+
+def test_a_report_begins_with_how_many_tables_are_measured_and_deviate():
+    whole = {"exact": 2, "reproduced": 1, "deviates": 0, "not run": 0}
+    part = {"exact": 1, "reproduced": 0, "deviates": 2, "not run": 3}
+    nothing = {"exact": 0, "reproduced": 0, "deviates": 0, "not run": 4}
+    assert overview([whole, part, nothing]) == (
+        "2 of 3 tables measured, 1 of them in part; 1 deviates, in 2 cells."
+    )
+    assert overview([whole]) == "1 of 1 table measured; none deviates."
+    assert overview([nothing]) == "0 of 1 table measured."

@@ -38,6 +38,7 @@ def as_json(verdict: Verdict, written: Sequence[str] = ()) -> dict[str, Any]:
     """The machine output: fractions, all metrics, and each reason for there being no verdict."""
     return {
         "schema_version": 1,
+        "sentence": verdict.headline(),
         "verdict": verdict.outcome,
         "exit_code": verdict.exit_code,
         "baseline": verdict.baseline,
@@ -83,7 +84,7 @@ def as_markdown(verdict: Verdict) -> str:
     title = (
         f"### Retrieval against the baseline {markdown_text(verdict.baseline)}: {verdict.outcome}"
     )
-    parts = [title, ""]
+    parts = [title, "", f"**{markdown_text(verdict.headline())}**", ""]
     for sentence in verdict.stand_ins:
         parts += [f"{markdown_text(sentence)}.", ""]
     if verdict.problems:

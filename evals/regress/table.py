@@ -28,7 +28,9 @@ WIDE = 24
 
 
 def print_verdict(verdict: Verdict, out: Console) -> None:
-    """Print what changed around the runs, all that moved, what has no verdict, and the verdict."""
+    """Print the verdict in a sentence, what changed around the runs, all that moved, and the counts."""
+    _line(f"[bold]{escape(visible(verdict.headline()))}[/bold]", out)
+    out.print()
     for pair in verdict.compared:
         print_environment([m for m in pair.environment if can_move_a_number(m)], out)
     for sentence in verdict.stand_ins:

@@ -188,8 +188,33 @@ class Verdict:
 
         return sorted(filter(shown, self.changes), key=badness)
 
+    def headline(self) -> str:
+        """The verdict as a sentence for those who read nothing else."""
+        against = f"against the baseline {self.baseline}"
+        if self.problems:
+            place = f"{self.problems[0].benchmark} by {self.problems[0].model}"
+            beyond = f" and {len(self.problems) - 1} more" if len(self.problems) > 1 else ""
+            return f"No verdict {against}: {place}{beyond} could not be compared."
+        regressed = [change for change in self.worst_first() if change.judgement == "regressed"]
+        if regressed:
+            worst = regressed[0]
+            return (
+                f"{len(regressed)} of {len(self.changes)} metrics fell {against}, most of all "
+                f"{worst.benchmark} {worst.where}, {worst.metric}."
+            )
+        cells = self.deviating
+        if cells:
+            verb = "deviates" if len(cells) == 1 else "deviate"
+            return (
+                f"Nothing fell {against}, but {len(cells)} of {len(self.published)} published "
+                f"numbers {verb}."
+            )
+        doubts = self.count("suspicious")
+        doubtful = f"; {doubts} of them may have" if doubts else ""
+        return f"None of {len(self.changes)} metrics fell for sure {against}{doubtful}."
+
     def sentence(self) -> str:
-        """The verdict as a sentence."""
+        """The outcome and the counts behind it."""
         # no counts beside a problem: they would be of a part, and read as if they were of all
         if self.problems:
             rest = f", and {len(self.problems) - 1} more" if len(self.problems) > 1 else ""

@@ -27,6 +27,7 @@ from evals.report.measured import Records
 from evals.report.official import find_table, official_names
 from evals.report.tables import table_names
 from evals.report.verdicts import Judged, judge
+from evals.report.words import overview
 from evals.schema import ConfigError
 
 app = new_app()
@@ -117,7 +118,7 @@ def report(
         judged = [judge(find_table(name), records, models) for name in names]
         # A single table's file bears its name, so that two calls do not write over each other.
         stem = "report" if whole or len(names) > 1 else names[0]
-        head = _head(records, results, models)
+        head = [overview([table.counts for table in judged]), *_head(records, results, models)]
         paths = write_files(judged, chosen, out=out, stem=stem, head=head)
         # Settled before anything is shown: see evals.cli.results.
         if strict and any(each.counts["deviates"] for each in judged):

@@ -6,12 +6,14 @@ from typing import Any
 
 from evals.report.measured import Number
 from evals.report.verdicts import Judged, Placed
+from evals.report.words import overview
 
 
 def as_json(judged: Sequence[Judged], paths: Sequence[Path]) -> dict[str, Any]:
     """The report as one JSON object, in per cent; `paths` are the files that were written."""
     return {
         "schema_version": 1,
+        "sentence": overview([table.counts for table in judged]),
         "files": [str(path) for path in paths],
         "tables": [_table(table) for table in judged],
     }

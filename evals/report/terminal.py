@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from evals.escape import visible
 from evals.report.verdicts import VERDICTS, Judged, Verdict
-from evals.report.words import DASH, below, words
+from evals.report.words import DASH, below, overview, words
 from evals.views.table import FittingTable
 
 PLAIN: dict[str, Any] = {
@@ -54,7 +54,9 @@ def print_table(judged: Judged, out: Console) -> None:
 
 
 def print_summary(tables: Sequence[Judged], out: Console) -> None:
-    """Print how many cells got which verdict, one line per table."""
+    """Print the tables measured in a sentence, then which verdicts each has, one line per table."""
+    out.print(f"[bold]{overview([judged.counts for judged in tables])}[/bold]", highlight=False)
+    out.print()
     grid = FittingTable(**PLAIN)
     grid.add_column("table", no_wrap=True)
     for verdict in VERDICTS:

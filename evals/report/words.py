@@ -1,12 +1,12 @@
 """Puts results into words that all formats share; each format only escapes them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from evals.records.identity import SHOWN
 from evals.report.published_csv import GRADES
 from evals.report.tables import footnotes
-from evals.report.verdicts import Judged, Result
+from evals.report.verdicts import Judged, Result, Verdict
 
 SECOND_HAND = "†"
 DASH = "–"
@@ -75,6 +75,25 @@ def summary(judged: Judged) -> str:
     """`3 exact, 1 reproduced, 8 not run`."""
     counts = [f"{n} {verdict}" for verdict, n in judged.counts.items() if n]
     return ", ".join(counts) or "no cells"
+
+
+def overview(tables: Sequence[Mapping[Verdict, int]]) -> str:
+    """`12 of 30 tables measured, 3 of them in part; 1 deviates, in 2 cells.`, from the counts of tables."""
+    measured = partly = deviating = cells = 0
+    for counts in tables:
+        n_measured = sum(counts.values()) - counts["not run"]
+        measured += n_measured > 0
+        partly += n_measured > 0 and counts["not run"] > 0
+        deviating += counts["deviates"] > 0
+        cells += counts["deviates"]
+    parts = f", {partly} of them in part" if partly else ""
+    text = f"{measured} of {len(tables)} table{'s' * (len(tables) != 1)} measured{parts}"
+    if not measured:
+        return f"{text}."
+    if not deviating:
+        return f"{text}; none deviates."
+    where = f"in {cells} cell{'s' * (cells != 1)}"
+    return f"{text}; {deviating} {'deviates' if deviating == 1 else 'deviate'}, {where}."
 
 
 def tolerance(judged: Judged) -> str:
