@@ -34,12 +34,13 @@ def track(
         str | None, typer.Option(help="Only records of this model, of those not named.")
     ] = None,
     results: Annotated[
-        Path, typer.Option(envvar="EVALS_RESULTS", help="Where records lie.")
-    ] = Path("results/runs"),
+        str, typer.Option(envvar="EVALS_RESULTS", help="Where records lie.")
+    ] = "results/runs",
     json: Json = False,
 ) -> None:
     """Log records to experiment trackers: parameters, metrics with intervals, figures, the record."""
     with reported(json=json) as log:
+        from evals.records.exchange import open_records
         from evals.records.selection import newest
         from evals.trackers.tracking import log_records, targets_of
 
@@ -48,7 +49,7 @@ def track(
             raise ConfigError("Name a tracker: --log trackio, wandb or mlflow.")
         paths = records or [
             path
-            for names, path in newest(results).items()
+            for names, path in newest(open_records(results)).items()
             if benchmark in (None, names[0]) and model in (None, names[1])
         ]
         if not paths:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from evals.schema import AnyEncoder, Side, is_multi_vector
+from evals.schema import AnyEncoder, Kind, Side, is_multi_vector
 
 # A shard holds at most some ten MB of rows: 100 million items of 1,024 values are 40,000 shards.
 SHARD_BYTES = 10 << 20
@@ -38,9 +38,14 @@ def limits(side: Side, dim: int, items: int | None = None) -> Limits:
 
     `items` stands in for their number.
     """
+    return limits_by_size(side.kind, len(side), dim, items)
+
+
+def limits_by_size(kind: Kind, n_items: int, dim: int, items: int | None = None) -> Limits:
+    """Those of a side of so many items, which need not be at hand."""
     in_bytes = max(1, SHARD_BYTES // (4 * dim))
-    scale = max(1, len(side) // (PARTS * IMAGES))
-    if side.kind == "image":
+    scale = max(1, n_items // (PARTS * IMAGES))
+    if kind == "image":
         # Whole passes: an image is then in a pass of the same images whatever the shard's size.
         in_bytes = max(IMAGES, in_bytes // IMAGES * IMAGES)
         return Limits(items or min(IMAGES * scale, in_bytes), 0)
