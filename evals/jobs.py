@@ -35,6 +35,7 @@ def evaluate_all(
     precisions: Sequence[str] = ("float32",),
     workers: int = 1,
     distractors: str | None = None,
+    memory: int | None = None,
     reporter: Reporter = SILENT,
 ) -> Results:
     """All work by every named model, in this order, at the dimensions that `dims_of` chooses for a width.
@@ -42,7 +43,8 @@ def evaluate_all(
     All names are checked before anything is loaded (ConfigError). When one evaluation fails the
     others still run. What is not stored yet is encoded by so many `workers`, processes of this
     machine; tasks of mteb, which load their data themselves, by this process alone. `distractors`
-    names a source of items that join the galleries, see `evals.evaluation.distractors`.
+    names a source of items that join the galleries, see `evals.evaluation.distractors`; `memory` is
+    that of `evaluate`, in bytes.
     """
     refs = [resolve_model(name) for name in dict.fromkeys(models)]
     check(work, refs, settings, precisions)
@@ -74,6 +76,7 @@ def evaluate_all(
             precisions=precisions,
             costs=costs,
             distractors=joining,
+            memory=memory,
             reporter=reporter,
         )
 

@@ -15,11 +15,13 @@ import typer
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.figures import draw_figures
 from evals.cli.options import (
+    Memory,
     Models,
     Trackers,
     Workers,
     comma_list,
     dims_list,
+    in_bytes,
     settings_of,
     takes_options,
 )
@@ -73,6 +75,7 @@ def sweep(
         ),
     ] = None,
     workers: Workers = 1,
+    memory: Memory = None,
     trackers: Trackers = [],  # noqa: B006 - typer copies it
     figures: Annotated[
         Path | None, typer.Option(help="Folder for figures (PNG); beside the records unless given.")
@@ -119,7 +122,14 @@ def sweep(
         names = comma_list(benchmarks) or (() if suite else ("scenes",))
         work, suites = choose(names, suite or (), subsets=settings.subsets, data_name=settings.name)
         results = evaluate_all(
-            work, model, dims_of, settings, precisions=kinds, workers=workers, reporter=log
+            work,
+            model,
+            dims_of,
+            settings,
+            precisions=kinds,
+            workers=workers,
+            memory=in_bytes(memory),
+            reporter=log,
         )
         sweep_points = [point for outcome in results.outcomes for point in points(outcome)]
         subjects = _subjects(results.outcomes, names_by_model)

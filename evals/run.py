@@ -12,7 +12,16 @@ import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.figures import draw_figures
-from evals.cli.options import Models, Trackers, Workers, dims_list, settings_of, takes_options
+from evals.cli.options import (
+    Memory,
+    Models,
+    Trackers,
+    Workers,
+    dims_list,
+    in_bytes,
+    settings_of,
+    takes_options,
+)
 from evals.cli.results import finish
 from evals.config.choice import choose
 from evals.jobs import evaluate_all
@@ -44,6 +53,7 @@ def run(
         str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")
     ] = None,
     workers: Workers = 1,
+    memory: Memory = None,
     distractors: Annotated[
         str | None,
         typer.Option(
@@ -89,6 +99,7 @@ def run(
             lambda width: dimensions or (width,),
             settings,
             workers=workers,
+            memory=in_bytes(memory),
             distractors=distractors,
             reporter=log,
         )

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evals.embeddings.precision import quantise
 from evals.embeddings.truncation import truncate
 from evals.ranking import definition
 from evals.ranking.ranks import ranks
@@ -25,7 +26,10 @@ def test_every_size_of_block_gives_the_ranks_of_the_rows_in_memory(size: int) ->
     for queries, docs, relevant in ((texts, images, t2i), (images, texts, t2i.inverse(60))):
         streamed = streamed_ranks(queries, lambda docs=docs: blocks_of(docs, size), relevant, DIMS)
         for dim in DIMS:
-            assert same(streamed[dim], ranks(truncate(queries, dim), truncate(docs, dim), relevant))
+            assert same(
+                streamed[dim, "float32"],
+                ranks(truncate(queries, dim), truncate(docs, dim), relevant),
+            )
 
 
 @settings(deadline=None, max_examples=40)
@@ -51,8 +55,10 @@ def test_any_gallery_cut_anywhere_has_the_ranks_of_the_definition(data: st.DataO
     def gallery() -> Iterator[np.ndarray]:
         yield from np.split(docs, cuts)
 
-    for dim, streamed in streamed_ranks(queries, gallery, relevant, (4, 2)).items():
-        cut_queries, cut_docs = truncate(queries, dim), truncate(docs, dim)
+    kinds = ("float32", "float16", "int8", "binary")
+    for (dim, kind), streamed in streamed_ranks(queries, gallery, relevant, (4, 2), kinds).items():
+        cut_queries = quantise(truncate(queries, dim), kind)
+        cut_docs = quantise(truncate(docs, dim), kind)
         assert same(streamed, ranks(cut_queries, cut_docs, relevant))
         assert_defined(streamed, definition.ranks(cut_queries, cut_docs, relevant))
 
@@ -63,7 +69,7 @@ def test_a_last_block_of_zeros_leaves_the_margins_of_the_whole_gallery() -> None
     relevant = Relevant.single(image_of_text)
     streamed = streamed_ranks(texts, lambda: [images, zeros], relevant, [33])
     docs = truncate(np.concatenate([images, zeros]), 33)
-    assert same(streamed[33], ranks(truncate(texts, 33), docs, relevant))
+    assert same(streamed[33, "float32"], ranks(truncate(texts, 33), docs, relevant))
 
 
 def test_a_memory_map_on_disk_is_ranked(tmp_path: Path) -> None:
@@ -72,7 +78,7 @@ def test_a_memory_map_on_disk_is_ranked(tmp_path: Path) -> None:
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
     relevant = Relevant.single(np.arange(50))
     streamed = streamed_ranks(docs, lambda: blocks_of(mapped, 9), relevant, [8])
-    assert same(streamed[8], ranks(truncate(docs, 8), truncate(docs, 8), relevant))
+    assert same(streamed[8, "float32"], ranks(truncate(docs, 8), truncate(docs, 8), relevant))
 
 
 def test_a_document_that_is_not_finite_is_named_by_its_place_in_the_gallery() -> None:

@@ -34,6 +34,14 @@ Trackers = Annotated[
         help="Log the records to trackio, wandb or mlflow, too. Repeatable, or a list with commas.",
     ),
 ]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="GB that the rows may take while they are scored; more are read from the store. Half of the machine's "
+        "unless given; the result is the same.",
+    ),
+]
 DTYPES = ", ".join(CHOICES["dtype"])
 ATTENTION = ", ".join(CHOICES["attention"])
 PREPROCESS = ", ".join(CHOICES["preprocess"])
@@ -159,6 +167,11 @@ def comma_list(value: str | None) -> tuple[str, ...] | None:
     if not parts:
         raise ConfigError(f"{value!r} names nothing; give a list such as en,de.")
     return parts
+
+
+def in_bytes(gigabytes: float | None) -> int | None:
+    """What `--memory` says, in bytes; None stays None."""
+    return None if gigabytes is None else int(gigabytes * 2**30)
 
 
 def dims_list(value: str | None, option: str = "--dims") -> tuple[int, ...] | None:

@@ -29,35 +29,36 @@ class Kind:
     """One way to keep a vector: `bits` of a value, and what it makes of truncated unit rows.
 
     `calibration` says in the record where its scale comes from. Dot products of what `quantise`
-    gives are the scores. `rescored`: its best candidates may be ranked again in float32.
+    gives are the scores; it is given the largest absolute value of the side, which only those that
+    are `calibrated` heed. `rescored`: its best candidates may be ranked again in float32.
     """
 
     bits: int
     calibration: str
-    quantise: Callable[[Rows], Rows]
+    quantise: Callable[[Rows, float], Rows]
     rescored: bool = False
+    calibrated: bool = False
 
 
-def _as_they_are(rows: Rows) -> Rows:
+def _as_they_are(rows: Rows, largest: float) -> Rows:
     return rows
 
 
-def _float16(rows: Rows) -> Rows:
+def _float16(rows: Rows, largest: float) -> Rows:
     # Back to float32 at once: what is measured is the rounding of the stored value, and scores are
     # computed in float32 for all precisions.
     return rows.astype(np.float16).astype(np.float32)
 
 
-def _int8(rows: Rows) -> Rows:
+def _int8(rows: Rows, largest: float) -> Rows:
     """Whole numbers in [-127, 127]."""
-    largest = float(np.abs(rows).max(initial=0.0))
     # Without -128 the range is symmetric (Jacob et al., arXiv:1712.05877, appendix B). In float64:
     # in float32 the product with the scale could round to the other side of a half.
     scale = 127 / largest if largest else 0.0
     return np.rint(rows.astype(np.float64) * scale).astype(np.float32)
 
 
-def _binary(rows: Rows) -> Rows:
+def _binary(rows: Rows, largest: float) -> Rows:
     """1 and -1, whose dot product is d minus twice the differing bits."""
     # An index would count bits by XOR and popcount: the order is the same, and so are the ties.
     return np.where(rows > 0, np.float32(1), np.float32(-1))
@@ -76,6 +77,7 @@ KINDS = {
         "scores are exact dot products of the integers",
         _int8,
         rescored=True,
+        calibrated=True,
     ),
     "binary": Kind(
         1,
@@ -152,9 +154,17 @@ def bytes_per_vector(name: str, dim: int) -> int:
     return quantised + (4 * dim if rescore else 0)
 
 
-def quantise(rows: Rows, kind: str) -> Rows:
+def quantise(rows: Rows, kind: str, largest: float | None = None) -> Rows:
     """Rows whose dot products are the scores of a kind of precision, from truncated unit rows.
 
-    See KINDS.
+    See KINDS. `largest` is the largest absolute value of the side where these are a part of it;
+    None: they are all of it.
     """
-    return KINDS[kind].quantise(rows)
+    if largest is None:
+        largest = largest_value(rows) if KINDS[kind].calibrated else 0.0
+    return KINDS[kind].quantise(rows, largest)
+
+
+def largest_value(rows: Rows) -> float:
+    """The largest absolute value, 0 of no rows."""
+    return float(np.abs(rows).max(initial=0.0))

@@ -8,7 +8,7 @@ Shapes: n rows, d dimensions.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int, Integer
@@ -27,6 +27,45 @@ class Block(NamedTuple):
 
     first: int
     rows: Float32[np.ndarray, "n d"]
+
+
+@runtime_checkable
+class RowSource(Protocol):
+    """Rows of a side that can be read, wherever they lie: `StoredRows`, or `HeldRows` in memory."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many rows there are, and their width."""
+        ...
+
+    def blocks(self, size: int = BLOCK_ROWS) -> Iterator[Block]:
+        """All rows, some at a time and in order."""
+        ...
+
+    def take(self, positions: Int[np.ndarray, "n"] | Sequence[int]) -> Float32[np.ndarray, "n d"]:
+        """The rows at `positions`, in that order."""
+        ...
+
+
+class HeldRows:
+    """Rows of an array as a `RowSource`."""
+
+    def __init__(self, rows: Float32[np.ndarray, "n d"]) -> None:
+        self.rows = rows
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many rows there are, and their width."""
+        return len(self.rows), self.rows.shape[1]
+
+    def blocks(self, size: int = BLOCK_ROWS) -> Iterator[Block]:
+        """All rows, some at a time and in order; the last block may be shorter."""
+        for first in range(0, len(self.rows), size):
+            yield Block(first, self.rows[first : first + size])
+
+    def take(self, positions: Int[np.ndarray, "n"] | Sequence[int]) -> Float32[np.ndarray, "n d"]:
+        """The rows at `positions`, in that order, as an array of its own."""
+        return self.rows[np.asarray(positions, dtype=np.int64)]
 
 
 class StoredRows:

@@ -17,6 +17,7 @@ from evals.progress import SILENT, Reporter
 from evals.schema import ConfigError, Data, ImageText
 
 if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
+    from evals.embeddings.rows import RowSource
     from evals.embeddings.store import Store
     from evals.ranking.streamed import Gallery
     from evals.schema import Encoder
@@ -69,13 +70,17 @@ class CurveMaker:
     def curves(
         self,
         subset: str,
-        rows: Sequence[Any],
+        rows: Sequence["RowSource"],
         data: ImageText,
         scores: Sequence["Scores"],
         *,
+        memory: int | None,
         device: str,
     ) -> list["Curve"]:
-        """The curves of a subset, from its rows and its scores without distractors."""
+        """The curves of a subset, from its rows and its scores without distractors.
+
+        `memory` bytes are for rows that are not held (None: all are).
+        """
         from evals.tasks.gallery_curve import curves
         from evals.tasks.image_text import searches
 
@@ -92,7 +97,7 @@ class CurveMaker:
             self._counts[subset][kind] = items.counts
             self.reporter.info(f"{subset}: {_in_words(kind, items)}")
             gallery = self._gallery(items)
-            subset_curves += curves(search, scores, gallery, device=device)
+            subset_curves += curves(search, scores, gallery, memory=memory, device=device)
         return subset_curves
 
     def _gallery(self, items: Joining) -> "Gallery":

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from evals.config.catalog import Benchmark
-from evals.evaluation.embedding import embed
 from evals.evaluation.lengths import lengths_of
 from evals.evaluation.load import Parts, check_measures
 from evals.evaluation.outcome import Outcome
 from evals.evaluation.record_files import Kept
 from evals.evaluation.recording import Costs, Measurement, write_record
+from evals.evaluation.side_rows import SideRows, bytes_in_memory, usual_memory
 from evals.progress import SILENT, Reporter
 from evals.schema import ConfigError, Data, ImageText, Side, TextRetrieval
 from evals.settings import Settings
@@ -32,22 +32,27 @@ def evaluate(
     precisions: Sequence[str] = ("float32",),
     costs: Costs | None = None,
     distractors: "Distractors | None" = None,
+    memory: int | None = None,
     reporter: Reporter = SILENT,
 ) -> Outcome:
     """Encode what is missing, score every dimension at every precision, and write the record.
 
     `costs` are those that there were before. With `distractors` the record has curves over gallery
-    sizes beside the scores, which stay those of the benchmark alone.
+    sizes beside the scores, which stay those of the benchmark alone. Rows that take more than
+    `memory` bytes (None: half of the machine's) are scored where they lie in the store, with the
+    same result, by tasks that can do so.
 
     Raises ConfigError for a dimension that the encoder does not have, FailedShardsError for
     embeddings that hold NaN or infinity; all others are stored by then.
     """
     from evals.data.notes import notes
-    from evals.embeddings.failures import FailedShardsError, joined
+    from evals.embeddings.failures import joined
     from evals.embeddings.kept import KeptRows
+    from evals.embeddings.rows import HeldRows, RowSource
     from evals.embeddings.store import Store
     from evals.tasks import task_of
     from evals.tasks.best import RankingTask
+    from evals.tasks.scores import StoredTask
 
     # Wall time for the record's place in history; phases are measured by the monotonic clock.
     started, costs = time.time(), costs or Costs()
@@ -73,60 +78,62 @@ def evaluate(
     if settings.measures and row.task == "retrieval":
         check_measures(settings.measures)  # a program's own data comes here unchecked
         chosen_measures["measures"] = settings.measures
+    if memory is not None and embeddings is not None:
+        raise ConfigError("--keep-embeddings holds all rows in memory. Leave --memory out.")
+    budget = usual_memory() if memory is None else memory
     curve_maker = None
     curves: dict[str, list[Curve]] = {}
     if distractors is not None:
         from evals.evaluation.curves import CurveMaker
 
         curve_maker = CurveMaker(distractors, parts.subsets, encoder, store, costs, reporter)
-    zero_rows = 0
-    # Those of the last subset: languages share their images, and memory holds one set of rows.
-    rows_by_images: dict[tuple[str, ...], Any] = {}
-    failed: dict[tuple[str, ...], FailedShardsError] = {}  # by the items of a side
+    side_rows = SideRows(encoder, store, costs, embeddings=embeddings, reporter=reporter)
     for subset, data in parts.subsets.items():
         sides = task.sides(data)
         reporter.info(f"{row.name} {subset}: {_counts(data, sides)}, by {encoder.name}")
         for note in notes(data.origin):
             reporter.info(f"{row.name} {subset}: {note}")
-        rows = []
-        for side in sides:
-            images = tuple(side.hashes) if side.kind == "image" else ()
-            if images in failed:
-                continue
-            if images in rows_by_images:
-                side_rows = rows_by_images[images]
-            else:
-                try:
-                    side_rows = embed(store, encoder, side, costs, reporter=reporter)
-                except FailedShardsError as error:
-                    # The other sides are encoded all the same, and nothing is scored.
-                    failed[tuple(side.hashes)] = error
-                    continue
-                # A row of zeros has a cosine of 0 with everything, and looks like a bad match.
-                zero_rows += int((~side_rows.any(axis=1)).sum())
-            if side.kind == "image":
-                rows_by_images = {images: side_rows}
-            rows.append(side_rows)
-            if embeddings is not None:
-                embeddings.add(encoder, side, side_rows)
-        if failed:
+        choices: dict[str, Any] = {"dims": dims, "precisions": precisions, "device": device}
+        needed = bytes_in_memory(sides, encoder.dim, dims)
+        stored_task = None
+        if isinstance(task, StoredTask) and embeddings is None and needed > budget:
+            stored_task = task
+            choices["memory"] = budget
+            reporter.info(
+                f"{row.name} {subset}: scored from the store in {budget / 2**30:.1f} GB, where all "
+                f"rows would take {needed / 2**30:.1f}"
+            )
+            sources: list[RowSource] = side_rows.on_disk(sides)
+        else:
+            rows = side_rows.held(sides)
+            sources = [HeldRows(array) for array in rows]
+        if side_rows.failed:
             continue
         since = time.monotonic()
-        scores[subset] = task.score(
-            rows, data, dims=dims, precisions=precisions, device=device, **chosen_measures
-        )
+        if stored_task is not None:
+            scores[subset] = stored_task.score_stored(sources, data, **choices)
+        else:
+            scores[subset] = task.score(rows, data, **choices, **chosen_measures)
         if settings.keep_top is not None and isinstance(task, RankingTask):
-            best = task.best(
-                rows, data, dims=dims, precisions=precisions, k=settings.keep_top, device=device
-            )
+            if stored_task is not None:
+                best = stored_task.best_stored(sources, data, k=settings.keep_top, **choices)
+            else:
+                best = task.best(rows, data, k=settings.keep_top, **choices)
             kept[subset] = Kept(best, task.judgements(data))
         costs.add("score", since)
         if curve_maker is not None:
             # Work without captioned images was refused by `check_distractors`.
             assert isinstance(data, ImageText)
-            curves[subset] = curve_maker.curves(subset, rows, data, scores[subset], device=device)
-    if failed:
-        raise joined(list(failed.values()))
+            curves[subset] = curve_maker.curves(
+                subset,
+                sources,
+                data,
+                scores[subset],
+                memory=budget if stored_task is not None else None,
+                device=device,
+            )
+    if side_rows.failed:
+        raise joined(list(side_rows.failed.values()))
     measurement = Measurement(
         row=row,
         encoder=encoder,
@@ -140,7 +147,7 @@ def evaluate(
         curves=curves,
         costs=costs,
         started=started,
-        zero_rows=zero_rows,
+        zero_rows=side_rows.zero_rows,
     )
     extra: dict[str, Any] = {"lengths": lengths} if lengths else {}
     if curve_maker is not None:

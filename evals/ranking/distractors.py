@@ -11,13 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from evals.embeddings.truncation import truncate
 from evals.ranking.gallery_size import DistractorCounts
 from evals.ranking.levels import Tally
 from evals.ranking.ranks import CHUNK, check_relevant, new_tally, norm_bounds, ranks_of
 from evals.ranking.relevance import Relevant
 from evals.ranking.shapes import DocRows, QueryRows
-from evals.ranking.streamed import Gallery, count_blocks, read_answers
+from evals.ranking.streamed import Gallery, Key, count_blocks, cut_rows, read_answers
 
 
 def count_distractors(
@@ -37,26 +36,28 @@ def count_distractors(
     counts are what the distractors add to `better` and `tied` there. Rows are full width. Raises
     ValueError for a row of either that is not finite, and as `streamed_ranks` does.
     """
-    query_rows = {dim: truncate(queries, dim) for dim in dims}
-    answers = read_answers(query_rows, gallery, relevant)
+    query_rows = dict(cut_rows(queries, dims, ("float32",), {}))
+    answers = read_answers(query_rows, gallery, relevant, {})
     check_relevant(len(queries), answers.n_docs, relevant, chunk)
-    tallies: dict[int, Tally] = {}
-    for dim in dims:
+    tallies: dict[Key, Tally] = {}
+    for key, rows in query_rows.items():
         # Rows cut by `truncate` are unit rows: a distractor may be the only one that is not zero.
-        largest_scores = norm_bounds(query_rows[dim], "query")
-        tallies[dim] = new_tally(answers.scores[dim], relevant, largest_scores, dim, depth=1)
+        largest_scores = norm_bounds(rows, "query")
+        scores = answers.scores[key]
+        tallies[key] = new_tally(scores, relevant, largest_scores, rows.shape[1], depth=1)
     total = count_blocks(
         query_rows,
         tallies,
         _finite(distractors),
         relevant,
+        largest={},
         first=answers.n_docs,
         chunk=chunk,
         device=device,
     )
     counts = {}
-    for dim in dims:
-        ranks = ranks_of(tallies[dim], relevant)
+    for (dim, _), tally in tallies.items():
+        ranks = ranks_of(tally, relevant)
         counts[dim] = DistractorCounts(ranks.better, ranks.tied, total)
     return counts
 

@@ -7,6 +7,7 @@ Shapes: q queries, n documents, d dimensions, c queries of a chunk, k candidates
 and a relevant candidate.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -40,34 +41,69 @@ def rescored(
     if candidates < DEPTH:
         raise ValueError(f"cannot rescore fewer than {DEPTH} candidates")
     k = min(candidates, len(exact.docs))
-    # where all relevant documents are missed, the candidates, all irrelevant, come first;
-    # those of them that tied with the best relevant one have left the tie
+    parts = []
+    for start in range(0, len(exact.queries), ROWS):
+        queries = np.arange(start, min(start + ROWS, len(exact.queries)))
+        best = Candidates(len(queries), k, len(exact.docs))
+        best.add(quantised.queries[queries], quantised.docs, 0)
+        chosen = best.docs()
+        pair_queries = np.repeat(queries, k)
+        scores = pair_scores(exact.queries, exact.docs, pair_queries, chosen.ravel())
+        parts.append(Rescored(chosen, scores.reshape(chosen.shape)))
+    return with_candidates(coarse, parts, relevant)
+
+
+class Rescored(NamedTuple):
+    """The candidates of some queries, and their scores by float32 rows."""
+
+    docs: Int64[np.ndarray, "c k"]
+    scores: Float64[np.ndarray, "c k"]
+
+
+def with_candidates(coarse: Ranks, parts: Iterable[Rescored], relevant: Relevant) -> Ranks:
+    """The ranks when the candidates come first; the parts hold all queries, in their order."""
     ranks = Ranks(
-        better=np.maximum(coarse.better, k),
-        tied=coarse.tied - np.maximum(k - coarse.better, 0),
+        better=coarse.better.copy(),
+        tied=coarse.tied.copy(),
         tied_relevant=coarse.tied_relevant.copy(),
         score=coarse.score.copy(),
         ndcg10=np.zeros(len(coarse)),
     )
-    for start in range(0, len(exact.queries), ROWS):
-        stop = min(start + ROWS, len(exact.queries))
-        queries = np.arange(start, stop)
-        chosen = _candidates(quantised.queries[queries], quantised.docs, k)
-        pair_queries = np.repeat(queries, k)
-        scores = pair_scores(exact.queries, exact.docs, pair_queries, chosen.ravel())
-        scores = scores.reshape(chosen.shape)
+    start = 0
+    for chosen, scores in parts:
+        queries = np.arange(start, start + len(chosen))
+        k = chosen.shape[1]
+        # where all relevant documents are missed, the candidates, all irrelevant, come first;
+        # those of them that tied with the best relevant one have left the tie
+        ranks.better[queries] = np.maximum(coarse.better[queries], k)
+        ranks.tied[queries] -= np.maximum(k - coarse.better[queries], 0)
         is_relevant = _is_relevant(relevant, queries, chosen)
         _fill(ranks, queries, scores, is_relevant, relevant.counts[queries])
+        start += len(chosen)
     return ranks
 
 
-def _candidates(queries: BlockQueries, docs: DocRows, k: int) -> Int64[np.ndarray, "c k"]:
-    """The k best documents of each query, in no order; of equals the earlier ones."""
-    scores = queries.astype(np.float64) @ docs.T.astype(np.float64)
-    # whole numbers below 2^53: no two are equal, and of equal scores the earlier document has more
-    keys = scores * len(docs) - np.arange(len(docs))
-    chosen: np.ndarray = np.argpartition(-keys, k - 1, axis=1)[:, :k]
-    return chosen
+class Candidates:
+    """The k best documents of some queries by quantised score so far; of equals the earlier ones."""
+
+    def __init__(self, n_queries: int, k: int, n_docs: int) -> None:
+        self.k, self.n_docs = k, n_docs
+        self._keys = np.empty((n_queries, 0))
+
+    def add(self, queries: BlockQueries, docs: DocRows, first: int) -> None:
+        """Take in the documents from number `first` on."""
+        scores = queries.astype(np.float64) @ docs.T.astype(np.float64)
+        # whole numbers below 2^53: no two are equal, and of equal scores the earlier document has more
+        keys = scores * self.n_docs - np.arange(first, first + len(docs))
+        keys = np.concatenate([self._keys, keys], axis=1)
+        if keys.shape[1] > self.k:
+            keys = -np.partition(-keys, self.k - 1, axis=1)[:, : self.k]
+        self._keys = keys
+
+    def docs(self) -> Int64[np.ndarray, "c k"]:
+        """Their numbers in ascending order, which is that of every sum over them."""
+        numbers: np.ndarray = np.sort(np.mod(-self._keys, self.n_docs).astype(np.int64), axis=1)
+        return numbers
 
 
 def _is_relevant(

@@ -67,7 +67,7 @@ def top_k(
     Raises ValueError, before anything is searched, for no documents, for sizes below 1, and for
     rows with NaN or infinity.
     """
-    usual = CPU if _is_cpu(device) else DEVICE
+    usual = CPU if is_cpu(device) else DEVICE
     # not `chunk or usual.chunk`: 0 is refused, not taken for none
     chunk = usual.chunk if chunk is None else chunk
     block = usual.block if block is None else block
@@ -82,7 +82,7 @@ def top_k(
     return _search(queries, docs, min(k, len(docs)), sizes, device)
 
 
-def _is_cpu(device: str) -> bool:
+def is_cpu(device: str) -> bool:
     return device.partition(":")[0] == "cpu"
 
 
@@ -106,17 +106,25 @@ def _search(
     queries: np.ndarray, docs: np.ndarray, k: int, sizes: Sizes, device: str
 ) -> Iterator[Hits]:
     """As many strips of queries at once as there are threads; all end before one is given out."""
-    import torch
-
-    workers = min(THREADS, torch.get_num_threads()) if _is_cpu(device) else 1
-    turns = -(-len(queries) // (sizes.chunk * workers))
-    strips = max(turns * workers, 1)
-    # strips that are all about as long
-    chunk = max(-(-len(queries) // strips), 1)
-    sizes = sizes._replace(chunk=chunk)
+    workers = workers_on(device)
+    sizes = sizes._replace(chunk=even_chunk(len(queries), sizes.chunk, workers))
     starts = range(0, len(queries), sizes.chunk)
     for turn in range(0, len(starts), workers):
         yield from _strips(queries, docs, starts[turn : turn + workers], k, sizes, device)
+
+
+def workers_on(device: str) -> int:
+    """How many strips of queries are searched at once, each by a thread."""
+    import torch
+
+    return min(THREADS, torch.get_num_threads()) if is_cpu(device) else 1
+
+
+def even_chunk(n_queries: int, chunk: int, workers: int) -> int:
+    """The length of strips, `chunk` at most, that are all about as long."""
+    turns = -(-n_queries // (chunk * workers))
+    strips = max(turns * workers, 1)
+    return max(-(-n_queries // strips), 1)
 
 
 def _strips(
@@ -132,7 +140,7 @@ def _strips(
 
     def search_strip(start: int) -> None:
         strip = as_tensor(queries[start : start + sizes.chunk], device)
-        best = _Best(len(strip), k, block=sizes.block, device=device)
+        best = BestDocs(len(strip), k, block=sizes.block, device=device)
         for first in range(0, len(docs), sizes.block):
             block = as_tensor(docs[first : first + sizes.block], device)
             best.add(block_products(strip, block), first)
@@ -143,7 +151,7 @@ def _strips(
     return [hits_of_strip[start] for start in starts]
 
 
-class _Best:
+class BestDocs:
     """The keys of the best documents so far of some queries.
 
     Also of those that have come since the best were last chosen. A query's row has room for its `k`

@@ -1,8 +1,10 @@
 """Ranks over a gallery that need not fit in memory: it is read block by block, twice.
 
 The first reading gives the scores of the relevant documents, which are the levels, and the second
-counts what stands above and on them. Counts of blocks are integers, so their sum is that of the
-whole gallery, whatever the blocks. Memory is that of the queries, their levels and one block.
+counts what stands above and on them. Both serve all dimensions and precisions; int8 takes a reading
+more before them, for the scale of the whole gallery. Counts of blocks are integers, so their sum is
+that of the whole gallery, whatever the blocks. Memory is that of the queries, their levels and one
+block.
 
 Shapes: q queries, n documents of a block, d dimensions of the rows.
 """
@@ -13,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from evals.embeddings.precision import KINDS, largest_value, quantise
 from evals.embeddings.truncation import truncate
 from evals.ranking.definition import Ranks
 from evals.ranking.dispatch import count_all
@@ -25,18 +28,31 @@ from evals.ranking.shapes import DocRows, PairFloats, QueryRows
 BLOCK_ROWS = 2**16  # of a memory map: 256 MB at 1,024 dimensions
 
 Gallery = Callable[[], Iterable[DocRows]]  # starts a reading of all blocks, in the same order
+Key = tuple[int, str]  # a dimension and a kind of precision, without rescoring
+LargestValues = Mapping[int, float]  # the largest absolute value of a side at each dimension
+
+
+class Calibration(NamedTuple):
+    """The scales of int8: those of all queries, of which a caller may rank a part, and all documents."""
+
+    queries: LargestValues
+    docs: LargestValues
 
 
 class Answers(NamedTuple):
     """What one reading of a gallery gives: where the levels are, before anything is counted.
 
     `scores` are the float64 scores of the relevant documents and `largest_norms` the largest norm
-    of any document, both at each dimension.
+    of any document, both for each key.
     """
 
-    scores: Mapping[int, PairFloats]
-    largest_norms: Mapping[int, float]
+    scores: Mapping[Key, PairFloats]
+    largest_norms: Mapping[Key, float]
     n_docs: int
+
+
+# What may look at the documents of a block, numbered from `first`, as they are counted.
+Seen = Callable[[Key, DocRows, int], None]
 
 
 def blocks_of(rows: Float[np.ndarray, "_ d"], size: int = BLOCK_ROWS) -> Iterator[DocRows]:
@@ -55,66 +71,107 @@ def streamed_ranks(
     gallery: Gallery,
     relevant: Relevant,
     dims: Sequence[int],
+    kinds: Sequence[str] = ("float32",),
     *,
+    calibration: Calibration | None = None,
+    seen: Seen | None = None,
     chunk: int = CHUNK,
     device: str = "cpu",
-) -> dict[int, Ranks]:
-    """The ranks at each dimension: `ranks` of the rows cut by `truncate`, bit for bit.
+) -> dict[Key, Ranks]:
+    """The ranks at each dimension and precision: `ranks` of `quantise(truncate(rows))`, bit for bit.
 
-    `relevant` numbers documents in the order of the gallery, from 0 over all blocks. Both readings
-    serve all dimensions. Raises ValueError as `ranks` and `truncate` do, and for a gallery whose
-    second reading has another number of documents.
+    `relevant` numbers documents in the order of the gallery, from 0 over all blocks. `calibration`
+    is needed where these are not all queries; else it is read. Raises ValueError as `ranks` and
+    `truncate` do, and for a gallery whose second reading has another number of documents.
     """
-    query_rows = {dim: truncate(queries, dim) for dim in dims}
-    answers = read_answers(query_rows, gallery, relevant)
+    if calibration is None:
+        calibration = Calibration({}, {})
+        if any(KINDS[kind].calibrated for kind in kinds):
+            docs = largest_values(gallery(), dims)
+            calibration = Calibration(largest_values([queries], dims), docs)
+    query_rows = dict(cut_rows(queries, dims, kinds, calibration.queries))
+    answers = read_answers(query_rows, gallery, relevant, calibration.docs)
     check_relevant(len(queries), answers.n_docs, relevant, chunk)
-    tallies: dict[int, Tally] = {}
-    for dim in dims:
-        largest_scores = norm_bounds(query_rows[dim], "query") * answers.largest_norms[dim]
-        tallies[dim] = new_tally(answers.scores[dim], relevant, largest_scores, dim)
+    tallies: dict[Key, Tally] = {}
+    for key, rows in query_rows.items():
+        largest_scores = norm_bounds(rows, "query") * answers.largest_norms[key]
+        tallies[key] = new_tally(answers.scores[key], relevant, largest_scores, rows.shape[1])
     n_counted = count_blocks(
-        query_rows, tallies, gallery(), relevant, first=0, chunk=chunk, device=device
+        query_rows,
+        tallies,
+        gallery(),
+        relevant,
+        largest=calibration.docs,
+        seen=seen,
+        chunk=chunk,
+        device=device,
     )
     if n_counted != answers.n_docs:
         raise ValueError(
             f"the gallery had {answers.n_docs} documents when it was read first, and then "
             f"{n_counted}"
         )
-    return {dim: ranks_of(tallies[dim], relevant) for dim in dims}
+    return {key: ranks_of(tally, relevant) for key, tally in tallies.items()}
+
+
+def largest_values(blocks: Iterable[DocRows], dims: Sequence[int]) -> LargestValues:
+    """The largest absolute value of a side at each dimension, from all of its blocks."""
+    largest = dict.fromkeys(dims, 0.0)
+    for block in blocks:
+        for dim in largest:
+            largest[dim] = max(largest[dim], largest_value(truncate(block, dim)))
+    return largest
+
+
+def cut_rows(
+    rows: DocRows, dims: Sequence[int], kinds: Sequence[str], largest: LargestValues
+) -> Iterator[tuple[Key, DocRows]]:
+    """Full-width rows at each dimension and precision, one after the other."""
+    for dim in dims:
+        unit_rows = truncate(rows, dim)
+        for kind in kinds:
+            yield (dim, kind), quantise(unit_rows, kind, largest.get(dim))
 
 
 def read_answers(
-    query_rows: Mapping[int, QueryRows], gallery: Gallery, relevant: Relevant
+    query_rows: Mapping[Key, QueryRows],
+    gallery: Gallery,
+    relevant: Relevant,
+    largest: LargestValues,
 ) -> Answers:
-    """The scores of the relevant documents, from queries that are cut to each dimension.
+    """The scores of the relevant documents, from queries as `cut_rows` gives them.
 
     Those of documents that the gallery does not have are left as they are: see `check_relevant`.
     """
+    dims, kinds = _axes(query_rows)
     pair_queries = relevant.queries
-    scores = {dim: np.empty(len(relevant.docs)) for dim in query_rows}
-    # unit rows have norm bounds of exactly 1, so that the largest does not depend on the blocks
+    scores = {key: np.empty(len(relevant.docs)) for key in query_rows}
+    # Norm bounds of unit rows are exactly 1, those of int8 and binary rows roots of whole numbers:
+    # the largest does not depend on the blocks.
     largest_norms = dict.fromkeys(query_rows, 0.0)
     n_docs = 0
     for block in gallery():
         _refuse_infinite(block, n_docs)
         inside = _pairs_inside(relevant, n_docs, len(block))
-        for dim, queries in query_rows.items():
-            docs = truncate(block, dim)
-            largest = norm_bounds(docs, "document").max(initial=0.0)
-            largest_norms[dim] = max(largest_norms[dim], float(largest))
-            places = relevant.docs[inside] - n_docs
-            scores[dim][inside] = pair_scores(queries, docs, pair_queries[inside], places)
+        places = relevant.docs[inside] - n_docs
+        for key, docs in cut_rows(block, dims, kinds, largest):
+            largest_norm = float(norm_bounds(docs, "document").max(initial=0.0))
+            largest_norms[key] = max(largest_norms[key], largest_norm)
+            block_scores = pair_scores(query_rows[key], docs, pair_queries[inside], places)
+            scores[key][inside] = block_scores
         n_docs += len(block)
     return Answers(scores, largest_norms, n_docs)
 
 
 def count_blocks(
-    query_rows: Mapping[int, QueryRows],
-    tallies: Mapping[int, Tally],
+    query_rows: Mapping[Key, QueryRows],
+    tallies: Mapping[Key, Tally],
     blocks: Iterable[DocRows],
     relevant: Relevant,
     *,
-    first: int,
+    largest: LargestValues,
+    first: int = 0,
+    seen: Seen | None = None,
     chunk: int = CHUNK,
     device: str = "cpu",
 ) -> int:
@@ -122,16 +179,24 @@ def count_blocks(
 
     Relevant documents are passed over; `first` is the number of the first document.
     """
+    dims, kinds = _axes(query_rows)
     n_counted = 0
     for block in blocks:
         # documents of other blocks are numbered outside of this one, and not looked for
         numbered = Relevant(relevant.indptr, relevant.docs - first - n_counted)
-        for dim, queries in query_rows.items():
-            docs = truncate(block, dim)
-            step = Step(queries, docs, tallies[dim], None, queries, docs)
+        for key, docs in cut_rows(block, dims, kinds, largest):
+            step = Step(query_rows[key], docs, tallies[key], None, query_rows[key], docs)
             count_all([step], numbered, chunk=chunk, device=device)
+            if seen is not None:
+                seen(key, docs, first + n_counted)
         n_counted += len(block)
     return n_counted
+
+
+def _axes(query_rows: Mapping[Key, QueryRows]) -> tuple[list[int], list[str]]:
+    """The dimensions and the precisions of the keys, which are all of both."""
+    dims = list(dict.fromkeys(dim for dim, _ in query_rows))
+    return dims, list(dict.fromkeys(kind for _, kind in query_rows))
 
 
 def _pairs_inside(relevant: Relevant, first: int, size: int) -> np.ndarray:

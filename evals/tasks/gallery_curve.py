@@ -8,20 +8,21 @@ over all draws is exact.
 Shapes: q queries, n documents, d dimensions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 
+from evals.embeddings.rows import RowSource
 from evals.ranking.definition import Ranks
 from evals.ranking.distractors import count_distractors
 from evals.ranking.gallery_size import DistractorCounts, gallery_sizes, hit_at_sizes
 from evals.ranking.measures import shown
 from evals.ranking.metrics import mean
 from evals.ranking.relevance import Relevant
-from evals.ranking.shapes import QueryRows
+from evals.ranking.stored import LARGEST_BLOCK, plan_of, strips
 from evals.ranking.streamed import Gallery
 from evals.stats.intervals import mean_intervals
 from evals.tasks.scores import Scores, Value
@@ -32,12 +33,12 @@ RECALLS = {name: int(name.partition("@")[2]) for name in shown("retrieval")}
 class Search(NamedTuple):
     """One direction of a benchmark: queries, the gallery that they search, and what is relevant.
 
-    `clusters` has the cluster of each query. Rows are full width.
+    `clusters` has the cluster of each query. Rows are full width, in memory or on disk.
     """
 
     direction: str
-    queries: QueryRows
-    gallery: Gallery
+    queries: RowSource
+    gallery: RowSource
     relevant: Relevant
     clusters: Int[np.ndarray, "q"]
 
@@ -62,26 +63,47 @@ class Curve(NamedTuple):
 
 
 def curves(
-    search: Search, scores: Sequence[Scores], distractors: Gallery, *, device: str = "cpu"
+    search: Search,
+    scores: Sequence[Scores],
+    distractors: Gallery,
+    *,
+    memory: int | None = None,
+    device: str = "cpu",
 ) -> list[Curve]:
     """The curve at each dimension of `scores`, which are those of the direction without distractors.
 
-    `distractors` are read once for all dimensions. Raises ValueError as `count_distractors` does.
+    Distractors are read once for all dimensions; with a `memory` in bytes, once for as many queries
+    as fit. Raises ValueError as `count_distractors` does.
     """
     scores_by_dim = {
         score.dim: score
         for score in scores
         if (score.direction, score.precision) == (search.direction, "float32")
     }
-    counts_by_dim = count_distractors(
-        search.queries,
-        search.gallery,
-        search.relevant,
-        distractors(),
-        list(scores_by_dim),
-        device=device,
-    )
-    return [_curve(search, score, counts_by_dim[dim]) for dim, score in scores_by_dim.items()]
+    dims = list(scores_by_dim)
+    n_queries, _ = search.queries.shape
+    if memory is not None:
+        n_queries = plan_of(search.queries, dims, ["float32"], memory).queries
+    parts: dict[int, list[DistractorCounts]] = {dim: [] for dim in dims}
+    for strip in strips(search.queries, search.relevant, n_queries):
+        counts = count_distractors(
+            strip.queries,
+            lambda: (block.rows for block in search.gallery.blocks(LARGEST_BLOCK)),
+            strip.relevant,
+            distractors(),
+            dims,
+            device=device,
+        )
+        for dim in dims:
+            parts[dim].append(counts[dim])
+    return [_curve(search, scores_by_dim[dim], _joined(parts[dim])) for dim in dims]
+
+
+def _joined(parts: Sequence[DistractorCounts]) -> DistractorCounts:
+    """The counts of neighbouring strips of queries as one."""
+    better = np.concatenate([part.better for part in parts])
+    tied = np.concatenate([part.tied for part in parts])
+    return DistractorCounts(better, tied, parts[0].total)
 
 
 def _curve(search: Search, score: Scores, counts: DistractorCounts) -> Curve:
@@ -99,11 +121,3 @@ def _curve(search: Search, score: Scores, counts: DistractorCounts) -> Curve:
         for (name, size), column in columns.items()
     ]
     return Curve(search.direction, score.dim, score.query_ids, counts, points)
-
-
-def points_by_size(points: Sequence[CurvePoint]) -> Mapping[int, Mapping[str, CurvePoint]]:
-    """The points of a curve by the size of the gallery, and then by metric."""
-    by_size: dict[int, dict[str, CurvePoint]] = {}
-    for point in points:
-        by_size.setdefault(point.n_gallery, {})[point.metric] = point
-    return by_size

@@ -11,12 +11,14 @@ import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
 
 from evals.embeddings.precision import quantise
+from evals.embeddings.rows import RowSource
 from evals.embeddings.truncation import truncate
-from evals.ranking.definition import Ranks
+from evals.ranking.definition import Both, Ranks
 from evals.ranking.measures import of_queries, of_ranks
 from evals.ranking.metrics import mean, tie_rate
 from evals.ranking.relevance import Relevant
-from evals.ranking.streamed import blocks_of
+from evals.ranking.stored import stored_ranks
+from evals.ranking.stored_search import stored_top_k
 from evals.ranking.sweep import Key, ranks_at
 from evals.schema import ImageText, Side
 from evals.stats.bootstrap import Interval
@@ -47,15 +49,45 @@ def score(
     images, texts = rows
     relevant = Relevant.from_pairs(caption_pairs(data), len(texts))
     ranks_by_key = ranks_at(images, texts, relevant, dims, precisions, device=device)
+    return _both_directions(
+        ranks_by_key, data, [(dim, name) for dim in dims for name in precisions]
+    )
+
+
+def score_stored(
+    rows: Sequence[RowSource],
+    data: ImageText,
+    *,
+    dims: Sequence[int],
+    precisions: Sequence[str] = ("float32",),
+    memory: int,
+    device: str = "cpu",
+) -> list[Scores]:
+    """What `score` gives, bit for bit, from rows on disk and in about `memory` bytes.
+
+    Directions are ranked one after the other: each holds a part of its queries.
+    """
+    images, texts = rows
+    t2i = Relevant.from_pairs(caption_pairs(data), len(data.texts))
+    i2t = t2i.inverse(len(data.images))
+    by_texts = stored_ranks(texts, images, t2i, dims, precisions, memory=memory, device=device)
+    by_images = stored_ranks(images, texts, i2t, dims, precisions, memory=memory, device=device)
+    ranks_by_key = {key: Both(by_texts[key], by_images[key]) for key in by_texts}
+    return _both_directions(ranks_by_key, data, list(ranks_by_key))
+
+
+def _both_directions(
+    ranks_by_key: Mapping[Key, Both], data: ImageText, keys: Sequence[Key]
+) -> list[Scores]:
+    """The scores of both directions, key by key."""
     clusters = image_clusters(data, data.also)
-    keys = [(dim, precision) for dim in dims for precision in precisions]
     t2i = _scores(
         "t2i",
         {key: ranks_by_key[key].t2i for key in keys},
         query_ids=data.texts.ids,
         group_ids=[data.images.ids[image] for image in clusters[data.image_of_text]],
         clusters=clusters[data.image_of_text],
-        n_gallery=len(images),
+        n_gallery=len(data.images),
     )
     i2t = _scores(
         "i2t",
@@ -63,7 +95,7 @@ def score(
         query_ids=data.images.ids,
         group_ids=[data.images.ids[image] for image in clusters],
         clusters=clusters,
-        n_gallery=len(texts),
+        n_gallery=len(data.texts),
     )
     # A reader of the table finds both directions of a dimension side by side.
     scores = []
@@ -95,14 +127,38 @@ def best(
     return kept
 
 
-def searches(rows: Sequence[Float[np.ndarray, "_ d"]], data: ImageText) -> dict[str, Search]:
+def best_stored(
+    rows: Sequence[RowSource],
+    data: ImageText,
+    *,
+    dims: Sequence[int],
+    precisions: Sequence[str],
+    k: int,
+    memory: int,
+    device: str,
+) -> list[Best]:
+    """What `best` gives, from rows on disk and in about `memory` bytes."""
+    images, texts = rows
+    by_texts = stored_top_k(texts, images, k, dims, precisions, memory=memory, device=device)
+    by_images = stored_top_k(images, texts, k, dims, precisions, memory=memory, device=device)
+    image_ids, text_ids = data.images.ids, data.texts.ids
+    kept = []
+    for (dim, precision), hits in by_texts.items():
+        kept.append(Best("t2i", dim, precision, text_ids, image_ids, hits.docs, hits.scores))
+        hits = by_images[dim, precision]
+        kept.append(Best("i2t", dim, precision, image_ids, text_ids, hits.docs, hits.scores))
+    return kept
+
+
+def searches(rows: Sequence[RowSource], data: ImageText) -> dict[str, Search]:
     """Both directions by the kind of what they search: images, by texts, and the other way round."""
     images, texts = rows
-    t2i = Relevant.from_pairs(caption_pairs(data), len(texts))
+    t2i = Relevant.from_pairs(caption_pairs(data), len(data.texts))
     clusters = image_clusters(data, data.also)
+    i2t = t2i.inverse(len(data.images))
     return {
-        "image": Search("t2i", texts, lambda: blocks_of(images), t2i, clusters[data.image_of_text]),
-        "text": Search("i2t", images, lambda: blocks_of(texts), t2i.inverse(len(images)), clusters),
+        "image": Search("t2i", texts, images, t2i, clusters[data.image_of_text]),
+        "text": Search("i2t", images, texts, i2t, clusters),
     }
 
 

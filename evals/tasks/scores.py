@@ -5,8 +5,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from evals.embeddings.rows import RowSource
 from evals.schema import Side
 from evals.stats.bootstrap import Interval
+from evals.tasks.best import Best
 
 
 class Value(NamedTuple):
@@ -57,4 +59,36 @@ class Task(Protocol):
 
         `rows` are those of `sides` at full width, float32, as the encoder gave them.
         """
+        ...
+
+
+@runtime_checkable
+class StoredTask(Protocol):
+    """A task that can also be scored from rows on disk, with the same result."""
+
+    def score_stored(
+        self,
+        rows: Sequence[RowSource],
+        data: Any,
+        *,
+        dims: Sequence[int],
+        precisions: Sequence[str],
+        memory: int,
+        device: str,
+    ) -> list[Scores]:
+        """What `Task.score` gives, in about `memory` bytes."""
+        ...
+
+    def best_stored(
+        self,
+        rows: Sequence[RowSource],
+        data: Any,
+        *,
+        dims: Sequence[int],
+        precisions: Sequence[str],
+        k: int,
+        memory: int,
+        device: str,
+    ) -> list[Best]:
+        """What `RankingTask.best` gives, in about `memory` bytes."""
         ...
