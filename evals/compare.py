@@ -1,13 +1,14 @@
 """Two models, or one model at two dimensions, precisions or revisions, compared query by query:
 
 python -m evals.compare jina-clip-v1 jina-clip-v2 [--benchmarks flickr8k,scenes] [--plot forest.png]
-python -m evals.compare tiny tiny@64 [--markdown PATH] [--json]
+python -m evals.compare tiny tiny@64 [--markdown PATH] [--html PAGE] [--json]
 python -m evals.compare RECORD theirs.json        # a result file of mteb or CLIP_benchmark: means
 python -m evals.compare results/runs/scenes/tiny/RECORD results/runs/scenes/tiny/RECORD@64:int8
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +17,12 @@ from evals.cli.figures import draw_figures
 from evals.cli.options import Json, comma_list
 from evals.cli.results import Output, finish, write_outputs
 from evals.schema import ConfigError
+
+if TYPE_CHECKING:
+    from evals.analysis.comparison import Change
+    from evals.records.selection import Measured
+
+    Pair = tuple[Measured, Measured]
 
 app = new_app()
 OPERAND = (
@@ -38,6 +45,12 @@ def compare(
         str | None, typer.Option(help="E.g. R@10,MRR; R@1 and R@5, acc@1 or the main metric.")
     ] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write one page to pass on: the answer, its picture, queries that moved."
+        ),
+    ] = None,
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -56,9 +69,9 @@ def compare(
         from evals.records.exchange import open_records
 
         if is_stated(a) or is_stated(b):
-            if benchmarks or subsets or metric or markdown or plot:
+            if benchmarks or subsets or metric or markdown or html or plot:
                 raise ConfigError(
-                    "--benchmarks, --subsets, --metric, --markdown and --plot mean nothing beside "
+                    "--benchmarks, --subsets, --metric, --markdown, --html and --plot mean nothing beside "
                     "result files of other tools, which hold means. Leave them out."
                 )
             _compare_stated(log, a, b, open_records(results))
@@ -85,7 +98,8 @@ def compare(
         title = compare_views.Title.of(pairs)
         answer = sentence(facts, title.a, title.b)
         written = write_outputs(
-            Output("markdown", markdown, lambda: compare_views.as_markdown(title, changes, answer))
+            Output("markdown", markdown, lambda: compare_views.as_markdown(title, changes, answer)),
+            Output("html", html, lambda: _page(pairs, changes, comma_list(subsets))),
         )
 
         def draw(place: Path) -> list[Path]:
@@ -110,6 +124,26 @@ def compare(
             ),
             written=written,
         )
+
+
+def _page(
+    pairs: "Sequence[Pair]", changes: "Sequence[Change]", subsets: Sequence[str] | None
+) -> str:
+    """The page of --html, with the queries of the first benchmark that moved most."""
+    from evals.analysis.finding import finding
+    from evals.analysis.movers import find_movers
+    from evals.views.comparison import Title
+    from evals.views.comparison_page import as_html
+    from evals.views.finding import sentence
+
+    title = Title.of(pairs)
+    answer = sentence(finding(pairs, changes, subsets or ()), title.a, title.b)
+    movers, note = None, ""
+    try:
+        movers = find_movers(*pairs[0], subsets[0] if subsets else None)
+    except ConfigError as error:
+        note = str(error)
+    return as_html(title, changes, answer, movers, note)
 
 
 def _compare_stated(log: Log, a: str, b: str, results: Path) -> None:

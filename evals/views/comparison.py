@@ -79,8 +79,8 @@ def print_tables(title: Title, changes: Sequence[Change], answer: str) -> None:
                 column, justify=justify, no_wrap=column in NUMBERS or HEAD.index(column) > 2
             )
         for row in rows:
-            cells = [escape(cell) for cell in _cells(row)]
-            table.add_row(*cells, style="red" if row.fell else None)
+            texts = [escape(cell) for cell in cells(row)]
+            table.add_row(*texts, style="red" if row.fell else None)
         out.print(table)
         out.print()
     out.print(LEGEND, style="dim", highlight=False)
@@ -103,7 +103,7 @@ def as_markdown(title: Title, changes: Sequence[Change], answer: str) -> str:
         rule = ["---"] * 3 + ["--:"] * (len(HEAD) - 3)
         lines += [f"## {_plain(benchmark)}", "", _line(HEAD), _line(rule)]
         for row in rows:
-            lines.append(_line([_plain(cell) for cell in _cells(row)]))
+            lines.append(_line([_plain(cell) for cell in cells(row)]))
         lines.append("")
     lines += [LEGEND, ""]
     lines += [f"- {_plain(note)}" for note in title.notes]
@@ -152,8 +152,8 @@ def _by_benchmark(changes: Sequence[Change]) -> dict[str, list[Change]]:
     return by_benchmark
 
 
-def _cells(row: Change) -> list[str]:
-    """The cells of HEAD."""
+def cells(row: Change) -> list[str]:
+    """The cells of HEAD, in its order."""
     difference = row.difference
     interval = ""
     if difference.interval:

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import io
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ from evals.analysis.mistakes import Mistake, Mistakes
 from evals.analysis.searched import Shown, picture
 from evals.escape import markdown_text, visible_page
 from evals.records.queries import cell_name
+from evals.views.thumbnails import thumbnail
 
 TEMPLATE = Path(__file__).with_name("mistakes.html.jinja")
 STYLE = Path(__file__).with_name("mistakes.css")
-SIDE = 128  # pixels of a thumbnail's longer side
 LICENCE = (
     "The thumbnails are copies of the data set's images, under their licence: look before you "
     "publish this page."
@@ -119,7 +118,7 @@ def as_html(page: Mistakes, *, thumbnails: bool) -> str:
             return None
         key = shown.score is None, shown.place  # queries and documents may both be images
         if key not in cache:
-            cache[key] = _thumbnail(picture(page.data, shown))
+            cache[key] = thumbnail(picture(page.data, shown))
         return cache[key]
 
     text = template.render(
@@ -135,20 +134,6 @@ def as_html(page: Mistakes, *, thumbnails: bool) -> str:
     )
     # A caption could turn the direction of what stands after it.
     return visible_page(text)
-
-
-def _thumbnail(image: Any) -> str:
-    """A JPEG as a data: URI, transparent parts on white."""
-    from PIL import Image
-
-    # JPEG has no transparency: what is left out of a canvas would come out black.
-    small = image.convert("RGBA")
-    small.thumbnail((SIDE, SIDE))
-    canvas = Image.new("RGB", small.size, "white")
-    canvas.paste(small, mask=small)
-    data = io.BytesIO()
-    canvas.save(data, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
 def _as_markdown(shown: Shown) -> str:

@@ -1,0 +1,81 @@
+"""A comparison as one page for those who know no statistics: sentence, picture, and queries that moved."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from evals.analysis.comparison import Change
+from evals.analysis.movers import Movers
+from evals.analysis.searched import Shown, picture
+from evals.escape import visible_page
+from evals.schema import ImageText
+from evals.views.comparison import HEAD, LEGEND, Title, cells
+from evals.views.forest import forest_image
+from evals.views.thumbnails import thumbnail
+
+TEMPLATE = Path(__file__).with_name("comparison.html.jinja")
+STYLES = (Path(__file__).with_name("page.css"), Path(__file__).with_name("comparison.css"))
+GUIDE = (
+    "Each line is one score, in points: 1 point is one query more in 100. The dot is how much the "
+    "new model is better (to the right of the black line) or worse (to the left) on these data. "
+    "The line beside it is how far that could be chance: if it crosses the black line, the data do "
+    "not show which of the two is better. R@1 counts queries whose right answer comes first, R@5 "
+    "those where it is among the first five; t2i looks for images with texts, i2t for texts with "
+    "images. Bold scores decide the sentence above."
+)
+LICENCE = (
+    "The pictures are small copies of the data set's images, under their licence: look before you "
+    "pass this page on."
+)
+
+
+def as_html(
+    title: Title, changes: Sequence[Change], answer: str, movers: Movers | None, note: str = ""
+) -> str:
+    """One page without a script that loads nothing, the images inside it.
+
+    `note` says why there are no movers, where there are none.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    style = "\n".join(path.read_text(encoding="utf-8").strip() for path in STYLES)
+    notes = [*title.notes, *(movers.notes if movers else [note])]
+    pictures = _pictures(movers)
+    if movers and isinstance(movers.data, ImageText):
+        notes.append(LICENCE)
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
+    text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        a=title.a,
+        b=title.b,
+        answer=answer,
+        guide=GUIDE,
+        forest=base64.b64encode(forest_image(title, changes, "svg")).decode(),
+        heads=["benchmark", "subset", "direction", *HEAD[2:]],
+        rows=[[change.benchmark, *cells(change)] for change in changes],
+        legend=LEGEND,
+        movers=movers,
+        image_of=pictures,
+        place_of=lambda rank: f"{rank:,.1f}".removesuffix(".0"),
+        notes=[line for line in notes if line],
+        style=style,
+        # The page's Content-Security-Policy allows this style by its hash.
+        digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+    )
+    # A name could turn the direction of what stands after it.
+    return visible_page(text)
+
+
+def _pictures(movers: Movers | None) -> Callable[[Shown], str | None]:
+    """The thumbnail of an item that is shown as an image, each scaled once."""
+    cache: dict[tuple[bool, int], str | None] = {}
+
+    def image_of(one: Shown) -> str | None:
+        if movers is None or movers.data is None or one.kind != "image":
+            return None
+        key = one.score is None, one.place  # queries and documents may both be images
+        if key not in cache:
+            cache[key] = thumbnail(picture(movers.data, one))
+        return cache[key]
+
+    return image_of
