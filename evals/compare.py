@@ -1,6 +1,6 @@
 """Two models, or one model at two dimensions, precisions or revisions, compared query by query:
 
-python -m evals.compare jina-clip-v1 jina-clip-v2 [--benchmarks flickr8k,scenes] [--plot forest.png]
+python -m evals.compare jina-clip-v1 jina-clip-v2 [BENCHMARK...] [--figures forest.png]
 python -m evals.compare tiny tiny@64 [--markdown PATH] [--html PAGE] [--json]
 python -m evals.compare RECORD theirs.json        # a result file of mteb or CLIP_benchmark: means
 python -m evals.compare results/runs/scenes/tiny/RECORD results/runs/scenes/tiny/RECORD@64:int8
@@ -15,7 +15,8 @@ import typer
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.figures import draw_figures
 from evals.cli.options import Json, comma_list
-from evals.cli.results import Output, finish, write_outputs
+from evals.cli.results import finish, table_outputs, write_outputs
+from evals.cli.vocabulary import Benchmarks, Figures, TableFiles, shared_words
 from evals.schema import ConfigError
 
 if TYPE_CHECKING:
@@ -32,32 +33,21 @@ OPERAND = (
 
 
 @app.command()
+@shared_words
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=OPERAND)],
     b: Annotated[str, typer.Argument(metavar="B", help="The same; changes are B − A.")],
     benchmarks: Annotated[
-        str | None, typer.Option(help="Benchmarks, e.g. scenes,flickr; all whole ones of both.")
-    ] = None,
+        list[str], Benchmarks("Benchmarks, e.g. scenes,flickr; all whole ones of both.")
+    ],
+    tables: TableFiles,
+    figures: Figures,
     subsets: Annotated[
         str | None, typer.Option(help="Languages, e.g. en,de; all unless given.")
     ] = None,
     metric: Annotated[
         str | None, typer.Option(help="E.g. R@10,MRR; R@1 and R@5, acc@1 or the main metric.")
     ] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write one page to pass on: the answer, its picture, queries that moved."
-        ),
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            help="PNG of the changes and their intervals; beside B's record unless given."
-        ),
-    ] = None,
-    no_figures: Annotated[bool, typer.Option("--no-figures", help="Draw none.")] = False,
     results: Annotated[
         str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
     ] = "results/runs",
@@ -69,10 +59,10 @@ def compare(
         from evals.records.exchange import open_records
 
         if is_stated(a) or is_stated(b):
-            if benchmarks or subsets or metric or markdown or html or plot:
+            if benchmarks or subsets or metric or any(tables) or figures.path:
                 raise ConfigError(
-                    "--benchmarks, --subsets, --metric, --markdown, --html and --plot mean nothing beside "
-                    "result files of other tools, which hold means. Leave them out."
+                    "Benchmarks, --subsets, --metric, --figures and files of tables mean nothing "
+                    "beside result files of other tools, which hold means. Leave them out."
                 )
             _compare_stated(log, a, b, open_records(results))
             return
@@ -84,11 +74,11 @@ def compare(
         from evals.views import forest
         from evals.views.finding import as_json as finding_json
         from evals.views.finding import sentence
+        from evals.views.table_files import contents
 
-        sides, names = (operand(a), operand(b)), comma_list(benchmarks)
-        records = open_records(results)
-        passed_over = left_out(sides, records, names)
-        pairs = matched(*sides, records, names)
+        sides, records = (operand(a), operand(b)), open_records(results)
+        passed_over = left_out(sides, records, benchmarks)
+        pairs = matched(*sides, records, benchmarks)
         for reason in passed_over:
             log.info(reason)
         changes = comparison.compare(
@@ -97,23 +87,26 @@ def compare(
         facts = finding(pairs, changes, comma_list(subsets) or ())
         title = compare_views.Title.of(pairs)
         answer = sentence(facts, title.a, title.b)
-        written = write_outputs(
-            Output("markdown", markdown, lambda: compare_views.as_markdown(title, changes, answer)),
-            Output("html", html, lambda: _page(pairs, changes, comma_list(subsets))),
-        )
+        content = contents(lambda: compare_views.as_json(pairs, changes)["changes"], answer)
+        content |= {
+            "markdown": lambda: compare_views.as_markdown(title, changes, answer),
+            "html": lambda: _page(pairs, changes, comma_list(subsets)),
+        }
+        written = write_outputs(*table_outputs(tables, content))
 
         def draw(place: Path) -> list[Path]:
             write_into(place, forest.forest_image(title, changes))
             return [place]
 
         # A figure that was asked for by its path must be written; one that comes along may fail.
-        figures: list[Path] = []
+        drawn: list[Path] = []
+        plot = figures.file("forest.png")
         if plot:
-            figures = draw(plot)
-        elif not no_figures:
-            figures = draw_figures(log, lambda: draw(forest.place_beside(pairs)))
-        if figures:
-            written["plot"] = figures[0]
+            drawn = draw(plot)
+        elif not figures.none:
+            drawn = draw_figures(log, lambda: draw(forest.place_beside(pairs)))
+        if drawn:
+            written["plot"] = drawn[0]
         finish(
             log,
             show=lambda: compare_views.print_tables(title, changes, answer),

@@ -10,6 +10,8 @@ import typer
 
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Json, comma_list, dims_list
+from evals.cli.results import finish, table_outputs, write_outputs
+from evals.cli.vocabulary import Benchmarks, TableFiles, shared_words
 from evals.config.choice import choose_row
 from evals.config.models import resolve_model
 from evals.embeddings.precision import DIMS
@@ -20,13 +22,12 @@ app = new_app()
 
 
 @app.command()
+@shared_words
 def cost(
     benchmarks: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="BENCHMARK...", help="Rows of configs/benchmarks.yaml; scenes unless given."
-        ),
-    ] = None,
+        list[str], Benchmarks("Rows of configs/benchmarks.yaml; scenes unless given.")
+    ],
+    tables: TableFiles,
     model: Annotated[
         str | None,
         typer.Option("--model", "-m", help="jina-clip whose tokenizer counts the texts."),
@@ -52,21 +53,25 @@ def cost(
     """Count image tiles and tokens, words and text tokens, and the bytes of a million vectors."""
     with reported(json=json) as log:
         from evals.analysis.cost import benchmark_cost, read_tokenizer, storage
-        from evals.views.cost import as_json, print_costs
+        from evals.views.cost import as_json, print_costs, table_rows
+        from evals.views.table_files import contents
 
         settings = Settings(
             data=data, subsets=comma_list(subsets), limit=limit, allow_subset=allow_subset
         )
-        items = [choose_row(name) for name in dict.fromkeys(benchmarks or ["scenes"])]
+        items = [choose_row(name) for name in benchmarks or ["scenes"]]
         check(items, [], settings)
         stored = storage(dims_list(dims) or DIMS)
         # Before the data: a tokenizer that cannot be had is found in seconds.
         tokenizer = read_tokenizer(resolve_model(model)) if model else None
         costs = [benchmark_cost(item, settings, tokenizer) for item in items]
-        if json:
-            log.output(as_json(costs, stored, model))
-        else:
-            print_costs(costs, stored, model)
+        content = contents(lambda: table_rows(costs, stored), "What it costs")
+        finish(
+            log,
+            show=lambda: print_costs(costs, stored, model),
+            machine=lambda: as_json(costs, stored, model),
+            written=write_outputs(*table_outputs(tables, content)),
+        )
 
 
 if __name__ == "__main__":

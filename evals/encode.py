@@ -14,6 +14,7 @@ import typer
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import Models, settings_of, takes_options
 from evals.cli.results import finish
+from evals.cli.vocabulary import Benchmarks, shared_words
 from evals.config.choice import Work, choose
 from evals.config.models import ModelRef, resolve_model
 from evals.config.suites import TaskRef
@@ -29,13 +30,11 @@ app = new_app()
 
 
 @app.command()
+@shared_words
 @takes_options
 def encode(
     options: dict[str, Any],
-    benchmarks: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="BENCHMARK...", help="Rows of configs/benchmarks.yaml, or suites."),
-    ] = None,
+    benchmarks: Annotated[list[str], Benchmarks()],
     model: Models = [],  # noqa: B006 - typer copies it
     suite: Annotated[
         list[str] | None,
@@ -62,9 +61,7 @@ def encode(
             raise ConfigError("--plan and --shard go together. Give both, or neither.")
         if plan is not None and make_plan is not None:
             raise ConfigError("--make-plan makes a plan, and --plan takes one. Give one of them.")
-        work, _ = choose(
-            benchmarks or (), suite or (), subsets=settings.subsets, data_name=settings.name
-        )
+        work, _ = choose(benchmarks, suite or (), subsets=settings.subsets, data_name=settings.name)
         refs = [resolve_model(name) for name in dict.fromkeys(model)]
         check(work, refs, settings)
         _refuse_tasks(work)

@@ -9,6 +9,8 @@ import typer
 
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Models, dims_list, settings_of, takes_options
+from evals.cli.results import finish, table_outputs, write_outputs
+from evals.cli.vocabulary import Benchmarks, Figures, TableFiles, shared_words
 from evals.config.catalog import Benchmark
 from evals.config.choice import choose_row
 from evals.config.models import resolve_model
@@ -19,15 +21,15 @@ app = new_app()
 
 
 @app.command()
+@shared_words
 @takes_options
 def fusion(
     options: dict[str, Any],
     benchmarks: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="BENCHMARK...", help="Rows with two captions an image; scenes unless given."
-        ),
-    ] = None,
+        list[str], Benchmarks("Rows with two captions an image; scenes unless given.")
+    ],
+    tables: TableFiles,
+    figures: Figures,
     model: Models = ["tiny"],  # noqa: B006 - typer copies it
     dims: Annotated[
         str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")
@@ -36,10 +38,11 @@ def fusion(
     """Score text-text, text-image and their merges from stored embeddings, write the record, and draw what it shows."""
     with reported(json=options["json"]) as log:
         from evals.analysis.fusion import as_fusion
-        from evals.views.fusion import as_json, print_fused
+        from evals.views.fusion import as_json, print_fused, table_rows
+        from evals.views.table_files import contents
 
         settings, dimensions = settings_of(options), dims_list(dims)
-        names = dict.fromkeys(benchmarks or ["scenes"])
+        names = benchmarks or ["scenes"]
         items = [choose_row(name, data_name=settings.name) for name in names]
         for item in items:
             if isinstance(item, Benchmark):
@@ -50,13 +53,22 @@ def fusion(
         for ref in refs:  # one model at a time in memory
             encoder = named_encoder(ref, settings, reporter=log)
             for item in items:
-                fused = fuse(item, encoder, dimensions or (encoder.dim,), settings, reporter=log)
+                fused = fuse(
+                    item,
+                    encoder,
+                    dimensions or (encoder.dim,),
+                    settings,
+                    figures=figures.folder,
+                    no_figures=figures.none,
+                    reporter=log,
+                )
                 fusions.append(fused)
                 # Each as soon as it is there: the next model may take an hour.
                 if not log.json:
                     print_fused(fused)
-        if log.json:
-            log.output(as_json(fusions))
+        content = contents(lambda: table_rows(fusions), "Fusion")
+        written = write_outputs(*table_outputs(tables, content))
+        finish(log, show=lambda: None, machine=lambda: as_json(fusions), written=written)
 
 
 if __name__ == "__main__":

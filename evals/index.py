@@ -1,7 +1,7 @@
 """What nearest-neighbour indexes cost and lose for a record's embeddings: recall of the task, bytes, speed:
 
 python -m evals.index results/runs/scenes/tiny/RECORD [--dims 256,64] [--direction i2t] [--html index.html]
-python -m evals.index tiny --benchmark scenes --only exact,hnsw,binary --metric R@1
+python -m evals.index tiny scenes --only exact,hnsw,binary --metric R@1
 """
 
 from pathlib import Path
@@ -11,23 +11,27 @@ import typer
 
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Json, comma_list, dims_list
-from evals.cli.results import Output, finish, write_outputs
+from evals.cli.results import Output, finish, table_outputs, write_outputs
+from evals.cli.vocabulary import Benchmarks, Figures, TableFiles, one_benchmark, shared_words
 from evals.schema import ConfigError
 
 app = new_app()
 
 
 @app.command()
+@shared_words
 def index(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="RECORD|MODEL", help="Folder of a record, or a model with --benchmark."
+            metavar="RECORD|MODEL", help="Folder of a record, or a model with a benchmark."
         ),
     ],
-    benchmark: Annotated[
-        str | None, typer.Option(help="Of this benchmark the newest record of the model.")
-    ] = None,
+    benchmarks: Annotated[
+        list[str], Benchmarks("Of this benchmark the newest record of the model.")
+    ],
+    tables: TableFiles,
+    figures: Figures,
     dims: Annotated[
         str | None, typer.Option(help="E.g. 256,64; all that the record was scored at.")
     ] = None,
@@ -48,10 +52,6 @@ def index(
     data: Annotated[
         Path | None, typer.Option(help="Where the data is now, if not where the run had it.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write the figure to this PNG.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write a line per point to this file.")] = None,
     results: Annotated[
         str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
     ] = "results/runs",
@@ -68,12 +68,14 @@ def index(
         from evals.records.record import read_run
         from evals.records.selection import newest_run, operand
         from evals.views import index_table as views
+        from evals.views.table_files import contents
 
         path = operand(target).path
-        if (path is None) == (benchmark is None):
-            raise ConfigError("Name the folder of a record, or a model and its --benchmark.")
+        if (path is None) != bool(benchmarks):
+            raise ConfigError("Name the folder of a record, or a model and its benchmark.")
         rows = chosen_indexes(table, comma_list(only))
-        run = read_run(path) if path else newest_run(open_records(results), benchmark or "", target)
+        name = "" if path else one_benchmark(benchmarks)
+        run = read_run(path) if path else newest_run(open_records(results), name, target)
         quality = measure(
             run,
             rows,
@@ -85,11 +87,14 @@ def index(
             data=data,
             store=store,
         )
+        content = contents(lambda: views.as_json(quality)["points"], "Indexes") | {
+            "html": lambda: views.as_html(quality),
+            "markdown": lambda: views.as_markdown(quality),
+            "csv": lambda: views.as_csv(quality),
+        }
         written = write_outputs(
-            Output("html", html, lambda: views.as_html(quality)),
-            Output("plot", plot, lambda: views.figure_bytes(quality)),
-            Output("markdown", markdown, lambda: views.as_markdown(quality)),
-            Output("csv", csv, lambda: views.as_csv(quality)),
+            *table_outputs(tables, content),
+            Output("plot", figures.file("index.png"), lambda: views.figure_bytes(quality)),
         )
         finish(
             log,

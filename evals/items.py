@@ -12,6 +12,7 @@ import typer
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Json, comma_list
 from evals.cli.results import finish
+from evals.cli.vocabulary import Benchmarks, one_benchmark, shared_words
 from evals.config.choice import choose
 from evals.config.suites import TaskRef
 from evals.evaluation.load import check, load_item
@@ -29,10 +30,10 @@ BLOCK = 256
 
 
 @app.command()
+@shared_words
 def items(
-    benchmark: Annotated[
-        str,
-        typer.Argument(help="Row of configs/benchmarks.yaml, or data of your own: captions:DIR."),
+    benchmarks: Annotated[
+        list[str], Benchmarks("Row of configs/benchmarks.yaml, or data of your own: captions:DIR.")
     ],
     to: Annotated[Path, typer.Option(help="The Parquet file: kind, id, text, image.")],
     data: Annotated[
@@ -51,6 +52,7 @@ def items(
         from evals.tasks import task_of
 
         settings = Settings(data=data, subsets=comma_list(subsets))
+        benchmark = one_benchmark(benchmarks)
         work, _ = choose([benchmark], subsets=settings.subsets)
         check(work, [], settings)
         if len(work) != 1 or isinstance(work[0], TaskRef):

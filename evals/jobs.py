@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evals.config.catalog import Benchmark
@@ -143,18 +144,24 @@ def fuse(
     dims: Sequence[int],
     settings: Settings,
     *,
+    figures: Path | None = None,
+    no_figures: bool = False,
     reporter: Reporter = SILENT,
 ) -> "Fused":
     """Captioned images as documents with a text and an image, by one model.
 
-    Findings and figures lie beside the record. ConfigError for other data.
+    Findings lie beside the record, and figures in the folder `figures` or there, too.
+    ConfigError for other data.
     """
     from evals.analysis.fusion import as_fusion, measure, write_findings
     from evals.views.fusion_figures import draw
 
     row, parts = load_item(item, settings)
     fused = measure(as_fusion(row), parts, encoder, dims, settings, reporter=reporter)
-    return fused._replace(files=[write_findings(fused), *draw(fused)])
+    files = [write_findings(fused)]
+    if not no_figures:
+        files += draw(fused, figures)
+    return fused._replace(files=files)
 
 
 def probe(

@@ -1,6 +1,6 @@
 """The worst queries of a run, where their own document was ranked, and the five that were wrongly preferred:
 
-python -m evals.mistakes tiny --benchmark scenes [--subset en] [--direction i2t] [--top 20] [--html
+python -m evals.mistakes tiny scenes [--subset en] [--direction i2t] [--top 20] [--html
 PATH [--thumbnails]] python -m evals.mistakes results/runs/scenes/tiny/RECORD --markdown PATH
 """
 
@@ -11,23 +11,26 @@ import typer
 
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Json
-from evals.cli.results import Output, finish, write_outputs
+from evals.cli.results import finish, table_outputs, write_outputs
+from evals.cli.vocabulary import Benchmarks, TableFiles, one_benchmark, shared_words
 from evals.schema import ConfigError
 
 app = new_app()
 
 
 @app.command()
+@shared_words
 def mistakes(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="RECORD|MODEL", help="Folder of a record, or a model with --benchmark."
+            metavar="RECORD|MODEL", help="Folder of a record, or a model with a benchmark."
         ),
     ],
-    benchmark: Annotated[
-        str | None, typer.Option(help="Of this benchmark the newest record of the model.")
-    ] = None,
+    benchmarks: Annotated[
+        list[str], Benchmarks("Of this benchmark the newest record of the model.")
+    ],
+    tables: TableFiles,
     subset: Annotated[str | None, typer.Option(help="Language; the first unless given.")] = None,
     direction: Annotated[
         Literal["t2i", "i2t"], typer.Option(help="Texts that look for images, or the other way.")
@@ -39,8 +42,6 @@ def mistakes(
     data: Annotated[
         Path | None, typer.Option(help="Where the data is now, if not where the run had it.")
     ] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
     thumbnails: Annotated[
         bool,
         typer.Option(
@@ -64,26 +65,27 @@ def mistakes(
         from evals.records.exchange import open_records
         from evals.records.selection import FULL, measured, operand
         from evals.views import mistakes as mistakes_page
+        from evals.views.table_files import contents
 
         which = operand(target)
         if which.precision != FULL:
             raise ConfigError(
                 f"{target}: mistakes are shown of float32 only. Leave :{which.precision} out."
             )
-        if (which.path is None) == (benchmark is None):
-            raise ConfigError("Name the folder of a record, or a model and its --benchmark.")
+        if (which.path is None) != bool(benchmarks):
+            raise ConfigError("Name the folder of a record, or a model and its benchmark.")
+        name = "" if which.path else one_benchmark(benchmarks)
         # Never ignored: whoever writes it expects images somewhere.
-        if thumbnails and not html:
+        if thumbnails and not tables.html:
             raise ConfigError("--thumbnails means nothing without --html.")
-        measurement = measured(
-            which._replace(dim=dim or which.dim), open_records(results), benchmark or ""
-        )
+        measurement = measured(which._replace(dim=dim or which.dim), open_records(results), name)
         cell = chosen_cell(measurement.run, subset, direction, measurement.dim)
         page = find_mistakes(measurement.run, cell, top=top, data=data, store=store)
-        written = write_outputs(
-            Output("markdown", markdown, lambda: mistakes_page.as_markdown(page)),
-            Output("html", html, lambda: mistakes_page.as_html(page, thumbnails=thumbnails)),
-        )
+        content = contents(lambda: mistakes_page.as_json(page)["mistakes"], "Mistakes") | {
+            "markdown": lambda: mistakes_page.as_markdown(page),
+            "html": lambda: mistakes_page.as_html(page, thumbnails=thumbnails),
+        }
+        written = write_outputs(*table_outputs(tables, content))
 
         def show() -> None:
             mistakes_page.print_table(page)

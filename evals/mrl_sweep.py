@@ -1,8 +1,8 @@
 """How much a shorter embedding keeps: every dimension scored from one encode.
 
-python -m evals.mrl_sweep --dims 64,128,256 [--benchmarks scenes,mteb:STSBenchmark] [--suite NAME]
+python -m evals.mrl_sweep [BENCHMARK...] --dims 64,128,256 [--suite NAME]
 [--model PATH]
-python -m evals.mrl_sweep --benchmarks flickr --model jina-clip-v2 --precisions float32,int8,binary
+python -m evals.mrl_sweep flickr --model jina-clip-v2 --precisions float32,int8,binary
     --rescore 100 --keep 99
 """
 
@@ -25,7 +25,8 @@ from evals.cli.options import (
     settings_of,
     takes_options,
 )
-from evals.cli.results import finish
+from evals.cli.results import finish, table_outputs, write_outputs
+from evals.cli.vocabulary import ROWS, Benchmarks, Figures, TableFiles, shared_words
 from evals.config.choice import choose
 from evals.embeddings.precision import BITS, DIMS, FEWEST, with_rescoring
 from evals.jobs import evaluate_all
@@ -33,23 +34,20 @@ from evals.jobs import evaluate_all
 if TYPE_CHECKING:
     from evals.evaluation.claims import Subject
     from evals.evaluation.outcome import Result
-    from evals.evaluation.points import Point
 
 app = new_app()
 
 
 @app.command()
+@shared_words
 @takes_options
 def sweep(
     options: dict[str, Any],
+    benchmarks: Annotated[list[str], Benchmarks(f"{ROWS}; scenes unless given.")],
+    tables: TableFiles,
+    figures: Figures,
     dims: Annotated[
         str | None, typer.Option(help=f"Dimensions; of {', '.join(map(str, DIMS))} those that fit.")
-    ] = None,
-    benchmarks: Annotated[
-        str | None,
-        typer.Option(
-            help="Rows of configs/benchmarks.yaml, mteb:TASK[/SPLIT], or suites; scenes unless given."
-        ),
     ] = None,
     model: Models = ["tiny"],  # noqa: B006 - typer copies it
     suite: Annotated[
@@ -77,11 +75,6 @@ def sweep(
     workers: Workers = 1,
     memory: Memory = None,
     trackers: Trackers = [],  # noqa: B006 - typer copies it
-    figures: Annotated[
-        Path | None, typer.Option(help="Folder for figures (PNG); beside the records unless given.")
-    ] = None,
-    no_figures: Annotated[bool, typer.Option("--no-figures", help="Draw none.")] = False,
-    csv: Annotated[Path | None, typer.Option("--csv", help="File for the table's numbers.")] = None,
     stand_in: Annotated[
         list[str] | None,
         typer.Option(
@@ -98,7 +91,7 @@ def sweep(
     with reported(json=options["json"]) as log:
         from evals.analysis.smallest import smallest_of
         from evals.evaluation.claims import as_json, check_claims
-        from evals.evaluation.points import points
+        from evals.evaluation.points import as_csv, points
         from evals.report.checkpoints import stand_ins
         from evals.trackers.tracking import log_records, targets_of
         from evals.views.claims import print_claims
@@ -106,6 +99,7 @@ def sweep(
         from evals.views.smallest import as_json as smallest_json
         from evals.views.smallest import print_smallest
         from evals.views.sweep_table import print_sweep
+        from evals.views.table_files import contents
 
         chosen = dims_list(dims)
         names_by_model = stand_ins(stand_in or [])
@@ -119,7 +113,8 @@ def sweep(
         targets = targets_of(trackers)
         # float32 likewise: precisions are judged by what they keep of it.
         kinds = with_rescoring(("float32", *(comma_list(precisions) or ())), rescore)
-        names = comma_list(benchmarks) or (() if suite else ("scenes",))
+        folder = figures.folder
+        names = benchmarks or (() if suite else ("scenes",))
         work, suites = choose(names, suite or (), subsets=settings.subsets, data_name=settings.name)
         results = evaluate_all(
             work,
@@ -136,15 +131,18 @@ def sweep(
         # Who measures another model does not wait for statements about this one.
         verdicts = check_claims(results.outcomes, subjects) if subjects else []
         answers = smallest_of(results.outcomes, keep / 100) if keep else []
-        written = _write_csv(sweep_points, csv) if csv else []
+        rows = [point._asdict() for point in sweep_points]
+        content = contents(lambda: rows, "Dimensions and precisions")
+        content["csv"] = lambda: as_csv(sweep_points)
+        written = [*write_outputs(*table_outputs(tables, content)).values()]
         drawn: dict[Path, list[Path]] = {outcome.path: [] for outcome in results.outcomes}
-        if figures is not None:
-            drawn = _draw(results.outcomes, figures)
+        if folder is not None:
+            drawn = _draw(results.outcomes, folder)
             written += _paths(drawn)
-        elif not no_figures:
+        elif not figures.none:
             written += draw_figures(log, lambda: _paths(_draw(results.outcomes, None)))
         extra = {
-            "sweep": [point._asdict() for point in sweep_points],
+            "sweep": rows,
             "claims": as_json(verdicts),
             "keep": [smallest_json(answer) for answer in answers],
             "written": list(map(str, written)),
@@ -188,15 +186,6 @@ def _subjects(outcomes: "list[Result]", names_by_model: Mapping[str, str]) -> "d
             stands_for=next(iter(stands_for), None),
         )
     return subjects
-
-
-def _write_csv(sweep_points: "list[Point]", csv: Path) -> list[Path]:
-    from evals.evaluation.points import as_csv
-    from evals.files import write_atomically
-
-    csv.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(csv, as_csv(sweep_points))
-    return [csv]
 
 
 def _draw(outcomes: "list[Result]", folder: Path | None) -> dict[Path, list[Path]]:

@@ -4,14 +4,14 @@ python -m evals.plan jina-clip-v1 jina-clip-v2 [--points 0.5,1,2] [--power 0.8] 
 python -m evals.plan tiny [--correlations 0.8,0.9] [--metric R@5]
 """
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Json, comma_list
-from evals.cli.results import Output, finish, write_outputs
+from evals.cli.results import finish, table_outputs, write_outputs
+from evals.cli.vocabulary import Benchmarks, TableFiles, shared_words
 from evals.schema import ConfigError
 
 app = new_app()
@@ -20,8 +20,13 @@ MOST_POINTS = 100.0  # a share cannot change by more
 
 
 @app.command()
+@shared_words
 def plan(
     a: Annotated[str, typer.Argument(metavar="A", help=OPERAND)],
+    benchmarks: Annotated[
+        list[str], Benchmarks("Benchmarks, e.g. scenes,flickr; all whole ones.", positional=False)
+    ],
+    tables: TableFiles,
     b: Annotated[
         str | None, typer.Argument(metavar="B", help="A second one, for their own correlation.")
     ] = None,
@@ -34,9 +39,6 @@ def plan(
         str | None,
         typer.Option(help="Of one record: that with the second model; 0,0.5,0.8,0.9,0.95."),
     ] = None,
-    benchmarks: Annotated[
-        str | None, typer.Option(help="Benchmarks, e.g. scenes,flickr; all whole ones.")
-    ] = None,
     subsets: Annotated[
         str | None, typer.Option(help="Languages, e.g. en,de; all unless given.")
     ] = None,
@@ -44,8 +46,6 @@ def plan(
     metric: Annotated[
         str | None, typer.Option(help="E.g. R@5; the main one of each benchmark unless given.")
     ] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write a line per row to this file.")] = None,
     results: Annotated[
         str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
     ] = "results/runs",
@@ -59,6 +59,7 @@ def plan(
         from evals.records.selection import left_out, matched, operand
         from evals.stats.sample_size import Design
         from evals.views import plan as views
+        from evals.views.table_files import contents
 
         design = Design(alpha=alpha, power=power)
         if design.power <= design.alpha:
@@ -69,7 +70,7 @@ def plan(
             directions=comma_list(directions) or (),
             metric=metric,
         )
-        names, records_at = comma_list(benchmarks), open_records(results)
+        names, records_at = benchmarks, open_records(results)
         if b is not None:
             if correlations:
                 raise ConfigError("--correlations means nothing beside B, which tells its own.")
@@ -86,10 +87,11 @@ def plan(
                 assumed = tuple(_numbers(correlations, "--correlations", 1.0, least=0.0))
             plans = planning.plan_alone(sides, differences, design, choice, correlations=assumed)
             records = [str(side.run.path) for side in sides]
-        written = write_outputs(
-            Output("markdown", markdown, lambda: views.as_markdown(plans, design)),
-            Output("csv", csv, lambda: views.as_csv(plans)),
-        )
+        content = contents(lambda: views.table_rows(plans), "Sample sizes") | {
+            "markdown": lambda: views.as_markdown(plans, design),
+            "csv": lambda: views.as_csv(plans),
+        }
+        written = write_outputs(*table_outputs(tables, content))
         finish(
             log,
             show=lambda: views.print_plans(plans, design),

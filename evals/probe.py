@@ -12,7 +12,8 @@ import typer
 from evals import jobs
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Models, dims_list, settings_of, takes_options
-from evals.cli.results import finish
+from evals.cli.results import finish, table_outputs, write_outputs
+from evals.cli.vocabulary import Benchmarks, TableFiles, one_benchmark, shared_words
 from evals.config.catalog import Benchmark
 from evals.config.choice import choose_row
 from evals.config.models import resolve_model
@@ -23,15 +24,14 @@ app = new_app()
 
 
 @app.command()
+@shared_words
 @takes_options
 def probe(
     options: dict[str, Any],
-    benchmark: Annotated[
-        str,
-        typer.Argument(
-            metavar="BENCHMARK", help="Classification row of configs/classification.yaml."
-        ),
+    benchmarks: Annotated[
+        list[str], Benchmarks("Classification row of configs/classification.yaml.")
     ],
+    tables: TableFiles,
     model: Models = ["tiny"],  # noqa: B006 - typer copies it
     train_data: Annotated[
         Path | None, typer.Option(help="Folder of the training images; --data unless given.")
@@ -49,10 +49,11 @@ def probe(
     """Probe stored embeddings of images: records BENCHMARK.knn and BENCHMARK.linear, measured on the row's own split."""
     with reported(json=options["json"]) as log:
         from evals.analysis.probe import Plan, Training, check_probed
-        from evals.views.results import results_json, show_results
+        from evals.views.results import result_rows, results_json, show_results
+        from evals.views.table_files import contents
 
         settings = settings_of(options)
-        item = choose_row(benchmark, data_name=settings.name)
+        item = choose_row(one_benchmark(benchmarks), data_name=settings.name)
         # `0` and not an empty text: shells lose an empty argument easily.
         ks = () if knn.strip() == "0" else dims_list(knn, "--knn") or ()
         if isinstance(item, Benchmark):
@@ -71,10 +72,13 @@ def probe(
             plan=Plan(tuple(sorted(set(ks))), linear, seed),
             reporter=log,
         )
+        content = contents(lambda: result_rows(results), "Probes")
+        written = write_outputs(*table_outputs(tables, content))
         finish(
             log,
             show=lambda: show_results(results),
             machine=lambda: results_json(results),
+            written=written,
         )
 
 

@@ -12,7 +12,8 @@ import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import Json, comma_list
-from evals.cli.results import Output, finish, write_outputs
+from evals.cli.results import Output, finish, table_outputs, write_outputs
+from evals.cli.vocabulary import Benchmarks, Figures, TableFiles, shared_words
 from evals.schema import ConfigError
 
 app = new_app()
@@ -20,11 +21,15 @@ OPERAND = "MODEL or folder of a record, with @DIM and :PRECISION; TREC runs with
 
 
 @app.command()
+@shared_words
 def rank(
     operands: Annotated[list[str], typer.Argument(metavar="RECORD…", help=OPERAND)],
     benchmarks: Annotated[
-        str | None, typer.Option(help="Benchmarks, e.g. scenes,flickr; all whole ones of all.")
-    ] = None,
+        list[str],
+        Benchmarks("Benchmarks, e.g. scenes,flickr; all whole ones of all.", positional=False),
+    ],
+    tables: TableFiles,
+    figures: Figures,
     subsets: Annotated[
         str | None, typer.Option(help="Languages, e.g. en,de; all unless given.")
     ] = None,
@@ -40,10 +45,6 @@ def rank(
     qrels: Annotated[
         Path | None, typer.Option(help="Judgements: the operands are TREC runs, scored first.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write the figure to this PNG.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write a line per model to this file.")] = None,
     results: Annotated[
         str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
     ] = "results/runs",
@@ -57,13 +58,13 @@ def rank(
         from evals.records.selection import left_out, operand
         from evals.views import standings as views
         from evals.views import standings_page as page
+        from evals.views.table_files import contents
 
         records = open_records(results)
         texts = operands if qrels is None else _scored(log, operands, qrels, results)
-        names = comma_list(benchmarks)
-        for reason in left_out([operand(text) for text in texts], records, names):
+        for reason in left_out([operand(text) for text in texts], records, benchmarks):
             log.info(reason)
-        ranked = entrants(texts, records, names)
+        ranked = entrants(texts, records, benchmarks)
         result = rank_models(
             ranked,
             subsets=comma_list(subsets) or (),
@@ -71,11 +72,14 @@ def rank(
             metric=metric,
             weighting=weights,
         )
+        content = contents(lambda: views.as_json(result, ranked)["standings"], "Standings") | {
+            "html": lambda: page.as_html(result),
+            "markdown": lambda: views.as_markdown(result),
+            "csv": lambda: views.as_csv(result),
+        }
         written = write_outputs(
-            Output("html", html, lambda: page.as_html(result)),
-            Output("plot", plot, lambda: page.figure_bytes(result)),
-            Output("markdown", markdown, lambda: views.as_markdown(result)),
-            Output("csv", csv, lambda: views.as_csv(result)),
+            *table_outputs(tables, content),
+            Output("plot", figures.file("rank.png"), lambda: page.figure_bytes(result)),
         )
         finish(
             log,

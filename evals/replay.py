@@ -1,7 +1,7 @@
 """A record scored once more from its stored rows, without a forward pass: equal to the bit, or what differs:
 
 python -m evals.replay results/runs/scenes/tiny/RECORD [--store DIR] [--data DIR]
-python -m evals.replay tiny --benchmark scenes
+python -m evals.replay tiny scenes
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ import typer
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Json
 from evals.cli.results import finish
+from evals.cli.vocabulary import Benchmarks, one_benchmark, shared_words
 from evals.schema import ConfigError
 
 app = new_app()
@@ -19,16 +20,17 @@ DIFFERS = 1
 
 
 @app.command()
+@shared_words
 def replay(
     target: Annotated[
         str,
         typer.Argument(
-            metavar="RECORD|MODEL", help="Folder of a record, or a model with --benchmark."
+            metavar="RECORD|MODEL", help="Folder of a record, or a model with a benchmark."
         ),
     ],
-    benchmark: Annotated[
-        str | None, typer.Option(help="Of this benchmark the newest record of the model.")
-    ] = None,
+    benchmarks: Annotated[
+        list[str], Benchmarks("Of this benchmark the newest record of the model.")
+    ],
     data: Annotated[
         Path | None, typer.Option(help="Where the data is now, if not where the run had it.")
     ] = None,
@@ -52,9 +54,10 @@ def replay(
         from evals.views import replay as views
 
         path = operand(target).path
-        if (path is None) == (benchmark is None):
-            raise ConfigError("Name the folder of a record, or a model and its --benchmark.")
-        run = read_run(path) if path else newest_run(open_records(results), benchmark or "", target)
+        if (path is None) != bool(benchmarks):
+            raise ConfigError("Name the folder of a record, or a model and its benchmark.")
+        name = "" if path else one_benchmark(benchmarks)
+        run = read_run(path) if path else newest_run(open_records(results), name, target)
         result = replayed(run, data=data, store=store)
         finish(
             log,

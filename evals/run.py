@@ -22,7 +22,8 @@ from evals.cli.options import (
     settings_of,
     takes_options,
 )
-from evals.cli.results import finish
+from evals.cli.results import finish, table_outputs, write_outputs
+from evals.cli.vocabulary import Benchmarks, TableFiles, shared_words
 from evals.config.choice import choose
 from evals.jobs import evaluate_all
 from evals.schema import ConfigError
@@ -34,16 +35,12 @@ app = new_app()
 
 
 @app.command()
+@shared_words
 @takes_options
 def run(
     options: dict[str, Any],
-    benchmarks: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="BENCHMARK...",
-            help="Rows of configs/benchmarks.yaml, mteb:TASK[/SPLIT], or suites.",
-        ),
-    ] = None,
+    benchmarks: Annotated[list[str], Benchmarks()],
+    tables: TableFiles,
     model: Models = [],  # noqa: B006 - typer copies it
     suite: Annotated[
         list[str] | None,
@@ -71,7 +68,8 @@ def run(
     with reported(json=options["json"]) as log:
         from evals.trackers.tracking import log_records, targets_of
         from evals.views.gallery_curve import print_curves
-        from evals.views.results import results_json, show_results
+        from evals.views.results import result_rows, results_json, show_results
+        from evals.views.table_files import contents
 
         settings = settings_of(options)
         if listed:
@@ -88,7 +86,7 @@ def run(
                 "Name one benchmark or --suite at least, and a --model. --list shows what there is."
             )
         work, suites = choose(
-            benchmarks or (), suite or (), subsets=settings.subsets, data_name=settings.name
+            benchmarks, suite or (), subsets=settings.subsets, data_name=settings.name
         )
         dimensions = dims_list(dims)
         # before an hour of encoding, not after it
@@ -103,7 +101,9 @@ def run(
             distractors=distractors,
             reporter=log,
         )
-        files = _curve_files(log, results) if distractors else []
+        content = contents(lambda: result_rows(results), "Results")
+        files = [*write_outputs(*table_outputs(tables, content)).values()]
+        files += _curve_files(log, results) if distractors else []
 
         def show() -> None:
             show_results(results, suites=suites)
@@ -111,7 +111,7 @@ def run(
             for path in files:
                 log.result(f"wrote: {path}")
 
-        extra = {"written": list(map(str, files))} if distractors else {}
+        extra = {"written": list(map(str, files))} if distractors or files else {}
         finish(
             log,
             show=show,

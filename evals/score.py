@@ -10,7 +10,8 @@ import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import Json
-from evals.cli.results import finish
+from evals.cli.results import finish, table_outputs, write_outputs
+from evals.cli.vocabulary import TableFiles, shared_words
 
 app = new_app()
 # Enough to see what they have in common.
@@ -18,9 +19,11 @@ NAMED = 3  # ids that a message shows
 
 
 @app.command()
+@shared_words
 def score(
     run: Annotated[Path, typer.Argument(help="A TREC run: query, Q0, document, rank, score, tag.")],
     qrels: Annotated[Path, typer.Argument(help="Judgements: query, iteration, document, grade.")],
+    tables: TableFiles,
     model: Annotated[
         str | None, typer.Option(help="What records call the system; the run's tag unless given.")
     ] = None,
@@ -37,15 +40,19 @@ def score(
     with reported(json=json) as log:
         from evals.analysis.run_files import score_run
         from evals.evaluation.outcome import Results
-        from evals.views.results import results_json, show_results
+        from evals.views.results import result_rows, results_json, show_results
+        from evals.views.table_files import contents
 
         scored = score_run(run, qrels, model=model, benchmark=name, results=results)
         _tell(log, scored.missing, scored.not_judged, scored.not_relevant)
         outcomes = Results([scored.outcome], [])
+        content = contents(lambda: result_rows(outcomes), f"Scores of {run.name}")
+        written = write_outputs(*table_outputs(tables, content))
         finish(
             log,
             show=lambda: show_results(outcomes),
             machine=lambda: results_json(outcomes),
+            written=written,
         )
 
 

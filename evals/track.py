@@ -1,7 +1,7 @@
 """Records that are there already, handed to an experiment tracker:
 
 python -m evals.track RECORD... --log trackio
-python -m evals.track --benchmark scenes --model tiny --log mlflow:PROJECT
+python -m evals.track --benchmarks scenes --model tiny --log mlflow:PROJECT
 """
 
 from pathlib import Path
@@ -12,13 +12,19 @@ import typer
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Json, Trackers
 from evals.cli.results import finish
+from evals.cli.vocabulary import Benchmarks, shared_words
 from evals.schema import ConfigError
 
 app = new_app()
 
 
 @app.command()
+@shared_words
 def track(
+    benchmarks: Annotated[
+        list[str],
+        Benchmarks("Only records of these benchmarks, of those not named.", positional=False),
+    ],
     records: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -27,9 +33,6 @@ def track(
         ),
     ] = None,
     trackers: Trackers = [],  # noqa: B006 - typer copies it
-    benchmark: Annotated[
-        str | None, typer.Option(help="Only records of this benchmark, of those not named.")
-    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Only records of this model, of those not named.")
     ] = None,
@@ -50,7 +53,7 @@ def track(
         paths = records or [
             path
             for names, path in newest(open_records(results)).items()
-            if benchmark in (None, names[0]) and model in (None, names[1])
+            if (not benchmarks or names[0] in benchmarks) and model in (None, names[1])
         ]
         if not paths:
             raise ConfigError(f"{results}: no such record. Name one, or the folder they lie in.")

@@ -205,7 +205,7 @@ def test_what_has_no_mistakes_to_show_is_refused(scenes_run: Path, tmp_path: Pat
     assert "no benchmark of images and captions" in refusal(path, code=2)
     assert "It has en t2i, dim 256" in refusal(scenes_run, "--subset", "xx", code=2)
     assert "float32 only" in refusal("tiny:int8", "--benchmark", "scenes", code=2)
-    assert "--benchmark" in refusal("tiny", code=2)
+    assert "a model and its benchmark" in refusal("tiny", code=2)
     assert "no complete record of scenes by tiny" in refusal(
         "tiny", "--benchmark", "scenes", "--results", tmp_path / "x", code=5
     )

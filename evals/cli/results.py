@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evals.cli.app import Log
+from evals.cli.vocabulary import TableFiles
 from evals.files import write_atomically
 
 
@@ -17,14 +18,25 @@ class Output(NamedTuple):
 
 
 def write_outputs(*outputs: Output) -> dict[str, Path]:
-    """Write the files that were asked for, each of them whole, and return them by kind."""
+    """Write the files that were asked for, each of them whole, and return them by kind.
+
+    Folders that are missing are made.
+    """
     written = {}
     for output in outputs:
         if output.path is not None:
             content = output.content()
+            output.path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(output.path, content.encode() if isinstance(content, str) else content)
             written[output.kind] = output.path
     return written
+
+
+def table_outputs(
+    files: TableFiles, contents: Mapping[str, Callable[[], str | bytes]]
+) -> list[Output]:
+    """The files that the options of a table ask for, each with what makes its content."""
+    return [Output(kind, path, contents[kind]) for kind, path in files._asdict().items() if path]
 
 
 def finish(

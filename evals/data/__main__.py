@@ -12,6 +12,7 @@ import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import Json, comma_list
+from evals.cli.vocabulary import Benchmarks, one_benchmark, shared_words
 from evals.schema import CaptionProtocol, ConfigError, EvalError, MissingError, Source
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ def main() -> None:
 
 
 @app.command()
+@shared_words
 def prepare(
-    name: Annotated[str, typer.Argument(help="Row of configs/benchmarks.yaml.")],
+    benchmarks: Annotated[list[str], Benchmarks("Row of configs/benchmarks.yaml.")],
     to: Annotated[Path, typer.Option(help="Folder that gets a folder of the benchmark.")],
     data: Annotated[
         Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")
@@ -49,7 +51,7 @@ def prepare(
         from evals.config.catalog import benchmark
         from evals.data import prepare as room
 
-        row = benchmark(name)
+        row = benchmark(one_benchmark(benchmarks))
         folder = to.expanduser() / (row.folder or row.name)
         source = _source(row, data, comma_list(subsets))
         manifest = room.prepare(

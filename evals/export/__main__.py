@@ -1,6 +1,6 @@
 """Records in the forms that other tools read:
 
-python -m evals.export --to csv [RECORD...] [--out DIR] [--benchmark scenes] [--model tiny]
+python -m evals.export --to csv [RECORD...] [--out DIR] [--benchmarks scenes] [--model tiny]
 python -m evals.export results/runs/scenes/tiny/RECORD --to clip-benchmark
 """
 
@@ -12,6 +12,7 @@ import typer
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Json
 from evals.cli.results import finish
+from evals.cli.vocabulary import Benchmarks, shared_words
 from evals.export.forms import FORMS, export, exportable
 from evals.files import write_atomically
 
@@ -20,20 +21,22 @@ LISTED = "; ".join(f"{name}: {form.about}" for name, form in FORMS.items())
 
 
 @app.command()
+@shared_words
 def export_records(
     form: Annotated[str, typer.Option("--to", help=f"The format. {LISTED}.")],
+    benchmarks: Annotated[
+        list[str],
+        Benchmarks("Only records of these benchmarks, of those not named.", positional=False),
+    ],
+    out: Annotated[Path, typer.Option(help="Where the files are written.")] = Path(
+        "results/export"
+    ),
     records: Annotated[
         list[Path] | None,
         typer.Argument(
             metavar="RECORD...",
             help="Folders of records; unless given the newest of each benchmark and model.",
         ),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Where the files are written.")] = Path(
-        "results/export"
-    ),
-    benchmark: Annotated[
-        str | None, typer.Option(help="Only records of this benchmark, of those not named.")
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="Only records of this model, of those not named.")
@@ -55,7 +58,7 @@ def export_records(
             chosen = [
                 read_run(path)
                 for names, path in newest(open_records(results)).items()
-                if benchmark in (None, names[0]) and model in (None, names[1])
+                if (not benchmarks or names[0] in benchmarks) and model in (None, names[1])
             ]
             # nobody named these: what the format has no place for is told, and stops nothing
             runs, refused = exportable(chosen, form)

@@ -1,6 +1,6 @@
 """Whether two ways to run a model give the same embeddings, and why not where they do not:
 
-python -m evals.parity A B [--benchmark scenes] [--probe 50] [--b dtype=bfloat16] [--html parity.html]
+python -m evals.parity A B [--benchmarks scenes] [--probe 50] [--b dtype=bfloat16] [--html parity.html]
 python -m evals.parity A --export pins.safetensors
 python -m evals.parity B --check pins.safetensors
 """
@@ -13,7 +13,8 @@ import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import Json, comma_list
-from evals.cli.results import finish
+from evals.cli.results import finish, table_outputs, write_outputs
+from evals.cli.vocabulary import Benchmarks, TableFiles, one_benchmark, shared_words
 from evals.schema import ConfigError
 
 if TYPE_CHECKING:
@@ -27,11 +28,14 @@ SETTING = "A setting of {} alone, KEY=VALUE: dtype, device, compile, max_length,
 
 
 @app.command()
+@shared_words
 def parity(
     models: Annotated[list[str], typer.Argument(metavar="A [B]", help=OPERAND)],
-    benchmark: Annotated[
-        str | None, typer.Option(help="Row of configs/benchmarks.yaml, or captions:DIR; scenes.")
-    ] = None,
+    benchmarks: Annotated[
+        list[str],
+        Benchmarks("Row of configs/benchmarks.yaml, or captions:DIR; scenes.", positional=False),
+    ],
+    tables: TableFiles,
     data: Annotated[
         Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")
     ] = None,
@@ -59,7 +63,6 @@ def parity(
     check: Annotated[
         Path | None, typer.Option(help="Compare the only model with the rows of such a file.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the certificate as a page.")] = None,
     json: Json = False,
 ) -> None:
     """Say whether A and B give the same embeddings; exit code 0 the same, 1 not."""
@@ -70,7 +73,7 @@ def parity(
         from evals.parity.tolerances import Tolerances
 
         _check_count(models, export, check)
-        if (export or check) and (benchmark or data or subsets):
+        if (export or check) and (benchmarks or data or subsets):
             raise ConfigError("--export and --check have inputs of their own. Name no benchmark.")
         if export:
             digest = export_pins(export, runner_of(models[0], a or []))
@@ -83,11 +86,11 @@ def parity(
             second = runner_of(models[0], b or [], role=role_of(check))
         else:
             first, second = runner_of(models[0], a or []), runner_of(models[1], b or [])
-            items = probe_of(benchmark or "scenes", data, comma_list(subsets), probe)
+            items = probe_of(one_benchmark(benchmarks, "scenes"), data, comma_list(subsets), probe)
         certificate = certify(
             items, first, second, limits, allowed=comma_list(allow) or (), reporter=log
         )
-        _finish(log, certificate, html)
+        _finish(log, certificate, tables)
 
 
 def _check_count(models: Sequence[str], export: Path | None, check: Path | None) -> None:
@@ -110,19 +113,17 @@ def _tell_export(log: Log, path: Path, digest: str) -> None:
     finish(log, show=show, machine=lambda: machine)
 
 
-def _finish(log: Log, certificate: "Certificate", html: Path | None) -> None:
-    """Settle the exit code, then write the page and print."""
-    from evals.files import write_atomically
+def _finish(log: Log, certificate: "Certificate", tables: TableFiles) -> None:
+    """Settle the exit code, then write the files and print."""
     from evals.parity.page import as_html
     from evals.parity.show import as_json, print_certificate
+    from evals.views.table_files import contents
 
     # First: a page that cannot be written changes no verdict.
     log.settle(0 if certificate.verdict == "same" else 1)
-    written: dict[str, Path] = {}
-    if html:
-        html.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(html, as_html(certificate).encode())
-        written["page"] = html
+    content = contents(lambda: as_json(certificate)["metrics"], "Parity")
+    content["html"] = lambda: as_html(certificate)
+    written = write_outputs(*table_outputs(tables, content))
 
     def machine() -> dict[str, Any]:
         paths = {kind: str(path) for kind, path in written.items()}

@@ -85,7 +85,7 @@ def certify(
     notes = [note] if note else []
     parts = parts_of(probe)
     if not parts:
-        raise InvalidError("There is nothing to compare. Name a benchmark with --benchmark.")
+        raise InvalidError("There is nothing to compare. Name a benchmark with --benchmarks.")
     rows_a, rows_b = (_all_rows(parts, runner, reporter) for runner in (a, b))
     groups: list[Agreement] = []
     causes: list[Cause] = []

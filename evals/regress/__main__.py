@@ -1,11 +1,11 @@
 """Did retrieval get worse? Exit code 0 passed, 1 regressed, 2 usage, 3 missing or unsound results, 4 not comparable.
 
 python -m evals.regress --baseline NAME_OR_PATH [--runs DIR]... [--json]
-                        [--markdown FILE] [--junit FILE] [--badge FILE]
+                        [--markdown FILE] [--csv FILE] [--junit FILE] [--badge FILE]
 python -m evals.regress --baseline NAME_OR_PATH --as MODEL=NEW     a new checkpoint, the old baseline
 python -m evals.regress baseline set NAME --why "…" [--runs DIR]... [--suite ci]
 python -m evals.regress baseline show NAME
-python -m evals.regress --noise 3 --model tiny --benchmark scenes [--out FILE]
+python -m evals.regress --noise 3 --model tiny --benchmarks scenes [--out FILE]
 """
 
 import functools
@@ -20,6 +20,9 @@ import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import Json
+from evals.cli.results import Output as Asked
+from evals.cli.results import write_outputs
+from evals.cli.vocabulary import Benchmarks, TableFiles, one_benchmark, shared_words
 from evals.schema import ConfigError
 
 if TYPE_CHECKING:
@@ -60,7 +63,12 @@ def unless_subcommand(command: Callable[..., None]) -> Callable[..., None]:
 
 @app.callback(invoke_without_command=True)
 @unless_subcommand
+@shared_words
 def regress(
+    benchmarks: Annotated[
+        list[str], Benchmarks("Where --noise evaluates; scenes unless given.", positional=False)
+    ],
+    tables: TableFiles,
     baseline: Annotated[
         str | None,
         typer.Option(help="Name below results/baselines, a record, or a folder of records."),
@@ -82,7 +90,6 @@ def regress(
             "MODEL of the baseline (or of --published). Repeatable.",
         ),
     ] = None,
-    markdown: Output = None,
     junit: Output = None,
     badge: Output = None,
     noise: Annotated[
@@ -90,7 +97,6 @@ def regress(
         typer.Option(min=2, help="Instead: repeat an evaluation so often, and say what flips."),
     ] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="What --noise evaluates.")] = "tiny",
-    benchmark: Annotated[str, typer.Option(help="Where --noise evaluates it.")] = "scenes",
     data: Annotated[
         Path | None, typer.Option(help="Of --noise: local folder instead of the Hub.")
     ] = None,
@@ -104,7 +110,7 @@ def regress(
         from evals.records.exchange import open_records
 
         if noise is not None:
-            _noise(noise, benchmark, model, data=data, out=out, log=log)
+            _noise(noise, one_benchmark(benchmarks, "scenes"), model, data=data, out=out, log=log)
         elif baseline is not None:
             if published and runs:
                 raise ConfigError(
@@ -120,7 +126,7 @@ def regress(
                 stand_in=stand_in,
             )
             log.settle(verdict.exit_code)
-            _show(verdict, {"markdown": markdown, "junit": junit, "badge": badge}, log)
+            _show(verdict, tables._asdict() | {"junit": junit, "badge": badge}, log)
         else:
             raise ConfigError(
                 "Name a --baseline, or say --noise N, or set a baseline: "
@@ -159,21 +165,17 @@ def _verdict(
 
 def _show(verdict: "Verdict", files: dict[str, Path | None], log: Log) -> None:
     """Write the verdict to the files that were asked for, to GitHub's summary, and print it."""
-    from evals.files import write_atomically
     from evals.regress import outputs
+    from evals.views.table_files import contents
 
     page = outputs.as_markdown(verdict)
-    bodies = {
-        "markdown": page.encode(),
-        "junit": outputs.as_junit(verdict),
-        "badge": outputs.as_badge(verdict),
+    bodies = contents(lambda: outputs.as_json(verdict)["metrics"], verdict.sentence()) | {
+        "markdown": lambda: page,
+        "junit": lambda: outputs.as_junit(verdict),
+        "badge": lambda: outputs.as_badge(verdict),
     }
-    written = []
-    for name, path in files.items():
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, bodies[name])
-            written.append(str(path))
+    outputs_asked = (Asked(name, path, bodies[name]) for name, path in files.items())
+    written = [str(path) for path in write_outputs(*outputs_asked).values()]
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         try:

@@ -16,12 +16,13 @@ import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import Json, comma_list
-from evals.cli.results import Output, finish, write_outputs
+from evals.cli.results import finish, table_outputs, write_outputs
+from evals.cli.vocabulary import TableFiles, shared_words
 from evals.files import write_atomically
 from evals.paths import checkout
-from evals.report.as_json import as_json
+from evals.report.as_json import as_json, cell_rows
 from evals.report.checkpoints import check_stand_ins, stand_ins
-from evals.report.files import FORMATS
+from evals.report.files import FORMATS, PAGES
 from evals.report.files import write as write_files
 from evals.report.measured import Records
 from evals.report.official import find_table, official_names
@@ -34,7 +35,9 @@ app = new_app()
 
 
 @app.command()
+@shared_words
 def report(
+    files: TableFiles,
     tables: Annotated[
         list[str] | None, typer.Option("--table", "-t", help="A row of configs/tables. Repeatable.")
     ] = None,
@@ -69,12 +72,6 @@ def report(
             help="Instead: check a CSV of model, benchmark, metric, value[, tolerance] by records.",
         ),
     ] = None,
-    csv: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Of --claims: write a line per claim there.")
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Of --claims: write the table there.")
-    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 when a cell deviates.")
     ] = False,
@@ -91,16 +88,14 @@ def report(
     """Show published tables beside what the records say, and write them as files."""
     with reported(json=json) as log:
         from evals.records.exchange import open_records
+        from evals.views.table_files import contents
 
         if check or write:
             _blocks(_pages_of(root), write, log)
             return
         if claims:
-            records_at = open_records(results)
-            _claims(claims, records_at, stand_in or [], log=log, csv=csv, markdown=markdown)
+            _claims(claims, open_records(results), stand_in or [], files, log=log)
             return
-        if csv or markdown:
-            raise ConfigError("--csv and --markdown are of --claims; tables have --format.")
         # Of official records only when asked for: there are 130 tasks of mteb in them.
         published = all_tables or bool(needs and not official and not tables)
         names = _names(tables or (), published=published, official=official)
@@ -120,6 +115,12 @@ def report(
         stem = "report" if whole or len(names) > 1 else names[0]
         head = [overview([table.counts for table in judged]), *_head(records, results, models)]
         paths = write_files(judged, chosen, out=out, stem=stem, head=head)
+        content = contents(lambda: cell_rows(judged), "Published tables, measured") | {
+            "csv": lambda: PAGES["csv"](judged, head),
+            "markdown": lambda: PAGES["md"](judged, head),
+            "html": lambda: PAGES["html"](judged, head),
+        }
+        paths += write_outputs(*table_outputs(files, content)).values()
         # Settled before anything is shown: see evals.cli.results.
         if strict and any(each.counts["deviates"] for each in judged):
             log.settle(1)
@@ -204,23 +205,24 @@ def _claims(
     file: Path,
     results: Path,
     stand_in: list[str],
+    files: TableFiles,
     *,
     log: Log,
-    csv: Path | None,
-    markdown: Path | None,
 ) -> None:
     """Check a model card's table, and end with the code of its verdicts."""
     from evals.report import claims_shown as shown
     from evals.report.claims import check_claims, exit_code
     from evals.report.claims_csv import read_claims
+    from evals.views.table_files import contents
 
     models = stand_ins(stand_in)
     check_stand_ins(models)
     checked = check_claims(read_claims(file), Records(results), models)
-    written = write_outputs(
-        Output("csv", csv, lambda: shown.as_csv(checked)),
-        Output("markdown", markdown, lambda: shown.as_markdown(checked)),
-    )
+    content = contents(lambda: shown.rows(checked), shown.sentence(checked)) | {
+        "csv": lambda: shown.as_csv(checked),
+        "markdown": lambda: shown.as_markdown(checked),
+    }
+    written = write_outputs(*table_outputs(files, content))
     finish(
         log,
         show=lambda: shown.print_claims(checked),

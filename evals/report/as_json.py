@@ -19,6 +19,17 @@ def as_json(judged: Sequence[Judged], paths: Sequence[Path]) -> dict[str, Any]:
     }
 
 
+def cell_rows(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """A row per cell of all tables, without the members of means."""
+    rows = []
+    for table in judged:
+        for placed in table.results:
+            cell = _cell(placed)
+            del cell["measurements"]
+            rows.append({"table": table.table.row.name} | cell)
+    return rows
+
+
 def _table(judged: Judged) -> dict[str, Any]:
     row = judged.table.row
     return {

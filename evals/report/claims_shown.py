@@ -77,6 +77,11 @@ def as_csv(checked: Sequence[Checked]) -> str:
     return text.getvalue()
 
 
+def rows(checked: Sequence[Checked]) -> list[dict[str, Any]]:
+    """A row per claim, as `as_json` has it."""
+    return [_claim(each) for each in checked]
+
+
 def as_json(checked: Sequence[Checked], file: Path) -> dict[str, Any]:
     """One object; `claimed` and `measured` are in per cent, or in ranks."""
     return {
@@ -85,7 +90,7 @@ def as_json(checked: Sequence[Checked], file: Path) -> dict[str, Any]:
         "sentence": sentence(checked),
         "counts": counts(checked),
         "exit_code": exit_code(checked),
-        "claims": [_claim(each) for each in checked],
+        "claims": rows(checked),
     }
 
 

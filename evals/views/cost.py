@@ -110,6 +110,17 @@ def as_json(costs: Sequence[Cost], stored: Sequence[Storage], model: str | None)
     }
 
 
+def table_rows(costs: Sequence[Cost], stored: Sequence[Storage]) -> list[dict[str, Any]]:
+    """The tables as rows: of images and texts per benchmark, then of vectors; `table` says which."""
+    rows: list[dict[str, Any]] = []
+    for cost in map(_cost_json, costs):
+        for table in ("images", "texts"):
+            head = {"table": table, "benchmark": cost["benchmark"]}
+            rows += [head | entry for entry in cost[table]]
+    rows += [{"table": "storage"} | entry for entry in as_json((), stored, None)["storage"]]
+    return rows
+
+
 def _cost_json(cost: Cost) -> dict[str, Any]:
     return {
         "benchmark": cost.benchmark,

@@ -105,6 +105,15 @@ def _signed(gain: Gain | None) -> str:
     return f"{value} [dim]\\[{low},{high}][/dim]"
 
 
+def table_rows(done: Sequence[Fused]) -> list[dict[str, Any]]:
+    """A row per metric of every record, as `evals.run` has it."""
+    rows = []
+    for run in runs_json([fused.outcome for fused in done])["runs"]:
+        names = {"benchmark": run["benchmark"], "model": run["model"], "record": run["path"]}
+        rows += [names | line for line in run["metrics"]]
+    return rows
+
+
 def as_json(done: Sequence[Fused]) -> dict[str, Any]:
     """The machine output: the runs as `evals.run` gives them, with findings and files of each."""
     plain_runs = runs_json([fused.outcome for fused in done])["runs"]

@@ -10,6 +10,7 @@ import numpy as np
 from evals.analysis.fusion import Fused
 from evals.analysis.modality_gap import BINS, Gap
 from evals.records.additions import write_into
+from evals.records.manifest import path_component
 from evals.stats.bootstrap import Interval
 from evals.tasks.fusion import CARD
 from evals.tasks.scores import Scores, Value
@@ -42,20 +43,25 @@ def by_alpha(scores: Sequence[Scores], dim: int) -> dict[float, Value]:
     return dict(sorted(values.items()))
 
 
-def draw(fused: Fused) -> list[Path]:
-    """Both figures of every subset at the most dimensions, beside the record.
+def draw(fused: Fused, folder: Path | None = None) -> list[Path]:
+    """Both figures of every subset at the most dimensions, in a folder or beside the record.
 
     Returns their paths.
     """
     outcome = fused.outcome
     paths = []
+    place, prefix = outcome.path, ""
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        # In a folder of several records a name must say whose figure it is.
+        place, prefix = folder, f"{path_component(outcome.name)}-{path_component(outcome.model)}-"
     for subset, scores in outcome.scores.items():
         dim = max(score.dim for score in scores)
         title = f"{outcome.benchmark.title} · {subset} · {outcome.model} · {dim} dimensions"
         # At the widest alone: how scores fall with the dimension is the figure of a sweep.
         widest = [score for score in scores if score.dim == dim]
-        paths.append(plot_alpha(outcome.path / f"alpha-{subset}.png", widest, title))
-        paths.append(plot_gap(outcome.path / f"gap-{subset}.png", fused.gaps[subset], title))
+        paths.append(plot_alpha(place / f"{prefix}alpha-{subset}.png", widest, title))
+        paths.append(plot_gap(place / f"{prefix}gap-{subset}.png", fused.gaps[subset], title))
     return paths
 
 

@@ -1,4 +1,4 @@
-"""One page of a figure, a table and notes, which loads nothing and runs nothing."""
+"""One page of a figure (if there is one), a table and notes, which loads nothing and runs nothing."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ style-src 'sha256-{{ digest }}'; base-uri 'none'; form-action 'none'">
 <body>
 <main>
 <h1>{{ title }}</h1>
-<img src="data:image/svg+xml;base64,{{ image }}" alt="{{ alt }}">
+{% if image %}<img src="data:image/svg+xml;base64,{{ image }}" alt="{{ alt }}">{% endif %}
 <div class="wide">
 <table>
 <thead><tr>{% for head in heads %}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead>
@@ -42,13 +42,13 @@ style-src 'sha256-{{ digest }}'; base-uri 'none'; form-action 'none'">
 def page(
     title: str,
     *,
-    image: bytes,
-    alt: str,
+    image: bytes | None = None,
+    alt: str = "",
     heads: Sequence[str],
     rows: Sequence[Sequence[str]],
     notes: Sequence[str],
 ) -> str:
-    """The page; `image` is SVG. All text is escaped, and only the style is allowed, by its hash."""
+    """The page; `image` is SVG, and may be absent. All text is escaped, and only the style is allowed, by its hash."""
     from jinja2 import Environment, StrictUndefined
 
     style = STYLE.read_text(encoding="utf-8").strip()
@@ -57,7 +57,7 @@ def page(
         .from_string(TEMPLATE)
         .render(
             title=title,
-            image=base64.b64encode(image).decode(),
+            image=base64.b64encode(image or b"").decode(),
             alt=alt,
             heads=heads,
             rows=rows,

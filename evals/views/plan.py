@@ -120,6 +120,16 @@ def as_json(plans: Sequence[Plan], design: Design, records: Sequence[str]) -> di
     }
 
 
+def table_rows(plans: Sequence[Plan]) -> list[dict[str, Any]]:
+    """A row per plan and difference, with all that `as_json` has of both."""
+    rows_of_plans = []
+    for plan in plans:
+        fields = plan._asdict()
+        del fields["answers"]
+        rows_of_plans += [fields | answer._asdict() for answer in plan.answers]
+    return rows_of_plans
+
+
 def _names(plan: Plan) -> list[str]:
     return [plan.benchmark, plan.direction, plan.metric]
 

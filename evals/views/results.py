@@ -27,5 +27,14 @@ def results_json(
     return as_json(results.outcomes, results.failures, means, suites) | dict(extra or {})
 
 
+def result_rows(results: Results) -> list[dict[str, Any]]:
+    """A row per metric of every record: what a table as a file has."""
+    rows = []
+    for run in results_json(results)["runs"]:
+        names = {"benchmark": run["benchmark"], "model": run["model"], "record": run["path"]}
+        rows += [names | line for line in run["metrics"]]
+    return rows
+
+
 def _means(results: Results, suites: Sequence[Suite]) -> list[Mean]:
     return [mean for suite in suites for mean in averages(suite, results.outcomes)]

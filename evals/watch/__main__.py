@@ -1,7 +1,7 @@
 """A training run that is measured while it runs: each new checkpoint, until a drop is sure:
 
-python -m evals.watch runs/birds --benchmark scenes --baseline tiny [--probe 1000] [--checkpoints 20]
-python -m evals.watch runs/birds --once --plot curve.png
+python -m evals.watch runs/birds scenes --baseline tiny [--probe 1000] [--checkpoints 20]
+python -m evals.watch runs/birds --once --figures curve.png
 """
 
 import time
@@ -13,6 +13,7 @@ import typer
 from evals.bucket import folder_of, location
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import Json, comma_list
+from evals.cli.vocabulary import Benchmarks, Figures, one_benchmark, shared_words
 from evals.progress import Silent
 from evals.schema import InvalidError
 
@@ -24,11 +25,14 @@ app = new_app()
 
 
 @app.command()
+@shared_words
 def watch(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where checkpoints are saved.")],
-    benchmark: Annotated[
-        str, typer.Option(help="Row of configs/benchmarks.yaml, or captions:DIR.")
-    ] = "scenes",
+    benchmarks: Annotated[
+        list[str],
+        Benchmarks("Row of configs/benchmarks.yaml, or captions:DIR; scenes unless given."),
+    ],
+    figures: Figures,
     baseline: Annotated[
         str, typer.Option(help="A model, as --model names it; or `first`: the first checkpoint.")
     ] = "first",
@@ -75,9 +79,6 @@ def watch(
     go_on: Annotated[
         bool, typer.Option("--go-on", help="Do not leave when a drop is called.")
     ] = False,
-    plot: Annotated[
-        Path | None, typer.Option(help="PNG of the changes over the steps; kept up to date.")
-    ] = None,
     results: Annotated[
         str, typer.Option(envvar="EVALS_RESULTS", help="Where records are written.")
     ] = "results/runs",
@@ -93,10 +94,11 @@ def watch(
         from evals.watch.judging import Rule
         from evals.watch.watching import Watch, check_watch
 
+        plot = figures.file("curve.png")
         run_name = name or folder.resolve().name
         watched = Watch(
             folder=folder,
-            benchmark=benchmark,
+            benchmark=one_benchmark(benchmarks, "scenes"),
             baseline=baseline,
             name=run_name,
             kinds=Kinds(base, arch),
