@@ -79,7 +79,7 @@ mutants: $(VENV)/.dev ## plant the stated faults of tests/mutants one by one; th
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
 bench: $(VENV)/.bench ## time everything beside its peers, small sizes, into benchmarks/results/ (about 10 minutes)
-	@for name in text_tower vision_tower recall sweep search multilingual crossmodal startup decode; do \
+	@for name in text_tower vision_tower recall sweep search multilingual crossmodal startup decode scale; do \
 		$(BIN)/python -m benchmarks.$$name --small $(ARGS) || exit 1; done
 
 lint: $(VENV)/.dev ## check style and types

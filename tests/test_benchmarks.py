@@ -15,10 +15,15 @@ ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(
     path.stem
     for path in (ROOT / "benchmarks").glob("*.py")
-    if path.stem not in ("__init__", "harness", "scale_costs")  # a table of reckoned costs
+    # a table of reckoned costs, and parts of one benchmark
+    if path.stem not in ("__init__", "harness", "scale_costs", "scale_preemption", "scale_search")
 )
 TOYS = {
     "crossmodal": (["--small", "--languages", "1"], []),
+    "scale": (
+        ["--small", "--only", "preemption", "--only", "search", "--only", "index"],
+        ["faiss"],
+    ),
     "sweep": (["--small", "--rounds", "1"], []),
     "multilingual": (
         ["--small", "--images", "12", "--languages", "2", "--width", "80", "--rounds", "2"],
