@@ -13,7 +13,14 @@ from tests.api_service import service, waits  # noqa: F401 - fixtures for every 
 from tests.faults import SEED
 from tests.hub import hub  # noqa: F401 - a fixture for every file
 from tests.ranking import small_blocks  # noqa: F401 - a fixture of several files
-from tests.rival_models import clip_model, nllb, text_model, vit  # noqa: F401 - of several files
+from tests.rival_models import (  # noqa: F401 - of several files
+    clip_model,
+    nllb,
+    pali_model,
+    several_model,
+    text_model,
+    vit,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[2] / "shared" / "data"

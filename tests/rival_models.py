@@ -53,6 +53,75 @@ def text_model(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def several_model(tmp_path_factory) -> Path:
+    """A random ColBERT in the library's layout: 8 values per token, "the" skipped in documents."""
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Normalize, Transformer
+    from sentence_transformers.base.modules.dense import Dense
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+    from transformers import BertConfig, BertModel
+
+    bert, folder = tmp_path_factory.mktemp("bert"), tmp_path_factory.mktemp("st") / "several"
+    torch.manual_seed(0)
+    BertModel(
+        BertConfig(vocab_size=40, max_position_embeddings=12, pad_token_id=0, **SMALL)
+    ).save_pretrained(bert)
+    tokenizer().save_pretrained(bert)
+    tokens = dict(module_input_name="token_embeddings")
+    modules = [
+        Transformer(str(bert), query_length=6, document_length=10),
+        Dense(16, 8, bias=False, activation_function=torch.nn.Identity(), **tokens),
+        MultiVectorMask(skiplist_words=["the"]),
+        Normalize(**tokens),
+    ]
+    MultiVectorEncoder(
+        modules=modules, prompts={"query": "the red ", "document": ""}, device="cpu"
+    ).save(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pali_model(tmp_path_factory) -> Path:
+    """A random ColPali of 8 dimensions as transformers saves it; a page has 8 vectors."""
+    from transformers import (
+        ColPaliConfig,
+        ColPaliForRetrieval,
+        ColPaliProcessor,
+        GemmaConfig,
+        PaliGemmaConfig,
+        SiglipImageProcessor,
+        SiglipVisionConfig,
+    )
+
+    folder = tmp_path_factory.mktemp("st") / "pali"
+    words = tokenizer()
+    words.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    words.model_max_length = 64
+    vision = SiglipVisionConfig(image_size=16, patch_size=8, projection_dim=16, **SMALL)
+    text = GemmaConfig(
+        vocab_size=64,
+        num_key_value_heads=1,
+        head_dim=8,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        **SMALL,
+    )
+    both = PaliGemmaConfig(
+        vision_config=vision.to_dict(),
+        text_config=text.to_dict(),
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+        projection_dim=16,
+        hidden_size=16,
+    )
+    torch.manual_seed(0)
+    ColPaliForRetrieval(ColPaliConfig(vlm_config=both, embedding_dim=8)).save_pretrained(folder)
+    pixels = SiglipImageProcessor(size={"height": 16, "width": 16})
+    pixels.image_seq_length = 4
+    ColPaliProcessor(image_processor=pixels, tokenizer=words).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def clip_model(tmp_path_factory) -> Path:
     """A random CLIP of 12 dimensions."""
     from sentence_transformers import SentenceTransformer

@@ -213,7 +213,7 @@ def test_a_loaded_model_made_for_another_similarity_is_refused_too(text_model):
 
 
 def test_no_other_similarity_can_be_asked_for(text_model):
-    with pytest.raises(ConfigError, match="Only ;similarity=cosine may stand there"):
+    with pytest.raises(ConfigError, match="Only ;similarity=cosine or ;similarity=maxsim may"):
         encoder(f"{text_model};similarity=dot")
 
 

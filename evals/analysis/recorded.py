@@ -16,7 +16,15 @@ from evals.evaluation.load import load_parts
 from evals.evaluation.recording import content_hash
 from evals.records.manifest import MANIFEST, REMEDY, problem_of
 from evals.records.record import Run, width_of
-from evals.schema import ConfigError, Data, InvalidError, MissingError, NotComparableError, Side
+from evals.schema import (
+    ConfigError,
+    Data,
+    InvalidError,
+    MissingError,
+    NotComparableError,
+    Side,
+    check_one_row,
+)
 from evals.settings import Settings
 
 FUSION = "fusion"
@@ -95,7 +103,11 @@ def recorded_store(run: Run) -> Location:
 
 
 def stored_rows(store: Store, encoder: Recorded, side: Side) -> np.ndarray:
-    """The full-width rows of a side. MissingError when not all of them are stored."""
+    """The full-width rows of a side. MissingError when not all of them are stored.
+
+    ConfigError for the record of a multi-vector model.
+    """
+    check_one_row(encoder)
     missing = store.missing(encoder, side)
     if missing:
         raise MissingError(

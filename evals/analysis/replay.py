@@ -27,16 +27,16 @@ from evals.evaluation.recording import metric_lines
 from evals.records.provenance import host, source_state
 from evals.records.queries import Cell, cell_name, cell_of, tables_by_cell
 from evals.records.record import MetricLine, Run, read_file
-from evals.schema import ConfigError, Side
-from evals.tasks import TASKS, task_of
+from evals.schema import ConfigError, Side, is_multi_vector
+from evals.tasks import TASKS, task_for
 from evals.tasks.scores import Scores
 
 SCORE = "score"
 HOST = ("python", "machine", "processor", "accelerator")
 NUMBERS = ("value", "ci_low", "ci_high", "n_queries", "n_gallery", "tie_rate")
 
-# The rows of a side of the data.
-RowsOf = Callable[[Side], np.ndarray]
+# The rows of a side of the data, or where its vectors lie.
+RowsOf = Callable[[Side], Any]
 
 
 class Difference(NamedTuple):
@@ -99,7 +99,7 @@ def replay(run: Run, *, data: Path | None = None, store: Location | None = None)
     encoder = recorded_encoder(run)
     rows_of, rows_from = _source(run, encoder, store)
     row = recorded_row(run)
-    task = task_of(row.task)
+    task = task_for(row.task, encoder)
     config = run.manifest.raw["config"]
     # A run of several kinds of data names measures that only one kind has.
     measures: dict[str, Any] = {}
@@ -165,6 +165,8 @@ def _source(run: Run, encoder: Recorded, place: Location | None) -> tuple[RowsOf
         kept = read_kept(read_file(run, EMBEDDINGS), str(run.path / EMBEDDINGS))
         return lambda side: kept.rows(encoder, side), EMBEDDINGS
     store = Store(place or recorded_store(run))
+    if is_multi_vector(encoder):
+        return lambda side: store.vectors(encoder, side), str(store.place)
     return lambda side: stored_rows(store, encoder, side), str(store.place)
 
 

@@ -46,13 +46,13 @@ from evals.embeddings.vectors import StoredVectors
 from evals.files import sweep_parts
 from evals.schema import (
     AnyEncoder,
-    ConfigError,
     Encoder,
     InvalidError,
     MissingError,
     MultiVectorEncoder,
     Side,
     Vectors,
+    check_one_row,
     is_multi_vector,
 )
 
@@ -105,7 +105,7 @@ class Store:
         `progress(done, total)` counts the items that have to be encoded. Memory holds the rows
         once, and a shard.
         """
-        _check_one_row(encoder)
+        check_one_row(encoder)
         rows = np.empty((len(side), encoder.dim), np.float32)
         return Embedded(rows, self._stored(encoder, side, rows, progress))
 
@@ -186,7 +186,7 @@ class Store:
         MissingError when an item has no row yet: `encode` makes them. ConfigError for a
         multi-vector model.
         """
-        _check_one_row(encoder)
+        check_one_row(encoder)
         stored = self._located(encoder, side)
         shard_of = stored.shard_of.astype(np.int32)
         return StoredRows(stored.folder, stored.shards, shard_of, stored.row_of, encoder.dim)
@@ -300,15 +300,6 @@ class _Located(NamedTuple):
     shards: list[str]
     shard_of: Int[np.ndarray, "n"]
     row_of: Integer[np.ndarray, "n"]
-
-
-def _check_one_row(encoder: AnyEncoder) -> None:
-    if is_multi_vector(encoder):
-        raise ConfigError(
-            f"{encoder.name} gives several vectors per item, which are compared by MaxSim, and "
-            "this needs one row per item. Choose another model; evals.run measures this one on "
-            "captions:DIR, beir:DIR and retrieval tasks of mteb."
-        )
 
 
 def _check_space(folder: Path, needed: int) -> None:

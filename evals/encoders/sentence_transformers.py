@@ -1,7 +1,9 @@
 """A sentence-transformers model, of texts or of texts and images, as an Encoder.
 
-It is fingerprinted from its files at once and loaded when the first row is wanted. Shapes: n rows,
-d dimensions.
+It is fingerprinted from its files at once and loaded when the first row is wanted. A
+MultiVectorEncoder (ColBERT, PyLate, ColPali) gives several vectors per item; its files say so.
+
+Shapes: n rows, d dimensions.
 """
 
 import importlib.metadata
@@ -9,7 +11,7 @@ import importlib.util
 import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +23,10 @@ from evals.encoders.devices import choose_device, rounding
 from evals.encoders.hashed_files import check_unchanged, content_hash, hash_folder
 from evals.encoders.st_folder import (
     COPY_AGAIN,
+    COSINE,
     FOREIGN,
+    MAXSIM,
+    gives_several,
     is_cosine,
     locate,
     read_config,
@@ -31,11 +36,21 @@ from evals.encoders.st_folder import (
     read_width,
 )
 from evals.encoders.st_loading import load_whole
-from evals.schema import ConfigError, InvalidError, MissingError, Side
+from evals.encoders.st_several import cap_lengths, check_side, vectors_of
+from evals.schema import (
+    LAYOUT,
+    MULTI_VECTOR,
+    ConfigError,
+    InvalidError,
+    MissingError,
+    Side,
+    Vectors,
+)
 
 MATHS = "1"  # raise it when this file makes other rows from the same model
 BATCH = 32  # items per pass unless set, as in the library
 HALF = ("bfloat16", "float16")
+Encoded = TypeVar("Encoded")
 
 
 class SentenceTransformersEncoder:
@@ -43,7 +58,8 @@ class SentenceTransformersEncoder:
 
     Code of the model's own is never run. Rows are compared by cosine, so a model that is made for
     another similarity is refused when its rows or their width are wanted, unless `spec` ends in
-    `;similarity=cosine`; `source["similarity"]` records what it is made for.
+    `;similarity=cosine`; several vectors per item by MaxSim, and `;similarity=maxsim`.
+    `source["similarity"]` records what it is made for.
 
     MissingError: the library or the model is not here and cannot be fetched. InvalidError: not a
     whole sentence-transformers model. ConfigError: one that needs its own code, or is an adapter.
@@ -67,6 +83,7 @@ class SentenceTransformersEncoder:
         # All files that may be read: which of them the library takes depends on its release.
         self._files = hash_folder(self.folder, ignore=FOREIGN)
         self._modules = read_modules(self.folder)
+        self._gives_several = gives_several(self.folder)
         self.device = choose_device(device)
         self.dtype = dtype or self._saved_dtype()
         self.fingerprint: Mapping[str, str] = {
@@ -82,6 +99,7 @@ class SentenceTransformersEncoder:
             "text.max_length": str(max_length),
             "image.pillow": _version("pillow"),
             "image.torchvision": _torchvision(),
+            **({LAYOUT: MULTI_VECTOR} if self._gives_several else {}),
         }
         self.source: dict[str, str | None] = {
             "folder": str(self.folder.resolve()),
@@ -116,8 +134,11 @@ class SentenceTransformersEncoder:
             model = load_whole(self.folder, device=self.device, dtype=getattr(torch, self.dtype))
         finally:  # of a file that was half written the library says less than this
             check_unchanged(self._files)
-        # A model may come cut to fewer values; here the sweep cuts, and stores full rows.
-        model.truncate_dim = None
+        if self._gives_several:
+            cap_lengths(model, self.max_length)
+        else:
+            # A model may come cut to fewer values; here the sweep cuts, and stores full rows.
+            model.truncate_dim = None
         limit = model.max_seq_length
         if limit is not None and math.isfinite(limit) and limit > self.max_length:
             model.max_seq_length = self.max_length
@@ -130,8 +151,10 @@ class SentenceTransformersEncoder:
             return {}
         return {f"{kind}s": [size] for kind, size in self._batch.items()}
 
-    def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
+    def encode(self, side: Side) -> Float[np.ndarray, "n d"] | Vectors:
         """Full-width L2-normalised float32 rows in the order of the items.
+
+        Of a multi-vector model the vectors of each item, as it gives them.
 
         A role picks the model's own prompt or route, as `encode_query` and `encode_document` do;
         without one its default prompt applies. ConfigError when the model has no tower for this
@@ -144,31 +167,73 @@ class SentenceTransformersEncoder:
                 f"{self.name} has no {side.kind} tower. "
                 f"Choose another model, or a benchmark without {side.kind}s."
             )
+        rows = self._vectors(side) if self._gives_several else self._unit_rows(side)
+        check_unchanged(self._files)
+        return rows
+
+    def _unit_rows(self, side: Side) -> Float[np.ndarray, "n d"]:
+        encoders: dict[str | None, Callable[..., Tensor]] = {
+            None: self.model.encode,
+            "query": self.model.encode_query,
+            "document": self.model.encode_document,
+        }
+
+        def rows_of(items: list[Any]) -> Float[Tensor, "n d"]:
+            rows = encoders[side.role](
+                items,
+                batch_size=self._batch[side.kind],
+                convert_to_tensor=True,
+                show_progress_bar=False,
+            )
+            return rows.float()
+
+        passes = self._in_passes(rows_of, side)
+        rows = torch.cat(passes) if passes else torch.zeros(0, self.dim)
+        self._check_width(rows.shape[1])
+        unit_rows: Float[np.ndarray, "n d"] = F.normalize(rows, dim=1).cpu().numpy()
+        return unit_rows
+
+    def _vectors(self, side: Side) -> Vectors:
+        check_side(self.model, self.name, side)
+        batch = self._batch[side.kind]
+        passes = self._in_passes(lambda items: vectors_of(self.model, items, side, batch), side)
+        items = [vectors for part in passes for vectors in part]
+        for vectors in items[:1]:
+            self._check_width(vectors.shape[1])
+        return Vectors.of(items, self.dim)
+
+    def _in_passes(self, encode: Callable[[list[Any]], Encoded], side: Side) -> list[Encoded]:
+        """What is made of each pass. MissingError when memory does not suffice."""
         try:
-            passes = [self._rows(items, side) for items in self._passes(side)]
+            return [encode(items) for items in self._passes(side)]
         except (MemoryError, torch.OutOfMemoryError) as error:
             size = self._batch[side.kind]
             raise MissingError(
                 f"{self.name}: out of memory on {self.device} in a pass of {size} {side.kind}s. "
                 "Free memory, or choose another --device, --dtype, --max-length or --batch-images."
             ) from error
-        check_unchanged(self._files)
-        rows = torch.cat(passes) if passes else torch.zeros(0, self.dim)
-        # The width was promised by the configs alone, before anything was loaded.
-        if rows.shape[1] != self.dim:
+
+    def _check_width(self, width: int) -> None:
+        # It was promised by the configs alone, before anything was loaded.
+        if width != self.dim:
             raise InvalidError(
-                f"{self.folder}: the rows have {rows.shape[1]} values, its configs say {self.dim}. "
+                f"{self.folder}: the rows have {width} values, its configs say {self.dim}. "
                 f"{COPY_AGAIN}"
             )
-        unit_rows: Float[np.ndarray, "n d"] = F.normalize(rows, dim=1).cpu().numpy()
-        return unit_rows
 
     def _check_similarity(self) -> None:
         similarity = str(self.source["similarity"])
-        if self._similarity is None and not is_cosine(similarity, self._modules):
+        usual = MAXSIM if self._gives_several else COSINE
+        fits = similarity == MAXSIM if self._gives_several else is_cosine(similarity, self._modules)
+        if self._similarity not in (None, usual):
             raise ConfigError(
-                f"{self.name} is made to be compared by {similarity}, and rows are compared by "
-                "cosine here. To measure it by cosine, write ;similarity=cosine behind its path."
+                f"{self.name} cannot be compared by {self._similarity}: what it gives is compared "
+                f"by {usual}. Leave ;similarity={self._similarity} out."
+            )
+        if self._similarity is None and not fits:
+            raise ConfigError(
+                f"{self.name} is made to be compared by {similarity}, and is compared by {usual} "
+                f"here. To measure it by {usual}, write ;similarity={usual} behind its path."
             )
 
     def _passes(self, side: Side) -> Iterator[list[Any]]:
@@ -187,20 +252,6 @@ class SentenceTransformersEncoder:
                 yield list(side.items)
             else:
                 yield [{"text": text} for text in side.items]
-
-    def _rows(self, items: list[Any], side: Side) -> Float[Tensor, "n d"]:
-        encoders: dict[str | None, Callable[..., Tensor]] = {
-            None: self.model.encode,
-            "query": self.model.encode_query,
-            "document": self.model.encode_document,
-        }
-        rows = encoders[side.role](
-            items,
-            batch_size=self._batch[side.kind],
-            convert_to_tensor=True,
-            show_progress_bar=False,
-        )
-        return rows.float()
 
 
 def _version(package: str) -> str:

@@ -16,7 +16,14 @@ FOREIGN_CODE = (
     "is code of the model's own (trust_remote_code), which is never run. Choose another model."
 )
 # Modules that do not change the width of a row.
-SAME_WIDTH = (".Normalize", ".Dropout", ".LayerNorm")
+SAME_WIDTH = (".Normalize", ".Dropout", ".LayerNorm", ".MultiVectorMask")
+# What the library calls models of several vectors per item, and what PyLate called them.
+SEVERAL = ("MultiVectorEncoder", "ColBERT")
+ONE = "SentenceTransformer"
+# The modules of PyLate that sentence-transformers loads as its own, without running PyLate.
+PYLATE = ("pylate.models.Dense.Dense",)
+
+COSINE, MAXSIM, MEAN_MAXSIM = "cosine", "maxsim", "meanmaxsim"
 
 Module = Mapping[str, Any]  # an entry of modules.json: `type` and `path`
 
@@ -37,11 +44,12 @@ class Location(NamedTuple):
 
 
 def read_spec(spec: str) -> Spec:
-    """`PLACE`, or `PLACE;similarity=cosine`. ConfigError for another similarity."""
+    """`PLACE`, or `PLACE;similarity=cosine`, or `maxsim`. ConfigError for another similarity."""
     place, option, similarity = spec.partition(";similarity=")
-    if option and similarity != "cosine":
+    if option and similarity not in (COSINE, MAXSIM):
         raise ConfigError(
-            f"st:{spec}: rows are compared by cosine alone. Only ;similarity=cosine may stand there."
+            f"st:{spec}: rows are compared by cosine, several vectors per item by maxsim. Only "
+            f";similarity={COSINE} or ;similarity={MAXSIM} may stand there."
         )
     return Spec(place, similarity or None)
 
@@ -71,6 +79,8 @@ def read_modules(folder: Path) -> Sequence[Module]:
     https://www.sbert.net/docs/sentence_transformer/usage/custom_models.html
     """
     file = folder / "modules.json"
+    if not file.is_file() and _is_retriever(folder):
+        return [{"type": "sentence_transformers.base.modules.Transformer", "path": ""}]
     if not file.is_file():
         raise InvalidError(
             f"{folder}: no modules.json, so no sentence-transformers model. "
@@ -81,13 +91,14 @@ def read_modules(folder: Path) -> Sequence[Module]:
     for module in modules or [{}]:
         if not isinstance(module, dict) or not _is_text(module, "type", "path"):
             raise InvalidError(f"{file}: must list modules with `type` and `path`. {COPY_AGAIN}")
-        if not module["type"].startswith("sentence_transformers."):
+        is_native = module["type"].startswith("sentence_transformers.")
+        if not is_native and module["type"] not in PYLATE:
             raise ConfigError(f"{folder}: {module['type']} {FOREIGN_CODE}")
-    kind = _library_config(folder).get("model_type", "SentenceTransformer")
-    if kind != "SentenceTransformer":
+    kind = _library_config(folder).get("model_type", ONE)
+    if kind not in (ONE, *SEVERAL):
         raise ConfigError(
-            f"{folder}: a {kind}, whose output is not one row per item. "
-            "Choose a SentenceTransformer."
+            f"{folder}: a {kind}, whose output is neither one row per item nor several. "
+            "Choose a SentenceTransformer or a MultiVectorEncoder."
         )
     # Its weights are named by a Hub id, which may be another release by now.
     if (folder / modules[0]["path"] / "adapter_config.json").is_file():
@@ -98,18 +109,28 @@ def read_modules(folder: Path) -> Sequence[Module]:
     return modules
 
 
+def gives_several(folder: Path) -> bool:
+    """Whether the model gives several vectors per item, which are compared by MaxSim."""
+    if (folder / "modules.json").is_file():
+        return _library_config(folder).get("model_type", ONE) in SEVERAL
+    return _is_retriever(folder)
+
+
 def read_similarity(folder: Path) -> str:
-    """How the model's makers compare its rows: cosine unless its config says another function."""
-    similarity = _library_config(folder).get("similarity_fn_name") or "cosine"
+    """How the model's makers compare what it gives: as the library does unless its config says."""
+    similarity = _library_config(folder).get("similarity_fn_name") or COSINE
     if not isinstance(similarity, str):
         raise InvalidError(f"{folder}: `similarity_fn_name` is no name. {COPY_AGAIN}")
+    if gives_several(folder):
+        # The library takes any other name, such as PyLate's, for maxsim.
+        return similarity if similarity == MEAN_MAXSIM else MAXSIM
     return similarity
 
 
 def is_cosine(similarity: str, modules: Sequence[Module]) -> bool:
     """Whether a similarity is the cosine: the dot product is, of rows that the model normalises."""
     normalised = modules[-1]["type"].endswith(".Normalize")
-    return similarity == "cosine" or (similarity == "dot" and normalised)
+    return similarity == COSINE or (similarity == "dot" and normalised)
 
 
 def read_width(folder: Path, modules: Sequence[Module]) -> int | None:
@@ -124,7 +145,7 @@ def read_width(folder: Path, modules: Sequence[Module]) -> int | None:
             width = config.get("out_features")
         # Of a plain Transformer there is none: its rows are as wide as what pools them.
         case "CLIPModel" | "Transformer":
-            width = config.get("projection_dim")
+            width = config.get("projection_dim", config.get("embedding_dim"))
         case "Pooling" if _pools_in_one_way(config):
             width = config.get("embedding_dimension", config.get("word_embedding_dimension"))
         case _:
@@ -153,6 +174,15 @@ def first_line(error: BaseException) -> str:
 def _library_config(folder: Path) -> dict[str, Any]:
     config: dict[str, Any] = read_config(folder / "config_sentence_transformers.json", dict)
     return config
+
+
+def _is_retriever(folder: Path) -> bool:
+    """Whether this is a model of late interaction as transformers has it: ColPali, ColQwen2.
+
+    It comes without modules.json, and sentence-transformers adds the mask of what is scored.
+    """
+    architectures = read_config(folder / "config.json", dict).get("architectures") or []
+    return any(str(name).endswith("ForRetrieval") for name in architectures)
 
 
 def _is_text(entry: Mapping[str, Any], *keys: str) -> bool:

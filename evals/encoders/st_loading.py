@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from evals.encoders.st_folder import COPY_AGAIN, FOREIGN_CODE, first_line
+from evals.encoders.st_folder import COPY_AGAIN, FOREIGN_CODE, first_line, gives_several
 from evals.schema import ConfigError, InvalidError, MissingError
 
 # What the library raises on a folder that is not the model it says it is.
@@ -24,7 +24,7 @@ BROKEN = (
 
 
 def load_whole(folder: Path, *, device: str, dtype: torch.dtype) -> Any:
-    """The SentenceTransformer of a folder, in that dtype, with every weight from its files.
+    """The SentenceTransformer or MultiVectorEncoder of a folder, in that dtype, with every weight from its files.
 
     MissingError: a library that it needs is not installed. ConfigError: it needs code of its own.
     InvalidError: it cannot be loaded, or lacks weights.
@@ -45,11 +45,13 @@ def load_whole(folder: Path, *, device: str, dtype: torch.dtype) -> Any:
 
 
 def _load(folder: Path, *, device: str, dtype: torch.dtype) -> Any:
-    from sentence_transformers import SentenceTransformer
+    import sentence_transformers as library
 
+    several = gives_several(folder)
+    loader = library.MultiVectorEncoder if several else library.SentenceTransformer
     try:
         # transformers 5 takes the checkpoint's dtype by default: half precision on a CPU, too
-        return SentenceTransformer(
+        return loader(
             str(folder), device=device, local_files_only=True, model_kwargs={"dtype": dtype}
         )
     except torch.OutOfMemoryError:

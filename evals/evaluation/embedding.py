@@ -1,6 +1,7 @@
 """The rows of a side for an evaluation: what is not stored yet is encoded first, and counted.
 
 `embed` holds them in memory, `embed_on_disk` leaves them in the store, to be read block by block.
+`embed_vectors` does so with the vectors of models that give several per item.
 """
 
 import time
@@ -15,7 +16,8 @@ from evals.schema import Side
 if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
     from evals.embeddings.rows import StoredRows
     from evals.embeddings.store import Store
-    from evals.schema import Encoder
+    from evals.embeddings.vectors import StoredVectors
+    from evals.schema import Encoder, MultiVectorEncoder
 
 
 def embed(
@@ -35,6 +37,25 @@ def embed_on_disk(
     with _encoding(store, encoder, side, costs, reporter) as progress:
         costs.encoded[side.kind] += store.encode(encoder, side, progress=progress)
     return store.rows(encoder, side)
+
+
+def embed_vectors(
+    store: "Store",
+    encoder: "MultiVectorEncoder",
+    side: Side,
+    costs: Costs,
+    *,
+    reporter: Reporter = SILENT,
+) -> "StoredVectors":
+    """The vectors of a side where they lie in the store; each image is decoded once.
+
+    So a broken one ends the run when its turn comes: pages are large, and their shards small.
+    """
+    since = time.monotonic()
+    with reporter.progress(f"{encoder.name}: encoding {side.kind}s") as progress:
+        costs.encoded[side.kind] += store.encode(encoder, side, progress=progress)
+    costs.add(f"encode_{side.kind}", since)
+    return store.vectors(encoder, side)
 
 
 @contextmanager

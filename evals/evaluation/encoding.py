@@ -35,10 +35,10 @@ class NamedSide(NamedTuple):
 def sides_of(loaded: Loaded, encoder: "Encoder") -> Iterator[NamedSide]:
     """Every side that the task of a benchmark embeds, once: languages share their images."""
     from evals.embeddings.keys import key_of
-    from evals.tasks import task_of
+    from evals.tasks import task_for
 
     seen = set()
-    task = task_of(loaded.row.task)
+    task = task_for(loaded.row.task, encoder)
     for data in loaded.parts.subsets.values():
         for side in task.sides(data):
             content = hashlib.sha256("\n".join(side.hashes).encode()).hexdigest()

@@ -12,7 +12,7 @@ from evals.evaluation.record_files import Kept
 from evals.evaluation.recording import Costs, Measurement, write_record
 from evals.evaluation.side_rows import SideRows, bytes_in_memory, usual_memory
 from evals.progress import SILENT, Reporter
-from evals.schema import ConfigError, Data, ImageText, Side, TextRetrieval
+from evals.schema import ConfigError, Data, ImageText, Side, TextRetrieval, is_multi_vector
 from evals.settings import Settings
 
 if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
@@ -50,14 +50,16 @@ def evaluate(
     from evals.embeddings.kept import KeptRows
     from evals.embeddings.rows import HeldRows, RowSource
     from evals.embeddings.store import Store
-    from evals.tasks import task_of
+    from evals.tasks import task_for
     from evals.tasks.best import RankingTask
     from evals.tasks.scores import StoredTask
 
     # Wall time for the record's place in history; phases are measured by the monotonic clock.
     started, costs = time.time(), costs or Costs()
     dims = checked_dims(dims, encoder)
-    store, task = Store(settings.store), task_of(row.task)
+    store, task = Store(settings.store), task_for(row.task, encoder)
+    if is_multi_vector(encoder):
+        check_multi_vector(encoder, precisions, settings, distractors, memory)
     # Refused here as well as by `check`: a fusion is made of a row whose task has rankings.
     if settings.keep_top is not None and not isinstance(task, RankingTask):
         raise ConfigError(f"{row.name}: --keep-top means nothing to it. Leave it out.")
@@ -96,14 +98,17 @@ def evaluate(
         choices: dict[str, Any] = {"dims": dims, "precisions": precisions, "device": device}
         needed = bytes_in_memory(sides, encoder.dim, dims)
         stored_task = None
-        if isinstance(task, StoredTask) and embeddings is None and needed > budget:
+        sources: list[RowSource] = []
+        if is_multi_vector(encoder):
+            rows = side_rows.vectors(sides)
+        elif isinstance(task, StoredTask) and embeddings is None and needed > budget:
             stored_task = task
             choices["memory"] = budget
             reporter.info(
                 f"{row.name} {subset}: scored from the store in {budget / 2**30:.1f} GB, where all "
                 f"rows would take {needed / 2**30:.1f}"
             )
-            sources: list[RowSource] = side_rows.on_disk(sides)
+            sources = side_rows.on_disk(sides)
         else:
             rows = side_rows.held(sides)
             sources = [HeldRows(array) for array in rows]
@@ -175,11 +180,39 @@ def outcome_of(measurement: Measurement, path: Any) -> Outcome:
     )
 
 
+def check_multi_vector(
+    encoder: "Encoder",
+    precisions: Sequence[str],
+    settings: Settings,
+    distractors: "Distractors | None" = None,
+    memory: int | None = None,
+) -> None:
+    """Refuse what needs one row per item of a model that gives several. ConfigError."""
+    refused = {
+        "--precisions": tuple(precisions) != ("float32",),
+        "--keep-embeddings": settings.keep_embeddings,
+        "--distractors": distractors is not None,
+        "--memory": memory is not None,
+    }
+    for option, is_set in refused.items():
+        if is_set:
+            raise ConfigError(
+                f"{option} needs one row per item, and {encoder.name} gives several vectors, which "
+                "are scored by MaxSim in float32. Leave it out."
+            )
+
+
 def checked_dims(dims: Sequence[int], encoder: "Encoder") -> tuple[int, ...]:
     """Each dimension once, the largest first.
 
-    ConfigError for one that the encoder does not have.
+    ConfigError for one that the encoder does not have, and for any but the full width where it
+    gives several vectors per item: no such model is made to be cut.
     """
+    if is_multi_vector(encoder) and set(dims) != {encoder.dim}:
+        raise ConfigError(
+            f"{encoder.name} gives several vectors per item, of {encoder.dim} values each, which "
+            "are not cut to fewer. Leave out --dims, or choose another model for a sweep."
+        )
     outside = [dim for dim in dims if not 1 <= dim <= encoder.dim]
     if outside:
         raise ConfigError(

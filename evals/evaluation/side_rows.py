@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.evaluation.embedding import embed, embed_on_disk
+from evals.evaluation.embedding import embed, embed_on_disk, embed_vectors
 from evals.evaluation.recording import Costs
 from evals.progress import SILENT, Reporter
 from evals.schema import Side
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answe
     from evals.embeddings.kept import KeptRows
     from evals.embeddings.rows import StoredRows
     from evals.embeddings.store import Store
-    from evals.schema import Encoder
+    from evals.schema import Encoder, VectorSource
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # a container's limit, or the word `max`
 
@@ -58,6 +58,10 @@ class SideRows:
     def on_disk(self, sides: Sequence[Side]) -> list[Any]:
         """The rows of each side where they lie."""
         return self._rows(sides, embed_on_disk, _zeros_on_disk)
+
+    def vectors(self, sides: Sequence[Side]) -> list[Any]:
+        """Where the vectors of each side lie, of a model that gives several per item."""
+        return self._rows(sides, embed_vectors, _zeros_of_vectors)
 
     def _rows(
         self, sides: Sequence[Side], read: Callable[..., Any], count_zeros: Callable[[Any], int]
@@ -106,3 +110,12 @@ def _zeros_held(rows: Any) -> int:
 
 def _zeros_on_disk(rows: "StoredRows") -> int:
     return sum(_zeros_held(block.rows) for block in rows.blocks())
+
+
+def _zeros_of_vectors(vectors: "VectorSource") -> int:
+    """How many items have nothing but zeros."""
+    n_zeros = 0
+    for block in vectors.blocks():
+        items = map(block.vectors.item, range(len(block.vectors)))
+        n_zeros += sum(not item.any() for item in items)
+    return n_zeros

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from evals.schema import Data, Encoder, EncoderInfo, InvalidError, Kind, Role, Side
+from evals.schema import Data, Encoder, EncoderInfo, InvalidError, Kind, Role, Side, check_one_row
 
 # Characters of a text: a caption, a long caption, a paragraph, more.
 LENGTHS = ((32, "up to 32"), (128, "33 to 128"), (512, "129 to 512"), (10**9, "over 512"))
@@ -35,12 +35,18 @@ class Probe:
 
 @dataclass(frozen=True)
 class Runner:
-    """A model as it is run here: what tables call it, its encoder, and the role of all texts."""
+    """A model as it is run here: what tables call it, its encoder, and the role of all texts.
+
+    ConfigError for an encoder of several vectors per item.
+    """
 
     label: str
     encoder: Encoder
     role: Role | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_one_row(self.encoder)
 
     def rows(self, side: Side) -> Rows:
         """The rows of a side, float32, as the model gives them.

@@ -113,6 +113,12 @@ class Top(NamedTuple):
     scores: Float64[np.ndarray, "q k"]
 
 
+def best_docs(queries: VectorSource, docs: VectorSource, k: int) -> Top:
+    """The k best documents of every query; of all, where there are fewer."""
+    parts = [top(part, k) for part in scored(queries, docs)]
+    return Top(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
 def top(part: Scored, k: int) -> Top:
     """The best documents of the queries of a part; of all, where there are fewer."""
     docs = np.argsort(-part.scores, axis=1, kind="stable")[:, :k]

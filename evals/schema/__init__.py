@@ -9,6 +9,7 @@ from evals.schema.encoders import (
     MultiVectorEncoder,
     StreamingEncoder,
     TruncatingEncoder,
+    check_one_row,
     is_multi_vector,
 )
 from evals.schema.errors import (
@@ -53,5 +54,6 @@ __all__ = [
     "VectorBlock",
     "VectorSource",
     "Vectors",
+    "check_one_row",
     "is_multi_vector",
 ]

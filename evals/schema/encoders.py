@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from evals.schema.errors import ConfigError
 from evals.schema.sides import Side
 from evals.schema.vectors import Vectors
 
@@ -59,6 +60,16 @@ AnyEncoder = Encoder | MultiVectorEncoder
 def is_multi_vector(encoder: AnyEncoder) -> bool:
     """Whether an encoder gives several vectors per item, as its fingerprint says."""
     return encoder.fingerprint.get(LAYOUT) == MULTI_VECTOR
+
+
+def check_one_row(encoder: AnyEncoder) -> None:
+    """Refuse an encoder of several vectors per item where one row is needed. ConfigError."""
+    if is_multi_vector(encoder):
+        raise ConfigError(
+            f"{encoder.name} gives several vectors per item, which are compared by MaxSim, and "
+            "this needs one row per item. Choose another model; evals.run measures this one on "
+            "captions:DIR, beir:DIR and retrieval tasks of mteb."
+        )
 
 
 @dataclass(frozen=True)

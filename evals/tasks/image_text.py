@@ -81,7 +81,7 @@ def _both_directions(
 ) -> list[Scores]:
     """The scores of both directions, key by key."""
     clusters = image_clusters(data, data.also)
-    t2i = _scores(
+    t2i = direction_scores(
         "t2i",
         {key: ranks_by_key[key].t2i for key in keys},
         query_ids=data.texts.ids,
@@ -89,7 +89,7 @@ def _both_directions(
         clusters=clusters[data.image_of_text],
         n_gallery=len(data.images),
     )
-    i2t = _scores(
+    i2t = direction_scores(
         "i2t",
         {key: ranks_by_key[key].i2t for key in keys},
         query_ids=data.images.ids,
@@ -205,7 +205,7 @@ def retrieval_values(
     return values | {name: Value(value, None) for name, value in of_ranks(ranks).items()}
 
 
-def _scores(
+def direction_scores(
     direction: str,
     ranks_by_key: Mapping[Key, Ranks],
     *,

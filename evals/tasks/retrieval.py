@@ -73,11 +73,17 @@ def score(
     return _with_values(scores_by_key, columns_by_key, clusters)
 
 
-def scores_of(ranked: Places, data: TextRetrieval) -> Scores:
-    """The measures of places that were not counted here, such as those of a run file."""
+def scores_of(
+    ranked: Places, data: TextRetrieval, *, dim: int = 1, measures: Sequence[str] = ()
+) -> Scores:
+    """The measures of places that were not counted here, such as those of a run file.
+
+    `dim` is what the record calls the width, and `measures` are further ones by name.
+    """
     relevant = Relevant.from_pairs(data.qrels[:, :2], len(data.queries))
-    clusters, columns = clusters_of(relevant), of_places(ranked)
-    part = _without_values(ranked, columns, data, clusters)
+    clusters = clusters_of(relevant)
+    columns = of_places(ranked, tuple(dict.fromkeys((*GRADED, *measures))))
+    part = _without_values(ranked, columns, data, clusters)._replace(dim=dim)
     (scores,) = _with_values(
         {(part.dim, part.precision): part}, {(part.dim, part.precision): columns}, clusters
     )
