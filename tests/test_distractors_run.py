@@ -13,6 +13,8 @@ from PIL import Image
 
 from evals.config.catalog import Benchmark
 from evals.config.choice import choose
+from evals.dashboard.history import read_history
+from evals.dashboard.site import Verdicts, build
 from evals.evaluation.distractors import (
     Distractors,
     captions_joining,
@@ -34,6 +36,7 @@ from evals.stats.bootstrap import Interval
 from evals.tasks.scores import Value
 from evals.views.gallery_curve import as_csv, as_markdown, rows_of
 from tests.commands import run
+from tests.test_dashboard import Page
 from tests.toys import HashEncoder, image_text
 
 ROW = Benchmark(
@@ -186,6 +189,22 @@ def test_a_curve_is_shown_in_markdown_and_csv(tmp_path: Path) -> None:
     rows = rows_of(read_curves(read_run(outcome.path)))
     assert markdown.count("\n| en |") == len(rows)
     assert len(lines) == 1 + 3 * len(rows)
+
+
+def test_the_page_of_a_run_has_its_curve_and_no_other_page_has_one(tmp_path: Path) -> None:
+    outcome = measured(tmp_path, source(others(30)))
+    measured(tmp_path, None)
+    build(read_history(tmp_path / "runs"), Verdicts(), tmp_path / "site")
+    pages = {path.name: Page(path) for path in (tmp_path / "site" / "runs").glob("*.html")}
+    [(name, page)] = [
+        (name, page)
+        for name, page in pages.items()
+        if any(table["id"] == "gallery" for table in page.data["tables"])
+    ]
+    assert outcome.path.name in name and len(pages) == 2
+    lines = read_curves(read_run(outcome.path))
+    assert [row["value"] for row in page.rows("gallery")] == [line.value for line in lines]
+    assert [row["low"] for row in page.rows("gallery")] == [line.ci_low for line in lines]
 
 
 def jpeg(shade: int) -> bytes:

@@ -142,6 +142,46 @@ def curve(points: str) -> dict[str, Any]:
     )
 
 
+def gallery(points: str) -> dict[str, Any]:
+    """A metric against the size of the gallery: a line per metric, dashed by direction."""
+    # A crawl has a thousand times the items of a benchmark.
+    x = {
+        "field": "n_gallery",
+        "type": "quantitative",
+        "title": "items in the gallery",
+        "scale": {"type": "log", "nice": False},
+        "axis": {"format": "~s", "labelOverlap": True, "grid": False},
+    }
+    value = {"field": "value", "type": "quantitative", "axis": SHARE}
+    metric = {"field": "metric", "type": "nominal", "title": None, "sort": None}
+    detail = [{"field": name, "type": "nominal"} for name in ("direction", "subset", "dim")]
+    direction = {"field": "direction", "type": "nominal", "title": "direction", "legend": LINE}
+    shown = ("metric", "direction", "subset", "dim", "n_gallery")
+    lines = {"x": x, "y": value, "color": metric, "detail": detail}
+    tip = [*map(_field, shown), *(_field(name, ".1%") for name in ("value", "low", "high"))]
+    return _spec(
+        [
+            {
+                "transform": [{"filter": "datum.low != null"}],
+                "mark": {"type": "rule", "opacity": 0.45},
+                "encoding": {
+                    "x": x,
+                    "y": {**value, "field": "low"},
+                    "y2": {"field": "high"},
+                    "color": metric,
+                },
+            },
+            {"mark": {"type": "line"}, "encoding": {**lines, "strokeDash": direction}},
+            {
+                "mark": {"type": "point", "filled": True, "size": 40, "opacity": 1},
+                "encoding": {**lines, "tooltip": tip},
+            },
+        ],
+        points,
+        height=300,
+    )
+
+
 def heat_map(points: str) -> dict[str, Any]:
     """Language by model, the value as colour and in figures; the scale is always 0 to 100%."""
     axes = {

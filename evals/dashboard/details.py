@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+from evals.dashboard import charts
 from evals.dashboard.history import History, changes, circumstances, key, page_of
-from evals.dashboard.parts import Column, Page, Table
-from evals.dashboard.rows import WHERE
+from evals.dashboard.parts import Chart, Column, Page, Row, Table
+from evals.dashboard.rows import DIM, VALUE, WHERE
+from evals.records.curves import CurveLine, read_curves
 from evals.records.record import Run
 
 METRICS = (
@@ -17,6 +19,14 @@ METRICS = (
     Column("n_queries", "Queries", "number"),
     Column("n_gallery", "Gallery", "number"),
     Column("tie_rate", "Tie rate", "decimal"),
+)
+
+CURVES = (
+    *WHERE,
+    DIM,
+    Column("n_gallery", "Gallery", "number"),
+    Column("n_distractors", "Distractors", "number"),
+    VALUE,
 )
 
 
@@ -39,6 +49,13 @@ def _page(run: Run, before: Run | None) -> Page:
         since = f"the run of {before.manifest.written}"
         unchanged = "Nothing differs."
     name = Column("name", "Name")
+    points = [_point_row(line) for line in read_curves(run)]
+    curves = [Table("gallery", "Recall by the size of the gallery", CURVES, points, "")]
+    about = (
+        "Distractors drawn at random join the gallery; a value is the mean over all draws. A line per "
+        "metric, direction, language and dimension; bars are 95% intervals over images."
+    )
+    chart = Chart("curve", "Recall by the size of the gallery", about, charts.gallery("gallery"))
     return Page(
         "run",
         f"{benchmark} · {model}",
@@ -46,6 +63,7 @@ def _page(run: Run, before: Run | None) -> Page:
         f"{run.manifest.written}, record {'/'.join(run.path.parts[-3:])}",
         [
             Table("metrics", "Metrics", METRICS, metrics, "The record holds no metric."),
+            *(curves if points else ()),
             Table(
                 "changes",
                 f"Changes since {since}",
@@ -61,5 +79,11 @@ def _page(run: Run, before: Run | None) -> Page:
                 "The manifest tells nothing.",
             ),
         ],
+        # Without distractors there is no curve, and no place for one.
+        [chart] if points else [],
         command=" ".join(run.manifest.command),
     )
+
+
+def _point_row(line: CurveLine) -> Row:
+    return {**vars(line), "metric": line.name, "low": line.ci_low, "high": line.ci_high}
