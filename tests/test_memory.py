@@ -71,8 +71,10 @@ def test_rankings_and_curves_from_the_store_are_those_from_memory(tmp_path: Path
 @pytest.mark.parametrize("memory", [1, 2**24, 2**32])
 @pytest.mark.parametrize(("n_docs", "kind"), [(5, "float32"), (4500, "float32"), (4500, "binary")])
 def test_hits_of_rows_on_disk_are_those_in_memory_to_the_last_bit(
-    n_docs: int, kind: str, memory: int
+    n_docs: int, kind: str, memory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # the gallery is read in several blocks
+    monkeypatch.setattr("evals.ranking.stored_search.LARGEST_BLOCK", 2048)
     # binary rows of six values: nearly all scores are equal, and blocks merge by place
     dim = 24 if kind == "float32" else 6
     queries, docs = random_rows(700, dim, 0), random_rows(n_docs, dim, 1)

@@ -48,6 +48,7 @@ def _files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise MissingError(f"{path}: no such file or folder. Point at images, .tar or .parquet.")
+    # A folder of archives may hold the images that they were made of, too: these are not read twice.
     packed = [file for file in sorted(path.iterdir()) if file.suffix in PACKED]
     files = packed or sorted(
         file for file in path.rglob("*") if file.suffix.lower() in ENDINGS and file.is_file()
@@ -64,10 +65,12 @@ def _of_archives(files: Sequence[Path]) -> Side:
     members = []
     for file in files:
         archive = open_tar(file)
+        # What img2dataset writes beside each image, .txt and .json, is passed over.
         names = [name for name in archive.names if Path(name).suffix.lower() in ENDINGS]
         if not names:
             raise InvalidError(f"{file}: no images in it. Leave it out.")
         members += [Member(archive, name) for name in names]
+    # Archives of a crawl count their files from 0, each.
     ids = [f"{member.archive.path.name}/{member.name}" for member in members]
     return image_side(images_of(members), ids)
 

@@ -123,6 +123,7 @@ def images_joining(distractors: Distractors, benchmark: Set[str]) -> Joining | N
         return Joining((), distractors.rows["image"])
     if not distractors.images:
         return None
+    # One sieve for all sides: subsets may list the same photograph in files of their own.
     sieve = _Sieve(benchmark)
     sides = [sieve.passed(side, set()) for side in distractors.images]
     return Joining(sides, None, sieve.in_benchmark, sieve.repeated)
@@ -141,6 +142,7 @@ def captions_joining(
     if captioned is None:
         return None
     answers = {i for i, content in enumerate(captioned.images.hashes) if content in benchmark}
+    # A caption may describe several images, one of them an answer.
     pairs = [*enumerate(captioned.image_of_text.tolist()), *captioned.also.tolist()]
     describing = {text for text, image in pairs if image in answers}
     sieve = _Sieve(set(data.texts.hashes))
@@ -160,6 +162,7 @@ class _Sieve:
         """What of a side passes; `answers` are places that do not, whatever their content."""
         places = []
         for place, content in enumerate(side.hashes):
+            # First: what is both, of the benchmark and repeated, is counted as the benchmark's.
             if content in self.benchmark or place in answers:
                 self.in_benchmark += 1
             elif content in self._passed:

@@ -72,6 +72,7 @@ def _joined(tables: Sequence[Mapping[str, Any]]) -> Any:
 
 def curve_files(curves: Mapping[str, Sequence["Curve"]]) -> dict[str, bytes]:
     """The curves of all subsets, and of each query the two counts that they are made of."""
+    # No file rather than an empty one: a record without distractors is as it always was.
     if not curves:
         return {}
     from evals.records.curves import COUNTS, CURVES, as_counts, as_lines
@@ -92,6 +93,7 @@ def curve_lines(curves: Mapping[str, Sequence["Curve"]]) -> "Iterator[CurveLine]
     for subset, subset_curves in curves.items():
         for curve in subset_curves:
             for point in curve.points:
+                # Apart in the file, as in metrics.jsonl.
                 metric, _, k = point.metric.partition("@")
                 interval = point.value.interval
                 yield CurveLine(
@@ -110,6 +112,7 @@ def curve_lines(curves: Mapping[str, Sequence["Curve"]]) -> "Iterator[CurveLine]
 
 
 def _counts_table(subset: str, curve: "Curve") -> dict[str, Any]:
+    # In the order of queries.parquet: the two can be laid side by side.
     n_queries = len(curve.query_ids)
     return {
         "subset": [subset] * n_queries,

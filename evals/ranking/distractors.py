@@ -44,6 +44,7 @@ def count_distractors(
         # Rows cut by `truncate` are unit rows: a distractor may be the only one that is not zero.
         largest_scores = norm_bounds(rows, "query")
         scores = answers.scores[key]
+        # One level per query: recall looks at the best relevant document alone.
         tallies[key] = new_tally(scores, relevant, largest_scores, rows.shape[1], depth=1)
     total = count_blocks(
         query_rows,
@@ -51,6 +52,7 @@ def count_distractors(
         _finite(distractors),
         relevant,
         largest={},
+        # Behind the gallery, where no document is relevant.
         first=answers.n_docs,
         chunk=chunk,
         device=device,

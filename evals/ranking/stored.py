@@ -64,6 +64,7 @@ def stored_ranks(
     kinds = list(dict.fromkeys(precision.kind for precision in named.values()))
     plan = plan_of(queries, dims, kinds, memory)
     calibration = calibration_of(queries, gallery, dims, kinds, plan.docs)
+    # Strips outside, blocks inside: levels of all queries at once could be larger than their rows.
     parts: dict[Key, list[Ranks]] = {(dim, name): [] for dim in dims for name in named}
     for strip in strips(queries, relevant, plan.queries):
         candidates = _Rescoring(strip, gallery, named, dims, calibration)
@@ -93,6 +94,7 @@ def plan_of(queries: RowSource, dims: Sequence[int], kinds: Sequence[str], memor
     level_bytes = 2 * 5 * 8 * DEPTH * len(dims) * len(kinds)
     n_queries = memory // 2 // (row_bytes + level_bytes)
     n_docs = memory // 2 // (COPIES * 4 * width)
+    # At least a query: a limit that is too small costs readings, and refuses nothing.
     return Plan(max(1, n_queries), min(max(SMALLEST_BLOCK, n_docs), LARGEST_BLOCK))
 
 
@@ -115,6 +117,7 @@ def strips(queries: RowSource, relevant: Relevant, size: int) -> Iterator[Strip]
     for first in range(0, n_queries, size):
         last = min(first + size, n_queries)
         bounds = relevant.indptr[first : last + 1]
+        # Queries are numbered anew, documents as in the whole gallery.
         docs = relevant.docs[bounds[0] : bounds[-1]]
         part = Relevant(bounds - bounds[0], docs)
         yield Strip(first, queries.take(np.arange(first, last)), part)

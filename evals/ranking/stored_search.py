@@ -50,6 +50,7 @@ def stored_top_k(
     for first in range(0, n_queries, at_once):
         rows = queries.take(np.arange(first, min(first + at_once, n_queries)))
         query_rows = dict(cut_rows(rows, dims, kinds, calibration.queries))
+        # Of a document its place in the whole gallery is kept, so it may come from any block.
         strips = {
             (key, start): BestDocs(min(chunk, len(rows) - start), k, block=block, device=device)
             for key in query_rows
@@ -82,6 +83,7 @@ def _add(
             part = as_tensor(docs[at : at + block], device)
             best.add(block_products(strip, part), first + at)
 
+    # A strip is one thread's alone, or two would raise its bar at once.
     with full_float32(), one_thread_each() as threads:
         in_threads(search_strip, list(bests), threads if is_cpu(device) else 1)
 

@@ -28,6 +28,7 @@ COUNT_COLUMNS = {
     "tied": "int64",
 }
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+# As many as `n_gallery` of metrics.jsonl may be.
 Items = Annotated[int, Field(ge=0, lt=2**40)]
 
 
@@ -70,7 +71,8 @@ def read_curves(run: Run) -> list[CurveLine]:
     if CURVES not in run.manifest.files:
         return []
     lines = []
-    for number, text in enumerate(read_file(run, CURVES).decode().splitlines(), 1):
+    # not splitlines(): names of subsets may hold U+2028
+    for number, text in enumerate(read_file(run, CURVES).decode().split("\n")[:-1], 1):
         where = f"{run.path / CURVES}, line {number}"
         try:
             line = _schema().model_validate(parse_json(text, where))
@@ -85,6 +87,7 @@ def as_counts(table: Any) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    # No nulls: a query without a count would be drawn as one without distractors above it.
     columns = [
         pa.field(name, pa.type_for_alias(kind), nullable=False)
         for name, kind in COUNT_COLUMNS.items()

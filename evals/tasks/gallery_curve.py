@@ -27,6 +27,7 @@ from evals.ranking.streamed import Gallery
 from evals.stats.intervals import mean_intervals
 from evals.tasks.scores import Scores, Value
 
+# Recall alone: what is behind the best answer is not counted, and nDCG@10 would need it.
 RECALLS = {name: int(name.partition("@")[2]) for name in shown("retrieval")}
 
 
@@ -81,6 +82,7 @@ def curves(
         if (score.direction, score.precision) == (search.direction, "float32")
     }
     dims = list(scores_by_dim)
+    # Rows in memory are one strip: distractors are read once.
     n_queries, _ = search.queries.shape
     if memory is not None:
         n_queries = plan_of(search.queries, dims, ["float32"], memory).queries
@@ -107,6 +109,7 @@ def _joined(parts: Sequence[DistractorCounts]) -> DistractorCounts:
 
 
 def _curve(search: Search, score: Scores, counts: DistractorCounts) -> Curve:
+    # The ranks that are recorded, so that the first point is the recorded number.
     ranks = Ranks(**{field.name: score.columns[field.name] for field in fields(Ranks)})
     sizes = gallery_sizes(score.n_gallery, counts.total)
     drawn = [size - score.n_gallery for size in sizes]

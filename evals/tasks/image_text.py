@@ -70,6 +70,7 @@ def score_stored(
     images, texts = rows
     t2i = Relevant.from_pairs(caption_pairs(data), len(data.texts))
     i2t = t2i.inverse(len(data.images))
+    # Not in one pass, as `score` does it: that would hold the levels of all images and all texts.
     by_texts = stored_ranks(texts, images, t2i, dims, precisions, memory=memory, device=device)
     by_images = stored_ranks(images, texts, i2t, dims, precisions, memory=memory, device=device)
     ranks_by_key = {key: Both(by_texts[key], by_images[key]) for key in by_texts}
@@ -156,6 +157,7 @@ def searches(rows: Sequence[RowSource], data: ImageText) -> dict[str, Search]:
     t2i = Relevant.from_pairs(caption_pairs(data), len(data.texts))
     clusters = image_clusters(data, data.also)
     i2t = t2i.inverse(len(data.images))
+    # By what joins the gallery: more images make it harder for texts, and more texts for images.
     return {
         "image": Search("t2i", texts, images, t2i, clusters[data.image_of_text]),
         "text": Search("i2t", images, texts, i2t, clusters),

@@ -41,6 +41,7 @@ def with_curves(outcomes: Iterable[Result]) -> list[Outcome]:
 
 def rows_of(lines: Iterable[CurveLine]) -> list[Row]:
     """The galleries of curves, in the order of the lines, each with all of its metrics."""
+    # A line of the file is one metric; a reader compares metrics side by side.
     rows: dict[tuple[str, str, int, int], Row] = {}
     for line in lines:
         place = (line.subset, line.direction, line.dim, line.n_gallery)
@@ -68,6 +69,7 @@ def _table(outcome: Outcome) -> Table:
         table.add_column(name, justify="right" if is_number else "left", no_wrap=True)
     for name in rows[0].values:
         table.add_column(name, no_wrap=True)
+    # A line between curves: sizes of one fall again into the next.
     previous = rows[0]
     for row in rows:
         if row[:3] != previous[:3]:
@@ -89,6 +91,7 @@ def as_markdown(outcome: Outcome) -> str:
     """The table of an outcome in markdown."""
     rows = rows_of(curve_lines(outcome.curves))
     head = ["subset", "dim", "direction", "gallery", "distractors", *rows[0].values]
+    # Subsets are called as folders are, and a pipe in a name would end a cell.
     lines = [f"# {markdown_text(title(outcome))}", "", _line(head), _line(["---"] * len(head))]
     for row in rows:
         values = [_in_words(value) for value in row.values.values()]
