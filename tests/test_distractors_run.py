@@ -268,6 +268,12 @@ def test_every_source_gives_the_same_images(layout: str, tmp_path: Path) -> None
     assert bool(distractors.captioned) == (layout == "captions")
 
 
+def test_a_folder_that_is_called_as_a_benchmark_is_a_source_like_any_other(tmp_path: Path) -> None:
+    written = write_source("captions", tmp_path / "flickr8k")
+    check_distractors(written, [])
+    assert len(read_distractors(written).images[0]) == 4
+
+
 @pytest.mark.parametrize(
     ("layout", "message"),
     [

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from evals.config.catalog import Benchmark
 from evals.config.choice import Work, choose_row
+from evals.config.own_data import DataRef, data_ref
 from evals.evaluation.load import load_item, task_of_work
 from evals.schema import ConfigError, ImageText, LabeledImages, Side
 from evals.settings import Settings
@@ -78,7 +79,7 @@ def check_distractors(source: str, work: Sequence[Work]) -> None:
     """Raises ConfigError, before anything is loaded, for a source or work that cannot be meant."""
     kind, colon, place = source.partition(":")
     if kind not in (PICTURES, EMBEDDINGS):
-        if task_of_work(choose_row(source)) not in TASKS:
+        if task_of_work(_meaning(source)) not in TASKS:
             raise _without_images(source)
     elif not (colon and place.strip()):
         raise ConfigError(f"--distractors {source}: says no place. Write {kind}:PLACE.")
@@ -104,7 +105,7 @@ def read_distractors(source: str) -> Distractors:
         from evals.encoders.embedding_files import stored_rows
 
         return Distractors(source, rows=stored_rows(place), origin={"path": place})
-    item = choose_row(source)
+    item = _meaning(source)
     # Options such as --data and --limit are those of the benchmark that is measured.
     subsets = item.subsets if isinstance(item, Benchmark) else None
     parts = load_item(item, Settings(subsets=subsets)).parts.subsets
@@ -171,6 +172,12 @@ class _Sieve:
                 self._passed.add(content)
                 places.append(place)
         return side.select(places)
+
+
+def _meaning(source: str) -> Benchmark | DataRef:
+    """The row or data of one's own that a source names; ConfigError for anything else."""
+    # A name of its own: no record bears that of the folder, which may be called as a row is.
+    return data_ref(source, "distractors") or choose_row(source)
 
 
 def _without_images(source: str) -> ConfigError:

@@ -105,8 +105,8 @@ def evaluate(
             stored_task = task
             choices["memory"] = budget
             reporter.info(
-                f"{row.name} {subset}: scored from the store in {budget / 2**30:.1f} GB, where all "
-                f"rows would take {needed / 2**30:.1f}"
+                f"{row.name} {subset}: scored from the store in {budget / 2**30:.3g} GB, where all "
+                f"rows would take {needed / 2**30:.3g}"
             )
             sources = side_rows.on_disk(sides)
         else:
