@@ -1,6 +1,7 @@
 """Encode what benchmarks need and score nothing, as one of many processes that share the work:
 
 python -m evals.encode BENCHMARK... --model M --store DIR                       next to others at it
+python -m evals.encode BENCHMARK... --model M --store DIR --cluster auto        by the nodes of a cluster
 python -m evals.encode BENCHMARK... --model M --store DIR --make-plan plan.json
 python -m evals.encode BENCHMARK... --model M --store DIR --plan plan.json --shard 2/8
 """
@@ -12,13 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
-from evals.cli.options import Models, settings_of, takes_options
+from evals.cli.options import Cluster, GpusPerWorker, Models, Workers, settings_of, takes_options
 from evals.cli.results import finish
 from evals.cli.vocabulary import Benchmarks, shared_words
+from evals.config.catalog import Benchmark
 from evals.config.choice import Work, choose
 from evals.config.models import ModelRef, resolve_model
+from evals.config.own_data import DataRef
 from evals.config.suites import TaskRef
 from evals.evaluation.load import Loaded, build_encoder, check, load_item
+from evals.evaluation.workforce import ALONE, Workforce, open_pool
 from evals.schema import ConfigError
 from evals.settings import Settings
 
@@ -49,6 +53,9 @@ def encode(
     shard: Annotated[
         str | None, typer.Option(help="I/N: every N-th shard of the plan, from the I-th on.")
     ] = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    gpus_per_worker: GpusPerWorker = None,
 ) -> None:
     """Encode what is missing and nobody else is at; or plan it; or a part of a plan."""
     with reported(json=options["json"]) as log:
@@ -61,6 +68,11 @@ def encode(
             raise ConfigError("--plan and --shard go together. Give both, or neither.")
         if plan is not None and make_plan is not None:
             raise ConfigError("--make-plan makes a plan, and --plan takes one. Give one of them.")
+        workforce = Workforce(workers, cluster, gpus_per_worker)
+        if workforce != ALONE and (plan is not None or make_plan is not None):
+            raise ConfigError(
+                "--workers and --cluster need no plan. Leave --make-plan or --plan out."
+            )
         work, _ = choose(benchmarks, suite or (), subsets=settings.subsets, data_name=settings.name)
         refs = [resolve_model(name) for name in dict.fromkeys(model)]
         check(work, refs, settings)
@@ -72,7 +84,7 @@ def encode(
         elif plan is not None and shard is not None:
             _encode_part(log, plan, shard, pairs, store)
         else:
-            _encode_all(log, pairs, store)
+            _encode_all(log, pairs, store, workforce, settings)
 
 
 def _refuse_tasks(work: list[Work]) -> None:
@@ -85,8 +97,10 @@ def _refuse_tasks(work: list[Work]) -> None:
 
 
 class _Pair(NamedTuple):
-    """A benchmark with its data, and a model."""
+    """A benchmark with its data, and a model, and what they are of."""
 
+    item: Benchmark | DataRef
+    ref: ModelRef
     loaded: Loaded
     encoder: "Encoder"
 
@@ -96,7 +110,7 @@ def _pairs(work: list[Work], refs: list[ModelRef], settings: Settings) -> Iterat
         encoder = build_encoder(ref, settings)
         for item in work:
             if not isinstance(item, TaskRef):  # they were refused
-                yield _Pair(load_item(item, settings), encoder)
+                yield _Pair(item, ref, load_item(item, settings), encoder)
 
 
 def _plan(log: Log, file: Path, pairs: Iterator[_Pair], store: "Store") -> None:
@@ -104,7 +118,7 @@ def _plan(log: Log, file: Path, pairs: Iterator[_Pair], store: "Store") -> None:
 
     sides: list[PlannedSide] = []
     planned: dict[str, set[str]] = {}
-    for loaded, encoder in pairs:
+    for _, _, loaded, encoder in pairs:
         sides += planned_sides(loaded, encoder, store, planned)
     plan = write_plan(file, sides)
     finish(
@@ -138,7 +152,7 @@ def _encode_part(log: Log, file: Path, shard: str, pairs: Iterator[_Pair], store
     dealt = shards_of_part(plan, part)
     done = Encoding(log)
     seen = set()
-    for loaded, encoder in pairs:
+    for _, _, loaded, encoder in pairs:
         seen.add((loaded.row.name, encoder.name))
         for named in planned_for(plan, loaded, encoder, file):
             done.encode(store, encoder, named.side, dealt.get((named.key, named.content), []))
@@ -147,13 +161,29 @@ def _encode_part(log: Log, file: Path, shard: str, pairs: Iterator[_Pair], store
     _show(log, done.counts, {"sha256": plan.sha256, "shard": [part.number, part.of]})
 
 
-def _encode_all(log: Log, pairs: Iterator[_Pair], store: "Store") -> None:
+def _encode_all(
+    log: Log,
+    pairs: Iterator[_Pair],
+    store: "Store",
+    workforce: Workforce,
+    settings: Settings,
+) -> None:
+    from evals.embeddings.failures import FailedShardsError
     from evals.evaluation.encoding import Encoding, sides_of
+    from evals.evaluation.recording import Costs
 
     done = Encoding(log)
-    for loaded, encoder in pairs:
-        for side, *_ in sides_of(loaded, encoder):
-            done.encode(store, encoder, side, store.shards(encoder, side))
+    costs = Costs(encoded=done.counts)
+    with open_pool(workforce, settings, log) as pool:
+        for item, ref, loaded, encoder in pairs:
+            try:
+                pool.encode(item, ref, loaded, encoder, costs)
+            except FailedShardsError as error:
+                done.failed.append(error)
+                continue
+            # What workers could not, for their errors are those of this process.
+            for side, *_ in sides_of(loaded, encoder):
+                done.encode(store, encoder, side, store.shards(encoder, side))
     done.check()
     _show(log, done.counts, {})
 

@@ -15,7 +15,7 @@ from evals.evaluation.evaluate import checked_dims, evaluate
 from evals.evaluation.load import Loaded, build_encoder, check, load_item
 from evals.evaluation.outcome import Failure, Result, Results, TaskOutcome
 from evals.evaluation.recording import Costs, prepare_results
-from evals.evaluation.workers import Workers
+from evals.evaluation.workforce import ALONE, Pool, Workforce, open_pool
 from evals.os_errors import as_eval_error
 from evals.progress import SILENT, Reporter
 from evals.schema import EvalError
@@ -34,7 +34,7 @@ def evaluate_all(
     settings: Settings,
     *,
     precisions: Sequence[str] = ("float32",),
-    workers: int = 1,
+    workforce: Workforce = ALONE,
     distractors: str | None = None,
     memory: int | None = None,
     reporter: Reporter = SILENT,
@@ -42,10 +42,10 @@ def evaluate_all(
     """All work by every named model, in this order, at the dimensions that `dims_of` chooses for a width.
 
     All names are checked before anything is loaded (ConfigError). When one evaluation fails the
-    others still run. What is not stored yet is encoded by so many `workers`, processes of this
-    machine; tasks of mteb, which load their data themselves, by this process alone. `distractors`
-    names a source of items that join the galleries, see `evals.evaluation.distractors`; `memory` is
-    that of `evaluate`, in bytes.
+    others still run. What is not stored yet is encoded by a `workforce`, processes of this machine
+    or the nodes of a cluster; tasks of mteb, which load their data themselves, by this process
+    alone. `distractors` names a source of items that join the galleries, see
+    `evals.evaluation.distractors`; `memory` is that of `evaluate`, in bytes.
     """
     refs = [resolve_model(name) for name in dict.fromkeys(models)]
     check(work, refs, settings, precisions)
@@ -60,15 +60,14 @@ def evaluate_all(
     # Read once for all models, which measure the same files.
     loaded: dict[str, Loaded] = {}
 
-    def measured(item: Work, ref: ModelRef, encoder: "Encoder", pool: Workers) -> Result:
+    def measured(item: Work, ref: ModelRef, encoder: "Encoder", pool: Pool) -> Result:
         dims = dims_of(encoder.dim)
         if isinstance(item, TaskRef):
             return evaluate_task(item, encoder, dims, settings, reporter=reporter)
         if item.name not in loaded:
             loaded[item.name] = load_item(item, settings)
         costs = Costs()
-        if workers > 1:
-            pool.encode(item, ref, loaded[item.name], encoder, costs)
+        pool.encode(item, ref, loaded[item.name], encoder, costs)
         return evaluate(
             *loaded[item.name],
             encoder,
@@ -81,7 +80,7 @@ def evaluate_all(
             reporter=reporter,
         )
 
-    with Workers(workers, settings, reporter) as pool:
+    with open_pool(workforce, settings, reporter) as pool:
         for ref in refs:  # one model at a time in memory
             encoder: Encoder | None = None
             for item in work:

@@ -15,6 +15,8 @@ import typer
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.figures import draw_figures
 from evals.cli.options import (
+    Cluster,
+    GpusPerWorker,
     Memory,
     Models,
     Trackers,
@@ -29,6 +31,7 @@ from evals.cli.results import finish, table_outputs, write_outputs
 from evals.cli.vocabulary import ROWS, Benchmarks, Figures, TableFiles, shared_words
 from evals.config.choice import choose
 from evals.embeddings.precision import BITS, DIMS, FEWEST, with_rescoring
+from evals.evaluation.workforce import Workforce
 from evals.jobs import evaluate_all
 
 if TYPE_CHECKING:
@@ -72,8 +75,10 @@ def sweep(
             help="Name the smallest vector shown to keep more than so many per cent, e.g. 99.",
         ),
     ] = None,
-    workers: Workers = 1,
     memory: Memory = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    gpus_per_worker: GpusPerWorker = None,
     trackers: Trackers = [],  # noqa: B006 - typer copies it
     stand_in: Annotated[
         list[str] | None,
@@ -122,8 +127,8 @@ def sweep(
             dims_of,
             settings,
             precisions=kinds,
-            workers=workers,
             memory=in_bytes(memory),
+            workforce=Workforce(workers, cluster, gpus_per_worker),
             reporter=log,
         )
         sweep_points = [point for outcome in results.outcomes for point in points(outcome)]

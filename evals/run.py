@@ -13,6 +13,8 @@ import typer
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.figures import draw_figures
 from evals.cli.options import (
+    Cluster,
+    GpusPerWorker,
     Memory,
     Models,
     Trackers,
@@ -25,6 +27,7 @@ from evals.cli.options import (
 from evals.cli.results import finish, table_outputs, write_outputs
 from evals.cli.vocabulary import Benchmarks, TableFiles, shared_words
 from evals.config.choice import choose
+from evals.evaluation.workforce import Workforce
 from evals.jobs import evaluate_all
 from evals.schema import ConfigError
 
@@ -49,8 +52,10 @@ def run(
     dims: Annotated[
         str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")
     ] = None,
-    workers: Workers = 1,
     memory: Memory = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    gpus_per_worker: GpusPerWorker = None,
     distractors: Annotated[
         str | None,
         typer.Option(
@@ -96,8 +101,8 @@ def run(
             model,
             lambda width: dimensions or (width,),
             settings,
-            workers=workers,
             memory=in_bytes(memory),
+            workforce=Workforce(workers, cluster, gpus_per_worker),
             distractors=distractors,
             reporter=log,
         )

@@ -16,6 +16,25 @@ from tests.test_encode import bytes_of
 EXAMPLES = ROOT / "docs" / "scale"
 SLURM = EXAMPLES / "slurm-array.sh"
 JOB = EXAMPLES / "kubernetes-indexed-job.yaml"
+SLURM_RAY = EXAMPLES / "slurm-ray.sh"
+RAY_JOB = EXAMPLES / "kuberay-job.yaml"
+# Each notes what it was called with. `ray health-check` answers once a head was started.
+STAND_INS = {
+    "srun": """[[ "$1" == --kill-on-bad-exit=0 ]] && shift
+trap 'kill $(jobs -p)' TERM
+for node in 0 1 2 3; do SLURM_NODEID=$node "$@" & done
+wait""",
+    "ray": """case "$1 $2" in
+    health-check*) [[ -e head ]] ;;
+    *) echo "$SLURM_NODEID $RAY_AUTH_TOKEN $*" >> started
+       [[ "$*" == *--head* ]] && touch head
+       exec sleep 60 ;;
+esac""",
+    "python": """if [[ "$1" == -c ]]; then echo token; exit; fi
+until [[ $(wc -l < started) == 4 ]]; do sleep 0.05; done
+echo "$*" > command
+exit 3""",
+}
 BIN = Path(sys.executable).parent
 WORK = ("scenes", "--model", "tiny", "--limit", "260", "--subsets", "en,de")
 
@@ -85,3 +104,60 @@ def test_an_array_of_which_a_task_is_preempted_makes_the_store_of_a_run(tmp_path
     # both parts, and the second of them twice
     assert array.stderr.count("part 1 of 2") == 1 and array.stderr.count("part 2 of 2") == 2
     assert bytes_of(tmp_path / "store") == bytes_of(tmp_path / "alone")
+
+
+def test_the_ray_job_of_slurm_starts_a_node_everywhere_and_ends_as_the_command_does(tmp_path):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, script in STAND_INS.items():
+        (folder / name).write_text(f"#!/bin/bash\n{script}\n")
+        (folder / name).chmod(0o755)
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "SLURM_JOB_ID": "70123"}
+    done = subprocess.run(
+        [SLURM_RAY, "flickr", "--store", "a b"],
+        cwd=tmp_path,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    address = f"{os.uname().nodename}:20123"
+    assert (tmp_path / "command").read_text() == (
+        f"-m evals.encode flickr --store a b --cluster {address}\n"
+    )
+    started = sorted((tmp_path / "started").read_text().splitlines())
+    assert [line[0] for line in started] == ["0", "1", "2", "3"]
+    assert " --head --port=20123 " in started[0] and "--address" not in started[0]
+    assert all(line.endswith(f"--address={address}") for line in started[1:])
+    common = "token start --block --disable-usage-stats --object-store-memory=78643200"
+    assert all(common in line for line in started)
+    assert options_of(SLURM_RAY)["nodes"] == str(len(started))
+
+
+def test_kubernetes_knows_every_field_of_the_pods_of_the_ray_job():
+    import kubernetes_validate
+
+    spec = yaml.safe_load(RAY_JOB.read_text())["spec"]
+    cluster = spec["rayClusterSpec"]
+    # RayJobSpec and RayClusterSpec of github.com/ray-project/kuberay, ray-operator/apis/ray/v1
+    assert set(spec) <= {"entrypoint", "backoffLimit", "shutdownAfterJobFinishes", "rayClusterSpec"}
+    assert set(cluster) == {"rayVersion", "headGroupSpec", "workerGroupSpecs"}
+    (workers,) = cluster["workerGroupSpecs"]
+    for group in (cluster["headGroupSpec"], workers):
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "ray"}, **group["template"]}
+        kubernetes_validate.validate(pod, "1.37.0", strict=True)
+        # Ray takes options of its command line here, as texts.
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(pod | {"spec": {"container": []}}, "1.37.0", strict=True)
+    program, command, *arguments = spec["entrypoint"].split()
+    assert program == "jina-clip-evals" and command in COMMANDS
+    assert arguments[-2:] == ["--cluster", "auto"]
+    # Where the command runs there is the device that the workers have.
+    resources = [
+        group["template"]["spec"]["containers"][0]["resources"]["limits"]
+        for group in (cluster["headGroupSpec"], workers)
+    ]
+    assert resources[0] == resources[1]

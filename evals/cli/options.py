@@ -21,9 +21,20 @@ Models = Annotated[
     ),
 ]
 Workers = Annotated[
-    int,
+    int | None,
     typer.Option(
-        min=1, help="Processes that encode together, one per GPU where there are several."
+        min=1,
+        help="Processes that encode together, one per GPU where there are several; with --cluster the most there may be.",
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(help="Encode by a Ray cluster: local, auto, or the HOST:PORT of its head."),
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(
+        help="With --cluster: how much of a GPU a worker takes, such as 0.5; 1 unless given."
     ),
 ]
 Trackers = Annotated[

@@ -62,6 +62,12 @@ class ShardEnded(NamedTuple):
     error: str | None = None
 
 
+class Finished(NamedTuple):
+    """What a worker says in the end of a lease; `error` is why it cannot go on with the job."""
+
+    error: str | None
+
+
 class Dealing:
     """The shards of a benchmark and a model: those that wait, are with a worker, are stored, have failed."""
 

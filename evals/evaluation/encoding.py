@@ -51,18 +51,18 @@ def sides_of(loaded: Loaded, encoder: "Encoder") -> Iterator[NamedSide]:
 class Encoding:
     """Side after side is encoded, whatever of it cannot be.
 
-    `counts` has the items that this process encoded, by their kind.
+    `counts` has the items that were encoded, by their kind, and `failed` what could not be.
     """
 
     def __init__(self, reporter: Reporter) -> None:
         self.counts = {"image": 0, "text": 0}
         self._reporter = reporter
-        self._failed: list[FailedShardsError] = []
+        self.failed: list[FailedShardsError] = []
 
     def encode(
         self, store: "Store", encoder: "Encoder", side: Side, shards: Sequence[Positions]
     ) -> None:
-        """See to it that shards of a side are stored; those that cannot be are kept for `check`.
+        """See to it that shards of a side are stored; those that cannot be wait for `check`.
 
         Raises what else `Store.embed` raises.
         """
@@ -71,9 +71,9 @@ class Encoding:
                 encoded = store.encode_shards(encoder, side, shards, progress=progress)
                 self.counts[side.kind] += encoded
             except FailedShardsError as error:
-                self._failed.append(error)
+                self.failed.append(error)
 
     def check(self) -> None:
         """FailedShardsError for all shards that could not be encoded."""
-        if self._failed:
-            raise joined(self._failed)
+        if self.failed:
+            raise joined(self.failed)

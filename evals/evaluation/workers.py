@@ -25,7 +25,7 @@ from evals.config.catalog import Benchmark
 from evals.config.models import ModelRef
 from evals.config.own_data import DataRef
 from evals.embeddings.failures import HOPELESS, TRIES
-from evals.evaluation.dealing import Dealing, Shard, ShardEnded, dealing_of
+from evals.evaluation.dealing import Dealing, Finished, Shard, ShardEnded, dealing_of
 from evals.evaluation.load import Loaded
 from evals.evaluation.recording import Costs
 from evals.evaluation.worker import Job, Worker
@@ -46,12 +46,6 @@ class Lease(NamedTuple):
 
     job: Job
     shards: list[Shard]
-
-
-class Finished(NamedTuple):
-    """A worker is done with a lease; `error` says why it cannot go on with the job."""
-
-    error: str | None
 
 
 class _Process(NamedTuple):

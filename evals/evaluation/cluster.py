@@ -1,0 +1,366 @@
+"""Workers on the nodes of a Ray cluster, `--cluster`: actors that are dealt shards, as local processes are.
+
+    with Cluster("auto", Shares(), settings, reporter) as cluster:
+        cluster.encode(item, ref, loaded, encoder, costs)    returns when all is stored
+
+Ray starts workers, tells which died, and carries a few hundred bytes a shard: where data and model
+are goes out, what became of shards comes back, rows go to the store by themselves. Not Ray Data: to
+go on after a kill it would read all ids into memory and the whole input again, and put rows into
+its object store on their way.
+
+A worker or node that is lost costs the shards that it was at. When this process dies Ray ends its
+workers, and the same command goes on from what is stored.
+"""
+
+import secrets
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from evals.config.catalog import Benchmark
+from evals.config.models import ModelRef
+from evals.config.own_data import DataRef
+from evals.embeddings.failures import HOPELESS, TRIES
+from evals.evaluation.dealing import Dealing, Finished, ShardEnded, dealing_of
+from evals.evaluation.load import Loaded
+from evals.evaluation.nodes import NodeWorker, Seats, reads, seats_of
+from evals.evaluation.ray_session import connect, disconnect
+from evals.evaluation.recording import Costs
+from evals.evaluation.worker import Job
+from evals.progress import Progress, Reporter
+from evals.schema import ConfigError, MissingError
+from evals.settings import Settings
+
+if TYPE_CHECKING:
+    from evals.schema import Encoder
+
+# Seconds between two looks for nodes that came, between two lines about them, for a node to answer
+# whether it sees the store, and without any worker before the command gives up.
+LOOK, LINE, ANSWER, PATIENCE = 2.0, 60.0, 60.0, 600.0
+
+
+class Shares(NamedTuple):
+    """The most workers there may be, and how much of a GPU each takes: 1 unless given."""
+
+    most: int | None = None
+    gpus: float | None = None
+
+
+@dataclass(eq=False)
+class _Actor:
+    """A worker of a node: starting, idle, or busy with a lease whose answers `stream` gives."""
+
+    node: str
+    handle: Any
+    starting: Any
+    stream: Any = None
+
+
+class Cluster:
+    """A connection to Ray, from the first shard that there is to encode to the end of the block."""
+
+    def __init__(
+        self, address: str, shares: Shares, settings: Settings, reporter: Reporter
+    ) -> None:
+        self.address, self.shares = address, shares
+        self.settings, self.reporter = settings, reporter
+        self.actors: list[_Actor] = []
+        self._connected = False
+        self._seats = Seats(0, 0.0, 0.0)
+
+    def __enter__(self) -> "Cluster":
+        if find_spec("ray") is None:
+            raise MissingError("--cluster needs ray. Run: pip install 'jina-clip-evals[cluster]'.")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._connected:
+            for actor in self.actors:
+                self.end(actor)
+            disconnect()
+
+    def encode(
+        self,
+        item: Benchmark | DataRef,
+        ref: ModelRef,
+        loaded: Loaded,
+        encoder: "Encoder",
+        costs: Costs,
+    ) -> None:
+        """See to it that the rows of a benchmark are stored, and count the work in `costs`.
+
+        FailedShardsError for shards that failed three times, when all others are stored;
+        ConfigError when a node does not see the store; MissingError when no Ray answers, no node
+        has room for a worker, or no worker can go on.
+        """
+        dealing = dealing_of(loaded, encoder, self.settings)
+        if not dealing.total:
+            return
+        since = time.monotonic()
+        if not self._connected:
+            connect(self.address)
+            self._connected = True
+        job = Job(item, ref, dict(encoder.fingerprint))
+        with self.reporter.progress(f"{encoder.name}: encoding by a cluster") as progress:
+            progress(0, dealing.total)
+            _Round(self, job, dealing, progress).run()
+        for kind, items in dealing.encoded.items():
+            costs.encoded[kind] += items
+        costs.add("encode_by_cluster", since)
+        dealing.check()
+
+    def start(self, node: dict[str, Any], seats: Seats, settings: Settings) -> None:
+        """Start a worker on a node."""
+        import ray
+        import torch
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        environment = {"OMP_WAIT_POLICY": "PASSIVE"}
+        if not seats.gpus:
+            # Ray would set it to the CPUs of the actor, and fewer threads sum in another order.
+            environment["OMP_NUM_THREADS"] = str(torch.get_num_threads())
+        handle = (
+            ray.remote(NodeWorker)
+            .options(
+                num_cpus=seats.cpus,
+                num_gpus=seats.gpus,
+                max_restarts=0,
+                max_task_retries=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+            )
+            .remote(settings, environment, str(Path.cwd()))
+        )
+        self.actors.append(_Actor(node["NodeID"], handle, handle.ready.remote()))
+
+    def end(self, actor: _Actor) -> None:
+        """End a worker, at once: what it holds in the store goes with its process."""
+        import ray
+
+        ray.kill(actor.handle)
+
+
+class _Round:
+    """One benchmark by one model: leases go out and ends of shards come in, until all have ended."""
+
+    def __init__(self, cluster: Cluster, job: Job, dealing: Dealing, progress: Progress) -> None:
+        self.cluster, self.job, self.dealing, self.progress = cluster, job, dealing, progress
+        self.reporter = cluster.reporter
+        device = job.fingerprint.get("device")
+        self._gpus = (cluster.shares.gpus or 1.0) if device == "cuda" else 0.0
+        if cluster.shares.gpus and not self._gpus:
+            raise ConfigError(
+                "--gpus-per-worker: the model runs on no GPU here, and rows are stored by the kind "
+                "of their device. Start the command where there is one, or leave the option out."
+            )
+        self._settings = _for_nodes(cluster.settings, device)
+        self._fit: dict[str, dict[str, Any]] = {}  # nodes that see the store, by their ids
+        self._unfit: set[str] = set()
+        self._unable: list[_Actor] = []
+        self._deaths = 0  # since a shard was stored
+        self._items: Counter[str] = Counter()
+        self._looked = self._told = self._had_worker = float("-inf")
+
+    def run(self) -> None:
+        """Return when all shards have ended."""
+        import ray
+
+        self._look(first=True)
+        self._had_worker = self._told = time.monotonic()
+        while not self.dealing.finished:
+            self._look()
+            self._deal()
+            waits = [actor.stream or actor.starting for actor in self._able()]
+            waits = [reference for reference in waits if reference is not None]
+            if not waits:
+                self._check_hope()
+                time.sleep(LOOK)
+                continue
+            ready, _ = ray.wait(waits, num_returns=1, timeout=LOOK)
+            for actor in self._able():
+                if (actor.stream or actor.starting) in ready:
+                    self._hear(actor)
+            self._tell()
+        self._tell(last=True)
+
+    def _able(self) -> list[_Actor]:
+        return [actor for actor in self.cluster.actors if actor not in self._unable]
+
+    def _look(self, *, first: bool = False) -> None:
+        """Greet nodes that came, forget those that went, and start the workers that are not there."""
+        import ray
+
+        if time.monotonic() - self._looked < LOOK:
+            return
+        self._looked = time.monotonic()
+        alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+        self._fit = {name: node for name, node in self._fit.items() if name in alive}
+        new = [node for name, node in alive.items() if name not in {*self._fit, *self._unfit}]
+        reasons = self._probe(new)
+        if reasons and first:
+            name, reason = min(reasons.items())
+            raise ConfigError(
+                f"--store {self._settings.store}: {len(reasons)} of {len(new)} nodes do not see what "
+                f"is written there, {name} the first ({reason}). Name a folder that all nodes "
+                "share, or a bucket."
+            )
+        for name, reason in reasons.items():
+            self.reporter.info(f"{name}: does not see the store ({reason}), and is left out")
+        for node in new:
+            fit = _name(node) not in reasons
+            if fit:
+                self._fit[node["NodeID"]] = node
+            else:
+                self._unfit.add(node["NodeID"])
+        if self._deaths < HOPELESS * TRIES:
+            self._fill()
+
+    def _probe(self, nodes: list[dict[str, Any]]) -> dict[str, str]:
+        """Why nodes do not see the store, by their names; a bucket all of them see."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        store = self._settings.store
+        if not nodes or not isinstance(store, Path):
+            return {}
+        store.mkdir(parents=True, exist_ok=True)
+        text = secrets.token_hex(16)
+        probe = store / f".probe-{text[:8]}.part"
+        probe.write_text(text)
+        try:
+            answers = {}
+            for node in nodes:
+                strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                task = ray.remote(reads).options(
+                    num_cpus=0, max_retries=0, scheduling_strategy=strategy
+                )
+                answers[_name(node)] = task.remote(str(probe), text)
+            reasons = {}
+            for name, answer in answers.items():
+                try:
+                    reason = ray.get(answer, timeout=ANSWER)
+                except ray.exceptions.RayError as error:
+                    reason = str(error).strip().splitlines()[-1]
+                if reason is not None:
+                    reasons[name] = reason
+            return reasons
+        finally:
+            probe.unlink()
+
+    def _fill(self) -> None:
+        """Start as many workers as there is room and leave for."""
+        most = self.cluster.shares.most
+        for node in self._fit.values():
+            seats = self._seats(node)
+            taken = sum(actor.node == node["NodeID"] for actor in self.cluster.actors)
+            for _ in range(taken, seats.workers):
+                if most is None or len(self.cluster.actors) < most:
+                    self.cluster.start(node, seats, self._settings)
+
+    def _seats(self, node: dict[str, Any]) -> Seats:
+        import torch
+
+        return seats_of(node["Resources"], gpus=self._gpus, threads=torch.get_num_threads())
+
+    def _deal(self) -> None:
+        able = self._able()
+        among = {id(actor) for actor in able if actor.starting is None}
+        for actor in able:
+            if actor.starting is None and actor.stream is None:
+                shards = self.dealing.lease(id(actor), among)
+                if shards:
+                    encode = actor.handle.encode.options(num_returns="streaming")
+                    actor.stream = encode.remote(self.job, shards)
+
+    def _hear(self, actor: _Actor) -> None:
+        import ray
+
+        try:
+            if actor.starting is not None:
+                ray.get(actor.starting)
+                actor.starting = None
+                self._had_worker = time.monotonic()
+                return
+            message: ShardEnded | Finished = ray.get(next(actor.stream))
+        except ray.exceptions.RayError as error:
+            self._bury(actor, error)
+            return
+        if isinstance(message, ShardEnded):
+            self.dealing.end(id(actor), message)
+            if message.error is None and message.items:
+                self._deaths = 0
+                self._items[self._named(actor)] += message.items
+            self.progress(self.dealing.done, self.dealing.total)
+            return
+        actor.stream = None
+        self._had_worker = time.monotonic()
+        if message.error is None:
+            self.dealing.finish(id(actor))
+            return
+        self._unable.append(actor)
+        self.dealing.take_back(id(actor))
+        self.reporter.info(f"{self._named(actor)}: {message.error}")
+        if not self._able():
+            raise MissingError(f"--cluster: no worker can go on. {message.error}")
+
+    def _bury(self, actor: _Actor, error: Exception) -> None:
+        """A worker is dead, or its node, which is no fault of a shard."""
+        import ray
+
+        name = self._named(actor)
+        self.cluster.actors.remove(actor)
+        self.cluster.end(actor)
+        self._looked = float("-inf")
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        if actor.node not in alive:
+            self.dealing.take_back(id(actor))
+            self.reporter.info(f"{name} is lost; what it was at is encoded again")
+            return
+        self._deaths += 1
+        reason = str(error).strip().splitlines()[-1]
+        self.dealing.take_back(id(actor), f"its worker ended by itself ({reason})")
+        self.reporter.info(f"{name}: a worker ended by itself; what it was at is encoded again")
+
+    def _check_hope(self) -> None:
+        if self._deaths >= HOPELESS * TRIES:
+            raise MissingError(
+                "--cluster: workers end by themselves before they have stored anything. Look into "
+                "Ray's logs, or encode without --cluster, which shows the error."
+            )
+        if time.monotonic() - self._had_worker > PATIENCE or not self._could_have_room():
+            kind = "GPU" if self._gpus else "CPU"
+            raise MissingError(
+                f"--cluster: no node has a free {kind} for a worker. Add one, and run the same "
+                "command again."
+            )
+
+    def _could_have_room(self) -> bool:
+        """Whether a node is large enough, or was there before and may come back."""
+        return bool(self._items) or any(self._seats(node).workers for node in self._fit.values())
+
+    def _named(self, actor: _Actor) -> str:
+        node = self._fit.get(actor.node)
+        return f"node {actor.node[:6]}" if node is None else _name(node)
+
+    def _tell(self, *, last: bool = False) -> None:
+        """A line about what each node has encoded: now and then, and in the end."""
+        if not last and time.monotonic() - self._told < LINE:
+            return
+        self._told = time.monotonic()
+        nodes = ", ".join(f"{name} {items:,}" for name, items in sorted(self._items.items()))
+        done = f"{self.dealing.done:,} of {self.dealing.total:,} items"
+        self.reporter.info(f"{done} stored; {nodes or 'none by a node'}")
+
+
+def _for_nodes(settings: Settings, device: str | None) -> Settings:
+    """The same for a node: the store by its whole path, and the kind of device that this machine has."""
+    store = settings.store.absolute() if isinstance(settings.store, Path) else settings.store
+    # Which GPU a worker has Ray says, by CUDA_VISIBLE_DEVICES.
+    return replace(settings, store=store, device=device or settings.device)
+
+
+def _name(node: dict[str, Any]) -> str:
+    """What messages call a node: two may have one host name."""
+    return f"{node['NodeManagerHostname']} ({node['NodeID'][:6]})"

@@ -1,0 +1,121 @@
+"""`--cluster`: workers on the nodes of a Ray cluster, which may be lost and come, and a run that is the same.
+
+`make test-scale` runs those with several nodes.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from evals.config.models import resolve_model
+from evals.evaluation.nodes import Seats, reads, seats_of
+from evals.evaluation.worker import Job, Worker
+from evals.schema import ConfigError
+from evals.settings import Settings
+from tests.commands import process, run
+from tests.test_encode import bytes_of
+
+SCENES = ("scenes", "--model", "tiny", "--store", "store")
+PART = (*SCENES, "--subsets", "en", "--limit", "40")
+TEXTS, LENGTH = 240, 6000  # 22 texts of so many characters make a shard
+
+
+def measured(folder: Path) -> list[bytes]:
+    """What stands in the record but for times."""
+    files = [file for name in ("metrics.jsonl", "queries.parquet") for file in folder.rglob(name)]
+    return [file.read_bytes() for file in sorted(files)]
+
+
+def ray_processes() -> set[str]:
+    """The processes of Ray on this machine."""
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
+    return {line for line in listed.stdout.splitlines() if "gcs_server" in line or "raylet" in line}
+
+
+# What is known without a cluster.
+
+
+@pytest.mark.parametrize(
+    ("resources", "gpus", "seats"),
+    [
+        ({"CPU": 16, "GPU": 4}, 1.0, Seats(4, 4.0, 1.0)),
+        ({"CPU": 16, "GPU": 2}, 0.5, Seats(4, 4.0, 0.5)),
+        ({"CPU": 8, "GPU": 2}, 0.3, Seats(6, 1.0, 0.3)),  # three of a GPU, none of two
+        ({"CPU": 8}, 1.0, Seats(0, 0.0, 1.0)),
+        ({"GPU": 1}, 1.0, Seats(1, 0.0, 1.0)),
+        ({"CPU": 16}, 0.0, Seats(4, 4.0, 0.0)),
+        ({"CPU": 1}, 0.0, Seats(1, 1.0, 0.0)),
+        ({}, 0.0, Seats(0, 0.0, 0.0)),  # a head that is to have no work
+    ],
+)
+def test_a_node_has_room_for_a_worker_for_each_part_of_a_gpu_or_for_its_threads(
+    resources, gpus, seats
+):
+    amounts = {name: float(amount) for name, amount in resources.items()}
+    assert seats_of(amounts, gpus=gpus, threads=4) == seats
+
+
+def test_a_node_sees_the_store_when_it_reads_what_was_written_there(tmp_path):
+    probe = tmp_path / "probe"
+    assert reads(str(probe), "text") == "No such file or directory"
+    probe.write_text("text")
+    assert reads(str(probe), "text") is None
+    assert reads(str(probe), "of another run") == "another file is there"
+
+
+def test_a_worker_that_would_make_other_rows_says_how_they_would_differ(tmp_path):
+    ref = resolve_model("tiny")
+    job = Job(None, ref, {"device": "cuda", "gpu": "sm_90"})
+    with pytest.raises(ConfigError, match=r"other rows .* device: cpu here, cuda there, dtype: "):
+        next(Worker(Settings(store=tmp_path)).encode(job, []), None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--cluster", "ray://head:10001"), "Start the command on a machine of the cluster"),
+        (("--cluster", "head"), "give local, auto or HOST:PORT"),
+        (("--gpus-per-worker", "0.5"), "--gpus-per-worker is for --cluster"),
+        (("--cluster", "local", "--gpus-per-worker", "2"), "Give a number above 0 and up to 1"),
+    ],
+)
+@pytest.mark.parametrize("module", ["evals.run", "evals.encode"])
+def test_what_cannot_be_meant_is_refused(tmp_path, module, arguments, message):
+    done = run(*PART, *arguments, cwd=tmp_path, module=module)
+    assert done.returncode == 2 and message in done.stderr
+
+
+def test_a_plan_and_a_cluster_do_not_go_together(tmp_path):
+    done = run(*PART, "--cluster", "auto", "--make-plan", "p", cwd=tmp_path, module="evals.encode")
+    assert done.returncode == 2 and "need no plan" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["evals.run", "evals.encode"])
+def test_without_ray_the_extra_is_named(tmp_path, monkeypatch, module):
+    monkeypatch.setattr("evals.evaluation.cluster.find_spec", lambda name: None)
+    done = run(*PART, "--cluster", "local", cwd=tmp_path, module=module)
+    assert done.returncode == 5 and "pip install 'jina-clip-evals[cluster]'" in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_where_no_cluster_answers_that_is_said_at_once(tmp_path):
+    pytest.importorskip("ray")
+    done = run(*PART, "--cluster", "127.0.0.1:1", cwd=tmp_path)
+    assert done.returncode == 5
+    assert "no Ray cluster answers (Connection refused)" in done.stderr
+
+
+def test_a_cluster_of_this_machine_makes_the_store_and_the_record_of_one_process(tmp_path):
+    pytest.importorskip("ray")
+    before = ray_processes()
+    for name, cluster in (("alone", ()), ("cluster", ("--cluster", "local"))):
+        (tmp_path / name).mkdir()
+        done = process(*PART, "--results", "runs", *cluster, cwd=tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        assert "Encoded now: 40 images and" in done.stdout
+    assert measured(tmp_path / "cluster") == measured(tmp_path / "alone") != []
+    assert bytes_of(tmp_path / "cluster/store") == bytes_of(tmp_path / "alone/store")
+    assert "items stored; " in done.stderr
+    assert ray_processes() <= before and not list(Path("/tmp").glob(f"evals-ray-{os.getpid()}-*"))
