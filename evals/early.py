@@ -14,6 +14,9 @@ from typing import NoReturn
 
 FAULT = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = {signal.SIGINT: 130, signal.SIGTERM: 143}
+# A terminal that is closed, or a connection that is lost; Windows has none.
+if hasattr(signal, "SIGHUP"):
+    INTERRUPTED[signal.SIGHUP] = 129
 GOES_ON = "interrupted: what was finished is kept, and the same command goes on from there"
 CONSOLE_SCRIPT = "jina-clip-evals"
 
@@ -24,8 +27,15 @@ def hold_exit_codes() -> None:
         return
     # Signals first, then the hook: a Ctrl-C between them still ends with 130.
     for number in INTERRUPTED:
-        signal.signal(number, _end)
+        if not is_held_off(number):
+            signal.signal(number, _end)
     sys.excepthook = _end_with_fault
+
+
+def is_held_off(number: signal.Signals) -> bool:
+    """Whether `nohup` started the command, to go on where a terminal is closed."""
+    is_hangup = number not in (signal.SIGINT, signal.SIGTERM)
+    return is_hangup and signal.getsignal(number) is signal.SIG_IGN
 
 
 def _is_command() -> bool:

@@ -208,7 +208,7 @@ def test_a_model_is_a_row_then_a_folder_then_a_hub_id(
     assert resolve_model(str(tmp_path / "org"), rows).name == "org"
     assert resolve_model("org", rows).folder == ROOT / "a/b"
     for name in ("orgg", "", "a b/c"):
-        with pytest.raises(ConfigError, match=r"No model .*models.yaml \(org\)"):
+        with pytest.raises(ConfigError, match=r"No model .*Did you mean org"):
             resolve_model(name, rows)
     for name in ("./none", "../none", "/none", "a/b/c", "org/m@../../x"):
         with pytest.raises(MissingError, match="no such checkpoint folder"):

@@ -188,7 +188,9 @@ exit_with(app)
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    ids=["SIGINT", "SIGTERM", "SIGHUP"],
 )
 @pytest.mark.parametrize(
     ("work", "unbuffered"), [("time.sleep(60)", ""), ("import slow_library", "1")]
@@ -208,6 +210,15 @@ def test_an_interrupted_command_says_that_it_goes_on(tmp_path, work, unbuffered,
     assert stderr.splitlines() == [
         "interrupted: what was finished is kept, and the same command goes on from there"
     ]
+
+
+def test_nohup_holds_off_a_closed_terminal():
+    """SIGHUP is ignored when the command starts, and stays so."""
+    work = "import os; os.kill(os.getpid(), 1); log.info('goes on')"
+    start = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    command = [sys.executable, "-c", start + WAITING.format(work=work)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
+    assert (done.returncode, done.stderr.splitlines()) == (0, ["started", "goes on"])
 
 
 # What each command imports first, and what happens while it does.

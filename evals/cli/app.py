@@ -17,7 +17,7 @@ import typer
 
 from evals.cli.faults import in_short, report_of
 from evals.cli.streams import hold_streams
-from evals.early import FAULT, GOES_ON, INTERRUPTED
+from evals.early import FAULT, GOES_ON, INTERRUPTED, is_held_off
 from evals.escape import visible, visible_json
 from evals.os_errors import as_eval_error
 from evals.schema import EvalError
@@ -118,14 +118,15 @@ def new_app() -> typer.Typer:
 
 
 def exit_with(app: Callable[[], object]) -> None:
-    """Run the app. A signal ends it with 130 or 143, and the same command goes on from there."""
+    """Run the app. A signal ends it with 129, 130 or 143, and the same command goes on from there."""
     hold_streams()
     # It prints what libraries warn of, names of files among it, which may hold control characters.
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_VisibleFormatter())
     # Set in any case: a background job of a shell inherits SIGINT ignored.
     for number in INTERRUPTED:
-        signal.signal(number, _interrupt)
+        if not is_held_off(number):
+            signal.signal(number, _interrupt)
     try:
         app()
     except Interrupted:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from evals.config.local import with_local_rows
 from evals.config.rows import ROW_NAME, Count, Revision, Row, Text, nearest, read_rows
 from evals.paths import configs
 from evals.schema import ConfigError
@@ -133,11 +134,12 @@ BENCHMARKS = ("benchmarks.yaml", "classification.yaml")
 def benchmarks(path: Path | None = None) -> dict[str, Benchmark]:
     """All rows of one file, or of the files of configs/ that hold benchmarks, by their names.
 
-    ConfigError when a name comes twice. A folder of configs without classification.yaml has no such
-    rows.
+    The latter include those of configs/local. ConfigError when a name comes twice. A folder of
+    configs without classification.yaml has no such rows.
     """
     files = [path] if path else _benchmark_files()
     all_rows: dict[str, Benchmark] = {}
+    file_of: dict[str, Path] = {}
     for file in files:
         rows = read_rows(file, Benchmark)
         twice = all_rows.keys() & rows.keys()
@@ -147,7 +149,10 @@ def benchmarks(path: Path | None = None) -> dict[str, Benchmark]:
                 "Rename one of them."
             )
         all_rows |= rows
-    return all_rows
+        file_of |= dict.fromkeys(rows, file)
+    if path:
+        return all_rows
+    return with_local_rows(all_rows, file_of, Benchmark, models=False)
 
 
 def _benchmark_files() -> list[Path]:

@@ -3,10 +3,12 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
+from evals.config.local import with_local_rows
+from evals.config.plugins import ENCODERS, plugins
 from evals.config.rows import Revision, Row, Text, nearest, read_rows
 from evals.paths import configs, leads_out, of_row
 from evals.schema import ConfigError, MissingError
@@ -17,9 +19,10 @@ _NAMED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._@+-]*)=(?P<spec>.+)")
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(\w[\w-]*(?:[./][\w-]+)*))?")
 # What a folder's name may not hold, in a spec that becomes one.
 _SPEC_NAME = re.compile(r"[^A-Za-z0-9._]+")
-EncoderName = Literal["jina_clip", "open_clip", "sentence_transformers", "api", "embeddings"]
+# The kinds of encoders that evals.encoders has; other packages bring more (evals.config.plugins).
+BUILT_IN = ("jina_clip", "open_clip", "sentence_transformers", "api", "embeddings")
 # What `--model` may begin with.
-PREFIXES: dict[str, EncoderName] = {
+PREFIXES: dict[str, str] = {
     "open_clip": "open_clip",
     "st": "sentence_transformers",
     "api": "api",
@@ -34,6 +37,13 @@ def _inside(path: str) -> str:
     return path
 
 
+def _encoder(name: str) -> str:
+    brought = plugins(ENCODERS, BUILT_IN)
+    if name not in BUILT_IN and name not in brought:
+        raise ValueError(f"no such kind of encoder; there is {', '.join([*BUILT_IN, *brought])}")
+    return name
+
+
 class ModelRow(Row):
     """A model: jina-clip in a folder or a Hub repo, or a rival by its `spec`.
 
@@ -42,7 +52,7 @@ class ModelRow(Row):
     """
 
     name: str
-    encoder: EncoderName
+    encoder: Annotated[str, AfterValidator(_encoder)]
     path: Annotated[Text, AfterValidator(_inside)] | None = None
     repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
     revision: Revision | None = None
@@ -64,6 +74,12 @@ class ModelRow(Row):
         return self
 
 
+class LocalModelRow(ModelRow):
+    """A model of configs/local, which nobody shares: its folder may lie anywhere."""
+
+    path: Text | None = None
+
+
 @dataclass(frozen=True)
 class ModelRef:
     """Where a model's weights are: a folder, a Hub repo, or what `spec` says.
@@ -75,7 +91,7 @@ class ModelRef:
     """
 
     name: str
-    encoder: EncoderName
+    encoder: str
     folder: Path | None = None
     repo: str | None = None
     revision: str | None = None
@@ -85,8 +101,14 @@ class ModelRef:
 
 
 def models(path: Path | None = None) -> dict[str, ModelRow]:
-    """All rows of models.yaml by name, in the order of the file."""
-    return read_rows(path or configs() / "models.yaml", ModelRow)
+    """All rows of models.yaml by name, in the order of the file, then those of configs/local."""
+    file = path or configs() / "models.yaml"
+    rows = read_rows(file, ModelRow)
+    if path:
+        return rows
+    shared: dict[str, LocalModelRow] = {}
+    local = with_local_rows(shared, dict.fromkeys(rows, file), LocalModelRow, models=True)
+    return {**rows, **local}
 
 
 def resolve_model(spec: str, path: Path | None = None) -> ModelRef:
@@ -144,6 +166,8 @@ def _plain(name: str, path: Path | None) -> ModelRef:
         if not spec:
             raise ConfigError(f"--model {name}: nothing behind the colon.")
         return ModelRef(_name_of(prefix, spec), PREFIXES[prefix], spec=spec)
+    if colon and prefix in plugins(ENCODERS, BUILT_IN):
+        return ModelRef(_name_of(prefix, spec), prefix, spec=spec)
     # A folder goes before the Hub: `org/name` may be both, and what is here needs no network.
     folder = Path(name).expanduser()
     if name and folder.is_dir():
@@ -158,8 +182,9 @@ def _plain(name: str, path: Path | None) -> ModelRef:
             "Hub id."
         )
     raise ConfigError(
-        f"No model {name!r}.{nearest(name, rows)} Give a row of models.yaml ({', '.join(rows)}), "
-        "an existing folder with weights, or a Hub id of the form org/name or org/name@revision."
+        f"No model {name!r}.{nearest(name, rows)} `python -m evals.run --list` shows all. For a "
+        "model of your own give an existing folder with weights, a Hub id (org/name or "
+        f"org/name@revision), or {', '.join(f'{prefix}:…' for prefix in PREFIXES)}."
     )
 
 

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -31,18 +31,22 @@ Count = Annotated[int, Field(gt=0)]
 Revision = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
 
 
-def nearest(name: str, rows: Mapping[str, object]) -> str:
-    """` Did you mean …?` with the names most like `name`; nothing when none is."""
-    # At most three, and none that is far off.
-    near = difflib.get_close_matches(name, rows)
+def nearest(name: str, rows: Iterable[str]) -> str:
+    """` Did you mean …?` with the three names most like `name`; nothing when there is no name."""
+    near = difflib.get_close_matches(name, list(rows), n=3, cutoff=0.0)
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 R = TypeVar("R", bound=Row)
 
 
-def read_rows(file: Path, kind: type[R]) -> dict[str, R]:
-    """All rows of a file by name, validated; ConfigError names file, row, field and problem."""
+def read_rows(
+    file: Path, kind: type[R], chosen: Callable[[Any], bool] = lambda fields: True
+) -> dict[str, R]:
+    """The rows of a file by name, validated; ConfigError names file, row, field and problem.
+
+    Only those are read of whose fields `chosen` says so.
+    """
     # A folder of configs without the file is a wrong folder, not data that is missing.
     try:
         loaded = read_yaml(file, error=ConfigError)
@@ -53,7 +57,11 @@ def read_rows(file: Path, kind: type[R]) -> dict[str, R]:
             f"{file}: must map row names to rows, and holds {type(loaded).__name__}. "
             "Write `name: {...}`."
         )
-    return {str(name): _row(file, name, fields, kind) for name, fields in loaded.items()}
+    return {
+        str(name): _row(file, name, fields, kind)
+        for name, fields in loaded.items()
+        if chosen(fields)
+    }
 
 
 def _row(file: Path, name: Any, fields: Any, kind: type[R]) -> R:

@@ -137,7 +137,7 @@ def find_suite(name: str, rows: dict[str, Suite] | None = None) -> Suite:
     rows = suites() if rows is None else rows
     if name not in rows:
         raise ConfigError(
-            f"No suite {name!r}.{nearest(name, rows)} The suites are: {', '.join(rows)}."
+            f"No suite {name!r}.{nearest(name, rows)} `python -m evals.run --list` shows all."
         )
     return rows[name]
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from evals.config.plugins import DATA, plugins
 from evals.data.checks import check_file_name
 from evals.data.items import queries_of
 from evals.data.sides import origin_with_equal
@@ -79,12 +80,17 @@ def load(loader: str, source: Source) -> dict[str, Any]:
     When the source has a folder they are read from there, in whatever layout. ConfigError: no such
     loader. InvalidError: the name of the folder is not UTF-8. Others are those of the loaders.
     """
-    if loader not in LOAD:
+    brought = {} if loader in LOAD else plugins(DATA, LOAD)
+    if loader not in LOAD and loader not in brought:
         raise ConfigError(
-            f"No loader {loader!r} (`data` of a benchmark's row). Use one of {', '.join(LOAD)}."
+            f"No loader {loader!r} (`data` of a benchmark's row). Use one of "
+            f"{', '.join([*LOAD, *brought])}; docs/plugins.md says how to bring one."
         )
     if source.folder is not None:
         check_file_name(source.folder)
+    # Its format is its own: the layouts that are known here are not looked for.
+    if loader in brought:
+        return dict(brought[loader].load()(source))
     if source.folder is not None and source.prompts is not None:
         from evals.data.class_folders import load_labeled
 

@@ -62,9 +62,19 @@ def build(
     has parameters for. ConfigError for an option that the user set (it differs from `defaults`) and
     the encoder does not have; MissingError for a library that it needs and that is not installed.
     """
+    return construct(ENCODERS[kind](), kind, place, options, defaults)
+
+
+def construct(
+    make: Callable[..., Encoder],
+    kind: str,
+    place: dict[str, Any],
+    options: dict[str, Any],
+    defaults: dict[str, Any],
+) -> Encoder:
+    """The same by what makes the encoder, which may be of another package."""
     # The constructor's signature is the list of options: a class without a parameter cannot be
     # given one that it would ignore.
-    make = ENCODERS[kind]()
     parameters = inspect.signature(make).parameters
     for name, value in options.items():
         # A default says nothing; an option that was set and changes nothing would be believed.

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.config.catalog import Benchmark
 from evals.config.choice import Work
-from evals.config.models import ModelRef
+from evals.config.models import BUILT_IN, ModelRef
 from evals.config.own_data import KINDS, DataRef, OwnBenchmark, Reading
+from evals.config.plugins import ENCODERS, plugins
 from evals.config.suites import TaskRef
+from evals.evaluation.plugged import Plugged
 from evals.schema import (
     ConfigError,
     Data,
@@ -191,7 +193,7 @@ def _check_tasks(tasks: Sequence[TaskRef], settings: Settings) -> None:
 
 def build_encoder(ref: ModelRef, settings: Settings) -> "Encoder":
     """The encoder of a model, fingerprinted but not loaded yet."""
-    from evals.encoders import build
+    from evals.encoders import build, construct
 
     place = {
         "name": ref.name,
@@ -201,12 +203,13 @@ def build_encoder(ref: ModelRef, settings: Settings) -> "Encoder":
         "spec": ref.spec,
         "adapter": ref.adapter,
     }
-    return build(
-        ref.encoder,
-        place,
-        {name: getattr(settings, name) for name in ENCODER_SETTINGS},
-        {name: getattr(Settings(), name) for name in ENCODER_SETTINGS},
-    )
+    options = {name: getattr(settings, name) for name in ENCODER_SETTINGS}
+    defaults = {name: getattr(Settings(), name) for name in ENCODER_SETTINGS}
+    if ref.encoder in BUILT_IN:
+        return build(ref.encoder, place, options, defaults)
+    plugin = plugins(ENCODERS, BUILT_IN)[ref.encoder]
+    made_by_plugin = construct(plugin.load(), ref.encoder, place, options, defaults)
+    return Plugged(made_by_plugin, plugin.package)
 
 
 def load_item(item: Benchmark | DataRef, settings: Settings) -> Loaded:
