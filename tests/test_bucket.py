@@ -65,11 +65,14 @@ def test_a_bucket_that_misbehaves_changes_nothing(server, local, tmp_path, monke
     assert server.objects() == files(local)
     be_on(monkeypatch, server, tmp_path / "another machine")
     server.every = 3
-    again = bucket_store(server).embed(HashEncoder(), SIDE)
+    store = bucket_store(server)
+    again = store.embed(HashEncoder(), SIDE)
     assert again.encoded == 0
     np.testing.assert_array_equal(again.rows, local.embed(HashEncoder(), SIDE).rows)
     assert server.objects() == files(local)
     assert set(server.met) == set(FAULTS)
+    # what came as half was never taken for the whole
+    assert not list(store.root.rglob("damaged"))
 
 
 def test_rows_are_streamed_from_a_bucket(server, local, tmp_path, monkeypatch):
