@@ -84,14 +84,22 @@ class Handler(localbucket.S3Handler):
         self.wfile.write(head + b"\r\n\r\n" + half)
 
 
+class Quiet(ThreadingHTTPServer):
+    """It says nothing of clients that went away: they were killed."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        pass
+
+
 @contextmanager
 def serving(folder: Path) -> Iterator[Server]:
     """A server of a bucket below `folder`, until the block ends."""
     (folder / BUCKET).mkdir(parents=True)
     state = Server(folder / BUCKET)
     attributes = {"data_root": folder, "server_state": state}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("OurHandler", (Handler,), attributes))
-    server.daemon_threads = True
+    server = Quiet(("127.0.0.1", 0), type("OurHandler", (Handler,), attributes))
     state.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
