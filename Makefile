@@ -44,9 +44,7 @@ reproduce-%: $(VENV)/.mteb ## evaluate all that the published tables need of jin
 			$(if $(DATA),--data "$(DATA)") $(ARGS) </dev/null >&2 || status=$$?; done; echo $$status; }); \
 	$(BIN)/python -m evals.report --all $(AS) || exit $$?; exit $$status
 
-notebooks: $(VENV)/.notebooks ## run the notebooks on new records of the bundled model, and keep their outputs
-	@$(BIN)/python -m evals.run scenes --model tiny >/dev/null
-	@$(BIN)/python -m evals.mrl_sweep --dims 8,16,32,64,128 --subsets en --precisions float32,float16,int8,binary --rescore 20 >/dev/null
+notebooks: $(VENV)/.notebooks ## run the notebooks on the bundled model, and keep their outputs
 	@$(BIN)/python -m notebooks
 
 # Neighbours stay together, so that what a file's tests share is made once; threads that wait leave the cores to others.

@@ -14,65 +14,56 @@
 # ---
 
 # %% [markdown]
-# # Quickstart: what a record holds
+# # Quickstart: one model, measured
 #
-# Every evaluation leaves a record. This notebook reads the newest ones: scores by language, the worst queries, and what changes
-# when 256 dimensions are cut to 64. Nothing is encoded and no model is loaded.
+# One call measures a model and leaves a record. What it holds: scores by language with intervals, the worst queries, and what
+# changes when 256 dimensions are cut to 64.
 #
 # The outputs below are of `tiny` on Scenes. Both are test articles: **their numbers say nothing about jina-clip.** For your own
-# records change the three names, or set `EVALS_RESULTS` to where they lie. Without records the first cell says how to make some.
+# pictures write `evals.evaluate("captions:path/to/photos", "path/to/checkpoint")`.
 
 # %%
 import os
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import Image
 
-from evals.analysis.comparison import compare
+import evals
 from evals.paths import checkout
-from evals.ranking.metrics import expected_rank
-from evals.records.queries import Cell, ranks_of, table_of
-from evals.records.selection import matched, newest, newest_run, operand
-from evals.views.comparison import Title, as_json
-from evals.views.forest import forest_image
 
 os.chdir(checkout())  # paths are those of the repository
 pd.set_option("display.max_colwidth", None)
-RESULTS = Path(os.environ.get("EVALS_RESULTS", "results/runs"))
-BENCHMARK, SWEEP, MODEL = "scenes", "scenes.partial", "tiny"
 
-run = newest_run(RESULTS, BENCHMARK, MODEL)
-pd.DataFrame(
-    [(*key, path) for key, path in newest(RESULTS).items()],
-    columns=["benchmark", "model", "newest record"],
+run = evals.evaluate(
+    "scenes",
+    "tiny",
+    dims=[256, 64],
+    results=os.environ.get("EVALS_RESULTS", "results/runs"),
+    store=os.environ.get("EVALS_STORE", "results/store"),
 )
+run.value("t2i/R@1", subset="en"), run.interval("t2i/R@1", subset="en")
 
 # %% [markdown]
 # ## Where everything lies
 #
 # A record is a folder. `manifest.json` holds what was run and where, `metrics.jsonl` one value a line, `queries.parquet` the rank
-# of every query. The embeddings lie in the store, from which other dimensions are scored without encoding again.
+# of every query. The embeddings lie in the store: the same call again encodes nothing. `evals.list_runs()` gives all records.
 
 # %%
-files = [(path, path.stat().st_size) for path in sorted(run.path.iterdir())]
-pd.DataFrame([*files, (run.manifest.config.store, None)], columns=["path", "bytes"]).astype(
-    {"bytes": "Int64"}
+pd.DataFrame(
+    [(path, path.stat().st_size) for path in sorted(run.path.iterdir())], columns=["path", "bytes"]
 )
 
 # %%
-manifest = run.manifest
-encoder = manifest.encoder
 pd.Series(
     {
-        "benchmark": manifest.title,
-        "model": manifest.model,
-        "written": manifest.written,
-        "dimensions": encoder.dim,
-        "dtype": encoder.fingerprint.get("dtype"),
-        "torch": manifest.packages["torch"],
-        "processor": manifest.host["processor"],
+        "benchmark": run.benchmark,
+        "model": run.model,
+        "written": run.manifest["written"],
+        "dimensions": run.width,
+        "dtype": run.manifest["encoder"]["fingerprint"]["dtype"],
+        "torch": run.manifest["packages"]["torch"],
+        "processor": run.manifest["host"]["processor"],
     },
     name="manifest",
 ).to_frame()
@@ -83,11 +74,13 @@ pd.Series(
 # Recall in per cent. `t2i`: texts find their image; `i2t`: images find one of their texts.
 
 # %%
-metrics = pd.DataFrame(map(vars, run.metrics)).astype({"k": "Int64"})
-widest = metrics[(metrics.dim == metrics.dim.max()) & (metrics.precision == "float32")]
-recall = widest[widest.metric == "R"]
+metrics = run.metrics()
+recall = metrics[(metrics.dim == run.width) & metrics.metric.str.startswith("R@")]
 (
-    100 * recall.pivot_table(index="subset", columns=["direction", "k"], values="value", sort=False)
+    100
+    * recall.pivot_table(
+        index="subset", columns=["direction", "metric"], values="value", sort=False
+    )
 ).round(1)
 
 # %% [markdown]
@@ -97,7 +90,7 @@ recall = widest[widest.metric == "R"]
 # %%
 figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
 for offset, marker, direction in ((-0.12, "o", "t2i"), (0.12, "s", "i2t")):
-    shown = recall[(recall.k == 1) & (recall.direction == direction)]
+    shown = recall[(recall.metric == "R@1") & (recall.direction == direction)]
     error = 100 * abs(shown[["ci_low", "ci_high"]].sub(shown.value, axis=0).T.to_numpy(float))
     axes.errorbar(
         [place + offset for place in range(len(shown))],
@@ -109,7 +102,7 @@ for offset, marker, direction in ((-0.12, "o", "t2i"), (0.12, "s", "i2t")):
     )
 axes.set_xticks(range(len(shown)), shown.subset)
 axes.set(
-    title=f"{manifest.title} by {MODEL}: R@1 by language",
+    title=f"{run.benchmark} by {run.model}: R@1 by language",
     ylabel="R@1 (%), 95% interval",
     ylim=(0, 100),
 )
@@ -119,59 +112,23 @@ axes.grid(axis="y", alpha=0.25)
 # %% [markdown]
 # ## The worst queries
 #
-# The expected rank of the image that belongs to a caption; equal scores count in expectation. `python -m evals.mistakes` shows
-# the captions, and the images that were preferred.
+# `better` counts the images that scored higher than the one that a caption belongs to, `tied` those that scored the same.
+# `python -m evals.mistakes` shows the captions, and the images that were preferred.
 
 # %%
-first = widest.subset.iloc[0]
-table = table_of(run, Cell(first, "t2i", int(widest.dim.iloc[0]), "float32"))
-queries = table.to_pandas().assign(rank=expected_rank(ranks_of(table)))
-queries.nlargest(8, "rank")[["subset", "query_id", "group_id", "rank", "score"]].reset_index(
-    drop=True
-)
-
-# %%
-figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
-ordered = queries["rank"].sort_values()
-axes.plot(
-    ordered,
-    [100 * (place + 1) / len(ordered) for place in range(len(ordered))],
-    drawstyle="steps-post",
-)
-axes.set(
-    xscale="log", ylim=(0, 103), xlabel="rank k (log scale)", ylabel="queries at k or better (%)"
-)
-axes.xaxis.set_major_formatter("{x:,.0f}")
-axes.set_title(f"{first} t2i: {len(ordered):,} queries by {MODEL}", fontsize=10)
-axes.grid(alpha=0.25)
+queries = run.queries()
+queries = queries[(queries.dim == run.width) & (queries.direction == "t2i")]
+columns = ["subset", "query_id", "group_id", "better", "tied", "score"]
+queries.nlargest(8, ["better", "tied"])[columns].reset_index(drop=True)
 
 # %% [markdown]
 # ## 256 dimensions against 64
 #
-# The same queries scored twice, paired by query; the interval resamples images. The grey band is the floor: changes within it
-# are nobody's regression. ▼ marks a drop of more than the floor whose one-sided 95% bound is below 0.
-# [docs/comparing.md](../docs/comparing.md) says how the numbers are made.
+# The same queries scored twice, paired by query; the interval resamples images. `fell` is True for a main metric that dropped by
+# more than 0.3 points, for sure. [docs/comparing.md](../docs/comparing.md) says how the numbers are made.
 
 # %%
-pairs = matched(operand(MODEL), operand(f"{MODEL}@64"), RESULTS, [SWEEP])
-changes = compare(pairs)
-Image(data=forest_image(Title.of(pairs), changes), width=760)
-
-# %%
-told = pd.DataFrame(as_json(pairs, changes)["changes"])
-told[
-    [
-        "subset",
-        "direction",
-        "metric",
-        "a",
-        "b",
-        "difference",
-        "ci_low",
-        "ci_high",
-        "p",
-        "p_holm",
-        "wins",
-        "losses",
-    ]
-].round(4)
+comparison = evals.compare(run, run, dims=(256, 64))
+print("fell:", comparison.fell)
+columns = "subset direction metric a b difference ci_low ci_high p p_holm wins losses".split()
+comparison.table()[columns].round(4).head(12)

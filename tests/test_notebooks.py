@@ -1,7 +1,7 @@
-"""Notebooks equal the .py beside them, run on records alone, and their committed outputs tell of no machine."""
+"""Notebooks equal the .py beside them, run by the front door, and their committed outputs tell of no machine."""
 
 import ast
-import base64
+import io
 import os
 import re
 import shutil
@@ -12,13 +12,16 @@ from typing import Any
 
 import jupytext
 import nbformat
+import pandas
 import pytest
 
-from evals.records.record import read_run
+from evals.records.record import Run, read_run
 from tests.published_toys import write_singles
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("quickstart", "reproduce_tables", "mrl_tradeoffs")
+NAMES = ("quickstart", "training_loop", "vector_size", "reproduce_tables")
+# The report has no place in `import evals`.
+BY_THE_FRONT_DOOR = NAMES[:3]
 LOCAL = re.compile(
     r"(?<![\w.<:/])(?:/[A-Za-z_][\w.+-]*){2}|[A-Za-z]:\\|file:|0x[0-9a-f]{6}"
 )  # paths and addresses of a machine
@@ -37,12 +40,24 @@ def outputs(notebook: Any, kind: str) -> list[str]:
     return printed + [output.data[kind] for output in every if kind in output.get("data", {})]
 
 
-def run(name: str, folder: Path, records: Path) -> Any:
+def tables(notebook: Any) -> list[pandas.DataFrame]:
+    """The frames that the cells show."""
+    frames = []
+    for html in outputs(notebook, "text/html"):
+        (frame,) = pandas.read_html(io.StringIO(html), index_col=0)
+        # the names of columns and of the index stand in two rows
+        frame.columns = frame.columns.get_level_values(0)
+        frames.append(frame)
+    return frames
+
+
+def run(name: str, folder: Path, records: Path, store: Path | None = None) -> Any:
     """The notebook executed from its .py alone, as `python -m notebooks` does."""
     shutil.copy(ROOT / "notebooks" / f"{name}.py", folder)
     code = f"from pathlib import Path; from notebooks.__main__ import main; main([{name!r}], Path({str(folder)!r}))"
     where = {
         "EVALS_RESULTS": str(records),
+        "EVALS_STORE": str(store or folder / "store"),
         "PYTHONPATH": str(ROOT),
         "IPYTHONDIR": str(folder / "ipython"),
     }
@@ -61,21 +76,6 @@ def run(name: str, folder: Path, records: Path) -> Any:
         o for c in found.cells for o in c.get("outputs", ()) if o.get("name") == "stderr"
     ], "a cell warns"
     return found
-
-
-@pytest.fixture(scope="module")
-def demo(scenes_run, tmp_path_factory) -> Path:
-    """Where the records of `make demo` lie: Scenes in all languages, and a sweep in English."""
-    from evals.config.choice import choose
-    from evals.jobs import evaluate_all
-    from evals.settings import Settings
-
-    root = tmp_path_factory.mktemp("demo")
-    for subsets, dims in ((None, lambda width: (width,)), (("en",), lambda width: (16, 64, width))):
-        settings = Settings(subsets=subsets, results=root, store=scenes_run.parents[3] / "store")
-        work, _ = choose(["scenes"], [], subsets=subsets)
-        assert not evaluate_all(work, ["tiny"], dims, settings, precisions=("float32", "binary"))[1]
-    return root
 
 
 # what is committed
@@ -97,20 +97,14 @@ def test_notebooks_define_no_functions(name):
     assert not [node.lineno for node in ast.walk(tree) if isinstance(node, kinds)]
 
 
-def test_notebooks_load_neither_model_nor_benchmark():
-    every = [
-        node
-        for name in NAMES
-        for node in ast.parse((ROOT / "notebooks" / f"{name}.py").read_text(encoding="utf-8")).body
+@pytest.mark.parametrize("name", BY_THE_FRONT_DOOR)
+def test_notebooks_use_the_front_door(name):
+    tree = ast.parse((ROOT / "notebooks" / f"{name}.py").read_text(encoding="utf-8"))
+    imports = [
+        ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
     ]
-    imports = "\n".join(
-        ast.unparse(node) for node in every if isinstance(node, ast.Import | ast.ImportFrom)
-    )
-    code = f"import sys\n{imports}\nprint(sorted({{'torch', 'transformers', 'mteb', 'jina_clip'}} & set(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert "evals.records.selection" in imports and done.stdout.strip() == "[]"
+    ours = {line for line in imports if "evals" in line}
+    assert ours == {"import evals", "from evals.paths import checkout"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -156,43 +150,57 @@ def test_paths_of_a_machine_are_seen():
 # what they show
 
 
-def test_the_quickstart_shows_the_newest_record(demo, tmp_path):
-    found = run("quickstart", tmp_path, demo)
-    (path,) = (demo / "scenes" / "tiny").iterdir()
-    html = " ".join(outputs(found, "text/html"))
+def test_the_quickstart_shows_the_record_that_it_made(scenes_run, tmp_path):
+    made = run("quickstart", tmp_path, tmp_path / "runs", scenes_run.parents[3] / "store")
+    (path,) = (tmp_path / "runs" / "scenes" / "tiny").iterdir()
+    html = " ".join(outputs(made, "text/html"))
     assert str(path / "queries.parquet") in html
     value = {
-        (m.subset, m.direction, m.k): m.value
-        for m in read_run(path).metrics
-        if (m.metric, m.precision) == ("R", "float32")
+        (line.subset, line.direction, line.k): line.value
+        for line in read_run(path).metrics
+        if (line.metric, line.dim) == ("R", 256)
     }
     row = re.search(r"<th>fr</th>\s*" + r"<td>([\d.]+)</td>\s*" * 6, html)
-    want = [
+    expected = [
         round(100 * value["fr", direction, k], 1)
         for direction in ("t2i", "i2t")
         for k in (1, 5, 10)
     ]
-    assert row and list(map(float, row.groups())) == want
-    assert len(outputs(found, "image/png")) == 3
+    assert row and list(map(float, row.groups())) == expected
+    assert len(outputs(made, "image/png")) == 1
 
 
-def test_the_tradeoffs_are_those_of_the_sweep(demo, tmp_path):
-    found = run("mrl_tradeoffs", tmp_path, demo)
-    (path,) = (demo / "scenes.partial" / "tiny").iterdir()
-    scores = {
-        (m.dim, m.precision): m.value
-        for m in read_run(path).metrics
-        if (m.metric, m.k, m.direction) == ("R", 1, "t2i")
-    }
-    html = outputs(found, "text/html")[0]
-    for dim in (256, 64, 16):
-        row = re.search(rf"<th>{dim}</th>\s*<td>([\d.]+)</td>\s*<td>([\d.]+)</td>", html)
-        want = [round(100 * scores[dim, kind], 1) for kind in ("float32", "binary")]
-        assert row and list(map(float, row.groups())) == want
-    figures = outputs(found, "image/png")
-    assert len(figures) == 3 and all(
-        base64.b64decode(png).startswith(b"\x89PNG") for png in figures
-    )
+def test_the_training_loop_measures_every_tenth_step_and_sees_the_model_learn(tmp_path):
+    made = run("training_loop", tmp_path, tmp_path / "runs")
+    records = [read_run(path) for path in (tmp_path / "runs" / "drawings" / "drawings").iterdir()]
+    # each step has other weights, so none is scored with the rows of another
+    assert len({record.manifest.model_identity.weights for record in records}) == 4
+    curve, changes = tables(made)[1:]
+    assert list(curve.index) == [0, 10, 20, 30]
+    assert set(curve.value) == {round(100 * _recall(record), 1) for record in records}
+    assert curve.value[30] > curve.value[0] + 20
+    assert changes.wins[0] > changes.losses[0]
+    assert "the model fell: False" in " ".join(outputs(made, "text/plain"))
+
+
+def _recall(record: Run) -> float:
+    (line,) = (m for m in record.metrics if (m.direction, m.name) == ("t2i", "R@1"))
+    return line.value
+
+
+def test_the_vector_size_is_the_smallest_of_those_shown_in_order(scenes_run, tmp_path):
+    made = run("vector_size", tmp_path, tmp_path / "runs", scenes_run.parents[3] / "store")
+    scores, losses, decision = tables(made)
+    assert list(scores.columns) == ["binary", "float32", "int8"] and len(scores) == 5
+    assert len(losses) == 3 * 5 - 1
+    for _, vectors in losses.groupby("precision"):
+        vectors = vectors.sort_values("dim", ascending=False)
+        enough = list(vectors.kept_low > 0.95)
+        until = enough.index(False) if False in enough else len(enough)
+        # after the first that is not shown, none is
+        assert list(vectors.shown) == [place < until for place in range(len(vectors))]
+    assert decision.bytes.item() == losses[losses.shown].bytes.min()
+    assert decision.gigabytes.item() == pytest.approx(decision.bytes.item() / 100)
 
 
 def test_the_tables_show_what_records_measured_and_nothing_else(tmp_path):
@@ -225,11 +233,3 @@ def test_the_tables_show_what_records_measured_and_nothing_else(tmp_path):
         if cell.strip()
     ]
     assert scores and all(re.fullmatch(r" – \([^)]*\).* ", cell) for cell in scores)
-
-
-def test_without_records_the_first_cell_says_how_to_make_some(tmp_path):
-    with pytest.raises(
-        RuntimeError, match=r"MissingError\S*: .* There is none at all: make demo leaves some"
-    ):
-        run("quickstart", tmp_path, tmp_path / "none")
-    assert not (tmp_path / "quickstart.ipynb").exists()
