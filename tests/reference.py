@@ -14,7 +14,8 @@ from typer.main import get_command
 
 from evals.__main__ import COMMANDS
 
-PAGE = Path(__file__).parents[1] / "docs" / "reference.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "reference.md"
 HEAD = """# Reference of all commands
 
 `jina-clip-evals NAME …` and `python -m evals.NAME …` are the same. What `--help` of each says, on one
@@ -31,7 +32,7 @@ def sections(name: str, command: Any, level: int = 2) -> Iterator[str]:
     yield f"```\n{context.command.get_usage(context).removeprefix('Usage: ')}\n```\n"
     rows = [row(parameter, context) for parameter in command.params if not parameter.hidden]
     if rows:
-        yield "\n".join(["| | |", "|---|---|", *rows]) + "\n"
+        yield "\n".join(["| option | meaning |", "|---|---|", *rows]) + "\n"
     for below, child in getattr(command, "commands", {}).items():
         yield from sections(f"{name} {below}", child, level + 1)
 
@@ -39,7 +40,8 @@ def sections(name: str, command: Any, level: int = 2) -> Iterator[str]:
 def row(parameter: Any, context: Any) -> str:
     """A line of the table: how it is written, and what it means with its default."""
     written, meaning = parameter.get_help_record(context)
-    return f"| `{cell(written)}` | {cell(plain(meaning))} |"
+    # some defaults are folders of the checkout, wherever it lies
+    return f"| `{cell(written)}` | {cell(plain(meaning)).replace(f'{ROOT}/', '')} |"
 
 
 def plain(text: str) -> str:
