@@ -60,12 +60,15 @@ def evaluate_all(
     # Read once for all models, which measure the same files.
     loaded: dict[str, Loaded] = {}
 
+    def read(item: Work) -> None:
+        # mteb reads the data of its tasks itself
+        if not isinstance(item, TaskRef) and item.name not in loaded:
+            loaded[item.name] = load_item(item, settings)
+
     def measured(item: Work, ref: ModelRef, encoder: "Encoder", pool: Pool) -> Result:
         dims = dims_of(encoder.dim)
         if isinstance(item, TaskRef):
             return evaluate_task(item, encoder, dims, settings, reporter=reporter)
-        if item.name not in loaded:
-            loaded[item.name] = load_item(item, settings)
         costs = Costs()
         pool.encode(item, ref, loaded[item.name], encoder, costs)
         return evaluate(
@@ -85,6 +88,9 @@ def evaluate_all(
             encoder: Encoder | None = None
             for item in work:
                 try:
+                    # The data first: what is wrong with it is said in a second, while a checkpoint
+                    # is hashed and torch imported in ten.
+                    read(item)
                     # Inside: a model that cannot be had fails each of its evaluations, and no
                     # other model's.
                     encoder = encoder or named_encoder(ref, settings, reporter=reporter)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -378,6 +379,15 @@ def test_wrong_counts_are_refused_without_allow_subset(data, checkpoint, tmp_pat
     done = run("flickr8k", "--model", checkpoint, "--data", data, cwd=tmp_path)
     assert done.returncode == 3
     assert "12 images and 24 texts" in done.stderr and "--allow-subset" in done.stderr
+
+
+def test_data_is_counted_before_a_checkpoint_is_looked_at(data, checkpoint, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(checkpoint, broken)
+    (broken / "model.safetensors").write_bytes(b"no weights")
+    arguments = ("flickr8k", "--model", broken, "--data", data)
+    assert "12 images and 24 texts" in run(*arguments, cwd=tmp_path).stderr
+    assert "model.safetensors" in run(*arguments, "--allow-subset", cwd=tmp_path).stderr
 
 
 @pytest.mark.parametrize(
