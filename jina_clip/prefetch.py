@@ -92,11 +92,17 @@ def _stacked(
             side = image.shape[-1]
             batch = torch.empty(
                 size, side, side, 3, dtype=torch.uint8, device="cpu", pin_memory=pin
-            ).permute(0, 3, 1, 2)
-        batch[filled] = image
+            )
+        if image.shape[-2:] != batch.shape[1:3]:
+            raise RuntimeError(
+                f"an image of {tuple(image.shape)} in a batch of {side} pixels a side"
+            )
+        # By numpy: torch's copy starts a team of threads and waits for all of them, while those
+        # that decode have the cores: 0.4 ms an image alone, 5 to 20 ms beside eight of them.
+        batch.numpy()[filled] = image.permute(1, 2, 0).numpy()
         filled += 1
         if filled == size:
-            yield batch
+            yield batch.permute(0, 3, 1, 2)
             batch, filled = None, 0
     if batch is not None:
-        yield batch[:filled]
+        yield batch[:filled].permute(0, 3, 1, 2)
