@@ -80,6 +80,11 @@ bench: $(VENV)/.bench ## time everything beside its peers, small sizes, into ben
 	@for name in text_tower vision_tower recall sweep search multilingual crossmodal startup decode scale; do \
 		$(BIN)/python -m benchmarks.$$name --small $(ARGS) || exit 1; done
 
+bench-gpu: $(VENV)/.bench ## time towers, recall, sweep, search and decoding on a CUDA GPU, into benchmarks/results/
+	@failed=; for name in vision_tower text_tower recall sweep search decode; do \
+		$(BIN)/python -m benchmarks.$$name --device cuda $(ARGS) || failed="$$failed $$name"; done; \
+		test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
 lint: $(VENV)/.dev ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -149,4 +154,4 @@ $(VENV)-trackers/.done: $(VENV)/.venv pyproject.toml
 	@"$(UV)" pip install -q --python $(VENV)-trackers/bin/python -e '.[dev,trackio,wandb,mlflow]'
 	@touch $@
 
-.PHONY: help setup core demo report dashboard docs notebooks test test-slow wheel test-wheel test-trackers docker faults mutants bench lint lint-workflows audit check train-tiny lock clean
+.PHONY: help setup core demo report dashboard docs notebooks test test-slow wheel test-wheel test-trackers docker faults mutants bench bench-gpu lint lint-workflows audit check train-tiny lock clean
