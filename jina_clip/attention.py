@@ -9,25 +9,49 @@ positions).
 
 - runs: texts of equal length side by side are a dense batch; no padding, no mask; any device (`sdpa`);
 - windows: texts of up to 128 tokens share windows of 128, with a block-diagonal mask; CUDA (`sdpa`);
-- varlen: one kernel call over the ends of the texts; CUDA in half precision (`varlen`, `flash_attn`).
+- varlen: one kernel call over the ends of the texts; CUDA in half precision (`triton`, ours, with
+  ALiBi or without; `varlen`, torch's; `flash_attn`).
 
 All take q, k and v as one tensor [t, 3, h, k] and give [t, h * k]. Shapes: see shapes.py.
 """
 
-import importlib.util
+import importlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool
 from torch import Tensor
 
 from jina_clip.shapes import FlatQkv, FlatTokens, Heads
 from jina_clip.text_config import TextConfig
 
-ATTENTION = ("auto", "sdpa", "varlen", "flash_attn")
+log = logging.getLogger(__name__)
+ATTENTION = ("auto", "sdpa", "triton", "varlen", "flash_attn")
+VARLEN = ("triton", "varlen", "flash_attn")
+# what each of them calls
+_FUNCTIONS = {
+    "triton": ("triton", "jit"),
+    "varlen": ("torch.nn.attention.varlen", "varlen_attn"),
+    "flash_attn": ("flash_attn", "flash_attn_varlen_func"),
+}
+# the package of a module, and where it comes from
+_PACKAGES = {
+    "triton": ("the package triton", ""),
+    "torch.nn.attention.varlen": (
+        f"torch.nn.attention.varlen (torch {torch.__version__})",
+        "; it came with torch 2.10",
+    ),
+    "flash_attn": (
+        "the package flash-attn",
+        " (pip install 'jina-clip-evals[flash]')",
+    ),
+}
 # Tokens of a window: a multiple of the kernels' blocks, and longer than nearly all captions.
 WINDOW = 128
 # An ALiBi bias is built in blocks of queries of at most this many values: 256 MiB of float32.
@@ -45,36 +69,40 @@ class Run(NamedTuple):
 def resolve_attention(
     choice: str, config: TextConfig, device: torch.device, dtype: torch.dtype
 ) -> str:
-    """The backend of the text tower: "sdpa", "varlen" or "flash_attn".
+    """The backend of the text tower: "sdpa", "triton", "varlen" or "flash_attn".
 
-    "auto" takes the first that can run: varlen, flash_attn, sdpa. The image tower has no padding
+    "auto" takes the first that can run: triton, varlen, flash_attn, sdpa. The image tower has no padding
     and always runs on sdpa. ValueError gives the reason when the choice cannot run here.
     """
     if choice not in ATTENTION:
         raise ValueError(f"attention {choice!r} is not one of {', '.join(ATTENTION)}")
-    obstacles = {name: _obstacle(name, config, device, dtype) for name in ("varlen", "flash_attn")}
-    if choice == "auto":
-        return next((name for name, obstacle in obstacles.items() if obstacle is None), "sdpa")
-    if obstacles.get(choice):
-        raise ValueError(f"attention {choice!r} cannot run: {obstacles[choice]}")
-    return choice
+    if choice in VARLEN:
+        obstacle = _obstacle(choice, config, device, dtype)
+        if obstacle is not None:
+            raise ValueError(f"attention {choice!r} cannot run: {obstacle}")
+    if choice != "auto":
+        return choice
+    for name in VARLEN:
+        obstacle = _obstacle(name, config, device, dtype)
+        if obstacle is None:
+            return name
+        log.info("attention: not %s: %s", name, obstacle)
+    return "sdpa"
 
 
 def _obstacle(
     name: str, config: TextConfig, device: torch.device, dtype: torch.dtype
 ) -> str | None:
     """Why a varlen kernel cannot run; None when it can."""
-    if name == "varlen" and config.position_embedding_type == "alibi":
+    heads, alibi = config.num_attention_heads, config.position_embedding_type == "alibi"
+    head_width = config.hidden_size // heads
+    if name == "varlen" and alibi:
         return (
             "torch's varlen attention has no ALiBi bias, which this text tower needs "
-            "(flash_attn and sdpa have)"
+            "(triton, flash_attn and sdpa have)"
         )
-    if name == "varlen" and not _installed("torch.nn.attention.varlen"):
-        return f"torch {torch.__version__} has no torch.nn.attention.varlen; it came with 2.10"
-    if name == "flash_attn" and not _installed("flash_attn"):
-        return "the package flash-attn is not installed (pip install 'jina-clip-evals[flash]')"
-    # The order of the checks is that of their cost to the user: a package, a device, an option, a
-    # GPU.
+    if name == "triton" and (head_width < 16 or head_width & (head_width - 1)):
+        return f"its blocks take heads of 16, 32, 64 or 128 channels, not {head_width}"
     if device.type != "cuda":
         return f"it takes a CUDA device, not {device.type}"
     if dtype not in (torch.bfloat16, torch.float16):
@@ -83,11 +111,44 @@ def _obstacle(
     if torch.cuda.get_device_capability(device) < (8, 0):
         gpu = torch.cuda.get_device_name(device)
         return f"it takes a GPU of compute capability 8.0 or higher, not {gpu}"
+    # Last, since it is dear: a CPU imports none of these packages.
+    fault = import_fault(*_FUNCTIONS[name])
+    slopes = tuple(alibi_slopes(heads)) if alibi else None
+    return fault or trial_fault(name, heads, head_width, slopes, device, dtype)
+
+
+@cache
+def import_fault(module: str, function: str) -> str | None:
+    """Why a function cannot be imported; None when it can.
+
+    A package that is installed may not import: built for another torch, or of another generation.
+    """
+    try:
+        getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, OSError) as error:  # OSError: a library that does not load
+        package, remedy = _PACKAGES[module]
+        if isinstance(error, ModuleNotFoundError) and error.name == module:
+            return f"{package} is not installed{remedy}"
+        return f"{package} is here, but {module}.{function} cannot be imported: {error}"
     return None
 
 
-def _installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+@cache
+def trial_fault(
+    name: str,
+    heads: int,
+    head_width: int,
+    slopes: tuple[float, ...] | None,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> str | None:
+    """What a kernel fails with on two texts of 3 and 2 tokens; None when it gives finite numbers."""
+    try:
+        qkv = torch.ones(5, 3, heads, head_width, device=device, dtype=dtype)
+        finite = bool(attend_varlen([3, 2], device, slopes, name)(qkv).isfinite().all())
+    except Exception as error:  # a compiler, a driver, a package: each has errors of its own
+        return f"on a small input it fails: {type(error).__name__}: {error}"
+    return None if finite else "on a small input it gives numbers that are not finite"
 
 
 def attend_runs(runs: Sequence[Run], slopes: Sequence[float] | None) -> Attend:
@@ -131,10 +192,23 @@ def attend_windows(same: Bool[Tensor, "w 128 128"], slopes: Sequence[float] | No
     return attend
 
 
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """A copy that does not make the host wait for what a GPU has yet to do."""
+    # From pageable memory it would: the driver copies in two steps, the second behind all work.
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+
 def attend_varlen(
-    ends: Int32[Tensor, "texts_and_1"], longest: int, slopes: Sequence[float] | None, backend: str
+    lengths: Sequence[int], device: torch.device, slopes: Sequence[float] | None, backend: str
 ) -> Attend:
-    """One kernel for all texts; `ends` counts the tokens before each text and in all."""
+    """One kernel for all texts, of these lengths in this order."""
+    longest = max(lengths)
+    ends = to_device(torch.tensor([0, *accumulate(lengths)], dtype=torch.int32), device)
+    alibi = None if slopes is None else to_device(torch.tensor(slopes), device)
+    if backend == "triton":
+        from jina_clip.fused_attention import attend_texts
+
+        return attend_texts(lengths, ends, alibi, partial(to_device, device=device))
     if backend == "varlen":
         from torch.nn.attention.varlen import varlen_attn
 
@@ -146,10 +220,6 @@ def attend_varlen(
 
         return attend
     from flash_attn import flash_attn_varlen_func
-
-    alibi = (
-        None if slopes is None else torch.tensor(slopes, device=ends.device, dtype=torch.float32)
-    )
 
     def attend_flash(qkv: FlatQkv) -> FlatTokens:
         q, k, v = qkv.unbind(1)

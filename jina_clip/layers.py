@@ -75,7 +75,7 @@ def rotate_halves(x: Float[Tensor, "*places k"], cos: Table, sin: Table) -> None
     if fusable(x):
         from jina_clip import fused
 
-        return fused.turn(x, cos, sin, step=1, offset=middle)
+        return fused.turn(x, cos, sin, pairs=False)
     return _turn(x, x[..., :middle], x[..., middle:], cos, sin)
 
 
@@ -87,7 +87,7 @@ def rotate_pairs(x: Float[Tensor, "*places k"], cos: Table, sin: Table) -> None:
     if fusable(x):
         from jina_clip import fused
 
-        return fused.turn(x, cos, sin, step=2, offset=1)
+        return fused.turn(x, cos, sin, pairs=True)
     # As a product of complex numbers it is one pass over x; torch's compiler knows none of them.
     if x.dtype == torch.float32 and not torch.compiler.is_compiling():
         torch.view_as_complex(x.unflatten(-1, (-1, 2))).mul_(torch.complex(cos, sin))
@@ -106,6 +106,26 @@ def _turn(x: Tensor, a: Tensor, b: Tensor, cos: Tensor, sin: Tensor) -> None:
         turned = a * cos - b * sin, b * cos + a * sin  # the tables are float32, and so are these
         a.copy_(turned[0])
         b.copy_(turned[1])
+
+
+def norm_of_sum(x: Tokens, y: Tokens, norm: nn.LayerNorm) -> Tokens:
+    """norm(x + y): a residual and the LayerNorm after it, as in a post-norm block."""
+    if fusable(y):
+        from jina_clip import fused
+
+        return fused.norm_of_sum(x, y, norm)[1]
+    return norm(x + y)  # type: ignore[no-any-return]
+
+
+def sum_and_norm(x: Tokens, y: Tokens, norm: nn.LayerNorm) -> tuple[Tokens, Tokens]:
+    """x + y and norm(x + y): a residual and the LayerNorm of the next pre-norm block."""
+    if fusable(y):
+        from jina_clip import fused
+
+        total = torch.empty_like(y)
+        return fused.norm_of_sum(x, y, norm, total)
+    total = x + y
+    return total, norm(total)
 
 
 def linear(
@@ -151,7 +171,12 @@ class GluMlp(nn.Module):
     def forward(self, x: Tokens) -> Tokens:
         # wo(gelu(W_gate x) * W_value x): both matrices are one layer of the checkpoint (Shazeer,
         # arXiv:2002.05202)
-        gate, value = self.gated_layers(x).chunk(2, dim=-1)
+        gate_and_value = self.gated_layers(x)
+        if fusable(gate_and_value):
+            from jina_clip import fused
+
+            return self.wo(fused.gated_gelu(gate_and_value))  # type: ignore[no-any-return]
+        gate, value = gate_and_value.chunk(2, dim=-1)
         return self.wo(F.gelu(gate) * value)  # type: ignore[no-any-return]
 
 

@@ -19,7 +19,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from jina_clip.attention import WINDOW, Attend, Run, attend_runs, attend_varlen, attend_windows
+from jina_clip.attention import (
+    WINDOW,
+    Attend,
+    Run,
+    attend_runs,
+    attend_varlen,
+    attend_windows,
+    to_device,
+)
 from jina_clip.shapes import FlatTokens
 
 # Places that a pass on a CPU is a multiple of. oneDNN compiles and keeps a kernel for every number
@@ -48,8 +56,9 @@ class Packed:
         if self.places is not None:
             x = x[self.places]
         if x.device.type != "cpu":
-            lengths = torch.tensor(self.lengths, device=x.device)
-            return torch.segment_reduce(x.float(), "mean", lengths=lengths, axis=0)
+            lengths = to_device(torch.tensor(self.lengths), x.device)
+            # unsafe: no check of the lengths, which are ours; it would make the host wait.
+            return torch.segment_reduce(x.float(), "mean", lengths=lengths, axis=0, unsafe=True)
         means, start = [], 0
         for run in runs_of(self.lengths):
             stop = start + run.texts * run.length
@@ -82,11 +91,10 @@ def pack_runs(
 def pack_varlen(
     texts: Sequence[Ids], device: torch.device, slopes: Sequence[float] | None, backend: str
 ) -> Packed:
-    """The texts as they come, for one varlen kernel ("varlen" or "flash_attn")."""
+    """The texts as they come, for one varlen kernel ("triton", "varlen" or "flash_attn")."""
     lengths = _lengths(texts)
     ids, positions = _end_to_end(texts, lengths, device)
-    ends = torch.tensor(np.concatenate([[0], np.cumsum(lengths)]), dtype=torch.int32).to(device)
-    return Packed(ids, positions, lengths, attend_varlen(ends, max(lengths), slopes, backend))
+    return Packed(ids, positions, lengths, attend_varlen(lengths, device, slopes, backend))
 
 
 def pack_windows(
@@ -115,10 +123,10 @@ def pack_windows(
             lengths.append(len(tokens))
             start += len(tokens)
     # Places without a text are all text -1, and see each other: softmax over nothing would be NaN.
-    text_of = torch.from_numpy(text).to(device)
+    text_of = to_device(torch.from_numpy(text), device)
     same = text_of[:, :, None] == text_of[:, None, :]
     places = np.flatnonzero(text >= 0)
-    flat = [torch.from_numpy(x.reshape(-1)).to(device) for x in (ids, positions, places)]
+    flat = [to_device(torch.from_numpy(x.reshape(-1)), device) for x in (ids, positions, places)]
     return Packed(flat[0], flat[1], lengths, attend_windows(same, slopes), flat[2])
 
 
@@ -165,4 +173,4 @@ def _end_to_end(
     rest = np.zeros(filler, dtype=np.int64)
     ids = np.concatenate([*(np.asarray(tokens, dtype=np.int64) for tokens in texts), rest])
     positions = np.concatenate([*(np.arange(length) for length in lengths), rest])
-    return (torch.from_numpy(x).to(device, non_blocking=True) for x in (ids, positions))
+    return (to_device(torch.from_numpy(x), device) for x in (ids, positions))

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from jina_clip.attention import WINDOW
+from jina_clip.attention import WINDOW, to_device
 from jina_clip.budget import Budget, ItemTooLargeError, counted_from, passes
 from jina_clip.packing import Ids, by_length, into_windows
 from jina_clip.prefetch import batches
@@ -70,7 +70,7 @@ def text_rows(
             done(len(features))
     except ItemTooLargeError as error:
         raise ItemTooLargeError(alone[error.position], error.cost, error.unit) from error
-    return torch.cat(rows)[torch.tensor(order, dtype=torch.long).argsort().to(tower.device)]
+    return torch.cat(rows)[to_device(torch.tensor(order, dtype=torch.long).argsort(), tower.device)]
 
 
 def image_rows(

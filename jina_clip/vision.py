@@ -7,11 +7,14 @@ checkpoint, but that q, k and v are one layer and the first two of SwiGLU are on
 and splits them.
 """
 
+from itertools import pairwise
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jina_clip.layers import Linear, SwiGlu, linear, rope_2d, rotate_pairs
+from jina_clip.layers import Linear, SwiGlu, linear, rope_2d, rotate_pairs, sum_and_norm
 from jina_clip.shapes import Features, FirstTokens, ImageTokens, Pixels, Table
 from jina_clip.vision_config import VisionConfig
 
@@ -54,11 +57,14 @@ class VisionTower(nn.Module):
         x = self.patch_embed(pixel_values)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embed
         # Learned positions are added, and q and k are turned by rotary ones as well.
-        *blocks, last = self.blocks
-        for block in blocks:
-            x = block(x, rotary, x.shape[1])
+        blocks = cast(list[Block], list(self.blocks))
+        normed = blocks[0].norm1(x)
+        for block, following in pairwise(blocks):
+            x, normed = block(x, normed, rotary, x.shape[1], following.norm1)
+        # Of the last block nothing but CLS is read.
+        _, normed = blocks[-1](x, normed, rotary, 1, self.norm)
         # float32 from here on, where upstream normalises in the dtype of the weights.
-        return self.norm(last(x, rotary, 1)[:, 0]).float()  # type: ignore[no-any-return]
+        return normed[:, 0].float()  # type: ignore[no-any-return]
 
 
 def _random(tokens: int, width: int) -> nn.Parameter:
@@ -103,11 +109,19 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(config.width, eps=EPS)
         self.mlp = SwiGlu(config.width, config.hidden, EPS, align)
 
-    def forward(self, x: ImageTokens, rotary: tuple[Table, Table], first: int) -> FirstTokens:
-        """The first tokens only: of the last block nothing but CLS is read."""
-        # Pre-norm: x = x + attention(LN(x)), then x = x + mlp(LN(x)).
-        x = x[:, :first] + self.attn(self.norm1(x), rotary, first)
-        return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+    def forward(
+        self,
+        x: ImageTokens,
+        normed: ImageTokens,
+        rotary: tuple[Table, Table],
+        first: int,
+        following: nn.LayerNorm,
+    ) -> tuple[FirstTokens, FirstTokens]:
+        """The first tokens only, and their LayerNorm by the block that follows."""
+        # Pre-norm: x = x + attention(LN(x)), then x = x + mlp(LN(x)). `normed` is norm1(x): each
+        # residual is added in one kernel with the LayerNorm after it, which may be the next block's.
+        x, normed = sum_and_norm(x[:, :first], self.attn(normed, rotary, first), self.norm2)
+        return sum_and_norm(x, self.mlp(normed), following)
 
 
 class Attention(nn.Module):
