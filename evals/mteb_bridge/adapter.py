@@ -2,13 +2,14 @@
 
 It encodes through the store, so that tasks and dimensions share embeddings, and it searches in
 blocks, so that memory does not grow with the queries. mteb itself is not imported here: what is
-needed of it comes in as `Tools`, from `evals.mteb_bridge.bridge`.
+needed of it comes in as `Tools`, made in `evals.mteb_bridge.bridge`.
 """
 
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float32
@@ -17,32 +18,29 @@ from evals.data.checks import is_blank
 from evals.embeddings.store import Store
 from evals.embeddings.truncation import truncate
 from evals.evaluation.recording import Costs
-from evals.mteb_bridge.scoring import heap_order
+from evals.mteb_bridge.late import candidate_scores, only_side, search_vectors
+from evals.mteb_bridge.scoring import best_candidates, heap_order
 from evals.mteb_bridge.sides import language_of, sides_of
-from evals.progress import Reporter
+from evals.mteb_bridge.tools import Tools
+from evals.progress import Progress, Reporter
 from evals.ranking.search import Hits, top_k
-from evals.schema import Encoder, EncoderInfo, InvalidError, Side, TruncatingEncoder
+from evals.schema import (
+    Encoder,
+    EncoderInfo,
+    InvalidError,
+    MultiVectorEncoder,
+    Side,
+    TruncatingEncoder,
+    VectorSource,
+    check_one_row,
+    is_multi_vector,
+)
 
 # Up to so many scores are computed at once by mteb's own function, so that even their last bits,
 # and with them near ties, are mteb's. Larger searches go block by block: other kernels, whose
 # scores may differ in the last bit.
 AT_ONCE = 2**24
 BLOCK = 512  # queries scored at a time
-
-
-class Tools(NamedTuple):
-    """What the adapter needs of mteb.
-
-    `meta` describes the model. `loader(dataset, metadata, prompt_type)` joins titles and texts as
-    mteb does. `query` and `document` are its prompt types.
-    """
-
-    meta: Any
-    cos_sim: Callable[[Any, Any], Any]
-    pairwise_cos_sim: Callable[[Any, Any], Any]
-    loader: Callable[[Any, Any, Any], Any]
-    query: Any
-    document: Any
 
 
 class Adapter:
@@ -98,6 +96,7 @@ class Adapter:
         For items with a text and an image they are the sum of both normalised rows, as in mteb's
         wrappers.
         """
+        check_one_row(self.encoder)
         # Methods of a semantic similarity task are not told their subset, and read it here.
         self.where = (hf_subset, hf_split)
         role = prompt_type.value if self.instruction and prompt_type is not None else None
@@ -159,6 +158,11 @@ class Adapter:
         if top_ranked is not None:
             return self._reranked(queries, top_ranked, top_k, **task)
         # As many hits as mteb asks `topk` for: the last place may be shared by equal scores.
+        if is_multi_vector(self.encoder):
+            vectors = self._vectors(queries, self.tools.query, **task)
+            return search_vectors(
+                vectors, self._vectors(self.corpus, self.tools.document, **task), top_k + 1
+            )
         rows = self._embed(queries, self.tools.query, **task)
         docs = self._embed(self.corpus, self.tools.document, **task)
         device = "cuda" if self.encoder.fingerprint.get("device") == "cuda" else "cpu"
@@ -187,30 +191,33 @@ class Adapter:
         places = sorted(place_of.values())
         row_of = {place: row for row, place in enumerate(places)}
         # mteb embeds the whole corpus of a reranking task; most of it is no candidate of any query.
-        query_rows = self._embed(queries, self.tools.query, **task)
-        doc_rows = self._embed(self.corpus.select(places), self.tools.document, **task)
+        chosen = self.corpus.select(places)
+        scores_of: Callable[[int, list[int]], Any]
+        if is_multi_vector(self.encoder):
+            query_vectors = self._vectors(queries, self.tools.query, **task)
+            doc_vectors = self._vectors(chosen, self.tools.document, **task)
+
+            def scores_of(query: int, rows: list[int]) -> Any:
+                return candidate_scores(query_vectors, query, doc_vectors, rows)
+        else:
+            query_rows = self._embed(queries, self.tools.query, **task)
+            doc_rows = self._embed(chosen, self.tools.document, **task)
+
+            def scores_of(query: int, rows: list[int]) -> Any:
+                # Query by query and by mteb's function: a matrix of another shape may give other
+                # last bits.
+                return self.similarity(query_rows[query : query + 1], doc_rows[rows])
 
         def hits() -> Iterator[Hits]:
             for first, docs in enumerate(candidates):
                 listed_places = np.array([place_of[doc] for doc in docs], dtype=np.int64)
-                rows = doc_rows[[row_of[place] for place in listed_places.tolist()]]
-                query_row = query_rows[first : first + 1]
-                yield self._ranked(first, query_row, rows, listed_places, top_k)
+                if not len(docs):
+                    yield Hits(first, np.zeros((1, 0), np.int64), np.zeros((1, 0), np.float32))
+                    continue
+                scores = scores_of(first, [row_of[place] for place in listed_places.tolist()])
+                yield best_candidates(first, scores, listed_places, top_k)
 
         return hits()
-
-    def _ranked(
-        self, first: int, query_row: np.ndarray, rows: np.ndarray, places: np.ndarray, top_k: int
-    ) -> Hits:
-        """The best candidates of one query; `rows` are theirs, `places` those in the corpus."""
-        import torch
-
-        if not len(places):
-            return Hits(first, np.zeros((1, 0), np.int64), np.zeros((1, 0), np.float32))
-        # Query by query and by mteb's function: a matrix of another shape may give other last bits.
-        scores = torch.as_tensor(self.similarity(query_row, rows))
-        best = scores.topk(min(top_k, len(places)), dim=1)
-        return Hits(first, places[best.indices.cpu().numpy()], best.values.cpu().numpy())
 
     def _embed(
         self,
@@ -230,17 +237,45 @@ class Adapter:
             prompt_type=prompt_type,
         )
 
+    def _vectors(
+        self,
+        dataset: Any,
+        prompt_type: Any,
+        *,
+        task_metadata: Any,
+        hf_split: str,
+        hf_subset: str,
+        **ignored: Any,
+    ) -> VectorSource:
+        """Where the vectors of queries or documents lie, encoded where the store lacks them.
+
+        Roles are always set: such models encode a query otherwise than a document.
+        """
+        self.where = (hf_subset, hf_split)
+        inputs = self.tools.loader(dataset, task_metadata, prompt_type)
+        side = only_side(sides_of(inputs, role=prompt_type.value, language=None))
+        with self._encoding(side, hf_subset) as progress:
+            encoded = self.store.encode(self.encoder, side, progress=progress)
+        self.costs.encoded[side.kind] += encoded
+        return self.store.vectors(cast(MultiVectorEncoder, self.encoder), side)
+
     def _rows(self, side: Side, hf_subset: str) -> Float32[np.ndarray, "n d"]:
         """The full-width rows of a side, encoded where the store lacks them."""
-        since = time.monotonic()
-        with self.reporter.progress(f"{self.encoder.name}: encoding {side.kind}s") as progress:
+        with self._encoding(side, hf_subset) as progress:
             rows, encoded = self.store.embed(self.encoder, side, progress=progress)
         self.costs.encoded[side.kind] += encoded
+        return rows
+
+    @contextmanager
+    def _encoding(self, side: Side, hf_subset: str) -> Iterator[Progress]:
+        """The progress and the time of encoding, and what is noted of the side."""
+        since = time.monotonic()
+        with self.reporter.progress(f"{self.encoder.name}: encoding {side.kind}s") as progress:
+            yield progress
         self.costs.add(f"encode_{side.kind}", since)
         self.note(hf_subset, side.kind, *side.hashes)
         if self.collecting and side.kind == "text":
             self._count(side)
-        return rows
 
     def _count(self, texts: Side) -> None:
         # Once per text and task: at the first dimension, while the content is collected.

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from evals.embeddings.store import Store
+from evals.evaluation.evaluate import checked_dims
 from evals.evaluation.outcome import TaskOutcome
 from evals.evaluation.recording import Costs
-from evals.mteb_bridge.adapter import Adapter, Tools
+from evals.mteb_bridge.adapter import Adapter
 from evals.mteb_bridge.checks import Repeated, check_retrieval
 from evals.mteb_bridge.methods import Scorers, TaskMethods
 from evals.mteb_bridge.records import Measured, Task, about, export, task_scores, write
@@ -31,8 +32,16 @@ from evals.mteb_bridge.tasks import (
     replaced,
     split_name,
 )
+from evals.mteb_bridge.tools import Tools
 from evals.progress import SILENT, Reporter
-from evals.schema import ConfigError, Encoder, InvalidError, TruncatingEncoder
+from evals.schema import (
+    ConfigError,
+    Encoder,
+    InvalidError,
+    TruncatingEncoder,
+    check_one_row,
+    is_multi_vector,
+)
 from evals.settings import Settings
 
 
@@ -71,15 +80,9 @@ def run_task(
     reporter: Reporter = SILENT,
 ) -> TaskOutcome:
     """Measure a task object of mteb; of an aggregate its members, and their mean as mteb has it."""
-    # Before anything is loaded or embedded.
-    unknown_dims = [dim for dim in dims if not 1 <= dim <= encoder.dim]
-    if unknown_dims:
-        raise ConfigError(
-            f"--dims {','.join(map(str, unknown_dims))}: {encoder.name} has {encoder.dim} "
-            "dimensions."
-        )
-    # The widest first: it is what `task_result.json` and the content hash are of.
-    dims = sorted(set(dims), reverse=True)
+    # Before anything is loaded or embedded. The widest comes first: it is what `task_result.json`
+    # and the content hash are of.
+    dims = checked_dims(dims, encoder)
     started = time.time()
     store = Store(settings.store)
     model = adapter(encoder, store, reporter, Costs(), instruction=settings.instruction)
@@ -142,7 +145,9 @@ def adapter(
             "revision": hashlib.sha256(fingerprint).hexdigest()[:40],
             "embed_dim": encoder.dim,
             "modalities": ["text", "image"],
-            "similarity_fn_name": ScoringFunction.COSINE,
+            "similarity_fn_name": ScoringFunction.MAX_SIM
+            if is_multi_vector(encoder)
+            else ScoringFunction.COSINE,
             "use_instructions": instruction,
         }
     )
@@ -191,6 +196,7 @@ def _measure(
     import mteb
 
     name = task.metadata.name
+    _check_late(task, model.encoder)
     results: dict[int, Any] = {}
     measured: list[Measured] = []
     undefined: list[str] = []
@@ -242,6 +248,14 @@ def _measure(
         undefined=undefined,
         repeated=repeated,
     )
+
+
+def _check_late(task: Any, encoder: Encoder) -> None:
+    """Refuse tasks that need one row per item of a model that gives several. ConfigError."""
+    from mteb.abstasks import AbsTaskRetrieval
+
+    if not isinstance(task, AbsTaskRetrieval):
+        check_one_row(encoder)
 
 
 def _check(task: Any, reporter: Reporter) -> Repeated:

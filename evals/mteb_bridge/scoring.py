@@ -9,7 +9,7 @@ Shapes: c queries of a block, k hits per query, q queries.
 
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappush, heappushpop
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
@@ -268,3 +268,11 @@ def _confidences(ranked: Ranked) -> dict[str, Float64[np.ndarray, "c"]]:
     lead = np.zeros(len(n_hits))
     np.subtract(best, second, out=lead, where=n_hits > 1)
     return {"max": np.where(n_hits > 0, best, 0.0), "std": deviation, "diff1": lead}
+
+
+def best_candidates(first: int, scores: Any, places: np.ndarray, top_k: int) -> Hits:
+    """The best candidates of one query by their scores; `places` are those in the corpus."""
+    import torch
+
+    best = torch.as_tensor(scores).topk(min(top_k, len(places)), dim=1)
+    return Hits(first, places[best.indices.cpu().numpy()], best.values.cpu().numpy())
