@@ -1,5 +1,6 @@
 """All work by all models: the composition root, where data, encoders, tasks and records are put together."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from evals.config.own_data import DataRef
 from evals.config.suites import TaskRef
 from evals.evaluation.distractors import check_distractors, read_distractors
 from evals.evaluation.evaluate import checked_dims, evaluate
+from evals.evaluation.forecast import Forecast, forecast
 from evals.evaluation.load import Loaded, build_encoder, check, load_item
 from evals.evaluation.outcome import Failure, Result, Results, TaskOutcome
 from evals.evaluation.recording import Costs, prepare_results
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from evals.analysis.fusion import Fused
     from evals.analysis.probe import Plan, Training
     from evals.schema import Encoder
+
+
+OFFLINE = "HF_HUB_OFFLINE"
 
 
 def evaluate_all(
@@ -102,6 +107,25 @@ def evaluate_all(
                     failures.append(failure)
                     reporter.error(_message(failure, single=single))
     return Results(outcomes, failures)
+
+
+def forecast_all(work: Sequence[Work], models: Sequence[str], settings: Settings) -> list[Forecast]:
+    """What `evaluate_all` would encode, after the same checks of names; nothing is encoded.
+
+    Nothing is fetched either: what is not on this machine is told as unknown.
+    """
+    refs = [resolve_model(name) for name in dict.fromkeys(models)]
+    check(work, refs, settings)
+    before = os.environ.get(OFFLINE)
+    # huggingface_hub reads it once, when it is imported: a command has not imported it yet.
+    os.environ[OFFLINE] = "1"
+    try:
+        return forecast(work, refs, settings)
+    finally:
+        if before is None:
+            del os.environ[OFFLINE]
+        else:
+            os.environ[OFFLINE] = before
 
 
 def named_encoder(ref: ModelRef, settings: Settings, *, reporter: Reporter = SILENT) -> "Encoder":

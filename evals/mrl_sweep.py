@@ -16,6 +16,7 @@ from evals.cli.app import exit_with, new_app, reported
 from evals.cli.figures import draw_figures
 from evals.cli.options import (
     Cluster,
+    DryRun,
     GpusPerWorker,
     Memory,
     Models,
@@ -32,7 +33,7 @@ from evals.cli.vocabulary import ROWS, Benchmarks, Figures, TableFiles, shared_w
 from evals.config.choice import choose
 from evals.embeddings.precision import BITS, DIMS, FEWEST, with_rescoring
 from evals.evaluation.workforce import Workforce
-from evals.jobs import evaluate_all
+from evals.jobs import evaluate_all, forecast_all
 
 if TYPE_CHECKING:
     from evals.evaluation.claims import Subject
@@ -75,6 +76,7 @@ def sweep(
             help="Name the smallest vector shown to keep more than so many per cent, e.g. 99.",
         ),
     ] = None,
+    dry_run: DryRun = False,
     memory: Memory = None,
     workers: Workers = None,
     cluster: Cluster = None,
@@ -100,6 +102,8 @@ def sweep(
         from evals.report.checkpoints import stand_ins
         from evals.trackers.tracking import log_records, targets_of
         from evals.views.claims import print_claims
+        from evals.views.forecast import as_json as forecast_json
+        from evals.views.forecast import print_forecast
         from evals.views.results import results_json, show_results
         from evals.views.smallest import as_json as smallest_json
         from evals.views.smallest import print_smallest
@@ -121,6 +125,10 @@ def sweep(
         folder = figures.folder
         names = benchmarks or (() if suite else ("scenes",))
         work, suites = choose(names, suite or (), subsets=settings.subsets, data_name=settings.name)
+        if dry_run:
+            lines = forecast_all(work, model, settings)
+            finish(log, show=lambda: print_forecast(lines), machine=lambda: forecast_json(lines))
+            return
         results = evaluate_all(
             work,
             model,

@@ -14,6 +14,7 @@ from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.figures import draw_figures
 from evals.cli.options import (
     Cluster,
+    DryRun,
     GpusPerWorker,
     Memory,
     Models,
@@ -28,7 +29,7 @@ from evals.cli.results import finish, table_outputs, write_outputs
 from evals.cli.vocabulary import Benchmarks, TableFiles, shared_words
 from evals.config.choice import choose
 from evals.evaluation.workforce import Workforce
-from evals.jobs import evaluate_all
+from evals.jobs import evaluate_all, forecast_all
 from evals.schema import ConfigError
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def run(
         ),
     ] = None,
     trackers: Trackers = [],  # noqa: B006 - typer copies it
+    dry_run: DryRun = False,
     listed: Annotated[
         bool, typer.Option("--list", help="Show all benchmarks and suites, and leave.")
     ] = False,
@@ -72,6 +74,8 @@ def run(
     """Evaluate models on benchmarks: encode what is missing, score it, write the record."""
     with reported(json=options["json"]) as log:
         from evals.trackers.tracking import log_records, targets_of
+        from evals.views.forecast import as_json as forecast_json
+        from evals.views.forecast import print_forecast
         from evals.views.gallery_curve import print_curves
         from evals.views.results import result_rows, results_json, show_results
         from evals.views.table_files import contents
@@ -93,6 +97,10 @@ def run(
         work, suites = choose(
             benchmarks, suite or (), subsets=settings.subsets, data_name=settings.name
         )
+        if dry_run:
+            lines = forecast_all(work, model, settings)
+            finish(log, show=lambda: print_forecast(lines), machine=lambda: forecast_json(lines))
+            return
         dimensions = dims_list(dims)
         # before an hour of encoding, not after it
         targets = targets_of(trackers)

@@ -37,6 +37,13 @@ GpusPerWorker = Annotated[
         help="With --cluster: how much of a GPU a worker takes, such as 0.5; 1 unless given."
     ),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Say what would be encoded, from where, how many bytes and how long; do nothing.",
+    ),
+]
 Trackers = Annotated[
     list[str],
     typer.Option(

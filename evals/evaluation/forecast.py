@@ -1,0 +1,147 @@
+"""What a run would encode and how long that would take, without encoding anything.
+
+Times come from the records of this machine: items encoded by a model, divided by the seconds they
+took. What no record tells is unknown, and nothing is guessed from other models or machines.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from evals.config.choice import Work
+from evals.config.models import ModelRef
+from evals.config.suites import TaskRef
+from evals.evaluation.encoding_plan import planned_sides
+from evals.evaluation.load import Loaded, build_encoder, load_item
+from evals.records.manifest import read_manifest
+from evals.records.provenance import host
+from evals.records.record import list_runs
+from evals.schema import EvalError
+from evals.settings import Settings
+
+if TYPE_CHECKING:
+    from evals.embeddings.store import Store
+    from evals.schema import Encoder
+
+BYTES_PER_VALUE = 4  # float32
+FEWEST = 32  # items that a record must have encoded to tell a rate: fewer are mostly start-up
+HOST = ("processor", "cores", "accelerator")
+
+
+class Forecast(NamedTuple):
+    """The images or texts of a benchmark that a model would have to encode.
+
+    `missing` of `items` are not stored, and take `size` bytes of the store. `seconds` is None where
+    no record tells a rate. `source` says where the data is; `problem` why nothing can be said, and
+    then all numbers are None.
+    """
+
+    benchmark: str
+    model: str
+    kind: str | None
+    items: int | None
+    missing: int | None
+    size: int | None
+    seconds: float | None
+    source: str | None
+    problem: str | None = None
+
+
+def forecast(work: Sequence[Work], refs: Sequence[ModelRef], settings: Settings) -> list[Forecast]:
+    """A line per model, benchmark and kind, in the order of a run; what is there is taken as stored.
+
+    Data and weights that are not on this machine are not fetched where the Hub is offline: their
+    line says so. Tasks of mteb load their data themselves and are not counted.
+    """
+    from evals.embeddings.store import Store
+
+    lines: list[Forecast] = []
+    loaded: dict[str, Loaded | EvalError] = {}
+    store = Store(settings.store)
+    for ref in refs:
+        try:
+            encoder = build_encoder(ref, settings)
+        except EvalError as error:
+            lines += [_unknown(item.name, ref.name, str(error)) for item in work]
+            continue
+        rates = _rates(settings.records, ref.name, encoder)
+        planned: dict[str, set[str]] = {}
+        for item in work:
+            if isinstance(item, TaskRef):
+                problem = "mteb loads its data itself: not counted"
+                lines.append(_unknown(item.name, ref.name, problem))
+                continue
+            data = loaded.setdefault(item.name, _loaded(item, settings))
+            if isinstance(data, EvalError):
+                lines.append(_unknown(item.name, ref.name, str(data)))
+            else:
+                lines += _sides(data, encoder, store, planned, rates)
+    return lines
+
+
+def _loaded(item: Work, settings: Settings) -> Loaded | EvalError:
+    assert not isinstance(item, TaskRef)
+    try:
+        return load_item(item, settings)
+    except EvalError as error:
+        return error
+
+
+def _unknown(benchmark: str, model: str, problem: str) -> Forecast:
+    return Forecast(benchmark, model, None, None, None, None, None, None, problem)
+
+
+def _sides(
+    loaded: Loaded,
+    encoder: "Encoder",
+    store: "Store",
+    planned: dict[str, set[str]],
+    rates: dict[str, float],
+) -> list[Forecast]:
+    """A line for images and one for texts, over all subsets; items that come twice are encoded once."""
+    items: dict[str, int] = {}
+    missing: dict[str, int] = {}
+    for side in planned_sides(loaded, encoder, store, planned):
+        items[side.kind] = items.get(side.kind, 0) + side.items
+        ranges = [bounds for shard in side.shards for bounds in shard]
+        count = sum(stop - start for start, stop in ranges)
+        missing[side.kind] = missing.get(side.kind, 0) + count
+    origin = next(iter(loaded.parts.subsets.values())).origin
+    source = ", ".join(f"{key} {value}" for key, value in list(origin.items())[:3])
+    lines = []
+    for kind, count in missing.items():
+        rate = rates.get(kind)
+        seconds = count / rate if rate else None
+        line = Forecast(
+            benchmark=loaded.row.name,
+            model=encoder.name,
+            kind=kind,
+            items=items[kind],
+            missing=count,
+            size=count * encoder.dim * BYTES_PER_VALUE,
+            # nothing to encode takes no time, whatever the rate
+            seconds=0.0 if count == 0 else seconds,
+            source=source,
+        )
+        lines.append(line)
+    return lines
+
+
+def _rates(results: Path, model: str, encoder: "Encoder") -> dict[str, float]:
+    """Items a second of a model by kind, from the records of this machine and device."""
+    items: dict[str, int] = {}
+    seconds: dict[str, float] = {}
+    here = host()
+    for path in list_runs(results, model=model):
+        raw = read_manifest(path).raw
+        there = raw.get("host", {})
+        device = raw["encoder"]["fingerprint"].get("device")
+        same_host = all(there.get(name) == here.get(name) for name in HOST)
+        if not same_host or device != encoder.fingerprint.get("device"):
+            continue
+        for kind, count in raw.get("encoded", {}).items():
+            spent = raw["seconds"].get(f"encode_{kind}", 0.0)
+            if count >= FEWEST and spent > 0:
+                items[kind] = items.get(kind, 0) + count
+                seconds[kind] = seconds.get(kind, 0.0) + spent
+    return {kind: count / seconds[kind] for kind, count in items.items()}
