@@ -205,8 +205,9 @@ def test_with_a_tracker_that_fails_the_numbers_are_printed_and_the_record_is_the
 
 
 def test_records_that_are_there_are_logged_by_a_command_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackio", None)  # as if it were not installed
     done = command("--log", "trackio", cwd=tmp_path, module="evals.track")
-    assert done.returncode == 5  # not installed
+    assert done.returncode == 5
     monkeypatch.setitem(sys.modules, "trackio", SimpleNamespace())
     done = command("--log", "trackio", cwd=tmp_path, module="evals.track")
     assert (done.returncode, "no such record" in done.stderr) == (2, True)
