@@ -56,6 +56,7 @@ Memory = Annotated[
     float | None,
     typer.Option(
         min=0,
+        metavar="GB",
         help="GB that the rows may take while they are scored; more are read from the store. Half of the machine's "
         "unless given; the result is the same.",
     ),
