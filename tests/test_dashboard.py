@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from evals.analysis.mistakes import find_mistakes
 from evals.analysis.stated_files import read_results
 from evals.dashboard import audit, foreign, pages, pairs, summary
 from evals.dashboard.foreign import NONE
 from evals.dashboard.history import MEAN, changes, read_history
 from evals.dashboard.judged import worst
+from evals.dashboard.shown import Words
 from evals.dashboard.site import MARK, Verdicts, build
 from evals.dashboard.verdicts import gate_rows, reproduction_rows
+from evals.records.queries import Cell
 from evals.records.record import (
     list_runs,
     read_queries,
@@ -28,7 +31,7 @@ from evals.schema import ConfigError
 from tests import published_toys, records
 from tests.foreign_files import CLIP, TASK, files, mteb_folder
 from tests.foreign_files import write as write_json
-from tests.site_records import HOSTILE, SCRIPT, example, write, write_task
+from tests.site_records import HEBREW, HOSTILE, SCRIPT, example, write, write_task
 from tests.test_export import record, task_record
 
 ROOT = Path(__file__).parents[1]
@@ -222,6 +225,49 @@ def test_mistakes_are_the_worst_by_expected_rank(tmp_path):
     ]
     assert [row["rank"] for row in rows] == expected
     assert rows[0]["query"] in {row["query_id"] for row in table}
+
+
+def test_mistakes_say_what_queries_say_and_keep_each_photo_once(scenes_run, tmp_path):
+    history = read_history(scenes_run.parents[2])
+    words = Words(thumbnails=True)
+    build(history, Verdicts(), tmp_path / "site", words=words)
+    rows = Page(tmp_path / "site" / "mistakes.html").rows("mistakes")
+    cell = Cell("de", "t2i", 256, "float32")
+    expected = find_mistakes(read_run(scenes_run), cell, top=20).mistakes
+    in_cell = [row for row in rows if (row["subset"], row["direction"]) == ("de", "t2i")]
+    assert [row["query"] for row in in_cell] == [mistake.query.id for mistake in expected]
+    for row, mistake in zip(in_cell, expected, strict=True):
+        assert [item["text"] for item in row["asked"]] == [mistake.query.text]
+        assert [item["score"] for item in row["answer"]] == [mistake.gold.score]
+        assert [item["text"] for item in row["preferred"]] == [
+            shown.text for shown in mistake.preferred[:3]
+        ]
+        assert row["asked"][0]["image"] is None
+    shown = [
+        item["image"]
+        for row in rows
+        for name in ("asked", "answer", "preferred")
+        for item in row[name]
+        if item["image"]
+    ]
+    photos = {
+        str(file.relative_to(tmp_path / "site")) for file in (tmp_path / "site").rglob("*.jpg")
+    }
+    assert photos == set(shown)
+    assert len(shown) > len(photos)
+    assert len({(tmp_path / "site" / photo).read_bytes() for photo in photos}) == len(photos)
+    assert not words.refused
+
+
+def test_mistakes_without_data_at_hand_are_ids_with_the_reason(tmp_path):
+    write(tmp_path, "m", 1)
+    write_task(tmp_path, "m", 2)
+    page = audit.mistakes(read_history(tmp_path), Words())
+    rows, refused = (table.rows for table in page.tables)
+    assert rows and not any("asked" in row for row in rows)
+    assert {(row["subset"], row["direction"]) for row in refused if row["message"]} == {
+        (subset, direction) for subset in ("en", "de", HEBREW) for direction in ("t2i", "i2t")
+    }
 
 
 def test_mistakes_of_mteb_are_the_lowest_values(tmp_path):

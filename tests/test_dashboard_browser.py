@@ -11,6 +11,7 @@ import pytest
 
 from evals.analysis.stated_files import read_results
 from evals.dashboard.history import read_history
+from evals.dashboard.shown import Words
 from evals.dashboard.site import Verdicts, build
 from tests.foreign_files import ODD, files
 from tests.site_records import ARABIC, FORMULA, HOSTILE, PIPE, SCRIPT, example
@@ -281,7 +282,7 @@ def test_a_table_is_one_again_where_there_is_room(browser, site):
     table = visit.page.locator("#table-runs")
     assert "stacked" in table.get_attribute("class")
     visit.page.set_viewport_size({"width": 1920, "height": 900})
-    visit.page.wait_for_function("document.getElementById('table-runs').className === ''")
+    visit.page.wait_for_selector("#table-runs:not(.stacked):not(.tight)")
     visit.context.close()
 
 
@@ -289,7 +290,7 @@ def test_axes_are_in_utc_and_24_hours_wherever_the_reader_is(browser, site):
     visit = Visit(browser, site, timezone_id="Pacific/Auckland", locale="en-US")
     visit.open("trends", "#benchmark=hostile")
     texts = visit.page.locator(".chart .role-axis-label text").all_text_contents()
-    assert {"12 Jan", "12:00", "13 Jan"} <= set(texts)
+    assert {"12 Jan", "12 Jan 12:00", "13 Jan"} <= set(texts)
     assert not [text for text in texts if "AM" in text or "PM" in text]
     titles = visit.page.locator(".chart .role-axis-title text").all_text_contents()
     assert "time of the run (UTC)" in titles
@@ -337,6 +338,30 @@ def test_an_axis_that_does_not_start_at_0_says_so_and_no_other_does(visit):
     zoomed = "Zoomed: the y axis does not start at 0."
     assert zoomed in visit.page.evaluate(TICKS, ["trend", rows])
     assert zoomed not in visit.page.evaluate(TICKS, ["trend", [*rows, rows[0] | {"value": 0}]])
+
+
+DECODED = """
+async () => {
+  const image = document.querySelector("#table-mistakes img");
+  await image.decode();
+  return image.naturalWidth;
+}
+"""
+
+
+def test_thumbnails_are_shown_beside_the_words_of_a_query(browser, scenes_run, tmp_path):
+    build(read_history(scenes_run.parents[2]), Verdicts(), tmp_path / "s", words=Words(True))
+    visit = Visit(browser, tmp_path / "s", viewport={"width": 390, "height": 900}).open("mistakes")
+    assert visit.column("mistakes", "asked")[0]
+    first = visit.page.locator("#table-mistakes tbody tr").first.locator("img")
+    first.last.scroll_into_view_if_needed()
+    assert visit.page.evaluate(DECODED) > 0
+    assert first.count() > 1
+    assert not visit.page.evaluate(WIDER)
+    row = next(csv.DictReader(visit.download("mistakes", "csv").splitlines()))
+    assert row["asked"] and "object" not in row["preferred"]
+    assert not visit.complaints
+    visit.context.close()
 
 
 def test_the_skip_link_moves_the_focus_and_keeps_the_filters(visit):

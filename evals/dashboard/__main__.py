@@ -33,12 +33,27 @@ def dashboard(
     out: Annotated[
         Path, typer.Option(help="Folder of the site; an earlier site there is replaced.")
     ] = Path("site"),
+    texts: Annotated[
+        bool,
+        typer.Option(
+            "--texts",
+            help="Show what the worst queries say, where the data and the embeddings are at hand.",
+        ),
+    ] = False,
+    thumbnails: Annotated[
+        bool,
+        typer.Option(
+            "--thumbnails",
+            help="The same with small copies of the images: mind their licence.",
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Write a site of all records: it opens from the disk as from a server, and fetches nothing."""
     with reported(json=json) as log:
         from evals.analysis.stated_files import read_results
         from evals.dashboard.history import read_history
+        from evals.dashboard.shown import Words
         from evals.dashboard.site import Verdicts, build
         from evals.dashboard.verdicts import gate_rows, reproduction_rows
         from evals.records.exchange import open_records
@@ -52,8 +67,9 @@ def dashboard(
                 )
         imported = read_results(foreign or [])
         history = read_history(records)
+        words = Words(thumbnails) if texts or thumbnails else None
         verdicts = Verdicts(gate_rows(records, baselines), reproduction_rows(records))
-        pages = build(history, verdicts, out, imported=imported)
+        pages = build(history, verdicts, out, imported=imported, words=words)
         for _, message in (*history.broken, *imported.unread):
             # Told, and no failure: a site that shows what is broken is what was asked for.
             log.info(f"broken, shown under Data quality: {message}")

@@ -9,27 +9,50 @@ from evals.analysis.stated_files import Unread
 from evals.dashboard.history import History, points
 from evals.dashboard.parts import Column, Page, Row, Table
 from evals.dashboard.rows import DATE, DIM, MAKE_ONE, RUN, WHAT, WHERE, run_row
+from evals.dashboard.shown import Refusal, Words
 from evals.escape import visible
 from evals.ranking.metrics import expected_rank
 from evals.records.queries import RANKS, ranks_of
 from evals.records.record import Run, read_queries
 
 WORST = 20  # queries shown of each language and direction
+VALUE_OF_QUERY = Column("score", "Value, %", "percent")  # of mteb's tasks
+SHOWN = (
+    Column("asked", "What it says", "items"),
+    Column("answer", "Its own", "items"),
+    Column("preferred", "Ranked above it", "items"),
+)
+IDS_ONLY = (
+    "Records hold ids, not captions or images: `python -m evals.dashboard --texts` shows what the "
+    "queries say, and `--thumbnails` the images, where the data and the embeddings are."
+)
 
 
-def mistakes(history: History) -> Page:
-    """The worst queries of the newest runs, by expected rank or by the value that mteb gives them."""
+def mistakes(history: History, words: Words | None = None) -> Page:
+    """The worst queries of the newest runs, by expected rank or by the value that mteb gives them.
+
+    With `words` also what they say, what answers them, and what was ranked above that.
+    """
     rows: list[Row] = []
     for run in history.newest():
-        rows += _worst(run)
+        rows += _worst(run, words)
+    refused = words.refused if words else []
     columns = (
         *WHAT,
         *WHERE[:2],
         Column("query", "Query"),
         Column("rank", "Expected rank", "number"),
-        Column("score", "Value, %", "percent"),
+        *([VALUE_OF_QUERY] if any("score" in row for row in rows) else []),
+        *(SHOWN if words else ()),
         DIM,
         RUN,
+    )
+    without_words = Table(
+        "refused",
+        "Shown by ids only",
+        (*WHAT, *WHERE[:2], Column("message", "Why")),
+        [_refused(each) for each in refused],
+        "None.",
     )
     return Page(
         "mistakes",
@@ -42,17 +65,28 @@ def mistakes(history: History) -> Page:
                 columns,
                 rows,
                 "No record of queries yet. " + MAKE_ONE,
-            )
+            ),
+            *([without_words] if words else []),
         ],
         notes=[
             "The rank is where the first relevant document is expected, from 1, with equal scores "
             "in random order. Tasks of mteb keep a value for each query instead, and those of text "
             "similarity none.",
-            "Records hold ids, not captions or images: `python -m evals.mistakes` shows those where "
-            "the data is.",
+            _about_words(words),
         ],
         single=("benchmark", "model", "subset", "direction"),
     )
+
+
+def _about_words(words: Words | None) -> str:
+    if words is None:
+        return IDS_ONLY
+    if not words.photos:
+        return "What queries say comes from the data and the stored embeddings, at full width in float32."
+    # This loads torch, as looking up the images did.
+    from evals.views.mistakes import LICENCE
+
+    return LICENCE
 
 
 def quality(history: History, unread: Sequence[Unread] = ()) -> Page:
@@ -124,7 +158,7 @@ def quality(history: History, unread: Sequence[Unread] = ()) -> Page:
     )
 
 
-def _worst(run: Run) -> Iterator[dict[str, Any]]:
+def _worst(run: Run, words: Words | None) -> Iterator[dict[str, Any]]:
     """The worst queries of each language and direction at the run's full width."""
     table = read_queries(run)
     names = set(table.column_names)
@@ -143,6 +177,9 @@ def _worst(run: Run) -> Iterator[dict[str, Any]]:
         imperfect = np.flatnonzero(is_widest & in_cell & (quality.values < quality.best))
         # Stable: of equally bad queries the first of the record, however often the site is made.
         worst_first = np.argsort(quality.values[imperfect], kind="stable")
+        # A value per query, as mteb keeps, has no search whose answers could be shown.
+        searched = words if quality.column == "rank" else None
+        in_words = searched.of(run, subset, direction, WORST) if searched else {}
         for query in imperfect[worst_first][:WORST]:
             yield {
                 **run_row(run),
@@ -151,7 +188,17 @@ def _worst(run: Run) -> Iterator[dict[str, Any]]:
                 "dim": widest.dim,
                 "query": columns["query_id"][query],
                 quality.column: quality.sign * float(quality.values[query]),
+                **in_words.get(columns["query_id"][query], {}),
             }
+
+
+def _refused(refusal: Refusal) -> Row:
+    return {
+        **run_row(refusal.run),
+        "subset": refusal.subset,
+        "direction": refusal.direction,
+        "message": refusal.message,
+    }
 
 
 class _Quality(NamedTuple):

@@ -15,12 +15,12 @@ LINE = {
     "symbolSize": 400,
 }
 # Without a precision of its own: the axis takes the one at which its ticks differ from each other.
-SHARE = {"format": "%", "title": None}
-# 24 hours, of the scale's UTC; Vega's own labels would say 07 PM.
+SHARE = {"format": "~%", "title": None}
+# 24 hours, of the scale's UTC, with the day: all runs may be of one. Vega would say 07 PM.
 CLOCK = {
-    "seconds": "%H:%M:%S",
-    "minutes": "%H:%M",
-    "hours": "%H:%M",
+    "seconds": "%-d %b %H:%M:%S",
+    "minutes": "%-d %b %H:%M",
+    "hours": "%-d %b %H:%M",
     "day": "%-d %b",
     "date": "%-d %b",
     "week": "%-d %b",
@@ -229,7 +229,7 @@ def forest(differences: str) -> dict[str, Any]:
         "field": "points",
         "type": "quantitative",
         "title": "difference, B − A, in points",
-        "axis": {"format": "+f"},
+        "axis": {"format": "+~f"},
         # In pixels, for the ends of intervals and the points on them.
         "scale": {"padding": 12},
     }

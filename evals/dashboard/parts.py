@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["text", "number", "decimal", "percent", "points", "date", "chip", "spark", "link"]
+Kind = Literal[
+    "text", "number", "decimal", "percent", "points", "date", "chip", "spark", "link", "items"
+]
 # By field; which fields a table has is said where its rows are made.
 Row = Mapping[str, Any]
 FILTERS = {
@@ -36,7 +38,7 @@ class Column(NamedTuple):
     """A column of a table: `percent` shows a fraction with so many `digits`, `points` a difference.
 
     `ends` name the fields of its interval. `spark` holds a list of fractions; `link` a text whose
-    address is the row's `href`.
+    address is the row's `href`, `items` a list of texts with scores and images.
     """
 
     key: str

@@ -10,6 +10,7 @@ from evals.analysis.stated_files import Results
 from evals.dashboard import audit, details, foreign, judged, pages, pairs, summary
 from evals.dashboard.history import History
 from evals.dashboard.parts import Page, Row
+from evals.dashboard.shown import Words
 from evals.escape import visible_page
 from evals.files import named, replacement
 from evals.records.seal import SEAL, as_seal, sha256
@@ -28,11 +29,16 @@ class Verdicts(NamedTuple):
 
 
 def build(
-    history: History, verdicts: Verdicts, out: Path, *, imported: Results = foreign.NONE
+    history: History,
+    verdicts: Verdicts,
+    out: Path,
+    *,
+    imported: Results = foreign.NONE,
+    words: Words | None = None,
 ) -> int:
     """Write the site to `out`, whole or not at all, and return its number of pages.
 
-    `imported` is what result files of other tools state.
+    `imported` is what result files of other tools state, `words` finds what queries say.
 
     A site that is there is replaced, and what else lies in its folder stays there. ConfigError for
     a folder that is no site and holds anything, and for a file that is not of the site and would
@@ -44,7 +50,9 @@ def build(
             raise ConfigError(
                 f"--out {out}: holds something that is no site. Give a new or an empty folder."
             )
-        count = _write(_pages(history, verdicts, imported), history, folder)
+        count = _write(_pages(history, verdicts, imported, words), history, folder)
+        for path, photo in (words.photos if words else {}).items():
+            _save(folder / path, photo)
         belongings = sorted([SEAL, *(file.as_posix() for file in _files(folder))])
         _save(folder / MARK, "".join(f"{name}\n" for name in belongings).encode())
         # Before what is not of the site comes along: evals.verify holds the site to this.
@@ -106,19 +114,21 @@ def _write(main: Sequence[Page], history: History, folder: Path) -> int:
     return count
 
 
-def _pages(history: History, verdicts: Verdicts, imported: Results) -> list[Page]:
+def _pages(
+    history: History, verdicts: Verdicts, imported: Results, words: Words | None
+) -> list[Page]:
     compared = pairs.compare(history)
-    words = summary.sentences(
+    said = summary.sentences(
         history, verdicts.gates, verdicts.reproduction, compared.sentences, imported
     )
     return [
-        pages.overview(history, judged.worst(verdicts.gates), imported, words),
+        pages.overview(history, judged.worst(verdicts.gates), imported, said),
         judged.reproduction(verdicts.reproduction),
         pages.trends(history),
         compared,
         pages.matryoshka(history),
         pages.languages(history),
-        audit.mistakes(history),
+        audit.mistakes(history, words),
         pages.runs(history),
         foreign.results(imported, history),
         judged.gates(verdicts.gates),

@@ -24,11 +24,11 @@ def sentences(
     """What a reader should know before any number, what needs action first."""
     if not history.runs and not imported.stated:
         return []
-    found = [*_of_gates(gates), *_of_published(reproduction), *compared[:MOST]]
+    judged = [*_of_gates(gates), *_of_published(reproduction), *compared[:MOST]]
     if len(compared) > MOST:
         text = f"{len(compared) - MOST} more benchmarks are compared on their own page."
-        found.append(Sentence("more", text, "compare"))
-    return [*_of_data(history, imported), *found, *_of_imported(imported)]
+        judged.append(Sentence("more", text, "compare"))
+    return [*_of_data(history, imported), *judged, *_of_imported(imported)]
 
 
 def _of_data(history: History, imported: Results) -> Iterator[Sentence]:
@@ -46,11 +46,11 @@ def _of_gates(rows: Sequence[Row]) -> Iterator[Sentence]:
     baselines: dict[str, list[Row]] = {}
     for row in rows:
         baselines.setdefault(row["baseline"], []).append(row)
-    for name, judged in baselines.items():
-        counts = Counter(row["verdict"] for row in judged)
+    for name, of_baseline in baselines.items():
+        counts = Counter(row["verdict"] for row in of_baseline)
         verdicts = [verdict for verdict in WORST_FIRST if counts[verdict]]
         parts = ", ".join(f"{counts[verdict]:,} {verdict}" for verdict in verdicts)
-        text = f"Against the baseline {name}: {parts}.{_worst_drop(judged)}"
+        text = f"Against the baseline {name}: {parts}.{_worst_drop(of_baseline)}"
         if set(verdicts) & set(UNJUDGED):
             text += " What could not be judged is no pass."
         yield Sentence(verdicts[0], text, "gates")

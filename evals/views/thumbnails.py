@@ -1,4 +1,4 @@
-"""Small copies of images for pages that load nothing: a JPEG inside the page."""
+"""Small copies of images for pages: a JPEG inside the page, or a file beside it."""
 
 import base64
 import io
@@ -8,7 +8,12 @@ SIDE = 128  # pixels of the longer side
 
 
 def thumbnail(image: Any) -> str:
-    """A PIL image as a `data:` URI, transparent parts on white."""
+    """The small copy as a `data:` URI."""
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(image)).decode()}"
+
+
+def jpeg(image: Any) -> bytes:
+    """A PIL image as a small JPEG, transparent parts on white."""
     from PIL import Image
 
     # JPEG has no transparency: what is left out of a canvas would come out black.
@@ -18,4 +23,4 @@ def thumbnail(image: Any) -> str:
     canvas.paste(small, mask=small)
     data = io.BytesIO()
     canvas.save(data, "JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(data.getvalue()).decode()}"
+    return data.getvalue()

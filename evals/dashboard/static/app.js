@@ -3,6 +3,7 @@
 (() => {
   const page = JSON.parse(document.getElementById("data").textContent);
   const SHOWN = 100; // rows before "Show all rows"
+  const SHOWN_IN_CELL = 4; // of the matrix: two directions, and some of a fusion's many
   const form = document.getElementById("filters");
   const selects = form ? [...form.querySelectorAll("select")] : [];
   const dates = form ? [...form.querySelectorAll("input[type=date]")] : [];
@@ -124,6 +125,7 @@
       spark: () => spark(value),
       link: () => Object.assign(element("a", value.split("-").pop()), { href: row.href, title: value }),
       text: () => String(value),
+      items: () => shownItems(value),
     }[column.kind]();
     made.append(shown);
     if (column.ends && row[column.ends[0]] !== null) {
@@ -146,7 +148,7 @@
       made.append(element("span", "–", "none"));
       return made;
     }
-    for (const row of rows) {
+    for (const row of rows.slice(0, SHOWN_IN_CELL)) {
       const line = element("p");
       const link = Object.assign(element("a", percent(row.value)), { href: row.href, title: row.over });
       line.append(element("span", `${row.direction} ${row.metric}`.trim(), "interval"), " ", link);
@@ -154,6 +156,8 @@
       line.append(element("span", change(row.change)));
       made.append(line);
     }
+    const left = rows.length - SHOWN_IN_CELL;
+    if (left > 0) made.append(element("p", `and ${left} more below`, "interval"));
     const verdicts = [...new Set(rows.map((row) => row.verdict))];
     for (const verdict of verdicts) made.append(element("span", verdict, "chip " + slug(verdict)));
     made.classList.add(slug(verdicts[0]));
@@ -190,6 +194,21 @@
     if (fits()) return;
     table.classList.add("tight");
     if (!fits()) table.classList.replace("tight", "stacked");
+  }
+
+  // Texts, or images with the first of their captions, each with its score with the query.
+  function shownItems(items) {
+    const list = element("ul", undefined, "items");
+    for (const item of items) {
+      const entry = element("li");
+      if (item.image) entry.append(Object.assign(element("img"), { src: item.image, alt: "", loading: "lazy" }));
+      const words = element("span", item.text);
+      words.dir = "auto";
+      entry.append(words);
+      if (item.score !== null) entry.append(" ", element("span", item.score.toFixed(3), "interval"));
+      list.append(entry);
+    }
+    return list;
   }
 
   function spark(values) {
@@ -236,8 +255,9 @@
   function quoted(value) {
     if (value === null || value === undefined) return "";
     if (typeof value === "number") return String(value);
-    const text = Array.isArray(value) ? value.join(" ") : String(value);
-    const safe = /^ *[=+\-@\t\r\n]/.test(text) && !Array.isArray(value) ? "'" + text : text; // no formula for a spreadsheet
+    const text = Array.isArray(value) ? value.map((part) => part.text ?? part).join(" ") : String(value);
+    const isText = !Array.isArray(value) || value.some((part) => part.text !== undefined);
+    const safe = /^ *[=+\-@\t\r\n]/.test(text) && isText ? "'" + text : text; // no formula for a spreadsheet
     return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   }
 
