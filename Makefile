@@ -55,6 +55,9 @@ test: $(VENV)/.dev ## run the tests, one process per core; make test ARGS="-n0 -
 test-slow: $(VENV)/.dev ## run the exhaustive and full-size tests (minutes, 12 GB of memory)
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
 
+test-scale: $(VENV)/.dev ## run the tests with a Ray cluster of four nodes on this machine (some minutes)
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -m slow tests/test_cluster_nodes.py $(ARGS)
+
 wheel: $(VENV)/.venv ## build the wheel into dist/
 	@"$(UV)" build -q --wheel --out-dir dist .
 	@ls dist/*.whl
@@ -154,4 +157,4 @@ $(VENV)-trackers/.done: $(VENV)/.venv pyproject.toml
 	@"$(UV)" pip install -q --python $(VENV)-trackers/bin/python -e '.[dev,trackio,wandb,mlflow]'
 	@touch $@
 
-.PHONY: help setup core demo report dashboard docs notebooks test test-slow wheel test-wheel test-trackers docker faults mutants bench bench-gpu lint lint-workflows audit check train-tiny lock clean
+.PHONY: help setup core demo report dashboard docs notebooks test test-slow test-scale wheel test-wheel test-trackers docker faults mutants bench bench-gpu lint lint-workflows audit check train-tiny lock clean

@@ -27,7 +27,7 @@ from evals.embeddings.failures import HOPELESS, TRIES
 from evals.evaluation.dealing import Dealing, Finished, ShardEnded, dealing_of
 from evals.evaluation.load import Loaded
 from evals.evaluation.nodes import NodeWorker, Seats, reads, seats_of
-from evals.evaluation.ray_session import connect, disconnect
+from evals.evaluation.ray_session import answers, connect, disconnect
 from evals.evaluation.recording import Costs
 from evals.evaluation.worker import Job
 from evals.progress import Progress, Reporter
@@ -307,14 +307,15 @@ class _Round:
 
     def _bury(self, actor: _Actor, error: Exception) -> None:
         """A worker is dead, or its node, which is no fault of a shard."""
-        import ray
-
         name = self._named(actor)
         self.cluster.actors.remove(actor)
         self.cluster.end(actor)
         self._looked = float("-inf")
-        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        if actor.node not in alive:
+        node = self._fit.get(actor.node)
+        # Ray takes up to half a minute to say that a node is lost; its door is closed at once.
+        if node is None or not answers(node["NodeManagerAddress"], node["NodeManagerPort"]):
+            self._fit.pop(actor.node, None)
+            self._unfit.add(actor.node)
             self.dealing.take_back(id(actor))
             self.reporter.info(f"{name} is lost; what it was at is encoded again")
             return

@@ -55,6 +55,15 @@ def _check_answers(address: str) -> None:
         raise _no_cluster(address, error.strerror or str(error)) from None
 
 
+def answers(host: str, port: int) -> bool:
+    """Whether a node takes connections."""
+    try:
+        socket.create_connection((host, port), timeout=_ANSWER).close()
+    except OSError:
+        return False
+    return True
+
+
 def _no_cluster(address: str, reason: str) -> MissingError:
     return MissingError(
         f"--cluster {address}: no Ray cluster answers ({reason.rstrip('.')}). Start one (ray start "
