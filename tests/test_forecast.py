@@ -14,7 +14,7 @@ def test_a_dry_run_counts_what_the_store_lacks_and_times_it_by_records(tmp_path:
 
     def dry(module: str = "evals.run", *more: str) -> dict:
         named = arguments if module == "evals.run" else ["--benchmarks", "scenes", *arguments[1:]]
-        done = commands.process(*named, *more, "--dry-run", "--json", cwd=tmp_path, module=module)
+        done = commands.run(*named, *more, "--dry-run", "--json", cwd=tmp_path, module=module)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -37,5 +37,5 @@ def test_a_dry_run_counts_what_the_store_lacks_and_times_it_by_records(tmp_path:
     assert texts["seconds"] == pytest.approx(
         texts["missing"] * seconds["encode_text"] / 851, rel=1e-6
     )
-    printed = commands.process(*arguments, "--dry-run", cwd=tmp_path).stdout
+    printed = commands.run(*arguments, "--dry-run", cwd=tmp_path).stdout
     assert "to encode" in printed and "Together: " in printed
