@@ -111,7 +111,7 @@ train-tiny: $(VENV)/.core ## train the bundled model again (about 15 minutes on 
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python configs/tiny/train.py
 
 lock: $(VENV)/.venv ## pin the newest allowed versions in requirements.lock
-	@"$(UV)" pip compile -q --universal --python-version 3.11 $(foreach e,mteb rivals classification notebooks cluster bench dev pandas datasets ir index,--extra $(e)) --generate-hashes --upgrade \
+	@"$(UV)" pip compile -q --universal --python-version 3.11 $(foreach e,mteb rivals classification notebooks cluster bench dev pandas datasets ir index buckets,--extra $(e)) --generate-hashes --upgrade \
 		--no-annotate --no-header pyproject.toml -o requirements.lock
 
 clean: ## remove the environment and the caches; results stay
