@@ -70,7 +70,10 @@ def print_tables(title: Title, changes: Sequence[Change], answer: str) -> None:
     out.print()
     for benchmark, rows in _by_benchmark(changes).items():
         # Of several rows each has other counts, and a title can only say one.
-        counts = f"{rows[0].n:,} queries of {rows[0].groups:,} images" if len(rows) == 1 else ""
+        counts = ""
+        if len(rows) == 1:
+            row = rows[0]
+            counts = f"{row.n:,} queries of {row.groups:,} images"
         name = " · ".join(filter(None, (benchmark, counts)))
         table = empty_table(name, "")
         for column in HEAD:

@@ -24,14 +24,17 @@ def print_forecast(lines: Sequence[Forecast]) -> None:
         table.add_column(name)
     for name in ("items", "to encode", "size", "time"):
         table.add_column(name, justify="right", no_wrap=True)
+    # What could not be counted is told below: a row of dashes would read as nothing to do.
     counted = [line for line in lines if line.problem is None]
     for line in counted:
         names = line.benchmark, line.model, f"{line.kind}s"
-        numbers = f"{line.items:,}", f"{line.missing:,}", _size(line.size), _time(line.seconds)
-        table.add_row(*map(escape, names), *numbers)
+        counts = f"{line.items:,}", f"{line.missing:,}"
+        costs = _size(line.size), _time(line.seconds)
+        table.add_row(*map(escape, names), *counts, *costs)
     if counted:
         out.print(table)
-        out.print(f"Together: {_size(_total(counted))}, {_time(_seconds(lines))}.", highlight=False)
+        size, time = _size(_total(counted)), _time(_seconds(lines))
+        out.print(f"Together: {size}, {time}.", highlight=False)
     for benchmark, source in {line.benchmark: line.source for line in counted}.items():
         out.print(escape(f"{benchmark}: from {source}"), soft_wrap=True, highlight=False)
     for line in lines:
@@ -75,4 +78,7 @@ def _time(seconds: float | None) -> str:
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"

@@ -54,14 +54,17 @@ def draw(fused: Fused, folder: Path | None = None) -> list[Path]:
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
         # In a folder of several records a name must say whose figure it is.
-        place, prefix = folder, f"{path_component(outcome.name)}-{path_component(outcome.model)}-"
+        place = folder
+        prefix = f"{path_component(outcome.name)}-{path_component(outcome.model)}-"
     for subset, scores in outcome.scores.items():
         dim = max(score.dim for score in scores)
         title = f"{outcome.benchmark.title} · {subset} · {outcome.model} · {dim} dimensions"
         # At the widest alone: how scores fall with the dimension is the figure of a sweep.
         widest = [score for score in scores if score.dim == dim]
-        paths.append(plot_alpha(place / f"{prefix}alpha-{subset}.png", widest, title))
-        paths.append(plot_gap(place / f"{prefix}gap-{subset}.png", fused.gaps[subset], title))
+        alpha = place / f"{prefix}alpha-{subset}.png"
+        gap = place / f"{prefix}gap-{subset}.png"
+        paths.append(plot_alpha(alpha, widest, title))
+        paths.append(plot_gap(gap, fused.gaps[subset], title))
     return paths
 
 

@@ -92,13 +92,14 @@ def as_markdown(outcome: Outcome) -> str:
     rows = rows_of(curve_lines(outcome.curves))
     head = ["subset", "dim", "direction", "gallery", "distractors", *rows[0].values]
     # Subsets are called as folders are, and a pipe in a name would end a cell.
-    lines = [f"# {markdown_text(title(outcome))}", "", _line(head), _line(["---"] * len(head))]
+    lines = [f"# {markdown_text(title(outcome))}", ""]
+    lines += [_line(head), _line(["---"] * len(head))]
     for row in rows:
+        # Each value with its interval: a curve without one invites reading its wiggles.
         values = [_in_words(value) for value in row.values.values()]
         sizes = [f"{row.n_gallery:,}", f"{row.n_distractors:,}"]
-        lines.append(
-            _line([markdown_text(row.subset), str(row.dim), row.direction, *sizes, *values])
-        )
+        names = [markdown_text(row.subset), str(row.dim), row.direction]
+        lines.append(_line([*names, *sizes, *values]))
     return "\n".join([*lines, "", LEGEND]) + "\n"
 
 

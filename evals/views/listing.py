@@ -96,7 +96,8 @@ def _captioned(row: Benchmark) -> tuple[str, ...]:
 
 
 def _classified(row: Benchmark) -> tuple[str, ...]:
-    return f"{row.images:,}", f"{row.classes.count:,}" if row.classes else ""
+    classes = f"{row.classes.count:,}" if row.classes else ""
+    return f"{row.images:,}", classes
 
 
 def _parts(suite: Suite) -> str:
@@ -123,8 +124,13 @@ def here(row: Benchmark, data: Path | None = None) -> bool:
 
     One file of data in the cache is taken for all: the list is no check, the run is.
     """
-    if row.data == "scenes" or (data and (data.expanduser() / (row.folder or row.name)).is_dir()):
+    if row.data == "scenes":
         return True
+    # A folder of its own counts, whatever is in it.
+    if data is not None:
+        folder = data.expanduser() / (row.folder or row.name)
+        if folder.is_dir():
+            return True
     if row.hub is None:
         return False
     repo = f"datasets--{row.hub.repo.replace('/', '--')}"

@@ -43,10 +43,10 @@ def notes(plans: Sequence[Plan]) -> list[str]:
     # The answer to the other question: what the images there are can show.
     for plan in plans:
         seen = in_percent(plan.seen_now, 2)
-        lines.append(
-            f"{_where(plan)}, r {plan.correlation:.2f}: {plan.images:,} images ({plan.queries:,} "
-            f"queries) show {seen} points."
-        )
+        where = f"{_where(plan)}, r {plan.correlation:.2f}"
+        # Both counts: the queries of an image are not independent, and images are what one collects.
+        counts = f"{plan.images:,} images ({plan.queries:,} queries)"
+        lines.append(f"{where}: {counts} show {seen} points.")
     if any(plan.assumed for plan in plans):
         lines.append(
             "r is assumed: one record does not say how a second model goes with it. Two of them "

@@ -7,16 +7,16 @@ from typing import Any
 from rich.markup import escape
 
 from evals.analysis.proof import Proof
-from evals.views.style import console
+from evals.views.style import console, verdict_line
 
 
 def print_proofs(proofs: Sequence[Proof], signers: Mapping[Path, str]) -> None:
     """A line for each folder, and below it what is wrong and what is worth knowing."""
     out = console()
     for proof in proofs:
-        style = "red" if proof.problems else "green"
+        # Capitals, for terminals and eyes without colours.
         word = "BROKEN" if proof.problems else "whole"
-        text = f"[{style}]{word}[/{style}] {escape(str(proof.path))}: {escape(_counts(proof))}"
+        text = verdict_line(word, f"{proof.path}: {_counts(proof)}", good=not proof.problems)
         out.print(text, soft_wrap=True, highlight=False)
         for line in [*proof.problems, *_notes(proof, signers)]:
             out.print(f"  {escape(line)}", soft_wrap=True, highlight=False)

@@ -5,7 +5,7 @@ from typing import Any
 from rich.markup import escape
 
 from evals.analysis.replay import Replay
-from evals.views.style import console, empty_table
+from evals.views.style import console, empty_table, verdict_line
 
 SHOWN = 20  # differences that people see
 SHOWN_OF_VALUE = 40  # characters, of a processor's name or a commit
@@ -14,10 +14,9 @@ SHOWN_OF_VALUE = 40  # characters, of a processor's name or a commit
 def print_replay(result: Replay) -> None:
     """A sentence, a row per difference, and in what this machine is another one."""
     out = console()
-    style = "green" if result.bit_equal else "red"
     counts = f"{result.queries:,} queries and {result.numbers:,} numbers from {result.rows_from}"
     word = "bit-equal" if result.bit_equal else "DIFFERS"
-    text = f"[{style}]{word}[/{style}] {escape(str(result.path))}: {escape(counts)}"
+    text = verdict_line(word, f"{result.path}: {counts}", good=result.bit_equal)
     out.print(text, soft_wrap=True, highlight=False)
     if not result.bit_equal:
         out.print(escape(f"{result.cause}."), soft_wrap=True, highlight=False)

@@ -15,9 +15,11 @@ def sentence(answer: Smallest) -> str:
     if answer.chosen:
         size = answer.chosen[0].bytes
         share = 100 * size / answer.full_bytes
+        # The bytes are what a deployment pays for: they come before what is kept.
+        vector = f"{_vector(answer.chosen)} of {answer.model}"
+        bytes_of_it = f"{size:,} bytes per item ({share:.0f}% of the full {answer.full_bytes:,})"
         return (
-            f"{_vector(answer.chosen)} of {answer.model}, {size:,} bytes per item ({share:.0f}% of "
-            f"the full {answer.full_bytes:,}), is the smallest vector shown to keep more than "
+            f"{vector}, {bytes_of_it}, is the smallest vector shown to keep more than "
             f"{of_what}: {_kept(answer.chosen)}."
         )
     if not answer.vectors:
@@ -84,13 +86,16 @@ def _vector(points: Sequence[Point]) -> str:
 
 def _kept(points: Sequence[Point]) -> str:
     """`t2i 98.3% [95.5,101.1], i2t …`, with the benchmark where there are several."""
+    # The interval stands beside the share: the verdict is about its lower end.
     several = len({point.benchmark for point in points}) > 1
     parts = []
     for point in points:
         names = [point.benchmark] if several else []
         names += [point.direction] if point.direction else []
-        low, high = in_percent(point.kept_low), in_percent(point.kept_high)
-        parts.append(" ".join([*names, f"{in_percent(point.kept)}% [{low},{high}]"]))
+        kept = in_percent(point.kept)
+        low = in_percent(point.kept_low)
+        high = in_percent(point.kept_high)
+        parts.append(" ".join([*names, f"{kept}% [{low},{high}]"]))
     return ", ".join(parts)
 
 

@@ -192,13 +192,12 @@ def _pair_json(pair: PairTest) -> dict[str, Any]:
 
 def _in_words(info: BenchmarkInfo) -> str:
     # A task without directions has none to name.
-    over = f", mean over {', '.join(info.directions)}" if len(info.directions) > 1 else ""
-    only = f", {info.directions[0]}" if len(info.directions) == 1 else ""
+    # One direction is named as it is; of several the mean is ranked.
+    mean_over = "mean over " if len(info.directions) > 1 else ""
+    directions = f", {mean_over}{', '.join(info.directions)}" if info.directions else ""
     subsets = f", {len(info.subsets)} subsets" if len(info.subsets) > 1 else ""
-    return (
-        f"{info.name}: {info.metric}{over}{only}{subsets}; weight {info.weight:.3g}; "
-        f"{info.queries:,} queries of {info.groups:,} images"
-    )
+    counts = f"{info.queries:,} queries of {info.groups:,} images"
+    return f"{info.name}: {info.metric}{directions}{subsets}; weight {info.weight:.3g}; {counts}"
 
 
 def _line(row: Sequence[str]) -> str:

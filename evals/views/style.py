@@ -41,6 +41,12 @@ def empty_table(title: str, caption: str) -> FittingTable:
     )
 
 
+def verdict_line(word: str, text: str, *, good: bool) -> str:
+    """`whole results/runs/…: 3 files`, in the markup of rich: the word is green, or red if not `good`."""
+    color = "green" if good else "red"
+    return f"[{color}]{word}[/{color}] {escape(text)}"
+
+
 def in_percent(share: float | None, digits: int = 1) -> str:
     """`43.2`: a share in per cent, without the sign; a dash for None."""
     return "–" if share is None else f"{100 * share:.{digits}f}"

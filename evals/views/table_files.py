@@ -101,7 +101,10 @@ def shown(value: Any) -> str:
     """A value for people: six digits, and nothing for None."""
     if value is None:
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else visible(str(_text(value)))
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    # Text may come from a file of others: no control character reaches a page.
+    return visible(str(_text(value)))
 
 
 def _field(value: Any) -> str:
