@@ -53,7 +53,7 @@ def ranked(queries: np.ndarray, docs: np.ndarray, answers: np.ndarray) -> float:
 
     relevant = Relevant.single(answers)
     ranks = streamed_ranks(queries, lambda: blocks(docs), relevant, [DIM])
-    return mean(hit_at(ranks[DIM], K))
+    return mean(hit_at(ranks[DIM, "float32"], K))
 
 
 def by_faiss(queries: np.ndarray, docs: np.ndarray, answers: np.ndarray) -> float:

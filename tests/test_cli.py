@@ -202,6 +202,8 @@ def test_an_interrupted_command_says_that_it_goes_on(tmp_path, work, unbuffered,
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT | {"PYTHONPATH": f"{ROOT}:{tmp_path}", "PYTHONUNBUFFERED": unbuffered},
+        # the tests themselves may run under nohup, which their children inherit
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     assert process.stderr is not None and process.stderr.readline() == "started\n"
     process.send_signal(number)

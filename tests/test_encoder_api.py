@@ -231,10 +231,12 @@ def test_the_fingerprint_changes_with_what_can_change_a_row_and_with_nothing_els
 
 
 def test_what_was_stored_before_a_failure_is_not_asked_for_again(service, tmp_path):
-    service.script = [good, good, Reply(400), Reply(400)]
+    # refused whole and in halves, as often as a shard is tried
+    service.script = [good, good, *[Reply(400)] * 8]
     files = [file(2, 2, i) for i in range(6)]
     with pytest.raises(InvalidError):
         Store(tmp_path, shard_rows=2).embed(encoder(service), image_side(files))
+    service.script = []
     model = encoder(service)
     found = Store(tmp_path, shard_rows=2).embed(model, image_side(files))
     assert (found.encoded, model.usage["requests"]) == (2, 1)

@@ -67,7 +67,7 @@ def test_a_last_block_of_zeros_leaves_the_margins_of_the_whole_gallery() -> None
     images, texts, image_of_text = hard_case()
     zeros = np.zeros((5, 33), dtype=np.float32)
     relevant = Relevant.single(image_of_text)
-    streamed = streamed_ranks(texts, lambda: [images, zeros], relevant, [33])
+    streamed = streamed_ranks(texts, lambda: iter([images, zeros]), relevant, [33])
     docs = truncate(np.concatenate([images, zeros]), 33)
     assert same(streamed[33, "float32"], ranks(truncate(texts, 33), docs, relevant))
 

@@ -68,6 +68,8 @@ def log_records(
     Nothing of a record changes. A tracker that fails is told, and the next is tried; MissingError
     at the end says what to run, so that it can be logged once the tracker works again.
     """
+    if not targets:
+        return
     runs = {path: entries_of(read_run(path), figures) for path, figures in records.items()}
     failed: dict[str, list[Path]] = {}
     for target in targets:
