@@ -44,17 +44,13 @@ def track(
     """Log records to experiment trackers: parameters, metrics with intervals, figures, the record."""
     with reported(json=json) as log:
         from evals.records.exchange import open_records
-        from evals.records.selection import newest
+        from evals.records.selection import newest_of
         from evals.trackers.tracking import log_records, targets_of
 
         targets = targets_of(trackers)
         if not targets:
             raise ConfigError("Name a tracker: --log trackio, wandb or mlflow.")
-        paths = records or [
-            path
-            for names, path in newest(open_records(results)).items()
-            if (not benchmarks or names[0] in benchmarks) and model in (None, names[1])
-        ]
+        paths = records or [run.path for run in newest_of(open_records(results), benchmarks, model)]
         if not paths:
             raise ConfigError(f"{results}: no such record. Name one, or the folder they lie in.")
         log_records(targets, dict.fromkeys(paths, ()), log)

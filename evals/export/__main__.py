@@ -50,16 +50,12 @@ def export_records(
     with reported(json=json) as log:
         from evals.records.exchange import open_records
         from evals.records.record import read_run
-        from evals.records.selection import newest
+        from evals.records.selection import newest_of
 
         if records:
             runs = [read_run(path) for path in dict.fromkeys(records)]
         else:
-            chosen = [
-                read_run(path)
-                for names, path in newest(open_records(results)).items()
-                if (not benchmarks or names[0] in benchmarks) and model in (None, names[1])
-            ]
+            chosen = newest_of(open_records(results), benchmarks, model)
             # nobody named these: what the format has no place for is told, and stops nothing
             runs, refused = exportable(chosen, form)
             for reason in refused:

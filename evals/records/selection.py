@@ -59,6 +59,16 @@ def newest_of_each(root: Path) -> list[Run]:
     return [read_placed(path) for path in last.values()]
 
 
+def newest_of(root: Path, benchmarks: Sequence[str] = (), model: str | None = None) -> list[Run]:
+    """Those of `newest_of_each` that are of these benchmarks and this model, where they are named."""
+    return [
+        run
+        for run in newest_of_each(root)
+        if (not benchmarks or run.manifest.benchmark in benchmarks)
+        and model in (None, run.manifest.model)
+    ]
+
+
 def newest_first(root: Path, benchmark: str, model: str) -> Iterator[Run]:
     """The records of a benchmark by a model of this name, read one by one.
 
