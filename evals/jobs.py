@@ -16,8 +16,9 @@ from evals.evaluation.evaluate import checked_dims, evaluate
 from evals.evaluation.forecast import Forecast, forecast
 from evals.evaluation.load import Loaded, build_encoder, check, load_item
 from evals.evaluation.outcome import Failure, Result, Results, TaskOutcome
+from evals.evaluation.pool import Pool
 from evals.evaluation.recording import Costs, prepare_results
-from evals.evaluation.workforce import ALONE, Pool, Workforce, open_pool
+from evals.evaluation.workforce import ALONE, Workforce, open_pool
 from evals.os_errors import as_eval_error
 from evals.progress import SILENT, Reporter
 from evals.schema import EvalError

@@ -26,7 +26,7 @@ LOOKED_FOR = {
 DOORS = {
     "evals/mteb_bridge/": "mteb",
     "evals/encoders/api": "rivals",
-    "evals/evaluation/ray_session": "cluster",
+    "evals/evaluation/ray_": "cluster",
     "evals/encoders/st_": "rivals",
 }
 

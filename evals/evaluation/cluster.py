@@ -12,34 +12,27 @@ A worker or node that is lost costs the shards that it was at. When this process
 workers, and the same command goes on from what is stored.
 """
 
-import secrets
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from evals.config.catalog import Benchmark
-from evals.config.models import ModelRef
-from evals.config.own_data import DataRef
 from evals.embeddings.failures import HOPELESS, TRIES
-from evals.evaluation.dealing import Dealing, Finished, ShardEnded, dealing_of
-from evals.evaluation.load import Loaded
-from evals.evaluation.nodes import NodeWorker, Seats, reads, seats_of
+from evals.evaluation.dealing import Dealing, Finished, ShardEnded
+from evals.evaluation.nodes import Seats, seats_of
+from evals.evaluation.pool import Pool
+from evals.evaluation.ray_nodes import blind_nodes, node_name, start_worker
 from evals.evaluation.ray_session import answers, connect, disconnect
-from evals.evaluation.recording import Costs
 from evals.evaluation.worker import Job
 from evals.progress import Progress, Reporter
 from evals.schema import ConfigError, MissingError
 from evals.settings import Settings
 
-if TYPE_CHECKING:
-    from evals.schema import Encoder
-
-# Seconds between two looks for nodes that came, between two lines about them, for a node to answer
-# whether it sees the store, and without any worker before the command gives up.
-LOOK, LINE, ANSWER, PATIENCE = 2.0, 60.0, 60.0, 600.0
+# Seconds between two looks for nodes that came, between two lines about them, and without any
+# worker before the command gives up.
+LOOK, LINE, PATIENCE = 2.0, 60.0, 600.0
 
 
 class Shares(NamedTuple):
@@ -59,17 +52,18 @@ class _Actor:
     stream: Any = None
 
 
-class Cluster:
+class Cluster(Pool):
     """A connection to Ray, from the first shard that there is to encode to the end of the block."""
+
+    stage, people = "encode_by_cluster", "a cluster"
 
     def __init__(
         self, address: str, shares: Shares, settings: Settings, reporter: Reporter
     ) -> None:
+        super().__init__(settings, reporter)
         self.address, self.shares = address, shares
-        self.settings, self.reporter = settings, reporter
         self.actors: list[_Actor] = []
         self._connected = False
-        self._seats = Seats(0, 0.0, 0.0)
 
     def __enter__(self) -> "Cluster":
         if find_spec("ray") is None:
@@ -82,57 +76,19 @@ class Cluster:
                 self.end(actor)
             disconnect()
 
-    def encode(
-        self,
-        item: Benchmark | DataRef,
-        ref: ModelRef,
-        loaded: Loaded,
-        encoder: "Encoder",
-        costs: Costs,
-    ) -> None:
-        """See to it that the rows of a benchmark are stored, and count the work in `costs`.
+    def run(self, job: Job, dealing: Dealing, progress: Progress) -> None:
+        """ConfigError when a node does not see the store.
 
-        FailedShardsError for shards that failed three times, when all others are stored;
-        ConfigError when a node does not see the store; MissingError when no Ray answers, no node
-        has room for a worker, or no worker can go on.
+        MissingError when no Ray answers, no node has room for a worker, or no worker can go on.
         """
-        dealing = dealing_of(loaded, encoder, self.settings)
-        if not dealing.total:
-            return
-        since = time.monotonic()
         if not self._connected:
             connect(self.address)
             self._connected = True
-        job = Job(item, ref, dict(encoder.fingerprint))
-        with self.reporter.progress(f"{encoder.name}: encoding by a cluster") as progress:
-            progress(0, dealing.total)
-            _Round(self, job, dealing, progress).run()
-        for kind, items in dealing.encoded.items():
-            costs.encoded[kind] += items
-        costs.add("encode_by_cluster", since)
-        dealing.check()
+        _Round(self, job, dealing, progress).run()
 
     def start(self, node: dict[str, Any], seats: Seats, settings: Settings) -> None:
         """Start a worker on a node."""
-        import ray
-        import torch
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        environment = {"OMP_WAIT_POLICY": "PASSIVE"}
-        if not seats.gpus:
-            # Ray would set it to the CPUs of the actor, and fewer threads sum in another order.
-            environment["OMP_NUM_THREADS"] = str(torch.get_num_threads())
-        handle = (
-            ray.remote(NodeWorker)
-            .options(
-                num_cpus=seats.cpus,
-                num_gpus=seats.gpus,
-                max_restarts=0,
-                max_task_retries=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
-            )
-            .remote(settings, environment, str(Path.cwd()))
-        )
+        handle = start_worker(node, seats, settings)
         self.actors.append(_Actor(node["NodeID"], handle, handle.ready.remote()))
 
     def end(self, actor: _Actor) -> None:
@@ -198,7 +154,7 @@ class _Round:
         alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
         self._fit = {name: node for name, node in self._fit.items() if name in alive}
         new = [node for name, node in alive.items() if name not in {*self._fit, *self._unfit}]
-        reasons = self._probe(new)
+        reasons = blind_nodes(new, self._settings.store)
         if reasons and first:
             name, reason = min(reasons.items())
             raise ConfigError(
@@ -209,45 +165,13 @@ class _Round:
         for name, reason in reasons.items():
             self.reporter.info(f"{name}: does not see the store ({reason}), and is left out")
         for node in new:
-            fit = _name(node) not in reasons
+            fit = node_name(node) not in reasons
             if fit:
                 self._fit[node["NodeID"]] = node
             else:
                 self._unfit.add(node["NodeID"])
         if self._deaths < HOPELESS * TRIES:
             self._fill()
-
-    def _probe(self, nodes: list[dict[str, Any]]) -> dict[str, str]:
-        """Why nodes do not see the store, by their names; a bucket all of them see."""
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        store = self._settings.store
-        if not nodes or not isinstance(store, Path):
-            return {}
-        store.mkdir(parents=True, exist_ok=True)
-        text = secrets.token_hex(16)
-        probe = store / f".probe-{text[:8]}.part"
-        probe.write_text(text)
-        try:
-            answers = {}
-            for node in nodes:
-                strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                task = ray.remote(reads).options(
-                    num_cpus=0, max_retries=0, scheduling_strategy=strategy
-                )
-                answers[_name(node)] = task.remote(str(probe), text)
-            reasons = {}
-            for name, answer in answers.items():
-                try:
-                    reason = ray.get(answer, timeout=ANSWER)
-                except ray.exceptions.RayError as error:
-                    reason = str(error).strip().splitlines()[-1]
-                if reason is not None:
-                    reasons[name] = reason
-            return reasons
-        finally:
-            probe.unlink()
 
     def _fill(self) -> None:
         """Start as many workers as there is room and leave for."""
@@ -343,7 +267,7 @@ class _Round:
 
     def _named(self, actor: _Actor) -> str:
         node = self._fit.get(actor.node)
-        return f"node {actor.node[:6]}" if node is None else _name(node)
+        return f"node {actor.node[:6]}" if node is None else node_name(node)
 
     def _tell(self, *, last: bool = False) -> None:
         """A line about what each node has encoded: now and then, and in the end."""
@@ -360,8 +284,3 @@ def _for_nodes(settings: Settings, device: str | None) -> Settings:
     store = settings.store.absolute() if isinstance(settings.store, Path) else settings.store
     # Which GPU a worker has Ray says, by CUDA_VISIBLE_DEVICES.
     return replace(settings, store=store, device=device or settings.device)
-
-
-def _name(node: dict[str, Any]) -> str:
-    """What messages call a node: two may have one host name."""
-    return f"{node['NodeManagerHostname']} ({node['NodeID'][:6]})"

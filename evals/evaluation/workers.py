@@ -19,23 +19,16 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from evals.config.catalog import Benchmark
-from evals.config.models import ModelRef
-from evals.config.own_data import DataRef
 from evals.embeddings.failures import HOPELESS, TRIES
-from evals.evaluation.dealing import Dealing, Finished, Shard, ShardEnded, dealing_of
-from evals.evaluation.load import Loaded
-from evals.evaluation.recording import Costs
+from evals.evaluation.dealing import Dealing, Finished, Shard, ShardEnded
+from evals.evaluation.pool import Pool
 from evals.evaluation.worker import Job, Worker
 from evals.os_errors import as_eval_error
 from evals.progress import Progress, Reporter
 from evals.schema import EvalError
 from evals.settings import Settings
-
-if TYPE_CHECKING:
-    from evals.schema import Encoder
 
 # Seconds that a process has to end by itself: it is in the middle of a pass.
 PATIENCE = 10.0
@@ -56,15 +49,15 @@ class _Process(NamedTuple):
     connection: Connection
 
 
-class Workers:
+class Workers(Pool):
     """So many processes, started when there is something to encode."""
 
-    def __init__(self, count: int, settings: Settings, reporter: Reporter) -> None:
-        self.count, self.settings, self.reporter = count, settings, reporter
-        self.processes: dict[int, _Process] = {}
+    stage = "encode_by_workers"
 
-    def __enter__(self) -> "Workers":
-        return self
+    def __init__(self, count: int, settings: Settings, reporter: Reporter) -> None:
+        super().__init__(settings, reporter)
+        self.count, self.people = count, f"{count} processes"
+        self.processes: dict[int, _Process] = {}
 
     def __exit__(self, *exception: object) -> None:
         for worker in self.processes.values():
@@ -78,32 +71,9 @@ class Workers:
             # and Python would print a traceback of that.
             worker.connection.close()
 
-    def encode(
-        self,
-        item: Benchmark | DataRef,
-        ref: ModelRef,
-        loaded: Loaded,
-        encoder: "Encoder",
-        costs: Costs,
-    ) -> None:
-        """See to it that the rows of a benchmark are stored, and count the work in `costs`.
-
-        FailedShardsError for shards that failed three times, when all others are stored. What else
-        keeps the workers from going on is told, and left to the caller, who meets the same error.
-        """
-        dealing = dealing_of(loaded, encoder, self.settings)
-        if not dealing.total:
-            return
-        since = time.monotonic()
-        job = Job(item, ref, dict(encoder.fingerprint))
-        title = f"{encoder.name}: encoding by {self.count} processes"
-        with self.reporter.progress(title) as progress:
-            progress(0, dealing.total)
-            _Round(self, job, dealing, progress).run()
-        for kind, items in dealing.encoded.items():
-            costs.encoded[kind] += items
-        costs.add("encode_by_workers", since)
-        dealing.check()
+    def run(self, job: Job, dealing: Dealing, progress: Progress) -> None:
+        """What keeps the workers from going on is told, and left to the caller, who meets it, too."""
+        _Round(self, job, dealing, progress).run()
 
     def start(self, busy: Container[int]) -> None:
         """Start those that are not there, or not any more; how the busy ones are, their pipes say."""

@@ -2,20 +2,11 @@
 
 import re
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from evals.config.catalog import Benchmark
-from evals.config.models import ModelRef
-from evals.config.own_data import DataRef
-from evals.evaluation.load import Loaded
-from evals.evaluation.recording import Costs
+from evals.evaluation.pool import NoPool, Pool
 from evals.progress import Reporter
 from evals.schema import ConfigError
 from evals.settings import Settings
-
-if TYPE_CHECKING:
-    from evals.schema import Encoder
 
 
 @dataclass(frozen=True)
@@ -54,55 +45,6 @@ class Workforce:
 ALONE = Workforce()
 
 
-@runtime_checkable
-class Pool(Protocol):
-    """Workers, from the first that there is for them to do to the end of the block."""
-
-    def __enter__(self) -> "Pool":
-        """Refuse what is missing, before anything is loaded."""
-        ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End all of them."""
-        ...
-
-    def encode(
-        self,
-        item: Benchmark | DataRef,
-        ref: ModelRef,
-        loaded: Loaded,
-        encoder: "Encoder",
-        costs: Costs,
-    ) -> None:
-        """Encode what is missing of a benchmark by a model, as far as workers can."""
-        ...
-
-
-class NoPool:
-    """Nobody: the caller encodes by itself."""
-
-    def __enter__(self) -> "Pool":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-    def encode(
-        self,
-        item: Benchmark | DataRef,
-        ref: ModelRef,
-        loaded: Loaded,
-        encoder: "Encoder",
-        costs: Costs,
-    ) -> None:
-        """Nothing."""
-
-
 def open_pool(workforce: Workforce, settings: Settings, reporter: Reporter) -> Pool:
     """The workers of a workforce; none is started yet."""
     if workforce.cluster is not None:
@@ -114,4 +56,4 @@ def open_pool(workforce: Workforce, settings: Settings, reporter: Reporter) -> P
         from evals.evaluation.workers import Workers
 
         return Workers(workforce.workers, settings, reporter)
-    return NoPool()
+    return NoPool(settings, reporter)
