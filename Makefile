@@ -27,7 +27,7 @@ eval-%: $(VENV)/.core ## evaluate MODEL on a benchmark, e.g. make eval-flickr MO
 	@$(BIN)/python -m evals.run $* --model "$(MODEL)" $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 # Suites of mteb tasks take the extra mteb.
-MTEB_SUITES := mteb-eng-retrieval mteb-eng-sts mteb-multilingual-sts vidore mieb-lite
+MTEB_SUITES := mteb-eng-retrieval mteb-eng-sts mteb-multilingual-sts vidore vidore-v2 vidore-v3 mieb-lite mieb-eng mieb-multilingual
 $(MTEB_SUITES:%=eval-%): eval-%: $(VENV)/.mteb
 	@$(BIN)/python -m evals.run --suite $* --model "$(MODEL)" $(if $(DATA),--data "$(DATA)") $(ARGS)
 

@@ -98,7 +98,7 @@ def _stacked(
                 f"an image of {tuple(image.shape)} in a batch of {side} pixels a side"
             )
         # By numpy: torch's copy starts a team of threads and waits for all of them, while those
-        # that decode have the cores: 0.4 ms an image alone, 5 to 20 ms beside eight of them.
+        # that decode have the cores.
         batch.numpy()[filled] = image.permute(1, 2, 0).numpy()
         filled += 1
         if filled == size:

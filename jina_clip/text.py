@@ -54,7 +54,7 @@ class TextTower(nn.Module):
     def window(self) -> int:
         """The longest text that goes into a window, in tokens; 0 where windows do not pay."""
         # Fixed shapes pay on CUDA alone, and there only beside kernels whose blocks are longer than
-        # captions (torch's takes 2.8 times the windows' time) and which know no ALiBi.
+        # captions and which know no ALiBi.
         without = self.attention == "triton" or (
             self.slopes is not None and self.attention != "sdpa"
         )

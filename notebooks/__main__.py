@@ -1,6 +1,7 @@
-"""Runs the notebooks on the newest records and keeps their outputs: python -m notebooks [NAME …]
+"""Runs the notebooks and keeps their outputs: python -m notebooks [NAME …]
 
-The .py is the source; its .ipynb is made from it. `make notebooks` makes records of the bundled model first.
+The .py is the source; its .ipynb is made from it. They measure the bundled model themselves, but for
+reproduce_tables, which reads the records that are there.
 """
 
 import base64
