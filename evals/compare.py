@@ -22,6 +22,7 @@ from evals.schema import ConfigError
 if TYPE_CHECKING:
     from evals.analysis.comparison import Change
     from evals.records.selection import Measured
+    from evals.views.comparison import Title
 
     Pair = tuple[Measured, Measured]
 
@@ -90,7 +91,7 @@ def compare(
         content = contents(lambda: compare_views.as_json(pairs, changes)["changes"], answer)
         content |= {
             "markdown": lambda: compare_views.as_markdown(title, changes, answer),
-            "html": lambda: _page(pairs, changes, comma_list(subsets)),
+            "html": lambda: _page(title, answer, pairs, changes, comma_list(subsets)),
         }
         written = write_outputs(*table_outputs(tables, content))
 
@@ -120,17 +121,16 @@ def compare(
 
 
 def _page(
-    pairs: "Sequence[Pair]", changes: "Sequence[Change]", subsets: Sequence[str] | None
+    title: "Title",
+    answer: str,
+    pairs: "Sequence[Pair]",
+    changes: "Sequence[Change]",
+    subsets: Sequence[str] | None,
 ) -> str:
     """The page of --html, with the queries of the first benchmark that moved most."""
-    from evals.analysis.finding import finding
     from evals.analysis.movers import find_movers
-    from evals.views.comparison import Title
     from evals.views.comparison_page import as_html
-    from evals.views.finding import sentence
 
-    title = Title.of(pairs)
-    answer = sentence(finding(pairs, changes, subsets or ()), title.a, title.b)
     movers, note = None, ""
     try:
         movers = find_movers(*pairs[0], subsets[0] if subsets else None)

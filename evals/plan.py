@@ -81,6 +81,8 @@ def plan(
             plans = planning.plan_pairs(pairs, differences, design, choice)
             records = [str(side.run.path) for pair in pairs for side in pair]
         else:
+            for reason in left_out([operand(a)], records_at, names):
+                log.info(reason)
             sides = measurements(a, records_at, names)
             assumed = planning.CORRELATIONS
             if correlations:

@@ -95,6 +95,29 @@ def test_what_two_machines_lay_into_a_record_both_have(server, url, tmp_path, mo
         assert (place / "other.png").read_bytes() + (place / "one.png").read_bytes() == b"otherone"
 
 
+@pytest.mark.parametrize(
+    "new", [b"drawn again, larger", b"new"], ids=["another size", "equal size"]
+)
+def test_a_figure_that_is_drawn_again_replaces_the_old_one_and_no_reader_puts_it_back(
+    server, url, tmp_path, monkeypatch, new
+):
+    folder = write(open_records(url), [line()])
+    write_into(folder / "forest.png", b"old")
+    be_on(monkeypatch, server, tmp_path / "another machine")
+    other = open_records(url).joinpath(*folder.parts[-3:])
+    be_on(monkeypatch, server, tmp_path / "cache")
+    write_into(folder / "forest.png", new)
+    be_on(monkeypatch, server, tmp_path / "another machine")
+    write_into(other / "x.md", b"x")
+    be_on(monkeypatch, server, tmp_path / "cache")
+    open_records(url)
+    assert (folder / "forest.png").read_bytes() == new
+    assert (folder / "x.md").read_bytes() == b"x"
+    checked = check_seal(folder)
+    assert checked is not None and (checked.problems, checked.unnamed) == ([], [])
+    assert server.objects("runs") == files(folder.parents[2])
+
+
 def test_a_file_that_was_changed_in_the_bucket_is_refused(server, url, tmp_path, monkeypatch):
     folder = write(open_records(url), [line()])
     changed = (server.folder / "runs").joinpath(*folder.parts[-3:], "metrics.jsonl")
@@ -104,10 +127,12 @@ def test_a_file_that_was_changed_in_the_bucket_is_refused(server, url, tmp_path,
         open_records(url)
 
 
-def test_a_seal_cannot_name_files_outside(server, url, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["../../escaped", "{}/secret"])
+def test_a_seal_cannot_name_files_outside(server, url, tmp_path, monkeypatch, name):
+    (tmp_path / "secret").write_text("secret")  # there already, so nothing has to be fetched
     folder = write(open_records(url), [line()])
     seal = (server.folder / "runs").joinpath(*folder.parts[-3:], SEAL)
-    seal.write_bytes(as_seal({"../../escaped": "0" * 64}))
+    seal.write_bytes(as_seal({name.format(tmp_path): "0" * 64}))
     be_on(monkeypatch, server, tmp_path / "another machine")
     with pytest.raises(InvalidError, match="outside"):
         open_records(url)

@@ -5,14 +5,19 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from evals.config.models import resolve_model
+from evals.evaluation import cluster as ray_cluster
+from evals.evaluation.dealing import Dealing
 from evals.evaluation.nodes import Seats, reads, seats_of
 from evals.evaluation.worker import Job, Worker
-from evals.schema import ConfigError
+from evals.progress import SILENT
+from evals.schema import ConfigError, MissingError
 from evals.settings import Settings
 from tests.commands import process, run
 from tests.test_encode import bytes_of
@@ -35,6 +40,20 @@ def ray_processes() -> set[str]:
 
 
 # What is known without a cluster.
+
+
+def test_a_cluster_whose_room_is_taken_by_others_is_not_waited_for_without_end(monkeypatch):
+    """The workers wait for a GPU or CPUs that another job holds, and Ray says nothing."""
+    silent = SimpleNamespace(nodes=list, wait=lambda references, **options: ([], references))
+    monkeypatch.setitem(sys.modules, "ray", silent)
+    monkeypatch.setattr(ray_cluster, "PATIENCE", -1.0)
+    pool = ray_cluster.Cluster("auto", ray_cluster.Shares(), Settings(), SILENT)
+    pool.actors = [ray_cluster._Actor("node", None, starting=object())]
+    job = Job(None, resolve_model("tiny"), {"device": "cpu"})  # type: ignore[arg-type]
+    dealing = Dealing("tiny", [], [])
+    monkeypatch.setattr(Dealing, "finished", False)
+    with pytest.raises(MissingError, match="no node has a free CPU"):
+        ray_cluster._Round(pool, job, dealing, lambda done, total: None).run()
 
 
 @pytest.mark.parametrize(

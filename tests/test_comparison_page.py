@@ -59,6 +59,18 @@ def test_the_page_has_the_sentence_the_plot_and_queries_with_pictures(
     assert " p " not in page.text.partition("All numbers")[0]
 
 
+def test_a_picture_that_cannot_be_opened_any_more_is_named_and_ends_nothing(
+    scenes_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(data: object, item: object) -> bytes:
+        raise FileNotFoundError(2, "No such file or directory", "photo.jpg")
+
+    monkeypatch.setattr("evals.views.comparison_page.picture", gone)
+    pairs = matched(operand(str(scenes_run)), operand(f"{scenes_run}@64"), scenes_run.parent)
+    html = as_html(Title.of(pairs), compare(pairs), "A sentence.", find_movers(*pairs[0]))
+    assert "photo.jpg" in html and Page(html).tags.count("article") == 20
+
+
 def test_movers_are_those_whose_reciprocal_rank_changed_most(scenes_run: Path) -> None:
     [(a, b)] = matched(operand(str(scenes_run)), operand(f"{scenes_run}@64"), scenes_run)
     movers = find_movers(a, b, "de", top=4)

@@ -104,7 +104,23 @@ def test_when_no_shard_can_be_encoded_the_others_are_not_tried():
             tries += 1
         deal.finish("a")
     assert tries < 25 and len(deal.failed) >= 3
-    with pytest.raises(FailedShardsError, match="None could, so no others were tried"):
+    with pytest.raises(FailedShardsError, match="None could by then, so the rest was not tried"):
+        deal.check()
+
+
+def test_that_the_rest_was_not_tried_is_said_also_when_another_worker_stores_its_last_shard():
+    deal = dealing(50)
+    among = {"slow", "bad"}
+    slow = deal.lease("slow", among)
+    while len(deal.failed) < 3:
+        for shard in deal.lease("bad", {"bad"}):
+            deal.end("bad", ShardEnded(shard.number, 2, "no weights"))
+        deal.finish("bad")
+    for shard in slow:
+        deal.end("slow", stored(shard))
+    deal.finish("slow")
+    assert deal.finished and deal.done
+    with pytest.raises(FailedShardsError, match="so the rest was not tried"):
         deal.check()
 
 

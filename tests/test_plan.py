@@ -18,6 +18,7 @@ from evals.schema import NotComparableError
 from evals.stats.sample_size import Design, difference_seen, images_needed, power_of
 from tests import simulation_plan
 from tests.commands import run
+from tests.test_compare import record as swept_record
 from tests.test_rank import record
 
 
@@ -148,6 +149,14 @@ def test_the_command_prints_writes_and_gives_json(tmp_path: Path) -> None:
     answer = json.loads(command("a", "--points", "5", "--json").stdout)
     assert [plan["correlation"] for plan in answer["plans"]] == [0, 0.5, 0.8, 0.9, 0.95]
     assert all(plan["assumed"] for plan in answer["plans"]) and len(answer["records"]) == 1
+
+
+def test_benchmarks_that_a_model_was_not_scored_so_on_are_named(tmp_path: Path) -> None:
+    swept_record(tmp_path, [1, 0, 0, 1] * 8, dim=[4] * 32, day=1)
+    swept_record(tmp_path, [1, 0, 0, 1] * 8, benchmark="plain")
+    done = run("m@4", "--results", tmp_path, cwd=tmp_path, module="evals.plan")
+    assert done.returncode == 0, done.stderr
+    assert "plain is left out: m@4: no record of plain was scored so" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,19 @@ def test_a_file_that_is_missing_or_no_text_is_refused(check, tmp_path):
     assert (done.exit_code, "line 2: not UTF-8" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--check", "--check and --claims are two jobs"),
+        ("--strict", "--strict means nothing beside --claims"),
+        ("--all", "--all means nothing beside --claims"),
+    ],
+)
+def test_an_option_that_claims_would_not_heed_is_refused(check, option, message):
+    done = check(HEADER, "jina-clip-v2,flickr,t2i R@1,89.7", options=(option,))
+    assert done.exit_code == 2 and message in done.stderr
+
+
 def test_the_units_of_a_file_are_per_cent_unless_it_says_otherwise(tmp_path):
     file = tmp_path / "card.csv"
     file.write_text(f"\ufeff{HEADER}\r\na,scenes,t2i/R@5, 0.5\r\nb,scenes,t2i/R@5,50\r\n", "utf-8")

@@ -160,6 +160,20 @@ def test_a_tracker_that_fails_leaves_the_others_and_says_how_to_log_it_later(tmp
     assert len(logged) == 3 and told.messages == [f"logged {run.path} to mlflow: 3 runs, there"]
 
 
+def test_the_password_of_a_trackers_address_is_not_told(tmp_path):
+    address = "postgresql://evals:s3cret@db/mlflow"
+
+    def refused(entry, project):
+        raise ConnectionError(f"no answer from {address}")
+
+    run, told = record(tmp_path), Told()
+    targets = [Target("mlflow", "p", refused), Target("mlflow", "q", lambda *_: f"p in {address}")]
+    with pytest.raises(MissingError):
+        log_records(targets, {run.path: ()}, told)
+    text = "\n".join([*told.errors, *told.messages])
+    assert "s3cret" not in text and text.count("postgresql://db/mlflow") == 2
+
+
 def test_a_tracker_that_fails_is_not_tried_again_for_each_dimension(tmp_path):
     tries = []
 

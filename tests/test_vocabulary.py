@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import json
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from evals.__main__ import COMMANDS
 from evals.cli.app import new_app, reported
+from evals.cli.options import Json
 from evals.cli.results import table_outputs, write_outputs
 from evals.cli.vocabulary import Benchmarks, Figures, TableFiles, one_benchmark, shared_words
 from evals.views.table_files import contents
@@ -115,6 +117,7 @@ def toy(
     benchmarks: Annotated[list[str], Benchmarks("Toys.")],
     tables: TableFiles,
     figures: Figures,
+    json: Json = False,
 ) -> None:
     """A command."""
     with reported():
@@ -137,6 +140,13 @@ def test_benchmarks_are_arguments_or_an_option_or_both_each_once() -> None:
     assert said("m", "a", "b")[0] == ["a", "b"]
     assert said("m", "--benchmarks", "a, b", "--benchmarks", "c")[0] == ["a", "b", "c"]
     assert said("m", "a", "--benchmarks", "b,a")[0] == ["a", "b"]
+
+
+def test_a_list_of_nothing_is_a_usage_error_in_words_and_in_json() -> None:
+    done = CliRunner().invoke(app, ["m", "--benchmarks", ",", "--json"])
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+    assert json.loads(done.stdout)["exit_code"] == 2
 
 
 def test_earlier_spellings_work_with_a_hint_on_stderr() -> None:

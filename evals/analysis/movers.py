@@ -5,7 +5,6 @@ fall from the first place to the third is more than from the 200th to the 400th.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -149,7 +148,7 @@ def _first_docs(side: Measured, scope: Searched, rows: Sequence[int]) -> dict[in
     if not rows:
         return {}
     encoder = recorded_encoder(side.run)
-    store = Store(Path(recorded_store(side.run)))
+    store = Store(recorded_store(side.run))
     chosen = select_items(scope.queries, list(rows))
     query_rows, doc_rows = (
         item_vectors(items, [stored_rows(store, encoder, part) for part in items.sides], side.dim)

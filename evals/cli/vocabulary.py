@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
-from evals.cli.app import Log
+from evals.cli.app import Log, reported
 from evals.cli.options import comma_list
 from evals.schema import ConfigError
 
@@ -103,7 +103,9 @@ def shared_words(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(**arguments: Any) -> None:
-        gathered = {name: gather(arguments) for name, gather in gathering.items()}
+        # What cannot be meant ends as it does in a command.
+        with reported(json=arguments.get("json", False)):
+            gathered = {name: gather(arguments) for name, gather in gathering.items()}
         command(**arguments, **gathered)
 
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.dashboard.history import Point, points
 from evals.escape import visible
+from evals.os_errors import as_eval_error
 from evals.records.queries import Cell
 from evals.records.record import Run
 from evals.schema import EvalError
@@ -54,16 +55,16 @@ class Words:
         cell = Cell(subset, direction, widest.dim, "float32")
         try:
             mistakes = find_mistakes(run, cell, top=top)
-        except EvalError as error:
-            self.refused.append(Refusal(run, subset, direction, str(error)))
+            rows = {}
+            for mistake in mistakes.mistakes:
+                rows[mistake.query.id] = {
+                    "asked": self._items(mistakes, [mistake.query]),
+                    "answer": self._items(mistakes, [mistake.gold]),
+                    "preferred": self._items(mistakes, mistake.preferred[:PREFERRED]),
+                }
+        except (EvalError, OSError) as error:  # also a photo that is gone since it was encoded
+            self.refused.append(Refusal(run, subset, direction, str(as_eval_error(error))))
             return {}
-        rows = {}
-        for mistake in mistakes.mistakes:
-            rows[mistake.query.id] = {
-                "asked": self._items(mistakes, [mistake.query]),
-                "answer": self._items(mistakes, [mistake.gold]),
-                "preferred": self._items(mistakes, mistake.preferred[:PREFERRED]),
-            }
         return rows
 
     def _items(self, mistakes: "Mistakes", items: Sequence["Shown"]) -> list[Mapping[str, Any]]:

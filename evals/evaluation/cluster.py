@@ -24,7 +24,7 @@ from evals.evaluation.dealing import Dealing, Finished, ShardEnded
 from evals.evaluation.nodes import Seats, seats_of
 from evals.evaluation.pool import Pool
 from evals.evaluation.ray_nodes import blind_nodes, node_name, start_worker
-from evals.evaluation.ray_session import answers, connect, disconnect
+from evals.evaluation.ray_session import answers, connect, disconnect, last_line
 from evals.evaluation.worker import Job
 from evals.progress import Progress, Reporter
 from evals.schema import ConfigError, MissingError
@@ -135,6 +135,8 @@ class _Round:
                 time.sleep(LOOK)
                 continue
             ready, _ = ray.wait(waits, num_returns=1, timeout=LOOK)
+            if not ready and all(actor.starting is not None for actor in self._able()):
+                self._check_patience()  # other jobs may hold what the workers wait for
             for actor in self._able():
                 if (actor.stream or actor.starting) in ready:
                     self._hear(actor)
@@ -244,7 +246,7 @@ class _Round:
             self.reporter.info(f"{name} is lost; what it was at is encoded again")
             return
         self._deaths += 1
-        reason = str(error).strip().splitlines()[-1]
+        reason = last_line(error)
         self.dealing.take_back(id(actor), f"its worker ended by itself ({reason})")
         self.reporter.info(f"{name}: a worker ended by itself; what it was at is encoded again")
 
@@ -254,12 +256,20 @@ class _Round:
                 "--cluster: workers end by themselves before they have stored anything. Look into "
                 "Ray's logs, or encode without --cluster, which shows the error."
             )
-        if time.monotonic() - self._had_worker > PATIENCE or not self._could_have_room():
-            kind = "GPU" if self._gpus else "CPU"
-            raise MissingError(
-                f"--cluster: no node has a free {kind} for a worker. Add one, and run the same "
-                "command again."
-            )
+        if not self._could_have_room():
+            raise self._no_room()
+        self._check_patience()
+
+    def _check_patience(self) -> None:
+        if time.monotonic() - self._had_worker > PATIENCE:
+            raise self._no_room()
+
+    def _no_room(self) -> MissingError:
+        kind = "GPU" if self._gpus else "CPU"
+        return MissingError(
+            f"--cluster: no node has a free {kind} for a worker. Add one, and run the same "
+            "command again."
+        )
 
     def _could_have_room(self) -> bool:
         """Whether a node is large enough, or was there before and may come back."""

@@ -91,6 +91,7 @@ class Dealing:
         self._held: dict[Hashable, list[Shard]] = {}
         self._stored: Counter[int] = Counter()  # items of each shard
         self._tried_by: dict[int, list[Hashable]] = {}
+        self._given_up = False
 
     @property
     def finished(self) -> bool:
@@ -148,8 +149,10 @@ class Dealing:
 
     def check(self) -> None:
         """FailedShardsError when shards have failed."""
-        if self.failed and not self.done:
-            raise FailedShardsError(self.failed, rest="None could, so no others were tried")
+        if self.failed and self._given_up:
+            raise FailedShardsError(
+                self.failed, rest="None could by then, so the rest was not tried"
+            )
         if self.failed:
             raise FailedShardsError(self.failed)
 
@@ -163,6 +166,7 @@ class Dealing:
         side = self._sides[shard.key, shard.content]
         self.failed.append(FailedShard.of(self._model, side, shard.positions, error))
         if len(self.failed) >= HOPELESS and not self.done:
+            self._given_up = True
             self._fresh.clear()
             self._again.clear()
 

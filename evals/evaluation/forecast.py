@@ -71,7 +71,9 @@ def forecast(work: Sequence[Work], refs: Sequence[ModelRef], settings: Settings)
                 problem = "mteb loads its data itself: not counted"
                 lines.append(_unknown(item.name, ref.name, problem))
                 continue
-            data = loaded.setdefault(item.name, _loaded(item, settings))
+            if item.name not in loaded:
+                loaded[item.name] = _loaded(item, settings)
+            data = loaded[item.name]
             if isinstance(data, EvalError):
                 lines.append(_unknown(item.name, ref.name, str(data)))
             else:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.evaluation.nodes import NodeWorker, Seats, reads
+from evals.evaluation.ray_session import last_line
 from evals.settings import Settings
 
 ANSWER = 60.0  # seconds that a node has to say whether it sees the store
@@ -38,7 +39,7 @@ def blind_nodes(nodes: Sequence[dict[str, Any]], store: object) -> dict[str, str
             try:
                 reason = ray.get(answer, timeout=ANSWER)
             except ray.exceptions.RayError as error:
-                reason = str(error).strip().splitlines()[-1]
+                reason = last_line(error)
             if reason is not None:
                 reasons[name] = reason
         return reasons

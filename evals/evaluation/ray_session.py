@@ -38,8 +38,15 @@ def connect(address: str) -> None:
     before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _no_cluster(address, str(error).strip().splitlines()[0]) from None
+    except BaseException as error:  # Ctrl-C, too: what has started of it ends
+        disconnect()
+        if not isinstance(error, (ConnectionError, RuntimeError, ValueError)):
+            raise
+        if address == "local":
+            raise MissingError(
+                f"--cluster local: Ray does not start ({last_line(error)}). Encode by --workers."
+            ) from None
+        raise _no_cluster(address, last_line(error)) from None
     finally:
         # Ray's would end the process with 1, and say nothing of going on.
         if threading.current_thread() is threading.main_thread():
@@ -64,6 +71,12 @@ def answers(host: str, port: int) -> bool:
     return True
 
 
+def last_line(error: BaseException) -> str:
+    """The end of what Ray says, where the cause stands; the name of an error that says nothing."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1]
+
+
 def _no_cluster(address: str, reason: str) -> MissingError:
     return MissingError(
         f"--cluster {address}: no Ray cluster answers ({reason.rstrip('.')}). Start one (ray start "
@@ -84,5 +97,15 @@ def _sweep() -> None:
     """Remove what killed processes of ours left."""
     for folder in _TMP.glob(f"{_PREFIX}*-*"):
         number = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if number.isdecimal() and not Path(f"/proc/{number}").exists():
+        if number.isdecimal() and not _lives(int(number)):
             shutil.rmtree(folder, ignore_errors=True)  # another user's stays
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

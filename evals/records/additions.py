@@ -21,4 +21,4 @@ def write_into(path: Path, data: bytes) -> None:
         # What the seal says of other files stays: it must not bless what somebody changed.
         hashes = read_seal(path.parent) or {}
         write_atomically(path.parent / SEAL, as_seal(hashes | {path.name: sha256(data)}))
-    upload_record(path.parent)
+    upload_record(path.parent, path.name)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from evals.bucket import Bucket, Location, cache_of, location
 from evals.files import write_atomically
+from evals.paths import leads_out
 from evals.records.manifest import MANIFEST
 from evals.records.seal import SEAL, as_seal, parse_seal, read_seal, sha256
 from evals.schema import InvalidError
@@ -49,10 +50,11 @@ def open_records(place: Location) -> Path:
     return root
 
 
-def upload_record(folder: Path) -> None:
+def upload_record(folder: Path, written: str = "") -> None:
     """Upload a record that lies in the cache of a bucket, or what it has more; no other folder.
 
-    MissingError when the bucket does not answer.
+    The file `written` was just laid into it, and takes the place of the bucket's. MissingError when
+    the bucket does not answer.
     """
     folder = folder.absolute()
     root = Path(*folder.parts[:-DEPTH])
@@ -61,30 +63,40 @@ def upload_record(folder: Path) -> None:
         return
     bucket = Bucket(mark.read_text())
     name = folder.relative_to(root).as_posix()
-    _exchange(bucket, folder, name, _records_in(bucket.sizes(name)).get(name, {}))
+    stored = _records_in(bucket.sizes(name)).get(name, {})
+    _exchange(bucket, folder, name, stored, written)
 
 
-def _exchange(bucket: Bucket, folder: Path, name: str, stored: Sizes) -> None:
-    """Fetch what the bucket has more of a record, then upload what the folder has more."""
+def _exchange(bucket: Bucket, folder: Path, name: str, stored: Sizes, written: str = "") -> None:
+    """Fetch what the bucket has of a record and the folder has not so, then upload what it has more.
+
+    Of a file that both have, the bucket's counts, but for the one just `written`: whoever only
+    reads must not put an old figure in the place of a new one.
+    """
     if SEAL in stored and not _is_equal(folder, stored):
-        _fetch(bucket, folder, name, stored)
+        _fetch(bucket, folder, name, stored, written)
     if (folder / MANIFEST).is_file():
-        _upload(bucket, folder, name, stored)
+        _upload(bucket, folder, name, stored, written)
 
 
 def _is_equal(folder: Path, stored: Sizes) -> bool:
+    """Whether a record looks the same here and there; contents are told apart by their size."""
     hashes = read_seal(folder) or {}
-    is_whole = (folder / MANIFEST).is_file() and stored[SEAL] == len(as_seal(hashes))
-    return is_whole and stored.keys() - {SEAL} == hashes.keys()
+    if not (folder / MANIFEST).is_file() or stored[SEAL] != len(as_seal(hashes)):
+        return False
+    files = stored.keys() - {SEAL}
+    return files == hashes.keys() and all(stored[file] == _size(folder / file) for file in files)
 
 
-def _upload(bucket: Bucket, folder: Path, name: str, stored: Sizes) -> None:
+def _upload(bucket: Bucket, folder: Path, name: str, stored: Sizes, written: str) -> None:
     hashes = read_seal(folder) or {}
     is_new = False
     for file in sorted(hashes):
+        if file != written and stored.get(file) == _size(folder / file):
+            continue
         data = (folder / file).read_bytes()
         # What is not what the seal says stays here.
-        if stored.get(file) != len(data) and sha256(data) == hashes[file]:
+        if sha256(data) == hashes[file]:
             bucket.put(f"{name}/{file}", data)
             is_new = True
     seal = as_seal(hashes)
@@ -94,18 +106,21 @@ def _upload(bucket: Bucket, folder: Path, name: str, stored: Sizes) -> None:
         bucket.put(f"{name}/{SEAL}", seal)
 
 
-def _fetch(bucket: Bucket, folder: Path, name: str, stored: Sizes) -> None:
-    """Fetch what the folder has not; the manifest last, whose presence means that all is there."""
+def _fetch(bucket: Bucket, folder: Path, name: str, stored: Sizes, written: str) -> None:
+    """Fetch what the folder has not so; the manifest last, whose presence means that all is there."""
     local = read_seal(folder) or {}
     where = f"{bucket.url}/{name}/{SEAL}"
     seal = bucket.get(f"{name}/{SEAL}", lambda data: len(data) == stored[SEAL])
     hashes = parse_seal(seal or b"", where)
-    for file in sorted(hashes):
-        if file != MANIFEST and not (folder / file).exists():
-            _refuse_outside(file, where)
+    for file in hashes:
+        if leads_out(file):
+            raise InvalidError(f"{where}: names {file}, which is outside of the record.")
+    for file in sorted(hashes.keys() - {MANIFEST, written}):
+        if not (folder / file).exists() or local.get(file, hashes[file]) != hashes[file]:
             _fetch_file(bucket, folder, name, file, hashes[file])
     # What was laid into it on this machine, and is not uploaded yet, stays sealed.
-    write_atomically(folder / SEAL, as_seal(local | hashes))
+    kept = {file: local[file] for file in local if file == written or file not in hashes}
+    write_atomically(folder / SEAL, as_seal(hashes | kept))
     if not (folder / MANIFEST).exists():
         _fetch_file(bucket, folder, name, MANIFEST, hashes.get(MANIFEST, ""))
 
@@ -128,7 +143,5 @@ def _records_in(sizes: Sizes) -> dict[str, dict[str, int]]:
     return records
 
 
-def _refuse_outside(file: str, where: str) -> None:
-    path = PurePosixPath(file)
-    if path.is_absolute() or ".." in path.parts:
-        raise InvalidError(f"{where}: names {file}, which is outside of the record.")
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None

@@ -90,6 +90,15 @@ def report(
         from evals.records.exchange import open_records
         from evals.views.table_files import contents
 
+        given = {"--check": check, "--write": write, "--claims": claims, "--needs": needs}
+        jobs = [option for option, value in given.items() if value]
+        if len(jobs) > 1:
+            raise ConfigError(f"{jobs[0]} and {jobs[1]} are two jobs. Name one, then the other.")
+        shown_only = {"--table": tables, "--all": all_tables, "--official": official}
+        unheeded = shown_only | {"--strict": strict, "--format": formats}
+        if claims and any(unheeded.values()):
+            option = next(option for option, value in unheeded.items() if value)
+            raise ConfigError(f"{option} means nothing beside --claims. Leave it out.")
         if check or write:
             _blocks(_pages_of(root), write, log)
             return

@@ -1,6 +1,7 @@
 """Which trackers there are, and how records reach them: after the numbers are out, and without a risk to them."""
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -79,13 +80,20 @@ def log_records(
             # A server, a login, a disk, a fault of the library: whatever it is, the numbers are
             # there and the message names it.
             except Exception as error:
-                reporter.error(f"{target.tracker}: {type(error).__name__}: {error}")
+                text = without_passwords(str(error))
+                reporter.error(f"{target.tracker}: {type(error).__name__}: {text}")
                 failed.setdefault(f"{target.tracker}:{target.project}", []).append(path)
             else:
                 runs_of_tracker = "1 run" if len(places) == 1 else f"{len(places)} runs"
-                reporter.info(f"logged {path} to {target.tracker}: {runs_of_tracker}, {places[0]}")
+                place = without_passwords(places[0])
+                reporter.info(f"logged {path} to {target.tracker}: {runs_of_tracker}, {place}")
     if failed:
         raise MissingError(_remedy(failed))
+
+
+def without_passwords(text: str) -> str:
+    """A text whose addresses have no user and no password: `postgresql://db/runs`."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def _remedy(failed: Mapping[str, Sequence[Path]]) -> str:

@@ -9,7 +9,8 @@ from evals.analysis.comparison import Change
 from evals.analysis.movers import Movers
 from evals.analysis.searched import Shown, picture
 from evals.escape import visible_page
-from evals.schema import ImageText
+from evals.os_errors import as_eval_error
+from evals.schema import EvalError, ImageText
 from evals.views.comparison import HEAD, LEGEND, Title, cells
 from evals.views.forest import forest_image
 from evals.views.thumbnails import thumbnail
@@ -40,8 +41,9 @@ def as_html(
     from jinja2 import Environment, StrictUndefined
 
     style = "\n".join(path.read_text(encoding="utf-8").strip() for path in STYLES)
-    notes = [*title.notes, *(movers.notes if movers else [note])]
-    pictures = _pictures(movers)
+    notes = [line for line in (*title.notes, *(movers.notes if movers else [note])) if line]
+    # It adds to the notes while the page is made, above whose end they stand.
+    pictures = _pictures(movers, notes)
     if movers and isinstance(movers.data, ImageText):
         notes.append(LICENCE)
     environment = Environment(autoescape=True, undefined=StrictUndefined)
@@ -57,7 +59,7 @@ def as_html(
         movers=movers,
         image_of=pictures,
         place_of=lambda rank: f"{rank:,.1f}".removesuffix(".0"),
-        notes=[line for line in notes if line],
+        notes=notes,
         style=style,
         # The page's Content-Security-Policy allows this style by its hash.
         digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
@@ -66,8 +68,11 @@ def as_html(
     return visible_page(text)
 
 
-def _pictures(movers: Movers | None) -> Callable[[Shown], str | None]:
-    """The thumbnail of an item that is shown as an image, each scaled once."""
+def _pictures(movers: Movers | None, notes: list[str]) -> Callable[[Shown], str | None]:
+    """The thumbnail of an item that is shown as an image, each scaled once.
+
+    One that cannot be opened any more is named in the notes.
+    """
     cache: dict[tuple[bool, int], str | None] = {}
 
     def image_of(one: Shown) -> str | None:
@@ -75,7 +80,11 @@ def _pictures(movers: Movers | None) -> Callable[[Shown], str | None]:
             return None
         key = one.score is None, one.place  # queries and documents may both be images
         if key not in cache:
-            cache[key] = thumbnail(picture(movers.data, one))
+            try:
+                cache[key] = thumbnail(picture(movers.data, one))
+            except (EvalError, OSError) as error:
+                cache[key] = None
+                notes.append(str(as_eval_error(error)))
         return cache[key]
 
     return image_of
