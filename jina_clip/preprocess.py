@@ -75,7 +75,7 @@ class Preprocess:
         _check_types(values)
         for name in ("mean", "std"):
             if name in values:
-                values[name] = tuple(values[name])
+                values[name] = tuple(float(value) for value in values[name])
         return cls(**values, extras={name: settings[name] for name in settings if name in _INERT})
 
     def to_dict(self) -> dict[str, Any]:
@@ -164,4 +164,5 @@ def _check_types(values: Mapping[str, Any]) -> None:
 def _three_numbers(values: object) -> bool:
     if not isinstance(values, list | tuple) or len(values) != 3:
         return False
-    return all(type(value) in (int, float) for value in values)
+    # Neither NaN, nor infinity, nor an integer beyond all floats.
+    return all(type(value) in (int, float) and abs(value) < 1e6 for value in values)

@@ -188,6 +188,8 @@ def test_preprocessor_config_round_trips():
     }
     assert Preprocess.from_dict(official).to_dict() == official
     assert Preprocess.from_dict({"size": [8, 8]}) == Preprocess(size=8)
+    whole = Preprocess.from_dict({"size": 8, "mean": [0, 0, 0], "std": [1, 1, 1]})
+    assert repr(whole.mean + whole.std) == "(0.0, 0.0, 0.0, 1.0, 1.0, 1.0)"
 
 
 @pytest.mark.parametrize(
@@ -202,6 +204,7 @@ def test_preprocessor_config_round_trips():
         ({"size": 8, "mean": 0.5}, "mean 0.5 and std .* must be three numbers each"),
         ({"size": 8, "std": ["1", "1", "1"]}, "must be three numbers each"),
         ({"size": 8, "std": [1, 1, 0]}, "must be three numbers each"),
+        ({"size": 8, "std": [1, 1, 10**400]}, "must be three numbers each"),
         ({"size": 8, "fill_color": [0, 0, 0]}, r"fill_color \[0, 0, 0\] is not from 0 to 255"),
         (
             {"size": 8, "image_mean": [0, 0, 0], "do_resize": True},
