@@ -5,6 +5,8 @@ None of them is loaded for it.
 
 import importlib.metadata
 import sys
+from collections.abc import Mapping
+from functools import cache
 
 # By name, with the module by which a process has loaded it
 PACKAGES = {
@@ -37,8 +39,9 @@ def loaded_packages() -> dict[str, str]:
     return {name: version for name, version in packages().items() if PACKAGES[name] in sys.modules}
 
 
-def packages() -> dict[str, str]:
-    """Installed versions of what can change a number."""
+@cache
+def packages() -> Mapping[str, str]:
+    """Installed versions of what can change a number, looked up once a process."""
     # From the metadata: importing torch for its version would take seconds.
     versions = {}
     for name in PACKAGES:

@@ -137,9 +137,9 @@ def rounded(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def test_rounding_is_never_a_difference(by_lookup, looked_up):
-    """200 certificates of rows with noise and 8 bits a value: no verdict, no sure cause."""
+    """40 certificates of rows with noise and 8 bits a value: no verdict, no sure cause."""
     a = table_runner(looked_up)
-    for seed in range(200):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
         noisy = {key: rounded(row[None], rng)[0] for key, row in looked_up.items() if key[0] == "plain"}  # fmt: skip
         certificate = certify(PROBE, a, table_runner(noisy), Tolerances())

@@ -3,13 +3,14 @@
 import difflib
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from evals.reading import read_yaml
+from evals.reading import MOST_YAML_BYTES, read_bytes, read_yaml
 from evals.schema import ConfigError, MissingError
 
 # A row's key is a make target, a folder and a column.
@@ -49,9 +50,10 @@ def read_rows(
     """
     # A folder of configs without the file is a wrong folder, not data that is missing.
     try:
-        loaded = read_yaml(file, error=ConfigError)
+        content = read_bytes(file, most_bytes=MOST_YAML_BYTES, error=ConfigError)
     except MissingError as error:
         raise ConfigError(f"{error} EVALS_CONFIGS names another folder of configs.") from None
+    loaded = _loaded(content, str(file))
     if not isinstance(loaded, dict):
         raise ConfigError(
             f"{file}: must map row names to rows, and holds {type(loaded).__name__}. "
@@ -62,6 +64,12 @@ def read_rows(
         for name, fields in loaded.items()
         if chosen(fields)
     }
+
+
+@lru_cache(maxsize=32)
+def _loaded(content: bytes, where: str) -> Any:
+    """What YAML says, parsed once a process: rows are made of it, and it is changed by nobody."""
+    return read_yaml(content, where, error=ConfigError)
 
 
 def _row(file: Path, name: Any, fields: Any, kind: type[R]) -> R:

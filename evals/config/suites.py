@@ -1,6 +1,7 @@
 """Suites of benchmarks (configs/suites.yaml), their averages, and the tasks of mteb they name."""
 
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -86,11 +87,11 @@ class Suite(Row):
     averages: dict[str, Average] = Field(default_factory=dict)
     about: Text | None = None
 
-    @property
-    def tasks(self) -> list[TaskRef]:
+    @cached_property
+    def tasks(self) -> tuple[TaskRef, ...]:
         """The mteb tasks, limited as the suite says."""
         refs = [task_ref(name) for name in self.benchmarks if name.startswith(MTEB)]
-        return [ref._replace(subsets=self.subsets.get(MTEB + ref.task)) for ref in refs]
+        return tuple(ref._replace(subsets=self.subsets.get(MTEB + ref.task)) for ref in refs)
 
     @property
     def own(self) -> dict[str, DataRef]:
@@ -104,8 +105,17 @@ class Suite(Row):
         None when there is not exactly one.
         """
         # Two splits of one task are two tasks here, and `mteb:TASK` says neither.
-        refs = [ref for ref in self.tasks if member in (ref.name, MTEB + ref.task)]
+        refs = self._tasks_of.get(member, [])
         return refs[0] if len(refs) == 1 else None
+
+    @cached_property
+    def _tasks_of(self) -> dict[str, list[TaskRef]]:
+        """The tasks by `mteb:TASK`, and by the name that says the split too."""
+        tasks: dict[str, list[TaskRef]] = {}
+        for ref in self.tasks:
+            for member in {ref.name, MTEB + ref.task}:
+                tasks.setdefault(member, []).append(ref)
+        return tasks
 
 
 def task_ref(name: str) -> TaskRef:
