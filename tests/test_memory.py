@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +18,15 @@ from evals.evaluation.distractors import Distractors
 from evals.evaluation.evaluate import evaluate
 from evals.evaluation.load import Parts
 from evals.evaluation.outcome import Outcome
-from evals.evaluation.side_rows import usual_memory
+from evals.evaluation.recording import Costs
+from evals.evaluation.side_rows import SideRows, usual_memory
 from evals.ranking.search import top_k
 from evals.ranking.stored_search import stored_top_k
 from evals.schema import ConfigError
 from evals.settings import Settings
 from tests.commands import run
 from tests.ranking import random_rows
-from tests.toys import HashEncoder, image_text
+from tests.toys import HashEncoder, MultiHashEncoder, image_text
 
 ROW = Benchmark(
     name="toys", title="Toys", data="toys", subsets=("en", "de"), split="test", task="image_text",
@@ -83,6 +85,18 @@ def test_hits_of_rows_on_disk_are_those_in_memory_to_the_last_bit(
     hits = stored_top_k(*sources, 6, [dim], [kind], memory=memory)[dim, kind]
     assert np.concatenate([part.docs for part in expected]).tolist() == hits.docs.tolist()
     assert np.concatenate([part.scores for part in expected]).tolist() == hits.scores.tolist()
+
+
+def test_images_that_are_queries_and_documents_have_the_rows_of_each_role(tmp_path: Path) -> None:
+    """As when each image looks for its like among all: both sides list the same images."""
+    images = image_text(list(range(6))).images
+    queries, docs = replace(images, role="query"), replace(images, role="document")
+    encoder = MultiHashEncoder()
+    rows = SideRows(encoder, Store(tmp_path), Costs())
+    for side, vectors in zip((queries, docs), rows.vectors([queries, docs]), strict=True):
+        np.testing.assert_array_equal(
+            vectors.take(np.arange(6)).rows, encoder.encode(side).rows, strict=True
+        )
 
 
 def test_keeping_all_rows_and_a_limit_of_memory_are_refused_together(tmp_path: Path) -> None:

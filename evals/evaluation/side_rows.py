@@ -6,12 +6,12 @@ Both give the same scores, bit for bit, so the choice is in no record.
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.evaluation.embedding import embed, embed_on_disk, embed_vectors
 from evals.evaluation.recording import Costs
 from evals.progress import SILENT, Reporter
-from evals.schema import Side
+from evals.schema import Kind, Role, Side
 
 if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
     from evals.embeddings.failures import FailedShardsError
@@ -21,6 +21,14 @@ if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answe
     from evals.schema import Encoder, VectorSource
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # a container's limit, or the word `max`
+
+
+class _Items(NamedTuple):
+    """What tells a side from others: equal items of another role have other rows."""
+
+    kind: Kind
+    role: Role | None
+    hashes: tuple[str, ...]
 
 
 class SideRows:
@@ -43,9 +51,9 @@ class SideRows:
         self.encoder, self.store, self.costs = encoder, store, costs
         self.embeddings, self.reporter = embeddings, reporter
         self.zero_rows = 0
-        self.failed: dict[tuple[str, ...], FailedShardsError] = {}  # by the items of a side
+        self.failed: dict[_Items, FailedShardsError] = {}
         # Those of the last subset: languages share their images, and memory holds one set of rows.
-        self._by_images: dict[tuple[Callable[..., Any], tuple[str, ...]], Any] = {}
+        self._by_images: dict[tuple[Callable[..., Any], _Items], Any] = {}
 
     def held(self, sides: Sequence[Side]) -> list[Any]:
         """The rows of each side as an array."""
@@ -70,20 +78,20 @@ class SideRows:
 
         rows = []
         for side in sides:
-            images = tuple(side.hashes) if side.kind == "image" else ()
-            if images in self.failed:
+            items = _Items(side.kind, side.role, tuple(side.hashes))
+            if items in self.failed:
                 continue
-            if (read, images) in self._by_images:
-                rows.append(self._by_images[read, images])
+            if (read, items) in self._by_images:
+                rows.append(self._by_images[read, items])
                 continue
             try:
                 side_rows = read(self.store, self.encoder, side, self.costs, reporter=self.reporter)
             except FailedShardsError as error:
-                self.failed[tuple(side.hashes)] = error
+                self.failed[items] = error
                 continue
             self.zero_rows += count_zeros(side_rows)
             if side.kind == "image":
-                self._by_images = {(read, images): side_rows}
+                self._by_images = {(read, items): side_rows}
             rows.append(side_rows)
         return rows
 
