@@ -1,6 +1,7 @@
 """--dry-run says what would be encoded, how many bytes and how long by this machine's records, and does nothing."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,10 @@ def test_a_dry_run_counts_what_the_store_lacks_and_times_it_by_records(tmp_path:
     )
     printed = commands.run(*arguments, "--dry-run", cwd=tmp_path).stdout
     assert "to encode" in printed and "Together: " in printed
+    # by a record of workers, whose seconds of texts are those of reading what the workers stored
+    shutil.rmtree(tmp_path / "runs")
+    done = commands.run(*arguments, "--workers", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    arguments[4] = "fr"
+    [texts] = [line for line in dry()["dry_run"] if line["kind"] == "text"]
+    assert texts["missing"] and texts["seconds"] is None

@@ -188,6 +188,16 @@ def test_records_are_compared_replayed_and_kept_with_their_best(texts, several_m
         assert (scores[query] > scores[query, doc] + 1e-5).sum() == hit["rank"] - 1
 
 
+def test_a_dry_run_does_not_guess_how_many_vectors_there_will_be(texts, several_model, tmp_path):
+    model = f"toy=st:{several_model}"
+    done = run(f"beir:{texts}", "--model", model, "--dry-run", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    [line] = json.loads(done.stdout)["dry_run"]
+    assert (line["missing"], line["bytes"]) == (19, None)
+    printed = run(f"beir:{texts}", "--model", model, "--dry-run", cwd=tmp_path).stdout
+    assert "Together: unknown, unknown." in printed
+
+
 def test_two_workers_encode_what_one_does(texts, several_model, tmp_path):
     model = f"toy=st:{several_model}"
     done = run(f"beir:{texts}", "--model", model, "--workers", "2", "--json", cwd=tmp_path)

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from evals.embeddings.failures import HOPELESS, TRIES
 from evals.evaluation.dealing import Dealing, Finished, ShardEnded
 from evals.evaluation.nodes import Seats, seats_of
-from evals.evaluation.pool import Pool
+from evals.evaluation.pool import BY, Pool
 from evals.evaluation.ray_nodes import blind_nodes, node_name, start_worker
 from evals.evaluation.ray_session import answers, connect, disconnect, last_line
 from evals.evaluation.worker import Job
@@ -55,7 +55,7 @@ class _Actor:
 class Cluster(Pool):
     """A connection to Ray, from the first shard that there is to encode to the end of the block."""
 
-    stage, people = "encode_by_cluster", "a cluster"
+    stage, people = f"{BY}cluster", "a cluster"
 
     def __init__(
         self, address: str, shares: Shares, settings: Settings, reporter: Reporter

@@ -13,10 +13,11 @@ from evals.config.models import ModelRef
 from evals.config.suites import TaskRef
 from evals.evaluation.encoding_plan import planned_sides
 from evals.evaluation.load import Loaded, build_encoder, load_item
+from evals.evaluation.pool import BY
 from evals.records.manifest import read_manifest
 from evals.records.provenance import host
 from evals.records.record import list_runs
-from evals.schema import EvalError
+from evals.schema import EvalError, is_multi_vector
 from evals.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,9 +32,10 @@ HOST = ("processor", "cores", "accelerator")
 class Forecast(NamedTuple):
     """The images or texts of a benchmark that a model would have to encode.
 
-    `missing` of `items` are not stored, and take `size` bytes of the store. `seconds` is None where
-    no record tells a rate. `source` says where the data is; `problem` why nothing can be said, and
-    then all numbers are None.
+    `missing` of `items` are not stored, and take `size` bytes of the store, None where how many
+    vectors an item has is known only afterwards. `seconds` is None where no record tells a rate.
+    `source` says where the data is; `problem` why nothing can be said, and then all numbers are
+    None.
     """
 
     benchmark: str
@@ -110,6 +112,7 @@ def _sides(
         missing[side.kind] = missing.get(side.kind, 0) + count
     origin = next(iter(loaded.parts.subsets.values())).origin
     source = ", ".join(f"{key} {value}" for key, value in list(origin.items())[:3])
+    unsized = is_multi_vector(encoder)
     lines = []
     for kind, count in missing.items():
         rate = rates.get(kind)
@@ -120,7 +123,7 @@ def _sides(
             kind=kind,
             items=items[kind],
             missing=count,
-            size=count * encoder.dim * BYTES_PER_VALUE,
+            size=None if unsized and count else count * encoder.dim * BYTES_PER_VALUE,
             # nothing to encode takes no time, whatever the rate
             seconds=0.0 if count == 0 else seconds,
             source=source,
@@ -140,6 +143,9 @@ def _rates(results: Path, model: str, encoder: "Encoder") -> dict[str, float]:
         device = raw["encoder"]["fingerprint"].get("device")
         same_host = all(there.get(name) == here.get(name) for name in HOST)
         if not same_host or device != encoder.fingerprint.get("device"):
+            continue
+        # The seconds of a kind are then those in which rows were read that workers had encoded.
+        if any(stage.startswith(BY) for stage in raw["seconds"]):
             continue
         for kind, count in raw.get("encoded", {}).items():
             spent = raw["seconds"].get(f"encode_{kind}", 0.0)

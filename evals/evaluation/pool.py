@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from evals.schema import Encoder
 
 
+BY = "encode_by_"  # begins the stages of all workers
+
+
 class Pool(ABC):
     """Workers, from the first shard that there is to encode to the end of the block.
 

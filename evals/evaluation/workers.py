@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from evals.embeddings.failures import HOPELESS, TRIES
 from evals.evaluation.dealing import Dealing, Finished, Shard, ShardEnded
-from evals.evaluation.pool import Pool
+from evals.evaluation.pool import BY, Pool
 from evals.evaluation.worker import Job, Worker
 from evals.os_errors import as_eval_error
 from evals.progress import Progress, Reporter
@@ -52,7 +52,7 @@ class _Process(NamedTuple):
 class Workers(Pool):
     """So many processes, started when there is something to encode."""
 
-    stage = "encode_by_workers"
+    stage = f"{BY}workers"
 
     def __init__(self, count: int, settings: Settings, reporter: Reporter) -> None:
         super().__init__(settings, reporter)

@@ -53,8 +53,10 @@ def as_json(lines: Sequence[Forecast]) -> dict[str, Any]:
     return {"schema_version": 1, "dry_run": entries, "seconds": _seconds(lines)}
 
 
-def _total(lines: Sequence[Forecast]) -> int:
-    return sum(line.size or 0 for line in lines)
+def _total(lines: Sequence[Forecast]) -> int | None:
+    """The size of all; None where that of one is unknown."""
+    known = [line.size for line in lines if line.size is not None]
+    return sum(known) if len(known) == len(lines) else None
 
 
 def _seconds(lines: Sequence[Forecast]) -> float | None:
