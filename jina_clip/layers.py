@@ -110,7 +110,7 @@ def _turn(x: Tensor, a: Tensor, b: Tensor, cos: Tensor, sin: Tensor) -> None:
 
 def norm_of_sum(x: Tokens, y: Tokens, norm: nn.LayerNorm) -> Tokens:
     """norm(x + y): a residual and the LayerNorm after it, as in a post-norm block."""
-    if fusable(y):
+    if fusable(y) and x.dtype == y.dtype:
         from jina_clip import fused
 
         return fused.norm_of_sum(x, y, norm)[1]
@@ -119,7 +119,8 @@ def norm_of_sum(x: Tokens, y: Tokens, norm: nn.LayerNorm) -> Tokens:
 
 def sum_and_norm(x: Tokens, y: Tokens, norm: nn.LayerNorm) -> tuple[Tokens, Tokens]:
     """x + y and norm(x + y): a residual and the LayerNorm of the next pre-norm block."""
-    if fusable(y):
+    # Under autocast a float32 residual meets a half-precision y, and must not be rounded to that.
+    if fusable(y) and x.dtype == y.dtype:
         from jina_clip import fused
 
         total = torch.empty_like(y)

@@ -60,6 +60,16 @@ CHECKS = {
             close(normed, want)
             assert torch.equal(fused.norm_of_sum(x, y, norm)[1], normed)
     """,
+    "autocast": """
+        from jina_clip import layers
+        layers.fusable = lambda x: True
+        norm = torch.nn.LayerNorm(24)
+        x, y = torch.randn(7, 24), torch.randn(7, 24).to(dtype)
+        total, normed = layers.sum_and_norm(x, y, norm)
+        assert torch.equal(total, x + y)
+        close(normed, norm(x + y))
+        assert layers.norm_of_sum(x, y, norm).dtype == torch.float32
+    """,
     "attention": """
         from itertools import accumulate
         from jina_clip.attention import alibi_attention, alibi_slopes
