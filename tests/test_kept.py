@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from scipy.stats import binom
 
 from evals.analysis.smallest import smallest
 from evals.evaluation.points import Point, points_of
@@ -37,6 +39,22 @@ def test_a_vector_that_loses_nothing_on_few_images_is_not_sure_to_lose_nothing()
     low, high = of([1.0] * 50, [1.0] * 50)
     assert low == pytest.approx(0.025 ** (1 / 50)) and high == pytest.approx(2 - low)
     assert of([1.0] * 5000, [1.0] * 5000)[0] > 0.999
+
+
+@pytest.mark.parametrize(("images", "lost"), [(360, 36), (1000, 20), (300, 25)])
+@pytest.mark.parametrize("tail", [0.025, 0.00625])
+def test_the_lower_end_of_rare_losses_is_no_higher_than_their_distribution_has_it(
+    images: int, lost: int, tail: float
+) -> None:
+    """Of images that all hit in full the losses are binomial, and exact but for their steps (mid-p)."""
+
+    def excess(share: float) -> float:
+        below = binom.cdf(lost - 1, images, share) + binom.pmf(lost, images, share) / 2
+        return float(below) - tail
+
+    exact = 1 - brentq(excess, lost / images, 0.9)
+    low, _ = of([1.0] * images, [0.0] * lost + [1.0] * (images - lost), tail)
+    assert exact - 2 / images < low < exact + 0.25 / images
 
 
 def test_a_smaller_error_has_a_wider_interval() -> None:
