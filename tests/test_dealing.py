@@ -133,6 +133,21 @@ def test_what_another_process_is_at_is_done_when_the_lease_is():
     assert (deal.done, deal.encoded["text"], deal.finished) == (2, 1, True)
 
 
+def test_parts_of_a_shard_that_end_after_it_was_dealt_again_are_no_second_failure():
+    """Another command was at a part of it, and gave that up: two parts of one lease end apart."""
+    deal = dealing(1)
+    (shard,) = deal.lease("a", WORKERS)
+    deal.end("a", ShardEnded(shard.number, 1, "is broken"))
+    deal.end("a", ShardEnded(shard.number, 1, "is broken, too"))
+    assert numbers(deal.lease("b", WORKERS)) == [shard.number]
+    assert not deal.waiting
+    deal.end("b", ShardEnded(shard.number, 1))
+    deal.end("a", ShardEnded(shard.number, 1))
+    for worker in sorted(WORKERS):
+        deal.finish(worker)
+    assert (deal.done, deal.encoded["text"], deal.finished) == (2, 2, True)
+
+
 @settings(deadline=None)
 @given(st.integers(1, 40), st.data())
 def test_whatever_dies_each_shard_is_stored_and_a_death_costs_one_shard_at_most(shards, data):

@@ -124,16 +124,18 @@ class Dealing:
 
     def end(self, worker: Hashable, ended: ShardEnded) -> None:
         """Count what is stored of a shard; one that has failed is tried again, or was enough."""
-        shard = self.shards[ended.number]
+        shard, held = self.shards[ended.number], self._held[worker]
         if ended.error is not None:
-            self._held[worker].remove(shard)
-            self._fail(worker, shard, ended.error)
+            # Once for each lease: a part of it may have failed before another part does.
+            if shard in held:
+                held.remove(shard)
+                self._fail(worker, shard, ended.error)
             return
         self.encoded[shard.kind] += ended.items
         self._count(shard, ended.items)
         # Of a part of it others may be at the rest; the end of the lease says when they are done.
-        if self._stored[shard.number] == shard.items:
-            self._held[worker].remove(shard)
+        if shard in held and self._stored[shard.number] == shard.items:
+            held.remove(shard)
 
     def finish(self, worker: Hashable) -> None:
         """What a worker still holds is stored, by other processes."""
