@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from evals.analysis import searched as searches
 from evals.analysis.mistakes import Mistake, Mistakes, find_mistakes
 from evals.analysis.recorded import Recorded
 from evals.analysis.searched import Shown
@@ -74,6 +75,14 @@ def test_what_is_preferred_is_what_scores_above(scenes_run: Path, direction: str
             for shown in mistake.preferred
             if shown.score is not None
         )
+
+
+def test_an_image_whose_only_caption_is_shared_is_shown_with_it() -> None:
+    """Equal captions are one text, whose first image is another: data of one protocol has such."""
+    data = replace(image_text([0, 2]), also=np.array([[0, 1]]))
+    images = searches.searched(data, "t2i").docs
+    captions = [searches.shown(data, images, place).text for place in range(3)]
+    assert captions == ["text 0", "text 0", "text 1"]
 
 
 def test_a_query_that_is_right_is_no_mistake(scenes_run: Path) -> None:

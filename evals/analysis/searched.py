@@ -61,7 +61,9 @@ def shown(
     image = int(np.flatnonzero(items.item_of_image == place)[0])
     text = items.ids[place]
     if isinstance(data, ImageText):
-        text = str(data.texts.items[int(np.flatnonzero(data.image_of_text == place)[0])])
+        # Captions that several images share may be all that an image has.
+        own, shared = np.flatnonzero(data.image_of_text == place), data.also[:, 1] == place
+        text = str(data.texts.items[int(np.concatenate([own, data.also[shared, 0]])[0])])
     return Shown("image", image, items.ids[place], text, score)
 
 
