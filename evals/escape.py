@@ -3,6 +3,7 @@
 import html
 import re
 import unicodedata
+from collections.abc import Callable
 
 # Cc control, Cf format (what turns the direction of text is among them), Zl and Zp line breaks,
 # Cs half a character
@@ -29,18 +30,18 @@ def visible(text: str) -> str:
     Text that was made visible before stays as it is.
     """
     line = _CI_COMMAND.sub(lambda match: _braced(match[0]), text)
-    return "".join(_SHORT.get(c) or _braced(c) if _unseen(c) else c for c in line)
+    return _replaced(line, lambda character: _SHORT.get(character) or _braced(character))
 
 
 def visible_json(text: str) -> str:
     r"""JSON of the same meaning, with `\u001b` for what a terminal or CI would obey."""
     line = _CI_COMMAND.sub(lambda match: _json_escape(match[0]), text)
-    return "".join(_json_escape(c) if _unseen(c) and c != "\n" else c for c in line)
+    return "\n".join(_replaced(part, _json_escape) for part in line.split("\n"))
 
 
 def visible_page(text: str) -> str:
     """A page of many lines that shows all that is unseen; only the ends of its lines stay."""
-    return "".join(_braced(c) if _unseen(c) and c != "\n" else c for c in text)
+    return "\n".join(_replaced(line, _braced) for line in text.split("\n"))
 
 
 def markdown_text(text: str) -> str:
@@ -59,6 +60,13 @@ def _inert(sign: str) -> str:
 def spreadsheet_text(value: str) -> str:
     """A cell of a CSV: text that a spreadsheet would calculate gets an apostrophe in front."""
     return f"'{value}" if value.lstrip(" ").startswith(_FORMULA) else value
+
+
+def _replaced(text: str, write: Callable[[str], str]) -> str:
+    # Nothing unseen is printable for Python, and most texts are printable as a whole.
+    if text.isprintable():
+        return text
+    return "".join(write(c) if _unseen(c) else c for c in text)
 
 
 def _unseen(character: str) -> bool:

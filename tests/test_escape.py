@@ -1,13 +1,15 @@
 """Foreign text stays text: what GitHub's Markdown, XML and a terminal would make of it, they do not."""
 
 import re
+import sys
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from evals.escape import markdown_text, visible
+from evals.escape import markdown_text, visible, visible_json, visible_page
 
 
 def shown(markdown: str) -> str:
@@ -54,3 +56,12 @@ def test_what_is_unseen_is_named_and_xml_can_hold_it():
     everything = visible("".join(map(chr, range(0x110000))))
     # the characters of XML 1.0, section 2.2
     assert re.fullmatch("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*", everything)
+
+
+def test_a_printable_character_is_none_that_has_to_be_shown():
+    """Texts that are printable as a whole are written as they are, without a look at each character."""
+    printable = filter(str.isprintable, map(chr, range(sys.maxunicode + 1)))
+    categories = {unicodedata.category(character) for character in printable}
+    assert not categories & {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
+    assert visible("a\u200db") == "a\u200db" and visible_page("a\x1b\nb") == "a\\u{1b}\nb"
+    assert visible_json("\x1b\n\x1b") == "\\u001b\n\\u001b"

@@ -93,7 +93,7 @@ class Suite(Row):
         refs = [task_ref(name) for name in self.benchmarks if name.startswith(MTEB)]
         return tuple(ref._replace(subsets=self.subsets.get(MTEB + ref.task)) for ref in refs)
 
-    @property
+    @cached_property
     def own(self) -> dict[str, DataRef]:
         """The data of one's own, by how it is written: `birds=captions:data/birds`."""
         refs = {name: data_ref(name) for name in self.benchmarks}
