@@ -30,7 +30,7 @@ from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant
 from evals.records.curves import read_curves
 from evals.records.record import read_run
-from evals.schema import ConfigError, EvalError, ImageText
+from evals.schema import ConfigError, EvalError, ImageText, InvalidError
 from evals.settings import Settings
 from evals.stats.bootstrap import Interval
 from evals.tasks.scores import Value
@@ -326,6 +326,30 @@ def test_rows_of_a_file_join_the_gallery_of_the_texts(tmp_path: Path) -> None:
     encoded = measured(tmp_path, source(others(30)))
     assert points(finished, "t2i", "R@5") == points(encoded, "t2i", "R@5")
     assert points(finished, "i2t", "R@5") == {}
+
+
+def test_rows_of_a_table_join_the_gallery_of_their_kind_and_without_one_are_refused(
+    tmp_path: Path,
+) -> None:
+    crawl = others(30)
+    columns = {
+        "id": [*crawl.images.ids, *crawl.texts.ids],
+        "embedding": [
+            row.tolist()
+            for side in (crawl.images, crawl.texts)
+            for row in HashEncoder().encode(side)
+        ],
+    }
+    kinds = ["image"] * len(crawl.images) + ["text"] * len(crawl.texts)
+    pq.write_table(pa.table(columns | {"kind": kinds}), tmp_path / "rows.parquet")
+    pq.write_table(pa.table(columns), tmp_path / "unnamed.parquet")
+    named = read_distractors(f"embeddings:{tmp_path}/rows.parquet").rows
+    assert {kind: len(rows) for kind, rows in named.items()} == {
+        "image": len(crawl.images),
+        "text": len(crawl.texts),
+    }
+    with pytest.raises(InvalidError, match="has no column `kind`"):
+        read_distractors(f"embeddings:{tmp_path}/unnamed.parquet")
 
 
 def test_the_command_shows_the_curve_and_writes_its_files(checkpoint: Path, tmp_path: Path) -> None:

@@ -49,11 +49,15 @@ def stored_rows(spec: str) -> dict[str, Float[np.ndarray, "n d"]]:
     """The rows of each kind, image or text, whatever their ids; errors as those of `embedding_file`.
 
     A single `.npy` holds rows of images, which have no ids and are not read but mapped into memory:
-    it may be larger than that.
+    it may be larger than that. InvalidError also for a table that does not say of which kind a row
+    is: no id is looked for here, which would tell.
     """
     path = Path(spec).expanduser()
     if path.suffix != ".npy" or not path.is_file():
-        return {kind: entry.rows for kind, entry in _read(spec).items()}
+        by_kind = _read(spec)
+        if path.suffix == ".parquet":
+            _check_has_kinds(path)
+        return {kind: entry.rows for kind, entry in by_kind.items()}
     try:
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
@@ -136,6 +140,16 @@ def _read_parquet(path: Path) -> dict[str, Rows]:
         for kind, rows_of_kind in places.items()
         if rows_of_kind.size
     }
+
+
+def _check_has_kinds(path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    if "kind" not in pq.read_schema(path).names:
+        raise InvalidError(
+            f"{path}: has no column `kind`, so each row would be taken for an image and for a text. "
+            "Add it, with image or text for every row."
+        )
 
 
 def _matrix(column: Any, path: Path) -> Float[np.ndarray, "n d"]:
