@@ -18,6 +18,8 @@ SCRIPTS = sorted(
     # a table of reckoned costs, and parts of one benchmark
     if path.stem not in ("__init__", "harness", "scale_costs", "scale_preemption", "scale_search")
 )
+# Processes that load libraries, one after the other: `make test-slow` runs them
+SECONDS_EACH = ("crossmodal", "scale", "startup")
 TOYS = {
     "crossmodal": (["--small", "--languages", "1"], []),
     "scale": (
@@ -53,8 +55,7 @@ def test_every_benchmark_says_what_it_takes(name):
 @pytest.mark.parametrize(
     "name",
     [
-        # nine processes that load libraries, which is what it measures
-        pytest.param(name, marks=pytest.mark.slow if name == "startup" else ())
+        pytest.param(name, marks=pytest.mark.slow if name in SECONDS_EACH else ())
         for name in sorted(TOYS)
     ],
 )

@@ -418,6 +418,7 @@ def test_nobody_imports_a_command():
     assert not stray
 
 
+@functools.cache
 def command_files() -> set[str]:
     """The modules that `python -m` runs, as they are imported."""
     return {
