@@ -69,6 +69,28 @@ def test_another_process_finds_everything_by_the_file_alone(store, monkeypatch):
     assert result == [40]
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_file_that_another_process_puts_there_at_once_leads_to_no_rows_of_other_items(
+    store, monkeypatch, is_whole
+):
+    """Shards are numbered as a process meets them, and two that write the file may differ in that."""
+    file_of(store).unlink()
+    encoder, side = HashEncoder(), text_side(TEXTS)
+
+    def write_twice(file, key, shards, filed, recent):
+        write_merged(file, key, shards, filed, recent)
+        if not is_whole:  # as one looks that is replaced while it is read
+            file.write_bytes(file.read_bytes()[:-1] + b"x")
+            return
+        others = (len(shards) - 1 - recent.shard).astype(np.uint32)
+        write_merged(file, key, shards[::-1], filed, recent._replace(shard=others))
+
+    monkeypatch.setattr(index_module, "write_merged", write_twice)
+    rows, encoded = Store(store.root).embed(encoder, side)
+    assert encoded == 0
+    np.testing.assert_array_equal(rows, encoder.encode(side))
+
+
 def test_the_file_takes_24_bytes_an_item_and_is_one_that_safetensors_reads(store):
     tensors = load_file(file_of(store))
     assert sum(tensor.nbytes for tensor in tensors.values()) == 24 * len(TEXTS)

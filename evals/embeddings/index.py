@@ -178,8 +178,22 @@ class Index:
         """Merge what is in memory into the file."""
         file = self.folder / INDEX_FILE
         write_merged(file, self.folder.name, self._names, self._filed, self._recent)
-        self._filed, self._recent = read_columns(file, self.folder.name).columns, Columns.empty()
+        # In memory where the file cannot serve.
+        self._filed = self._columns_of(file) or self._filed.merged(self._recent)
+        self._recent = Columns.empty()
         self._n_filed_shards = len(self._names)
+
+    def _columns_of(self, file: Path) -> Columns | None:
+        """What was written, mapped; None where the file is another process's by now.
+
+        That may have met the shards in another order, and its numbers would lead to rows of other
+        items. A file that is replaced while it is read looks damaged.
+        """
+        try:
+            filed = read_columns(file, self.folder.name)
+        except (DamagedError, FileNotFoundError):
+            return None
+        return filed.columns if filed.shards == self._names else None
 
 
 def _digest(item: str) -> bytes:
