@@ -16,7 +16,13 @@ from evals.library.runs import RESULTS
 from evals.progress import SILENT, Reporter
 from evals.records.places import read_placed
 from evals.schema import ConfigError, MissingError
-from evals.watch.journal import Step, read_journal, write_journal
+from evals.watch.journal import (
+    IN_TRAINING,
+    Step,
+    journal_folder,
+    read_journal,
+    write_journal,
+)
 from evals.watch.judging import Rule, check_rule, judge
 
 
@@ -48,7 +54,8 @@ class TrainingWatch:
         self.model_of, self.results, self.reporter = model_of, location(results), reporter
         self.settings = settings
         # Beside that of `evals.watch`, whose steps are files and not objects.
-        self.journal = folder_of(self.results).parent / "watch" / f"{name}.in-training.jsonl"
+        folder = journal_folder(folder_of(self.results))
+        self.journal = folder / f"{name}{IN_TRAINING}.jsonl"
 
     def __call__(self, model: Any, step: int) -> Step:
         """Measure the model as it is now; `fell` of what comes back says whether it dropped.

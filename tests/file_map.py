@@ -14,7 +14,7 @@ PAGE = ROOT / "docs" / "map.md"
 # From the ground up: a room sees only those before it. One that is not named here comes last.
 ROOMS = (
     "schema embeddings ranking stats config encoders records cli data tasks evaluation mteb_bridge "
-    "analysis views export report regress dashboard library".split()
+    "analysis views export report regress watch dashboard library".split()
 )
 HEAD = """# The tree, read aloud
 

@@ -15,6 +15,7 @@ from evals.dashboard.shown import Words
 from evals.dashboard.site import Verdicts, build
 from tests.foreign_files import ODD, files
 from tests.site_records import ARABIC, FORMULA, HOSTILE, PIPE, SCRIPT, example
+from tests.training_journals import watched_example
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: the extra `dev` has it"
@@ -26,7 +27,8 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
 )
 PAGES = (
-    "index reproduction trends compare matryoshka languages mistakes runs foreign gates quality"
+    "index reproduction trends compare matryoshka languages mistakes runs foreign gates quality "
+    "watched watched/birds"
 ).split()
 ARGUMENTS = (
     "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync --no-first-run"
@@ -42,7 +44,9 @@ GATES = [
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("browser")
     imported = read_results([files(folder / "theirs")])
-    history = read_history(example(folder / "runs"))
+    example(folder / "runs")
+    watched_example(folder / "runs")
+    history = read_history(folder / "runs")
     build(history, Verdicts(gates=GATES), folder / "site", imported=imported)
     return folder / "site"
 

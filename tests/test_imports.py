@@ -190,6 +190,7 @@ MAY_SEE: dict[str, set[str]] = {
         "regress",
         "report",
         "views",
+        "watch",
     },
     "library": {
         *SCHEMA,

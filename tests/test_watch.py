@@ -11,6 +11,7 @@ import torch
 from scipy.stats import binomtest
 
 from evals.callbacks import TrainingWatch
+from evals.dashboard.training import read_training_runs
 from evals.schema import ConfigError, InvalidError
 from evals.stats.sequential import alpha_of, drop_p, seen_drop
 from evals.watch.checkpoints import Kinds, find_checkpoints, obstacle, obstacles, step_of
@@ -304,6 +305,8 @@ def test_a_training_loop_watches_its_own_model(tmp_path):
     fallen = watch(model_with(0.02), 20)
     assert fallen.fell and fallen.judged[0].change < -0.1
     assert watch(None, 20) == fallen  # after an interruption: from the journal
+    [shown] = read_training_runs(tmp_path / "runs").runs  # as the site has it
+    assert (shown.name, shown.fallen) == ("loop (in training)", [fallen])
     with pytest.raises(ConfigError, match=r"step 15: .* goes on to 20 already"):
         watch(model_with(0.0), 15)
 

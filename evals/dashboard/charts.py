@@ -61,14 +61,14 @@ def trend(points: str, changes: str) -> dict[str, Any]:
     # Not from 0: a change of half a point is what a trend is looked at for.
     value = {"field": "value", "type": "quantitative", "axis": SHARE, "scale": {"zero": False}}
     band = {"y": {**value, "field": "low"}, "y2": {"field": "high"}}
-    return _spec(
+    return layered(
         [
             {
                 "data": {"name": changes},
                 "mark": {"type": "rule", "strokeDash": [4, 4], "opacity": 0.5, "color": "gray"},
                 "encoding": {
                     "x": when,
-                    "tooltip": [_field("time"), _field("model"), _field("change")],
+                    "tooltip": [tip_field("time"), tip_field("model"), tip_field("change")],
                 },
                 "transform": [TIME],
             },
@@ -118,7 +118,7 @@ def curve(points: str) -> dict[str, Any]:
             "legend": LINE,
         },
     }
-    return _spec(
+    return layered(
         [
             {
                 "transform": [{"filter": "datum.low != null"}],
@@ -158,8 +158,8 @@ def gallery(points: str) -> dict[str, Any]:
     direction = {"field": "direction", "type": "nominal", "title": "direction", "legend": LINE}
     shown = ("metric", "direction", "subset", "dim", "n_gallery")
     lines = {"x": x, "y": value, "color": metric, "detail": detail}
-    tip = [*map(_field, shown), *(_field(name, ".1%") for name in ("value", "low", "high"))]
-    return _spec(
+    tip = [*map(tip_field, shown), *(tip_field(name, ".1%") for name in ("value", "low", "high"))]
+    return layered(
         [
             {
                 "transform": [{"filter": "datum.low != null"}],
@@ -198,7 +198,7 @@ def heat_map(points: str) -> dict[str, Any]:
     colour = {"field": "value", "type": "quantitative", "scale": scale, "legend": None}
     # From here on the scheme is so dark that black figures could not be read.
     dark = {"test": "datum.value > 0.72", "value": "white"}
-    return _spec(
+    return layered(
         [
             {"mark": {"type": "rect"}, "encoding": {**axes, "color": colour, **_tip("subset")}},
             {
@@ -233,7 +233,7 @@ def forest(differences: str) -> dict[str, Any]:
         # In pixels, for the ends of intervals and the points on them.
         "scale": {"padding": 12},
     }
-    return _spec(
+    return layered(
         [
             {
                 "mark": {"type": "rule", "strokeDash": [4, 4], "color": "gray"},
@@ -250,7 +250,11 @@ def forest(differences: str) -> dict[str, Any]:
                 "encoding": {
                     "y": y,
                     "x": value,
-                    "tooltip": [_field("cell"), _field("points", "+.2f"), _field("p", ".3f")],
+                    "tooltip": [
+                        tip_field("cell"),
+                        tip_field("points", "+.2f"),
+                        tip_field("p", ".3f"),
+                    ],
                 },
             },
         ],
@@ -259,7 +263,9 @@ def forest(differences: str) -> dict[str, Any]:
     )
 
 
-def _spec(layer: list[dict[str, Any]], name: str, height: Any, title: Any = None) -> dict[str, Any]:
+def layered(
+    layer: list[dict[str, Any]], name: str, height: Any, title: Any = None
+) -> dict[str, Any]:
     return {
         "title": title,
         "$schema": SCHEMA,
@@ -277,11 +283,11 @@ def _model() -> dict[str, Any]:
 
 
 def _tip(*names: str) -> dict[str, Any]:
-    ends = [_field(name, ".1%") for name in ("value", "low", "high")]
-    return {"tooltip": [_field("model"), *map(_field, names), *ends]}
+    ends = [tip_field(name, ".1%") for name in ("value", "low", "high")]
+    return {"tooltip": [tip_field("model"), *map(tip_field, names), *ends]}
 
 
-def _field(name: str, style: str | None = None) -> dict[str, Any]:
+def tip_field(name: str, style: str | None = None) -> dict[str, Any]:
     """A field of a tooltip; `style` is the d3 format of a number."""
     if style:
         return {"field": name, "type": "quantitative", "title": name, "format": style}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from evals.dashboard.training import TrainingRun, read_training_runs
 from evals.ranking.measures import primary
 from evals.records.identity import labels
 from evals.records.manifest import path_component
@@ -23,7 +24,7 @@ UNWATCHED = {"config.results", "config.store", "config.json"}
 
 
 class Problem(NamedTuple):
-    """A folder that is no readable record, and why."""
+    """A folder that is no readable record, or a journal that cannot be read, and why."""
 
     path: Path
     message: str
@@ -62,11 +63,12 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
-    """Every run below a folder, oldest first, and the folders that hold none."""
+    """Every run below a folder, oldest first, the folders that hold none, and the watched trainings."""
 
     runs: tuple[Run, ...]
     broken: tuple[Problem, ...]
     incomplete: tuple[Path, ...]
+    trainings: tuple[TrainingRun, ...] = ()
 
     def series(self) -> dict[tuple[str, str], list[Run]]:
         """The runs of each (benchmark, model), oldest first."""
@@ -91,7 +93,10 @@ class History:
 
 
 def read_history(root: Path) -> History:
-    """Read all records below `root`; a broken one becomes a Problem with its message."""
+    """Read all records below `root`, and the journals of `evals.watch` beside it.
+
+    A broken one becomes a Problem with its message.
+    """
     runs, broken = [], []
     for path in list_runs(root):
         try:
@@ -100,7 +105,11 @@ def read_history(root: Path) -> History:
             broken.append(Problem(path, str(error)))
     # By the manifest's time, since folders of two machines may be mixed; the name settles equal ones.
     runs.sort(key=lambda run: (run.manifest.written, run.path.name))
-    return History(tuple(_labelled(runs)), tuple(broken), tuple(list_incomplete(root)))
+    watched = read_training_runs(root)
+    broken += [Problem(*journal) for journal in watched.unread]
+    return History(
+        tuple(_labelled(runs)), tuple(broken), tuple(list_incomplete(root)), watched.runs
+    )
 
 
 def _labelled(runs: Iterable[Run]) -> Iterator[Run]:

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 Kind = Literal[
-    "text", "number", "decimal", "percent", "points", "date", "chip", "spark", "link", "items"
+    "text",
+    "number",
+    "decimal",
+    "percent",
+    "points",
+    "probability",
+    "date",
+    "chip",
+    "spark",
+    "link",
+    "page",
+    "items",
 ]
 # By field; which fields a table has is said where its rows are made.
 Row = Mapping[str, Any]
@@ -37,8 +48,9 @@ class Filter(NamedTuple):
 class Column(NamedTuple):
     """A column of a table: `percent` shows a fraction with so many `digits`, `points` a difference.
 
-    `ends` name the fields of its interval. `spark` holds a list of fractions; `link` a text whose
-    address is the row's `href`, `items` a list of texts with scores and images.
+    `probability` shows two significant digits, however small it is. `ends` name the fields of its
+    interval. `spark` holds a list of fractions; `link` a record's folder and `page` a title, whose
+    address is the row's `href`; `items` a list of texts with scores and images.
     """
 
     key: str
@@ -81,7 +93,7 @@ class Table:
         keys = [column.key for column in self.columns]
         for column in self.columns:
             keys += column.ends or ()
-        if any(column.kind == "link" for column in self.columns):
+        if any(column.kind in ("link", "page") for column in self.columns):
             keys.append("href")
         # Each once and in this order, which is that of a row's values.
         return list(dict.fromkeys([*keys, *self.more]))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evals.analysis.stated_files import Results
-from evals.dashboard import audit, details, foreign, judged, pages, pairs, summary
+from evals.dashboard import audit, details, foreign, judged, pages, pairs, summary, watched
 from evals.dashboard.history import History
 from evals.dashboard.parts import Page, Row
 from evals.dashboard.shown import Words
@@ -111,6 +111,9 @@ def _write(main: Sequence[Page], history: History, folder: Path) -> int:
     for name, page in details.of_runs(history):
         save(folder / "runs" / name, page, root="../")
         count += 1
+    for name, page in watched.of_trainings(history):
+        save(folder / watched.FOLDER / name, page, root="../")
+        count += 1
     return count
 
 
@@ -125,6 +128,7 @@ def _pages(
         pages.overview(history, judged.worst(verdicts.gates), imported, said),
         judged.reproduction(verdicts.reproduction),
         pages.trends(history),
+        *watched.watched_pages(history),
         compared,
         pages.matryoshka(history),
         pages.languages(history),

@@ -7,9 +7,10 @@ from evals.analysis.stated_files import Results
 from evals.dashboard.history import History
 from evals.dashboard.judged import REPRODUCED, WORST_FIRST
 from evals.dashboard.parts import Row, Sentence
+from evals.dashboard.watched import training_sentences
 
 UNJUDGED = ("invalid", "missing", "not comparable")
-MOST = 6  # sentences about comparisons: one per benchmark would fill the page
+MOST = 6  # sentences about comparisons, or training runs: one for each would fill the page
 # Of published cells, from what needs looking at to what says nothing.
 REPRODUCTION = ("invalid", "deviates", "reproduced", "exact")
 
@@ -22,13 +23,18 @@ def sentences(
     imported: Results,
 ) -> list[Sentence]:
     """What a reader should know before any number, what needs action first."""
-    if not history.runs and not imported.stated:
+    if not history.runs and not imported.stated and not history.trainings:
         return []
     judged = [*_of_gates(gates), *_of_published(reproduction), *compared[:MOST]]
     if len(compared) > MOST:
         text = f"{len(compared) - MOST} more benchmarks are compared on their own page."
         judged.append(Sentence("more", text, "compare"))
-    return [*_of_data(history, imported), *judged, *_of_imported(imported)]
+    return [
+        *_of_data(history, imported),
+        *_of_trainings(history),
+        *judged,
+        *_of_imported(imported),
+    ]
 
 
 def _of_data(history: History, imported: Results) -> Iterator[Sentence]:
@@ -39,6 +45,15 @@ def _of_data(history: History, imported: Results) -> Iterator[Sentence]:
     if history.incomplete:
         text = f"{_counted(len(history.incomplete), 'run was', 'runs were')} interrupted, or still writes."
         yield Sentence("incomplete", text, "quality")
+
+
+def _of_trainings(history: History) -> Iterator[Sentence]:
+    """The watched runs, those that fell first; the list of all is on their own page."""
+    said = training_sentences(history.trainings)
+    yield from said[:MOST]
+    if len(said) > MOST:
+        text = f"{_counted(len(said) - MOST, 'more training run was', 'more training runs were')} watched."
+        yield Sentence("more", text, "watched")
 
 
 def _of_gates(rows: Sequence[Row]) -> Iterator[Sentence]:

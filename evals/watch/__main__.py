@@ -91,6 +91,7 @@ def watch(
     with reported(json=json) as log:
         from evals.settings import Settings
         from evals.watch.checkpoints import Kinds
+        from evals.watch.journal import journal_folder
         from evals.watch.judging import Rule
         from evals.watch.watching import Watch, check_watch
 
@@ -112,7 +113,7 @@ def watch(
                 results=results,
                 store=store,
             ),
-            journal=folder_of(location(results)).parent / "watch" / f"{run_name}.jsonl",
+            journal=journal_folder(folder_of(location(results))) / f"{run_name}.jsonl",
             settle=settle,
         )
         check_watch(watched)

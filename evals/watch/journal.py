@@ -5,6 +5,7 @@ stopped, and no checkpoint is tested twice.
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -14,6 +15,9 @@ from evals.files import write_atomically
 from evals.reading import read_jsonl
 from evals.schema import ConfigError, InvalidError
 from evals.watch.judging import Judged, Rule
+
+# Of a journal that evals.callbacks writes, whose steps are objects and not files.
+IN_TRAINING = ".in-training"
 
 
 class _JudgedLine(BaseModel):
@@ -59,6 +63,18 @@ class Step(NamedTuple):
         return any(entry.fell for entry in self.judged)
 
 
+class Journal(NamedTuple):
+    """All that a journal says: the rule that its steps were judged by, and the steps in their order."""
+
+    rule: Rule
+    steps: list[Step]
+
+
+def journal_folder(records: Path) -> Path:
+    """The folder of the journals of training runs whose records lie below `records`."""
+    return records.parent / "watch"
+
+
 def read_journal(path: Path, rule: Rule) -> list[Step]:
     """The steps of a journal; none where there is no file yet.
 
@@ -68,6 +84,50 @@ def read_journal(path: Path, rule: Rule) -> list[Step]:
     if not path.exists():
         return []
     steps = []
+    for line, where in _lines(path):
+        # Another alpha halfway would make the rate of false alarms neither the old nor the new one.
+        if line.rule != _rule(rule):
+            raise ConfigError(
+                f"{where}: was judged by other metrics, --alpha, --checkpoints or --floor. "
+                "Use the same, or another --name for a new journal."
+            )
+        steps.append(_step(line))
+    return steps
+
+
+def read_whole_journal(path: Path) -> Journal:
+    """The steps of a journal with their rule, for who only shows them.
+
+    InvalidError for a file without a step, a line that is none, a step that is not after the one
+    before it, and for lines of two rules: each names the line and what to do.
+    """
+    steps: list[Step] = []
+    rule = None
+    for line, where in _lines(path):
+        rule = line.rule if rule is None else rule
+        if line.rule != rule:
+            raise InvalidError(
+                f"{where}: was judged by another rule than the lines before it. A journal has one "
+                "rule: move the file away, and watch the run again."
+            )
+        if steps and line.step <= steps[-1].step:
+            raise InvalidError(
+                f"{where}: step {line.step} comes after step {steps[-1].step}. Steps increase: put "
+                "back the journal as it was written, or move it away."
+            )
+        steps.append(_step(line))
+    if rule is None:
+        raise InvalidError(f"{path}: holds no step. Remove the file.")
+    metrics, alpha, checkpoints, floor = rule
+    return Journal(Rule(tuple(metrics), alpha, checkpoints, floor), steps)
+
+
+class _Placed(NamedTuple):
+    line: _Line
+    where: str
+
+
+def _lines(path: Path) -> Iterator[_Placed]:
     for entry in read_jsonl(path):
         # The validator's own JSON mode: a tuple is a list there.
         try:
@@ -75,16 +135,16 @@ def read_journal(path: Path, rule: Rule) -> list[Step]:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
-            raise InvalidError(f"{entry.where}: {place}: {first['msg']}.") from None
-        # Another alpha halfway would make the rate of false alarms neither the old nor the new one.
-        if line.rule != _rule(rule):
-            raise ConfigError(
-                f"{entry.where}: was judged by other metrics, --alpha, --checkpoints or --floor. "
-                "Use the same, or another --name for a new journal."
-            )
-        judged = [Judged(**entry.model_dump()) for entry in line.judged]
-        steps.append(Step(line.step, line.checkpoint, line.record, line.baseline, judged))
-    return steps
+            raise InvalidError(
+                f"{entry.where}: {place}: {first['msg']}. Put back the journal as it was written, "
+                "or move it away and watch the run again."
+            ) from None
+        yield _Placed(line, entry.where)
+
+
+def _step(line: _Line) -> Step:
+    judged = [Judged(**entry.model_dump()) for entry in line.judged]
+    return Step(line.step, line.checkpoint, line.record, line.baseline, judged)
 
 
 def write_journal(path: Path, steps: list[Step], rule: Rule) -> None:

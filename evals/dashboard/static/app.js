@@ -120,10 +120,12 @@
       points: () => points(value),
       number: () => value.toLocaleString("en"),
       decimal: () => value.toFixed(4),
+      probability: () => (value && value < 0.001 ? value.toExponential(1) : value.toPrecision(2)), // 0.0012, 2.5e-7
       date: () => value.replace("T", " ").slice(0, 16),
       chip: () => element("span", value, "chip " + slug(value)),
       spark: () => spark(value),
       link: () => Object.assign(element("a", value.split("-").pop()), { href: row.href, title: value }),
+      page: () => Object.assign(element("a", value), { href: row.href }),
       text: () => String(value),
       items: () => shownItems(value),
     }[column.kind]();
@@ -278,7 +280,7 @@
 
   function theme() {
     const style = getComputedStyle(document.documentElement);
-    const [ink, quiet, rule] = ["--ink", "--quiet", "--rule"].map((name) => style.getPropertyValue(name).trim());
+    const [ink, quiet, rule, bad] = ["--ink", "--quiet", "--rule", "--bad"].map((name) => style.getPropertyValue(name).trim());
     const aria = false; // a chart is one picture with a name; the table below tells its parts
     const axis = { aria, labelColor: quiet, titleColor: quiet, gridColor: rule, domainColor: rule, tickColor: rule };
     const series = style.getPropertyValue("--series").trim().split(/\s+/);
@@ -292,6 +294,7 @@
       rule: { color: ink },
       range: { category: series },
       mark: { aria, color: series[0] },
+      style: { fell: { color: bad } }, // of marks that name it
     };
   }
 
