@@ -5,10 +5,10 @@ A command computes, settles its exit code with `Log.settle`, and prints last. Pr
 """
 
 import json as json_module
-import logging
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -20,6 +20,7 @@ from evals.cli.streams import hold_streams
 from evals.early import FAULT, GOES_ON, INTERRUPTED, is_held_off
 from evals.escape import visible, visible_json
 from evals.os_errors import as_eval_error
+from evals.quiet import print_error, quiet_libraries
 from evals.schema import EvalError
 
 
@@ -39,8 +40,8 @@ class Log:
         self.exit_code = exit_code
 
     def info(self, message: str) -> None:
-        """One line on stderr."""
-        print(visible(message), file=sys.stderr)  # noqa: T201
+        """One line on stderr, above whatever is rewritten there in place."""
+        print_error(message)
 
     # Results to stdout, everything else to stderr: what is piped on holds no message.
     def error(self, message: str) -> None:
@@ -79,6 +80,29 @@ class Log:
             if bar is not None:
                 bar.close()
 
+    @contextmanager
+    def line(self) -> Iterator[Callable[[Sequence[str]], None] | None]:
+        """One line at the bottom of a terminal that is rewritten in place; None where there is none.
+
+        It is called with the pieces of the line. Those that a narrow terminal has no room for are
+        left out, the last one first.
+        """
+        if not sys.stderr.isatty():
+            yield None
+            return
+        from tqdm import tqdm
+
+        # tqdm moves the cursor, and lets messages pass above; what the line says is not its business.
+        bar = tqdm(bar_format="{desc}", leave=False)
+
+        def show(pieces: Sequence[str]) -> None:
+            bar.set_description_str(_fitting([visible(piece) for piece in pieces]))
+
+        try:
+            yield show
+        finally:
+            bar.close()
+
 
 @contextmanager
 def reported(*, json: bool = False) -> Iterator[Log]:
@@ -104,6 +128,23 @@ def reported(*, json: bool = False) -> Iterator[Log]:
         raise typer.Exit(log.exit_code)
 
 
+def _fitting(pieces: Sequence[str]) -> str:
+    """As many whole pieces as one line of the terminal has room for."""
+    from rich.cells import cell_len
+
+    # Not the environment's COLUMNS, nor stdout, which may be a file. Some terminals say 0.
+    columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    # A line that fills the last column would wrap on some terminals.
+    width = columns - 1
+    line = ""
+    for piece in pieces:
+        longer = f"{line} · {piece}" if line else piece
+        if cell_len(longer) > width:
+            break
+        line = longer
+    return line
+
+
 def _fail(log: Log, message: str, exit_code: int) -> None:
     # What failed after a verdict, such as a figure, does not change it.
     log.settle(log.exit_code or exit_code)
@@ -120,9 +161,7 @@ def new_app() -> typer.Typer:
 def exit_with(app: Callable[[], object]) -> None:
     """Run the app. A signal ends it with 129, 130 or 143, and the same command goes on from there."""
     hold_streams()
-    # It prints what libraries warn of, names of files among it, which may hold control characters.
-    if logging.lastResort is not None:
-        logging.lastResort.setFormatter(_VisibleFormatter())
+    quiet_libraries()
     # Set in any case: a background job of a shell inherits SIGINT ignored.
     for number in INTERRUPTED:
         if not is_held_off(number):
@@ -147,11 +186,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise Interrupted(INTERRUPTED[signal.Signals(number)])
 
 
-class _VisibleFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return visible(record.getMessage())
-
-
 def _tell_fault(error: Exception) -> None:
     for line in report_of(error):
-        print(visible(line), file=sys.stderr)  # noqa: T201
+        print_error(line)

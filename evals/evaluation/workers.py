@@ -27,6 +27,7 @@ from evals.evaluation.pool import BY, Pool
 from evals.evaluation.worker import Job, Worker
 from evals.os_errors import as_eval_error
 from evals.progress import Progress, Reporter
+from evals.quiet import quiet_libraries
 from evals.schema import EvalError
 from evals.settings import Settings
 
@@ -215,6 +216,7 @@ def serve(connection: Connection, settings: Settings, environment: dict[str, str
     signal.signal(signal.SIGTERM, _end)
     # Before torch is imported, which reads them then.
     os.environ.update(environment)
+    quiet_libraries()
     # That others are at the rest is how it is meant.
     logging.getLogger("evals.embeddings.encoding").setLevel(logging.ERROR)
     worker = Worker(settings)

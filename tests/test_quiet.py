@@ -1,0 +1,42 @@
+"""What libraries say while a command runs: lines of ours for what matters, and nothing else."""
+
+import os
+import subprocess
+import sys
+
+SCRIPT = r"""
+import logging, os, sys, warnings
+from evals.quiet import quiet_libraries
+quiet_libraries()
+logging.getLogger("evals.embeddings").warning("set aside: %s", "a\x1b[2J")
+logging.getLogger("jina_clip.budget").warning("halved")
+logging.getLogger("evals.embeddings").info("not asked for")
+logging.getLogger("library").warning("advice")
+logging.getLogger("library").error("broken")
+logging.warning("as open_clip does it")
+logging.getLogger("evals.embeddings").warning("still in our form")
+warnings.warn("no driver,\n  so no GPU", stacklevel=1)
+warnings.warn("will change", FutureWarning, stacklevel=1)
+print(os.environ["TRANSFORMERS_VERBOSITY"], os.environ["HF_HUB_VERBOSITY"])
+"""
+
+
+def test_libraries_are_silent_and_warnings_are_a_line() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_VERBOSITY"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        capture_output=True,
+        text=True,
+        env={**environment, "TRANSFORMERS_VERBOSITY": "info"},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == [
+        "set aside: a\\u{1b}[2J",
+        "halved",
+        "broken",
+        "still in our form",
+        "warning: no driver, so no GPU (<string>:12)",
+    ]
+    # What the user has set stands.
+    assert done.stdout.split() == ["info", "error"]
