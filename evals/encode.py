@@ -23,6 +23,7 @@ from evals.config.own_data import DataRef
 from evals.config.suites import TaskRef
 from evals.evaluation.load import Loaded, build_encoder, check, load_item
 from evals.evaluation.workforce import ALONE, Workforce, open_pool
+from evals.evaluation.workload import WorkReporter, work_line
 from evals.schema import ConfigError
 from evals.settings import Settings
 
@@ -84,7 +85,9 @@ def encode(
         elif plan is not None and shard is not None:
             _encode_part(log, plan, shard, pairs, store)
         else:
-            _encode_all(log, pairs, store, workforce, settings)
+            with work_line(log, work, refs, settings) as line:
+                counts = _encode_all(line, pairs, store, workforce, settings)
+            _show(log, counts, {})
 
 
 def _refuse_tasks(work: list[Work]) -> None:
@@ -162,20 +165,23 @@ def _encode_part(log: Log, file: Path, shard: str, pairs: Iterator[_Pair], store
 
 
 def _encode_all(
-    log: Log,
+    line: WorkReporter,
     pairs: Iterator[_Pair],
     store: "Store",
     workforce: Workforce,
     settings: Settings,
-) -> None:
+) -> dict[str, int]:
+    """The items that were encoded, by kind; FailedShardsError where some could not be."""
     from evals.embeddings.failures import FailedShardsError
     from evals.evaluation.encoding import Encoding, sides_of
     from evals.evaluation.recording import Costs
 
-    done = Encoding(log)
+    done = Encoding(line)
     costs = Costs(encoded=done.counts)
-    with open_pool(workforce, settings, log) as pool:
+    with open_pool(workforce, settings, line) as pool:
         for item, ref, loaded, encoder in pairs:
+            line.begin(item, ref)
+            line.plan(encoder, loaded)
             try:
                 pool.encode(item, ref, loaded, encoder, costs)
             except FailedShardsError as error:
@@ -185,7 +191,7 @@ def _encode_all(
             for side, *_ in sides_of(loaded, encoder):
                 done.encode(store, encoder, side, store.shards(encoder, side))
     done.check()
-    _show(log, done.counts, {})
+    return done.counts
 
 
 def _show(log: Log, counts: dict[str, int], extra: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from evals.evaluation.outcome import Failure, Result, Results, TaskOutcome
 from evals.evaluation.pool import Pool
 from evals.evaluation.recording import Costs, prepare_results
 from evals.evaluation.workforce import ALONE, Workforce, open_pool
+from evals.evaluation.workload import work_line
 from evals.os_errors import as_eval_error
 from evals.progress import SILENT, Reporter
 from evals.schema import EvalError
@@ -74,7 +75,7 @@ def evaluate_all(
     def measured(item: Work, ref: ModelRef, encoder: "Encoder", pool: Pool) -> Result:
         dims = dims_of(encoder.dim)
         if isinstance(item, TaskRef):
-            return evaluate_task(item, encoder, dims, settings, reporter=reporter)
+            return evaluate_task(item, encoder, dims, settings, reporter=line)
         costs = Costs()
         pool.encode(item, ref, loaded[item.name], encoder, costs)
         return evaluate(
@@ -86,27 +87,32 @@ def evaluate_all(
             costs=costs,
             distractors=joining,
             memory=memory,
-            reporter=reporter,
+            reporter=line,
         )
 
-    with open_pool(workforce, settings, reporter) as pool:
+    with (
+        work_line(reporter, work, refs, settings) as line,
+        open_pool(workforce, settings, line) as pool,
+    ):
         for ref in refs:  # one model at a time in memory
             encoder: Encoder | None = None
             for item in work:
+                line.begin(item, ref)
                 try:
                     # The data first: what is wrong with it is said in a second, while a checkpoint
                     # is hashed and torch imported in ten.
                     read(item)
                     # Inside: a model that cannot be had fails each of its evaluations, and no
                     # other model's.
-                    encoder = encoder or named_encoder(ref, settings, reporter=reporter)
+                    encoder = encoder or named_encoder(ref, settings, reporter=line)
+                    line.plan(encoder, loaded.get(item.name))
                     outcomes.append(measured(item, ref, encoder, pool))
                 except (EvalError, OSError) as error:
                     # A full disk or a lost connection ends one evaluation; what is stored is kept
                     # for the next try.
                     failure = Failure(item.name, ref.name, as_eval_error(error))
                     failures.append(failure)
-                    reporter.error(_message(failure, single=single))
+                    line.error(_message(failure, single=single))
     return Results(outcomes, failures)
 
 

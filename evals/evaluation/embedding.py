@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from evals.evaluation.recording import Costs
-from evals.progress import SILENT, Progress, Reporter
+from evals.progress import SILENT, Progress, Reporter, encoding_progress
 from evals.schema import Side
 
 if TYPE_CHECKING:  # the rest is imported where it is used, so that --help answers at once
@@ -52,7 +52,8 @@ def embed_vectors(
     So a broken one ends the run when its turn comes: pages are large, and their shards small.
     """
     since = time.monotonic()
-    with reporter.progress(f"{encoder.name}: encoding {side.kind}s") as progress:
+    title = f"{encoder.name}: encoding {side.kind}s"
+    with encoding_progress(reporter, title, side.kind) as progress:
         costs.encoded[side.kind] += store.encode(encoder, side, progress=progress)
     costs.add(f"encode_{side.kind}", since)
     return store.vectors(encoder, side)
@@ -74,6 +75,7 @@ def _encoding(
 
         # A broken file is named now, and not after an hour of encoding.
         verify(side.items, missing)
-    with reporter.progress(f"{encoder.name}: encoding {side.kind}s") as progress:
+    title = f"{encoder.name}: encoding {side.kind}s"
+    with encoding_progress(reporter, title, side.kind) as progress:
         yield progress
     costs.add(f"encode_{side.kind}", since)

@@ -13,7 +13,7 @@ from jaxtyping import Int
 
 from evals.embeddings.failures import FailedShardsError, joined
 from evals.evaluation.load import Loaded
-from evals.progress import Reporter
+from evals.progress import Reporter, encoding_progress
 from evals.schema import Side
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class Encoding:
 
         Raises what else `Store.embed` raises.
         """
-        with self._reporter.progress(f"{encoder.name}: encoding {side.kind}s") as progress:
+        title = f"{encoder.name}: encoding {side.kind}s"
+        with encoding_progress(self._reporter, title, side.kind) as progress:
             try:
                 encoded = store.encode_shards(encoder, side, shards, progress=progress)
                 self.counts[side.kind] += encoded

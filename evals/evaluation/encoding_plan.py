@@ -51,6 +51,12 @@ class PlannedSide(BaseModel):
     items: int
     shards: list[list[tuple[int, int]]]
 
+    @property
+    def missing(self) -> int:
+        """How many items its shards hold."""
+        ranges = (bounds for shard in self.shards for bounds in shard)
+        return sum(stop - start for start, stop in ranges)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -67,8 +73,7 @@ class Plan:
     @property
     def items(self) -> int:
         """How many items they hold."""
-        ranges = (bounds for side in self.sides for shard in side.shards for bounds in shard)
-        return sum(stop - start for start, stop in ranges)
+        return sum(side.missing for side in self.sides)
 
 
 def parse_part(text: str) -> Part:

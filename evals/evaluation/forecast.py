@@ -14,7 +14,7 @@ from evals.config.suites import TaskRef
 from evals.evaluation.encoding_plan import planned_sides
 from evals.evaluation.load import Loaded, build_encoder, load_item
 from evals.evaluation.pool import BY
-from evals.records.manifest import read_manifest
+from evals.records.manifest import PARTIAL, read_manifest
 from evals.records.provenance import host
 from evals.records.record import list_runs
 from evals.schema import EvalError, is_multi_vector
@@ -66,7 +66,7 @@ def forecast(work: Sequence[Work], refs: Sequence[ModelRef], settings: Settings)
         except EvalError as error:
             lines += [_unknown(item.name, ref.name, str(error)) for item in work]
             continue
-        rates = _rates(settings.records, ref.name, encoder)
+        rates = recorded_rates(settings.records, ref.name, encoder)
         planned: dict[str, set[str]] = {}
         for item in work:
             if isinstance(item, TaskRef):
@@ -107,9 +107,7 @@ def _sides(
     missing: dict[str, int] = {}
     for side in planned_sides(loaded, encoder, store, planned):
         items[side.kind] = items.get(side.kind, 0) + side.items
-        ranges = [bounds for shard in side.shards for bounds in shard]
-        count = sum(stop - start for start, stop in ranges)
-        missing[side.kind] = missing.get(side.kind, 0) + count
+        missing[side.kind] = missing.get(side.kind, 0) + side.missing
     origin = next(iter(loaded.parts.subsets.values())).origin
     source = ", ".join(f"{key} {value}" for key, value in list(origin.items())[:3])
     unsized = is_multi_vector(encoder)
@@ -132,7 +130,7 @@ def _sides(
     return lines
 
 
-def _rates(results: Path, model: str, encoder: "Encoder") -> dict[str, float]:
+def recorded_rates(results: Path, model: str, encoder: "Encoder") -> dict[str, float]:
     """Items a second of a model by kind, from the records of this machine and device."""
     items: dict[str, int] = {}
     seconds: dict[str, float] = {}
@@ -153,3 +151,38 @@ def _rates(results: Path, model: str, encoder: "Encoder") -> dict[str, float]:
                 items[kind] = items.get(kind, 0) + count
                 seconds[kind] = seconds.get(kind, 0.0) + spent
     return {kind: count / seconds[kind] for kind, count in items.items()}
+
+
+class MeasuredSubset(NamedTuple):
+    """A subset of a benchmark that was measured before."""
+
+    benchmark: str
+    subset: str
+
+
+def measured_before(results: Path, encoder: "Encoder", settings: Settings) -> set[MeasuredSubset]:
+    """What records say that this model's rows were put into this store for, with the same `--limit`.
+
+    Whether they are still there, nobody looks.
+    """
+    measured: set[MeasuredSubset] = set()
+    chosen = {"store": str(settings.store), "limit": settings.limit}
+    for path in list_runs(results, model=encoder.name):
+        raw = read_manifest(path).raw
+        same_choice = all(raw["config"].get(name) == value for name, value in chosen.items())
+        if same_choice and raw["encoder"]["fingerprint"] == dict(encoder.fingerprint):
+            name = raw["benchmark"].removesuffix(PARTIAL)
+            subsets = raw["config"].get("subsets") or ()
+            measured.update(MeasuredSubset(name, subset) for subset in subsets)
+    return measured
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `21 min`, `3 h 12 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"

@@ -11,7 +11,7 @@ from evals.evaluation.dealing import Dealing, dealing_of
 from evals.evaluation.load import Loaded
 from evals.evaluation.recording import Costs
 from evals.evaluation.worker import Job
-from evals.progress import Progress, Reporter
+from evals.progress import Progress, Reporter, encoding_progress
 from evals.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class Pool(ABC):
             return
         since = time.monotonic()
         job = Job(item, ref, dict(encoder.fingerprint))
-        with self.reporter.progress(f"{encoder.name}: encoding by {self.people}") as progress:
+        title = f"{encoder.name}: encoding by {self.people}"
+        with encoding_progress(self.reporter, title, None) as progress:
             progress(0, dealing.total)
             self.run(job, dealing, progress)
         for kind, items in dealing.encoded.items():

@@ -22,7 +22,7 @@ from evals.mteb_bridge.late import candidate_scores, only_side, search_vectors
 from evals.mteb_bridge.scoring import best_candidates, heap_order
 from evals.mteb_bridge.sides import language_of, sides_of
 from evals.mteb_bridge.tools import Tools
-from evals.progress import Progress, Reporter
+from evals.progress import Progress, Reporter, encoding_progress
 from evals.ranking.search import Hits, top_k
 from evals.schema import (
     Encoder,
@@ -270,7 +270,8 @@ class Adapter:
     def _encoding(self, side: Side, hf_subset: str) -> Iterator[Progress]:
         """The progress and the time of encoding, and what is noted of the side."""
         since = time.monotonic()
-        with self.reporter.progress(f"{self.encoder.name}: encoding {side.kind}s") as progress:
+        title = f"{self.encoder.name}: encoding {side.kind}s"
+        with encoding_progress(self.reporter, title, side.kind) as progress:
             yield progress
         self.costs.add(f"encode_{side.kind}", since)
         self.note(hf_subset, side.kind, *side.hashes)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from evals.evaluation.forecast import Forecast
+from evals.evaluation.forecast import Forecast, duration
 
 UNKNOWN = "unknown"
 CAPTION = (
@@ -75,12 +75,4 @@ def _size(size: int | None) -> str:
 
 
 def _time(seconds: float | None) -> str:
-    if seconds is None:
-        return UNKNOWN
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 120:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
+    return UNKNOWN if seconds is None else duration(seconds)
