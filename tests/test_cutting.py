@@ -68,6 +68,11 @@ def test_what_is_left_falls_into_the_same_shards_whichever_are_done(sizes, items
     assert [shard.tolist() for shard in again] == left
 
 
+def test_a_shard_is_closed_by_what_it_holds_and_not_by_what_would_come_next():
+    side, most = text_side(["x" * size for size in (2, 4, 2)]), Limits(6, 5)
+    assert [shard.tolist() for shard in cut(side, np.arange(3), most)] == [[0, 1], [2]]
+
+
 def test_images_are_cut_by_their_number_and_not_looked_at():
     assert [len(shard) for shard in cut(images(10), np.arange(10), Limits(4, 0))] == [4, 4, 2]
     # whichever of the full ones is done
