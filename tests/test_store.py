@@ -504,6 +504,19 @@ def test_when_no_shard_can_be_encoded_three_are_tried(store):
     assert len(encoder.calls) == 9
 
 
+def test_a_stream_that_ends_early_is_a_failed_try_and_not_waited_for(store):
+    class Short(HashEncoder):
+        def stream(self, sides):
+            for side in sides:
+                if "t7" in side.ids:
+                    return
+                yield self.encode(side)
+
+    with pytest.raises(FailedShardsError, match="5 texts, t5 to t9: toy: its stream ended before"):
+        store.embed(Short(), text_side(TEXTS))
+    assert store.missing(HashEncoder(), text_side(TEXTS)) == [5, 6, 7, 8, 9]
+
+
 def test_an_error_of_the_machine_ends_the_work_at_once(store):
     class Offline(HashEncoder):
         def encode(self, side):

@@ -65,6 +65,11 @@ def encode_shards(work: "Work", encoder: AnyEncoder, *, tries: int) -> Iterator[
                 for encoded in stream:
                     shard = work.claimed_side()
                     yield work.commit(list(shard.hashes), _checked(encoded, encoder, shard))
+                if work.n_claims:
+                    raise InvalidError(
+                        f"{encoder.name}: its stream ended before it gave the rows of "
+                        f"{work.n_claims} shards it had taken; it must give those of each"
+                    )
             except InvalidError as error:
                 # Rows come in the order of the sides (StreamingEncoder), and so do errors: it is
                 # the shard whose rows would have come next.
@@ -122,6 +127,11 @@ class Work:
                 continue
             self._claims.append((number, taken.claim))
             yield self.side.select(taken.claim.positions.tolist())
+
+    @property
+    def n_claims(self) -> int:
+        """How many shards the encoder has taken, and not yet given the rows of."""
+        return len(self._claims)
 
     def claimed_side(self) -> Side:
         """The side whose rows come next."""
