@@ -7,6 +7,7 @@ import pytest
 
 from evals.stats import bootstrap as stats
 from evals.stats.bootstrap import Interval, cluster_bootstrap
+from evals.stats.correlation import ScoredTwice, paired_spearman
 from evals.stats.paired import Difference, Pair, holm, paired_bootstrap, paired_means
 
 
@@ -242,6 +243,20 @@ def test_p_of_a_mean_over_languages_weighs_them_alike() -> None:
 def test_parts_of_an_image_each_have_no_spread() -> None:
     parts = [Pair({"x": np.zeros(2)}, {"x": np.ones(2)}, np.full(2, i)) for i in range(9)]
     assert paired_means(parts)["x"] == Difference(1.0, None, None, None, None, 18, 0, 0, None)
+
+
+def test_a_large_difference_is_found_among_any_number_of_tests() -> None:
+    """Holm multiplies the first p of 1,000 by 1,000; 2,000 permutations end at 1/2001."""
+    a, b, groups = np.zeros(60), np.ones(60), np.arange(60)
+    pair = Pair({"hit": a}, {"hit": b}, groups)
+    alone, among = paired_means([pair])["hit"], paired_means([pair], tests=1000)["hit"]
+    assert (alone.p, among.p) == (1 / 2001, 1 / 40_001)
+    assert among._replace(p=alone.p) == alone
+    gold = np.random.default_rng(0).random(60)
+    scored = [ScoredTwice(gold[::-1].copy(), gold, gold)]
+    alone, among = paired_spearman(scored), paired_spearman(scored, tests=100)
+    assert (alone.p, among.p) == (1 / 2001, 1 / 4001)
+    assert among._replace(p=alone.p) == alone
 
 
 def test_holm_by_hand() -> None:

@@ -55,11 +55,14 @@ def compare(
     remedy, for runs that do not measure the same thing, and ConfigError for a subset or metric that
     the runs do not have.
     """
-    changes: list[Change] = []
+    measured = []
     for a, b in pairs:
         for direction, parts in paired_parts(a, b, subsets).items():
-            for metric in chosen_metrics(a.run, parts, metrics):
-                changes += _of_metric(a.run, direction, metric, parts)
+            chosen = chosen_metrics(a.run, parts, metrics)
+            measured += [(a.run, direction, metric, parts) for metric in chosen]
+    changes: list[Change] = []
+    for run, direction, metric, parts in measured:
+        changes += _of_metric(run, direction, metric, parts, tests=len(measured))
     # The primary metrics alone: a metric that is only looked at makes no other one's p larger.
     family: dict[int, float] = {}
     for place, change in enumerate(changes):
@@ -69,8 +72,13 @@ def compare(
     return [change._replace(p_holm=adjusted.get(place)) for place, change in enumerate(changes)]
 
 
-def _of_metric(run: Run, direction: str, metric: str, parts: Mapping[str, Part]) -> list[Change]:
-    """A change for each subset, and before them that of their mean when there are several."""
+def _of_metric(
+    run: Run, direction: str, metric: str, parts: Mapping[str, Part], *, tests: int
+) -> list[Change]:
+    """A change for each subset, and before them that of their mean when there are several.
+
+    It is one of at most so many `tests` that are adjusted together.
+    """
     first = next(iter(parts.values())).a
     primary_metrics = {run.main_metric, SPEARMAN, *primary(first.values)}
     # The values of queries of an mteb task stand for its main metric, also where they have another
@@ -92,7 +100,7 @@ def _of_metric(run: Run, direction: str, metric: str, parts: Mapping[str, Part])
             primary=in_family,
             a=_mean([part.a for part in members], metric),
             b=_mean([part.b for part in members], metric),
-            difference=_difference(members, metric, group_numbers),
+            difference=_difference(members, metric, group_numbers, tests),
             n=sum(len(part.a.ids) for part in members),
             groups=len(_groups(members)),
         )
@@ -116,16 +124,18 @@ def _value(side: PerQuery, metric: str) -> float:
     return math.fsum(side.values[metric].tolist()) / len(side.ids)
 
 
-def _difference(parts: Sequence[Part], metric: str, group_numbers: Mapping[str, int]) -> Difference:
+def _difference(
+    parts: Sequence[Part], metric: str, group_numbers: Mapping[str, int], tests: int
+) -> Difference:
     if metric == SPEARMAN:
         scored = []
         for a, b in parts:
             if a.pairs is not None and b.pairs is not None:
                 scored.append(ScoredTwice(a.pairs.score, b.pairs.score, a.pairs.gold))
-        return paired_spearman(scored)
+        return paired_spearman(scored, tests=tests)
     pairs = []
     for a, b in parts:
         # One number per image across subsets, so that a resample draws it for all languages.
         groups = np.array([group_numbers[group] for group in a.groups])
         pairs.append(Pair({metric: a.values[metric]}, {metric: b.values[metric]}, groups))
-    return paired_means(pairs)[metric]
+    return paired_means(pairs, tests=tests)[metric]

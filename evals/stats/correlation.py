@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evals.stats.bootstrap import Interval, resamples_of
-from evals.stats.paired import Difference, spread
+from evals.stats.paired import Difference, draws_of_test, spread
 from evals.stats.shapes import Places, Resampled, Scores
 
 
@@ -50,14 +50,15 @@ def spearman(x: Scores, y: Scores) -> float:
 
 
 def paired_spearman(
-    parts: Sequence[ScoredTwice], *, seed: int = 0, resamples: int = 2000
+    parts: Sequence[ScoredTwice], *, seed: int = 0, resamples: int = 2000, tests: int = 1
 ) -> Difference:
     """The change of Spearman's correlation from `a` to `b`, as plain mean over parts.
 
     Parts are such as languages. Pairs are resampled. `p` is that of the bootstrap, its changes
     shifted to mean nothing (Efron & Tibshirani 1993, chapter 16), with the data counted as one of
     the resamples. A win is a pair whose rank came nearer to that of its gold score. Intervals and p
-    are None where a correlation cannot vary.
+    are None where a correlation cannot vary. Among many `tests` p takes more draws than the
+    interval, see `draws_of_test`.
     """
     value = 0.0
     wins = losses = ties = 0
@@ -83,18 +84,20 @@ def paired_spearman(
     )
     if not all(_varies(part.a, part.gold) and _varies(part.b, part.gold) for part in parts):
         return plain
+    draws = draws_of_test(tests, resamples)
     changes_of_parts = []
     for part in parts:
         # the same draws for both, so that the change is paired
-        before = _resampled(part.a, part.gold, seed, resamples)
-        after = _resampled(part.b, part.gold, seed, resamples)
+        before = _resampled(part.a, part.gold, seed, draws)
+        after = _resampled(part.b, part.gold, seed, draws)
         changes_of_parts.append(after - before)
-    changes = np.mean(changes_of_parts, axis=0)
-    changes = changes[np.isfinite(changes)]
+    all_changes = np.mean(changes_of_parts, axis=0)
+    changes = all_changes[np.isfinite(all_changes)]
+    first = all_changes[:resamples]
     # resampled changes scatter about `value`; moved to scatter about 0, this many are as far out
     beyond = int((np.abs(changes - value) >= abs(value)).sum())
     p = (beyond + 1) / (len(changes) + 1)
-    return plain._replace(**spread(changes), p=p)
+    return plain._replace(**spread(first[np.isfinite(first)]), p=p)
 
 
 def _varies(x: np.ndarray, y: np.ndarray) -> bool:
