@@ -101,7 +101,7 @@ def test_each_watched_run_has_a_page_with_a_row_per_step(site):
     [birds, fish] = Page(site / "watched.html").rows("watched")
     assert [birds[key] for key in ("training", "benchmark", "baseline", "verdict")] == [
         "birds",
-        "birds",
+        "trained",
         "tiny",
         "fell",
     ]

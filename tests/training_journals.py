@@ -39,7 +39,7 @@ def write_training(root: Path, name: str, steps: Sequence[Step], rule: Rule = RU
 
 def watched_example(root: Path, name: str = "birds") -> Path:
     """A run that falls at its second checkpoint, with the records of its steps and of its baseline."""
-    small = {"benchmark": "birds", "languages": ("en",), "dims": (64,)}
+    small = {"benchmark": "trained", "languages": ("en",), "dims": (64,)}
     baseline = write(root, "tiny", 20, **small)
     records = [write(root, f"{name}-{500 * n}", 20 + n, **small) for n in (1, 2)]
     return write_training(root, name, steps_of(0.002, -0.02, records=records, baseline=baseline))
