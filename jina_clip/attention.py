@@ -133,6 +133,10 @@ def import_fault(module: str, function: str) -> str | None:
     return None
 
 
+# One for each block size of the Triton kernel: the largest may ask for more than a card has.
+TRIAL_LENGTHS = [3, 20, 40, 70]
+
+
 @cache
 def trial_fault(
     name: str,
@@ -142,10 +146,12 @@ def trial_fault(
     device: torch.device,
     dtype: torch.dtype,
 ) -> str | None:
-    """What a kernel fails with on two texts of 3 and 2 tokens; None when it gives finite numbers."""
+    """What a kernel fails with on four short texts; None when it gives finite numbers."""
     try:
-        qkv = torch.ones(5, 3, heads, head_width, device=device, dtype=dtype)
-        finite = bool(attend_varlen([3, 2], device, slopes, name)(qkv).isfinite().all())
+        n_tokens = sum(TRIAL_LENGTHS)
+        qkv = torch.ones(n_tokens, 3, heads, head_width, device=device, dtype=dtype)
+        attend = attend_varlen(TRIAL_LENGTHS, device, slopes, name)
+        finite = bool(attend(qkv).isfinite().all())
     except Exception as error:  # a compiler, a driver, a package: each has errors of its own
         return f"on a small input it fails: {type(error).__name__}: {error}"
     return None if finite else "on a small input it gives numbers that are not finite"

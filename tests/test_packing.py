@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jina_clip import V1, V2, ClipConfig, JinaCLIP
-from jina_clip.attention import WINDOW, import_fault, resolve_attention, trial_fault
+from jina_clip.attention import TRIAL_LENGTHS, WINDOW, import_fault, resolve_attention, trial_fault
 from jina_clip.budget import Budget, fill
 from jina_clip.model import expected_shapes
 from jina_clip.packing import into_windows, pack_runs, pack_windows, runs_of
@@ -201,6 +201,14 @@ def test_a_package_that_is_installed_and_does_not_import_is_told_with_the_reason
 def test_a_kernel_that_fails_on_a_small_input_is_told_with_what_it_said():
     fault = trial_fault("triton", 3, 16, None, CPU, torch.bfloat16)
     assert fault is not None and "on a small input it fails: " in fault
+
+
+def test_the_small_input_has_a_text_for_each_block_size():
+    tiles = pytest.importorskip("jina_clip.fused_attention", exc_type=ImportError).TILES
+    shortest = 0
+    for tile in tiles:
+        assert [n for n in TRIAL_LENGTHS if shortest < n <= tile.longest], tile
+        shortest = tile.longest
 
 
 def test_on_a_gpu_auto_takes_the_kernel_of_ours_and_no_window(monkeypatch):
