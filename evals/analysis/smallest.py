@@ -5,7 +5,8 @@ are tested in a fixed order: for each precision from wide to narrow, and the fir
 to keep enough ends its precision. A test is made only after all before it succeeded, so the whole
 sequence has the error of a single test (Maurer, Hothorn & Lehmacher 1995; Westfall & Krishen 2001,
 doi:10.1016/S0378-3758(01)00077-5). Of several precisions each gets an equal part of the error
-(Bonferroni): a vector that does not keep enough is named with chance 2.5% at most.
+(Bonferroni): a vector that does not keep enough is named with chance 2.5% at most, as far as its
+intervals hold (tests/simulation_keep.py counts it).
 
 A vector keeps enough when it does in every direction, of every benchmark that is judged together.
 All of them must be shown, which needs no correction (Berger 1982, doi:10.1080/00401706.1982.10487790).

@@ -8,7 +8,8 @@ Where few queries differ, a bootstrap can only draw what the data hold: of 50 im
 lost its place it would say that 100% is kept for sure. There the ends follow from binomial bounds
 of the share of queries that lost, and of those that gained, as in `evals.stats.intervals`. Where
 more differ the ends are moved by the skewness of what images add: losses are rare and gains rarer,
-and plain percentiles of so skewed a ratio lie too high.
+and plain percentiles of so skewed a ratio lie too high. The ends are as much wider as Student's t is
+wider than the normal distribution, because few images tell the variance.
 
 Shapes: q queries, s resamples, v vectors (dimensions and precisions).
 """
@@ -67,7 +68,7 @@ def kept_intervals(
     intervals: dict[Hashable, Interval | None] = {}
     for place, name in enumerate(names):
         few = _where_few_differ(parts, name, places, tail)
-        low, high = np.quantile(kept[:, place], _levels(_skewness(parts, name, places), tail))
+        low, high = np.quantile(kept[:, place], _levels(_shape(parts, name, places), tail))
         intervals[name] = few or Interval(float(low), float(high))
     return intervals
 
@@ -77,8 +78,19 @@ def _columns(part: Cut) -> Float64[np.ndarray, "q v"]:
     return np.stack([part.full, *part.cuts.values()], axis=1).astype(np.float64)
 
 
-def _skewness(parts: Sequence[Cut], name: Hashable, group: Groups) -> float:
-    """That of what each group adds to the share that is kept, a ratio taken as linear."""
+class _Shape(NamedTuple):
+    """How far what the groups add to the share is from a normal distribution."""
+
+    skewness: float  # of their sum
+    freedom: float  # degrees of freedom of their variance
+
+
+def _shape(parts: Sequence[Cut], name: Hashable, group: Groups) -> _Shape:
+    """That of what each group adds to the share that is kept, a ratio taken as linear.
+
+    The relative variance of a variance is 2 / freedom, and about sum(x^4) / sum(x^2)^2: where few
+    queries differ, few groups carry it (Satterthwaite 1946).
+    """
     full = np.mean([part.full.mean() for part in parts])
     kept = np.mean([part.cuts[name].mean() for part in parts]) / full
     off = []
@@ -87,21 +99,29 @@ def _skewness(parts: Sequence[Cut], name: Hashable, group: Groups) -> float:
         off.append((difference - difference.mean()) / len(difference))
     shares = np.bincount(group, weights=np.concatenate(off))
     squares = float(np.square(shares).sum())
-    return float((shares**3).sum()) / squares**1.5 if squares else 0.0
+    if not squares:
+        return _Shape(0.0, 2.0 * len(shares))
+    return _Shape(
+        skewness=float((shares**3).sum()) / squares**1.5,
+        freedom=2 * squares**2 / float((shares**4).sum()),
+    )
 
 
-def _levels(skewness: float, tail: float) -> list[float]:
+def _levels(shape: _Shape, tail: float) -> list[float]:
     """The quantiles of a bootstrap that are missed with chance `tail` at either end.
 
     Those of BCa (Efron 1987, JASA 82, section 3), whose acceleration and bias of a mean are both a
-    sixth of the skewness.
+    sixth of the skewness, and wider by as much as Student's t is.
     """
-    normal, bias = NormalDist(), skewness / 6
+    from scipy.special import stdtrit
+
+    normal, bias = NormalDist(), shape.skewness / 6
+    wider = float(stdtrit(shape.freedom, tail)) / normal.inv_cdf(tail)
     levels = []
     for level in (tail, 1 - tail):
         z = bias + normal.inv_cdf(level)
         # The skewness of a sum is 1 at most, so the divisor is above 0 for any tail in use.
-        levels.append(normal.cdf(bias + z / (1 - bias * z)))
+        levels.append(normal.cdf(wider * (bias + z / (1 - bias * z))))
     return levels
 
 

@@ -37,7 +37,7 @@ def method(answer: Smallest) -> str:
     return (
         f"--keep: vectors are tested from wide to narrow{sequences} until the {level:.4g}% interval "
         "of one no longer shows that it keeps enough. So a vector that keeps less is named with a "
-        "chance of 2.5% at most."
+        "chance of about 2.5% at most."
     )
 
 
