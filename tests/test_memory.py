@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from evals.config.catalog import Benchmark
+from evals.data.items import text_items
 from evals.embeddings.precision import quantise
 from evals.embeddings.rows import HeldRows
 from evals.embeddings.store import Store
@@ -22,11 +23,11 @@ from evals.evaluation.recording import Costs
 from evals.evaluation.side_rows import SideRows, usual_memory
 from evals.ranking.search import top_k
 from evals.ranking.stored_search import stored_top_k
-from evals.schema import ConfigError
+from evals.schema import ConfigError, Items, Side, TextRetrieval
 from evals.settings import Settings
 from tests.commands import run
 from tests.ranking import random_rows
-from tests.toys import HashEncoder, MultiHashEncoder, image_text
+from tests.toys import HashEncoder, MultiHashEncoder, image_text, text_side
 
 ROW = Benchmark(
     name="toys", title="Toys", data="toys", subsets=("en", "de"), split="test", task="image_text",
@@ -85,6 +86,81 @@ def test_hits_of_rows_on_disk_are_those_in_memory_to_the_last_bit(
     hits = stored_top_k(*sources, 6, [dim], [kind], memory=memory)[dim, kind]
     assert np.concatenate([part.docs for part in expected]).tolist() == hits.docs.tolist()
     assert np.concatenate([part.scores for part in expected]).tolist() == hits.scores.tolist()
+
+
+class UnevenEncoder(HashEncoder):
+    """Blank texts have rows of zeros, and rows differ in length."""
+
+    def encode(self, side: Side) -> np.ndarray:
+        lengths = [0 if "blank" in text else 1 + len(text) % 3 for text in side.items]
+        rows: np.ndarray = super().encode(side) * np.array(lengths, np.float32)[:, None]
+        return rows
+
+
+def judged() -> TextRetrieval:
+    """12 queries, 40 documents: some of them the same, some blank, and one to twelve judgements."""
+    docs = [f"document {place % 30}" for place in range(36)] + ["blank"] * 4
+    queries = [f"query {place % 9}" for place in range(11)] + ["blank query"]
+    rng = np.random.default_rng(0)
+    qrels: list[tuple[int, int, int]] = []
+    for query in range(12):
+        judged_docs = sorted(rng.choice(40, 1 + query, replace=False))
+        qrels += [(query, doc, 1 + doc % 3) for doc in judged_docs]
+    return TextRetrieval(
+        text_items(queries, [f"q{place}" for place in range(12)]),
+        text_items(docs, [f"d{place}" for place in range(40)]),
+        np.array(qrels),
+        {"layout": "toy"},
+    )
+
+
+def test_graded_judgements_from_the_store_have_the_record_of_memory_to_the_byte(
+    tmp_path: Path,
+) -> None:
+    row = Benchmark(
+        name="judged", title="Judged", data="toys", subsets=("en",), split="test",
+        task="retrieval", size={"queries": 12, "documents": 40},
+    )  # fmt: skip
+    settings = Settings(
+        results=tmp_path / "runs", store=tmp_path / "store", keep_top=7, measures=("P@3",)
+    )
+    parts, encoder = Parts({"en": judged()}, None), UnevenEncoder(16)
+    for side in judged().sides:
+        Store(settings.store, shard_rows=7).encode(encoder, side)
+    held, stored = (
+        evaluate(row, parts, encoder, (16, 5), settings, memory=memory, precisions=PRECISIONS[:-1])
+        for memory in (2**30, 0)
+    )
+    assert held.path != stored.path
+    for name in FILES[:3]:
+        assert (held.path / name).read_bytes() == (stored.path / name).read_bytes(), name
+    manifests = [
+        json.loads((outcome.path / "manifest.json").read_text()) for outcome in (held, stored)
+    ]
+    assert manifests[0]["config"] == manifests[1]["config"]
+    assert manifests[0]["zero_rows"] == manifests[1]["zero_rows"] == 5
+
+
+def test_items_of_text_and_image_are_held_or_refused_where_memory_is_limited(
+    tmp_path: Path,
+) -> None:
+    texts, images = text_side(["a", "b"]), image_text([0, 1]).images
+    both = Items(["x", "y"], texts, images, np.arange(2), np.arange(2))
+    queries = text_items(["q"], ["q"])
+    data = TextRetrieval(queries, both, np.array([[0, 1, 1]]), {"layout": "toy"})
+    row = Benchmark(
+        name="mixed", title="Mixed", data="toys", subsets=("en",), split="test",
+        task="retrieval", size={"queries": 1, "documents": 2},
+    )  # fmt: skip
+    settings = Settings(results=tmp_path / "runs", store=tmp_path / "store")
+    choices = (row, Parts({"en": data}, None), HashEncoder(16), (16,), settings)
+    with pytest.raises(ConfigError, match=r"mixed en: .*the sum of two rows.*Leave --memory out"):
+        evaluate(*choices, memory=1)
+    assert evaluate(*choices, memory=2**20).path.is_dir()
+    # where nobody set a limit, it is none for what has to be held
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("evals.evaluation.evaluate.usual_memory", lambda: 1)
+        assert evaluate(*choices).path.is_dir()
 
 
 def test_images_that_are_queries_and_documents_have_the_rows_of_each_role(tmp_path: Path) -> None:

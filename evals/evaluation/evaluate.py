@@ -97,11 +97,16 @@ def evaluate(
             reporter.info(f"{row.name} {subset}: {note}")
         choices: dict[str, Any] = {"dims": dims, "precisions": precisions, "device": device}
         needed = bytes_in_memory(sides, encoder.dim, dims)
+        is_larger = needed > budget and embeddings is None
+        # Queries and documents of one side each: an item of text and image is a sum of two rows.
+        one_side_each = len(sides) == 2
+        if is_larger and memory is not None and isinstance(data, TextRetrieval):
+            check_one_side_each(f"{row.name} {subset}", data, needed, memory)
         stored_task = None
         sources: list[RowSource] = []
         if is_multi_vector(encoder):
             rows = side_rows.vectors(sides)
-        elif isinstance(task, StoredTask) and embeddings is None and needed > budget:
+        elif is_larger and one_side_each and isinstance(task, StoredTask):
             stored_task = task
             choices["memory"] = budget
             reporter.info(
@@ -116,7 +121,7 @@ def evaluate(
             continue
         since = time.monotonic()
         if stored_task is not None:
-            scores[subset] = stored_task.score_stored(sources, data, **choices)
+            scores[subset] = stored_task.score_stored(sources, data, **choices, **chosen_measures)
         else:
             scores[subset] = task.score(rows, data, **choices, **chosen_measures)
         if settings.keep_top is not None and isinstance(task, RankingTask):
@@ -200,6 +205,16 @@ def check_multi_vector(
                 f"{option} needs one row per item, and {encoder.name} gives several vectors, which "
                 "are scored by MaxSim in float32. Leave it out."
             )
+
+
+def check_one_side_each(name: str, data: TextRetrieval, needed: int, memory: int) -> None:
+    """Refuse items of text and image whose rows take more than `memory` bytes. ConfigError."""
+    if len(data.sides) > 2:
+        raise ConfigError(
+            f"{name}: its rows take {needed / 2**30:.3g} GB, more than --memory {memory / 2**30:.3g}, "
+            "and cannot be scored from the store: items have a text and an image, whose vector is "
+            "the sum of two rows. Leave --memory out to hold them."
+        )
 
 
 def checked_dims(dims: Sequence[int], encoder: "Encoder") -> tuple[int, ...]:

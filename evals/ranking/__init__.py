@@ -46,6 +46,7 @@ The files in reading order:
     graded.py        what these places are worth: nDCG, MAP, recall, as trec_eval defines them
     streamed.py      ranks over a gallery larger than memory, read block by block
     stored.py        the same where queries lie on disk as well: strips of them in limited memory
+    stored_places.py places of all relevant documents, likewise
     stored_search.py the k best documents of each query, likewise
     distractors.py   documents that are nobody's answer, counted around the best answers
     gallery_size.py  how often a query still hits when a part of them is in the gallery

@@ -55,6 +55,11 @@ class Relevant:
         """The documents relevant to a query."""
         return self.docs[self.indptr[query] : self.indptr[query + 1]]
 
+    def part(self, queries: slice) -> "Relevant":
+        """What is relevant to neighbouring queries, which are numbered anew; documents are not."""
+        bounds = self.indptr[queries.start : queries.stop + 1]
+        return Relevant(bounds - bounds[0], self.docs[bounds[0] : bounds[-1]])
+
     @staticmethod
     def single(docs: Int[np.ndarray, "q"]) -> "Relevant":
         """From the one document of each query, such as a text's image or an image's class."""

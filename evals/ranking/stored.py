@@ -115,12 +115,13 @@ def strips(queries: RowSource, relevant: Relevant, size: int) -> Iterator[Strip]
     """The queries, `size` at a time, each time with what is relevant to them."""
     n_queries, _ = queries.shape
     for first in range(0, n_queries, size):
-        last = min(first + size, n_queries)
-        bounds = relevant.indptr[first : last + 1]
-        # Queries are numbered anew, documents as in the whole gallery.
-        docs = relevant.docs[bounds[0] : bounds[-1]]
-        part = Relevant(bounds - bounds[0], docs)
-        yield Strip(first, queries.take(np.arange(first, last)), part)
+        yield strip_of(queries, relevant, slice(first, min(first + size, n_queries)))
+
+
+def strip_of(queries: RowSource, relevant: Relevant, part: slice) -> Strip:
+    """The queries of a part, read at once."""
+    rows = queries.take(np.arange(part.start, part.stop))
+    return Strip(part.start, rows, relevant.part(part))
 
 
 def joined_ranks(parts: Sequence[Ranks]) -> Ranks:

@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from evals.embeddings.precision import KINDS, largest_value, quantise
 from evals.embeddings.truncation import truncate
-from evals.ranking.definition import Ranks
+from evals.ranking.definition import DEPTH, Ranks
 from evals.ranking.dispatch import count_all
 from evals.ranking.levels import Step, Tally
 from evals.ranking.products import pair_scores
@@ -49,6 +49,13 @@ class Answers(NamedTuple):
     scores: Mapping[Key, PairFloats]
     largest_norms: Mapping[Key, float]
     n_docs: int
+
+
+class Counted(NamedTuple):
+    """The scores of the relevant documents at one key, and what was counted around their levels."""
+
+    scores: PairFloats
+    tally: Tally
 
 
 # What may look at the documents of a block, numbered from `first`, as they are counted.
@@ -84,6 +91,34 @@ def streamed_ranks(
     is needed where these are not all queries; else it is read. Raises ValueError as `ranks` and
     `truncate` do, and for a gallery whose second reading has another number of documents.
     """
+    counted = streamed_tallies(
+        queries,
+        gallery,
+        relevant,
+        dims,
+        kinds,
+        calibration=calibration,
+        seen=seen,
+        chunk=chunk,
+        device=device,
+    )
+    return {key: ranks_of(tally, relevant) for key, (_, tally) in counted.items()}
+
+
+def streamed_tallies(
+    queries: QueryRows,
+    gallery: Gallery,
+    relevant: Relevant,
+    dims: Sequence[int],
+    kinds: Sequence[str],
+    *,
+    calibration: Calibration | None = None,
+    seen: Seen | None = None,
+    depth: int = DEPTH,
+    chunk: int = CHUNK,
+    device: str = "cpu",
+) -> dict[Key, Counted]:
+    """What `streamed_ranks` is made of: the best `depth` relevant documents have levels."""
     if calibration is None:
         calibration = Calibration({}, {})
         if any(KINDS[kind].calibrated for kind in kinds):
@@ -95,7 +130,8 @@ def streamed_ranks(
     tallies: dict[Key, Tally] = {}
     for key, rows in query_rows.items():
         largest_scores = norm_bounds(rows, "query") * answers.largest_norms[key]
-        tallies[key] = new_tally(answers.scores[key], relevant, largest_scores, rows.shape[1])
+        scores, width = answers.scores[key], rows.shape[1]
+        tallies[key] = new_tally(scores, relevant, largest_scores, width, depth=depth)
     n_counted = count_blocks(
         query_rows,
         tallies,
@@ -111,7 +147,7 @@ def streamed_ranks(
             f"the gallery had {answers.n_docs} documents when it was read first, and then "
             f"{n_counted}"
         )
-    return {key: ranks_of(tally, relevant) for key, tally in tallies.items()}
+    return {key: Counted(answers.scores[key], tally) for key, tally in tallies.items()}
 
 
 def largest_values(blocks: Iterable[DocRows], dims: Sequence[int]) -> LargestValues:

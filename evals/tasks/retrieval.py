@@ -8,12 +8,14 @@ together.
 Shapes: q queries, n items, d dimensions, pairs of a query and a document relevant to it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64
+from jaxtyping import Float, Float32, Float64, Int64
 
 from evals.embeddings.precision import parse_precision, quantise
+from evals.embeddings.rows import RowSource
 from evals.embeddings.truncation import truncate
 from evals.ranking.definition import Places
 from evals.ranking.graded import best_ranks
@@ -21,13 +23,21 @@ from evals.ranking.measures import GRADED, of_places, per_query_function
 from evals.ranking.metrics import mean, tie_rate
 from evals.ranking.places import places
 from evals.ranking.relevance import Relevant
+from evals.ranking.stored_places import stored_places
+from evals.ranking.stored_search import stored_top_k
+from evals.ranking.streamed import Key
 from evals.schema import ConfigError, Items, Side, TextRetrieval
 from evals.stats.clusters import query_clusters
 from evals.stats.intervals import mean_intervals
 from evals.tasks.best import Best, Judgements, best_docs
 from evals.tasks.scores import Scores, Value
 
-Key = tuple[int, str]  # a dimension and the name of a precision
+
+class Judged(NamedTuple):
+    """What is relevant to each query, and the gains in the same order."""
+
+    relevant: Relevant
+    gains: Float64[np.ndarray, "pairs"]
 
 
 def sides(data: TextRetrieval) -> list[Side]:
@@ -50,26 +60,63 @@ def score(
     `evals.ranking.places` does and for a name that is none, and ConfigError for rescoring.
     """
     kinds = _kinds(precisions)
-    # The usual ones come first: the first of all is the main score.
-    names = tuple(dict.fromkeys((*GRADED, *measures)))
     n_query_sides = len(data.queries.sides)
     query_rows, doc_rows = rows[:n_query_sides], rows[n_query_sides:]
-    relevant = Relevant.from_pairs(data.qrels[:, :2], len(data.queries))
-    gains = data.qrels[:, 2].astype(np.float64)
+    relevant, gains = relevant_of(data)
+
+    def places_by_key() -> Iterator[tuple[Key, Places]]:
+        # A pass per dimension: all relevant documents are placed, and not only the ten best.
+        for dim in dims:
+            queries = item_vectors(data.queries, query_rows, dim)
+            docs = item_vectors(data.docs, doc_rows, dim)
+            for kind in kinds:
+                unit_rows = quantise(queries, kind), quantise(docs, kind)
+                yield (dim, kind), places(*unit_rows, relevant, gains, device=device)
+
+    return _scores_of_keys(places_by_key(), data, relevant, measures)
+
+
+def score_stored(
+    rows: Sequence[RowSource],
+    data: TextRetrieval,
+    *,
+    dims: Sequence[int],
+    precisions: Sequence[str] = ("float32",),
+    memory: int,
+    device: str = "cpu",
+    measures: Sequence[str] = (),
+) -> list[Scores]:
+    """What `score` gives, bit for bit, from rows on disk and in about `memory` bytes.
+
+    Queries and documents are of one side each: `Items` of texts and images are sums that no row of
+    the store holds.
+    """
+    kinds = _kinds(precisions)
+    queries, docs = rows
+    relevant, gains = relevant_of(data)
+    placed = stored_places(
+        queries, docs, relevant, gains, dims, kinds, memory=memory, device=device
+    )
+    return _scores_of_keys(placed, data, relevant, measures)
+
+
+def _scores_of_keys(
+    placed: Iterable[tuple[Key, Places]],
+    data: TextRetrieval,
+    relevant: Relevant,
+    measures: Sequence[str],
+) -> list[Scores]:
+    """The measures of the places at each key, taken one after the other."""
+    # The usual ones come first: the first of all is the main score.
+    names = tuple(dict.fromkeys((*GRADED, *measures)))
     clusters = clusters_of(relevant)
     scores_by_key: dict[Key, Scores] = {}
     columns_by_key: dict[Key, Mapping[str, np.ndarray]] = {}
-    # A pass per dimension: all relevant documents are placed, and not only the ten best.
-    for dim in dims:
-        queries = item_vectors(data.queries, query_rows, dim)
-        docs = item_vectors(data.docs, doc_rows, dim)
-        for name, kind in kinds.items():
-            ranked = places(
-                quantise(queries, kind), quantise(docs, kind), relevant, gains, device=device
-            )
-            columns_by_key[dim, name] = of_places(ranked, names)
-            part = _without_values(ranked, columns_by_key[dim, name], data, clusters)
-            scores_by_key[dim, name] = part._replace(dim=dim, precision=name)
+    for (dim, precision), ranked in placed:
+        columns = of_places(ranked, names)
+        part = _without_values(ranked, columns, data, clusters)
+        columns_by_key[dim, precision] = columns
+        scores_by_key[dim, precision] = part._replace(dim=dim, precision=precision)
     return _with_values(scores_by_key, columns_by_key, clusters)
 
 
@@ -80,13 +127,8 @@ def scores_of(
 
     `dim` is what the record calls the width, and `measures` are further ones by name.
     """
-    relevant = Relevant.from_pairs(data.qrels[:, :2], len(data.queries))
-    clusters = clusters_of(relevant)
-    columns = of_places(ranked, tuple(dict.fromkeys((*GRADED, *measures))))
-    part = _without_values(ranked, columns, data, clusters)._replace(dim=dim)
-    (scores,) = _with_values(
-        {(part.dim, part.precision): part}, {(part.dim, part.precision): columns}, clusters
-    )
+    relevant, _ = relevant_of(data)
+    (scores,) = _scores_of_keys([((dim, "float32"), ranked)], data, relevant, measures)
     return scores
 
 
@@ -113,9 +155,34 @@ def best(
     return kept
 
 
+def best_stored(
+    rows: Sequence[RowSource],
+    data: TextRetrieval,
+    *,
+    dims: Sequence[int],
+    precisions: Sequence[str],
+    k: int,
+    memory: int,
+    device: str,
+) -> list[Best]:
+    """What `best` gives, from rows on disk and in about `memory` bytes; sides as `score_stored`."""
+    queries, docs = rows
+    hits_by_key = stored_top_k(queries, docs, k, dims, precisions, memory=memory, device=device)
+    return [
+        Best("", dim, precision, data.queries.ids, data.docs.ids, hits.docs, hits.scores)
+        for (dim, precision), hits in hits_by_key.items()
+    ]
+
+
 def judgements(data: TextRetrieval) -> list[Judgements]:
     """The judgements of the data."""
     return [Judgements("", data.queries.ids, data.docs.ids, data.qrels)]
+
+
+def relevant_of(data: TextRetrieval) -> Judged:
+    """The relevant documents of each query, and the gain of each: its grade."""
+    relevant = Relevant.from_pairs(data.qrels[:, :2], len(data.queries))
+    return Judged(relevant, data.qrels[:, 2].astype(np.float64))
 
 
 def clusters_of(relevant: Relevant) -> Int64[np.ndarray, "q"]:
@@ -140,16 +207,15 @@ def item_vectors(
     return truncate(total, dim)
 
 
-def _kinds(precisions: Sequence[str]) -> dict[str, str]:
-    """The kind of each precision by its name."""
-    kinds = {}
+def _kinds(precisions: Sequence[str]) -> list[str]:
+    """The kinds of precision, each once. ConfigError for rescoring."""
     for name in precisions:
-        kinds[name], candidates = parse_precision(name)
-        if candidates is not None:
+        if parse_precision(name).rescore is not None:
             raise ConfigError(
                 f"{name}: graded judgements are not scored in two stages. Leave --rescore out."
             )
-    return kinds
+    # without rescoring a precision has the name of its kind
+    return list(dict.fromkeys(precisions))
 
 
 def _without_values(
