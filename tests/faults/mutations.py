@@ -110,12 +110,14 @@ def _of_metrics(raw: dict[str, Any], files: dict[str, bytes], rng: random.Random
 def _of_queries(raw: dict[str, Any], files: dict[str, bytes], rng: random.Random) -> str:
     try:
         table = pq.read_table(io.BytesIO(files[QUERIES]))
-    except (pa.ArrowException, OSError):
+        names = table.column_names
+    # UnicodeDecodeError: a change before this one hit the name of a column
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         return "queries are damaged already"
-    if not table.column_names:
+    if not names:
         return "queries have no column left"
     kind, change = rng.choice(TABLE_CHANGES)
-    name = rng.choice(table.column_names)
+    name = rng.choice(names)
     try:
         table = change(table, name, rng)
     except pa.ArrowException:  # a cast that there is not
