@@ -71,7 +71,7 @@ def sweep(
     keep: Annotated[
         float | None,
         typer.Option(
-            min=1e-9,
+            min=2,  # 0.99 and 1 mean shares, and would be taken for per cents
             max=100,
             help="Name the smallest vector shown to keep more than so many per cent, e.g. 99.",
         ),

@@ -107,7 +107,7 @@ def test_a_name_means_the_newest_whole_record_that_was_scored_so(tmp_path: Path)
     ((a, b),) = matched(operand("m@4"), operand("m"), tmp_path)
     assert (a.run.path, b.run.path, a.dim, b.dim) == (old, new, 4, 8)
     with pytest.raises(
-        ConfigError, match=r"m@5: no record of toy was scored so; there is @4, @8\."
+        ConfigError, match=r"m@5: no record of toy was scored at that; there is @4, @8\."
     ):
         measured(operand("m@5"), tmp_path, "toy")
     with pytest.raises(MissingError, match="no whole benchmark by both m and n"):
@@ -124,12 +124,12 @@ def test_benchmarks_that_one_side_was_not_scored_so_on_are_left_out_and_told(
     assert {a.run.manifest.benchmark, b.run.manifest.benchmark} == {"toy"}
     [reason] = left_out([operand("m@8"), operand("m@4")], tmp_path, None)
     assert reason.startswith(
-        "plain is left out: m@4: no record of plain was scored so; there is @8"
+        "plain is left out: m@4: no record of plain was scored at that; there is @8"
     )
     assert len(matched(operand("m"), operand("m@8"), tmp_path)) == 2
     # named, they are not passed over in silence
     assert left_out([operand("m@8"), operand("m@4")], tmp_path, ["plain"]) == []
-    with pytest.raises(ConfigError, match="m@4: no record of plain was scored so"):
+    with pytest.raises(ConfigError, match="m@4: no record of plain was scored at that"):
         matched(operand("m@8"), operand("m@4"), tmp_path, ["plain"])
     with pytest.raises(MissingError, match="no whole benchmark by both n@8 and n@4"):
         matched(operand("n@8"), operand("n@4"), tmp_path)

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from evals.analysis.comparison import compare
-from evals.analysis.movers import find_movers
+from evals.analysis.movers import Movers, find_movers
 from evals.compare import app
 from evals.ranking.metrics import expected_rank
 from evals.records.queries import Cell, ranks_of, table_of
@@ -19,6 +19,7 @@ from evals.schema import ConfigError
 from evals.views.comparison import Title
 from evals.views.comparison_page import as_html
 from tests import records
+from tests.toys import image_text
 
 NASTY = "<script>alert(1)</script>\"'&\u202e"
 
@@ -57,6 +58,7 @@ def test_the_page_has_the_sentence_the_plot_and_queries_with_pictures(
     assert all(address.startswith("data:image/") for address in page.addresses)
     assert re.search(r"Queries that got worse.*Queries that got better", page.text, re.DOTALL)
     assert " p " not in page.text.partition("All numbers")[0]
+    assert "small copies of the data set's images" in page.text
 
 
 def test_a_picture_that_cannot_be_opened_any_more_is_named_and_ends_nothing(
@@ -123,6 +125,13 @@ def test_hostile_names_are_text_in_the_page(tmp_path: Path) -> None:
     html = as_html(title, compare(pairs), NASTY, None, NASTY)
     assert "<script" not in html and "\u202e" not in html
     assert Page(html).tags.count("script") == 0
+
+
+def test_a_page_without_pictures_says_nothing_of_their_licence(tmp_path: Path) -> None:
+    one, other = (of_ranks(tmp_path, [0, 1, 0], name) for name in "ab")
+    changes = compare(matched(operand(str(one)), operand(str(other)), tmp_path))
+    nothing = Movers("en t2i", [], [], image_text([0, 1, 2]), [])
+    assert "licence" not in as_html(Title("a", "b", []), changes, "An answer.", nothing)
 
 
 def test_what_has_no_rank_per_query_has_no_movers(tmp_path: Path) -> None:

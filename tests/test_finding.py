@@ -74,7 +74,9 @@ def test_few_queries_that_differ_do_not_promise_what_no_test_can_show(tmp_path: 
 def test_results_that_are_equal_are_called_so(tmp_path: Path) -> None:
     facts = finding_of(pairs_of(tmp_path, [1, 0, 1], [1, 0, 1]))
     assert facts.outcome == "equal" and facts.seen is None
-    assert "have the same result for every query on 3 images of toy." in sentence(facts, "a", "b")
+    assert "have the same R@1 and R@5 for every query on 3 images of toy." in sentence(
+        facts, "a", "b"
+    )
 
 
 def test_two_labels_that_are_equal_are_called_a_and_b(tmp_path: Path) -> None:

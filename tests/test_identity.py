@@ -70,7 +70,9 @@ def test_a_dimension_of_older_weights_is_not_that_of_the_model(tmp_path):
     written(tmp_path, OLD, 1, dims=(8, 4))
     assert matched(operand("mine"), operand("mine@4"), tmp_path)
     written(tmp_path, NEW, 2)
-    with pytest.raises(ConfigError, match=r"mine@4: no record of toy was scored so; there is @8"):
+    with pytest.raises(
+        ConfigError, match=r"mine@4: no record of toy was scored at that; there is @8"
+    ):
         matched(operand("mine"), operand("mine@4"), tmp_path)
 
 

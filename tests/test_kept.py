@@ -173,3 +173,5 @@ def test_a_sweep_names_the_smallest_vector_that_keeps_enough(tmp_path: Path) -> 
     assert all(kept["kept_low"] > 0.8 for kept in answer["chosen"]["kept"])
     printed = commands.run(*arguments, "--keep", "80", cwd=tmp_path, module=module).stdout
     assert answer["sentence"] in " ".join(printed.split())
+    # a share is no per cent
+    assert commands.run(*arguments, "--keep", "0.99", cwd=tmp_path, module=module).returncode == 2

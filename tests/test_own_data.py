@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from shlex import quote
 
 import pytest
 from PIL import Image
@@ -13,14 +14,19 @@ from evals.config.own_data import KINDS, DataRef, OwnBenchmark, Reading, data_re
 from evals.config.suites import Suite
 from evals.data.own import READ, object_subsets, read_own
 from evals.evaluation.recording import content_hash
+from evals.records import selection
+from evals.records.identity import Named
 from evals.records.manifest import ConfigPart, Manifest, RowPart
-from evals.records.shelf import Entry
+from evals.records.selection import operand
+from evals.records.shelf import Entry, Shelf
+from evals.regress.runs import newest
 from evals.report.measured import _is_published_data
 from evals.report.names import Place
 from evals.schema import CaptionProtocol, ConfigError, EvalError, LabeledImages, MissingError
 from tests.commands import ROOT, Done, process, run
 from tests.doors import picture
 from tests.test_run import photographs
+from tests.toys import HashEncoder
 
 
 @pytest.fixture
@@ -52,6 +58,18 @@ def test_photographs_and_captions_are_measured_without_a_row(
     }
     own = {"kind": "captions", "place": str(photos), "columns": None}
     assert record["config"]["row"]["own"] == own
+
+
+def test_a_remedy_names_the_data_as_commands_take_it(photos: Path, tmp_path: Path) -> None:
+    results = tmp_path / "runs"
+    evals.evaluate(f"captions:{photos}", HashEncoder(name="m"), results=results, store=None)
+    argument = quote(f"my-photos=captions:{photos}")
+    with pytest.raises(ConfigError) as unscored:
+        selection.measured(operand("m@2"), results, "my-photos")
+    assert f"--benchmarks {argument} --model m --dims 2, which" in str(unscored.value)
+    with pytest.raises(MissingError) as unmeasured:
+        newest(Shelf(results), "my-photos", Named(name="n"))
+    assert str(unmeasured.value).endswith(f"Run: python -m evals.run {argument} --model n")
 
 
 def test_the_numbers_are_those_of_a_row_with_the_same_data(
@@ -306,7 +324,7 @@ def test_what_was_read_and_merged_is_said(tmp_path: Path, checkpoint: Path) -> N
     done = run("captions:photos", "--model", checkpoint, cwd=tmp_path)
     assert "photos all: 4 images and 8 texts" in done.stderr
     assert "read as table, columns image=file,captions=text" in done.stderr
-    assert "merged into one with all captions: 4" in done.stderr
+    assert "joined to its first row with their captions: 4" in done.stderr
 
 
 def test_a_folder_per_split_is_no_class(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_benchmarks_that_a_model_was_not_scored_so_on_are_named(tmp_path: Path) 
     swept_record(tmp_path, [1, 0, 0, 1] * 8, benchmark="plain")
     done = run("m@4", "--results", tmp_path, cwd=tmp_path, module="evals.plan")
     assert done.returncode == 0, done.stderr
-    assert "plain is left out: m@4: no record of plain was scored so" in done.stderr
+    assert "plain is left out: m@4: no record of plain was scored at that" in done.stderr
 
 
 @pytest.mark.parametrize(

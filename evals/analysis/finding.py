@@ -28,7 +28,7 @@ class Finding(NamedTuple):
     `changes` are the differences found, largest first, of `tests` that were made. `seen` is the
     smallest difference of `metric` (in [0, 1]) that a test would have found with this `power`, the
     largest of the directions and benchmarks; None where the spread is unknown. `equal` means that
-    no query differs at all.
+    no query differs in any of `metrics`.
     """
 
     outcome: Outcome
@@ -37,6 +37,7 @@ class Finding(NamedTuple):
     n: int
     unit: str
     benchmarks: list[str]
+    metrics: list[str]
     metric: str
     seen: float | None
     alpha: float = ALPHA
@@ -64,6 +65,7 @@ def finding(pairs: Pairs, changes: Sequence[Change], subsets: Sequence[str] = ()
         n=_count(family, unit),
         unit=unit,
         benchmarks=list(dict.fromkeys(change.benchmark for change in family)),
+        metrics=list(dict.fromkeys(change.metric for change in family)),
         metric=metric,
         seen=_seen(pairs, family, len(tested), subsets),
     )

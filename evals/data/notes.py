@@ -7,7 +7,7 @@ from evals.data.sides import EQUAL_IMAGES
 from evals.data.table_rows import MERGED_ROWS
 
 COUNTED = {
-    MERGED_ROWS: "rows of an image that an earlier row has, merged into one with all captions",
+    MERGED_ROWS: "rows that repeat an image, joined to its first row with their captions",
     EQUAL_IMAGES: "images that equal one before them, measured as they are",
 }
 

@@ -72,9 +72,10 @@ class ClassesPart(Part):
 
 
 class OwnPart(Part):
-    """Marks data that no row of configs declares; `kind` is that of its name, `captions:DIR`."""
+    """Marks data that no row of configs declares, called `KIND:PLACE` on a command line."""
 
     kind: Name
+    place: str | None = None
 
 
 class RowPart(Part):

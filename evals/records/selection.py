@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple
 
-from evals.records.manifest import MANIFEST, PARTIAL
+from evals.records.manifest import MANIFEST, PARTIAL, Manifest
 from evals.records.places import read_placed
 from evals.records.record import Run, list_runs, read_run
 from evals.schema import ConfigError, MissingError, NotComparableError
@@ -107,12 +108,18 @@ def operand(text: str) -> Operand:
     return Operand(text, match["name"], int(dim) if dim else None, match["precision"] or FULL)
 
 
+def argument_of(manifest: Manifest) -> str:
+    """A record's benchmark as commands take it: `flickr8k`, or `photos=captions:data/photos`."""
+    name, own = manifest.whole_benchmark, manifest.config.row.own
+    return f"{name}={own.kind}:{own.place}" if own and own.place else name
+
+
 def measured(which: Operand, root: Path, benchmark: str) -> Measured:
     """The named record, or the newest one of a model, which has the dimension and precision.
 
     A name means the model that its newest record is of, and no other that was called so before.
-    MissingError when there is no record, ConfigError when none was scored so; both name what there
-    is.
+    MissingError when there is no record, ConfigError when none was scored at that; both name what
+    there is.
     """
     runs = [read_run(which.path)] if which.path else newest_first(root, benchmark, which.name)
     there: set[tuple[int, str]] = set()
@@ -132,8 +139,11 @@ def measured(which: Operand, root: Path, benchmark: str) -> Measured:
         for dim, precision in sorted(there)
     )
     raise NotScoredError(
-        f"{which.text}: no record of {benchmark} was scored so; there is {has or 'nothing'}. "
-        "Score it with python -m evals.mrl_sweep --dims …, which encodes nothing again."
+        f"{which.text}: no record of {benchmark} was scored at that; there is {has or 'nothing'}. "
+        f"Run: python -m evals.mrl_sweep --benchmarks {quote(argument_of(run.manifest))} "
+        f"--model {quote(run.manifest.model)} --dims {which.dim or max(there)[0]}"
+        f"{'' if which.precision == FULL else f' --precisions {which.precision}'}, "
+        "which encodes nothing again."
     )
 
 

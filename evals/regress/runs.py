@@ -5,12 +5,13 @@ Benchmark, model and time are read from manifests. Where a record lies must foll
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 
 from evals.config.suites import find_suite
 from evals.records.identity import Named
 from evals.records.manifest import MANIFEST, PARTIAL
 from evals.records.record import Run, read_run
-from evals.records.selection import newest_of_each
+from evals.records.selection import argument_of, newest_of_each
 from evals.records.shelf import Shelf
 from evals.regress.baselines import locate, read_baseline, while_unmoved
 from evals.regress.gates import Gate
@@ -91,7 +92,10 @@ def newest(shelf: Shelf, benchmark: str, model: Named) -> Run:
     partial = ""
     if shelf.newest_first(f"{benchmark}{PARTIAL}", model):
         partial = " There are partial runs only, which never count."
-    command = f"python -m evals.run {benchmark} --model {model}"
+    # Data of one's own is known by where another record of it says that it lies.
+    known = (entry.manifest for entry in shelf if entry.manifest.benchmark == benchmark)
+    argument = next(map(argument_of, known), benchmark)
+    command = f"python -m evals.run {quote(argument)} --model {model}"
     raise MissingError(
         f"{shelf.root}: no record of {benchmark} by {model}.{partial} Run: {command}"
     )

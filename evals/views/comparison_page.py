@@ -44,7 +44,7 @@ def as_html(
     notes = [line for line in (*title.notes, *(movers.notes if movers else [note])) if line]
     # It adds to the notes while the page is made, above whose end they stand.
     pictures = _pictures(movers, notes)
-    if movers and isinstance(movers.data, ImageText):
+    if movers and isinstance(movers.data, ImageText) and (movers.worse or movers.better):
         notes.append(LICENCE)
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(

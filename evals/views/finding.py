@@ -14,7 +14,9 @@ def sentence(finding: Finding, a: str, b: str) -> str:
     name_a, name_b = ("A", "B") if a == b else (a, b)
     where = _where(finding)
     if finding.outcome == "equal":
-        return f"{name_a} and {name_b} have the same result for every query {where}."
+        *first, last = finding.metrics
+        metrics = f"{', '.join(first)} and {last}" if first else last
+        return f"{name_a} and {name_b} have the same {metrics} for every query {where}."
     if finding.outcome == "untested":
         return f"{name_a} and {name_b} could not be tested {where}: too little varies there."
     if finding.outcome == "no difference":

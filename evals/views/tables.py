@@ -43,8 +43,9 @@ def _table_of(outcome: Outcome) -> Table:
 
 def print_origin(out: Console, outcome: Result, files: Sequence[Path] = ()) -> None:
     """What had to be encoded, the path of the record, and those of files beside it."""
-    encoded = " and ".join(f"{n:,} {kind}s" for kind, n in outcome.encoded.items())
-    out.print(f"Encoded now: {encoded}; the rest came from the store.", highlight=False)
+    counts = [f"{n:,} {kind}{'' if n == 1 else 's'}" for kind, n in outcome.encoded.items()]
+    encoded = " and ".join(counts)
+    out.print(f"Encoded now: {encoded}; what was stored is not encoded again.", highlight=False)
     # soft_wrap: a path that is broken into lines cannot be copied.
     out.print(f"record: {escape(str(outcome.path))}", soft_wrap=True, highlight=False)
     for path in files:
