@@ -9,7 +9,7 @@ import numpy as np
 
 from evals.evaluation.recording import metric_lines, query_table
 from evals.ranking.definition import Ranks
-from evals.ranking.measures import of_queries
+from evals.ranking.metric_table import of_queries
 from evals.ranking.metrics import mean, mean_rank, median_rank
 from evals.records.record import MetricLine, read_run
 from evals.stats.bootstrap import cluster_bootstrap

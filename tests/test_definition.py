@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from evals.ranking import accelerator, definition, dispatch, metrics
 from evals.ranking import ranks as engine
 from evals.ranking.definition import Ranks
-from evals.ranking.measures import of_queries
+from evals.ranking.metric_table import of_queries
 from evals.ranking.metrics import expected_rank, hit_at, mean, reciprocal_rank
 from evals.ranking.relevance import Relevant
 from tests.ranking import assert_defined, rows

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evals.embeddings.truncation import truncate
 from evals.ranking import accelerator, definition, dispatch, levels, products
 from evals.ranking.definition import Ranks
-from evals.ranking.measures import of_queries
+from evals.ranking.metric_table import of_queries
 from evals.ranking.metrics import mean
 from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant

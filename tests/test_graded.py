@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evals.ranking import definition, graded
 from evals.ranking import places as places_module
 from evals.ranking.definition import Places
-from evals.ranking.measures import GRADED, of_places, of_queries
+from evals.ranking.metric_table import GRADED, of_places, of_queries
 from evals.ranking.places import places
 from evals.ranking.relevance import Relevant
 from tests.ranking import hard_case, random_rows, rows, small_blocks

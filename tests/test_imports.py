@@ -263,7 +263,7 @@ NARROWER: dict[str, set[str]] = {
         "evals.ranking.metrics",
         "evals.ranking.shapes",
     },
-    "evals.ranking.measures": {
+    "evals.ranking.metric_table": {
         "evals.ranking.definition",
         "evals.ranking.graded",
         "evals.ranking.metrics",

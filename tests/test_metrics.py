@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from evals.ranking import metrics
 from evals.ranking.definition import ranks
-from evals.ranking.measures import of_queries
+from evals.ranking.metric_table import of_queries
 from evals.ranking.metrics import expected_rank, hit_at, mean, reciprocal_rank
 from evals.ranking.relevance import Relevant
 from tests.ranking import ndcg_of, ranks_of, rows

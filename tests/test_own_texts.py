@@ -60,7 +60,9 @@ def test_text_retrieval_is_measured_and_recorded(
     assert "40 queries and 60 documents" in shown.stderr
 
 
-def test_measures_are_taken_at_any_cut_off(folder: Path, tmp_path: Path, checkpoint: Path) -> None:
+def test_metric_table_are_taken_at_any_cut_off(
+    folder: Path, tmp_path: Path, checkpoint: Path
+) -> None:
     chosen = ("--measures", "nDCG@3,P@7,MAP", "--model", checkpoint)
     done = run(f"beir:{folder}", *chosen, "--json", cwd=tmp_path)
     measures = values(done)

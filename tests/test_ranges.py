@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evals.ranking.measures import MEASURES
+from evals.ranking.metric_table import MEASURES
 from evals.ranking.ranges import CORRELATION, SHARE, Range, range_of
 from evals.records.record import read_run
 from evals.regress.sanity import faults

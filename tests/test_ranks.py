@@ -11,7 +11,7 @@ from jaxtyping import TypeCheckError
 
 from evals.embeddings.truncation import truncate
 from evals.ranking import dispatch, products
-from evals.ranking.measures import of_queries
+from evals.ranking.metric_table import of_queries
 from evals.ranking.metrics import mean
 from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.analysis.run_files import places, read_qrels_file, read_run_file, score_run
-from evals.ranking.measures import of_places
+from evals.ranking.metric_table import of_places
 from evals.records.queries import per_query
 from evals.records.record import list_runs, read_run
 from evals.schema import InvalidError

@@ -13,7 +13,7 @@ import pytest
 from evals.data.beir import load_beir
 from evals.data.trec import load_trec
 from evals.evaluation.recording import content_hash
-from evals.ranking.measures import GRADED
+from evals.ranking.metric_table import GRADED
 from evals.ranking.places import places
 from evals.ranking.relevance import Relevant
 from evals.schema import Side, TextRetrieval

@@ -15,7 +15,7 @@ from evals.embeddings.precision import (
 from evals.embeddings.truncation import truncate
 from evals.ranking import accelerator, definition, dispatch, ranks, sweep
 from evals.ranking.definition import Ranks
-from evals.ranking.measures import of_queries
+from evals.ranking.metric_table import of_queries
 from evals.ranking.metrics import hit_at, mean
 from evals.ranking.ranks import cross_ranks
 from evals.ranking.relevance import Relevant

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evals.analysis.pairing import SPEARMAN, Part, chosen_metrics, paired_parts
-from evals.ranking.measures import primary
+from evals.ranking.metric_table import primary
 from evals.records.means import MEAN, plain_mean
 from evals.records.queries import PerQuery
 from evals.records.record import Run

@@ -103,7 +103,7 @@ def _gains(subset: str, scores: Sequence["Scores"]) -> Iterable[Gain]:
     import numpy as np
 
     from evals.ranking.definition import Ranks
-    from evals.ranking.measures import of_queries
+    from evals.ranking.metric_table import of_queries
     from evals.stats.paired import paired_bootstrap
 
     text_alone = {}

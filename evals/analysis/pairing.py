@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from evals.ranking.measures import primary
+from evals.ranking.metric_table import primary
 from evals.records.queries import Cell, PerQuery, cell_name, per_query
 from evals.records.record import Run
 from evals.records.selection import Measured

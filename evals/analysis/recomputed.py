@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from evals.ranking.measures import of_ranks, per_query_function
+from evals.ranking.metric_table import of_ranks, per_query_function
 from evals.ranking.metrics import mean, tie_rate
 from evals.records.parquet import RANK_COLUMNS
 from evals.records.queries import Cell, cell_name, lines_by_cell, ranks_of, tables_by_cell

@@ -11,7 +11,7 @@ from evals.config.catalog import Benchmark, benchmarks
 from evals.config.own_data import DataRef, data_ref
 from evals.config.rows import Row, Text, nearest, read_rows
 from evals.paths import configs, leads_out
-from evals.ranking.measures import MEASURES, is_metric
+from evals.ranking.metric_table import MEASURES, is_metric
 from evals.schema import ConfigError
 
 MTEB = "mteb:"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evals.dashboard.training import TrainingRun, read_training_runs
-from evals.ranking.measures import primary
+from evals.ranking.metric_table import primary
 from evals.records.identity import labels
 from evals.records.manifest import path_component
 from evals.records.means import MEAN, groups, plain_mean

@@ -160,7 +160,7 @@ def _check_measures(settings: Settings, *, retrieval: bool) -> None:
 
 def check_measures(names: Sequence[str]) -> None:
     """Raises ConfigError for a name that is no measure of text retrieval."""
-    from evals.ranking.measures import graded_measure
+    from evals.ranking.metric_table import graded_measure
 
     for name in names:
         try:

@@ -19,7 +19,7 @@ from evals.evaluation.outcome import Outcome, Result, TaskOutcome
 from evals.evaluation.recording import metric_lines
 from evals.evaluation.shares import with_shares
 from evals.ranking.definition import Ranks
-from evals.ranking.measures import MEASURES, per_query_function, swept
+from evals.ranking.metric_table import MEASURES, per_query_function, swept
 from evals.records.manifest import PARTIAL
 from evals.records.means import plain_mean
 from evals.records.queries import Cell, PerQuery, cell_of, per_query

@@ -12,7 +12,7 @@ import numpy as np
 
 from evals.parity.probe import Probe, Rows
 from evals.ranking.definition import Ranks
-from evals.ranking.measures import per_query_function, primary
+from evals.ranking.metric_table import per_query_function, primary
 from evals.schema import Side
 from evals.stats.correlation import ScoredTwice, paired_spearman, spearman
 from evals.stats.paired import Difference, Pair, paired_means

@@ -33,7 +33,7 @@ The files in reading order:
     definition.py    START HERE: what a rank is, in plain numpy; the tests hold all others to it
     relevance.py     which documents are relevant to each query
     metrics.py       what a ranking is worth: R@k, MRR, nDCG@10, ties in expectation
-    measures.py      the table of metrics: a row added there is measured, recorded and shown
+    metric_table.py  the table of metrics: a row added there is measured, recorded and shown
     ranges.py        which values a metric can have at all
     shapes.py        names for the shapes of arrays
     levels.py        the data of the engine: levels, tallies, steps; how a close call is decided

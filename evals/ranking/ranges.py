@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int64
 
-from evals.ranking.measures import SHARES
+from evals.ranking.metric_table import SHARES
 
 ROUNDING = 1e-9  # correlations of equal rankings come out at 1 + 2e-16
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable
 from statistics import fmean
 from typing import TypeVar
 
-from evals.ranking.measures import RANKS
+from evals.ranking.metric_table import RANKS
 
 MEAN = "mean"  # stands where the name of a subset would
 

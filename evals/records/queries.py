@@ -6,7 +6,7 @@ import numpy as np
 
 from evals.ranking.definition import Ranks
 from evals.ranking.graded import NOWHERE
-from evals.ranking.measures import per_query_function
+from evals.ranking.metric_table import per_query_function
 from evals.records.manifest import MANIFEST, REMEDY
 from evals.records.parquet import KEY_COLUMNS, RANK_COLUMNS
 from evals.records.record import QUERIES, MetricLine, Run, read_queries

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from evals.config.catalog import benchmarks
 from evals.config.rows import nearest
-from evals.ranking.measures import RANKS, graded_measure, is_metric
+from evals.ranking.metric_table import RANKS, graded_measure, is_metric
 from evals.records.shelf import Choice
 from evals.report.checkpoints import Pinned, runnable, stand_in_of
 from evals.report.claims_csv import Claim

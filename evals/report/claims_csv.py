@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
-from evals.ranking.measures import RANKS
+from evals.ranking.metric_table import RANKS
 from evals.reading import read_text
 from evals.schema import ConfigError
 

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int
 from evals.embeddings.precision import parse_precision, quantise
 from evals.embeddings.truncation import truncate
 from evals.ranking.definition import TIE, Ranks
-from evals.ranking.measures import of_queries
+from evals.ranking.metric_table import of_queries
 from evals.ranking.metrics import mean, tie_rate
 from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant

@@ -26,7 +26,7 @@ from jaxtyping import Float32, Float64, Int, Int64
 
 from evals.embeddings.truncation import truncate
 from evals.ranking.definition import TIE, Ranks
-from evals.ranking.measures import of_queries
+from evals.ranking.metric_table import of_queries
 from evals.ranking.metrics import tie_rate
 from evals.ranking.ranks import ranks
 from evals.ranking.relevance import Relevant

@@ -19,7 +19,7 @@ from evals.embeddings.rows import RowSource
 from evals.ranking.definition import Ranks
 from evals.ranking.distractors import count_distractors
 from evals.ranking.gallery_size import DistractorCounts, gallery_sizes, hit_at_sizes
-from evals.ranking.measures import shown
+from evals.ranking.metric_table import shown
 from evals.ranking.metrics import mean
 from evals.ranking.relevance import Relevant
 from evals.ranking.stored import LARGEST_BLOCK, plan_of, strips

@@ -14,7 +14,7 @@ from evals.embeddings.precision import quantise
 from evals.embeddings.rows import RowSource
 from evals.embeddings.truncation import truncate
 from evals.ranking.definition import Both, Ranks
-from evals.ranking.measures import of_queries, of_ranks
+from evals.ranking.metric_table import of_queries, of_ranks
 from evals.ranking.metrics import mean, tie_rate
 from evals.ranking.relevance import Relevant
 from evals.ranking.stored import stored_ranks

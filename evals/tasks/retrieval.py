@@ -19,7 +19,7 @@ from evals.embeddings.rows import RowSource
 from evals.embeddings.truncation import truncate
 from evals.ranking.definition import Places
 from evals.ranking.graded import best_ranks
-from evals.ranking.measures import GRADED, of_places, per_query_function
+from evals.ranking.metric_table import GRADED, of_places, per_query_function
 from evals.ranking.metrics import mean, tie_rate
 from evals.ranking.places import places
 from evals.ranking.relevance import Relevant

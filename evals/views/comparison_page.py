@@ -41,11 +41,15 @@ def as_html(
     from jinja2 import Environment, StrictUndefined
 
     style = "\n".join(path.read_text(encoding="utf-8").strip() for path in STYLES)
-    notes = [line for line in (*title.notes, *(movers.notes if movers else [note])) if line]
+    more_notes = movers.notes if movers else [note]
+    notes = [line for line in (*title.notes, *more_notes) if line]
     # It adds to the notes while the page is made, above whose end they stand.
     pictures = _pictures(movers, notes)
-    if movers and isinstance(movers.data, ImageText) and (movers.worse or movers.better):
-        notes.append(LICENCE)
+    if movers and isinstance(movers.data, ImageText):
+        shown = [*movers.worse, *movers.better]
+        if shown:
+            notes.append(LICENCE)
+    rows = [[change.benchmark, *cells(change)] for change in changes]
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         a=title.a,
@@ -54,7 +58,7 @@ def as_html(
         guide=GUIDE,
         forest=base64.b64encode(forest_image(title, changes, "svg")).decode(),
         heads=["benchmark", "subset", "direction", *HEAD[2:]],
-        rows=[[change.benchmark, *cells(change)] for change in changes],
+        rows=rows,
         legend=LEGEND,
         movers=movers,
         image_of=pictures,

@@ -1,5 +1,6 @@
 """The first line of a comparison: one sentence that can be repeated by who does not know p."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from evals.analysis.comparison import Change
@@ -14,8 +15,7 @@ def sentence(finding: Finding, a: str, b: str) -> str:
     name_a, name_b = ("A", "B") if a == b else (a, b)
     where = _where(finding)
     if finding.outcome == "equal":
-        *first, last = finding.metrics
-        metrics = f"{', '.join(first)} and {last}" if first else last
+        metrics = _listed(finding.metrics)
         return f"{name_a} and {name_b} have the same {metrics} for every query {where}."
     if finding.outcome == "untested":
         return f"{name_a} and {name_b} could not be tested {where}: too little varies there."
@@ -46,6 +46,13 @@ def _verdict(finding: Finding, a: str, b: str) -> str:
     rose = sum(change.difference.value > 0 for change in finding.changes)
     fell = differing - rose
     return f"{b} is better than {a} in {rose} and worse in {fell} of {tests} tests"
+
+
+def _listed(words: Sequence[str]) -> str:
+    *first, last = words
+    if not first:
+        return last
+    return f"{', '.join(first)} and {last}"
 
 
 def _where(finding: Finding) -> str:

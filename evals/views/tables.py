@@ -15,7 +15,7 @@ from evals.evaluation.averages import Mean
 from evals.evaluation.outcome import Failure, Outcome, Result, TaskOutcome, TaskScore
 from evals.evaluation.record_files import curve_lines
 from evals.evaluation.recording import metric_lines
-from evals.ranking.measures import shown
+from evals.ranking.metric_table import shown
 from evals.records.means import plain_mean
 from evals.tasks.scores import Scores, Value
 from evals.views.style import console, empty_table, in_percent, percent

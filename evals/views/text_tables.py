@@ -4,7 +4,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from evals.evaluation.outcome import Outcome
-from evals.ranking.measures import GRADED, shown
+from evals.ranking.metric_table import GRADED, shown
 from evals.tasks.scores import Scores
 from evals.views.style import empty_table, percent
 

@@ -5,7 +5,7 @@ import pytest
 
 from evals.config.suites import Average
 from evals.ranking.definition import Ranks
-from evals.ranking.measures import (
+from evals.ranking.metric_table import (
     MEASURES,
     RANKS,
     graded_measure,
