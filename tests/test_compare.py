@@ -114,6 +114,12 @@ def test_a_name_means_the_newest_whole_record_that_was_scored_so(tmp_path: Path)
         matched(operand("m"), operand("n"), tmp_path)
 
 
+def test_a_record_without_metrics_was_scored_at_nothing(tmp_path: Path) -> None:
+    empty = records.write(tmp_path, [], records.queries(4), model="m", benchmark="toy")
+    with pytest.raises(ConfigError, match=r"there is nothing\. Run: .* --model m, which"):
+        measured(operand(str(empty)), tmp_path, "toy")
+
+
 def test_benchmarks_that_one_side_was_not_scored_so_on_are_left_out_and_told(
     tmp_path: Path,
 ) -> None:

@@ -138,12 +138,16 @@ def measured(which: Operand, root: Path, benchmark: str) -> Measured:
         f"@{dim}" + (f":{precision}" if precision != FULL else "")
         for dim, precision in sorted(there)
     )
+    command = f"python -m evals.mrl_sweep --benchmarks {quote(argument_of(run.manifest))}"
+    command += f" --model {quote(run.manifest.model)}"
+    dim = which.dim or max((dim for dim, _ in there), default=0)  # 0: there are no metrics
+    if dim:
+        command += f" --dims {dim}"
+    if which.precision != FULL:
+        command += f" --precisions {which.precision}"
     raise NotScoredError(
         f"{which.text}: no record of {benchmark} was scored at that; there is {has or 'nothing'}. "
-        f"Run: python -m evals.mrl_sweep --benchmarks {quote(argument_of(run.manifest))} "
-        f"--model {quote(run.manifest.model)} --dims {which.dim or max(there)[0]}"
-        f"{'' if which.precision == FULL else f' --precisions {which.precision}'}, "
-        "which encodes nothing again."
+        f"Run: {command}, which encodes nothing again."
     )
 
 
