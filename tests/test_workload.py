@@ -27,6 +27,7 @@ from evals.evaluation.workload import WorkLine, WorkReporter, work_line
 from evals.jobs import evaluate_all
 from evals.progress import SILENT, Silent, encoding_progress
 from evals.settings import Settings
+from tests import records
 from tests.toys import HashEncoder, image_text
 
 IMAGES, TEXTS = 4, 8
@@ -134,6 +135,14 @@ def test_of_own_data_and_other_models_more_lies_ahead_than_is_known(settings: Se
         measure(line, work[0], HashEncoder(name="a"), settings)
     name, items = "evaluation 1 of 4", "12 of more than 24 items"
     assert shown.lines[-1] == (name, items, "4.0 texts/s", "first by a")
+
+
+def test_a_record_that_names_no_encoder_tells_nothing(settings: Settings) -> None:
+    shown, only = Lines(), row("first")
+    records.write(settings.records, [records.line()], model="toy", encoder={})
+    with work_line(shown, [only], [ref()], settings) as line:
+        measure(line, only, HashEncoder(), settings)
+    assert shown.lines[-1][0] == "12 of 12 items"
 
 
 def test_a_limit_takes_as_many_images_and_their_share_of_texts(settings: Settings) -> None:

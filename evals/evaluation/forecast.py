@@ -14,7 +14,7 @@ from evals.config.suites import TaskRef
 from evals.evaluation.encoding_plan import planned_sides
 from evals.evaluation.load import Loaded, build_encoder, load_item
 from evals.evaluation.pool import BY
-from evals.records.manifest import PARTIAL, read_manifest
+from evals.records.manifest import Manifest, read_manifest
 from evals.records.provenance import host
 from evals.records.record import list_runs
 from evals.schema import EvalError, is_multi_vector
@@ -66,7 +66,7 @@ def forecast(work: Sequence[Work], refs: Sequence[ModelRef], settings: Settings)
         except EvalError as error:
             lines += [_unknown(item.name, ref.name, str(error)) for item in work]
             continue
-        rates = recorded_rates(settings.records, ref.name, encoder)
+        rates = recorded_rates(manifests_of(settings.records, ref.name), encoder)
         planned: dict[str, set[str]] = {}
         for item in work:
             if isinstance(item, TaskRef):
@@ -130,23 +130,26 @@ def _sides(
     return lines
 
 
-def recorded_rates(results: Path, model: str, encoder: "Encoder") -> dict[str, float]:
-    """Items a second of a model by kind, from the records of this machine and device."""
+def manifests_of(results: Path, model: str) -> list[Manifest]:
+    """What the records of a model say of themselves. InvalidError for a broken one."""
+    return [read_manifest(path) for path in list_runs(results, model=model)]
+
+
+def recorded_rates(manifests: Sequence[Manifest], encoder: "Encoder") -> dict[str, float]:
+    """Items a second of a model by kind, from those of its records that are of this machine and device."""
     items: dict[str, int] = {}
     seconds: dict[str, float] = {}
     here = host()
-    for path in list_runs(results, model=model):
-        raw = read_manifest(path).raw
-        there = raw.get("host", {})
-        device = raw["encoder"]["fingerprint"].get("device")
-        same_host = all(there.get(name) == here.get(name) for name in HOST)
+    for manifest in manifests:
+        device = manifest.encoder.fingerprint.get("device")
+        same_host = all(manifest.host.get(name) == here.get(name) for name in HOST)
         if not same_host or device != encoder.fingerprint.get("device"):
             continue
         # The seconds of a kind are then those in which rows were read that workers had encoded.
-        if any(stage.startswith(BY) for stage in raw["seconds"]):
+        if any(stage.startswith(BY) for stage in manifest.seconds):
             continue
-        for kind, count in raw.get("encoded", {}).items():
-            spent = raw["seconds"].get(f"encode_{kind}", 0.0)
+        for kind, count in manifest.encoded.items():
+            spent = manifest.seconds.get(f"encode_{kind}", 0.0)
             if count >= FEWEST and spent > 0:
                 items[kind] = items.get(kind, 0) + count
                 seconds[kind] = seconds.get(kind, 0.0) + spent
@@ -160,20 +163,20 @@ class MeasuredSubset(NamedTuple):
     subset: str
 
 
-def measured_before(results: Path, encoder: "Encoder", settings: Settings) -> set[MeasuredSubset]:
+def measured_before(
+    manifests: Sequence[Manifest], encoder: "Encoder", settings: Settings
+) -> set[MeasuredSubset]:
     """What records say that this model's rows were put into this store for, with the same `--limit`.
 
     Whether they are still there, nobody looks.
     """
     measured: set[MeasuredSubset] = set()
-    chosen = {"store": str(settings.store), "limit": settings.limit}
-    for path in list_runs(results, model=encoder.name):
-        raw = read_manifest(path).raw
-        same_choice = all(raw["config"].get(name) == value for name, value in chosen.items())
-        if same_choice and raw["encoder"]["fingerprint"] == dict(encoder.fingerprint):
-            name = raw["benchmark"].removesuffix(PARTIAL)
-            subsets = raw["config"].get("subsets") or ()
-            measured.update(MeasuredSubset(name, subset) for subset in subsets)
+    for manifest in manifests:
+        config = manifest.config
+        same_choice = config.store == str(settings.store) and config.limit == settings.limit
+        if same_choice and manifest.encoder.fingerprint == dict(encoder.fingerprint):
+            name = manifest.whole_benchmark
+            measured.update(MeasuredSubset(name, subset) for subset in manifest.data)
     return measured
 
 

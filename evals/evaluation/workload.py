@@ -22,6 +22,7 @@ from evals.evaluation.encoding_plan import planned_sides
 from evals.evaluation.forecast import (
     MeasuredSubset,
     duration,
+    manifests_of,
     measured_before,
     recorded_rates,
 )
@@ -160,13 +161,13 @@ class WorkLine(WorkReporter):
 
     def _learn(self, encoder: "Encoder") -> None:
         """What records tell of a model: how fast it is here, and which benchmarks are stored."""
-        results = self._settings.records
         try:
-            self._pace = Pace(recorded_rates(results, encoder.name, encoder))
-            measured = measured_before(results, encoder, self._settings)
+            manifests = manifests_of(self._settings.records, encoder.name)
         except EvalError:
             # Who needs the broken record refuses it; a line about progress is no reason to end.
             return
+        self._pace = Pace(recorded_rates(manifests, encoder))
+        measured = measured_before(manifests, encoder, self._settings)
         first = self._place // len(self._work) * len(self._work)
         for place, item in enumerate(self._work, first):
             if place <= self._place or not isinstance(item, Benchmark):

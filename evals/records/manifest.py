@@ -170,6 +170,7 @@ class Manifest(Part):
     packages: dict[str, str] = {}
     host: dict[str, Any] = {}
     seconds: dict[str, Seconds] = {}
+    encoded: dict[str, Count] = {}
     zero_rows: Count | None = None
     skipped: list[Any] = []
     _raw: Mapping[str, Any] = PrivateAttr(default_factory=dict)
