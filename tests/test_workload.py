@@ -137,6 +137,21 @@ def test_of_own_data_and_other_models_more_lies_ahead_than_is_known(settings: Se
     assert shown.lines[-1] == (name, items, "4.0 texts/s", "first by a")
 
 
+def test_the_pace_of_one_model_says_nothing_of_the_next(settings: Settings) -> None:
+    shown, only = Lines(), row("first")
+    (settings.results / "first" / "b" / "broken").mkdir(parents=True)
+    (settings.results / "first" / "b" / "broken" / "manifest.json").write_text("{")
+    with work_line(shown, [only], [ref("a"), ref("b")], settings) as line:
+        measure(line, only, HashEncoder(name="a"), settings)
+        line.begin(only, ref("b"))
+        before_it_is_loaded = shown.lines[-1]
+        # its records are broken, and tell nothing
+        line.plan(HashEncoder(name="b", fingerprint={"weights": "other"}), loaded(only))
+    expected = ("evaluation 2 of 2", "12 of about 24 items", "first by b")
+    assert before_it_is_loaded == expected
+    assert shown.lines[-1] == ("evaluation 2 of 2", "12 of 24 items", "first by b")
+
+
 def test_a_record_that_names_no_encoder_tells_nothing(settings: Settings) -> None:
     shown, only = Lines(), row("first")
     records.write(settings.records, [records.line()], model="toy", encoder={})

@@ -91,16 +91,19 @@ class WorkLine(WorkReporter):
         self._ahead = [_declared(item, settings) for _ in refs for item in work]
         self._noun = "benchmark" if len(refs) == 1 else "evaluation"
         self._place = -1
-        self._name = self._model = ""
+        self._name = ""
         self._kind: str | None = None
         self._encoded = 0
-        self._pace = Pace({})
+        self._pace, self._is_known = Pace({}), False  # of the model, and whether records were asked
 
     def begin(self, item: Work, ref: ModelRef) -> None:
         """Whatever is left of the one before, nobody will encode it."""
         if self._place >= 0:
             self._ahead[self._place] = Ahead(Counter(), "")
         self._place += 1
+        if self._place % len(self._work) == 0:
+            # How fast this model is, the one before does not tell.
+            self._pace, self._is_known = Pace({}), False
         self._name = f"{item.name} by {ref.name}"
         self._kind = None
         self._tell()
@@ -109,8 +112,8 @@ class WorkLine(WorkReporter):
         """Raises what the store raises."""
         from evals.embeddings.store import Store
 
-        if encoder.name != self._model:
-            self._model = encoder.name
+        if not self._is_known:
+            self._is_known = True
             self._learn(encoder)
         if loaded is None:
             return
