@@ -42,8 +42,12 @@ def test_a_vector_that_loses_nothing_on_few_images_is_not_sure_to_lose_nothing()
     assert of([1.0] * 5000, [1.0] * 5000)[0] > 0.999
 
 
-@pytest.mark.parametrize(("images", "lost"), [(360, 36), (1000, 20), (300, 25)])
-@pytest.mark.parametrize("tail", [0.025, 0.00625])
+RARE = ((360, 36), (1000, 20), (300, 25))
+LOSSES = [(*rare, tail) for rare in RARE for tail in (0.025, 0.00625)]
+
+
+# of 60 images the variance is known so badly that the end lies 0.8 images lower than without that
+@pytest.mark.parametrize(("images", "lost", "tail"), [*LOSSES, (60, 30, 0.00625)])
 def test_the_lower_end_of_rare_losses_is_no_higher_than_their_distribution_has_it(
     images: int, lost: int, tail: float
 ) -> None:

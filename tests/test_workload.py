@@ -15,6 +15,7 @@ from evals.cli.app import Log
 from evals.config.catalog import Benchmark, benchmark
 from evals.config.models import ModelRef, resolve_model
 from evals.config.own_data import DataRef
+from evals.config.suites import task_ref
 from evals.embeddings.store import Store
 from evals.evaluation import pace
 from evals.evaluation.dealing import dealing_of
@@ -118,6 +119,11 @@ def test_what_a_record_says_is_stored_does_not_lie_ahead(settings: Settings) -> 
     # The record's 16 images per second hold until as many were encoded now; of texts it says nothing.
     pieces = ("0 of 12 items", "16 images/s", "first by toy")
     assert ("benchmark 1 of 2", *pieces) in shown.lines
+    # Of a part of it nothing was measured.
+    part = Settings(results=settings.results, store=settings.store, limit=2)
+    with work_line(shown, both, [ref()], part) as line:
+        measure(line, both[0], encoder, part)
+    assert shown.lines[-1][1] == "0 of about 6 items"
 
 
 def _scores(encoder: HashEncoder) -> list:
@@ -170,6 +176,19 @@ def test_a_limit_takes_as_many_images_and_their_share_of_texts(settings: Setting
         line.begin(row("first"), ref())
     # 2 images and 4 texts; 2 queries and all documents
     assert shown.lines[-1][1] == f"0 of about {2 + 4 + 6 * (2 + 90)} items"
+
+
+def test_a_task_of_mteb_tells_what_there_is_when_it_encodes(settings: Settings) -> None:
+    shown, task = Lines(), task_ref("mteb:STSBenchmark")
+    with work_line(shown, [task], [ref()], settings) as line:
+        line.begin(task, ref())
+        line.plan(HashEncoder(), None)
+        with encoding_progress(line, "its texts", "text") as progress:
+            progress(0, 10)
+            progress(4, 10)
+    # 4 texts in 2 s
+    pieces = ("4 of more than 10 items", "more than 3 s left", "2.0 texts/s")
+    assert shown.lines[-1] == (*pieces, "mteb:STSBenchmark by toy")
 
 
 def test_what_workers_encode_is_images_first(settings: Settings) -> None:
