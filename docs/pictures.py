@@ -14,8 +14,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 IMAGES = Path(__file__).parent / "images"
+TINY = Path(__file__).parents[1] / "configs" / "tiny"
 MOST_BYTES = 100_000
 COLOURS = 64  # more than our charts and pages have; photographs would need 256
+# By training step, in standard deviations of the weights
+NOISE_AT = dict.fromkeys(range(100, 800, 100), 0.02) | {800: 0.1, 900: 0.2, 1000: 0.22}
 ARGUMENTS = ["--no-sandbox", "--disable-gpu"]
 
 
@@ -66,10 +69,42 @@ def fusion(folder: Path, picture: Path) -> None:
     shutil.copy(figure, picture)
 
 
+def noisy(folder: Path, noise: float, seed: int) -> None:
+    """The bundled model with noise in its weights, of so many standard deviations of each."""
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    shutil.copytree(TINY, folder)
+    file = folder / "model.safetensors"
+    with safe_open(file, "pt") as weights:
+        metadata = weights.metadata()
+        tensors = {name: weights.get_tensor(name) for name in weights.keys()}  # noqa: SIM118
+    drawn = torch.Generator().manual_seed(seed)
+    for name, tensor in tensors.items():
+        if tensor.ndim > 1:
+            tensors[name] = tensor + noise * tensor.std() * torch.randn(
+                tensor.shape, generator=drawn
+            )
+    save_file(tensors, file, metadata)
+
+
+def watched(folder: Path, picture: Path) -> None:
+    """The site's page of a run in which nothing is learned, and noise breaks the last checkpoints."""
+    for step, noise in NOISE_AT.items():
+        noisy(folder / "noise" / f"step-{step}", noise, seed=step)
+    watch = ["noise", "--once", "--settle", "0", "--go-on", "--baseline", "tiny"]
+    # 1 says that it fell
+    subprocess.run([sys.executable, "-m", "evals.watch", *watch], cwd=folder, check=False)
+    run(folder, "evals.dashboard", "--out", "watched")
+    screenshot(folder / "watched" / "watched" / "noise.html", picture, 1240, 860)
+
+
 PICTURES: Mapping[str, Callable[[Path, Path], None]] = {
     "comparison.png": comparison,
     "fusion.png": fusion,
     "matryoshka.png": matryoshka,
+    "watch-page.png": watched,
 }
 
 
