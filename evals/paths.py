@@ -61,8 +61,14 @@ def leads_out(name: str) -> bool:
 
 
 def baseline_folder() -> Path:
-    """The folder of baselines: the committed ones in a checkout, else `results/baselines` below the current folder."""
-    return (checkout() or Path()) / "results" / "baselines"
+    """The folder that baselines are written to: `results/baselines` below the current folder."""
+    return Path("results") / "baselines"
+
+
+def baseline_folders() -> list[Path]:
+    """Where a baseline is looked for by its name: in `baseline_folder`, then among those committed to the repository."""
+    root = checkout()
+    return [baseline_folder(), *([root / baseline_folder()] if root else [])]
 
 
 def as_recorded(folder: Path) -> str:

@@ -71,6 +71,44 @@ def test_few_queries_that_differ_do_not_promise_what_no_test_can_show(tmp_path: 
     assert facts.seen == pytest.approx(7 / 300) and 2 / 2**7 <= 0.025 < 2 / 2**6
 
 
+def both_directions(root: Path, t2i: list[tuple[int, int]], i2t: list[tuple[int, int]]) -> Pairs:
+    """Two records of one caption per image; per query of a direction its ranks, counted from 0."""
+    paths = []
+    for model in (0, 1):
+        better = [ranks[model] for ranks in (*t2i, *i2t)]
+        names = [f"i{i}" for i in range(len(t2i))]
+        table = records.queries(
+            len(better),
+            better=better,
+            group_id=names * 2,
+            query_id=names * 2,
+            direction=["t2i"] * len(t2i) + ["i2t"] * len(i2t),
+        )
+        lines = [
+            records.line(name, n_queries=len(t2i), direction=direction)
+            for direction in ("t2i", "i2t")
+            for name in ("R@1", "R@5")
+        ]
+        config = {"dims": [8], "row": {"task": "image_text"}}
+        paths.append(records.write(root, lines, table, model="ab"[model], config=config))
+    return matched(*map(operand, map(str, paths)), root)
+
+
+def test_where_the_first_metric_is_equal_for_all_the_sentence_is_about_what_differs(
+    tmp_path: Path,
+) -> None:
+    # nobody is first in either: R@1 is equal, and R@5 differs, both ways, in t2i alone
+    changed = [(1, 9)] * 15 + [(9, 1)] * 15
+    pairs = both_directions(tmp_path, changed + [(1, 1)] * 270, [(1, 1)] * 300)
+    facts = finding_of(pairs)
+    assert facts.outcome == "no difference" and facts.metric == "t2i R@5"
+    [plan] = plan_pairs(
+        pairs, [], Design(alpha=0.05 / facts.tests), Choice(metric="R@5", directions=["t2i"])
+    )
+    assert facts.seen == plan.seen_now
+    assert "points at t2i R@5 would have been seen" in sentence(facts, "a", "b")
+
+
 def test_results_that_are_equal_are_called_so(tmp_path: Path) -> None:
     facts = finding_of(pairs_of(tmp_path, [1, 0, 1], [1, 0, 1]))
     assert facts.outcome == "equal" and facts.seen is None

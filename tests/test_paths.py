@@ -39,12 +39,12 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_checkout_has_its_configs_beside_the_package():
     assert paths.checkout() == ROOT and paths.configs() == ROOT / "configs"
-    assert paths.baseline_folder() == ROOT / "results" / "baselines"
+    assert paths.baseline_folders() == [Path("results/baselines"), ROOT / "results" / "baselines"]
 
 
 def test_an_installed_copy_has_its_configs_inside(installed):
     assert paths.checkout() is None and paths.configs() == installed / "_configs"
-    assert paths.baseline_folder() == Path("results/baselines")
+    assert paths.baseline_folders() == [Path("results/baselines")]
 
 
 def test_the_variable_wins_over_both(installed, tmp_path, monkeypatch):

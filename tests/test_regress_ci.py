@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from evals.paths import baseline_folders
 from evals.records.manifest import MANIFEST
 from evals.records.record import METRICS, read_run
 from evals.regress import runs as regress_runs
 from evals.regress.__main__ import app
-from evals.regress.baselines import BASELINES
+from evals.regress.baselines import locate
 from evals.regress.gates import gate_of, read_gates
 from evals.regress.sanity import faults
 from evals.schema import ConfigError, InvalidError
@@ -23,7 +24,8 @@ from tests.records import resigned
 from tests.regress_records import again, lost, record, scores
 from tests.test_records import rewrite_manifest, rewrite_metrics
 
-CI = next((BASELINES / "ci").glob("scenes/tiny/*"))
+COMMITTED = baseline_folders()[-1]
+CI = next((COMMITTED / "ci").glob("scenes/tiny/*"))
 
 
 def gate(*arguments: object, **environment: str) -> tuple[int, dict[str, Any]]:
@@ -210,7 +212,26 @@ def test_setting_a_baseline_replaces_the_record_and_keeps_the_history(tmp_path, 
     assert json.loads(shown.stdout)["history"] == lines
 
 
-def test_a_partial_or_unsound_record_does_not_become_a_baseline(tmp_path):
+def test_a_baseline_is_written_where_the_user_is_or_says_and_found_there_first(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    record(tmp_path / "runs", {"en": [scores(lost(0))]}, model="m")
+    words = ["baseline", "set", "ci", "--why", "x", "--results", "runs"]
+    for more, root in (([], "results/baselines"), (["--baselines", "mine"], "mine")):
+        done = CliRunner().invoke(app, [*words, *more])
+        assert done.exit_code == 0, done.output
+        assert f"baseline ci: {tmp_path / root / 'ci'}" in done.stderr.replace("\n", "")
+        assert (tmp_path / root / "ci" / "index.json").exists()
+    # the repository has another of this name
+    assert locate("ci").resolve() == tmp_path / "results" / "baselines" / "ci"
+    assert not list((COMMITTED / "ci").glob("toy"))
+    shutil.rmtree(tmp_path / "results")
+    assert locate("ci") == COMMITTED / "ci"
+
+
+def test_a_partial_or_unsound_record_does_not_become_a_baseline(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     record(tmp_path / "a", {"en": [scores(lost(0))]}, partial={"limit": 3})
     reversed_ranks = record(tmp_path / "b", {"en": [scores(np.full(100, 99))]})
     for arguments in (
@@ -222,7 +243,7 @@ def test_a_partial_or_unsound_record_does_not_become_a_baseline(tmp_path):
             app, ["baseline", "set", "never", "--why", "x", *map(str, arguments)]
         )
         assert done.exit_code == 3, done.output
-    assert not (BASELINES / "never").exists()
+    assert not (tmp_path / "results" / "baselines" / "never").exists()
 
 
 # --- speed

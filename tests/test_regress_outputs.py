@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -145,7 +146,8 @@ def test_a_verdict_begins_with_a_sentence(tmp_path):
     verdict = verdict_of(tmp_path, lost=20)
     fell = verdict.headline()
     assert re.fullmatch(
-        r"\d of \d+ metrics fell against the baseline b, most of all toy en t2i, dim 8, R@1\.", fell
+        r"\d of \d+ metrics regressed against the baseline b, most of all toy en t2i, dim 8, R@1\.",
+        fell,
     )
     page = io.StringIO()
     print_verdict(verdict, Console(file=page, width=120))
@@ -153,11 +155,33 @@ def test_a_verdict_begins_with_a_sentence(tmp_path):
     assert f"**{fell}**" in as_markdown(verdict).replace("&#8203;", "")
     assert as_json(verdict)["sentence"] == fell
     same = verdict_of(tmp_path / "same", lost=0)
-    assert re.fullmatch(
-        r"None of \d+ metrics fell for sure against the baseline b\.", same.headline()
-    )
+    assert re.fullmatch(r"None of \d+ metrics regressed against the baseline b\.", same.headline())
     same.problems.append(Problem("missing", "b", "m", "x"))
     assert same.headline() == "No verdict against the baseline b: b by m could not be compared."
+
+
+def test_the_first_sentence_says_what_the_rows_say_where_all_is_only_suspicious(tmp_path):
+    verdict = verdict_of(tmp_path, lost=20)
+    changes = [
+        change._replace(judgement="suspicious" if change.metric == "R@1" else "passed")
+        for change in verdict.changes
+    ]
+    doubtful = replace(verdict, changes=changes)
+    assert doubtful.outcome == "passed"
+    assert doubtful.headline() == (
+        f"None of {len(changes)} metrics regressed against the baseline b, but 1 is suspicious, "
+        "most of all toy en t2i, dim 8, R@1."
+    )
+
+
+def test_a_problem_is_told_once_on_the_terminal_and_in_the_comment(tmp_path):
+    verdict = verdict_of(tmp_path)
+    verdict.problems.append(Problem("missing", "toy", "m", "2 cells of the baseline are missing"))
+    page = io.StringIO()
+    print_verdict(verdict, Console(file=page, width=120))
+    for text in (page.getvalue(), as_markdown(verdict)):
+        assert text.count("2 cells of the baseline are missing") == 1
+    assert page.getvalue().rstrip().endswith("invalid: 1 problem, and so no verdict")
 
 
 def test_an_incomplete_result_outranks_an_incomparable_one_and_that_a_regression(tmp_path):

@@ -1,5 +1,7 @@
 """Text and mixed retrieval, and sentence pairs, from rows to scores, on matrices that can be checked by eye."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from evals.evaluation.recording import content_hash
 from evals.schema import ConfigError, InvalidError, Items, Side, TextPairs, TextRetrieval
 from evals.stats.correlation import spearman_interval
 from evals.tasks import retrieval, text_pairs
-from tests.toys import HashEncoder, text_side
+from tests.toys import HashEncoder, image_text, text_side
 
 # Three documents on the axes; the first query is nearest to the first, the second to the third.
 DOCS = np.eye(3, 4, dtype=np.float32)
@@ -127,6 +129,15 @@ def test_documents_that_are_longer_than_the_encoder_reads_are_counted() -> None:
         "documents": {"texts": 3, "truncated": 3},
     }
     assert lengths_of(HashEncoder(), parts) == {}
+
+
+def test_captions_that_are_longer_than_the_encoder_reads_are_counted_over_all_languages() -> None:
+    languages = {"en": ["a dog", "a dog that runs"], "de": ["ein Hund am Meer"]}
+    parts = {
+        name: replace(image_text([0] * len(texts)), texts=text_side(texts))
+        for name, texts in languages.items()
+    }
+    assert lengths_of(Short(), parts) == {"captions": {"texts": 3, "truncated": 2}}
 
 
 def pairs(gold: list[float]) -> TextPairs:

@@ -6,7 +6,7 @@ comparison without any difference one is "found" with chance 5% at most.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from evals.analysis.comparison import Change
@@ -26,9 +26,10 @@ class Finding(NamedTuple):
     """What a comparison says of B against A.
 
     `changes` are the differences found, largest first, of `tests` that were made. `seen` is the
-    smallest difference of `metric` (in [0, 1]) that a test would have found with this `power`, the
-    largest of the directions and benchmarks; None where the spread is unknown. `equal` means that
-    no query differs in any of `metrics`.
+    smallest difference at `metric` (in [0, 1]) that a test would have found with this `power`, the
+    largest of the directions and benchmarks. Where no query differs in one of these, `metric` names
+    one where some do, such as `t2i R@5`. None where there are too few groups to tell. `equal` means
+    that no query differs in any of `metrics`.
     """
 
     outcome: Outcome
@@ -56,8 +57,8 @@ def finding(pairs: Pairs, changes: Sequence[Change], subsets: Sequence[str] = ()
     tested = [change for change in family if change.difference.p is not None]
     differing = [change for change in tested if (change.p_holm or 0.0) <= ALPHA]
     differing.sort(key=lambda change: -abs(change.difference.value))
-    metric = family[0].metric
-    unit = _unit(pairs[0][0].run, metric)
+    unit = _unit(pairs[0][0].run, family[0].metric)
+    seen = _seen(pairs, family, len(tested), subsets)
     return Finding(
         outcome=_outcome(family, tested, differing),
         tests=len(tested),
@@ -66,8 +67,8 @@ def finding(pairs: Pairs, changes: Sequence[Change], subsets: Sequence[str] = ()
         unit=unit,
         benchmarks=list(dict.fromkeys(change.benchmark for change in family)),
         metrics=list(dict.fromkeys(change.metric for change in family)),
-        metric=metric,
-        seen=_seen(pairs, family, len(tested), subsets),
+        metric=seen.metric,
+        seen=seen.difference,
     )
 
 
@@ -119,30 +120,64 @@ def _count(family: Sequence[Change], unit: str) -> int:
     return sum(largest.values())
 
 
-def _seen(
-    pairs: Pairs, family: Sequence[Change], n_tests: int, subsets: Sequence[str]
-) -> float | None:
-    """The largest of the detectable differences of the first metric, over benchmarks and directions.
+class _Seen(NamedTuple):
+    """The smallest difference that would have been found, and what of."""
+
+    metric: str
+    difference: float | None
+
+
+def _seen(pairs: Pairs, family: Sequence[Change], n_tests: int, subsets: Sequence[str]) -> _Seen:
+    """What would have been found of the first metric that tells it, the largest of all its changes.
 
     Each test is planned at 5% divided by the number of tests: what Holm asks of the first of them.
     """
-    if not n_tests:
+    for name, members in _scopes(family) if n_tests else ():
+        design = Design(alpha=ALPHA / n_tests)
+        difference = _largest_seen(pairs, members, design, subsets)
+        if difference is not None:
+            return _Seen(name, difference)
+    return _Seen(family[0].metric, None)
+
+
+def _scopes(family: Sequence[Change]) -> Iterator[tuple[str, list[Change]]]:
+    """Parts of a family by what they are called: whole metrics first, then ever smaller parts."""
+    names_by_scope: list[Callable[[Change], Sequence[str]]] = [
+        lambda change: [change.metric],
+        lambda change: [change.direction, change.metric],
+        lambda change: [change.direction, change.metric, f"of {change.benchmark}"],
+    ]
+    for names in names_by_scope:
+        parts: dict[str, list[Change]] = {}
+        for change in family:
+            parts.setdefault(" ".join(filter(None, names(change))), []).append(change)
+        yield from parts.items()
+
+
+def _largest_seen(
+    pairs: Pairs, members: Sequence[Change], design: Design, subsets: Sequence[str]
+) -> float | None:
+    """The largest of the detectable differences of some changes of one metric."""
+    # Where no query differs nothing is known of the spread.
+    if any(change.difference.detectable is None for change in members):
         return None
-    design = Design(alpha=ALPHA / n_tests)
-    metric = family[0].metric
-    seen = []
+    seen: list[float | None] = []
+    metric = members[0].metric
+    if metric == SPEARMAN:
+        seen += [_seen_by_bootstrap(change, design) for change in members]
+        members = []
+    directions: dict[str, list[str]] = {}
+    for change in members:
+        directions.setdefault(change.benchmark, []).append(change.direction)
     for pair in pairs:
-        name = pair[0].run.manifest.benchmark
-        members = [c for c in family if (c.benchmark, c.metric) == (name, metric)]
-        if not members or any(change.difference.detectable is None for change in members):
+        benchmark = pair[0].run.manifest.benchmark
+        if benchmark not in directions:
             continue
-        if metric == SPEARMAN:
-            seen += [_seen_by_bootstrap(change, design) for change in members]
-            continue
-        for plan in plan_pairs([pair], [], design, Choice(subsets=subsets, metric=metric)):
+        choice = Choice(subsets=subsets, directions=directions[benchmark], metric=metric)
+        for plan in plan_pairs([pair], [], design, choice):
             seen.append(_at_least(plan.seen_now, plan.queries, design))
     numbers = [difference for difference in seen if difference is not None]
-    # unknown for one of them is unknown for the sentence
+    # unknown for one of them is unknown for all
     return max(numbers) if numbers and len(numbers) == len(seen) else None
 
 

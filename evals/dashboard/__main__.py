@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from evals.cli.app import exit_with, new_app, reported
-from evals.paths import baseline_folder
+from evals.paths import baseline_folder, baseline_folders
 from evals.schema import MissingError
 
 RESULTS, BASELINES = "results/runs", baseline_folder()
@@ -60,6 +60,10 @@ def dashboard(
 
         # The usual folders may be absent, as before the first run: the site then says how to make one.
         records = open_records(results)
+        if baselines == BASELINES:
+            # The repository's, as the gate finds them, where this folder has none.
+            there = (folder for folder in baseline_folders() if folder.is_dir())
+            baselines = next(there, BASELINES)
         for folder, usual in ((records, Path(RESULTS)), (baselines, BASELINES)):
             if folder != usual and not folder.is_dir():
                 raise MissingError(

@@ -1,4 +1,4 @@
-"""How many texts an encoder cuts: of a long document it reads the beginning only.
+"""How many texts an encoder cuts: of a long document or caption it reads the beginning only.
 
 No metric shows that loss by itself, so the record says how many there were.
 """
@@ -6,7 +6,7 @@ No metric shows that loss by itself, so the record says how many there were.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from evals.schema import Data, TextPairs, TextRetrieval, TruncatingEncoder
+from evals.schema import Data, ImageText, TextPairs, TextRetrieval, TruncatingEncoder
 
 if TYPE_CHECKING:
     from evals.schema import Encoder, Side
@@ -15,9 +15,9 @@ Lengths = dict[str, dict[str, int]]
 
 
 def lengths_of(encoder: "Encoder", parts: Mapping[str, Data]) -> Lengths:
-    """Of queries and documents, or of sentences: how many `texts`, and how many `truncated`.
+    """Of captions, of queries and documents, or of sentences: how many `texts`, and how many `truncated`.
 
-    All subsets together; empty for data of images, and for an encoder that cannot tell.
+    All subsets together; empty for images in classes, and for an encoder that cannot tell.
     """
     lengths: Lengths = {}
     # None rather than 0: of an API nobody knows what it cuts.
@@ -32,6 +32,8 @@ def lengths_of(encoder: "Encoder", parts: Mapping[str, Data]) -> Lengths:
 
 
 def _texts_of(data: Data) -> "list[tuple[str, Side]]":
+    if isinstance(data, ImageText):
+        return [("captions", data.texts)]
     if isinstance(data, TextRetrieval):
         return [("queries", data.queries.texts), ("documents", data.docs.texts)]
     if isinstance(data, TextPairs):

@@ -3,7 +3,7 @@
 python -m evals.regress --baseline NAME_OR_PATH [--runs DIR]... [--json]
                         [--markdown FILE] [--csv FILE] [--junit FILE] [--badge FILE]
 python -m evals.regress --baseline NAME_OR_PATH --as MODEL=NEW     a new checkpoint, the old baseline
-python -m evals.regress baseline set NAME --why "…" [--runs DIR]... [--suite ci]
+python -m evals.regress baseline set NAME --why "…" [--runs DIR]... [--suite ci] [--baselines DIR]
 python -m evals.regress baseline show NAME
 python -m evals.regress --noise 3 --model tiny --benchmarks scenes [--out FILE]
 """
@@ -71,7 +71,10 @@ def regress(
     tables: TableFiles,
     baseline: Annotated[
         str | None,
-        typer.Option(help="Name below results/baselines, a record, or a folder of records."),
+        typer.Option(
+            help="Name below results/baselines, here or in the repository, a record, or a folder of "
+            "records."
+        ),
     ] = None,
     runs: Runs = None,
     results: Results = "results/runs",
@@ -169,7 +172,7 @@ def _show(verdict: "Verdict", files: dict[str, Path | None], log: Log) -> None:
     from evals.views.table_files import contents
 
     page = outputs.as_markdown(verdict)
-    bodies = contents(lambda: outputs.as_json(verdict)["metrics"], verdict.sentence()) | {
+    bodies = contents(lambda: outputs.as_json(verdict)["metrics"], verdict.headline()) | {
         "markdown": lambda: page,
         "junit": lambda: outputs.as_junit(verdict),
         "badge": lambda: outputs.as_badge(verdict),
@@ -213,13 +216,17 @@ def _noise(
 
 @baseline_app.command("set")
 def set_(
-    name: Annotated[str, typer.Argument(help="Folder below results/baselines.")],
+    name: Annotated[str, typer.Argument(help="Folder below results/baselines, or --baselines.")],
     why: Annotated[str, typer.Option(help="Why it moves; kept in history.jsonl.")],
     runs: Runs = None,
     suite: Annotated[
         str | None, typer.Option("--suite", "-s", help="Only benchmarks of this suite.")
     ] = None,
     results: Results = "results/runs",
+    baselines: Annotated[
+        Path | None,
+        typer.Option(help="Folder of baselines; results/baselines below this folder unless given."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Copy the newest whole records, or those given, and put why into the history."""
@@ -236,11 +243,13 @@ def set_(
                     f"warning: {run.path} comes from source that is not committed; "
                     "the history says so."
                 )
-        move = set_baseline(name, records, why)
+        move = set_baseline(name, records, why, baselines)
         folders = [str(folder) for folder in move.records]
+        place = str(move.folder.resolve())
         if log.json:
-            output = {"schema_version": 1, "baseline": name, "records": folders}
+            output = {"schema_version": 1, "baseline": name, "folder": place, "records": folders}
             log.output(output | {"history": move.history})
+        log.info(f"baseline {name}: {place}")
         for folder in folders:
             log.info(f"written: {folder}")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from evals.config.rows import nearest
-from evals.paths import baseline_folder
+from evals.paths import baseline_folder, baseline_folders
 from evals.reading import read_json, read_jsonl
 from evals.records.manifest import MANIFEST, path_component
 from evals.records.places import read_placed
@@ -78,15 +78,18 @@ def read_baseline(name: str) -> list[Run]:
 
 def locate(name: str) -> Path:
     """The folder that `--baseline` means. ConfigError when there is none."""
-    if (BASELINES / name).is_dir() and path_component(name) == name:
-        return BASELINES / name
+    folders = list(dict.fromkeys([BASELINES, *baseline_folders()]))
+    if path_component(name) == name:
+        for folder in folders:
+            if (folder / name).is_dir():
+                return folder / name
     path = Path(name).expanduser()
     if path.is_dir():
         return path
-    names = sorted(path.name for path in BASELINES.glob("*/")) if BASELINES.is_dir() else []
+    names = sorted({path.name for folder in folders for path in folder.glob("*/")})
     raise ConfigError(
         f"No baseline {name!r}.{nearest(name, dict.fromkeys(names))} "
-        f"There is {', '.join(names) or 'none yet'} in {BASELINES}; "
+        f"There is {', '.join(names) or 'none yet'} in {' or '.join(map(str, folders))}; "
         "a path to a record or a folder of records serves too."
     )
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evals.files import sweep_parts, sync_folder, write_atomically
-from evals.paths import checkout
 from evals.records.manifest import MANIFEST, path_component
 from evals.records.provenance import source_state
 from evals.records.record import METRICS, QUERIES, Run, read_run
@@ -32,14 +31,17 @@ PATIENCE = 60.0
 
 
 class Move(NamedTuple):
-    """What came of `baseline set`: the folders of the copies, and the new lines of the history."""
+    """What came of `baseline set`: its folder, those of the copies, and the new lines of the history."""
 
+    folder: Path
     records: list[Path]
     history: list[dict[str, Any]]
 
 
-def set_baseline(name: str, runs: Sequence[Run], why: str) -> Move:
+def set_baseline(name: str, runs: Sequence[Run], why: str, root: Path | None = None) -> Move:
     """Make these records part of the baseline, each in the place of that of its benchmark and model.
+
+    `root` is the folder of baselines, `results/baselines` below the current one unless given.
 
     InvalidError for partial and unsound records, and for a baseline whose index is broken;
     ConfigError for a name or a reason that cannot be; MissingError when another process does not
@@ -56,7 +58,7 @@ def set_baseline(name: str, runs: Sequence[Run], why: str) -> Move:
         reasons = faults(run)
         if reasons:
             raise InvalidError(f"{run.path}: {reasons[0]}")
-    folder = baselines.BASELINES / name
+    folder = (root or baselines.BASELINES) / name
     with _locked(folder):
         return _move(folder, runs, why.strip())
 
@@ -86,7 +88,7 @@ def _move(folder: Path, runs: Sequence[Run], why: str) -> Move:
     new_index = Index(records, len(lines) + len(new_lines), sha256(text.encode()))
     write_atomically(folder / INDEX, new_index.as_json())  # the move
     _sweep(folder, new_index)
-    return Move(targets, new_lines)
+    return Move(folder, targets, new_lines)
 
 
 def _copy(run: Run, target: Path) -> Path:
@@ -166,9 +168,7 @@ def _who() -> str:
     """The name that git signs with here, else that of the account."""
     command = ["git", "config", "user.name"]
     try:
-        done = subprocess.run(  # noqa: S603
-            command, capture_output=True, text=True, cwd=checkout(), check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     except OSError:  # no git on this machine
         return getpass.getuser()
     return done.stdout.strip() or getpass.getuser()

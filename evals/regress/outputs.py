@@ -109,7 +109,7 @@ def as_markdown(verdict: Verdict) -> str:
 
 
 def _problem(problem: Problem) -> str:
-    texts = map(markdown_text, (problem.benchmark, problem.model, problem.message))
+    texts = map(markdown_text, (problem.where, problem.message))
     return f"- **{problem.kind}** · {' · '.join(texts)}"
 
 

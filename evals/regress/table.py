@@ -48,7 +48,7 @@ def print_verdict(verdict: Verdict, out: Console) -> None:
         text = f"{cell.table} · {cell.where}: {numbers}, {cell.difference:+.2f}"
         _line(f"[bold red]deviates[/bold red] {escape(visible(text))}", out)
     for problem in verdict.problems:
-        where = escape(visible(f"{problem.benchmark} · {problem.model}: {problem.message}"))
+        where = escape(visible(f"{problem.where}: {problem.message}"))
         _line(f"[bold red]{problem.kind}[/bold red] {where}", out)
     _line(f"[bold]{escape(visible(verdict.sentence()))}[/bold]", out)
 

@@ -63,12 +63,20 @@ class Change(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Why a benchmark by a model, or a part of it, has no verdict. It is never a pass."""
+    """Why a benchmark by a model, or a part of it, has no verdict. It is never a pass.
+
+    Both names are empty where nothing could be compared, such as with a broken baseline.
+    """
 
     kind: Kind
     benchmark: str
     model: str
     message: str
+
+    @property
+    def where(self) -> str:
+        """`scenes by tiny`, or what else has no verdict."""
+        return f"{self.benchmark} by {self.model}" if self.benchmark else "all of it"
 
 
 class PublishedCell(NamedTuple):
@@ -192,33 +200,38 @@ class Verdict:
         """The verdict as a sentence for those who read nothing else."""
         against = f"against the baseline {self.baseline}"
         if self.problems:
-            place = f"{self.problems[0].benchmark} by {self.problems[0].model}"
-            beyond = f" and {len(self.problems) - 1} more" if len(self.problems) > 1 else ""
-            return f"No verdict {against}: {place}{beyond} could not be compared."
+            places = list(dict.fromkeys(problem.where for problem in self.problems))
+            beyond = f" and {len(places) - 1} more" if len(places) > 1 else ""
+            return f"No verdict {against}: {places[0]}{beyond} could not be compared."
         regressed = [change for change in self.worst_first() if change.judgement == "regressed"]
         if regressed:
             worst = regressed[0]
             return (
-                f"{len(regressed)} of {len(self.changes)} metrics fell {against}, most of all "
+                f"{len(regressed)} of {len(self.changes)} metrics regressed {against}, most of all "
                 f"{worst.benchmark} {worst.where}, {worst.metric}."
             )
-        cells = self.deviating
-        if cells:
-            verb = "deviates" if len(cells) == 1 else "deviate"
-            return (
-                f"Nothing fell {against}, but {len(cells)} of {len(self.published)} published "
-                f"numbers {verb}."
+        # The rows' own words: what is suspicious may lie below 0 for sure, and still not block.
+        text = f"None of {len(self.changes)} metrics regressed {against}"
+        suspicious = [change for change in self.worst_first() if change.judgement == "suspicious"]
+        if suspicious:
+            worst = suspicious[0]
+            verb = "is" if len(suspicious) == 1 else "are"
+            text += (
+                f", but {len(suspicious)} {verb} suspicious, most of all {worst.benchmark} "
+                f"{worst.where}, {worst.metric}"
             )
-        doubts = self.count("suspicious")
-        doubtful = f"; {doubts} of them may have" if doubts else ""
-        return f"None of {len(self.changes)} metrics fell for sure {against}{doubtful}."
+        cells = len(self.deviating)
+        if cells:
+            verb = "deviates" if cells == 1 else "deviate"
+            text += f"; {cells} of {len(self.published)} published numbers {verb}"
+        return f"{text}."
 
     def sentence(self) -> str:
         """The outcome and the counts behind it."""
         # no counts beside a problem: they would be of a part, and read as if they were of all
         if self.problems:
-            rest = f", and {len(self.problems) - 1} more" if len(self.problems) > 1 else ""
-            return f"{self.outcome}: {self.problems[0].message}{rest}"
+            noun = "problem" if len(self.problems) == 1 else "problems"
+            return f"{self.outcome}: {len(self.problems)} {noun}, and so no verdict"
         counts = {judgement: self.count(judgement) for judgement in ORDER}
         parts = [f"{n} {judgement}" for judgement, n in counts.items() if n]
         text = f"{self.outcome}: {', '.join(parts)} of {len(self.changes)} metrics"

@@ -64,7 +64,7 @@ def _where(finding: Finding) -> str:
 
 def _seen(finding: Finding) -> str:
     if finding.seen is None:
-        return "; how small a one would have been seen is not known"
+        return f"; {finding.n:,} {finding.unit} are too few to say how small a one would have been seen"
     points = f"{100 * finding.seen:.2f}".removesuffix("0")
     return (
         f"; a difference of {points} points at {finding.metric} would have been seen in "
