@@ -17,6 +17,7 @@ from tests.rival_models import (  # noqa: F401 - of several files
     clip_model,
     nllb,
     pali_model,
+    reader_model,
     several_model,
     text_model,
     vit,

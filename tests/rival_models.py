@@ -122,6 +122,67 @@ def pali_model(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def reader_model(tmp_path_factory) -> Path:
+    """A random LLaVA of 8 values per vector that reads a text, an image, or both by a chat template.
+
+    An image has 4 vectors; a text beside it changes what comes after the first of the two.
+    """
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Normalize, Transformer
+    from sentence_transformers.base.modules.dense import Dense
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaModel,
+        LlavaProcessor,
+    )
+
+    llava, folder = tmp_path_factory.mktemp("llava"), tmp_path_factory.mktemp("st") / "reader"
+    words = tokenizer()
+    words.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    words.model_max_length = 64
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(image_size=16, patch_size=8, projection_dim=16, **SMALL),
+        text_config=LlamaConfig(vocab_size=64, max_position_embeddings=64, pad_token_id=0, **SMALL),
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-1,
+    )
+    torch.manual_seed(0)
+    model = LlavaModel(config)
+    with torch.no_grad():
+        # As they start, weights are so small that no vector depends on what comes before it.
+        for name, weight in model.named_parameters():
+            if "norm" not in name:
+                weight.normal_(std=0.5)
+    model.save_pretrained(llava)
+    LlavaProcessor(
+        image_processor=CLIPImageProcessor(
+            size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}
+        ),
+        tokenizer=words,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template="{% for message in messages %}{% for part in message.content %}"
+        "{{ '<image>' if part.type == 'image' else part.text }} {% endfor %}{% endfor %}",
+    ).save_pretrained(llava)
+    tokens = dict(module_input_name="token_embeddings")
+    modules = [
+        Transformer(str(llava)),
+        Dense(16, 8, bias=False, activation_function=torch.nn.Identity(), **tokens),
+        MultiVectorMask(),
+        Normalize(**tokens),
+    ]
+    MultiVectorEncoder(
+        modules=modules, prompts={"query": "the red ", "document": ""}, device="cpu"
+    ).save(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def clip_model(tmp_path_factory) -> Path:
     """A random CLIP of 12 dimensions."""
     from sentence_transformers import SentenceTransformer

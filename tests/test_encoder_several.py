@@ -10,7 +10,15 @@ from PIL import Image
 
 from evals.encoders.sentence_transformers import SentenceTransformersEncoder
 from evals.ranking.maxsim import maxsim
-from evals.schema import ConfigError, MultiVectorEncoder, Side, Vectors, is_multi_vector
+from evals.schema import (
+    TEXT_IMAGE,
+    ConfigError,
+    MultiVectorEncoder,
+    Side,
+    Vectors,
+    is_multi_vector,
+    text_image_side,
+)
 from tests.toys import text_side
 
 pytest.importorskip("sentence_transformers")
@@ -93,6 +101,40 @@ def test_a_colpali_gives_the_vectors_of_pages(pali_model, tmp_path, saved_by_the
     assert_vectors(queries, [q.numpy() for q in reference.encode_query(WORDS)])
     with pytest.raises(ConfigError, match="reads documents as images of pages"):
         model.encode(text_side(WORDS, "document"))
+
+
+def texts_beside_pages(order=("text", "image")) -> Side:
+    texts = text_side(WORDS, "document")
+    return text_image_side(texts, pages(len(WORDS)), texts.ids, order=order)
+
+
+@pytest.mark.parametrize("order", [("text", "image"), ("image", "text")])
+def test_a_text_and_an_image_are_read_in_one_pass_as_the_library_does(reader_model, order):
+    model, side = encoder(reader_model), texts_beside_pages(order)
+    assert side.kind == TEXT_IMAGE
+    items = [{name: side.items[i][name] for name in order} for i in range(len(side))]
+    expected = [item.numpy() for item in library(reader_model).encode_document(items)]
+    vectors = model.encode(side)
+    assert_vectors(vectors, expected)
+    # What is read second depends on what is read first: two encodings side by side do not.
+    alone = [model.encode(part).item(0) for part in (text_side(WORDS[:1], "document"), pages(1))]
+    together = vectors.item(0)
+    assert not np.allclose(together[-2:], alone[order.index("image") - 1][-2:], atol=1e-3)
+    assert len(together) < len(alone[0]) + len(alone[1])  # one beginning of the sequence, not two
+
+
+def test_the_two_orders_of_a_text_and_an_image_are_two_items(reader_model):
+    one, other = texts_beside_pages(), texts_beside_pages(("image", "text"))
+    assert set(one.hashes).isdisjoint(other.hashes)
+    model = encoder(reader_model)
+    assert not np.allclose(model.encode(one).rows, model.encode(other).rows, atol=1e-3)
+
+
+def test_a_model_that_reads_either_alone_refuses_both_in_one(pali_model, several_model):
+    with pytest.raises(ConfigError, match="texts and images, but no item that has both: 't0'"):
+        encoder(pali_model).encode(texts_beside_pages())
+    with pytest.raises(ConfigError, match=r"has no text\+image tower"):
+        encoder(several_model).encode(texts_beside_pages())
 
 
 def test_a_folder_of_pylate_is_understood_without_its_code(copied):

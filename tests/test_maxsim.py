@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evals.embeddings.vectors import JoinedVectors
 from evals.ranking import definition, maxsim
 from evals.ranking.maxsim import places, scored, top
 from evals.ranking.relevance import Relevant
@@ -107,6 +108,19 @@ def test_equal_documents_tie_though_their_vectors_are_in_another_order():
     queries = drawn(1, [30, 12], dim=64)
     relevant = Relevant.from_pairs(np.array([[0, 0], [1, 1]]), 2)
     assert places(queries, docs, relevant, np.ones(2)).equal.tolist() == [2, 2]
+
+
+@settings(max_examples=20)
+@given(SEEDS, SIZES, SIZES, st.integers(1, 30))
+def test_items_of_several_sources_score_as_those_of_one(seed, queries_of, docs_of, at_once):
+    queries, docs = drawn(seed, queries_of), drawn(seed + 1, docs_of)
+    joined = []
+    for items in (queries, docs):
+        source_of = np.random.default_rng(seed).integers(0, 3, len(items))
+        positions = [np.flatnonzero(source_of == source) for source in range(3)]
+        joined.append(JoinedVectors([items.take(part) for part in positions], positions))
+    scores = np.concatenate([part.scores for part in scored(*joined, at_once=at_once)])
+    np.testing.assert_allclose(scores, triple_loop(queries, docs), rtol=0, atol=1e-6)
 
 
 def test_the_best_documents_come_first_and_of_equal_ones_the_smaller_place():

@@ -104,9 +104,20 @@ def test_tasks_that_need_one_row_refuse_before_anything_is_embedded(tmp_path):
     assert encoder.calls == []
 
 
-def test_documents_of_a_text_and_an_image_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match="have a text and an image"):
-        run_task(text_and_image(), MultiHashEncoder(), [8], settings(tmp_path))
+@pytest.mark.parametrize(
+    "task", [text_and_image, mock_tasks.retrieval.MockMultiChoiceTask], ids=["documents", "queries"]
+)
+def test_a_text_and_an_image_in_one_have_mtebs_numbers(task, reader_model, tmp_path):
+    ours, manifest = by_us(task(), reader_model, tmp_path)
+    assert_same(ours, by_mteb(task(), reader_model))
+    assert manifest["encoded"]["text+image"] > 0
+    _, again = by_us(task(), reader_model, tmp_path)
+    assert set(again["encoded"].values()) == {0}
+
+
+def test_a_text_and_an_image_in_one_are_refused_by_models_that_read_either(pali_model, tmp_path):
+    with pytest.raises(ConfigError, match="no item that has both"):
+        by_us(text_and_image(), pali_model, tmp_path)
 
 
 def test_one_row_per_item_goes_another_way(tmp_path):

@@ -238,17 +238,76 @@ def test_what_needs_one_row_per_item_is_refused(
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
-def test_documents_of_texts_and_images_are_refused(pages, pali_model, tmp_path):
-    both = [
-        {"image": f"{pages}/pages/{i}.png"} | ({"text": DOCS[i]} if i % 2 else {})
+@pytest.fixture(scope="module")
+def mixed(pages, tmp_path_factory) -> Path:
+    """Documents that are a text, a page, or a page with its text, by turns."""
+    docs = [
+        {name: value for name, value in _both(i).items() if i % 3 == 2 or name == KINDS[i % 3]}
         for i in range(12)
     ]
-    folder = beir(tmp_path / "both", [doc | {"image": f"{i}.png"} for i, doc in enumerate(both)])
-    for i in range(12):
-        (folder / f"{i}.png").write_bytes((pages / "pages" / f"{i}.png").read_bytes())
-    done = run(f"beir:{folder}", "--model", f"toy=st:{pali_model}", cwd=tmp_path)
+    folder = beir(tmp_path_factory.mktemp("several") / "mixed", docs)
+    shutil.copytree(pages / "pages", folder / "pages")
+    return folder
+
+
+KINDS = ("text", "image")
+
+
+def _both(i: int) -> dict[str, str]:
+    return {"text": DOCS[i], "image": f"pages/{i}.png"}
+
+
+def library_items(folder: Path) -> list[dict]:
+    """The documents of `mixed` as the library takes them."""
+    items = []
+    for line in (folder / "corpus.jsonl").read_text().splitlines():
+        doc = json.loads(line)
+        item = {"text": doc["text"]} if "text" in doc else {}
+        if "image" in doc:
+            item["image"] = Image.open(folder / doc["image"]).convert("RGB")
+        items.append(item)
+    return items
+
+
+def test_texts_pages_and_pages_with_their_text_are_ranked_together(
+    mixed, reader_model, tmp_path, monkeypatch
+):
+    from evals.data import images
+
+    decoded: list[str] = []
+    decode = images.decode
+
+    def counting(data: bytes, name: str) -> Image.Image:
+        decoded.append(name)
+        return decode(data, name)
+
+    monkeypatch.setattr(images, "decode", counting)
+    command = (f"beir:{mixed}", "--model", f"toy=st:{reader_model}", "--json", "--keep-top", "3")
+    done = run(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    items = library_items(mixed)
+    assert [len(item) for item in items[:3]] == [1, 1, 2]
+    assert_measures(done, library_scores(reader_model, items))
+    assert len(decoded) == len(set(decoded)) == 8
+    assert manifest(done, tmp_path)["encoded"] == {"image": 4, "text": 4 + 7, "text+image": 4}
+    again = run(*command, cwd=tmp_path)
+    assert set(manifest(again, tmp_path)["encoded"].values()) == {0}
+    assert len(decoded) == 8
+    replayed = run("toy", "--benchmark", "mixed", cwd=tmp_path, module="evals.replay")
+    assert replayed.returncode == 0, replayed.stderr + replayed.stdout
+    shared = run(*command, "--workers", "2", "--store", "another", cwd=tmp_path)
+    assert shared.returncode == 0, shared.stderr
+    assert values(shared) == values(done)
+    assert manifest(shared, tmp_path)["encoded"]["text+image"] == 4
+
+
+def test_pages_with_their_text_are_refused_before_the_other_documents_are_encoded(
+    mixed, pali_model, tmp_path
+):
+    done = run(f"beir:{mixed}", "--model", f"toy=st:{pali_model}", cwd=tmp_path)
     assert done.returncode == 2
-    assert "The documents have texts and images" in done.stderr
+    assert "no item that has both: 'd2' and 3 others have" in done.stderr
+    assert len(list(tmp_path.rglob("*.safetensors"))) == 1  # the queries
 
 
 def test_the_commands_of_the_page_run(pages, photos, pali_model, tmp_path):

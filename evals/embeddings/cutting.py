@@ -58,7 +58,7 @@ def limits_of(encoder: AnyEncoder, side: Side, items: int | None = None) -> Limi
     if not is_multi_vector(encoder):
         return limits(side, encoder.dim, items)
     vectors = max(1, SHARD_BYTES // (4 * encoder.dim))
-    if side.kind == "image":
+    if side.kind != "text":  # a text beside an image adds little
         return Limits(items or max(1, vectors // VECTORS_OF_IMAGE), 0)
     return Limits(items or max(1, vectors // VECTORS_OF_TEXT), CHARACTERS_OF_VECTOR * vectors)
 
@@ -68,7 +68,7 @@ def expected_rows(encoder: AnyEncoder, side: Side, shards: Sequence[Int[np.ndarr
     n_items = sum(map(len, shards))
     if not is_multi_vector(encoder):
         return n_items
-    if side.kind == "image":
+    if side.kind != "text":
         return VECTORS_OF_IMAGE * n_items
     characters = sum(len(side.items[position]) for shard in shards for position in shard.tolist())
     return VECTORS_OF_TEXT * n_items + characters // CHARACTERS_OF_VECTOR
@@ -78,7 +78,7 @@ def cut(
     side: Side, positions: Int[np.ndarray, "n"], most: Limits
 ) -> Iterator[Int[np.ndarray, "m"]]:
     """The positions of each shard, neighbours in about equal amounts of work."""
-    if side.kind == "image":  # looking at an image would decode it
+    if side.kind != "text":  # looking at an image would decode it
         for start in range(0, len(positions), most.items):
             yield positions[start : start + most.items]
         return

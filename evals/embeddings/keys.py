@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from evals.schema import AnyEncoder, EncoderInfo, Side
+from evals.schema import TEXT_IMAGE, AnyEncoder, EncoderInfo, Side
 
 # Of the store as a whole. Folders of schema 1, whose shards name no key, lie under other names:
 # the schema is part of the key.
@@ -36,9 +36,10 @@ def canonical_json(value: Mapping[str, Any]) -> bytes:
 def _identity(encoder: AnyEncoder, side: Side) -> dict[str, Any]:
     """What can change a row.
 
-    Entries `text.…` of the fingerprint do not concern images, nor `image.…` texts.
+    Entries `text.…` of the fingerprint do not concern images, nor `image.…` texts; items of both
+    depend on all.
     """
-    unconcerned = "image." if side.kind == "text" else "text."
+    unconcerned = {"text": ("image.",), "image": ("text.",), TEXT_IMAGE: ()}[side.kind]
     fingerprint = {
         name: value
         for name, value in encoder.fingerprint.items()

@@ -1,5 +1,7 @@
 """Vectors of a multi-vector model that lie in the store, read shard by shard: memory holds those of one.
 
+Items of several kinds have several sources, which `JoinedVectors` makes one.
+
 Shapes: n items.
 """
 
@@ -10,7 +12,7 @@ import numpy as np
 from jaxtyping import Int, Integer
 
 from evals.embeddings.shards import DamagedError, read_vectors
-from evals.schema import InvalidError, VectorBlock, Vectors
+from evals.schema import InvalidError, VectorBlock, Vectors, VectorSource
 
 
 class StoredVectors:
@@ -64,3 +66,43 @@ class StoredVectors:
                 f"{self.folder / self._shards[shard]}: {error}. Run the evaluation again: what "
                 "is damaged is set aside and encoded anew."
             ) from None
+
+
+class JoinedVectors:
+    """Items whose vectors lie in several sources, as one `VectorSource`; nothing is copied.
+
+    `positions` has for each source which of all items its items are.
+    """
+
+    def __init__(
+        self, sources: Sequence[VectorSource], positions: Sequence[Int[np.ndarray, "_"]]
+    ) -> None:
+        self._sources, self._positions = sources, positions
+        total = sum(map(len, positions))
+        self._source_of = np.empty(total, dtype=np.int64)
+        self._place_of = np.empty(total, dtype=np.int64)
+        for number, items in enumerate(positions):
+            self._source_of[items] = number
+            self._place_of[items] = np.arange(len(items))
+
+    def __len__(self) -> int:
+        return len(self._source_of)
+
+    def blocks(self) -> Iterator[VectorBlock]:
+        """All items, the blocks of one source after those of another."""
+        for source, items in zip(self._sources, self._positions, strict=True):
+            for positions, vectors in source.blocks():
+                yield VectorBlock(items[positions], vectors)
+
+    def take(self, positions: Integer[np.ndarray, "_"] | Sequence[int]) -> Vectors:
+        """The vectors of the items at `positions`, in that order."""
+        positions = np.asarray(positions, dtype=np.int64)
+        items: list[np.ndarray] = [np.zeros(0)] * len(positions)
+        dim = 0
+        for number, source in enumerate(self._sources):
+            here = np.flatnonzero(self._source_of[positions] == number)
+            vectors = source.take(self._place_of[positions[here]])
+            dim = vectors.rows.shape[1]
+            for i, place in enumerate(here.tolist()):
+                items[place] = vectors.item(i)
+        return Vectors.of(items, dim)

@@ -36,7 +36,7 @@ from evals.encoders.st_folder import (
     read_width,
 )
 from evals.encoders.st_loading import load_whole
-from evals.encoders.st_several import cap_lengths, check_side, vectors_of
+from evals.encoders.st_several import cap_lengths, check_kind, check_side, vectors_of
 from evals.schema import (
     LAYOUT,
     MULTI_VECTOR,
@@ -162,11 +162,7 @@ class SentenceTransformersEncoder:
         InvalidError when its files were changed since they were hashed.
         """
         self._check_similarity()
-        if not self.model.supports(side.kind):
-            raise ConfigError(
-                f"{self.name} has no {side.kind} tower. "
-                f"Choose another model, or a benchmark without {side.kind}s."
-            )
+        check_kind(self.model, self.name, side)
         rows = self._vectors(side) if self._gives_several else self._unit_rows(side)
         check_unchanged(self._files)
         return rows
@@ -181,7 +177,7 @@ class SentenceTransformersEncoder:
         def rows_of(items: list[Any]) -> Float[Tensor, "n d"]:
             rows = encoders[side.role](
                 items,
-                batch_size=self._batch[side.kind],
+                batch_size=self._batch_of(side),
                 convert_to_tensor=True,
                 show_progress_bar=False,
             )
@@ -195,7 +191,7 @@ class SentenceTransformersEncoder:
 
     def _vectors(self, side: Side) -> Vectors:
         check_side(self.model, self.name, side)
-        batch = self._batch[side.kind]
+        batch = self._batch_of(side)
         passes = self._in_passes(lambda items: vectors_of(self.model, items, side, batch), side)
         items = [vectors for part in passes for vectors in part]
         for vectors in items[:1]:
@@ -207,7 +203,7 @@ class SentenceTransformersEncoder:
         try:
             return [encode(items) for items in self._passes(side)]
         except (MemoryError, torch.OutOfMemoryError) as error:
-            size = self._batch[side.kind]
+            size = self._batch_of(side)
             raise MissingError(
                 f"{self.name}: out of memory on {self.device} in a pass of {size} {side.kind}s. "
                 "Free memory, or choose another --device, --dtype, --max-length or --batch-images."
@@ -236,22 +232,36 @@ class SentenceTransformersEncoder:
                 f"here. To measure it by {usual}, write ;similarity={usual} behind its path."
             )
 
+    def _batch_of(self, side: Side) -> int:
+        """The items of a pass; what has an image is as large as one."""
+        return self._batch["text" if side.kind == "text" else "image"]
+
     def _passes(self, side: Side) -> Iterator[list[Any]]:
         """Images in passes, so that few are decoded at a time; all texts in one.
 
         The library sorts the texts of a pass by length before it batches them.
         """
-        if side.kind == "image":
-            size = self._batch["image"]
+        if side.kind != "text":
+            size = self._batch_of(side)
             for start in range(0, len(side), size):
                 places = range(start, min(start + size, len(side)))
-                yield [side.items[place].convert("RGB") for place in places]
+                yield [_in_rgb(side.items[place]) for place in places]
         elif len(side):
             # a model of several kinds would open a text that looks like the path of an image
             if set(self.model.modalities) == {"text"}:
                 yield list(side.items)
             else:
                 yield [{"text": text} for text in side.items]
+
+
+def _in_rgb(item: Any) -> Any:
+    """An image, or an item of a text and an image, with the image as RGB."""
+    if isinstance(item, dict):
+        # In the order of its keys, which is that in which a model reads the two.
+        return {
+            name: value.convert("RGB") if name == "image" else value for name, value in item.items()
+        }
+    return item.convert("RGB")
 
 
 def _version(package: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 from torch import Tensor
 
-from evals.schema import ConfigError, Side
+from evals.schema import TEXT_IMAGE, ConfigError, Side
 
 
 def cap_lengths(model: Any, limit: int) -> None:
@@ -23,6 +23,28 @@ def cap_lengths(model: Any, limit: int) -> None:
             length = getattr(module, name, None)
             if isinstance(length, int) and length > limit:
                 setattr(module, name, limit)
+
+
+def check_kind(model: Any, name: str, side: Side) -> None:
+    """Refuse items of a kind that a model does not read, as the library would. ConfigError.
+
+    A text and an image in one item are read by models whose processor has a chat template, and by
+    some whose architecture takes both (https://sbert.net/docs/package_reference/base).
+    """
+    # The library's own name of both in one, whatever the order in an item.
+    modality = ("image", "text") if side.kind == TEXT_IMAGE else side.kind
+    if model.supports(modality):
+        return
+    if side.kind == TEXT_IMAGE and model.supports("text") and model.supports("image"):
+        raise ConfigError(
+            f"{name} reads texts and images, but no item that has both: {side.ids[0]!r} and "
+            f"{len(side) - 1:,} others have. Keep one of the two, or choose a model that sentence-"
+            "transformers gives both, such as one whose processor has a chat template."
+        )
+    raise ConfigError(
+        f"{name} has no {side.kind} tower. "
+        f"Choose another model, or a benchmark without {side.kind}s."
+    )
 
 
 def check_side(model: Any, name: str, side: Side) -> None:

@@ -82,7 +82,7 @@ class Dealing:
                 self.shards.append(shard)
         self.total = sum(shard.items for shard in self.shards)
         self.done = 0  # items that are stored
-        self.encoded = {"image": 0, "text": 0}  # those of them that workers have encoded
+        self.encoded = Counter({"image": 0, "text": 0})  # those of them that workers have encoded
         self.failed: list[FailedShard] = []
         self._model = model
         self._sides = {(named.key, named.content): named.side for named in sides}

@@ -5,6 +5,7 @@ or the shards of a plan that are its own.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,7 +56,7 @@ class Encoding:
     """
 
     def __init__(self, reporter: Reporter) -> None:
-        self.counts = {"image": 0, "text": 0}
+        self.counts = Counter({"image": 0, "text": 0})
         self._reporter = reporter
         self.failed: list[FailedShardsError] = []
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ class Costs:
     """What a run has cost so far: seconds per phase, and items encoded."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    encoded: dict[str, int] = field(default_factory=lambda: {"image": 0, "text": 0})
+    encoded: Counter[str] = field(default_factory=lambda: Counter({"image": 0, "text": 0}))
 
     def add(self, phase: str, since: float) -> None:
         """Count the seconds from `since` (time.monotonic) until now for the phase."""

@@ -253,7 +253,7 @@ class Adapter:
         """
         self.where = (hf_subset, hf_split)
         inputs = self.tools.loader(dataset, task_metadata, prompt_type)
-        side = only_side(sides_of(inputs, role=prompt_type.value, language=None))
+        side = only_side(inputs, prompt_type.value)
         with self._encoding(side, hf_subset) as progress:
             encoded = self.store.encode(self.encoder, side, progress=progress)
         self.costs.encoded[side.kind] += encoded

@@ -6,23 +6,31 @@ Shapes: n documents.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
+from evals.mteb_bridge.sides import sides_of
 from evals.ranking.maxsim import maxsim, scored, top
 from evals.ranking.search import Hits
-from evals.schema import ConfigError, Side, VectorSource
+from evals.schema import Modality, Role, Side, VectorSource, text_image_side
 
 
-def only_side(sides: Sequence[Side]) -> Side:
-    """The one side of what mteb hands over. ConfigError for items with a text and an image."""
-    if len(sides) != 1:
-        raise ConfigError(
-            "the items have a text and an image, which models of several vectors per item read in "
-            "one pass. Choose another model or another task."
-        )
-    return sides[0]
+def only_side(loader: Any, role: Role) -> Side:
+    """The items of a data loader of mteb as one side: where they have a text and an image, of both.
+
+    Raises InvalidError as `sides_of` does, and for a text or an image that is missing.
+    """
+    sides = sides_of(loader, role=role, language=None)
+    if len(sides) == 1:
+        return sides[0]
+    # mteb's wrapper hands an item over as a dict in the order of the columns, and models with a
+    # chat template read it in that order.
+    columns = getattr(loader.dataset, "column_names", None) or next(iter(loader))
+    order: list[Modality] = [name for name in columns if name in ("text", "image")]
+    texts, images = sides
+    return text_image_side(texts, images, texts.ids, order=order)
 
 
 def search_vectors(queries: VectorSource, docs: VectorSource, k: int) -> Iterator[Hits]:

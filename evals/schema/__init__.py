@@ -20,13 +20,15 @@ from evals.schema.errors import (
     NotComparableError,
 )
 from evals.schema.kinds import Data, ImageText, Items, LabeledImages, TextPairs, TextRetrieval
-from evals.schema.sides import Kind, Role, Selection, Side
+from evals.schema.sides import TEXT_IMAGE, Kind, Role, Selection, Side
 from evals.schema.sources import CaptionProtocol, ClassPrompts, Source
+from evals.schema.text_images import Modality, TextImages, text_image_side
 from evals.schema.vectors import VectorBlock, Vectors, VectorSource
 
 __all__ = [
     "LAYOUT",
     "MULTI_VECTOR",
+    "TEXT_IMAGE",
     "AnyEncoder",
     "CaptionProtocol",
     "ClassPrompts",
@@ -41,6 +43,7 @@ __all__ = [
     "Kind",
     "LabeledImages",
     "MissingError",
+    "Modality",
     "MultiVectorEncoder",
     "NotComparableError",
     "Role",
@@ -48,6 +51,7 @@ __all__ = [
     "Side",
     "Source",
     "StreamingEncoder",
+    "TextImages",
     "TextPairs",
     "TextRetrieval",
     "TruncatingEncoder",
@@ -56,4 +60,5 @@ __all__ = [
     "Vectors",
     "check_one_row",
     "is_multi_vector",
+    "text_image_side",
 ]

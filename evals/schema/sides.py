@@ -1,10 +1,12 @@
-"""A side: texts or images that want embedding, with their ids and the hashes of their content."""
+"""A side: texts, images or both that want embedding, with their ids and the hashes of their content."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Kind = Literal["text", "image"]
+# What an item is; `text+image` is both in one, which models of several vectors alone are given.
+Kind = Literal["text", "image", "text+image"]
+TEXT_IMAGE: Literal["text+image"] = "text+image"
 Role = Literal["query", "document"]
 
 
@@ -12,8 +14,8 @@ Role = Literal["query", "document"]
 class Side:
     """A list that wants embedding.
 
-    `items` holds str, or images that are decoded when indexed; `hashes` the sha256 (hex) of each
-    item's content: the UTF-8 text, or the image file's bytes. `role` picks the instruction of
+    `items` holds str, or images that are decoded when indexed, or dicts of both (TextImages);
+    `hashes` the sha256 (hex) of each item's content: the UTF-8 text, or the image file's bytes. `role` picks the instruction of
     encoders that have one, `language` (the name of the subset) the tokenizer of those that have one
     a language.
     """

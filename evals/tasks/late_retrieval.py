@@ -1,21 +1,21 @@
 """Retrieval with graded judgements by models of several vectors per item, scored by MaxSim.
 
-Judgements, measures and intervals are those of retrieval.py. A query or a document is a text or an
-image (a page); all documents are searched, exactly. What has a text and an image is refused: such
-models read both in one pass, and no sum of vectors stands for that.
+Judgements, measures and intervals are those of retrieval.py. A query or a document is a text, an
+image (a page), or both, which such models read in one pass; all documents are searched, exactly.
 
 Shapes: q queries, k documents of a query.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from evals.ranking.maxsim import best_docs, places
 from evals.ranking.relevance import Relevant
-from evals.schema import ConfigError, Items, Role, Side, TextRetrieval, VectorSource
+from evals.schema import ConfigError, Side, TextRetrieval, VectorSource
 from evals.tasks.best import Best
+from evals.tasks.late_items import groups_of, joined
 from evals.tasks.retrieval import judgements, scores_of
 from evals.tasks.scores import Scores
 
@@ -23,11 +23,9 @@ __all__ = ["best", "judgements", "score", "sides"]
 
 
 def sides(data: TextRetrieval) -> list[Side]:
-    """The queries, then the documents. ConfigError where they are texts and images in one.
-
-    Roles are always set: such models encode a query otherwise than a document.
-    """
-    return [_only_side(data.queries, "query"), _only_side(data.docs, "document")]
+    """The queries, then the documents; of either a side per kind: texts and images, alone or both."""
+    groups = [*groups_of(data.queries, "query"), *groups_of(data.docs, "document")]
+    return [group.side for group in groups]
 
 
 def score(
@@ -44,7 +42,7 @@ def score(
     `measures` are further ones by name. Raises ConfigError for several dimensions or precisions.
     """
     dim = only_width(dims, precisions)
-    queries, docs = rows
+    queries, docs = _joined(rows, data)
     relevant = Relevant.from_pairs(data.qrels[:, :2], len(data.queries))
     ranked = places(queries, docs, relevant, data.qrels[:, 2].astype(np.float64))
     return [scores_of(ranked, data, dim=dim, measures=measures)]
@@ -61,7 +59,7 @@ def best(
 ) -> list[Best]:
     """The best documents of each query, as `RankingTask.best` says; scores are MaxSim."""
     dim = only_width(dims, precisions)
-    queries, docs = rows
+    queries, docs = _joined(rows, data)
     hits = best_docs(queries, docs, k)
     scores = hits.scores.astype(np.float32)
     return [Best("", dim, "float32", data.queries.ids, data.docs.ids, hits.docs, scores)]
@@ -77,11 +75,12 @@ def only_width(dims: Sequence[int], precisions: Sequence[str]) -> int:
     return dims[0]
 
 
-def _only_side(items: Items, role: Role) -> Side:
-    if len(items.sides) != 1:
-        what = "queries" if role == "query" else "documents"
-        raise ConfigError(
-            f"The {what} have texts and images. A model of several vectors per item reads a text or "
-            "an image here: keep one of them, or choose another model."
-        )
-    return replace(items.sides[0], role=role)
+class _Sources(NamedTuple):
+    queries: VectorSource
+    docs: VectorSource
+
+
+def _joined(rows: Sequence[VectorSource], data: TextRetrieval) -> _Sources:
+    """The vectors of the queries and of the documents, from those of `sides`."""
+    queries, docs = groups_of(data.queries, "query"), groups_of(data.docs, "document")
+    return _Sources(joined(queries, rows[: len(queries)]), joined(docs, rows[len(queries) :]))
