@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import termios
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,7 +109,7 @@ def test_what_a_record_says_is_stored_does_not_lie_ahead(settings: Settings) -> 
         dims=(8,),
         precisions=("float32",),
         scores={"en": _scores(encoder)},
-        costs=Costs({"encode_image": 10.0}, {"image": 5 * FEWEST, "text": 1}),
+        costs=Costs({"encode_image": 10.0}, Counter({"image": 5 * FEWEST, "text": 1})),
         started=1e9,
         zero_rows=0,
     )
