@@ -17,6 +17,7 @@ from evals.stats.sequential import alpha_of, drop_p, seen_drop
 from evals.watch.checkpoints import Kinds, find_checkpoints, obstacle, obstacles, step_of
 from evals.watch.journal import Step, read_journal, write_journal
 from evals.watch.judging import Judged, Rule
+from evals.watch.ownership import alone
 from evals.watch.watching import rounds
 from jina_clip import JinaCLIP
 from tests.checkpoints import sharded
@@ -261,6 +262,63 @@ def test_what_cannot_be_meant_is_refused(saved, tmp_path, options, message):
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     done = watch(tmp_path / "none", cwd=tmp_path)
     assert done.returncode == 2 and "no such folder" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def watched(saved, tmp_path_factory):
+    """A folder to work in, where the run `birds` was watched up to its first checkpoint."""
+    place = tmp_path_factory.mktemp("watched")
+    shutil.copytree(saved / "checkpoint-100", place / "birds" / "checkpoint-100")
+    done = watch(place / "birds", cwd=place)
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.mark.parametrize(
+    ("folder", "options", "message"),
+    [
+        ("other", ("--name", "birds"), "is the journal of the run in"),
+        ("birds", ("--baseline", TINY), "compared with the first checkpoint, not tiny"),
+        ("birds", ("--benchmark", "pairs"), "measured on scenes, not pairs"),
+    ],
+)
+def test_a_journal_of_another_run_is_not_continued(watched, tmp_path, folder, options, message):
+    (watched / "other").mkdir(exist_ok=True)
+    journal = watched / "results" / "watch" / "birds.jsonl"
+    before = journal.read_bytes()
+    if "pairs" in options:
+        options = ("captions:pairs",)
+        (watched / "pairs").mkdir(exist_ok=True)
+        write_captions(watched / "pairs")
+    done = watch(watched / folder, *options, cwd=watched)
+    assert done.returncode == 2 and message in done.stderr, done.stderr
+    assert "another --name" in done.stderr
+    assert journal.read_bytes() == before
+
+
+def write_captions(folder):
+    """Two pictures with a caption each, in the layout of `captions:`."""
+    from PIL import Image
+
+    for name in ("a", "b"):
+        Image.new("RGB", (20, 20), "red").save(folder / f"{name}.png")
+    (folder / "captions.csv").write_text("image,caption\na.png,one\nb.png,two\n")
+
+
+def test_two_watches_do_not_write_one_journal(watched):
+    with alone(watched / "results" / "watch" / "birds.jsonl"):
+        done = watch(watched / "birds", cwd=watched)
+    assert done.returncode == 5 and "another evals.watch writes it now" in done.stderr
+    assert watch(watched / "birds", cwd=watched).returncode == 0
+    assert [run.name for run in read_training_runs(watched / "results" / "runs").runs] == ["birds"]
+
+
+def test_a_folder_whose_name_no_record_can_have_needs_another(saved, tmp_path):
+    folder = tmp_path / "lr=0.1 bs"
+    copy_of(saved, folder)
+    done = watch(folder, cwd=tmp_path)
+    assert done.returncode == 2 and "--name lr-0.1-bs" in done.stderr
+    assert not (tmp_path / "results").exists()
 
 
 JUDGED = Judged("t2i/R@1", 0.5, -0.01, None, 0.0, 0.2, 0.005, None, fell=False)

@@ -15,7 +15,8 @@ from evals.schema import ConfigError, MissingError
 
 ADAPTER = "+adapter:"  # between a jina-clip model and the folder of what PEFT trained of it
 # NAME=SPEC on a command line; what stands before the first `=` of a URL or a path is no such name.
-_NAMED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._@+-]*)=(?P<spec>.+)")
+MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._@+-]*"
+_NAMED = re.compile(rf"(?P<name>{MODEL_NAME})=(?P<spec>.+)")
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(\w[\w-]*(?:[./][\w-]+)*))?")
 # What a folder's name may not hold, in a spec that becomes one.
 _SPEC_NAME = re.compile(r"[^A-Za-z0-9._]+")

@@ -93,7 +93,8 @@ def watch(
         from evals.watch.checkpoints import Kinds
         from evals.watch.journal import journal_folder
         from evals.watch.judging import Rule
-        from evals.watch.watching import Watch, check_watch
+        from evals.watch.ownership import alone
+        from evals.watch.watching import Watch, check_journal, check_watch
 
         plot = figures.file("curve.png")
         run_name = name or folder.resolve().name
@@ -117,8 +118,10 @@ def watch(
             settle=settle,
         )
         check_watch(watched)
-        failed = _watch(log, watched, plot, poll=poll, idle=0.0 if once else idle, go_on=go_on)
-        _finish(log, watched, failed, plot)
+        with alone(watched.journal):
+            check_journal(watched)
+            failed = _watch(log, watched, plot, poll=poll, idle=0.0 if once else idle, go_on=go_on)
+            _finish(log, watched, failed, plot)
 
 
 class _OnlyErrors(Silent):

@@ -20,6 +20,7 @@ from evals.settings import Settings
 from evals.watch.checkpoints import Checkpoint, Kinds, find_checkpoints
 from evals.watch.journal import Step, read_journal, write_journal
 from evals.watch.judging import Rule, check_rule, judge
+from evals.watch.ownership import check_name, check_same_run
 
 FIRST = "first"
 
@@ -45,12 +46,24 @@ class Watch:
 
 def check_watch(watch: Watch) -> None:
     """Refuse what cannot be meant before anything is loaded; ConfigError says what."""
+    check_name(watch.name)
     check_rule(watch.rule)
     check([choose_row(watch.benchmark)], [], watch.settings)
     if watch.baseline != FIRST:
         resolve_model(watch.baseline)
     if not watch.folder.is_dir():
         raise ConfigError(f"{watch.folder}: no such folder. Name the one that checkpoints go to.")
+
+
+def check_journal(watch: Watch) -> None:
+    """Refuse the journal of another run, or of another rule. ConfigError, and InvalidError for a broken one."""
+    check_same_run(
+        watch.journal,
+        read_journal(watch.journal, watch.rule),
+        folder=watch.folder,
+        benchmark=watch.benchmark,
+        baseline=None if watch.baseline == FIRST else watch.baseline,
+    )
 
 
 def new_checkpoints(watch: Watch, steps: list[Step], failed: set[Path]) -> list[Checkpoint]:
