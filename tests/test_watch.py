@@ -14,6 +14,7 @@ from evals.callbacks import TrainingWatch
 from evals.dashboard.training import read_training_runs
 from evals.schema import ConfigError, InvalidError
 from evals.stats.sequential import alpha_of, drop_p, seen_drop
+from evals.watch import watching
 from evals.watch.checkpoints import Kinds, find_checkpoints, obstacle, obstacles, step_of
 from evals.watch.journal import Step, read_journal, write_journal
 from evals.watch.judging import Judged, Rule
@@ -243,6 +244,25 @@ def test_a_checkpoint_that_cannot_be_read_is_told_and_does_not_stop_the_others(s
     done = watch(folder, "--baseline", TINY, cwd=tmp_path)
     assert done.returncode == 3 and "step 100" in done.stdout
     assert f"{broken}: could not be measured" in done.stderr and "model_type" in done.stderr
+
+
+def test_a_checkpoint_that_the_trainer_removes_before_its_turn_is_no_failure(
+    saved, tmp_path, monkeypatch
+):
+    folder = tmp_path / "birds"
+    for step in (100, 200, 1000):
+        copy_of(saved, folder, step)
+    measure = watching._measure
+
+    def measured_late(watch, model, reporter):
+        if "birds-200=" in model:
+            shutil.rmtree(folder / "checkpoint-200")
+        return measure(watch, model, reporter)
+
+    monkeypatch.setattr(watching, "_measure", measured_late)
+    done = watch(folder, cwd=tmp_path)
+    assert done.returncode == 1 and "step 1,000" in done.stdout  # the last has fallen
+    assert "checkpoint-200: was removed before it was measured" in done.stderr
 
 
 @pytest.mark.parametrize(

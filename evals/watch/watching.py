@@ -15,7 +15,7 @@ from evals.evaluation.load import check
 from evals.evaluation.outcome import Results
 from evals.progress import Reporter
 from evals.records.places import read_placed
-from evals.schema import ConfigError
+from evals.schema import ConfigError, MissingError
 from evals.settings import Settings
 from evals.watch.checkpoints import Checkpoint, Kinds, find_checkpoints
 from evals.watch.journal import Step, read_journal, write_journal
@@ -80,13 +80,26 @@ def new_checkpoints(watch: Watch, steps: list[Step], failed: set[Path]) -> list[
 def measure_new(watch: Watch, failed: set[Path], *, reporter: Reporter) -> Iterator[Step]:
     """Each new checkpoint measured, judged and written down, one by one.
 
-    One that cannot be measured is reported, added to `failed` and not tried again. Raises what
+    One that cannot be measured is reported, added to `failed` and not tried again; one that is
+    removed before its turn comes is reported, and is no failure. Raises what
     reading the journal and comparing records raise, and the baseline's own error.
     """
     steps = read_journal(watch.journal, watch.rule)
     for checkpoint in new_checkpoints(watch, steps, failed):
         name = f"{watch.name}-{checkpoint.step}"
-        results = _measure(watch, f"{name}={checkpoint.spec}", reporter)
+        try:
+            results = _measure(watch, f"{name}={checkpoint.spec}", reporter)
+        except MissingError:
+            if checkpoint.path.exists():
+                raise
+            results = Results([], [])
+        if not results.outcomes and not checkpoint.path.exists():
+            # A trainer that keeps the last few removes the others, whoever waits for them.
+            reporter.error(
+                f"{checkpoint.path}: was removed before it was measured. Keep more checkpoints "
+                "(save_total_limit of Trainer), or measure fewer images with --probe."
+            )
+            continue
         # Its files are whole and it is no model of ours: looking again would find the same.
         if results.failures:
             failed.add(checkpoint.path)
