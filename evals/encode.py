@@ -29,6 +29,7 @@ from evals.settings import Settings
 
 if TYPE_CHECKING:
     from evals.embeddings.store import Store
+    from evals.evaluation.encoding_plan import Part, Plan
     from evals.schema import Encoder
 
 app = new_app()
@@ -61,6 +62,7 @@ def encode(
     """Encode what is missing and nobody else is at; or plan it; or a part of a plan."""
     with reported(json=options["json"]) as log:
         from evals.embeddings.store import Store
+        from evals.evaluation.encoding_plan import items_of_part, parse_part, read_plan
 
         settings = settings_of(options)
         if not (benchmarks or suite) or not model:
@@ -83,11 +85,18 @@ def encode(
         if make_plan is not None:
             _plan(log, make_plan, pairs, store)
         elif plan is not None and shard is not None:
-            _encode_part(log, plan, shard, pairs, store)
+            part = parse_part(shard)
+            whole = read_plan(plan)
+            log.info(f"{plan}: part {part.number} of {part.of}, sha256 {whole.sha256}")
+            planned = items_of_part(whole, part)
+            with work_line(log, work, refs, settings, planned) as line:
+                counts = _encode_part(line, plan, whole, part, pairs, store)
+            extra = {"sha256": whole.sha256, "shard": [part.number, part.of]}
+            _show(log, counts, extra, rest=f"part {part.number} of {part.of} is stored")
         else:
             with work_line(log, work, refs, settings) as line:
                 counts = _encode_all(line, pairs, store, workforce, settings)
-            _show(log, counts, {})
+            _show(log, counts, {}, rest="the rest was stored")
 
 
 def _refuse_tasks(work: list[Work]) -> None:
@@ -139,29 +148,30 @@ def _plan(log: Log, file: Path, pairs: Iterator[_Pair], store: "Store") -> None:
     )
 
 
-def _encode_part(log: Log, file: Path, shard: str, pairs: Iterator[_Pair], store: "Store") -> None:
+def _encode_part(
+    line: WorkReporter,
+    file: Path,
+    plan: "Plan",
+    part: "Part",
+    pairs: Iterator[_Pair],
+    store: "Store",
+) -> dict[str, int]:
+    """The items that were encoded, by kind; FailedShardsError where some could not be."""
     from evals.evaluation.encoding import Encoding
-    from evals.evaluation.encoding_plan import (
-        check_covered,
-        parse_part,
-        planned_for,
-        read_plan,
-        shards_of_part,
-    )
+    from evals.evaluation.encoding_plan import check_covered, planned_for, shards_of_part
 
-    part = parse_part(shard)
-    plan = read_plan(file)
-    log.info(f"{file}: part {part.number} of {part.of}, sha256 {plan.sha256}")
     dealt = shards_of_part(plan, part)
-    done = Encoding(log)
+    done = Encoding(line)
     seen = set()
-    for _, _, loaded, encoder in pairs:
+    for item, ref, loaded, encoder in pairs:
+        line.begin(item, ref)
+        line.plan(encoder, loaded)
         seen.add((loaded.row.name, encoder.name))
         for named in planned_for(plan, loaded, encoder, file):
             done.encode(store, encoder, named.side, dealt.get((named.key, named.content), []))
     check_covered(plan, seen, file)
     done.check()
-    _show(log, done.counts, {"sha256": plan.sha256, "shard": [part.number, part.of]})
+    return done.counts
 
 
 def _encode_all(
@@ -194,11 +204,11 @@ def _encode_all(
     return done.counts
 
 
-def _show(log: Log, counts: dict[str, int], extra: dict[str, Any]) -> None:
+def _show(log: Log, counts: dict[str, int], extra: dict[str, Any], *, rest: str) -> None:
     finish(
         log,
         show=lambda: log.result(
-            f"encoded {counts['image']:,} images and {counts['text']:,} texts; the rest was stored"
+            f"encoded {counts['image']:,} images and {counts['text']:,} texts; {rest}"
         ),
         machine=lambda: {"schema_version": 1, "encoded": counts, **extra},
     )

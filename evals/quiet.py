@@ -9,6 +9,7 @@ on a terminal: minutes without a sign of life look like a command that hangs.
 import logging
 import os
 import sys
+import textwrap
 import warnings
 from typing import Any, TextIO
 
@@ -38,14 +39,28 @@ def quiet_libraries() -> None:
         warnings.showwarning = _show
 
 
+def between_words(text: str, stream: Any) -> str:
+    """The text as a stream shows it: a terminal breaks it between words, and leaves paths whole.
+
+    Files and pipes get one line, which `grep` finds.
+    """
+    if not stream.isatty():
+        return text
+    # Not the environment's COLUMNS, which is of another stream. Some terminals say 0.
+    columns = os.get_terminal_size(stream.fileno()).columns or 80
+    lines = textwrap.wrap(text, columns, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
 def print_error(text: str) -> None:
-    """A line on stderr, above a bar where there is one; control characters are made visible."""
+    """A message on stderr, above a bar where there is one; control characters are made visible."""
+    text = between_words(visible(text), sys.stderr)
     # Only where a bar may be on the screen: tqdm takes it away, prints, and draws it again.
     tqdm = sys.modules.get("tqdm")
     if tqdm is None:
-        print(visible(text), file=sys.stderr)  # noqa: T201
+        print(text, file=sys.stderr)  # noqa: T201
     else:
-        tqdm.tqdm.write(visible(text), file=sys.stderr)
+        tqdm.tqdm.write(text, file=sys.stderr)
 
 
 class _Lines(logging.Handler):

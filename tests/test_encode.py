@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from evals.evaluation.encoding_plan import Part, parse_part
+from evals.evaluation.encoding_plan import Part, items_of_part, parse_part, read_plan
 from evals.schema import ConfigError
 from tests.commands import ROOT, run
 
@@ -56,6 +57,10 @@ def test_the_parts_of_a_plan_in_any_order_make_the_store_of_a_run(alone, planned
         counts[shard] = json.loads(done.stdout)["encoded"]
     assert counts["1/3"]["image"] == 256 and counts["2/3"]["image"] == 4
     assert sum(count["text"] for count in counts.values()) == 936
+    # what the line on a terminal counts down from
+    plan_file = read_plan(planned / "plans" / "plan.json")
+    for shard, count in counts.items():
+        assert items_of_part(plan_file, parse_part(shard))["scenes", "tiny"] == Counter(count)
     assert bytes_of(planned / "store") == bytes_of(alone / "store")
     # done again, as a scheduler may: nothing is encoded
     again = encode(*WORK, *plan, "--shard", "1/3", cwd=planned)

@@ -29,7 +29,7 @@ from evals.mteb_bridge import adapter as mteb_adapter
 from evals.mteb_bridge.adapter import search_blocks
 from evals.mteb_bridge.bridge import adapter, evaluate_task, run_task, scorers
 from evals.mteb_bridge.methods import retrieval_scores
-from evals.progress import SILENT
+from evals.progress import SILENT, Silent
 from evals.ranking.search import Hits
 from evals.records.record import read_queries, read_run
 from evals.schema import ConfigError, InvalidError, MissingError, Side
@@ -300,6 +300,21 @@ def test_every_metric_is_mtebs(name, tmp_path):
     for score in outcome.scores:
         assert_equal_scores(score.values, theirs[score.subset, score.split])
         assert score.value == score.values[outcome.metric]
+
+
+def test_a_newer_version_of_a_task_is_told_once_and_by_us(tmp_path):
+    """mteb would warn at each dimension; warnings are errors here."""
+
+    class Messages(Silent):
+        def info(self, message: str) -> None:
+            told.append(message)
+
+    told: list[str] = []
+    task = sts()
+    task.metadata = task.metadata.model_copy(update={"superseded_by": "ToySTS.v2"})
+    run_task(task, BagEncoder(), (64, 8), settings(tmp_path), reporter=Messages())
+    newer = "mteb:ToySTS: mteb has a newer version of it, mteb:ToySTS.v2"
+    assert told.count(newer) == 1
 
 
 def test_the_mock_run_of_mteb_passes(tmp_path):

@@ -1,8 +1,13 @@
 """What libraries say while a command runs: lines of ours for what matters, and nothing else."""
 
+import io
 import os
+import pty
 import subprocess
 import sys
+import termios
+
+from evals.quiet import between_words
 
 SCRIPT = r"""
 import logging, os, sys, warnings
@@ -40,3 +45,19 @@ def test_libraries_are_silent_and_warnings_are_a_line() -> None:
     ]
     # What the user has set stands.
     assert done.stdout.split() == ["info", "error"]
+
+
+def test_a_terminal_breaks_messages_between_words_and_leaves_paths_whole() -> None:
+    text = "error: no such folder. Name another: /a/path/that/is/wider/than/the-terminal"
+    assert between_words(text, io.StringIO()) == text
+    terminal, ours = pty.openpty()
+    termios.tcsetwinsize(ours, (24, 20))
+    with os.fdopen(ours, "w") as stream:
+        lines = between_words(text, stream).split("\n")
+    os.close(terminal)
+    assert lines == [
+        "error: no such",
+        "folder. Name",
+        "another:",
+        "/a/path/that/is/wider/than/the-terminal",
+    ]

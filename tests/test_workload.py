@@ -99,6 +99,20 @@ def test_the_line_tells_benchmark_items_time_and_rate(settings: Settings) -> Non
     assert shown.lines[-1] == ("benchmark 2 of 2", "12 of 12 items", "second by toy")
 
 
+def test_of_a_part_of_a_plan_the_line_counts_what_the_plan_gives_it(settings: Settings) -> None:
+    shown = Lines()
+    first, second = row("first"), row("second")
+    planned = {("first", "toy"): Counter(image=3), ("second", "toy"): Counter(text=2)}
+    with work_line(shown, [first, second], [ref()], settings, planned) as line:
+        line.begin(first, ref())
+        line.plan(HashEncoder(), loaded(first))
+        with encoding_progress(line, "", "image") as progress:
+            progress(3, 3)
+        line.begin(second, ref())
+    items = [pieces[1] for pieces in shown.lines]
+    assert items[0] == "0 of 5 items" and items[-1] == "3 of 5 items"
+
+
 def test_what_a_record_says_is_stored_does_not_lie_ahead(settings: Settings) -> None:
     encoder, both = HashEncoder(), [row("first"), row("second")]
     measurement = Measurement(

@@ -20,7 +20,7 @@ from evals.cli.streams import hold_streams
 from evals.early import FAULT, GOES_ON, INTERRUPTED, is_held_off
 from evals.escape import visible, visible_json
 from evals.os_errors import as_eval_error
-from evals.quiet import print_error, quiet_libraries
+from evals.quiet import between_words, print_error, quiet_libraries
 from evals.schema import EvalError
 
 
@@ -50,7 +50,7 @@ class Log:
 
     def result(self, line: str) -> None:
         """One line of what was asked for, on stdout."""
-        print(visible(line))  # noqa: T201
+        print(between_words(visible(line), sys.stdout))  # noqa: T201
 
     def output(self, value: dict[str, Any]) -> None:
         """The machine output of a command: one JSON object on stdout."""

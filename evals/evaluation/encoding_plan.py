@@ -6,6 +6,7 @@ or by another model than the others.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,6 +187,17 @@ def shards_of_part(plan: Plan, part: Part) -> dict[tuple[str, str], list[Positio
                 dealt.setdefault((side.key, side.content), []).append(np.concatenate(ranges))
             number += 1
     return dealt
+
+
+def items_of_part(plan: Plan, part: Part) -> dict[tuple[str, str], Counter[str]]:
+    """How many items of each kind a part has, by the names of benchmark and model."""
+    dealt = shards_of_part(plan, part)
+    items: dict[tuple[str, str], Counter[str]] = {}
+    for side in plan.sides:
+        shards = dealt.get((side.key, side.content), [])
+        counts = items.setdefault((side.benchmark, side.model), Counter())
+        counts[side.kind] += sum(len(shard) for shard in shards)
+    return items
 
 
 def _body(sides: Sequence[PlannedSide]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ mteb and of data of one's own nothing is known before their turn: then it is "mo
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -35,6 +35,8 @@ from evals.settings import Settings
 if TYPE_CHECKING:
     from evals.schema import Encoder
 
+# The items of each kind by the names of benchmark and model, where a plan says them beforehand.
+Planned = Mapping[tuple[str, str], Counter[str]]
 Word = Literal["", "about", "more than"]  # from the most to the least that is known
 WORDS: tuple[Word, ...] = ("", "about", "more than")
 
@@ -85,10 +87,16 @@ class WorkLine(WorkReporter):
         work: Sequence[Work],
         refs: Sequence[ModelRef],
         settings: Settings,
+        planned: Planned | None = None,
     ) -> None:
         super().__init__(reporter)
         self._show, self._settings, self._work = show, settings, work
-        self._ahead = [_declared(item, settings) for _ in refs for item in work]
+        self._is_planned = planned is not None
+        if planned is None:
+            self._ahead = [_declared(item, settings) for _ in refs for item in work]
+        else:
+            names = [(item.name, ref.name) for ref in refs for item in work]
+            self._ahead = [Ahead(Counter(planned.get(name)), "") for name in names]
         self._noun = "benchmark" if len(refs) == 1 else "evaluation"
         self._place = -1
         self._name = ""
@@ -115,7 +123,7 @@ class WorkLine(WorkReporter):
         if not self._is_known:
             self._is_known = True
             self._learn(encoder)
-        if loaded is None:
+        if loaded is None or self._is_planned:
             return
         missing: Counter[str] = Counter()
         for side in planned_sides(loaded, encoder, Store(self._settings.store), {}):
@@ -170,6 +178,8 @@ class WorkLine(WorkReporter):
             # Who needs the broken record refuses it; a line about progress is no reason to end.
             return
         self._pace = Pace(recorded_rates(manifests, encoder))
+        if self._is_planned:
+            return
         measured = measured_before(manifests, encoder, self._settings)
         first = self._place // len(self._work) * len(self._work)
         for place, item in enumerate(self._work, first):
@@ -215,9 +225,16 @@ class WorkLine(WorkReporter):
 
 @contextmanager
 def work_line(
-    reporter: Reporter, work: Sequence[Work], refs: Sequence[ModelRef], settings: Settings
+    reporter: Reporter,
+    work: Sequence[Work],
+    refs: Sequence[ModelRef],
+    settings: Settings,
+    planned: Planned | None = None,
 ) -> Iterator[WorkReporter]:
-    """A reporter for all work: with a line where the caller's shows one, and else as before."""
+    """A reporter for all work: with a line where the caller's shows one, and else as before.
+
+    `planned` says what there is to encode, where a plan knows it better than the rows and the store.
+    """
     if not isinstance(reporter, LineReporter):
         yield WorkReporter(reporter)
         return
@@ -225,7 +242,7 @@ def work_line(
         if show is None:
             yield WorkReporter(reporter)
         else:
-            yield WorkLine(reporter, show, work, refs, settings)
+            yield WorkLine(reporter, show, work, refs, settings, planned)
 
 
 def _declared(item: Work, settings: Settings) -> Ahead:
