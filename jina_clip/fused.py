@@ -7,6 +7,8 @@ activations, and are rounded once. A compiled tower takes the plain code, which 
 itself. TRITON_INTERPRET=1 runs the kernels on a CPU, as tests do.
 """
 
+from typing import no_type_check
+
 import torch
 import triton
 import triton.language as tl
@@ -19,8 +21,9 @@ from jina_clip.shapes import Table
 VECTORS = 32
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def turn_kernel(  # type: ignore[no-untyped-def]
+@triton.jit
+@no_type_check
+def turn_kernel(
     x, cos, sin, row_stride, table_rows, vectors,
     HALF: tl.constexpr, PAIRS: tl.constexpr, BLOCK_V: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
@@ -53,8 +56,9 @@ def turn_kernel(  # type: ignore[no-untyped-def]
         tl.store(first + HALF, (b * c + a * s).to(x.dtype.element_ty), mask=inside)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def swiglu_norm_kernel(x, weight, bias, out, hidden, padded, eps, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+@triton.jit
+@no_type_check
+def swiglu_norm_kernel(x, weight, bias, out, hidden, padded, eps, BLOCK: tl.constexpr):
     """A program takes one token: LayerNorm of silu(gate) * value, with zeros in the padding."""
     # g = gate * sigmoid(gate) * value; out = (g - mean g) / sqrt(var g + eps) * weight + bias. Mean
     # and variance are over the true width, as if there were no padding.
@@ -74,8 +78,9 @@ def swiglu_norm_kernel(x, weight, bias, out, hidden, padded, eps, BLOCK: tl.cons
     tl.store(out + row * padded + column, normed.to(out.dtype.element_ty), mask=there)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def gated_gelu_kernel(x, out, hidden, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+@triton.jit
+@no_type_check
+def gated_gelu_kernel(x, out, hidden, BLOCK: tl.constexpr):
     """A program takes a piece of one token: gelu(gate) * value, GELU by the error function."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -86,8 +91,9 @@ def gated_gelu_kernel(x, out, hidden, BLOCK: tl.constexpr):  # type: ignore[no-u
     tl.store(out + row * hidden + column, (gelu * value).to(out.dtype.element_ty), mask=inside)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def add_norm_kernel(  # type: ignore[no-untyped-def]
+@triton.jit
+@no_type_check
+def add_norm_kernel(
     x, y, weight, bias, total, out, width, rows, image_stride, row_stride, eps,
     KEEP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip

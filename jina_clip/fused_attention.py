@@ -9,7 +9,7 @@ Imported only where a tensor is on CUDA; TRITON_INTERPRET=1 runs the kernel on a
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 import torch
@@ -42,8 +42,9 @@ TILES = (
 )
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def attend_kernel(  # type: ignore[no-untyped-def]
+@triton.jit
+@no_type_check
+def attend_kernel(
     qkv, out, ends, blocks, slopes, scale, row_stride, width,
     D: tl.constexpr, ALIBI: tl.constexpr, QUERIES: tl.constexpr, KEYS: tl.constexpr,
 ):  # fmt: skip

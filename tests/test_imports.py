@@ -252,6 +252,12 @@ NARROWER: dict[str, set[str]] = {
         "evals.ranking.shapes",
     },
     "evals.ranking.cpu": {"evals.ranking.levels", "evals.ranking.products", "evals.ranking.shapes"},
+    "evals.ranking.kernel": set(),
+    "evals.ranking.cuda": {
+        "evals.ranking.kernel",
+        "evals.ranking.levels",
+        "evals.ranking.products",
+    },
     "evals.ranking.accelerator": {
         "evals.ranking.levels",
         "evals.ranking.products",

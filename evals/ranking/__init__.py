@@ -40,7 +40,9 @@ The files in reading order:
     products.py      dot products of blocks (float32) and of pairs (float64)
     dispatch.py      all scores, block by block and in threads
     cpu.py           one way to count a block: a compiled pass over every score
-    accelerator.py   the other way: groups of documents that are near no level are passed over
+    cuda.py          on a CUDA card: counts stay there, and only a few close calls come back
+    kernel.py        its Triton kernels: each score is read once for all levels around it
+    accelerator.py   on others: groups of documents that are near no level are passed over
     ranks.py         ranks of one direction, or of both in one pass
     places.py        where all relevant documents stand, not only the best
     graded.py        what these places are worth: nDCG, MAP, recall, as trec_eval defines them

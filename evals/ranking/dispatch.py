@@ -7,8 +7,11 @@ MB and 5.3 times as long (benchmarks/results/recall-cpu.json).
 Shapes: q queries, n documents, e dimensions of a step, c queries and b documents of a block.
 """
 
+import logging
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, partial
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +22,8 @@ from evals.ranking.relevance import Relevant
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger(__name__)
 
 DOC_BLOCK = 2048  # documents scored at once: their scores stay in the cache while they are counted
 DEVICE_BLOCK = 2**15  # on an accelerator, where starting an operation costs more than doing it
@@ -40,13 +45,12 @@ def count_all(steps: Sequence[Step], relevant: Relevant, *, chunk: int, device: 
     does all their work alone.
     """
     n_queries, n_docs = len(steps[0].queries), len(steps[0].docs)
-    count = _way_to_count(device)
     width = DOC_BLOCK if device == "cpu" else DEVICE_BLOCK
     blocks = [slice(first, min(first + width, n_docs)) for first in range(0, n_docs, width)]
     parts = [_parts(step, blocks, device) for step in steps]
     pair_queries, lock = relevant.queries, Lock()
 
-    def count_strip(start: int) -> None:
+    def count_strip(count: Count, start: int) -> None:
         queries = slice(start, min(start + chunk, n_queries))
         pairs = slice(relevant.indptr[queries.start], relevant.indptr[queries.stop])
         relevant_queries, relevant_docs = pair_queries[pairs] - start, relevant.docs[pairs]
@@ -63,11 +67,11 @@ def count_all(steps: Sequence[Step], relevant: Relevant, *, chunk: int, device: 
 
     # kernels split among threads wait for the slowest after every block;
     # on a busy machine that takes longer than the work
-    with full_float32(), one_thread_each() as threads:
+    with full_float32(), one_thread_each() as threads, _counting(steps, device) as count:
         workers = min(THREADS, threads) if device == "cpu" else 1
         if n_queries > min(chunk, MIN_STRIP * workers):
             chunk = _even_strips(n_queries, chunk, workers)
-        in_threads(count_strip, range(0, n_queries, chunk), workers)
+        in_threads(partial(count_strip, count), range(0, n_queries, chunk), workers)
 
 
 def _parts(step: Step, blocks: Sequence[slice], device: str) -> _Parts:
@@ -82,10 +86,38 @@ def _even_strips(n_queries: int, chunk: int, workers: int) -> int:
     return -(-n_queries // (turns * workers))
 
 
+def _counting(steps: Sequence[Step], device: str) -> AbstractContextManager[Count]:
+    """What counts the blocks: where the scores lie decides how, and changes no count."""
+    if device.startswith("cuda") and kernel_fault(device) is None:
+        from evals.ranking.cuda import counting
+
+        return counting(steps, device)
+    return nullcontext(_way_to_count(device))
+
+
 def _way_to_count(device: str) -> Count:
-    """Where the scores lie decides how they are counted, and changes no count."""
+    """How each block is counted by itself."""
     if device == "cpu":
         from evals.ranking.cpu import count  # numba takes its time to import
     else:
         from evals.ranking.accelerator import count
     return count
+
+
+@cache
+def kernel_fault(device: str) -> str | None:
+    """Why the Triton kernels do not run on a card; None when they do."""
+    fault = None
+    try:
+        from evals.ranking.kernel import try_kernels
+
+        try_kernels(device)
+    except Exception as error:  # a compiler, a driver, a package: each has errors of its own
+        fault = f"{type(error).__name__}: {error}"
+        log.warning(
+            "scores on %s are counted in groups, which is slower and gives the same counts, since "
+            "Triton's kernels fail on a small input: %s",
+            device,
+            fault,
+        )
+    return fault

@@ -93,7 +93,7 @@ class Step(NamedTuple):
 
 @runtime_checkable
 class Count(Protocol):
-    """The signature of both ways to count (cpu.py and accelerator.py)."""
+    """The signature of all ways to count a block (cpu.py, cuda.py and accelerator.py)."""
 
     def __call__(
         self,
