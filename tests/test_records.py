@@ -25,6 +25,7 @@ from evals.records.record import (
     read_run,
     write_run,
 )
+from evals.records.selection import newest_of_each
 from evals.schema import InvalidError
 
 MANIFEST: dict[str, Any] = {
@@ -92,6 +93,14 @@ def test_a_record_reads_back_equal(tmp_path: Path) -> None:
     ]
 
 
+def test_records_of_one_second_are_ordered_as_they_were_written(tmp_path: Path) -> None:
+    # of eight checksums drawn by chance one order in 40,320 is this one
+    paths = [write(tmp_path, manifest=MANIFEST | {"note": number}) for number in range(8)]
+    assert list_runs(tmp_path) == paths
+    assert newest_of_each(tmp_path)[0].path == paths[-1]
+    assert len({path.name.partition("-")[0] for path in paths}) == 8
+
+
 def test_an_arrow_table_is_written_like_columns(tmp_path: Path) -> None:
     table = pa.table(queries())
     table = table.set_column(0, "subset", table["subset"].dictionary_encode())
@@ -152,8 +161,10 @@ def test_the_same_run_twice_is_two_records(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(records, "datetime", Still)
     paths = [write(tmp_path) for _ in range(3)]
     assert len(set(paths)) == 3
-    assert list_runs(tmp_path) == sorted(paths)
-    assert all(path.name.startswith("20260102T030405Z-") for path in paths)
+    # Of one second each would be as new as the others: it is the next one that is free.
+    assert list_runs(tmp_path) == paths
+    seconds = [path.name.partition("-")[0] for path in paths]
+    assert seconds == ["20260102T030405Z", "20260102T030406Z", "20260102T030407Z"]
     assert all(read_run(path).metrics == (RECALL, MRR) for path in paths)
 
 

@@ -8,7 +8,7 @@ a run that was interrupted.
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -112,10 +112,11 @@ def write_run(
     """Write a record below `root` and return its folder; nothing that is there is ever overwritten.
 
     `manifest` names its `benchmark` and `model`; the schema version, the time of writing (UTC), the
-    sha256 of the other files and its own checksum are added. `queries` is an Arrow table or a dict
-    with these `columns` (Arrow types by name). `more_files` are kept beside them. Raises
-    InvalidError, before anything is written, for NaN, infinity and what JSON cannot hold;
-    MissingError for a bucket that does not answer.
+    sha256 of the other files and its own checksum are added. The second is one that no record of
+    the benchmark and model has: it may be the next, where several are written in one. `queries` is
+    an Arrow table or a dict with these `columns` (Arrow types by name). `more_files` are kept
+    beside them. Raises InvalidError, before anything is written, for NaN, infinity and what JSON
+    cannot hold; MissingError for a bucket that does not answer.
     """
     files = {
         METRICS: b"".join(map(_metric_json, metrics)),
@@ -124,19 +125,26 @@ def write_run(
     }
     # a record that no reader would take must not be written
     _metric_lines(files[METRICS], Path(METRICS))
+    written = datetime.now(UTC)
     content = {
         # as it will be read: tuples are lists, keys are strings
         **read_json(as_json(manifest, MANIFEST), MANIFEST),
         "schema_version": SCHEMA_VERSION,
         "main_metric": main_metric(metrics),
-        "written": datetime.now(UTC).strftime(WRITTEN),
+        "written": written.strftime(WRITTEN),
         "files": {name: sha256(body) for name, body in files.items()},
     }
     for attempt in itertools.count(1):
-        # the same run written twice in one second would have the same hash
+        # another process may write the same at this moment, and must not get the same hash
         content["attempt"] = attempt
+        content["written"] = written.strftime(WRITTEN)
         content["checksum"] = checksum_of(content, MANIFEST)
         folder = root / parse_manifest(content, MANIFEST).place
+        # Records are ordered by their names. Of two of one second the newer one would be whichever
+        # has the larger checksum, so each takes a second that no record has.
+        if any(folder.parent.glob(f"{folder.name.partition('-')[0]}-*")):
+            written += timedelta(seconds=1)
+            continue
         data = as_json(content, MANIFEST, indent=2)
         try:
             folder.mkdir(parents=True)

@@ -52,8 +52,8 @@ class Measured(NamedTuple):
 def newest_of_each(root: Path) -> list[Run]:
     """The newest complete record of each benchmark and model below a folder.
 
-    Of records written in the same second the one listed last. InvalidError for one among them that
-    is broken, lies in the place of another or is from the future.
+    Of records that two processes wrote in one second the one listed last. InvalidError for one
+    among them that is broken, lies in the place of another or is from the future.
     """
     # oldest first: the last of a folder is its newest
     last = {path.parent: path for path in list_runs(root)}
