@@ -55,6 +55,9 @@ test: $(VENV)/.dev ## run the tests, one process per core; make test ARGS="-n0 -
 test-slow: $(VENV)/.dev ## run the exhaustive and full-size tests (minutes, 12 GB of memory)
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
 
+test-gpu: $(VENV)/.dev ## run the tests that take a CUDA card; without one each is skipped
+	@$(BIN)/python -m pytest -q -rs -m gpu $(ARGS)
+
 test-scale: $(VENV)/.dev ## run the tests with a Ray cluster of four nodes on this machine (some minutes)
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -m slow tests/test_cluster_nodes.py $(ARGS)
 

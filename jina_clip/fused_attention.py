@@ -18,6 +18,7 @@ import triton.language as tl
 from jaxtyping import Float, Int32
 from torch import Tensor
 
+from jina_clip.fused import OPTIONS
 from jina_clip.shapes import FlatQkv, FlatTokens
 
 LOG2_E = 1.4426950408889634
@@ -127,7 +128,7 @@ def attend_texts(
                 qkv, out, ends, blocks, ends if slopes is None else slopes,
                 width**-0.5 * LOG2_E, 3 * heads * width, heads * width,
                 D=width, ALIBI=slopes is not None, QUERIES=tile.queries, KEYS=tile.keys,
-                num_warps=tile.warps, num_stages=tile.stages,
+                num_warps=tile.warps, num_stages=tile.stages, **OPTIONS,
             )  # fmt: skip
         return out
 

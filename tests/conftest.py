@@ -36,6 +36,8 @@ SINGLE = "faults: single cases"
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("faults"):
         item.user_properties.append((SINGLE, 1))
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("takes a CUDA card")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

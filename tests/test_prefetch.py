@@ -223,7 +223,7 @@ def test_files_become_normalised_batches_as_one_by_one(tmp_path):
     assert torch.equal(batch, torch.stack([how(image) for image in sources]))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="pinned memory takes CUDA")
+@pytest.mark.gpu
 def test_pinned_batches_arrive_whole_while_the_device_is_busy():
     """Copies queued behind long work still read what was there when they were queued."""
     size, side = 8, 128

@@ -98,7 +98,7 @@ def test_a_batch_is_normalised_as_its_images_are(layout):
     assert values.is_contiguous() and torch.equal(batch, before)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="takes CUDA")
+@pytest.mark.gpu
 def test_a_device_normalises_to_the_same_bits():
     how, batch = (
         Preprocess(size=16),

@@ -207,7 +207,7 @@ def test_a_read_only_memory_map_is_never_copied_as_a_whole(tmp_path: Path) -> No
     assert peak < 8e6  # the rows are 25.6e6
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="takes a GPU")
+@pytest.mark.gpu
 def test_an_accelerator_finds_the_same() -> None:
     rng = np.random.default_rng(0)
     queries, docs = (rng.integers(-3, 4, (n, 16)).astype(np.float32) for n in (300, 20_000))
