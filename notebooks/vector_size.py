@@ -27,7 +27,7 @@
 import os
 
 import matplotlib.pyplot as plt
-import pandas as pd
+import numpy as np
 
 import evals
 from evals.paths import checkout
@@ -63,34 +63,18 @@ recall = metrics[(metrics.metric == "R@1") & (metrics.direction == "t2i")]
 # %% [markdown]
 # ## What each of them loses, for sure
 #
-# The same queries at full width and at each smaller size, paired: the interval of the difference is narrower than those of the
-# two scores. `kept_low` is the share that is kept even at its lower end. The smallest of many vectors that look good enough would
-# be a lucky one; so each precision is followed from wide to narrow, and the first vector that is not `shown` to keep enough ends
-# it.
+# The same queries at full width and at each smaller size, paired by picture: `kept_low` and `kept_high` are the 95% interval of
+# the share that is kept, which is narrower than the two scores' own would suggest. The smallest of many vectors that look good
+# enough would be a lucky one; so each precision is followed from wide to narrow, and the first vector that is not `shown` to keep
+# enough ends it.
 
 # %%
-losses = pd.concat(
-    [
-        evals.compare(
-            run, run, dims=(256, row.dim), precisions=("float32", row.precision), metrics=["R@1"]
-        )
-        .table()
-        .assign(dim=row.dim, precision=row.precision)
-        for row in recall.itertuples()
-        if (row.dim, row.precision) != (256, "float32")
-    ]
-)
-losses = losses[losses.direction == "t2i"]
-bits = losses.precision.map({"float32": 32, "int8": 8, "binary": 1})
-table = losses.assign(
-    bytes=losses.dim * bits // 8,
-    kept=losses.b / losses.a,
-    kept_low=1 + losses.ci_low / losses.a,
-).sort_values(["precision", "dim"], ascending=[False, False], ignore_index=True)
+shares = run.kept()
+table = shares[
+    (shares.direction == "t2i") & (shares.metric == "R@1") & shares.kept_low.notna()
+].sort_values(["precision", "dim"], ascending=[False, False], ignore_index=True)
 table["shown"] = (table.kept_low > KEEP).groupby(table.precision).cummin()
-table[
-    ["precision", "dim", "bytes", "difference", "ci_low", "ci_high", "kept", "kept_low", "shown"]
-].round(3)
+table[["precision", "dim", "bytes", "value", "kept", "kept_low", "kept_high", "shown"]].round(3)
 
 # %% [markdown]
 # ## The decision
@@ -110,7 +94,7 @@ for precision, points in table.groupby("precision"):
     axes.errorbar(
         points.bytes,
         100 * points.kept,
-        100 * (points.kept - points.kept_low),
+        100 * np.array([points.kept - points.kept_low, points.kept_high - points.kept]),
         fmt="o",
         capsize=3,
         label=precision,

@@ -169,6 +169,23 @@ def test_tables_hold_what_the_record_holds(tmp_path):
     assert [found.path for found in evals.list_runs(tmp_path, model="toy")] == [run.path]
 
 
+def test_what_is_kept_is_a_share_of_the_full_width_with_the_interval_of_a_sweep(tmp_path):
+    data = image_text([i // 2 for i in range(60)])
+    run = evals.evaluate(
+        data,
+        HashEncoder(),
+        dims=[8, 2],
+        name="toy",
+        results=tmp_path / "runs",
+        store=tmp_path / "store",
+    )
+    kept = run.kept().set_index(["direction", "dim", "metric"])
+    full, cut = (kept.loc["t2i", dim, "R@5"] for dim in (8, 2))
+    assert cut.kept == pytest.approx(run.value("t2i/R@5", dim=2) / run.value("t2i/R@5", dim=8))
+    assert cut.kept_low < cut.kept < cut.kept_high and (full.bytes, cut.bytes) == (32, 8)
+    assert full.kept == 1 and np.isnan(full.kept_low)  # of itself all is kept, whatever is drawn
+
+
 def test_a_value_that_is_not_one_number_is_refused_with_what_there_is(tmp_path):
     run = evals.evaluate(image_text([0, 1]), HashEncoder(), results=tmp_path, store=None)
     with pytest.raises(

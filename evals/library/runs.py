@@ -71,6 +71,19 @@ class Run:
         frame: pd.DataFrame = files.read_queries(self.record).to_pandas()
         return frame
 
+    def kept(self) -> "pd.DataFrame":
+        """What shorter vectors and fewer bits keep of a metric, as `evals.mrl_sweep` says it.
+
+        One row per direction, dimension, precision and metric, means over subsets: value, `kept`
+        (the share of the full width's value in float32) with `kept_low` and `kept_high`, its 95%
+        interval paired by query (evals.stats.kept), and `bytes` of a vector. Fractions; NaN where
+        there is none, as of the full width's own share. Needs pandas. ConfigError for a record
+        without a metric of a sweep.
+        """
+        from evals.evaluation.points import points_of
+
+        return import_pandas("kept()").DataFrame(points_of(self.record))
+
     def value(
         self,
         metric: str,
