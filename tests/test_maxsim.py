@@ -59,6 +59,15 @@ def test_the_score_is_that_of_a_plain_triple_loop(seed, queries_of, docs_of, dim
     )
 
 
+@settings(max_examples=20)
+@given(SEEDS, SIZES, SIZES, st.integers(1, 5))
+def test_a_device_gives_the_scores_of_the_host_but_for_last_bits(seed, queries_of, docs_of, dim):
+    queries, docs = drawn(seed, queries_of, dim), drawn(seed + 1, docs_of, dim)
+    expected = maxsim.maxsim(queries, docs)
+    on_device = maxsim._on_device(queries, docs, "cpu")
+    np.testing.assert_allclose(on_device, expected, rtol=0, atol=1e-13)
+
+
 def test_a_document_that_no_vector_likes_scores_below_zero():
     # Padded with zeros, as some libraries do it, the shorter document would score 0.
     docs = Vectors.of([np.array([[-1.0, 0]]), np.array([[-2.0, 0], [-3, 0]])], 2)
@@ -130,6 +139,17 @@ def test_the_best_documents_come_first_and_of_equal_ones_the_smaller_place():
     assert best.docs.tolist() == [[1, 3, 2]]
     assert best.scores.tolist() == [[3, 3, 2]]
     assert top(part, 9).docs.shape == (1, 4)
+
+
+def test_last_bits_order_no_documents():
+    """Scores that a kernel may have apart by a last bit are equal, and stand by their places."""
+    bit = 2.0**-52
+    scores = np.array([[1, 2 - 2 * bit, 2, 3, 2 - bit, 0.5], [5, 4, 3, 2, 1, 0]])
+    part = maxsim.Scored(0, scores, np.full(2, 1e-12))
+    for k in (2, 3, 4, 6):
+        best = top(part, k)
+        assert best.docs.tolist() == [[3, 1, 2, 4, 0, 5][:k], list(range(k))]
+        assert best.scores.tolist() == [[3, 2, 2, 2, 1, 0.5][:k], [5, 4, 3, 2, 1, 0][:k]]
 
 
 @pytest.mark.parametrize("empty", ["query", "document"])

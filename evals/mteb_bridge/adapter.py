@@ -157,15 +157,14 @@ class Adapter:
         """
         if top_ranked is not None:
             return self._reranked(queries, top_ranked, top_k, **task)
+        device = "cuda" if self.encoder.fingerprint.get("device") == "cuda" else "cpu"
         # As many hits as mteb asks `topk` for: the last place may be shared by equal scores.
         if is_multi_vector(self.encoder):
             vectors = self._vectors(queries, self.tools.query, **task)
-            return search_vectors(
-                vectors, self._vectors(self.corpus, self.tools.document, **task), top_k + 1
-            )
+            doc_vectors = self._vectors(self.corpus, self.tools.document, **task)
+            return search_vectors(vectors, doc_vectors, top_k + 1, device=device)
         rows = self._embed(queries, self.tools.query, **task)
         docs = self._embed(self.corpus, self.tools.document, **task)
-        device = "cuda" if self.encoder.fingerprint.get("device") == "cuda" else "cpu"
         return search_blocks(rows, docs, top_k + 1, cos_sim=self.tools.cos_sim, device=device)
 
     def note(self, hf_subset: str, *parts: str) -> None:

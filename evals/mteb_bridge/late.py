@@ -33,9 +33,11 @@ def only_side(loader: Any, role: Role) -> Side:
     return text_image_side(texts, images, texts.ids, order=order)
 
 
-def search_vectors(queries: VectorSource, docs: VectorSource, k: int) -> Iterator[Hits]:
+def search_vectors(
+    queries: VectorSource, docs: VectorSource, k: int, *, device: str = "cpu"
+) -> Iterator[Hits]:
     """The `k` best documents of each query, block by block; of all, where there are fewer."""
-    for part in scored(queries, docs):
+    for part in scored(queries, docs, device=device):
         best = top(part, k)
         yield Hits(part.first, best.docs, best.scores.astype(np.float32))
 

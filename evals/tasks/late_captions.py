@@ -42,7 +42,8 @@ def score(
     key = only_width(dims, precisions), "float32"
     images, texts = rows
     pairs = image_text.caption_pairs(data)
-    ranked = places(texts, images, Relevant.from_pairs(pairs, len(texts)), np.ones(len(pairs)))
+    relevant = Relevant.from_pairs(pairs, len(texts))
+    ranked = places(texts, images, relevant, np.ones(len(pairs)), device=device)
     clusters = image_text.image_clusters(data, data.also)[data.image_of_text]
     scores = image_text.direction_scores(
         "t2i",
@@ -67,7 +68,7 @@ def best(
     """The best images of each text, as `RankingTask.best` says; scores are MaxSim."""
     dim = only_width(dims, precisions)
     images, texts = rows
-    hits = best_docs(texts, images, k)
+    hits = best_docs(texts, images, k, device=device)
     scores = hits.scores.astype(np.float32)
     return [Best("t2i", dim, "float32", data.texts.ids, data.images.ids, hits.docs, scores)]
 

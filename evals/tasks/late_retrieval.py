@@ -37,14 +37,15 @@ def score(
     device: str = "cpu",
     measures: Sequence[str] = (),
 ) -> list[Scores]:
-    """The measures at the full width, from the vectors of `sides`; products are made on the CPU.
+    """The measures at the full width, from the vectors of `sides`, multiplied on the device.
 
     `measures` are further ones by name. Raises ConfigError for several dimensions or precisions.
     """
     dim = only_width(dims, precisions)
     queries, docs = _joined(rows, data)
     relevant = Relevant.from_pairs(data.qrels[:, :2], len(data.queries))
-    ranked = places(queries, docs, relevant, data.qrels[:, 2].astype(np.float64))
+    gains = data.qrels[:, 2].astype(np.float64)
+    ranked = places(queries, docs, relevant, gains, device=device)
     return [scores_of(ranked, data, dim=dim, measures=measures)]
 
 
@@ -60,7 +61,7 @@ def best(
     """The best documents of each query, as `RankingTask.best` says; scores are MaxSim."""
     dim = only_width(dims, precisions)
     queries, docs = _joined(rows, data)
-    hits = best_docs(queries, docs, k)
+    hits = best_docs(queries, docs, k, device=device)
     scores = hits.scores.astype(np.float32)
     return [Best("", dim, "float32", data.queries.ids, data.docs.ids, hits.docs, scores)]
 
