@@ -13,7 +13,7 @@ from evals.embeddings import index as index_module
 from evals.embeddings import index_file
 from evals.embeddings.index import INDEX_FILE, Digests, Index, digests_of, first_positions
 from evals.embeddings.index_file import Columns, read_columns, write_merged
-from evals.embeddings.shards import DamagedError
+from evals.embeddings.shards import DamagedError, read_sidecar
 from evals.embeddings.store import Store
 from tests.toys import HashEncoder, text_side
 
@@ -89,6 +89,39 @@ def test_a_file_that_another_process_puts_there_at_once_leads_to_no_rows_of_othe
     rows, encoded = Store(store.root).embed(encoder, side)
     assert encoded == 0
     np.testing.assert_array_equal(rows, encoder.encode(side))
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_as_it_was(store, monkeypatch):
+    file, key = file_of(store), file_of(store).parent.name
+    before = read_columns(file, key)
+    read_header = index_file.read_header
+
+    def read_and_replace(opened):
+        header = read_header(opened)
+        write_merged(file, key, ["shorter"], Columns.empty(), columns([1, 2]))
+        return header
+
+    monkeypatch.setattr(index_file, "read_header", read_and_replace)
+    filed = read_columns(file, key)
+    assert filed.shards == before.shards
+    for column, expected in zip(filed.columns, before.columns, strict=True):
+        np.testing.assert_array_equal(column, expected)
+    assert filed.version == before.version != index_file.version_of(file)
+
+
+def test_a_process_takes_over_what_another_has_filed_and_writes_no_file_of_its_own(
+    store, monkeypatch
+):
+    folder, side = file_of(store).parent, text_side([f"new {i}" for i in range(10)])
+    early = Index(folder)
+    early.refresh()
+    Store(store.root, shard_rows=5).embed(HashEncoder(), side)
+    assert len(load_file(file_of(store))["row"]) == 50
+    monkeypatch.setattr(index_module, "write_merged", None)  # nothing is written
+    early.refresh()
+    places = early.find(digests_of(side.hashes))
+    for shard, row, item in zip(places.shard.tolist(), places.row, side.hashes, strict=True):
+        assert read_sidecar(folder, early.name(shard)).items[row] == item
 
 
 def test_the_file_takes_24_bytes_an_item_and_is_one_that_safetensors_reads(store):

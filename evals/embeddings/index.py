@@ -20,7 +20,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int, UInt32, UInt64
 
-from evals.embeddings.index_file import Columns, read_columns, write_merged
+from evals.embeddings.index_file import (
+    Columns,
+    Filed,
+    Version,
+    read_columns,
+    version_of,
+    write_merged,
+)
 from evals.embeddings.shards import KEY_FILE, DamagedError, read_sidecar, set_aside, set_file_aside
 from evals.schema import MissingError
 
@@ -45,6 +52,11 @@ class Digests(NamedTuple):
     def select(self, positions: Int[np.ndarray, "m"]) -> "Digests":
         """Those at some positions."""
         return Digests(self.high[positions], self.low[positions])
+
+    @staticmethod
+    def none() -> "Digests":
+        """Those of no item."""
+        return Digests(np.zeros(0, np.uint64), np.zeros(0, np.uint64))
 
 
 class Places(NamedTuple):
@@ -72,15 +84,16 @@ def first_positions(digests: Digests) -> Int[np.ndarray, "m"]:
 
 
 class Index:
-    """The places of all items in a key folder, as of the last `refresh`."""
+    """The places of all items in a key folder, as of the last `refresh` or `catch_up`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._names: list[str] = []  # of shards, by their numbers; none is ever taken out
+        self._names: list[str] = []  # of shards, by their numbers, those that went included
         self._is_present = np.zeros(0, bool)
         self._filed, self._recent = Columns.empty(), Columns.empty()
         self._n_filed_shards = 0
-        self._opened = False
+        self._version: Version | None = None  # of the file that was read
+        self._is_opened = False
 
     def name(self, shard: int) -> str:
         """The name of a shard by its number."""
@@ -89,11 +102,23 @@ class Index:
     def refresh(self) -> None:
         """Take in the shards that came since, and forget those that went.
 
-        A shard whose sidecar is damaged is set aside with a warning.
+        A shard whose sidecar is damaged is set aside with a warning. Shards have other numbers
+        afterwards.
         """
-        if not self._opened:
+        self.catch_up()
+        if not self._is_worth_filing():
+            return
+        # Of many processes that encode, one writes the file and the others read it.
+        if version_of(self.folder / INDEX_FILE) != self._version:
             self._open()
-            self._opened = True
+            self.catch_up()
+        if self._is_worth_filing():
+            self._file()
+
+    def catch_up(self) -> None:
+        """The same in some ms for each shard that came, however many items there are."""
+        if not self._is_opened:
+            self._open()
         present = self._sidecars()
         batch: list[Columns] = []
         for name in sorted(present - set(self._names)):
@@ -108,9 +133,10 @@ class Index:
         if batch:
             self._recent = self._recent.merged(*batch)
         self._is_present = np.array([name in present for name in self._names], bool)
+
+    def _is_worth_filing(self) -> bool:
         recent_shards = len(self._names) - self._n_filed_shards
-        if recent_shards > max(TAIL, self._n_filed_shards // SHARE):
-            self._file()
+        return recent_shards > max(TAIL, self._n_filed_shards // SHARE)
 
     def find(self, digests: Digests) -> Places:
         """The place of each item."""
@@ -163,7 +189,11 @@ class Index:
         return Columns(digests.high, digests.low, shard, np.arange(len(items), dtype=np.uint32))
 
     def _open(self) -> None:
+        """Begin anew with what the file holds."""
         file = self.folder / INDEX_FILE
+        self._is_opened = True
+        self._names, self._n_filed_shards = [], 0
+        self._filed, self._recent = Columns.empty(), Columns.empty()
         try:
             filed = read_columns(file, self.folder.name)
         except FileNotFoundError:
@@ -171,29 +201,32 @@ class Index:
         except DamagedError as error:
             set_file_aside(file, f"{error}; set aside and made anew")
             return
-        self._names, self._filed = filed.shards, filed.columns
+        self._names, self._filed, self._version = filed
         self._n_filed_shards = len(self._names)
 
     def _file(self) -> None:
         """Merge what is in memory into the file."""
         file = self.folder / INDEX_FILE
         write_merged(file, self.folder.name, self._names, self._filed, self._recent)
-        # In memory where the file cannot serve.
-        self._filed = self._columns_of(file) or self._filed.merged(self._recent)
-        self._recent = Columns.empty()
         self._n_filed_shards = len(self._names)
+        written = self._written(file)
+        if written is None:  # then in memory
+            self._filed = self._filed.merged(self._recent)
+        else:
+            self._filed, self._version = written.columns, written.version
+        self._recent = Columns.empty()
 
-    def _columns_of(self, file: Path) -> Columns | None:
+    def _written(self, file: Path) -> Filed | None:
         """What was written, mapped; None where the file is another process's by now.
 
         That may have met the shards in another order, and its numbers would lead to rows of other
-        items. A file that is replaced while it is read looks damaged.
+        items.
         """
         try:
             filed = read_columns(file, self.folder.name)
         except (DamagedError, FileNotFoundError):
             return None
-        return filed.columns if filed.shards == self._names else None
+        return filed if filed.shards == self._names else None
 
 
 def _digest(item: str) -> bytes:

@@ -5,9 +5,10 @@ Shapes: n items.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt32, UInt64
@@ -41,11 +42,20 @@ class Columns(NamedTuple):
         return Columns(*(column[order] for column in joined))
 
 
+class Version(NamedTuple):
+    """What tells a file from those that had its name before: it is replaced, and never written to."""
+
+    inode: int
+    size: int
+    modified_ns: int
+
+
 class Filed(NamedTuple):
     """What a file holds: the names of the shards by their numbers, and the columns, mapped."""
 
     shards: list[str]
     columns: Columns
+    version: Version
 
 
 def write_merged(
@@ -70,26 +80,45 @@ def write_merged(
 
 def read_columns(file: Path, key: str) -> Filed:
     """A file of the index of a key, memory-mapped. DamagedError unless it is as it was written."""
-    header = read_header(file)
-    metadata = metadata_of(header)
-    if metadata.get("key") != key:
-        raise DamagedError("it is no index of this key")
-    if metadata.get("schema") != str(SCHEMA):
-        raise DamagedError(f"its schema is {metadata.get('schema')!r}, and this is {SCHEMA}")
-    shards = str(metadata.get("shards")).split(",")
-    start = 8 + int.from_bytes(_first_bytes(file), "little")
-    n, remainder = divmod(file.stat().st_size - start, sum(map(_width, _DTYPES)))
-    # All of the header but its two free entries follows from the number of items.
-    if remainder or header != json.loads(_header(key, shards, n, str(metadata.get("sha256")))):
-        raise DamagedError("its header does not describe it")
-    columns = []
-    for name in _DTYPES:
-        dtype = _NUMPY[_DTYPES[name]]
-        columns.append(np.memmap(file, dtype, mode="r", offset=start, shape=(n,)))
-        start += n * _width(name)
+    # Opened once: another process may replace it at any time, by one of another size.
+    with file.open("rb") as opened:
+        header = read_header(opened)
+        metadata = metadata_of(header.entries)
+        if metadata.get("key") != key:
+            raise DamagedError("it is no index of this key")
+        if metadata.get("schema") != str(SCHEMA):
+            raise DamagedError(f"its schema is {metadata.get('schema')!r}, and this is {SCHEMA}")
+        shards = str(metadata.get("shards")).split(",")
+        n, remainder = divmod(header.stop - header.start, sum(map(_width, _DTYPES)))
+        # All of the header but its two free entries follows from the number of items.
+        written = _header(key, shards, n, str(metadata.get("sha256")))
+        if remainder or header.entries != json.loads(written):
+            raise DamagedError("its header does not describe it")
+        columns = _mapped(opened, n, header.start)
+        version = _version(os.fstat(opened.fileno()))
     if _checksum(columns) != metadata.get("sha256"):
         raise DamagedError("its checksum does not match")
-    return Filed(shards, Columns(*columns))
+    return Filed(shards, columns, version)
+
+
+def version_of(file: Path) -> Version | None:
+    """That of the file which has the name now, None where there is none."""
+    try:
+        return _version(file.stat())
+    except FileNotFoundError:
+        return None
+
+
+def _version(status: os.stat_result) -> Version:
+    return Version(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _mapped(opened: BinaryIO, n: int, start: int) -> Columns:
+    columns = []
+    for dtype in map(_NUMPY.__getitem__, _DTYPES.values()):
+        columns.append(np.memmap(opened, dtype, mode="r", offset=start, shape=(n,)))
+        start += n * dtype.itemsize
+    return Columns(*columns)
 
 
 def _header(key: str, shards: Sequence[str], n: int, checksum: str = "0" * 64) -> bytes:
@@ -112,11 +141,6 @@ def _header(key: str, shards: Sequence[str], n: int, checksum: str = "0" * 64) -
 
 def _width(name: str) -> int:
     return _NUMPY[_DTYPES[name]].itemsize
-
-
-def _first_bytes(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        return opened.read(8)
 
 
 def _merged_chunks(old: np.ndarray, new: np.ndarray, places: np.ndarray) -> Iterator[np.ndarray]:

@@ -15,9 +15,10 @@ Shapes: n rows or items, d dimensions.
 
 import hashlib
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, BinaryIO, NamedTuple, TypeGuard
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -215,16 +216,24 @@ def _check_key(key: Any, expected: str) -> None:
         raise DamagedError(f"it belongs to another key, {key!r}")
 
 
-def read_header(file: Path) -> dict[str, Any]:
-    """The header of a safetensors file: its tensors, and `__metadata__`, which `load` leaves out.
+class Header(NamedTuple):
+    """The header of a safetensors file, and where what it describes starts and stops in the file."""
 
-    DamagedError when it is none, FileNotFoundError when the file is not there.
+    entries: dict[str, Any]
+    start: int
+    stop: int
+
+
+def read_header(opened: BinaryIO) -> Header:
+    """The tensors of a safetensors file, and `__metadata__`, which `load` leaves out.
+
+    DamagedError when it is none.
     """
     # https://huggingface.co/docs/safetensors#format: 8 bytes of length, then the header in JSON
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        data = opened.read(min(length, file.stat().st_size))
-    return _parsed_header(data)
+    size = os.fstat(opened.fileno()).st_size
+    length = int.from_bytes(opened.read(8), "little")
+    entries = _parsed_header(opened.read(min(length, size)))
+    return Header(entries, 8 + length, size)
 
 
 def metadata_of(header: Mapping[str, Any]) -> Mapping[str, str]:
