@@ -17,10 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.embeddings.claims import claim_shard
+from evals.embeddings.claims import Claims
+from evals.embeddings.encoding import Work
 from evals.embeddings.failures import FailedShardsError
 from evals.embeddings.index import Index, digests_of
 from evals.embeddings.keys import key_of
+from evals.embeddings.mirror import NoMirror
 from evals.embeddings.shards import name_of, read_rows, write_shard
 from evals.embeddings.store import Store
 from evals.schema import InvalidError, MissingError
@@ -267,7 +269,7 @@ def test_what_others_are_at_is_waited_for_and_taken_when_they_let_go(store):
     folder.mkdir(parents=True)
     shards = store.shards(encoder, side)
     first = side.select(shards[0].tolist())
-    taken = claim_shard(Index(folder), first.hashes, digests_of(first.hashes), shards[0])
+    taken = Claims(Index(folder)).take(first.hashes, digests_of(first.hashes), shards[0])
     counts = []
     thread = threading.Thread(
         target=lambda: counts.append(store.encode_shards(encoder, side, shards))
@@ -280,6 +282,50 @@ def test_what_others_are_at_is_waited_for_and_taken_when_they_let_go(store):
     taken.claim.release()
     thread.join(10)
     assert counts == [23] and encoder.encoded == 23
+
+
+def test_shards_that_others_are_at_are_passed_over_without_a_look_at_the_folder_for_each(store):
+    encoder, side = HashEncoder(), text_side([f"text {i}" for i in range(200)])
+    folder = store.root / key_of(encoder, side).name
+    folder.mkdir(parents=True)
+    shards, digests = store.shards(encoder, side), digests_of(side.hashes)
+    assert len(shards) == 40
+    others = Claims(Index(folder))
+    held = [
+        others.take([side.hashes[i] for i in shard], digests.select(shard), shard)
+        for shard in shards[:-1]
+    ]
+
+    class CountingIndex(Index):
+        refreshes = 0
+
+        def refresh(self):
+            self.refreshes += 1
+            super().refresh()
+
+    index = CountingIndex(folder)
+    work = Work(index, NoMirror(), side, digests, shards, lambda done, total: None)
+    [claimed] = work.claims()
+    assert claimed.ids == side.select(shards[-1].tolist()).ids
+    assert len(work.waiting) == len(held) and index.refreshes == 2  # at the beginning, and to claim
+
+
+def test_who_was_too_late_goes_on_elsewhere_and_comes_back_to_what_is_not_stored(store):
+    """Else all who start together would be too late for each shard in turn."""
+    encoder, side = HashEncoder(), text_side([f"text {i}" for i in range(200)])
+    folder = store.root / key_of(encoder, side).name
+    folder.mkdir(parents=True)
+    shards, digests = store.shards(encoder, side), digests_of(side.hashes)
+    work = Work(Index(folder), NoMirror(), side, digests, shards, lambda done, total: None)
+    others, claims = Claims(Index(folder)), work.claims()
+    next(claims)
+    second = shards[1]
+    faster = others.take([side.hashes[i] for i in second], digests.select(second), second)
+    taken = [side.ids.index(next(claims).ids[0]) // 5 for _ in range(30)]
+    assert taken != list(range(2, 32)) and 1 not in taken
+    assert sorted([0, *taken, *(waiting.number for waiting in work.waiting)]) == list(range(40))
+    faster.claim.release()
+    assert {claimed.ids[0] for claimed in [*claims, *work.claims()]} >= {side.ids[second[0]]}
 
 
 def test_a_claim_that_outlived_its_process_is_swept_where_nothing_is_missing(store):

@@ -6,6 +6,7 @@ Shapes: n rows, d dimensions, m positions of a side.
 """
 
 import logging
+import random
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from evals.embeddings.claims import Claim, claim_shard, wait_for_one
+from evals.embeddings.claims import Claim, Claims, Taken, wait_for_one
 from evals.embeddings.index import Digests, Index
 from evals.embeddings.mirror import Mirror
 from evals.embeddings.shards import name_of, write_shard
@@ -101,10 +102,11 @@ class Work:
         self.index, self.mirror, self.side, self.digests = index, mirror, side, digests
         numbered = [Waiting(number, shard) for number, shard in enumerate(shards)]
         self.waiting = deque(mirror.in_order(numbered))
+        self._all_claims = Claims(index)
+        self._random = random.Random()
         self._claims: deque[tuple[int, Claim]] = deque()
         self._tries: Counter[int] = Counter()
-        self._failed_items = 0
-        self._total = sum(map(len, shards))
+        self._total = self._n_absent = sum(map(len, shards))
         self._progress = progress
         self._has_waited = False
         progress(0, self._total)
@@ -115,18 +117,34 @@ class Work:
         What others are at waits again. An encoder takes sides as it needs them: one ahead, to
         decode it meanwhile.
         """
-        for _ in range(len(self.waiting)):
+        self._all_claims.look()
+        to_visit = len(self.waiting)
+        while to_visit:
+            to_visit -= 1
             number, shard = self.waiting.popleft()
-            items = [self.side.hashes[position] for position in shard]
-            self.mirror.look(self.index.folder, name_of(items))
-            taken = claim_shard(self.index, items, self.digests.select(shard), shard)
+            taken = self._take(shard)
             if len(taken.with_others):
                 self.waiting.append(Waiting(number, taken.with_others))
+            n_claimed = 0 if taken.claim is None else len(taken.claim.positions)
+            self._n_absent -= len(shard) - len(taken.with_others) - n_claimed
             if taken.claim is None:
                 self._report()
+                if taken.was_free and self.waiting:
+                    # Whoever was faster takes the next one, too: go on elsewhere.
+                    self.waiting.rotate(self._random.randrange(len(self.waiting)))
+                    to_visit = len(self.waiting)
                 continue
             self._claims.append((number, taken.claim))
             yield self.side.select(taken.claim.positions.tolist())
+
+    def _take(self, shard: Positions) -> Taken:
+        digests = self.digests.select(shard)
+        seen = self._all_claims.seen(digests, shard)
+        if seen is not None:
+            return seen
+        items = [self.side.hashes[position] for position in shard]
+        self.mirror.look(self.index.folder, name_of(items))
+        return self._all_claims.take(items, digests, shard)
 
     @property
     def n_claims(self) -> int:
@@ -144,6 +162,7 @@ class Work:
         self.mirror.publish(self.index.folder, name_of(items))
         number, claim = self._claims.popleft()
         claim.release()
+        self._n_absent -= len(claim.positions)
         self._report()
         return Ended(number, len(claim.positions), None)
 
@@ -157,7 +176,6 @@ class Work:
         if self._tries[number] < tries:
             self.waiting.appendleft(Waiting(number, claim.positions))
             return None
-        self._failed_items += len(claim.positions)
         return Ended(number, len(claim.positions), error)
 
     def release(self) -> None:
@@ -175,9 +193,7 @@ class Work:
         wait_for_one(self.index.folder, self.digests.select(self.waiting[0].positions))
 
     def _report(self) -> None:
-        claimed = sum(len(claim.positions) for _, claim in self._claims)
-        waiting = sum(len(shard.positions) for shard in self.waiting)
-        self._progress(self._total - waiting - claimed - self._failed_items, self._total)
+        self._progress(self._total - self._n_absent, self._total)
 
 
 def _streamed(encoder: AnyEncoder, sides: Iterable[Side]) -> Generator[Encoded, None, None]:
