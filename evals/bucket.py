@@ -29,7 +29,10 @@ REQUEST_TIMEOUT, RETRY_TIMEOUT = "120 seconds", timedelta(seconds=180)
 
 _PLACE = re.compile(r"(s3|gs|az)://([a-z0-9][a-z0-9._-]*[a-z0-9])((?:/[^/?#\s@]+)*)/?")
 # Where buckets of one name may be two: what they hold must not meet in one cache.
-_ELSEWHERE = re.compile(r"(AWS|GOOGLE|AZURE)_.*(ENDPOINT(_URL(_S3)?)?|ACCOUNT_NAME)")
+_ELSEWHERE = re.compile(
+    r"(AWS|GOOGLE|AZURE)_.*(ENDPOINT(_URL(_S3)?)?|ACCOUNT_NAME|BASE_URL|USE_EMULATOR)"
+    r"|AZURITE_BLOB_STORAGE_URL"
+)
 # The parts of a message of obstore that hold nothing but words of a protocol.
 _REASONS = (
     re.compile(r"<Code>(\w{1,60})</Code>"),
@@ -39,6 +42,8 @@ _REASONS = (
         r"|Account must be specified)"
     ),
 )
+# Where machines of the three providers hand out credentials: asked where the environment has none.
+_OF_MACHINE = re.compile(r"token request|/latest/(api/token|meta-data)|169\.254\.169\.254")
 
 T = TypeVar("T")
 Location = Path | str
@@ -202,4 +207,6 @@ def _reason(error: Exception) -> str:
     """What went wrong, in the words of the protocol; the name of the error where there are none."""
     text = str(error)
     reasons = [match[1] for match in (reason.search(text) for reason in _REASONS) if match]
+    if _OF_MACHINE.search(text):
+        reasons.insert(0, "no credentials in the environment, and the machine gives none")
     return ", ".join(reasons) or type(error).__name__

@@ -1,5 +1,9 @@
-"""A real S3 server on loopback that misbehaves when told to: localbucket, with faults between it and the wire."""
+"""A server of buckets on loopback that misbehaves when told to: localbucket, with faults between it and the wire.
 
+It speaks S3, and Google's and Azure's dialects by tests/bucket_dialects.py.
+"""
+
+import base64
 import io
 import itertools
 import threading
@@ -13,6 +17,8 @@ from pathlib import Path
 import localbucket
 import pytest
 
+from tests.bucket_dialects import ACCOUNT, DIALECTS, EXPIRED, TOKEN, refuse
+
 BUCKET = "toys"
 SECRET, KEY_ID = "a-secret-nobody-may-read", "AKIANOBODYMAYREAD"
 # What befalls every tenth request, in turn.
@@ -24,15 +30,18 @@ class Server:
     """The folder of the bucket, and what its clients have met."""
 
     folder: Path
+    scheme: str = "s3"
     port: int = 0
     every: int = 0  # 0: it behaves
     slow: float = 0.0
     forbidden: bool = False
+    # How many requests the credentials are good for; None: as long as the server runs.
+    expires: int | None = None
     requests: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     met: list[str] = field(default_factory=list)
 
     def url(self, prefix: str = "store") -> str:
-        return f"s3://{BUCKET}/{prefix}"
+        return f"{self.scheme}://{BUCKET}/{prefix}"
 
     def objects(self, prefix: str = "store") -> dict[str, bytes]:
         """What lies below a prefix, by name."""
@@ -41,8 +50,8 @@ class Server:
         return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(files)}
 
 
-class Handler(localbucket.S3Handler):
-    """Answers, unless it is time for a fault."""
+class Faults(localbucket.S3Handler):
+    """Answers as the dialect beside it does, unless it is time for a fault."""
 
     server_state: Server
 
@@ -57,6 +66,9 @@ class Handler(localbucket.S3Handler):
             body = f"<Error><Code>SignatureDoesNotMatch</Code><AWSAccessKeyId>{KEY_ID}</AWSAccessKeyId></Error>"
             self._read_body()
             self._send(localbucket.HTTPStatus.FORBIDDEN, body.encode())
+            return
+        if state.expires is not None and number > state.expires:
+            refuse(self, EXPIRED[state.scheme])
             return
         if fault is None:
             super()._dispatch(action)
@@ -94,12 +106,13 @@ class Quiet(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Server]:
+def serving(folder: Path, scheme: str = "s3") -> Iterator[Server]:
     """A server of a bucket below `folder`, until the block ends."""
     (folder / BUCKET).mkdir(parents=True)
-    state = Server(folder / BUCKET)
+    state = Server(folder / BUCKET, scheme)
     attributes = {"data_root": folder, "server_state": state}
-    server = Quiet(("127.0.0.1", 0), type("OurHandler", (Handler,), attributes))
+    handler = type("OurHandler", (Faults, DIALECTS[scheme]), attributes)
+    server = Quiet(("127.0.0.1", 0), handler)
     state.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -113,14 +126,24 @@ def serving(folder: Path) -> Iterator[Server]:
 
 def environment(server: Server, cache: Path) -> dict[str, str]:
     """What a client on one machine is told, by variables alone."""
-    return {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.port}",
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": KEY_ID,
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_REGION": "us-east-1",
-        "EVALS_CACHE": str(cache),
+    endpoint = f"http://127.0.0.1:{server.port}"
+    variables = {
+        "s3": {
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_REGION": "us-east-1",
+        },
+        "gs": {"GOOGLE_BASE_URL": endpoint, "GOOGLE_BEARER_TOKEN": TOKEN},
+        "az": {
+            "AZURE_STORAGE_ENDPOINT": f"{endpoint}/{ACCOUNT}",
+            "AZURE_ALLOW_HTTP": "true",
+            "AZURE_STORAGE_ACCOUNT_NAME": ACCOUNT,
+            "AZURE_STORAGE_ACCOUNT_KEY": base64.b64encode(SECRET.encode()).decode(),
+        },
     }
+    return variables[server.scheme] | {"EVALS_CACHE": str(cache)}
 
 
 def be_on(monkeypatch: pytest.MonkeyPatch, server: Server, cache: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from evals.bucket import Bucket, cache_of, location
 from evals.embeddings.store import Store
 from evals.schema import ConfigError, MissingError
+from tests.bucket_dialects import DIALECTS, EXPIRED, TOKEN
 from tests.bucket_server import FAULTS, KEY_ID, SECRET, Server, be_on, environment, serving
 from tests.commands import ROOT, run
 from tests.toys import HashEncoder, text_side
@@ -24,11 +25,18 @@ pytestmark = pytest.mark.faults
 
 SIDE = text_side([f"text {number}" for number in range(120)])
 SHARD_ROWS = 5
+everywhere = pytest.mark.parametrize("scheme", DIALECTS)
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch):
-    with serving(tmp_path / "server") as server:
+def scheme() -> str:
+    """The provider of the bucket, unless a test names several."""
+    return "s3"
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch, scheme):
+    with serving(tmp_path / "server", scheme) as server:
         be_on(monkeypatch, server, tmp_path / "cache")
         yield server
 
@@ -52,6 +60,7 @@ def files(store: Store) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in names.items() if "index." not in name}
 
 
+@everywhere
 def test_a_bucket_holds_the_files_of_a_folder_to_the_byte(server, local):
     embedded = bucket_store(server).embed(HashEncoder(), SIDE)
     assert embedded.encoded == 120
@@ -59,6 +68,7 @@ def test_a_bucket_holds_the_files_of_a_folder_to_the_byte(server, local):
     assert server.objects() == files(local)
 
 
+@everywhere
 def test_a_bucket_that_misbehaves_changes_nothing(server, local, tmp_path, monkeypatch):
     server.every, server.slow = 10, 0.005
     bucket_store(server).encode(HashEncoder(), SIDE)
@@ -122,6 +132,7 @@ def test_what_is_damaged_in_the_cache_is_fetched_again(server, local, caplog):
     np.testing.assert_array_equal(again.rows, local.embed(HashEncoder(), SIDE).rows)
 
 
+@everywhere
 def test_of_many_who_put_one_object_one_succeeds(server):
     bucket = Bucket(server.url())
     with ThreadPoolExecutor(8) as pool:
@@ -211,14 +222,48 @@ def test_a_run_with_a_bucket_has_the_numbers_of_one_with_a_folder(server, tmp_pa
     assert metrics[0] == metrics[1] != []
 
 
+@everywhere
+def test_credentials_that_expire_end_the_command_and_the_next_goes_on(
+    server, local, scheme, tmp_path, monkeypatch
+):
+    server.expires = 17
+    with pytest.raises(MissingError, match=EXPIRED[scheme].code) as error:
+        bucket_store(server).encode(HashEncoder(), SIDE)
+    assert "goes on" in str(error.value)
+    assert TOKEN not in str(error.value)
+    uploaded = len(server.objects())
+    assert 0 < uploaded < len(files(local))
+    server.expires = None
+    # What was encoded and not uploaded is in the cache.
+    assert bucket_store(server).encode(HashEncoder(), SIDE) < 120 - SHARD_ROWS
+    assert server.objects() == files(local)
+
+
+@everywhere
 def test_an_error_names_the_object_and_no_credentials(server):
     server.forbidden = True
     with pytest.raises(MissingError, match="SignatureDoesNotMatch") as error:
         bucket_store(server).encode(HashEncoder(), SIDE)
-    assert "s3://toys/store" in str(error.value)
-    for secret in (SECRET, KEY_ID, "127.0.0.1"):
+    assert f"{server.scheme}://toys/store" in str(error.value)
+    for secret in (SECRET, KEY_ID, TOKEN, "127.0.0.1"):
         assert secret not in str(error.value)
     assert error.value.__cause__ is error.value.__context__ is None
+
+
+@everywhere
+def test_an_error_says_that_there_are_no_credentials(server, monkeypatch, tmp_path):
+    for name in environment(server, tmp_path):
+        if not name.endswith(("ENDPOINT", "ACCOUNT_NAME", "BASE_URL", "URL", "HTTP", "CACHE")):
+            monkeypatch.delenv(name)
+    # The server stands in for that of the machine, which says no, too.
+    server.forbidden = True
+    machine = f"127.0.0.1:{server.port}"
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://{machine}")
+    monkeypatch.setenv("GCE_METADATA_HOST", machine)
+    monkeypatch.setenv("AZURE_MSI_ENDPOINT", f"http://{machine}/token")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(MissingError, match="no credentials in the environment"):
+        Bucket(server.url()).sizes("")
 
 
 @pytest.mark.parametrize(
@@ -242,11 +287,23 @@ def test_folders_stay_folders():
     assert location("s3://bucket/prefix/") == "s3://bucket/prefix"
 
 
-def test_buckets_of_one_name_at_two_places_have_two_caches(monkeypatch):
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    first = cache_of("s3://bucket/prefix")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:2")
-    assert cache_of("s3://bucket/prefix") != first
+@pytest.mark.parametrize(
+    ("scheme", "variable"),
+    [
+        ("s3", "AWS_ENDPOINT_URL"),
+        ("gs", "GOOGLE_BASE_URL"),
+        ("az", "AZURE_STORAGE_ENDPOINT"),
+        ("az", "AZURE_STORAGE_ACCOUNT_NAME"),
+        ("az", "AZURE_STORAGE_USE_EMULATOR"),
+    ],
+)
+def test_buckets_of_one_name_at_two_places_have_two_caches(scheme, variable, monkeypatch):
+    url = f"{scheme}://bucket/prefix"
+    first = cache_of(url)
+    monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    second = cache_of(url)
+    monkeypatch.setenv(variable, "http://127.0.0.1:2")
+    assert len({first, second, cache_of(url)}) == 3
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch, tmp_path):

@@ -12,6 +12,7 @@ from evals.records.exchange import open_records
 from evals.records.record import list_runs, read_run
 from evals.records.seal import SEAL, as_seal, check_seal
 from evals.schema import InvalidError, MissingError
+from tests.bucket_dialects import DIALECTS
 from tests.bucket_server import FAULTS, KEY_ID, SECRET, Server, be_on, serving
 from tests.commands import run
 from tests.records import line, write
@@ -20,8 +21,14 @@ pytestmark = pytest.mark.faults
 
 
 @pytest.fixture
-def server(tmp_path, monkeypatch):
-    with serving(tmp_path / "server") as server:
+def scheme() -> str:
+    """The provider of the bucket, unless a test names several."""
+    return "s3"
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch, scheme):
+    with serving(tmp_path / "server", scheme) as server:
         be_on(monkeypatch, server, tmp_path / "cache")
         yield server
 
@@ -38,6 +45,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in names.items() if name != ".bucket"}
 
 
+@pytest.mark.parametrize("scheme", DIALECTS)
 def test_a_record_is_uploaded_as_it_is_and_fetched_elsewhere(server, url, tmp_path, monkeypatch):
     server.every, server.slow = 10, 0.002
     here = open_records(url)
