@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evals.embeddings.truncation import truncate
-from evals.ranking.distractors import count_distractors
+from evals.ranking.distractors import count_around, level_queries
 from evals.ranking.gallery_size import hit_at_sizes
 from evals.ranking.metrics import hit_at
 from evals.ranking.ranks import ranks
@@ -28,13 +28,8 @@ def test_they_add_to_the_ranks_what_one_gallery_of_all_has(size: int) -> None:
     distractors = hard_distractors()
     t2i = Relevant.single(image_of_text)
     for queries, docs, relevant in ((texts, images, t2i), (images, texts, t2i.inverse(60))):
-        counts = count_distractors(
-            queries,
-            lambda docs=docs: blocks_of(docs, size),
-            relevant,
-            blocks_of(distractors, size),
-            DIMS,
-        )
+        leveled = level_queries(queries, lambda docs=docs: blocks_of(docs, size), relevant, DIMS)
+        [counts] = count_around([leveled], blocks_of(distractors, size))
         for dim in DIMS:
             unit_queries = truncate(queries, dim)
             alone = ranks(unit_queries, truncate(docs, dim), relevant)
@@ -48,7 +43,8 @@ def test_they_add_to_the_ranks_what_one_gallery_of_all_has(size: int) -> None:
 def test_all_distractors_drawn_is_the_recall_of_the_whole_gallery() -> None:
     images, texts, image_of_text = hard_case()
     distractors, relevant = hard_distractors(), Relevant.single(image_of_text)
-    counts = count_distractors(texts, lambda: [images], relevant, blocks_of(distractors, 16), [33])
+    leveled = level_queries(texts, lambda: [images], relevant, [33])
+    [counts] = count_around([leveled], blocks_of(distractors, 16))
     alone = ranks(truncate(texts, 33), truncate(images, 33), relevant)
     everything = truncate(np.concatenate([images, distractors]), 33)
     [hits] = hit_at_sizes(alone, counts[33], [90], 5)
@@ -58,13 +54,14 @@ def test_all_distractors_drawn_is_the_recall_of_the_whole_gallery() -> None:
 def test_a_distractor_that_is_not_finite_is_named_by_its_place() -> None:
     docs, distractors = random_rows(4, 3, 0), random_rows(9, 3, 1)
     distractors[7, 1] = np.inf
+    leveled = level_queries(docs, lambda: [docs], Relevant.single(np.arange(4)), [3])
     with pytest.raises(ValueError, match="distractor 7 holds NaN or infinity"):
-        count_distractors(
-            docs, lambda: [docs], Relevant.single(np.arange(4)), blocks_of(distractors, 2), [3]
-        )
+        count_around([leveled], blocks_of(distractors, 2))
 
 
 def test_without_distractors_nothing_is_above_and_nothing_tied() -> None:
     docs = random_rows(4, 3, 0)
-    counts = count_distractors(docs, lambda: [docs], Relevant.single(np.arange(4)), [], [3])
+    [counts] = count_around(
+        [level_queries(docs, lambda: [docs], Relevant.single(np.arange(4)), [3])], []
+    )
     assert (counts[3].better.any(), counts[3].tied.any(), counts[3].total) == (False, False, 0)

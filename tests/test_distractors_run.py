@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ from evals.tasks.scores import Value
 from evals.views.gallery_curve import as_csv, as_markdown, rows_of
 from tests.commands import run
 from tests.test_dashboard import Page
-from tests.toys import HashEncoder, image_text
+from tests.toys import HashEncoder, image_text, text_side
 
 ROW = Benchmark(
     name="toys", title="Toys", data="toys", subsets=("en",), split="test", task="image_text",
@@ -326,6 +327,46 @@ def test_rows_of_a_file_join_the_gallery_of_the_texts(tmp_path: Path) -> None:
     encoded = measured(tmp_path, source(others(30)))
     assert points(finished, "t2i", "R@5") == points(encoded, "t2i", "R@5")
     assert points(finished, "i2t", "R@5") == {}
+
+
+class WatchedRows(np.ndarray):
+    """Rows that count how often a block of them was read."""
+
+    readings = 0
+
+    def __getitem__(self, key):
+        type(self).readings += isinstance(key, slice)
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize(("memory", "readings"), [(2**30, 1), (1, 36)])
+def test_distractors_are_read_once_for_all_languages_that_fit(
+    memory: int, readings: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WatchedRows, "readings", 0)
+    rows = HashEncoder().encode(others(30).images)
+    distractors = Distractors("embeddings:x", rows={"image": rows.view(WatchedRows)})
+    captions = {
+        name: replace(OWN, texts=text_side([f"{name} {number}" for number in range(12)]))
+        for name in ("de", "en", "fr")
+    }
+    settings = Settings(results=tmp_path / "runs", store=tmp_path / "store")
+    together = evaluate(
+        ROW,
+        Parts(captions, None),
+        HashEncoder(),
+        (8, 4),
+        settings,
+        distractors=distractors,
+        memory=memory,
+    )
+    assert WatchedRows.readings == readings  # one for each query where none fits
+    for name, data in captions.items():
+        alone = evaluate(
+            ROW, Parts({name: data}, None), HashEncoder(), (8, 4), settings, distractors=distractors
+        )
+        lines = [line for line in read_curves(read_run(together.path)) if line.subset == name]
+        assert lines == read_curves(read_run(alone.path)) != []
 
 
 def test_rows_of_a_table_join_the_gallery_of_their_kind_and_without_one_are_refused(

@@ -1,5 +1,6 @@
 """Curves over gallery sizes, made while a benchmark is scored: distractors are embedded, then counted."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,9 @@ BLOCK_ROWS = 2**15  # 128 MB of 1,024 dimensions, and all that an accelerator ta
 class CurveMaker:
     """The distractors of one benchmark by one model: images for all subsets, captions for each.
 
-    ConfigError when finished rows are of another width than the model's.
+    The same distractors are embedded once and read once for all subsets, as far as the queries of
+    all fit into `memory` bytes beside what else is held. ConfigError when finished rows are of
+    another width than the model's.
     """
 
     def __init__(
@@ -40,8 +43,13 @@ class CurveMaker:
         encoder: "Encoder",
         store: "Store",
         costs: Costs,
+        *,
+        memory: int,
+        device: str = "cpu",
         reporter: Reporter = SILENT,
     ) -> None:
+        from evals.tasks.gallery_curve import CurveCounter
+
         for kind, rows in distractors.rows.items():
             if rows.shape[1] != encoder.dim:
                 raise ConfigError(
@@ -57,6 +65,9 @@ class CurveMaker:
         self._answers = {content for data in captioned for content in data.images.hashes}
         self._images = images_joining(distractors, self._answers)
         self._counts: dict[str, dict[str, dict[str, int]]] = {}
+        self._counter = CurveCounter(memory=memory, device=device)
+        self._subsets: list[str] = []  # of each search that the counter has
+        self._galleries: dict[str, Gallery] = {}
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -67,21 +78,14 @@ class CurveMaker:
             "counts": self._counts,
         }
 
-    def curves(
+    def add(
         self,
         subset: str,
         rows: Sequence["RowSource"],
         data: ImageText,
         scores: Sequence["Scores"],
-        *,
-        memory: int | None,
-        device: str,
-    ) -> list["Curve"]:
-        """The curves of a subset, from its rows and its scores without distractors.
-
-        `memory` bytes are for rows that are not held (None: all are).
-        """
-        from evals.tasks.gallery_curve import curves
+    ) -> None:
+        """Take a subset, with its rows and its scores without distractors; its curves are made in the end."""
         from evals.tasks.image_text import searches
 
         joining = {
@@ -89,16 +93,25 @@ class CurveMaker:
             "text": captions_joining(self.distractors, subset, data, self._answers),
         }
         self._counts[subset] = {}
-        subset_curves: list[Curve] = []
         for kind, search in searches(rows, data).items():
             items = joining[kind]
             if items is None:
                 continue
             self._counts[subset][kind] = items.counts
             self.reporter.info(f"{subset}: {_in_words(kind, items)}")
-            gallery = self._gallery(items)
-            subset_curves += curves(search, scores, gallery, memory=memory, device=device)
-        return subset_curves
+            # All subsets have the images of one joining; captions may be those of another, too.
+            name = kind if kind == "image" or items.rows is not None else _content(items)
+            if name not in self._galleries:
+                self._galleries[name] = self._gallery(items)
+            self._subsets.append(subset)
+            self._counter.add(name, self._galleries[name], search, scores)
+
+    def finish(self) -> dict[str, list["Curve"]]:
+        """The curves of all subsets."""
+        curves: dict[str, list[Curve]] = {subset: [] for subset in self._counts}
+        for subset, searched in zip(self._subsets, self._counter.finish(), strict=True):
+            curves[subset] += searched
+        return curves
 
     def _gallery(self, items: Joining) -> "Gallery":
         """The blocks of all distractors, embedded by now."""
@@ -118,6 +131,15 @@ class CurveMaker:
                     yield block.rows
 
         return blocks
+
+
+def _content(items: Joining) -> str:
+    """What tells captions of one subset from those of another."""
+    digest = hashlib.sha256()
+    for side in items.sides:
+        for content in side.hashes:
+            digest.update(content.encode())
+    return digest.hexdigest()
 
 
 def _in_words(kind: str, items: Joining) -> str:

@@ -84,11 +84,21 @@ def evaluate(
         raise ConfigError("--keep-embeddings holds all rows in memory. Leave --memory out.")
     budget = usual_memory() if memory is None else memory
     curve_maker = None
-    curves: dict[str, list[Curve]] = {}
     if distractors is not None:
         from evals.evaluation.curves import CurveMaker
 
-        curve_maker = CurveMaker(distractors, parts.subsets, encoder, store, costs, reporter)
+        # Queries wait in a quarter of the memory for the distractors, which are read once for all.
+        waiting, budget = budget // 4, budget - budget // 4
+        curve_maker = CurveMaker(
+            distractors,
+            parts.subsets,
+            encoder,
+            store,
+            costs,
+            memory=waiting,
+            device=device,
+            reporter=reporter,
+        )
     side_rows = SideRows(encoder, store, costs, embeddings=embeddings, reporter=reporter)
     for subset, data in parts.subsets.items():
         sides = task.sides(data)
@@ -134,16 +144,12 @@ def evaluate(
         if curve_maker is not None:
             # Work without captioned images was refused by `check_distractors`.
             assert isinstance(data, ImageText)
-            curves[subset] = curve_maker.curves(
-                subset,
-                sources,
-                data,
-                scores[subset],
-                memory=budget if stored_task is not None else None,
-                device=device,
-            )
+            curve_maker.add(subset, sources, data, scores[subset])
     if side_rows.failed:
         raise joined(list(side_rows.failed.values()))
+    curves: dict[str, list[Curve]] = {}
+    if curve_maker is not None:
+        curves = curve_maker.finish()
     measurement = Measurement(
         row=row,
         encoder=encoder,

@@ -1,5 +1,8 @@
 """Documents that are nobody's answer, counted around the best relevant document of each query.
 
+    parts = [level_queries(queries, gallery, relevant, dims) for …]    where each query's answer stands
+    counts = count_around(parts, distractors)                           one reading, however many parts
+
 They are read block by block, once, and none is kept: what a curve over gallery sizes needs are two
 counts per query (evals.ranking.gallery_size). Ties and close calls are decided as for every other
 document.
@@ -7,7 +10,8 @@ document.
 Shapes: q queries, n documents of a block, d dimensions of the rows.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,22 +23,30 @@ from evals.ranking.shapes import DocRows, QueryRows
 from evals.ranking.streamed import Gallery, Key, count_blocks, cut_rows, read_answers
 
 
-def count_distractors(
+class LeveledQueries(NamedTuple):
+    """Queries cut to each dimension, with the score of the best relevant document as their level.
+
+    `n_docs` is the size of the gallery in which `relevant` numbers documents.
+    """
+
+    query_rows: Mapping[Key, QueryRows]
+    tallies: Mapping[Key, Tally]
+    relevant: Relevant
+    n_docs: int
+
+
+def level_queries(
     queries: QueryRows,
     gallery: Gallery,
     relevant: Relevant,
-    distractors: Iterable[DocRows],
     dims: Sequence[int],
     *,
     chunk: int = CHUNK,
-    device: str = "cpu",
-) -> dict[int, DistractorCounts]:
-    """The distractors above and on the best relevant document of each query, at each dimension.
+) -> LeveledQueries:
+    """Read the relevant documents of a gallery, which numbers them over all its blocks.
 
-    `gallery` holds the relevant documents, numbered over all its blocks, and `distractors` are the
-    blocks of the others: together they are ranked as one gallery by `streamed_ranks`, and these
-    counts are what the distractors add to `better` and `tied` there. Rows are full width. Raises
-    ValueError for a row of either that is not finite, and as `streamed_ranks` does.
+    Rows are full width. Raises ValueError for a row of the gallery that is not finite, and as
+    `streamed_ranks` does.
     """
     query_rows = dict(cut_rows(queries, dims, ("float32",), {}))
     answers = read_answers(query_rows, gallery, relevant, {})
@@ -46,20 +58,44 @@ def count_distractors(
         scores = answers.scores[key]
         # One level per query: recall looks at the best relevant document alone.
         tallies[key] = new_tally(scores, relevant, largest_scores, rows.shape[1], depth=1)
-    total = count_blocks(
-        query_rows,
-        tallies,
-        _finite(distractors),
-        relevant,
-        largest={},
-        # Behind the gallery, where no document is relevant.
-        first=answers.n_docs,
-        chunk=chunk,
-        device=device,
-    )
+    return LeveledQueries(query_rows, tallies, relevant, answers.n_docs)
+
+
+def count_around(
+    parts: Sequence[LeveledQueries],
+    distractors: Iterable[DocRows],
+    *,
+    chunk: int = CHUNK,
+    device: str = "cpu",
+) -> list[dict[int, DistractorCounts]]:
+    """The distractors above and on the level of each query, for each part at each dimension.
+
+    `distractors` are blocks of full-width rows, read once for all parts. Ranked with the gallery of
+    a part as one gallery by `streamed_ranks`, they would add these counts to `better` and `tied`.
+    Each part is counted once. ValueError for a distractor that is not finite.
+    """
+    total = 0
+    for block in _finite(distractors):
+        for part in parts:
+            count_blocks(
+                part.query_rows,
+                part.tallies,
+                [block],
+                part.relevant,
+                largest={},
+                # Behind the gallery, where no document is relevant.
+                first=part.n_docs + total,
+                chunk=chunk,
+                device=device,
+            )
+        total += len(block)
+    return [_counts(part, total) for part in parts]
+
+
+def _counts(part: LeveledQueries, total: int) -> dict[int, DistractorCounts]:
     counts = {}
-    for (dim, _), tally in tallies.items():
-        ranks = ranks_of(tally, relevant)
+    for (dim, _), tally in part.tallies.items():
+        ranks = ranks_of(tally, part.relevant)
         counts[dim] = DistractorCounts(ranks.better, ranks.tied, total)
     return counts
 

@@ -89,13 +89,18 @@ def stored_ranks(
 def plan_of(queries: RowSource, dims: Sequence[int], kinds: Sequence[str], memory: int) -> Plan:
     """Strips of queries in one half of the memory, blocks of documents in the other."""
     _, width = queries.shape
-    row_bytes = 4 * (width + len(kinds) * sum(dims))
-    # of each level five numbers, and twice: while the scores of an answer are sorted
-    level_bytes = 2 * 5 * 8 * DEPTH * len(dims) * len(kinds)
-    n_queries = memory // 2 // (row_bytes + level_bytes)
+    n_queries = memory // 2 // bytes_per_query(width, dims, kinds)
     n_docs = memory // 2 // (COPIES * 4 * width)
     # At least a query: a limit that is too small costs readings, and refuses nothing.
     return Plan(max(1, n_queries), min(max(SMALLEST_BLOCK, n_docs), LARGEST_BLOCK))
+
+
+def bytes_per_query(width: int, dims: Sequence[int], kinds: Sequence[str]) -> int:
+    """What a query takes while it is counted: its row, its cuts and its levels."""
+    row_bytes = 4 * (width + len(kinds) * sum(dims))
+    # of each level five numbers, and twice: while the scores of an answer are sorted
+    level_bytes = 2 * 5 * 8 * DEPTH * len(dims) * len(kinds)
+    return row_bytes + level_bytes
 
 
 def calibration_of(

@@ -8,7 +8,7 @@ over all draws is exact.
 Shapes: q queries, n documents, d dimensions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import fields
 from typing import NamedTuple
 
@@ -17,12 +17,12 @@ from jaxtyping import Int
 
 from evals.embeddings.rows import RowSource
 from evals.ranking.definition import Ranks
-from evals.ranking.distractors import count_distractors
+from evals.ranking.distractors import LeveledQueries, count_around, level_queries
 from evals.ranking.gallery_size import DistractorCounts, gallery_sizes, hit_at_sizes
 from evals.ranking.metric_table import shown
 from evals.ranking.metrics import mean
 from evals.ranking.relevance import Relevant
-from evals.ranking.stored import LARGEST_BLOCK, plan_of, strips
+from evals.ranking.stored import LARGEST_BLOCK, bytes_per_query, strips
 from evals.ranking.streamed import Gallery
 from evals.stats.intervals import mean_intervals
 from evals.tasks.scores import Scores, Value
@@ -63,42 +63,93 @@ class Curve(NamedTuple):
     points: Sequence[CurvePoint]
 
 
-def curves(
-    search: Search,
-    scores: Sequence[Scores],
-    distractors: Gallery,
-    *,
-    memory: int | None = None,
-    device: str = "cpu",
-) -> list[Curve]:
-    """The curve at each dimension of `scores`, which are those of the direction without distractors.
+class _Search(NamedTuple):
+    """What is left of a search while its queries wait: `parts` are the counts of strips of them."""
 
-    Distractors are read once for all dimensions; with a `memory` in bytes, once for as many queries
-    as fit. Raises ValueError as `count_distractors` does.
+    direction: str
+    clusters: Int[np.ndarray, "q"]
+    scores_by_dim: dict[int, Scores]
+    parts: dict[int, list[DistractorCounts]]
+
+
+class _Strip(NamedTuple):
+    """Queries that wait for a reading of the distractors, and the search that they belong to."""
+
+    search: _Search
+    queries: LeveledQueries
+
+
+class CurveCounter:
+    """The curves of any number of searches, from as few readings of the distractors as memory allows.
+
+    Searches are added one by one, and wait as their queries and levels alone. Distractors are read
+    for all that wait when these would take more than `memory` bytes, and at the end.
     """
-    scores_by_dim = {
-        score.dim: score
-        for score in scores
-        if (score.direction, score.precision) == (search.direction, "float32")
-    }
-    dims = list(scores_by_dim)
-    # Rows in memory are one strip: distractors are read once.
-    n_queries, _ = search.queries.shape
-    if memory is not None:
-        n_queries = plan_of(search.queries, dims, ["float32"], memory).queries
-    parts: dict[int, list[DistractorCounts]] = {dim: [] for dim in dims}
-    for strip in strips(search.queries, search.relevant, n_queries):
-        counts = count_distractors(
-            strip.queries,
-            lambda: (block.rows for block in search.gallery.blocks(LARGEST_BLOCK)),
-            strip.relevant,
-            distractors(),
-            dims,
-            device=device,
+
+    def __init__(self, *, memory: int, device: str = "cpu") -> None:
+        self.memory, self.device = memory, device
+        self._searches: list[_Search] = []
+        self._waiting: dict[Hashable, list[_Strip]] = {}
+        self._galleries: dict[Hashable, Gallery] = {}
+        self._waiting_bytes = 0
+
+    def add(
+        self, name: Hashable, distractors: Gallery, search: Search, scores: Sequence[Scores]
+    ) -> None:
+        """Take a search, whose gallery distractors join; those of one `name` are the same rows.
+
+        The curve is at each dimension of `scores`, which are those without distractors. Raises
+        ValueError as `level_queries` and `count_around` do.
+        """
+        scores_by_dim = {
+            score.dim: score
+            for score in scores
+            if (score.direction, score.precision) == (search.direction, "float32")
+        }
+        dims = list(scores_by_dim)
+        waiting = _Search(
+            search.direction, search.clusters, scores_by_dim, {dim: [] for dim in dims}
         )
-        for dim in dims:
-            parts[dim].append(counts[dim])
-    return [_curve(search, scores_by_dim[dim], _joined(parts[dim])) for dim in dims]
+        self._searches.append(waiting)
+        self._galleries.setdefault(name, distractors)
+        _, width = search.queries.shape
+        query_bytes = bytes_per_query(width, dims, ["float32"])
+        most = max(1, self.memory // query_bytes)
+        for strip in strips(search.queries, search.relevant, most):
+            strip_bytes = len(strip.queries) * query_bytes
+            if self._waiting_bytes + strip_bytes > self.memory:
+                self._count()
+            leveled = level_queries(
+                strip.queries,
+                lambda: (block.rows for block in search.gallery.blocks(LARGEST_BLOCK)),
+                strip.relevant,
+                dims,
+            )
+            self._waiting.setdefault(name, []).append(_Strip(waiting, leveled))
+            self._waiting_bytes += strip_bytes
+
+    def finish(self) -> list[list[Curve]]:
+        """The curves of each search, in the order in which they were added."""
+        self._count()
+        return [_curves(search) for search in self._searches]
+
+    def _count(self) -> None:
+        """Read the distractors for all that wait."""
+        for name, waiting in self._waiting.items():
+            parts = [strip.queries for strip in waiting]
+            counted = count_around(parts, self._galleries[name](), device=self.device)
+            for strip, counts in zip(waiting, counted, strict=True):
+                for dim, part in strip.search.parts.items():
+                    part.append(counts[dim])
+        self._waiting.clear()
+        self._waiting_bytes = 0
+
+
+def _curves(search: _Search) -> list[Curve]:
+    return [
+        _curve(search, score, _joined(search.parts[dim]))
+        for dim, score in search.scores_by_dim.items()
+    ]
 
 
 def _joined(parts: Sequence[DistractorCounts]) -> DistractorCounts:
@@ -108,7 +159,7 @@ def _joined(parts: Sequence[DistractorCounts]) -> DistractorCounts:
     return DistractorCounts(better, tied, parts[0].total)
 
 
-def _curve(search: Search, score: Scores, counts: DistractorCounts) -> Curve:
+def _curve(search: _Search, score: Scores, counts: DistractorCounts) -> Curve:
     # The ranks that are recorded, so that the first point is the recorded number.
     ranks = Ranks(**{field.name: score.columns[field.name] for field in fields(Ranks)})
     sizes = gallery_sizes(score.n_gallery, counts.total)
