@@ -1,6 +1,7 @@
 """The cluster bootstrap and paired comparisons: checked by hand, by simulation, and against scipy."""
 
 import itertools
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from evals.stats import bootstrap as stats
 from evals.stats.bootstrap import Interval, cluster_bootstrap
 from evals.stats.correlation import ScoredTwice, paired_spearman
 from evals.stats.paired import Difference, Pair, holm, paired_bootstrap, paired_means
+from evals.tasks.resampling import device_totals
 
 
 def width(interval: Interval | None) -> float:
@@ -85,6 +87,20 @@ def test_a_seed_gives_the_same_bits_drawn_or_kept(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(stats, "KEEP", 0)
     assert cluster_bootstrap(values, groups) == first
     assert cluster_bootstrap(values, groups, seed=1) != first
+
+
+def test_a_device_adds_the_totals_to_the_same_bits() -> None:
+    hits, groups = captions(90, 0)
+    values = {"a": hits, "b": np.random.default_rng(2).random(450) ** 7}
+    on_device = cluster_bootstrap(values, groups, totals=partial(device_totals, "cpu"))
+    assert on_device == cluster_bootstrap(values, groups)
+    draws = list(stats.resamples_of(90, 0, 200))
+    # on the grid, of very different sizes: in any other order of summation as well
+    sums = np.round(np.random.default_rng(3).random((90, 2)) ** 30 * 1e5 * stats.GRID) / stats.GRID
+    backwards = [times[:, ::-1] for times in draws]
+    expected = stats.host_totals(draws, sums)
+    assert np.array_equal(device_totals("cpu", draws, sums), expected)
+    assert np.array_equal(device_totals("cpu", backwards, sums[::-1]), expected)
 
 
 def test_a_metric_has_the_same_interval_alone_or_in_company() -> None:

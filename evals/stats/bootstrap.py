@@ -3,20 +3,25 @@
 Shapes: q queries, g groups (clusters), m metrics, s resamples.
 """
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
-from evals.stats.shapes import Draws, Groups, Values
+from evals.stats.shapes import Draws, Groups, PartOfDraws, Values
 
 K = TypeVar("K", bound=Hashable)
 # Sums are whole multiples of 1 / GRID: totals are exact up to 2^21, however a matmul adds them.
 GRID = 2.0**32
 CHUNK = 64  # resamples drawn, and widened to float64, at once
 KEEP = 2**27  # bytes of resamples worth keeping for the next call; beyond, every call draws again
+
+
+# The sum of each metric over each resample, from the draws and the sums of each group. They are on
+# the grid, so it changes no bit where and in which order they are added.
+Totals = Callable[[Iterable[PartOfDraws], Float64[np.ndarray, "g m"]], Float64[np.ndarray, "s m"]]
 
 
 class Interval(NamedTuple):
@@ -33,6 +38,7 @@ def cluster_bootstrap(
     seed: int = 0,
     resamples: int = 2000,
     level: float = 0.95,
+    totals: Totals | None = None,
 ) -> dict[K, Interval | None]:
     """Percentile intervals of the mean of each metric, whole groups resampled with replacement.
 
@@ -40,13 +46,13 @@ def cluster_bootstrap(
     ratio of its sum to its count. The groups drawn depend on (number of groups, seed, resamples)
     only: all metrics, dimensions and languages with as many images share them. With fewer than two
     groups there is nothing to vary: no interval (None) rather than one of width zero. The result is
-    equal bit for bit in every call, whatever else is asked in it.
+    equal bit for bit in every call, whatever else is asked in it, and whatever adds the totals.
     """
     labels, group = np.unique(groups, return_inverse=True)
     if len(labels) < 2:
         return dict.fromkeys(values)
     columns = np.stack(list(values.values()), axis=1)
-    means = resampled_means(columns, group, len(labels), seed, resamples)
+    means = resampled_means(columns, group, len(labels), seed, resamples, totals=totals)
     tails = [(1 - level) / 2, (1 + level) / 2]
     lows, highs = np.quantile(means, tails, axis=0)
     return {
@@ -88,18 +94,27 @@ def resampled_means(
     n_groups: int,
     seed: int,
     resamples: int,
+    *,
+    totals: Totals | None = None,
 ) -> Float64[np.ndarray, "s m"]:
     """The mean of each metric per resample of groups; NaN where none of the groups was drawn."""
     # the first column counts the queries of each group
     columns = [np.ones(len(group)), *values.T]
     sums = [np.bincount(group, weights=column, minlength=n_groups) for column in columns]
     on_grid: np.ndarray = np.round(np.stack(sums, axis=1) * GRID) / GRID
-    chunks = resamples_of(n_groups, seed, resamples)
-    totals = np.concatenate([times.astype(np.float64) @ on_grid for times in chunks])
-    counts = totals[:, :1]
+    draws = resamples_of(n_groups, seed, resamples)
+    sums_of_resamples = (totals or host_totals)(draws, on_grid)
+    counts = sums_of_resamples[:, :1]
     with np.errstate(invalid="ignore"):
-        means: np.ndarray = totals[:, 1:] / counts
+        means: np.ndarray = sums_of_resamples[:, 1:] / counts
     return means
+
+
+def host_totals(
+    draws: Iterable[PartOfDraws], sums: Float64[np.ndarray, "g m"]
+) -> Float64[np.ndarray, "s m"]:
+    """The sum of each metric over each resample."""
+    return np.concatenate([times.astype(np.float64) @ sums for times in draws])
 
 
 def resamples_of(n_groups: int, seed: int, resamples: int) -> Iterator[Draws]:

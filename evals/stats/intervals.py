@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from evals.stats.bootstrap import Interval, cluster_bootstrap, stratified_bootstrap
+from evals.stats.bootstrap import Interval, Totals, cluster_bootstrap, stratified_bootstrap
 from evals.stats.shapes import Groups, Values
 
 K = TypeVar("K", bound=Hashable)
@@ -46,10 +46,13 @@ class Effective(NamedTuple):
         return round(min(self.value, 1 - self.value) * self.queries, 6)
 
 
-def mean_intervals(values: Mapping[K, Values], groups: Groups) -> dict[K, Interval | None]:
+def mean_intervals(
+    values: Mapping[K, Values], groups: Groups, *, totals: Totals | None = None
+) -> dict[K, Interval | None]:
     """95% intervals of the mean of each metric, over queries that come in groups.
 
     None with fewer than two groups. Metrics that are no shares in [0, 1] have the bootstrap's.
+    `totals` says where its sums are added, unless that is the host.
     """
     labels, group = np.unique(groups, return_inverse=True)
     if len(labels) < 2:
@@ -57,7 +60,7 @@ def mean_intervals(values: Mapping[K, Values], groups: Groups) -> dict[K, Interv
     weight = np.ones(len(group))
     binomial = {name: _where_few(column, weight, group) for name, column in values.items()}
     enough = {name: column for name, column in values.items() if binomial[name] is None}
-    bootstrap = cluster_bootstrap(enough, groups) if enough else {}
+    bootstrap = cluster_bootstrap(enough, groups, totals=totals) if enough else {}
     return {name: binomial[name] or bootstrap[name] for name in values}
 
 

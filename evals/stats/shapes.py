@@ -12,6 +12,7 @@ Changes = Float64[np.ndarray, "q m"]
 GroupShares = Float64[np.ndarray, "g m"]
 Resampled = Float64[np.ndarray, "s"]
 Draws = UInt8[np.ndarray, "s g"]  # how often each resample has each group
+PartOfDraws = UInt8[np.ndarray, "_ g"]  # of resamples that follow each other
 
 Scores = Float64[np.ndarray, "n"]
 Places = Int[np.ndarray, "n"]  # of each score among the distinct ones

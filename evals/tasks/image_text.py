@@ -26,6 +26,7 @@ from evals.stats.clusters import components
 from evals.stats.intervals import mean_intervals
 from evals.tasks.best import Best, Judgements, best_docs
 from evals.tasks.gallery_curve import Search
+from evals.tasks.resampling import totals_on
 from evals.tasks.scores import Scores, Value
 
 
@@ -49,9 +50,8 @@ def score(
     images, texts = rows
     relevant = Relevant.from_pairs(caption_pairs(data), len(texts))
     ranks_by_key = ranks_at(images, texts, relevant, dims, precisions, device=device)
-    return _both_directions(
-        ranks_by_key, data, [(dim, name) for dim in dims for name in precisions]
-    )
+    keys = [(dim, name) for dim in dims for name in precisions]
+    return _both_directions(ranks_by_key, data, keys, device=device)
 
 
 def score_stored(
@@ -74,11 +74,11 @@ def score_stored(
     by_texts = stored_ranks(texts, images, t2i, dims, precisions, memory=memory, device=device)
     by_images = stored_ranks(images, texts, i2t, dims, precisions, memory=memory, device=device)
     ranks_by_key = {key: Both(by_texts[key], by_images[key]) for key in by_texts}
-    return _both_directions(ranks_by_key, data, list(ranks_by_key))
+    return _both_directions(ranks_by_key, data, list(ranks_by_key), device=device)
 
 
 def _both_directions(
-    ranks_by_key: Mapping[Key, Both], data: ImageText, keys: Sequence[Key]
+    ranks_by_key: Mapping[Key, Both], data: ImageText, keys: Sequence[Key], *, device: str
 ) -> list[Scores]:
     """The scores of both directions, key by key."""
     clusters = image_clusters(data, data.also)
@@ -89,6 +89,7 @@ def _both_directions(
         group_ids=[data.images.ids[image] for image in clusters[data.image_of_text]],
         clusters=clusters[data.image_of_text],
         n_gallery=len(data.images),
+        device=device,
     )
     i2t = direction_scores(
         "i2t",
@@ -97,6 +98,7 @@ def _both_directions(
         group_ids=[data.images.ids[image] for image in clusters],
         clusters=clusters,
         n_gallery=len(data.texts),
+        device=device,
     )
     # A reader of the table finds both directions of a dimension side by side.
     scores = []
@@ -215,6 +217,7 @@ def direction_scores(
     group_ids: Sequence[str],
     clusters: Int[np.ndarray, "q"],
     n_gallery: int,
+    device: str = "cpu",
 ) -> dict[Key, Scores]:
     """The metrics of one direction at every dimension and precision."""
     columns_by_key = {key: of_queries(ranks) for key, ranks in ranks_by_key.items()}
@@ -222,7 +225,7 @@ def direction_scores(
     flat: dict[tuple[Key, str], np.ndarray] = {}
     for key, columns in columns_by_key.items():
         flat |= {(key, name): column for name, column in columns.items()}
-    intervals = mean_intervals(flat, clusters)
+    intervals = mean_intervals(flat, clusters, totals=totals_on(device))
     scores = {}
     for key, ranks in ranks_by_key.items():
         columns = columns_by_key[key]

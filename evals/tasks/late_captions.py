@@ -52,6 +52,7 @@ def score(
         group_ids=[data.images.ids[image] for image in clusters],
         clusters=clusters,
         n_gallery=len(images),
+        device=device,
     )
     return [scores[key]]
 

@@ -30,6 +30,7 @@ from evals.schema import ConfigError, Items, Side, TextRetrieval
 from evals.stats.clusters import query_clusters
 from evals.stats.intervals import mean_intervals
 from evals.tasks.best import Best, Judgements, best_docs
+from evals.tasks.resampling import totals_on
 from evals.tasks.scores import Scores, Value
 
 
@@ -73,7 +74,7 @@ def score(
                 unit_rows = quantise(queries, kind), quantise(docs, kind)
                 yield (dim, kind), places(*unit_rows, relevant, gains, device=device)
 
-    return _scores_of_keys(places_by_key(), data, relevant, measures)
+    return _scores_of_keys(places_by_key(), data, relevant, measures, device=device)
 
 
 def score_stored(
@@ -97,7 +98,7 @@ def score_stored(
     placed = stored_places(
         queries, docs, relevant, gains, dims, kinds, memory=memory, device=device
     )
-    return _scores_of_keys(placed, data, relevant, measures)
+    return _scores_of_keys(placed, data, relevant, measures, device=device)
 
 
 def _scores_of_keys(
@@ -105,6 +106,8 @@ def _scores_of_keys(
     data: TextRetrieval,
     relevant: Relevant,
     measures: Sequence[str],
+    *,
+    device: str = "cpu",
 ) -> list[Scores]:
     """The measures of the places at each key, taken one after the other."""
     # The usual ones come first: the first of all is the main score.
@@ -117,7 +120,7 @@ def _scores_of_keys(
         part = _without_values(ranked, columns, data, clusters)
         columns_by_key[dim, precision] = columns
         scores_by_key[dim, precision] = part._replace(dim=dim, precision=precision)
-    return _with_values(scores_by_key, columns_by_key, clusters)
+    return _with_values(scores_by_key, columns_by_key, clusters, device)
 
 
 def scores_of(
@@ -244,13 +247,14 @@ def _with_values(
     scores_by_key: Mapping[Key, Scores],
     columns_by_key: Mapping[Key, Mapping[str, np.ndarray]],
     clusters: Int64[np.ndarray, "q"],
+    device: str,
 ) -> list[Scores]:
     """The scores with the mean and the interval of every measure."""
     # All in one call: every column is multiplied with the same resamples, in one product.
     flat: dict[tuple[Key, str], np.ndarray] = {}
     for key, columns in columns_by_key.items():
         flat |= {(key, name): column for name, column in columns.items()}
-    intervals = mean_intervals(flat, clusters)
+    intervals = mean_intervals(flat, clusters, totals=totals_on(device))
     scores = []
     for key, part in scores_by_key.items():
         values = {
