@@ -89,6 +89,7 @@ def plan(
                 assumed = tuple(_numbers(correlations, "--correlations", 1.0, least=0.0))
             plans = planning.plan_alone(sides, differences, design, choice, correlations=assumed)
             records = [str(side.run.path) for side in sides]
+        planning.check_plannable(plans)
         content = contents(lambda: views.table_rows(plans), "Sample sizes") | {
             "markdown": lambda: views.as_markdown(plans, design),
             "csv": lambda: views.as_csv(plans),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evals.bucket import location
 from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Json
 from evals.cli.results import finish
@@ -28,7 +29,7 @@ def verify(
         list[str],
         typer.Argument(
             metavar="RECORD|SITE|BASELINE…",
-            help="Folders, or names of baselines; a folder of records means all of them.",
+            help="Folders, or names of baselines; a folder or bucket of records means all of them.",
         ),
     ],
     sign: Annotated[
@@ -67,9 +68,9 @@ def _proofs(target: str) -> list["Proof"]:
     from evals.records.manifest import MANIFEST
     from evals.records.record import list_runs
     from evals.records.seal import SEAL
-    from evals.regress.baselines import is_indexed, locate
+    from evals.regress.baselines import is_indexed
 
-    folder = locate(target)
+    folder = _folder(target)
     if (folder / MANIFEST).is_file():
         return [prove_record(folder)]
     if is_indexed(folder):
@@ -81,6 +82,21 @@ def _proofs(target: str) -> list["Proof"]:
     if not records:
         raise ConfigError(f"{folder}: no record, no folder of records, no site and no baseline.")
     return [prove_record(path) for path in records]
+
+
+def _folder(target: str) -> Path:
+    """The folder of a target; of records in a bucket that of their copies here."""
+    from evals.records.exchange import open_records
+    from evals.regress.baselines import locate
+
+    place = location(target)
+    if not isinstance(place, Path):
+        return open_records(place)
+    if place.is_file():
+        raise ConfigError(f"{target}: a file. Name its folder: {place.resolve().parent}.")
+    if place.is_symlink() and not place.exists():
+        raise ConfigError(f"{target}: a link to {place.readlink()}, which is not there.")
+    return locate(target)
 
 
 def _of_baseline(folder: Path) -> "Proof":

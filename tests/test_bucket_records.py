@@ -168,3 +168,5 @@ def test_programs_and_commands_write_to_a_bucket_and_read_from_it(
     done = run("--results", url, "--out", "site", "--json", module="evals.dashboard", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["runs"] == 2
+    done = run(url, "--json", module="evals.verify", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr

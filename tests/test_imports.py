@@ -234,7 +234,7 @@ MAY_SEE: dict[str, set[str]] = {
     "mistakes": {"schema", "analysis", "cli", "files", "records", "views"},
     "fusion": {"analysis", "cli", "config", "evaluation", "jobs", "views"},
     "probe": {"schema", "analysis", "cli", "config", "evaluation", "jobs", "views"},
-    "verify": {"schema", "analysis", "cli", "records", "regress", "views"},
+    "verify": {"schema", "bucket", "analysis", "cli", "records", "regress", "views"},
     "replay": {"schema", "analysis", "cli", "records", "views"},
     "score": {"analysis", "cli", "evaluation", "views"},
     "items": {"schema", "cli", "config", "data", "evaluation", "files", "settings", "tasks"},

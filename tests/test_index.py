@@ -127,6 +127,12 @@ def test_a_quantiser_has_parts_that_divide_the_width() -> None:
     assert places.shape == (2, 3)
 
 
+def test_too_few_documents_to_learn_from_are_told_with_what_to_leave_out() -> None:
+    rows = unit_rows(3)
+    with pytest.raises(ConfigError, match=r"pq: faiss refuses PQ.* for 3 documents.*Leave pq out"):
+        build(read_indexes()["pq"], rows, threads=1)
+
+
 def test_the_front_has_what_nothing_beats_in_all() -> None:
     def point(recall: float, speed: float, size: int) -> Point:
         return Point("x", 8, None, None, recall, 1, 0, 0, 0, None, size, 1, 0, speed)

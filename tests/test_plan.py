@@ -16,6 +16,7 @@ from evals.records.entrants import measurements
 from evals.records.selection import matched, operand
 from evals.schema import NotComparableError
 from evals.stats.sample_size import Design, difference_seen, images_needed, power_of
+from evals.views.plan import notes, rows
 from tests import simulation_plan
 from tests.commands import run
 from tests.test_compare import record as swept_record
@@ -152,8 +153,9 @@ def test_the_command_prints_writes_and_gives_json(tmp_path: Path) -> None:
 
 
 def test_benchmarks_that_a_model_was_not_scored_so_on_are_named(tmp_path: Path) -> None:
-    swept_record(tmp_path, [1, 0, 0, 1] * 8, dim=[4] * 32, day=1)
-    swept_record(tmp_path, [1, 0, 0, 1] * 8, benchmark="plain")
+    hits = [*[1, 0, 0, 1] * 7, 1, 1, 1, 0]
+    swept_record(tmp_path, hits, dim=[4] * 32, day=1)
+    swept_record(tmp_path, hits, benchmark="plain")
     done = run("m@4", "--results", tmp_path, cwd=tmp_path, module="evals.plan")
     assert done.returncode == 0, done.stderr
     assert "plain is left out: m@4: no record of plain was scored at that" in done.stderr
@@ -189,3 +191,19 @@ def test_queries_that_all_hang_together_cannot_be_planned(tmp_path: Path) -> Non
     values = np.array([[0.0], [1.0], [1.0]])
     with pytest.raises(NotComparableError, match="hang together"):
         plan_pair(one_part(np.hstack([values, values]), np.zeros(3, int)), [0.01], Design())
+
+
+def test_images_that_all_count_alike_plan_nothing(tmp_path: Path) -> None:
+    # Two images would "show" any difference, by the formula, with certainty.
+    record(tmp_path, "a", 1.0)
+    record(tmp_path, "b", 1.0)
+    for names in (("a",), ("a", "b")):
+        done = run(*names, "--results", tmp_path, cwd=tmp_path, module="evals.plan")
+        assert done.returncode == 4 and "every image counts alike" in done.stderr
+    values = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    equal = one_part(values[:, [0, 0]], np.arange(4))
+    plan = plan_pair(equal, [0.01], Design())
+    assert (plan.answers, plan.seen_now, plan.variance) == ([], None, 0.0)
+    some = plan_pair(one_part(values, np.arange(4)), [0.01], Design())
+    assert notes([plan, some])[0].endswith("every image counts alike, so nothing can be planned.")
+    assert len(rows([plan, some])) == 1

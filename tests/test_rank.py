@@ -78,6 +78,21 @@ def test_equal_models_have_one_rank(tmp_path: Path) -> None:
     assert [s.rank for s in ranking(tmp_path, "a", "b", "c").standings] == [1, 1, 3]
 
 
+def test_models_of_one_score_are_said_to_have_it(tmp_path: Path) -> None:
+    for model in ("a", "b"):
+        record(tmp_path, model, 0.5)
+    done = run("a", "b", "--results", tmp_path, cwd=tmp_path, module="evals.rank")
+    assert "a@8 and b@8 have the same score, and nothing tells them apart." in done.stdout
+    twice = run("a", "a", "--results", tmp_path, cwd=tmp_path, module="evals.rank")
+    assert twice.returncode == 2 and "a is named 2 times" in twice.stderr
+
+
+def test_a_dimension_that_a_record_lacks_is_told_with_its_benchmark(tmp_path: Path) -> None:
+    path = record(tmp_path, "a", 0.5)
+    done = run(f"{path}@3", path, "--results", tmp_path, cwd=tmp_path, module="evals.rank")
+    assert done.returncode == 2 and "no record of toy was scored at that" in done.stderr
+
+
 def test_one_benchmarks_interval_is_the_records(scenes_run: Path) -> None:
     names = (str(scenes_run), f"{scenes_run}@64")
     result = rank_models(entrants(names, scenes_run), subsets=["en"], directions=["t2i"], flips=200)

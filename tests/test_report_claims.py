@@ -131,6 +131,19 @@ def test_what_a_record_has_several_times_must_be_named(check, runs):
         ([f"{HEADER},note"], "line 1: unknown column 'note'"),
         ([f"{HEADER},model"], "line 1: the column model is there twice"),
         ([HEADER], "holds no claims"),
+        ([HEADER, "", "  "], "holds no claims"),
+        (
+            [HEADER.replace(",", ";"), "a;scenes;t2i/R@5;50,1"],
+            "line 1: its columns are separated by",
+        ),
+        (
+            [HEADER, "a,scenes,t2i/R@5,50,1"],
+            "line 2: 5 fields, and the header has 4. Write a number",
+        ),
+        (
+            [HEADER, 'a,scenes,t2i/R@5,"50,1"'],
+            "line 2, column value: '50,1' is no number such as 89.8",
+        ),
         ([HEADER, "a,scenes,t2i/R@5"], "line 2: 3 fields, and the header has 4"),
         ([HEADER, ",scenes,t2i/R@5,50"], "line 2, column model: is empty"),
         ([HEADER, "a,scenes,t2i/R@5,50", "a,scenes,t2i/R@1,n/a"], "line 3, column value: 'n/a'"),
@@ -184,6 +197,8 @@ def test_the_units_of_a_file_are_per_cent_unless_it_says_otherwise(tmp_path):
     file = tmp_path / "card.csv"
     file.write_text(f"\ufeff{HEADER}\r\na,scenes,t2i/R@5, 0.5\r\nb,scenes,t2i/R@5,50\r\n", "utf-8")
     low, high = read_claims(file)
+    file.write_text(f"{HEADER}\na,scenes,t2i/R@5,50 %\n\nb,scenes,t2i/R@5,5\n")
+    assert [claim.value for claim in read_claims(file)] == [50, 5]
     assert (low.value, low.rounding, high.value, high.rounding) == (0.5, 0.05, 50, 0.5)
     file.write_text(f"{HEADER},unit\na,scenes,t2i/R@5,0.5,fraction\n")
     assert read_claims(file)[0].value == 50

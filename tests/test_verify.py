@@ -303,6 +303,23 @@ def test_a_folder_of_records_means_all_of_them(record: Path, tmp_path: Path) -> 
     assert done.returncode == 3 and not json.loads(done.stdout)["whole"]
 
 
+def test_a_file_and_a_link_to_nothing_are_no_baselines_by_mistake(
+    record: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    (tmp_path / "link").symlink_to(record)
+    for target, code, says in (
+        (record / MANIFEST, 2, f"a file. Name its folder: {record}."),
+        (tmp_path / "nowhere", 2, f"a link to {tmp_path / 'gone'}, which is not there."),
+        ("file:///etc", 2, "A folder or a bucket is wanted"),
+    ):
+        done = run(target, cwd=tmp_path, module="evals.verify")
+        assert done.returncode == code and says in done.stderr
+    # Through a link it is whole, and lies elsewhere than it says.
+    done = run(tmp_path / "link", cwd=tmp_path, module="evals.verify")
+    assert done.returncode == 0 and "elsewhere than its manifest says" in done.stdout
+
+
 def test_what_is_nothing_of_ours_is_a_mistake_of_the_command_line(tmp_path: Path) -> None:
     assert verify(tmp_path, cwd=tmp_path).returncode == 2
     assert verify(tmp_path / "none", cwd=tmp_path).returncode == 2

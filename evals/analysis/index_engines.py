@@ -73,7 +73,10 @@ class FaissIndex:
             self._index.train(docs)
             self._index.add(docs)
         except RuntimeError as error:
-            raise ConfigError(f"{row.name}: faiss refuses {text}: {_short(error)}") from None
+            raise ConfigError(
+                f"{row.name}: faiss refuses {text} for {len(docs):,} documents: {_short(error)}. "
+                f"Leave {row.name} out, with the others in --only, or index more documents."
+            ) from None
 
     def nbytes(self, value: int | None) -> int:
         """The length of what faiss would write."""

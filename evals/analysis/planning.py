@@ -4,6 +4,7 @@ Two records tell the variance of their difference, query by query. One record te
 score; of a second model that is not there yet, its correlation with the first must be assumed.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from evals.schema import ConfigError, NotComparableError
 from evals.stats.sample_size import Design, difference_seen, images_needed, power_of
 
 # Of the scores that two models give the images: unrelated ones, and up to nearly the same model.
+NO_VARIANCE = 1e-20  # of hits of 0 and 1: smaller ones are the rounding of means
 CORRELATIONS: Sequence[float] = (0.0, 0.5, 0.8, 0.9, 0.95)
 
 
@@ -32,7 +34,8 @@ class Plan(NamedTuple):
 
     `correlation` is that of the two models' scores of an image; `assumed` says that it is no
     measured one. `design_effect` is by how much the variance is larger than that of as many
-    independent queries. `seen_now` is the smallest difference that the images there are show.
+    independent queries. `seen_now` is the smallest difference that the images there are show. Where
+    no image differs from another the variance is 0: no answer follows from that, and there is none.
     """
 
     benchmark: str
@@ -64,6 +67,17 @@ class Choice(NamedTuple):
 
 
 ALL = Choice()
+
+
+def check_plannable(plans: Sequence[Plan]) -> None:
+    """Refuse plans of which none has a variance, and so an answer. NotComparableError names them."""
+    if any(plan.answers for plan in plans):
+        return
+    names = ", ".join(dict.fromkeys(f"{plan.benchmark} {plan.direction}".strip() for plan in plans))
+    raise NotComparableError(
+        f"{names}: every image counts alike, so there is no variance to plan from. Take a harder "
+        "benchmark, more images, or another --metric."
+    )
 
 
 def plan_pairs(
@@ -142,8 +156,8 @@ def _variance(benchmark: PairedBenchmark, contrast: np.ndarray) -> Variance:
     n_groups = benchmark.n_groups
     if n_groups < 2:
         raise NotComparableError(
-            f"{benchmark.name}: all queries hang together by their relevant documents, so their "
-            "variance cannot be told. Choose another benchmark."
+            f"{benchmark.name}: all queries are of one image, or hang together by their relevant "
+            "documents, so their variance cannot be told. Take more images, or another benchmark."
         )
     of_groups = benchmark.residuals @ contrast
     # Squares of residuals come out (g - 1) / g too small, as in any sample variance.
@@ -166,7 +180,9 @@ def _plan(
 ) -> Plan:
     images, queries = benchmark.n_groups, benchmark.n_queries
     answers = []
-    for difference in differences:
+    # Of equal images the formulas say that two are enough. It is the variance that is not known.
+    is_known = not math.isclose(change.per_image, 0, abs_tol=NO_VARIANCE)
+    for difference in differences if is_known else ():
         needed = images_needed(change.per_image, difference, design)
         answer = Answer(
             difference=difference,
@@ -185,6 +201,6 @@ def _plan(
         design_effect=change.design_effect,
         images=images,
         queries=queries,
-        seen_now=difference_seen(change.per_image, images, design),
+        seen_now=difference_seen(change.per_image, images, design) if is_known else None,
         answers=answers,
     )

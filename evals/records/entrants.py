@@ -29,7 +29,8 @@ def entrants(
     # A model that is named twice is no rival of itself.
     operands = [operand(text) for text in dict.fromkeys(texts)]
     if len(operands) < 2:
-        raise ConfigError("Name at least two models, dimensions or records to rank.")
+        twice = f" {texts[0]} is named {len(texts)} times." if len(texts) > 1 else ""
+        raise ConfigError(f"Name at least two models, dimensions or records to rank.{twice}")
     records = [which for which in operands if which.path]
     if records and benchmarks:
         raise ConfigError(

@@ -146,7 +146,7 @@ def measured(which: Operand, root: Path, benchmark: str) -> Measured:
     if which.precision != FULL:
         command += f" --precisions {which.precision}"
     raise NotScoredError(
-        f"{which.text}: no record of {benchmark} was scored at that; there is {has or 'nothing'}. "
+        f"{which.text}: no record of {run.manifest.benchmark} was scored at that; there is {has or 'nothing'}. "
         f"Run: {command}, which encodes nothing again."
     )
 

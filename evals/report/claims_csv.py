@@ -79,10 +79,13 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
     try:
         header = _header(path, next(reader, []))
         for fields in reader:
+            if not any(field.strip() for field in fields):  # an empty line, as editors leave
+                continue
             where = f"{path}, line {reader.line_num}"
             if len(fields) != len(header):
                 raise ConfigError(
-                    f"{where}: {len(fields)} fields, and the header has {len(header)}."
+                    f"{where}: {len(fields)} fields, and the header has {len(header)}. Write a "
+                    "number with a point, as 89.8, and put quotes around a field that has a comma."
                 )
             stripped = [field.strip() for field in fields]
             numbered.append((reader.line_num, dict(zip(header, stripped, strict=True))))
@@ -96,6 +99,13 @@ def _lines(path: Path) -> list[tuple[int, dict[str, str]]]:
 def _header(path: Path, names: Sequence[str]) -> list[str]:
     header = [name.strip() for name in names]
     columns = f"The columns are {', '.join(REQUIRED)}, and if needed {', '.join(OPTIONAL)}."
+    for separator, word in ((";", "semicolons"), ("\t", "tabs")):
+        # As spreadsheets save it where the comma is the decimal point.
+        if len(header) == 1 and separator in header[0]:
+            raise ConfigError(
+                f"{path}, line 1: its columns are separated by {word}. Separate them by commas, and "
+                "write numbers with a point: 89.8."
+            )
     for name in header:
         if name not in (*REQUIRED, *OPTIONAL):
             raise ConfigError(f"{path}, line 1: unknown column {name!r}. {columns}")
@@ -126,7 +136,7 @@ def _claim(path: Path, line: int, fields: dict[str, str]) -> Claim:
         if not fields[column]:
             raise claim.error(column, "is empty.")
     scale = _scale(claim, fields)
-    number = _number(claim, "value", fields["value"].removesuffix("%"))
+    number = _number(claim, "value", fields["value"].removesuffix("%").rstrip())
     digits = -int(number.as_tuple().exponent)
     return claim._replace(
         value=float(number * scale),

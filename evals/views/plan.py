@@ -42,6 +42,9 @@ def notes(plans: Sequence[Plan]) -> list[str]:
     lines = []
     # The answer to the other question: what the images there are can show.
     for plan in plans:
+        if not plan.answers:
+            lines.append(f"{_where(plan)}: every image counts alike, so nothing can be planned.")
+            continue
         seen = in_percent(plan.seen_now, 2)
         where = f"{_where(plan)}, r {plan.correlation:.2f}"
         # Both counts: the queries of an image are not independent, and images are what one collects.
@@ -73,7 +76,7 @@ def print_plans(plans: Sequence[Plan], design: Design) -> None:
     out = console()
     out.print(table)
     out.print(legend(design), style="dim", highlight=False)
-    for line in notes(plans):
+    for line in dict.fromkeys(notes(plans)):
         out.print(escape(line), soft_wrap=True, highlight=False)
 
 
@@ -83,7 +86,7 @@ def as_markdown(plans: Sequence[Plan], design: Design) -> str:
     lines = ["# How many images it takes", "", _line(HEAD), _line(rule)]
     lines += [_line([markdown_text(cell) for cell in row]) for row in rows(plans)]
     lines += ["", legend(design), ""]
-    lines += [f"- {markdown_text(note)}" for note in notes(plans)]
+    lines += [f"- {markdown_text(note)}" for note in dict.fromkeys(notes(plans))]
     return "\n".join(lines) + "\n"
 
 

@@ -76,6 +76,9 @@ def verdict(result: Standings) -> str:
     best = result.standings[0].name
     if len(names) == 1:
         return f"{best} is best: with 95% confidence no other has its rank."
+    equal = [standing.name for standing in result.standings if standing.rank == 1]
+    if len(equal) == len(names):
+        return f"{' and '.join(equal)} have the same score, and nothing tells them apart."
     rivals = ", ".join(name for name in names if name != best)
     return f"{best} has the best score; these may be best, too: {rivals}."
 
