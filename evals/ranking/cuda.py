@@ -4,7 +4,7 @@ The Triton kernels of kernel.py count each block around all levels of both direc
 are decided in float64: a few of them on the host, by their pairs of rows, as on a CPU. Where they
 are many (rows that are all alike, or binary ones, whose scores are few whole numbers) the block is
 multiplied and counted again in float64, DENSE_DOCS documents at a time. So a collapsed checkpoint
-costs one more product, in no more memory.
+costs one more product, and once more the memory of its rows.
 
 Counts are those of cpu.py, bit for bit. kernel.py says why for float32; float64 scores err by 1e-14
 at most, a hundredth of TIE, whichever machine adds them (definition.py).
@@ -35,7 +35,7 @@ from evals.ranking.kernel import (
     on_card,
 )
 from evals.ranking.levels import Count, Levels, Step, Tally
-from evals.ranking.products import as_tensor, pair_scores
+from evals.ranking.products import as_tensor, many_pair_scores
 
 # Values of rows that the host multiplies for a block; with more, another product is quicker.
 HOST_VALUES = 2**22
@@ -151,6 +151,7 @@ class StepCounter:
         if doc_tally is None:
             doc_tally = _no_levels(len(step.docs))
         self.docs = DeviceTally(doc_tally, device)
+        self.doc_rows: dict[int, Tensor] = {}  # of blocks that are multiplied again, by the first
         self.scales: BlockScales | None = None
         if step.scales is not None:
             query_scales = as_tensor(step.scales.queries, device)
@@ -181,7 +182,7 @@ class StepCounter:
     def _decide(self, calls: Int32[np.ndarray, "calls 3"], queries: slice, docs: slice) -> None:
         """Decide close calls on the host."""
         query, doc, place = calls.astype(np.int64).T
-        scores = pair_scores(self.step.queries[queries], self.step.docs[docs], query, doc)
+        scores = many_pair_scores(self.step.queries[queries], self.step.docs[docs], query, doc)
         n_places = len(self.queries.level)
         of_query, of_doc = place < n_places, place >= n_places
         query, doc = query + queries.start, doc + docs.start
@@ -202,8 +203,10 @@ class StepCounter:
         for first in range(docs.start, docs.stop, DENSE_DOCS):
             part = slice(first, min(first + DENSE_DOCS, docs.stop))
             in_block = slice(part.start - docs.start, part.stop - docs.start)
-            doc_rows = as_tensor(self.step.docs[part], self.device).double()
-            scores = query_rows @ doc_rows.T
+            # every strip of queries comes by here
+            if first not in self.doc_rows:
+                self.doc_rows[first] = as_tensor(self.step.docs[part], self.device)
+            scores = query_rows @ self.doc_rows[first].double().T
             scores.masked_fill_(is_relevant[:, in_block], -torch.inf)
             doc_bounds = self.docs.tie_bounds(part, open_docs[:, in_block])
             near: BothNear = count_block(scores, None, query_bounds, doc_bounds)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evals.embeddings.threads import row_blocks
+from evals.embeddings.threads import over_rows, row_blocks
 from evals.ranking.shapes import PairFloats, Pairs
 
 if TYPE_CHECKING:
@@ -78,4 +78,20 @@ def pair_scores(
         products = queries[pair_queries[part]].astype(np.float64)
         products *= docs[pair_docs[part]]
         scores[part] = products.sum(axis=1)
+    return scores
+
+
+def many_pair_scores(
+    queries: np.ndarray,
+    docs: np.ndarray,
+    pair_queries: Pairs,
+    pair_docs: Pairs,
+) -> PairFloats:
+    """`pair_scores`, in threads."""
+    scores = np.empty(len(pair_queries))
+
+    def fill(part: slice) -> None:
+        scores[part] = pair_scores(queries, docs, pair_queries[part], pair_docs[part])
+
+    over_rows(fill, len(scores), queries.shape[1])
     return scores

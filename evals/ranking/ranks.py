@@ -15,11 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from evals.embeddings.threads import over_rows
 from evals.ranking.definition import DEPTH, GAIN, TIE, Both, Ranks, gain_of_places
 from evals.ranking.dispatch import count_all
 from evals.ranking.levels import Levels, Step, Tally, docs_above
-from evals.ranking.products import as_tensor, pair_scores
+from evals.ranking.products import as_tensor, many_pair_scores
 from evals.ranking.relevance import Relevant
 from evals.ranking.shapes import (
     DocRows,
@@ -161,13 +160,7 @@ def refuse_infinite(norms: RowNorms, name: str) -> None:
 
 def relevant_scores(queries: np.ndarray, docs: np.ndarray, relevant: Relevant) -> PairFloats:
     """The float64 scores of all relevant documents, in the order of `relevant`."""
-    pair_queries, scores = relevant.queries, np.empty(len(relevant.docs))
-
-    def fill(part: slice) -> None:
-        scores[part] = pair_scores(queries, docs, pair_queries[part], relevant.docs[part])
-
-    over_rows(fill, len(scores), queries.shape[1])
-    return scores
+    return many_pair_scores(queries, docs, relevant.queries, relevant.docs)
 
 
 def new_tally(
