@@ -4,10 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
+from evals.embeddings.keys import canonical_json
 from evals.parity.certificate import certify
-from evals.parity.pins import MOST_BYTES, export_pins, pinned_probe, read_pins, role_of
+from evals.parity.pinned import read_pins, role_of
+from evals.parity.pins import MOST_BYTES, digest_of, export_pins, pinned_probe
 from evals.parity.probe import Runner, content_of
 from evals.parity.tolerances import Tolerances
 from evals.schema import ConfigError, EvalError, InvalidError, MissingError
@@ -64,6 +67,52 @@ def test_every_changed_byte_is_found(pins, tmp_path):
         path.write_bytes(bytes(damaged))
         with pytest.raises(InvalidError, match="damaged"):
             read_pins(path)
+
+
+def of_another_hand(pins, path, about, tensors):
+    """The file with other parts, and a hash that fits them: as another version or program writes it."""
+    with safe_open(pins, framework="numpy") as file:
+        stated = json.loads(file.metadata()["pins"])["about"] | about
+    held = load_file(pins)
+    held |= {name: change(held[name]) for name, change in tensors.items()}
+    whole = {"about": stated, "sha256": digest_of(canonical_json(stated), held)}
+    save_file(held, path, {"pins": canonical_json(whole).decode()})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("about", "tensors", "message"),
+    [
+        ({"schema_version": 2, "new": 1}, {}, "written by a newer version: schema version 2.*Upgrade"),
+        ({"schema_version": "1"}, {}, "schema_version: Input should be 1. Copy it again"),
+        ({"new": 1}, {}, "new: Extra inputs are not permitted. Copy it again"),
+        ({"texts": []}, {"text_rows": lambda rows: rows[:0]}, "holds no text"),
+        ({}, {"image_ends": lambda ends: ends.astype("f4")}, "image_ends is float32, and int64 is"),
+        ({}, {"text_rows": lambda rows: rows.astype("i8")}, "text_rows is int64, and float32 or"),
+        ({}, {"text_rows": lambda rows: rows[:, :8].copy()}, "texts have 8 values, its images 256"),
+        ({}, {"image_rows": lambda rows: rows[:, :0].copy()}, "its images 0. A model"),
+        ({}, {"image_rows": lambda rows: rows * np.nan}, "are no 24 finite rows"),
+    ],
+)  # fmt: skip
+def test_a_file_of_another_hand_is_refused_with_what_is_wrong(
+    pins, tmp_path, about, tensors, message
+):
+    path = of_another_hand(pins, tmp_path / "other.safetensors", about, tensors)
+    with pytest.raises(InvalidError, match=rf"other\.safetensors.*{message}"):
+        read_pins(path)
+
+
+def test_a_model_of_another_width_is_told_by_its_width(pins, tmp_path):
+    def half(rows):
+        return rows[:, :128].copy()
+
+    path = of_another_hand(
+        pins, tmp_path / "half.safetensors", {}, {"text_rows": half, "image_rows": half}
+    )
+    read = read_pins(path)
+    certificate = certify(read.probe, read.runner, tiny(), Tolerances())
+    assert certificate.verdict == "differs"
+    assert "gives 128 values where the other gives 256" in certificate.reasons[0]
 
 
 def test_half_a_file_another_file_and_none_are_refused(pins, tmp_path):

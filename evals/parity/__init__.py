@@ -13,6 +13,7 @@ The files in reading order:
     patterns.py      what the pattern of a difference suggests where no trial explains it
     certificate.py   all of it put together: the certificate and its verdict
     pins.py          a small file of inputs and rows that any machine can be checked against
+    pinned.py        reads such a file, strictly
     show.py          the certificate in the terminal and as JSON
     page.py          the certificate as one page of HTML
 """

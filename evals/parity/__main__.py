@@ -68,7 +68,8 @@ def parity(
     """Say whether A and B give the same embeddings; exit code 0 the same, 1 not."""
     with reported(json=json) as log:
         from evals.parity.certificate import certify
-        from evals.parity.pins import export_pins, read_pins, role_of
+        from evals.parity.pinned import read_pins, role_of
+        from evals.parity.pins import export_pins
         from evals.parity.runners import probe_of, runner_of
         from evals.parity.tolerances import Tolerances
 

@@ -133,7 +133,7 @@ def _compared(
     kind: Kind,
     members: Sequence[Part],
     rows_a: Mapping[Any, Rows],
-    rows_b: Mapping[Any, Rows],
+    rows_b: Mapping[Any, np.ndarray],  # of another width, it may be
     causes: list[Cause],
 ) -> Compared:
     """All rows of a kind; of unequal widths the first values of the wider ones."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evals.parity.probe import Probe, Rows
+from evals.parity.probe import Probe
 from evals.ranking.definition import Ranks
 from evals.ranking.metric_table import per_query_function, primary
 from evals.schema import Side
@@ -50,7 +50,8 @@ class MetricChange(NamedTuple):
         return sure and abs(self.difference.value) > floor
 
 
-RowsOfSide = Mapping[tuple[str, ...], Rows]  # by the hashes of a side, which subsets may share
+# By the hashes of a side, which subsets may share; the two models may have unequal widths.
+RowsOfSide = Mapping[tuple[str, ...], np.ndarray]
 
 
 def metric_changes(probe: Probe, a: RowsOfSide, b: RowsOfSide) -> list[MetricChange]:
