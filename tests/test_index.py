@@ -147,7 +147,7 @@ def test_the_command_prints_writes_and_gives_json(scenes_run: Path, tmp_path: Pa
     base = (scenes_run, "--dims", "64", "--only", QUICK)
     done = run(*base, *options, cwd=tmp_path, module="evals.index")
     assert done.returncode == 0, done.stderr
-    assert "hnsw@64 efSearch 16" in done.stdout and "lost to the embedding" in done.stdout
+    assert "hnsw@64 efSearch 16" in done.stdout and "The embedding loses" in done.stdout
     assert "<script" not in files["html"].read_text()
     assert files["plot"].read_bytes().startswith(b"\x89PNG")
     assert "| exact@64 |" in files["markdown"].read_text()

@@ -21,7 +21,7 @@ from evals.views import plan as plan_views
 from evals.views.finding import sentence
 from evals.views.style import console, empty_table
 from evals.views.sweep_table import bars, sweep_table
-from evals.views.table import OPTIONAL
+from evals.views.table import EARLY, OPTIONAL
 
 WIDTHS = (60, 61, 72, 80, 84, 97, 100, 120, 160, 240)
 BAR = re.compile("[█▉▊▋▌▍▎▏]+")
@@ -77,13 +77,32 @@ def test_no_word_is_broken_and_no_line_is_longer_than_the_terminal(
     scenes_run: Path, shown_at: Callable[[int, Callable[[], None]], str]
 ) -> None:
     for name, show in views(scenes_run).items():
-        words = words_of(shown_at(2000, show)) | words_of(f"{NOTE} {' '.join(OPTIONAL)}")
+        words = words_of(shown_at(2000, show)) | words_of(f"{NOTE} {' '.join(EARLY + OPTIONAL)}")
         for width in WIDTHS:
             for line in shown_at(width, show).splitlines():
                 strange = words_of(line) - words
                 assert not strange, f"{name} at {width}: {strange}"
                 is_path = str(scenes_run.parent) in line
                 assert len(line) <= width or is_path, f"{name} at {width}: {line}"
+
+
+def test_wins_and_losses_leave_before_the_interval_of_a_difference(
+    scenes_run: Path, shown_at: Callable[[int, Callable[[], None]], str]
+) -> None:
+    show = views(scenes_run)["compare"]
+    text = shown_at(80, show)
+    assert "wins/losses" not in text.split("Too narrow")[0]
+    assert re.search(r"t2i R@1 .*\[[-+]\d\.\d\d,[-+]\d\.\d\d\]", text)
+    assert "Too narrow a terminal for wins/losses; --json has all." in text
+
+
+def test_a_line_that_ends_at_the_last_column_leaves_no_space_for_the_next(
+    shown_at: Callable[[int, Callable[[], None]], str],
+) -> None:
+    text = "x" * 59 + " " + "y"
+    for width in (59, 60, 61):
+        lines = shown_at(width, lambda: console().print(text, soft_wrap=True)).splitlines()
+        assert " ".join(lines) == text and not any(line.startswith(" ") for line in lines)
 
 
 def a_table() -> None:

@@ -40,7 +40,9 @@ def _between_words(text: Text, width: int) -> list[Text]:
     for part in wrapper.wrap(text.plain):
         end += len(part)
         ends.append(end)
-    lines = text.divide(ends[:-1])
+    first, *rest = text.divide(ends[:-1])
+    # The space between two words may begin a line, where the word before it just had room.
+    lines = [first] + [line[len(line.plain) - len(line.plain.lstrip()) :] for line in rest]
     for line in lines:
         line.rstrip()
-    return list(lines)
+    return lines

@@ -23,7 +23,7 @@ from evals.views.style import (
     in_points,
 )
 
-HEAD = ("", "index", "recall", "lost to index", "neighbours", "bytes/doc", "build s", "queries/s")
+HEAD = ("", "index", "recall", "lost", "neighbours", "bytes/doc", "build s", "queries/s")
 COLOURS = (BLUE, RED, GREEN, ORANGE, PINK, GREY, "#56B4E9", "#000000", "#999933")
 DECIMALS = 2
 FRONT = "*"
@@ -39,25 +39,27 @@ def title(quality: Quality) -> str:
 
 def legend(quality: Quality) -> str:
     """What the columns mean."""
+    threads = "1 thread" if quality.threads == 1 else f"{quality.threads} threads"
     return (
         f"In per cent, losses in points with 95% interval, paired by query. recall: {quality.metric} "
-        f"of the task, end to end. neighbours: share of the exact {quality.k} nearest that the index "
+        "of the task, end to end. lost: against exact search at this width. "
+        f"neighbours: share of the exact {quality.k} nearest that the index "
         "finds. bytes: of the index as a file, rows for rescoring included. "
         f"{FRONT}: on the Pareto front of recall, speed and bytes. {quality.queries:,} queries of "
-        f"{quality.docs:,} documents, {quality.threads} thread(s), the fastest of three searches."
+        f"{quality.docs:,} documents, {threads}, the fastest of three searches."
     )
 
 
 def losses(quality: Quality) -> list[str]:
-    """A sentence per width: what is lost before any index, and that the losses add up."""
+    """Two sentences per width: what is lost before any index, and that the losses add up."""
     lines = []
     for dim in dict.fromkeys(point.dim for point in quality.points):
         first = next(point for point in quality.points if point.dim == dim)
         exact = 1 - first.lost_to_embedding - first.lost_to_dims
         lines.append(
-            f"{dim} dimensions: exact search {in_percent(exact, DECIMALS)}; lost to the embedding "
-            f"{in_percent(first.lost_to_embedding, DECIMALS)}, to fewer dimensions "
-            f"{in_percent(first.lost_to_dims, DECIMALS)}; with that to the index the total."
+            f"{dim} dimensions: exact search finds {in_percent(exact, DECIMALS)}. The embedding loses "
+            f"{in_percent(first.lost_to_embedding, DECIMALS)} points, fewer dimensions "
+            f"{in_percent(first.lost_to_dims, DECIMALS)}; an index loses what its row says beyond that."
         )
     return lines
 

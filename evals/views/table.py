@@ -1,8 +1,9 @@
 """A table that shrinks in a stated order where the terminal is narrow, rather than break a word.
 
 1. The intervals of shares of the full width leave their cells.
-2. All intervals leave their cells.
-3. The columns of OPTIONAL leave, one by one, in that order.
+2. The columns of EARLY leave: they tell less than an interval.
+3. All intervals leave their cells.
+4. The columns of OPTIONAL leave, one by one, in that order.
 
 What left is named below the table; `--json` and files have all. A table that is still too wide
 keeps its lines whole, and the terminal breaks them. Files and pipes only lose what the first step
@@ -18,12 +19,14 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+EARLY = ("wins/losses", "build s")
 # A column that a reader misses least comes first.
 OPTIONAL = (
     "ties",
     "n",
     "95% interval",
-    "wins/losses",
+    "neighbours",
+    "bytes/doc",
     "detects",
     "Holm",
     "design effect",
@@ -116,9 +119,16 @@ def _forms(table: FittingTable, terminal: bool) -> Iterator[Form]:
     # A file takes any width: it has all but these.
     if not terminal:
         return
-    form = _without_intervals(form, lambda head: True, "intervals")
+    narrower = [without, *_without_columns(without, EARLY)]
+    yield from narrower[1:]
+    form = _without_intervals(narrower[-1], lambda head: True, "intervals")
     yield form
-    for name in OPTIONAL:
+    yield from _without_columns(form, OPTIONAL)
+
+
+def _without_columns(form: Form, names: Sequence[str]) -> Iterator[Form]:
+    """The form without the first of these columns, without the first two …, as far as it has them."""
+    for name in names:
         if any(head.header == name for head in form.heads):
             form = _without_column(form, name)
             yield form
@@ -133,8 +143,11 @@ def _without_intervals(form: Form, applies: Callable[[str], bool], what: str) ->
             is_text = isinstance(cell, str) and applies(head.header)
             cells.append(INTERVAL.sub("", cell) if is_text else cell)
         lines.append(line._replace(cells=tuple(cells)))
-    changed = lines != list(form.lines)
-    return Form(heads, lines, [what] if changed else form.lost)
+    if lines == list(form.lines):
+        return Form(heads, lines, form.lost)
+    # "intervals" says all of them.
+    lost = [name for name in form.lost if not name.startswith("the intervals")]
+    return Form(heads, lines, [*lost, what])
 
 
 def _without_column(form: Form, name: str) -> Form:
