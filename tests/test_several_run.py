@@ -195,7 +195,7 @@ def test_a_dry_run_does_not_guess_how_many_vectors_there_will_be(texts, several_
     [line] = json.loads(done.stdout)["dry_run"]
     assert (line["missing"], line["bytes"]) == (19, None)
     printed = run(f"beir:{texts}", "--model", model, "--dry-run", cwd=tmp_path).stdout
-    assert "Together: unknown, unknown." in printed
+    assert "Together: unknown; how long it takes is not known." in printed
 
 
 def test_two_workers_encode_what_one_does(texts, several_model, tmp_path):

@@ -105,6 +105,21 @@ def test_a_line_that_ends_at_the_last_column_leaves_no_space_for_the_next(
         assert " ".join(lines) == text and not any(line.startswith(" ") for line in lines)
 
 
+def test_of_two_columns_that_wrap_neither_breaks_a_word(
+    shown_at: Callable[[int, Callable[[], None]], str],
+) -> None:
+    def show() -> None:
+        table = empty_table("", "")
+        for head in ("model", "what", "published"):
+            table.add_column(head, no_wrap=head == "published")
+        table.add_row("nllb-siglip-large", "Relative to NLLB", "79.2")
+        console().print(table)
+
+    for width in (40, 43, 60):
+        words = set(shown_at(width, show).split())
+        assert {"nllb-siglip-large", "Relative", "to", "NLLB", "published", "79.2"} <= words
+
+
 def a_table() -> None:
     """71 columns wide, and with each step of the order narrower."""
     table = empty_table("Title", "")

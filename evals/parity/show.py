@@ -123,7 +123,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
 
     table = FittingTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for place, name in enumerate(head):
-        table.add_column(name, justify="right" if place else "left", overflow="fold")
+        table.add_column(name, justify="right" if place else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     return table

@@ -74,8 +74,8 @@ def print_summary(tables: Sequence[Judged], out: Console) -> None:
 def _grid(judged: Judged, intervals: bool) -> FittingTable:
     title = escape(visible(judged.table.row.title))
     grid = FittingTable(title=title, **PLAIN)
-    grid.add_column("", overflow="fold", ratio=1)
-    grid.add_column("", overflow="fold", ratio=1)
+    grid.add_column("")
+    grid.add_column("")
     for name in ("published", "measured", "diff."):
         grid.add_column(name, justify="right", no_wrap=True)
     if intervals:

@@ -33,8 +33,9 @@ def print_forecast(lines: Sequence[Forecast]) -> None:
         table.add_row(*map(escape, names), *counts, *costs)
     if counted:
         out.print(table)
-        size, time = _size(_total(counted)), _time(_seconds(lines))
-        out.print(f"Together: {size}, {time}.", highlight=False)
+        seconds = _seconds(lines)
+        time = "how long it takes is not known" if seconds is None else _time(seconds)
+        out.print(f"Together: {_size(_total(counted))}; {time}.", highlight=False)
     for benchmark, source in {line.benchmark: line.source for line in counted}.items():
         out.print(escape(f"{benchmark}: from {source}"), soft_wrap=True, highlight=False)
     for line in lines:

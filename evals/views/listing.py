@@ -70,13 +70,12 @@ def metric(row: Benchmark) -> str:
 def _table(
     columns: tuple[str, ...], rows: list[tuple[Benchmark, tuple[str, ...]]], data: Path | None
 ) -> Any:
-    from rich.table import Table
+    from evals.views.table import FittingTable
 
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = FittingTable(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("benchmark", no_wrap=True)
     for name in columns:
-        # Names fold rather than end in an ellipsis: they are there to be copied.
-        table.add_column(name, justify="left" if name == "data" else "right", overflow="fold")
+        table.add_column(name, justify="left" if name == "data" else "right", no_wrap=True)
     table.add_column("here", no_wrap=True)
     for row, cells in rows:
         table.add_row(row.name, *cells, "yes" if here(row, data) else "no")

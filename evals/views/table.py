@@ -22,6 +22,7 @@ from rich.text import Text
 EARLY = ("wins/losses", "build s")
 # A column that a reader misses least comes first.
 OPTIONAL = (
+    "data",
     "ties",
     "n",
     "95% interval",
@@ -34,6 +35,12 @@ OPTIONAL = (
     "queries",
     "old",
     "A",
+    "diff.",
+    "norm A",
+    "norm B",
+    "number",
+    "0.1",
+    "0.9",
 )
 # ` [39.9,46.4]` behind a value, dim or not; the bracket is escaped: to rich it begins markup.
 INTERVAL = re.compile(r" (?:\[dim\])?\\?\[[-+−\d., ]+\](?:\[/dim\])?")
@@ -83,7 +90,7 @@ class FittingTable(Table):
             least = _least_width(form, console, gap)
             if least <= width:
                 break
-        body = _plain(form, self._options)
+        body = _plain(form, self._options, console, width)
         if self.title:
             yield from _wrapped(str(self.title), "table.title", console, width)
         # Wider than the terminal: it breaks lines, and nothing is lost.
@@ -160,13 +167,18 @@ def _without_column(form: Form, name: str) -> Form:
 
 
 def _least_width(form: Form, console: Console, gap: int) -> int:
-    """The columns that hold every word of each column, and each line of one that does not wrap."""
+    widths = _least_widths(form, console)
+    return sum(widths) + gap * (len(widths) - 1)
+
+
+def _least_widths(form: Form, console: Console) -> list[int]:
+    """Room for every word of each column, and for each line of one that does not wrap."""
     widths = []
     for place, head in enumerate(form.heads):
         cells = [line.cells[place] for line in form.lines if place < len(line.cells)]
         wraps = not head.options.get("no_wrap")
         widths.append(max(_width(cell, wraps, console) for cell in [head.header, *cells]))
-    return sum(widths) + gap * (len(widths) - 1)
+    return widths
 
 
 def _width(cell: Any, wraps: bool, console: Console) -> int:
@@ -176,14 +188,23 @@ def _width(cell: Any, wraps: bool, console: Console) -> int:
     return measure.minimum if wraps else measure.maximum
 
 
-def _plain(form: Form, options: dict[str, Any]) -> Table:
+def _plain(form: Form, options: dict[str, Any], console: Console, limit: int) -> Table:
     """rich's table of a form, without title and caption: those take the terminal's width."""
     bare = {
         key: value for key, value in options.items() if not key.startswith(("title", "caption"))
     }
     table = Table(**bare)
-    for head in form.heads:
-        table.add_column(head.header, **head.options)
+    least = _least_widths(form, console)
+    spare = limit - sum(least) - options["padding"][1] * (len(least) - 1)
+    for place, (head, width) in enumerate(zip(form.heads, least, strict=True)):
+        fixed = {}
+        # rich would take from all columns that wrap alike, also from one that has a long word.
+        if not head.options.get("no_wrap") and "ratio" not in head.options:
+            cells = [line.cells[place] for line in form.lines if place < len(line.cells)]
+            natural = max(_width(cell, False, console) for cell in [head.header, *cells])
+            fixed["width"] = min(natural, width + max(spare, 0))
+            spare -= fixed["width"] - width
+        table.add_column(head.header, **head.options, **fixed)
     for line in form.lines:
         if line.cells:
             table.add_row(*line.cells, **line.options)

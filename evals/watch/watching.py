@@ -159,7 +159,7 @@ def line_of(step: Step) -> str:
         mark = " FELL" if entry.fell else ""
         parts.append(
             f"{entry.metric} {100 * entry.value:.2f} ({100 * entry.change:+.2f}{interval}, "
-            f"p {entry.p:.2g} of {entry.alpha:.2g}{seen}){mark}"
+            f"p {entry.p:.2g}, alpha {entry.alpha:.2g}{seen}){mark}"
         )
     return f"step {step.step:,}: {'; '.join(parts)}"
 
