@@ -58,7 +58,7 @@ test-slow: $(VENV)/.dev ## run the exhaustive and full-size tests (minutes, 12 G
 test-gpu: $(VENV)/.dev ## run the tests that take a CUDA card; without one each is skipped
 	@$(BIN)/python -m pytest -q -rs -m gpu $(ARGS)
 
-test-scale: $(VENV)/.dev ## run the tests with a Ray cluster of four nodes on this machine (some minutes)
+test-scale: $(VENV)/.dev ## run the tests with a Ray cluster of four nodes on this machine (some minutes; EVALS_RAY_KILLS=200: half an hour)
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -m slow tests/test_cluster_nodes.py $(ARGS)
 
 wheel: $(VENV)/.venv ## build the wheel into dist/

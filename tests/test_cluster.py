@@ -13,6 +13,7 @@ import pytest
 
 from evals.config.models import resolve_model
 from evals.evaluation import cluster as ray_cluster
+from evals.evaluation import ray_nodes
 from evals.evaluation.dealing import Dealing
 from evals.evaluation.nodes import Seats, reads, seats_of
 from evals.evaluation.worker import Job, Worker
@@ -82,6 +83,35 @@ def test_a_node_sees_the_store_when_it_reads_what_was_written_there(tmp_path):
     probe.write_text("text")
     assert reads(str(probe), "text") is None
     assert reads(str(probe), "of another run") == "another file is there"
+
+
+def test_what_a_killed_command_left_of_its_question_is_swept_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_nodes, "_reasons", lambda nodes, probe, text: {})
+    (tmp_path / ".probe-12345678.part").write_text("of a killed command")
+    assert ray_nodes.blind_nodes([{}], tmp_path) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_node_that_is_lost_and_still_listed_is_left_out_and_no_blind_one(
+    is_there, tmp_path, monkeypatch
+):
+    """Ray lists a node for half a minute after its death: a command that starts then goes on."""
+    node = {"NodeID": "0123456789", "NodeManagerHostname": "host"}
+    monkeypatch.setattr(ray_cluster, "is_there", lambda node: is_there)
+    monkeypatch.setattr(ray_cluster, "blind_nodes", lambda nodes, store: {"host (012345)": "gone"})
+    lines: list[str] = []
+    monkeypatch.setattr(type(SILENT), "info", lambda self, message: lines.append(message))
+    settings = Settings(store=tmp_path)
+    pool = ray_cluster.Cluster("auto", ray_cluster.Shares(), settings, SILENT)
+    job = Job(None, resolve_model("tiny"), {"device": "cpu"})  # type: ignore[arg-type]
+    begun = ray_cluster._Round(pool, job, Dealing("tiny", [], []), lambda done, total: None)
+    if is_there:
+        with pytest.raises(ConfigError, match=r"1 of 1 nodes do not see .* \(gone\)"):
+            begun._greet([node], first=True)
+    else:
+        begun._greet([node], first=True)
+        assert lines == ["host (012345) is lost, and is left out"]
 
 
 def test_a_worker_that_would_make_other_rows_says_how_they_would_differ(tmp_path):

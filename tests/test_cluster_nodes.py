@@ -1,6 +1,11 @@
-"""A Ray cluster of four nodes, of which some are lost and others come: `make test-scale` runs these."""
+"""A Ray cluster of four nodes, of which some are lost and others come: `make test-scale` runs these.
 
+EVALS_RAY_KILLS is the number of kills of workers, nodes and the command, from EVALS_SEED on.
+"""
+
+import itertools
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,12 +17,17 @@ from pathlib import Path
 import pytest
 
 from tests.api_service import Reply, good
+from tests.cluster_kills import Killer
 from tests.commands import ROOT, process
+from tests.faults import SEED
 from tests.test_cluster import measured
 from tests.test_encode import bytes_of
 
 pytestmark = pytest.mark.slow
 
+KILLS = int(os.environ.get("EVALS_RAY_KILLS", "20"))
+CASE = 8  # kills while one store is made, of 22 shards
+NODES = 4
 TEXTS, LENGTH = 120, 12_000  # eleven texts of so many characters make a shard
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 
@@ -28,7 +38,7 @@ def cluster() -> Iterator:
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args=NODE | {"include_dashboard": False})
-    for _ in range(3):
+    for _ in range(NODES - 1):
         made.add_node(**NODE)
     yield made
     made.shutdown()
@@ -134,3 +144,49 @@ def test_ctrl_c_ends_the_workers_and_says_that_the_command_goes_on(cluster, slow
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130 and "Traceback" not in err
     assert "the same command goes on from there" in err
+
+
+def test_kills_of_workers_nodes_and_the_command_leave_the_store_of_an_undisturbed_run(
+    cluster, slow_api, service, tmp_path, capsys
+):
+    """Each costs the shards of the workers that die of it, and nothing that was stored."""
+    work = (*slow_api, "--store", "store")
+    (tmp_path / "alone").mkdir()
+    done = process(*work, cwd=tmp_path / "alone")
+    assert done.returncode == 0, done.stderr
+    expected, once = bytes_of(tmp_path / "alone/store"), asked(service)
+    kills: Counter[str] = Counter()
+    repeated = starts = 0
+    since = time.monotonic()
+    for case in itertools.count(SEED):
+        service.requests.clear()
+        folder = tmp_path / f"case {case}"
+        killer = Killer(
+            cluster,
+            lambda folder=folder: started(folder, *work, "--cluster", cluster.address),
+            lambda folder=folder: shards(folder),
+            NODE,
+        )
+        killer.run(random.Random(case), min(CASE, KILLS - kills.total()))
+        assert bytes_of(folder / "store") == expected, f"seed {case}"
+        assert measured(folder)[-2:] == measured(tmp_path / "alone"), f"seed {case}"
+        again = asked(service) - once
+        # The first text of a shard stands for it.
+        begun_again = sum(count for text, count in again.items() if text in heads(service))
+        dead = killer.kills["worker"] + killer.kills["node"] + NODES * killer.kills["command"]
+        assert begun_again <= dead, f"seed {case}: {begun_again} after {killer.kills}"
+        kills += killer.kills
+        repeated, starts = repeated + begun_again, starts + killer.starts
+        if kills.total() >= KILLS:
+            break
+    minutes = (time.monotonic() - since) / 60
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\nseeds {SEED} to {case}: {dict(kills)} killed, {starts} starts of the command, "
+            f"{repeated} shards begun again, {minutes:.1f} minutes; stores equal to the byte\n"
+        )
+
+
+def heads(service) -> set[str]:
+    """The first text of each request."""
+    return {str(request["input"][0])[:20] for request in service.requests}

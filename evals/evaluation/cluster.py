@@ -23,8 +23,8 @@ from evals.embeddings.failures import HOPELESS, TRIES
 from evals.evaluation.dealing import Dealing, Finished, ShardEnded
 from evals.evaluation.nodes import Seats, seats_of
 from evals.evaluation.pool import BY, Pool
-from evals.evaluation.ray_nodes import blind_nodes, node_name, start_worker
-from evals.evaluation.ray_session import answers, connect, disconnect, last_line
+from evals.evaluation.ray_nodes import blind_error, blind_nodes, is_there, node_name, start_worker
+from evals.evaluation.ray_session import connect, disconnect, last_line
 from evals.evaluation.worker import Job
 from evals.progress import Progress, Reporter
 from evals.schema import ConfigError, MissingError
@@ -156,24 +156,26 @@ class _Round:
         alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
         self._fit = {name: node for name, node in self._fit.items() if name in alive}
         new = [node for name, node in alive.items() if name not in {*self._fit, *self._unfit}]
-        reasons = blind_nodes(new, self._settings.store)
-        if reasons and first:
-            name, reason = min(reasons.items())
-            raise ConfigError(
-                f"--store {self._settings.store}: {len(reasons)} of {len(new)} nodes do not see what "
-                f"is written there, {name} the first ({reason}). Name a folder that all nodes "
-                "share, or a bucket."
-            )
-        for name, reason in reasons.items():
-            self.reporter.info(f"{name}: does not see the store ({reason}), and is left out")
-        for node in new:
-            fit = node_name(node) not in reasons
-            if fit:
-                self._fit[node["NodeID"]] = node
-            else:
-                self._unfit.add(node["NodeID"])
+        self._greet(new, first=first)
         if self._deaths < HOPELESS * TRIES:
             self._fill()
+
+    def _greet(self, new: list[dict[str, Any]], *, first: bool) -> None:
+        """Ask nodes whether they see the store; ConfigError when one of the first does not."""
+        reasons = blind_nodes(new, self._settings.store)
+        for node in new:
+            name = node_name(node)
+            if name not in reasons:
+                self._fit[node["NodeID"]] = node
+                continue
+            self._unfit.add(node["NodeID"])
+            if not is_there(node):
+                del reasons[name]
+                self.reporter.info(f"{name} is lost, and is left out")
+        if reasons and first:
+            raise blind_error(self._settings.store, reasons, len(new))
+        for name, reason in reasons.items():
+            self.reporter.info(f"{name}: does not see the store ({reason}), and is left out")
 
     def _fill(self) -> None:
         """Start as many workers as there is room and leave for."""
@@ -238,8 +240,7 @@ class _Round:
         self.cluster.end(actor)
         self._looked = float("-inf")
         node = self._fit.get(actor.node)
-        # Ray takes up to half a minute to say that a node is lost; its door is closed at once.
-        if node is None or not answers(node["NodeManagerAddress"], node["NodeManagerPort"]):
+        if node is None or not is_there(node):
             self._fit.pop(actor.node, None)
             self._unfit.add(actor.node)
             self.dealing.take_back(id(actor))
