@@ -136,10 +136,11 @@ def rounded(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (noisy.view(np.uint32) + 0x8000 & 0xFFFF0000).view(np.float32)
 
 
-def test_rounding_is_never_a_difference(by_lookup, looked_up):
-    """40 certificates of rows with noise and 8 bits a value: no verdict, no sure cause."""
+@pytest.mark.parametrize("repeats", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_rounding_is_never_a_difference(by_lookup, looked_up, repeats):
+    """Certificates of rows with noise and 8 bits a value: no verdict, no sure cause."""
     a = table_runner(looked_up)
-    for seed in range(40):
+    for seed in range(repeats):
         rng = np.random.default_rng(seed)
         noisy = {key: rounded(row[None], rng)[0] for key, row in looked_up.items() if key[0] == "plain"}  # fmt: skip
         certificate = certify(PROBE, a, table_runner(noisy), Tolerances())
