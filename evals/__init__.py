@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from evals.data.text_objects import text_pairs, text_retrieval
     from evals.encoders.objects import weights_hash
     from evals.library.comparing import Comparison, compare
-    from evals.library.evaluating import evaluate, score
+    from evals.library.evaluating import evaluate
     from evals.library.runs import Run, list_runs, read_run
+    from evals.library.scoring import score
     from evals.schema import Encoder, EvalError, ImageText, Side
 
 # Not imported here: torch and pydantic would cost every `--help` seconds.
@@ -39,7 +40,7 @@ _PLACES = {
     "list_runs": "evals.library.runs",
     "models": "evals.config.models",
     "read_run": "evals.library.runs",
-    "score": "evals.library.evaluating",
+    "score": "evals.library.scoring",
     "text_pairs": "evals.data.text_objects",
     "text_retrieval": "evals.data.text_objects",
     "weights_hash": "evals.encoders.objects",

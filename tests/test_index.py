@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from evals.analysis.index_engines import as_bits, build, parts_of
-from evals.analysis.index_quality import Point, _with_front, measure
+from evals.analysis.index_points import Point, with_front
+from evals.analysis.index_quality import measure
 from evals.config.indexes import IndexRow, chosen_indexes, read_indexes
 from evals.records.record import read_run
 from evals.schema import ConfigError, InvalidError, MissingError
@@ -138,7 +139,7 @@ def test_the_front_has_what_nothing_beats_in_all() -> None:
         return Point("x", 8, None, None, recall, 1, 0, 0, 0, None, size, 1, 0, speed)
 
     points = [point(0.9, 10, 100), point(0.8, 20, 100), point(0.8, 10, 100), point(0.5, 5, 50)]
-    assert [p.front for p in _with_front(points)] == [True, True, False, True]
+    assert [p.front for p in with_front(points)] == [True, True, False, True]
 
 
 def test_the_command_prints_writes_and_gives_json(scenes_run: Path, tmp_path: Path) -> None:

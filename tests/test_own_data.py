@@ -16,7 +16,8 @@ from evals.data.own import READ, object_subsets, read_own
 from evals.evaluation.recording import content_hash
 from evals.records import selection
 from evals.records.identity import Named
-from evals.records.manifest import ConfigPart, Manifest, RowPart
+from evals.records.manifest import Manifest
+from evals.records.manifest_parts import ConfigPart, RowPart
 from evals.records.selection import operand
 from evals.records.shelf import Entry, Shelf
 from evals.regress.runs import newest

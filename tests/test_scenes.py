@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from evals.data import scenes
-from evals.data.scenes import COLOURS, LANGUAGES, PLACES, RADII, SHAPES, Group, Scene
+from evals.data.scene_drawing import COLOURS, PLACES, RADII, SHAPES, Group, Scene
+from evals.data.scenes import LANGUAGES
 from evals.schema import ConfigError, Source
 
 HASHES = {

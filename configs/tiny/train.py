@@ -29,7 +29,8 @@ from tokenizers import (
 from torch import Tensor
 from tqdm import tqdm
 
-from evals.data.scenes import LANGUAGES, captions, load_scenes, render, train_scene
+from evals.data.scene_drawing import render
+from evals.data.scenes import LANGUAGES, captions, load_scenes, train_scene
 from evals.schema import Source
 from jina_clip import ClipConfig, JinaCLIP
 from jina_clip.tokens import token_batch, tokenize

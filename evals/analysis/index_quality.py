@@ -20,6 +20,14 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from evals.analysis.index_engines import Engine, Places, build
+from evals.analysis.index_points import (
+    Point,
+    Quality,
+    hits_of,
+    overlap,
+    with_front,
+    with_losses,
+)
 from evals.analysis.recorded import (
     Recorded,
     recorded_data,
@@ -34,63 +42,12 @@ from evals.embeddings.store import Store
 from evals.records.queries import Cell, PerQuery, per_query
 from evals.records.record import Run, width_of
 from evals.schema import ConfigError, ImageText, InvalidError, Items, TextRetrieval
-from evals.stats.bootstrap import Interval
 from evals.stats.paired import paired_bootstrap
 from evals.tasks.retrieval import item_vectors
 
 EXACT = "exact"
 REPEATS = 3  # of a search, the fastest counts: what else the machine did is no property of an index
 _METRIC = re.compile(r"(?:R|Success)@([1-9]\d*)")
-
-
-class Point(NamedTuple):
-    """An index at one width and search parameter, measured.
-
-    `recall` is the task's, `neighbours` the share of the exact k nearest documents that it finds.
-    The three losses add up to 1 - `recall`; `loss_interval` is of the index's. Bytes are those of
-    the whole index, centroids and graph included, per document `bytes_per_doc`.
-    """
-
-    name: str
-    dim: int
-    parameter: str | None
-    value: int | None
-    recall: float
-    neighbours: float
-    lost_to_embedding: float
-    lost_to_dims: float
-    lost_to_index: float
-    loss_interval: Interval | None
-    bytes: int
-    bytes_per_doc: float
-    build_seconds: float
-    queries_per_second: float
-    front: bool = False
-
-    @property
-    def label(self) -> str:
-        """`hnsw@256 efSearch 64`."""
-        varied = "" if self.value is None else f" {self.parameter} {self.value}"
-        return f"{self.name}@{self.dim}{varied}"
-
-
-class Quality(NamedTuple):
-    """All points of a record's subset and direction, and in how many queries search and record differ.
-
-    `unlike` counts queries whose exact search finds another hit than the record has, ties left
-    out: none, where rows and record belong together.
-    """
-
-    run: Run
-    subset: str
-    direction: str
-    metric: str
-    k: int
-    queries: int
-    docs: int
-    threads: int
-    unlike: int
-    points: list[Point]
 
 
 class _Exact(NamedTuple):
@@ -139,14 +96,14 @@ def measure(
         # A gallery may have fewer documents than the metric looks at.
         depth = min(k, len(docs))
         nearest = build(_EXACT_ROW, docs, threads=threads).search(queries, depth, None)
-        hits = _hits(nearest, parts.relevant)
+        hits = hits_of(nearest, parts.relevant)
         is_tied = (exact[dim].hits > 0) & (exact[dim].hits < 1)
         unlike += int((hits != exact[dim].hits)[~is_tied].sum())
         for row in rows:
             measured_points = _of_index(
                 row, queries, docs, parts.relevant, nearest, exact[dim], threads
             )
-            points += [_with_losses(p, full.hits, exact[dim].hits) for p in measured_points]
+            points += [with_losses(p, full.hits, exact[dim].hits) for p in measured_points]
     if unlike > len(parts.relevant) * len(widths) * 1e-3:
         raise InvalidError(
             f"{run.path}: {unlike:,} queries have other hits than recorded: the rows in "
@@ -162,7 +119,7 @@ def measure(
         docs=len(parts.docs),
         threads=threads,
         unlike=unlike,
-        points=_with_front(points),
+        points=with_front(points),
     )
 
 
@@ -252,7 +209,7 @@ def _of_index(
     seconds = time.perf_counter() - since
     for value in row.values:
         places, search_seconds = _timed(engine, queries, k, value)
-        hits = _hits(places, relevant)
+        hits = hits_of(places, relevant)
         # The exact search is the record's: ties count in expectation, and nothing is lost.
         if row.library == "faiss" and row.build == "Flat":
             hits = exact.hits
@@ -263,7 +220,7 @@ def _of_index(
             parameter=row.parameter,
             value=value,
             recall=float(hits.mean()),
-            neighbours=_overlap(places, nearest),
+            neighbours=overlap(places, nearest),
             lost_to_embedding=0.0,
             lost_to_dims=0.0,
             lost_to_index=0.0,
@@ -275,15 +232,6 @@ def _of_index(
         )
 
 
-def _with_losses(point: Point, full: np.ndarray, exact: np.ndarray) -> Point:
-    at_full, at_dim = float(full.mean()), float(exact.mean())
-    return point._replace(
-        lost_to_embedding=1 - at_full,
-        lost_to_dims=at_full - at_dim,
-        lost_to_index=at_dim - point.recall,
-    )
-
-
 def _timed(engine: Engine, queries: np.ndarray, k: int, value: int | None) -> tuple[Places, float]:
     """The documents found, and the seconds of the fastest of some searches."""
     fastest = float("inf")
@@ -292,37 +240,3 @@ def _timed(engine: Engine, queries: np.ndarray, k: int, value: int | None) -> tu
         places = engine.search(queries, k, value)
         fastest = min(fastest, time.perf_counter() - since)
     return places, max(fastest, 1e-9)
-
-
-def _hits(places: Places, relevant: Sequence[np.ndarray]) -> Float64[np.ndarray, "q"]:
-    """1 for each query with a relevant document among those found, else 0."""
-    n_queries = len(relevant)
-    # An image may have five captions: each pair is looked for, and one is enough.
-    query_of_pair = np.repeat(np.arange(n_queries), [len(docs) for docs in relevant])
-    pairs = np.concatenate(relevant)
-    is_there = (places[query_of_pair] == pairs[:, None]).any(axis=1)
-    hits = np.zeros(n_queries)
-    np.maximum.at(hits, query_of_pair, is_there.astype(np.float64))
-    return hits
-
-
-def _overlap(places: Places, nearest: Places) -> float:
-    """The share of the exact nearest documents that were found."""
-    shared = (places[:, :, None] == nearest[:, None, :]).any(axis=1)
-    return float(shared.mean())
-
-
-def _with_front(points: Sequence[Point]) -> list[Point]:
-    """Marks the Pareto front: no other point has as much recall and speed in as few bytes."""
-    marked = []
-    for point in points:
-        beaten = any(_dominates(rival, point) for rival in points)
-        marked.append(point._replace(front=not beaten))
-    return marked
-
-
-def _dominates(rival: Point, point: Point) -> bool:
-    """Whether a rival is nowhere worse and somewhere better."""
-    a = (rival.recall, rival.queries_per_second, -rival.bytes)
-    b = (point.recall, point.queries_per_second, -point.bytes)
-    return all(x >= y for x, y in zip(a, b, strict=True)) and a != b

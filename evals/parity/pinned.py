@@ -140,7 +140,7 @@ def _images(path: Path, about: About, tensors: Mapping[str, np.ndarray]) -> list
 
 def _probe(path: Path, about: About, images: Sequence[Any]) -> Probe:
     """The inputs as they were embedded."""
-    from evals.data.scenes import image_hash
+    from evals.data.scene_drawing import image_hash
 
     for kind, ids in (("text", [text.id for text in about.texts]), ("image", about.images)):
         if not ids:

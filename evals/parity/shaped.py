@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from evals.data.scenes import captions, image_hash, render, test_scenes
+from evals.data.scene_drawing import image_hash, render
+from evals.data.scenes import captions, test_scenes
 from evals.data.sides import text_side
 from evals.schema import Kind, Side
 

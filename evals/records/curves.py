@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from evals.reading import parse_json
-from evals.records.manifest import REMEDY, Count, Dim, Text, as_json, problem_of
+from evals.records.manifest import REMEDY, as_json, problem_of
+from evals.records.manifest_parts import Count, Dim, Text
 from evals.records.record import Run, read_file
 from evals.schema import InvalidError
 

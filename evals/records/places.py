@@ -7,7 +7,8 @@ the newest one for ever.
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from evals.records.manifest import MANIFEST, WRITTEN, Manifest
+from evals.records.manifest import MANIFEST, Manifest
+from evals.records.manifest_parts import WRITTEN
 from evals.records.record import Run, read_run
 from evals.schema import InvalidError
 

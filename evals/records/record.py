@@ -22,11 +22,7 @@ from evals.records.manifest import (
     MANIFEST,
     REMEDY,
     SCHEMA_VERSION,
-    WRITTEN,
-    Count,
-    Dim,
     Manifest,
-    Text,
     as_json,
     checksum_of,
     parse_manifest,
@@ -35,6 +31,7 @@ from evals.records.manifest import (
     read_manifest,
     read_recorded,
 )
+from evals.records.manifest_parts import WRITTEN, Count, Dim, Text
 from evals.records.parquet import QUERY_COLUMNS, Table, as_parquet, read_parquet
 from evals.records.seal import SEAL, as_seal, sha256
 from evals.schema import InvalidError

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from evals.analysis.index_quality import Point, Quality
+from evals.analysis.index_points import Point, Quality
 from evals.escape import markdown_text
 from evals.records.queries import Cell, cell_name
 from evals.views.page import page
