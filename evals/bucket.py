@@ -53,12 +53,14 @@ def location(text: str | Path) -> Location:
     """A folder as a path, a bucket as the text of its URL. ConfigError for any other URL."""
     if isinstance(text, Path) or "://" not in text:
         return Path(text)
-    if _PLACE.fullmatch(text) is None:
+    # Names of objects are no paths: a provider would take `..` for a name, and clients refuse it.
+    has_dots = not {".", ".."}.isdisjoint(text.split("/"))
+    if _PLACE.fullmatch(text) is None or has_dots:
         # Not the text: it may hold a password.
         raise ConfigError(
             "A folder or a bucket is wanted, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or "
-            "az://CONTAINER/PREFIX, and this is another URL. Credentials belong in the "
-            "environment, never into a URL."
+            "az://CONTAINER/PREFIX, and this is another URL. A prefix has no spaces, no ?, # or @, "
+            "and no part of dots alone. Credentials belong in the environment, never into a URL."
         )
     return text.rstrip("/")
 

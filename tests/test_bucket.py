@@ -133,6 +133,16 @@ def test_what_is_damaged_in_the_cache_is_fetched_again(server, local, caplog):
 
 
 @everywhere
+@pytest.mark.parametrize("prefix", ["été/照片", "a+b&c=d", "a%20b", "a'b,c;d!(e)~*"])
+def test_a_prefix_of_any_letters_is_one_place(server, prefix):
+    bucket = Bucket(str(location(server.url(prefix))))
+    assert bucket.put_if_absent("a folder/ö.json", b"one")
+    assert not bucket.put_if_absent("a folder/ö.json", b"another")
+    assert bucket.sizes("a folder") == {"a folder/ö.json": 3}
+    assert server.objects(prefix) == {"a folder/ö.json": b"one"}
+
+
+@everywhere
 def test_of_many_who_put_one_object_one_succeeds(server):
     bucket = Bucket(server.url())
     with ThreadPoolExecutor(8) as pool:
@@ -274,6 +284,8 @@ def test_an_error_says_that_there_are_no_credentials(server, monkeypatch, tmp_pa
         "http://hush-hush/",
         "s3://",
         "s3://bucket//prefix",
+        "s3://bucket/../prefix",
+        "gs://bucket/pre fix",
     ],
 )
 def test_other_urls_are_refused_and_not_repeated(url):

@@ -156,7 +156,8 @@ def planned_for(plan: Plan, loaded: Loaded, encoder: "Encoder", file: Path) -> l
     if {(side.key, side.content) for side in sides} != expected:
         raise ConfigError(
             f"--plan {file}: was not made of this {loaded.row.name} by this {encoder.name}: its data, "
-            "weights, settings or packages are others. Make it anew with --make-plan."
+            "weights, settings, packages or kind of device are others. Make it anew with --make-plan, "
+            "where its parts will be encoded."
         )
     return sides
 
