@@ -205,11 +205,11 @@ def _encode_all(
 
 
 def _show(log: Log, counts: dict[str, int], extra: dict[str, Any], *, rest: str) -> None:
+    from evals.evaluation.outcome import encoded_words
+
     finish(
         log,
-        show=lambda: log.result(
-            f"encoded {counts['image']:,} images and {counts['text']:,} texts; {rest}"
-        ),
+        show=lambda: log.result(f"encoded {encoded_words(counts)}; {rest}"),
         machine=lambda: {"schema_version": 1, "encoded": counts, **extra},
     )
 

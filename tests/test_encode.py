@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from evals.evaluation.encoding_plan import Part, items_of_part, parse_part, read_plan
+from evals.evaluation.outcome import encoded_words
 from evals.schema import ConfigError
 from tests.commands import ROOT, run
 
@@ -46,6 +47,12 @@ def planned(tmp_path_factory) -> Path:
     assert done.stdout == (f"wrote plans/plan.json: 1,196 items in 4 shards, sha256 {digest}\n")
     assert not (folder / "store").exists()
     return folder
+
+
+def test_what_was_encoded_is_told_of_all_kinds():
+    assert encoded_words({"image": 0, "text": 1}) == "0 images and 1 text"
+    words = encoded_words({"image": 1, "text": 1200, "text+image": 4})
+    assert words == "1 image, 1,200 texts and 4 text+images"
 
 
 def test_the_parts_of_a_plan_in_any_order_make_the_store_of_a_run(alone, planned):

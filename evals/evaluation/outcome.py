@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from evals.tasks.scores import Scores
 
 
+def encoded_words(encoded: Mapping[str, int]) -> str:
+    """How many items of each kind were encoded: `4 images, 6 texts and 1 text+image`.
+
+    The third kind is there where a model reads a text and an image in one.
+    """
+    *counts, last = [f"{n:,} {kind}{'' if n == 1 else 's'}" for kind, n in encoded.items()]
+    return f"{', '.join(counts)} and {last}"
+
+
 class Outcome(NamedTuple):
     """One benchmark by one model: the record's folder, and the scores of each subset.
 

@@ -12,7 +12,14 @@ from rich.table import Table
 
 from evals.config.suites import Suite
 from evals.evaluation.averages import Mean
-from evals.evaluation.outcome import Failure, Outcome, Result, TaskOutcome, TaskScore
+from evals.evaluation.outcome import (
+    Failure,
+    Outcome,
+    Result,
+    TaskOutcome,
+    TaskScore,
+    encoded_words,
+)
 from evals.evaluation.record_files import curve_lines
 from evals.evaluation.recording import metric_lines
 from evals.ranking.metric_table import shown
@@ -43,8 +50,7 @@ def _table_of(outcome: Outcome) -> Table:
 
 def print_origin(out: Console, outcome: Result, files: Sequence[Path] = ()) -> None:
     """What had to be encoded, the path of the record, and those of files beside it."""
-    counts = [f"{n:,} {kind}{'' if n == 1 else 's'}" for kind, n in outcome.encoded.items()]
-    encoded = " and ".join(counts)
+    encoded = encoded_words(outcome.encoded)
     out.print(f"Encoded now: {encoded}; what was stored is not encoded again.", highlight=False)
     # soft_wrap: a path that is broken into lines cannot be copied.
     out.print(f"record: {escape(str(outcome.path))}", soft_wrap=True, highlight=False)
