@@ -194,13 +194,17 @@ def _pair_json(pair: PairTest) -> dict[str, Any]:
 
 
 def _in_words(info: BenchmarkInfo) -> str:
-    # A task without directions has none to name.
-    # One direction is named as it is; of several the mean is ranked.
-    mean_over = "mean over " if len(info.directions) > 1 else ""
-    directions = f", {mean_over}{', '.join(info.directions)}" if info.directions else ""
-    subsets = f", {len(info.subsets)} subsets" if len(info.subsets) > 1 else ""
-    counts = f"{info.queries:,} queries of {info.groups:,} images"
-    return f"{info.name}: {info.metric}{directions}{subsets}; weight {info.weight:.3g}; {counts}"
+    measured = f"{info.name}: {info.metric}"
+    # A task without directions has none to name; one is named as it is, of several the mean ranked.
+    if info.directions:
+        mean_over = "mean over " if len(info.directions) > 1 else ""
+        measured += f", {mean_over}{', '.join(info.directions)}"
+    if len(info.subsets) > 1:
+        measured += f", {len(info.subsets)} subsets"
+    # Both counts: the queries of an image are not independent of each other.
+    images = "1 image" if info.groups == 1 else f"{info.groups:,} images"
+    counts = f"{info.queries:,} queries of {images}"
+    return f"{measured}; weight {info.weight:.3g}; {counts}"
 
 
 def _line(row: Sequence[str]) -> str:

@@ -182,8 +182,13 @@ def _panels(
     axes = figure.subplots(1, n_panels, sharey=True, squeeze=False)[0]
     first = sweep_points[0]
     n_subsets = len(first.subsets.split())
-    members = f"mean over {n_subsets} subsets" if n_subsets > 1 else first.subsets
-    part = " (partial run)" if first.benchmark.endswith(PARTIAL) else ""
+    members = first.subsets
+    if n_subsets > 1:
+        members = f"mean over {n_subsets} subsets"
+    # A figure travels alone: that it is of a part of the benchmark must stand in it.
+    part = ""
+    if first.benchmark.endswith(PARTIAL):
+        part = " (partial run)"
     title = f"{first.title} by {first.model}: {first.metric} {what}, {members}{part}"
     # 13 characters per inch at this size. matplotlib does not wrap titles by itself.
     width = int(13 * figure.get_figwidth())

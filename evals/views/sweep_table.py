@@ -42,7 +42,9 @@ def sweep_table(heading: str, sweep_points: Sequence[Point]) -> Table:
     """A row per dimension and precision, with each metric and what is kept of it."""
     # Splits of an mteb task may have different subsets: the longest list is named.
     subsets = max((point.subsets.split() for point in sweep_points), key=len)
-    mean = f" Mean over {len(subsets)} subsets: {' '.join(subsets)}." if len(subsets) > 1 else ""
+    mean = ""
+    if len(subsets) > 1:
+        mean = f" Mean over {len(subsets)} subsets: {' '.join(subsets)}."
     table = empty_table(heading, escape(CAPTION.format(mean=mean)))
     table.add_column("", no_wrap=True)
     table.add_column("dim", justify="right", no_wrap=True)
