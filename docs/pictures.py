@@ -1,44 +1,28 @@
 """Makes the pictures of docs/images that our commands draw of the bundled data, as their pages show them.
 
-python docs/pictures.py [--only fusion.png]
+python docs/pictures.py [--only fusion.png] [--data DIR]
 
 Takes a few minutes on a CPU, and Chromium (the extra `dev` has what steers it) for pictures of pages.
 """
 
 import argparse
+import json
+import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from picturing import github, printed, run, screenshot, shrink, terminal
+
 IMAGES = Path(__file__).parent / "images"
-TINY = Path(__file__).parents[1] / "configs" / "tiny"
-MOST_BYTES = 100_000
-COLOURS = 64  # more than our charts and pages have; photographs would need 256
+ROOT = Path(__file__).parents[1]
+TINY = ROOT / "configs" / "tiny"
 # By training step, in standard deviations of the weights
 NOISE_AT = dict.fromkeys(range(100, 800, 100), 0.02) | {800: 0.1, 900: 0.2, 1000: 0.22}
-ARGUMENTS = ["--no-sandbox", "--disable-gpu"]
-
-
-def run(folder: Path, module: str, *words: str) -> None:
-    """`python -m MODULE WORDS` in a folder; CalledProcessError where it fails."""
-    subprocess.run([sys.executable, "-m", module, *words], cwd=folder, check=True)
-
-
-def screenshot(page: Path, picture: Path, width: int, height: int) -> None:
-    """The upper part of a page, as a window of so many pixels shows it."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-        window = browser.new_page(viewport={"width": width, "height": height})
-        window.goto(page.as_uri())
-        # Charts are drawn by a script after the page is there.
-        window.wait_for_load_state("networkidle")
-        window.screenshot(path=picture)
-        browser.close()
+SHAPE = re.compile(r"A (?:large|small) (\w+) (?P<shape>\w+) at the [\w ]+\.")
+MTEB = "mteb.png"  # the only one of data that is not bundled
 
 
 def sweep(folder: Path) -> None:
@@ -94,30 +78,176 @@ def watched(folder: Path, picture: Path) -> None:
     for step, noise in NOISE_AT.items():
         noisy(folder / "noise" / f"step-{step}", noise, seed=step)
     watch = ["noise", "--once", "--settle", "0", "--go-on", "--baseline", "tiny"]
-    # 1 says that it fell
-    subprocess.run([sys.executable, "-m", "evals.watch", *watch], cwd=folder, check=False)
+    run(folder, "evals.watch", *watch, check=False)  # 1 says that it fell
     run(folder, "evals.dashboard", "--out", "watched")
     screenshot(folder / "watched" / "watched" / "noise.html", picture, 1240, 860)
 
 
+def scenes(folder: Path, caption: int) -> list[tuple[str, str, bytes]]:
+    """Each image of Scenes: its id, its first or second English caption (0 or 1), and its file."""
+    import pyarrow.parquet as pq
+
+    run(folder, "evals.items", "scenes", "--subsets", "en", "--to", "items.parquet")
+    rows = pq.read_table(folder / "items.parquet").to_pylist()
+    captions: dict[str, str] = {}
+    for row in rows:
+        if row["kind"] == "text":
+            image, _, place = row["id"].partition("-en-")
+            if place == str(caption):
+                captions[image] = row["text"]
+    return [
+        (row["id"], captions[row["id"]], row["image"]) for row in rows if row["kind"] == "image"
+    ]
+
+
+def own_data(folder: Path, picture: Path) -> None:
+    """A folder of images and a table of their captions, measured by one command."""
+    photos = folder / "photos"
+    photos.mkdir()
+    lines = ["image,caption"]
+    for name, caption, image in scenes(folder, caption=1)[:200]:
+        (photos / f"{name}.png").write_bytes(image)
+        lines.append(f'{name}.png,"{caption}"')
+    (photos / "captions.csv").write_text("\n".join(lines) + "\n")
+    listing = "captions.csv  scene-0000.png  scene-0001.png  …\n"
+    start = "\n".join(lines[:3]) + "\n"
+    command = "evals.run captions:photos --model tiny --dims 256,64"
+    terminal(
+        folder,
+        picture,
+        ("ls photos", listing),
+        ("head -3 photos/captions.csv", start),
+        (f"python -m {command}", printed(folder, *command.split())),
+    )
+
+
+def report(folder: Path, picture: Path) -> None:
+    """A published table beside records that hold its numbers, one of them changed."""
+    sys.path.insert(0, str(ROOT))
+    from evals.report.names import Place
+    from tests.published_toys import WIDTHS, write_record
+
+    recalls = {"jina-clip-v2": (0.8153, 0.684), "jina-clip-v1": (0.789, 0.6605)}
+    for model, (i2t, t2i) in recalls.items():
+        values = {
+            Place("coco", None, "en", direction, "R@5", None): value
+            for direction, value in (("i2t", i2t), ("t2i", t2i))
+        }
+        width = WIDTHS.get(model, 1024)
+        write_record(folder / "published", "coco", model, values, width=width)
+    command = "evals.report --table v2post-coco --results published"
+    terminal(folder, picture, (f"python -m {command}", printed(folder, *command.split())))
+
+
+def gate(folder: Path, picture: Path) -> None:
+    """The gate's comment on a model that has become worse."""
+    noisy(folder / "checkpoint", 0.15, seed=1)
+    run(folder, "evals.run", "scenes", "--model", "tiny", "--model", "new=checkpoint")
+    words = ["--baseline", "ci", "--as", "tiny=new", "--markdown", "gate.md"]
+    run(folder, "evals.regress", *words, check=False)  # 1 says that it regressed
+    text = (folder / "gate.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    hidden = {*rows[10:], *(line for line in text.splitlines() if line.startswith("…"))}
+    # The first rows tell what a page has room for, and nobody wants to see our folder.
+    shown = "\n".join(line for line in text.splitlines() if line not in hidden)
+    (folder / "gate.md").write_text(shown.replace(f"{folder}/", ""))
+    github(folder, folder / "gate.md", picture, 960)
+
+
+def classes(folder: Path, picture: Path) -> None:
+    """Pictures of one shape, in a folder per shape: which is it?"""
+    for name, caption, image in scenes(folder, caption=0):
+        alone = SHAPE.fullmatch(caption)
+        if alone:
+            target = folder / "shapes" / alone["shape"]
+            target.mkdir(parents=True, exist_ok=True)
+            (target / f"{name}.png").write_bytes(image)
+    run(folder, "evals.run", "labels:shapes", "--model", "tiny")
+    command = "evals.run labels:shapes --model tiny --dims 256,64,16"
+    names = "  ".join(sorted(path.name for path in (folder / "shapes").iterdir()))
+    terminal(
+        folder,
+        picture,
+        ("ls shapes", f"{names}\n"),
+        (f"python -m {command}", printed(folder, *command.split())),
+    )
+
+
+def scoring(folder: Path, picture: Path) -> None:
+    """What a record of `tiny` says of its queries: ranks, how ties count, and the interval."""
+    import numpy as np
+    import pyarrow.parquet as pq
+    from matplotlib.figure import Figure
+
+    run(folder, "evals.run", "scenes", "--model", "tiny", "--subsets", "en", "--results", "scored")
+    [record] = (folder / "scored").glob("*/*/*/")
+    lines = [json.loads(line) for line in (record / "metrics.jsonl").read_text().splitlines()]
+    queries = pq.read_table(record / "queries.parquet").to_pandas()
+    figure = Figure(figsize=(10, 3.6), dpi=110, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    captions = queries[queries["direction"] == "t2i"]
+    ranks = captions["better"] + 1
+    left.bar(*np.unique(ranks[ranks <= 15], return_counts=True), color="#0072B2")
+    left.set(xlabel="rank of the caption's image among 500", ylabel="captions")
+    for line in lines:
+        if line["direction"] == "t2i" and line["metric"] == "R":
+            k = line["k"]
+            ends = f"{100 * line['ci_low']:.1f}, {100 * line['ci_high']:.1f}"
+            left.axvline(k + 0.5, color="#555555", linewidth=0.8, linestyle="--")
+            label = f" R@{k} {100 * line['value']:.1f}\n [{ends}]"
+            left.annotate(label, (k + 0.5, left.get_ylim()[1] * 0.82), fontsize=9)
+    left.set_xticks(range(1, 16))
+    left.set_title(
+        f"{len(captions):,} captions: R@k is the share left of a line", fontsize=10, loc="left"
+    )
+    images = queries[(queries["direction"] == "i2t") & (queries["better"] == 0)]
+    tied = images.sort_values("tied").iloc[-1]
+    chances = [
+        chance(int(tied.better), int(tied.tied), int(tied.tied_relevant), k) for k in range(1, 11)
+    ]
+    right.bar(range(1, 11), chances, color="#E69F00")
+    right.set(xlabel="k", ylabel="hit at k", xticks=range(1, 11), ylim=(0, 1.05))
+    alike = tied.tied + tied.tied_relevant
+    right.set_title(
+        f"One image: {alike} captions have the best score, {tied.tied_relevant} of them right.\n"
+        "It is a hit as often as in a random order of them",
+        fontsize=10,
+        loc="left",
+    )
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(picture)
+
+
+def chance(better: int, tied: int, relevant: int, k: int) -> float:
+    """How often one of the relevant of equal scores is among the first k, in any order of them."""
+    from math import comb
+
+    places = k - better
+    if places <= 0:
+        return 0.0
+    return 1.0 if places > tied else 1 - comb(tied, places) / comb(tied + relevant, places)
+
+
+def mteb_tasks(folder: Path, picture: Path) -> None:
+    """Two tasks of mteb by `tiny`, from copies of their data."""
+    command = "evals.run mteb:STSBenchmark mteb:SciFact --data copies --model tiny --dims 256,64"
+    text = printed(folder, *command.split())
+    terminal(folder, picture, (f"python -m {command}", text))
+
+
 PICTURES: Mapping[str, Callable[[Path, Path], None]] = {
+    "ci.png": gate,
+    "classification.png": classes,
     "comparison.png": comparison,
     "fusion.png": fusion,
     "matryoshka.png": matryoshka,
+    MTEB: mteb_tasks,
+    "own-data.png": own_data,
+    "report.png": report,
+    "scoring.png": scoring,
     "watch-page.png": watched,
 }
-
-
-def shrink(picture: Path) -> None:
-    """Fewer colours, so that a clone stays small; ValueError where that is not enough."""
-    from PIL import Image
-
-    with Image.open(picture) as image:
-        small = image.convert("RGB").quantize(COLOURS)
-    small.save(picture, optimize=True)
-    size = picture.stat().st_size
-    if size > MOST_BYTES:
-        raise ValueError(f"{picture}: {size:,} bytes, and {MOST_BYTES:,} are the most.")
 
 
 def main() -> None:
@@ -126,12 +256,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", choices=sorted(PICTURES))
-    only = parser.parse_args().only
-    with tempfile.TemporaryDirectory() as name:
-        for picture, make in PICTURES.items():
-            if only in (None, picture):
-                make(Path(name), IMAGES / picture)
-                shrink(IMAGES / picture)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help=f"Folder with copies of mteb/stsbenchmark-sts and mteb/scifact: {MTEB} needs them.",
+    )
+    chosen = parser.parse_args()
+    for picture, make in PICTURES.items():
+        is_chosen = chosen.only == picture if chosen.only else picture != MTEB or chosen.data
+        if not is_chosen:
+            continue
+        with tempfile.TemporaryDirectory() as name:
+            if chosen.data:
+                (Path(name) / "copies").symlink_to(chosen.data.resolve())
+            make(Path(name), IMAGES / picture)
+            shrink(IMAGES / picture)
 
 
 if __name__ == "__main__":

@@ -87,6 +87,15 @@ def test_every_page_and_every_run_has_a_file(site, history):
     assert all((site / address).is_file() for address in linked)
 
 
+def test_a_run_on_other_data_is_no_change_of_the_model(tmp_path):
+    for day, content in ((1, "all of it"), (2, "a part"), (3, "a part")):
+        data = {name: {"content": content} for name in ("en", "de")}
+        write(tmp_path, "m", day, languages=("en", "de"), manifest={"data": data})
+        rows = pages.overview(read_history(tmp_path), {}).tables[0].rows
+        known = [row["change"] is not None for row in rows]
+        assert known and known == [day == 3] * len(known)
+
+
 def test_the_overview_shows_the_newest_value_its_past_and_its_change(site, root):
     rows = Page(site / "index.html").rows("newest")
     (row,) = (

@@ -225,7 +225,7 @@ def _about_data(run: Run) -> dict[str, Any]:
     partial = manifest.partial or {}
     # Metrics of one cell are of the same queries, which count once.
     queries_of_cell = {(line.subset, line.direction): line.n_queries for line in run.metrics}
-    part = ", ".join(f"{name}: {value}" for name, value in partial.items())
+    part = ", ".join(f"{name}: {_in_words(value)}" for name, value in partial.items())
     return {
         **run_row(run),
         "queries": sum(queries_of_cell.values()),
@@ -235,6 +235,10 @@ def _about_data(run: Run) -> dict[str, Any]:
         "skipped": len(manifest.skipped),
         "partial": part or None,
     }
+
+
+def _in_words(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _counts(run: Run) -> Iterator[dict[str, Any]]:

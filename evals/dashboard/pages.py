@@ -67,7 +67,7 @@ def overview(
         "index",
         "Overview",
         "What was judged, and the newest result of each model on each benchmark, in per cent with "
-        "95% intervals. Changes are in points, from the run before.",
+        "95% intervals. Changes are in points, from the run before on the same data.",
         [Table("newest", "Newest results, one per line", columns, rows, MAKE_ONE)],
         sentences=sentences,
         matrix="newest" if rows else "",
@@ -233,9 +233,13 @@ def _over(run: Run, point: Point) -> str:
 
 
 def _past(runs: list[Run], point: Point) -> Row:
-    """The values of a point in all runs, and its change from the last but one."""
+    """The values of a point in all runs of the newest one's data, and its change from the last but one."""
     values = []
+    data = runs[-1].manifest.data_identity
     for run in runs:
+        # Another part of a benchmark has another score: that is no change of the model.
+        if run.manifest.data_identity != data:
+            continue
         values += [old.value for old in leading(run) if old.is_of_cell(point)]
     change = values[-1] - values[-2] if len(values) > 1 else None
     return {"past": values, "change": change}

@@ -173,7 +173,12 @@
     const names = { benchmark: valuesOf(rows, "benchmark"), model: valuesOf(rows, "model") };
     // The longer of the two goes down: a page scrolls that way.
     const [down, across] = names.benchmark.length >= names.model.length ? ["benchmark", "model"] : ["model", "benchmark"];
-    const name = (text, scope) => Object.assign(element("th", text), { scope, dir: "auto" });
+    // A name breaks behind its dots and dashes, and within a word only where there is no other way.
+    const name = (text, scope) => {
+      const head = Object.assign(element("th"), { scope, dir: "auto" });
+      for (const part of text.split(/(?<=[.\-/])/)) head.append(part, element("wbr"));
+      return head;
+    };
     const head = element("tr");
     head.append(name(down === "model" ? "Model" : "Benchmark", "col"), ...names[across].map((text) => name(text, "col")));
     place.tHead.replaceChildren(head);
@@ -245,7 +250,7 @@
     }));
     const left = rows.length - shown.length;
     const count = `${rows.length.toLocaleString("en")} of ${table.rows.length.toLocaleString("en")} rows`;
-    const fixed = page.single.filter((key) => table.keys.includes(key)).map((key) => chosen[key]);
+    const fixed = page.single.filter((key) => table.keys.includes(key)).map((key) => chosen[key]).filter(Boolean);
     const status = [count, ...(left ? [`the first ${SHOWN} shown`] : []), ...fixed].join(" · ");
     document.getElementById(`${table.id}-status`).textContent = status;
     document.querySelector(`[data-more=${table.id}]`).hidden = !left;
