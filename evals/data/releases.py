@@ -46,8 +46,8 @@ def find_karpathy(path: Path, split: str) -> list[Path]:
 
 
 def find_token(path: Path, split: str) -> list[Path]:
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [file for file in files if file.is_file() and _is_token(file.name)]
+    files = path.iterdir() if path.is_dir() else [path]
+    return sorted(file for file in files if _is_token(file.name) and file.is_file())
 
 
 def find_jsonl(path: Path, split: str) -> list[Path]:

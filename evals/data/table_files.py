@@ -44,9 +44,10 @@ _LOOK = 1 << 16
 def find_table(path: Path, split: str) -> list[Path]:
     if path.is_file():
         return [path] if path.name not in METADATA and _is_text_table(path) else []
-    files = [file for file in sorted(path.iterdir()) if file.is_file()]
-    tables = [file for file in files if file.name not in METADATA and _is_text_table(file)]
-    return of_split(tables, split)
+    # By names first: the images may lie there, too, and to sort a million paths takes a minute.
+    named = [file for file in path.iterdir() if file.suffix in TEXT_TABLES]
+    files = [file for file in sorted(named) if file.is_file() and file.name not in METADATA]
+    return of_split([file for file in files if _is_text_table(file)], split)
 
 
 def find_imagefolder(path: Path, split: str) -> list[Path]:
