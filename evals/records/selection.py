@@ -6,9 +6,16 @@ from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
 
-from evals.records.manifest import MANIFEST, PARTIAL, Manifest
+from evals.records.manifest import MANIFEST, PARTIAL
 from evals.records.places import read_placed
 from evals.records.record import Run, list_runs, read_run
+from evals.records.written import (
+    argument_of,
+    is_of_model,
+    none_recorded,
+    recorded_names,
+    what_there_is,
+)
 from evals.schema import ConfigError, MissingError, NotComparableError
 
 FULL = "float32"
@@ -71,11 +78,13 @@ def newest_of(root: Path, benchmarks: Sequence[str] = (), model: str | None = No
 
 
 def newest_first(root: Path, benchmark: str, model: str) -> Iterator[Run]:
-    """The records of a benchmark by a model of this name, read one by one.
+    """The records of a benchmark by a model, read one by one; both by name, or as `evals.run` takes them.
 
     InvalidError as above. A name that stood for another model before ends with the first record of
     that: what is older is of other weights.
     """
+    if any(mark in text for text in (benchmark, model) for mark in "/:"):
+        benchmark, model = recorded_names(newest_of_each(root), benchmark, model)
     newest_model = None
     for path in reversed(list_runs(root, benchmark, model)):
         run = read_placed(path)
@@ -96,7 +105,7 @@ def newest_run(root: Path, benchmark: str, model: str) -> Run:
     run = next(newest_first(root, benchmark, model), None)
     if run is not None:
         return run
-    raise MissingError(f"{root}: no complete record of {benchmark} by {model}. {_there(root)}")
+    raise MissingError(none_recorded(root, newest_of_each(root), benchmark, model))
 
 
 def operand(text: str) -> Operand:
@@ -106,12 +115,6 @@ def operand(text: str) -> Operand:
         return Operand(text, text, None, FULL)
     dim = match["dim"]
     return Operand(text, match["name"], int(dim) if dim else None, match["precision"] or FULL)
-
-
-def argument_of(manifest: Manifest) -> str:
-    """A record's benchmark as commands take it: `flickr8k`, or `photos=captions:data/photos`."""
-    name, own = manifest.whole_benchmark, manifest.config.row.own
-    return f"{name}={own.kind}:{own.place}" if own and own.place else name
 
 
 def measured(which: Operand, root: Path, benchmark: str) -> Measured:
@@ -131,9 +134,7 @@ def measured(which: Operand, root: Path, benchmark: str) -> Measured:
             return Measured(run, dim, which.precision)
         there |= scored
     if run is None:
-        raise MissingError(
-            f"{root}: no complete record of {benchmark} by {which.name}. {_there(root)}"
-        )
+        raise MissingError(none_recorded(root, newest_of_each(root), benchmark, which.name))
     has = ", ".join(
         f"@{dim}" + (f":{precision}" if precision != FULL else "")
         for dim, precision in sorted(there)
@@ -206,13 +207,13 @@ def shared_benchmarks(operands: Sequence[Operand], root: Path) -> Shared:
     Those that all have, and that one was not scored so on, are left out. MissingError when all have
     none, NotScoredError when none is left.
     """
-    there = newest(root)
-    common = {benchmark for benchmark, _ in there}
+    runs = newest_of_each(root)
+    common = {run.manifest.benchmark for run in runs}
     for which in operands:
-        common &= {benchmark for benchmark, model in there if model == which.name}
+        common &= {run.manifest.benchmark for run in runs if is_of_model(run, which.name)}
     whole_benchmarks = sorted(name for name in common if not name.endswith(PARTIAL))
     if not whole_benchmarks:
-        raise MissingError(_none_shared(operands, root, common))
+        raise MissingError(_none_shared(operands, root, runs, common))
     names: list[str] = []
     left_out: dict[str, NotScoredError] = {}
     for benchmark in whole_benchmarks:
@@ -240,20 +241,26 @@ def left_out(operands: Sequence[Operand], root: Path, named: Sequence[str] | Non
     return [f"{benchmark} is left out: {reason}" for benchmark, reason in reasons.items()]
 
 
-def _none_shared(operands: Sequence[Operand], root: Path, common: set[str]) -> str:
+def _none_shared(
+    operands: Sequence[Operand], root: Path, runs: Sequence[Run], common: set[str]
+) -> str:
     who = [which.text for which in operands]
+    strangers = [
+        which.name
+        for which in operands
+        if "/" in which.name and not any(is_of_model(run, which.name) for run in runs)
+    ]
+    if strangers:
+        return (
+            f"{strangers[0]}: no record is there (it would hold a {MANIFEST}), and nothing below "
+            f"{root} was measured of a model there. {what_there_is(runs)} Name one of these, a "
+            "record's folder, or measure the model with python -m evals.run."
+        )
     parts = ""
     if common:
         parts = f" Of {', '.join(sorted(common))} there are parts: name them with --benchmarks."
     both = f"both {who[0]} and {who[1]}" if len(who) == 2 else f"all of {', '.join(who)}"
     return (
-        f"{root}: no whole benchmark by {both}.{parts} {_there(root)} "
+        f"{root}: no whole benchmark by {both}.{parts} {what_there_is(runs)} "
         "Measure more with python -m evals.run."
     )
-
-
-def _there(root: Path) -> str:
-    names = [f"{benchmark} by {model}" for benchmark, model in sorted(newest(root))]
-    if not names:
-        return "There is none at all: make demo leaves some of the bundled model, python -m evals.run those of another."
-    return f"There is {', '.join(names[:20])}{' …' if len(names) > 20 else ''}."

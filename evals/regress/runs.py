@@ -11,8 +11,9 @@ from evals.config.suites import find_suite
 from evals.records.identity import Named
 from evals.records.manifest import MANIFEST, PARTIAL
 from evals.records.record import Run, read_run
-from evals.records.selection import argument_of, newest_of_each
+from evals.records.selection import newest_of_each
 from evals.records.shelf import Shelf
+from evals.records.written import argument_of
 from evals.regress.baselines import locate, read_baseline, while_unmoved
 from evals.regress.gates import Gate
 from evals.regress.judging import judge

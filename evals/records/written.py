@@ -1,0 +1,88 @@
+"""Benchmarks and models as `evals.run` takes them, found again among records: `captions:DIR`, a checkpoint's folder."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from shlex import quote
+
+from evals.records.manifest import PARTIAL, Manifest
+from evals.records.record import Run
+
+MOST = 20  # pairs of benchmark and model that a message lists
+_OWN = re.compile(r"(?:(?P<name>[^=:/]+)=)?(?P<kind>[a-z]+):(?P<place>.+)", re.DOTALL)
+
+
+def is_of_model(run: Run, text: str) -> bool:
+    """Whether a record is of the model that `text` means: its name there, its folder or its Hub id."""
+    encoder = run.manifest.encoder
+    source = encoder.source if encoder else {}
+    if text in (run.manifest.model, source.get("repo")):
+        return True
+    folder = source.get("folder")
+    return bool(folder) and "/" in text and _same_place(str(folder), text)
+
+
+def is_of_benchmark(run: Run, text: str) -> bool:
+    """Whether a record is of the benchmark that `text` means: its name, or `KIND:PLACE` of data of one's own."""
+    if text == run.manifest.benchmark:
+        return True
+    own, match = run.manifest.config.row.own, _OWN.fullmatch(text)
+    if match is None or own is None or own.kind != match["kind"] or not own.place:
+        return False
+    if match["name"] not in (None, run.manifest.whole_benchmark):
+        return False
+    return _same_place(own.place, match["place"])
+
+
+def recorded_names(runs: Sequence[Run], benchmark: str, model: str) -> tuple[str, str]:
+    """What the records call a benchmark and a model; as they were written where no record is of both.
+
+    `runs` are the newest of each benchmark and model: a folder means the model that was measured
+    from it last, and only where no other has taken its name since. Whole benchmarks go before parts.
+    """
+    fitting = [run for run in runs if is_of_benchmark(run, benchmark) and is_of_model(run, model)]
+    # A record's folder is called by its time.
+    fitting.sort(key=lambda run: (not run.manifest.benchmark.endswith(PARTIAL), run.path.name))
+    if not fitting:
+        return benchmark, model
+    return fitting[-1].manifest.benchmark, fitting[-1].manifest.model
+
+
+def argument_of(manifest: Manifest) -> str:
+    """A record's benchmark as commands take it: `flickr8k`, or `photos=captions:data/photos`."""
+    name, own = manifest.whole_benchmark, manifest.config.row.own
+    return f"{name}={own.kind}:{own.place}" if own and own.place else name
+
+
+def none_recorded(root: Path, runs: Sequence[Run], benchmark: str, model: str) -> str:
+    """That there is no record of a benchmark by a model, what was likely meant, and how to make one."""
+    start = f"{root}: no complete record of {benchmark} by {model}. {what_there_is(runs)}"
+    if any(is_of_benchmark(run, model) and is_of_model(run, benchmark) for run in runs):
+        return f"{start} The model goes first: {quote(benchmark)} {quote(model)}."
+    places = [argument_of(run.manifest) for run in runs if is_of_benchmark(run, benchmark)]
+    known = {run.manifest.model for run in runs}
+    near = [] if "/" in model else difflib.get_close_matches(model, known, n=1)
+    if places and near:
+        return f"{start} Did you mean {near[0]}?"
+    if not runs:
+        return start
+    argument = places[0] if places else benchmark
+    return (
+        f"{start} Measure it with python -m evals.run {quote(argument.removesuffix(PARTIAL))} "
+        f"--model {quote(model)}."
+    )
+
+
+def what_there_is(runs: Sequence[Run]) -> str:
+    """`There is photos by tiny.`, of the newest records; how to get some where there are none."""
+    names = sorted(f"{run.manifest.benchmark} by {run.manifest.model}" for run in runs)
+    if not names:
+        return "There is none at all: make demo leaves some of the bundled model, python -m evals.run those of another."
+    return f"There is {', '.join(names[:MOST])}{' …' if len(names) > MOST else ''}."
+
+
+def _same_place(recorded: str, written: str) -> bool:
+    if recorded == written:
+        return True
+    return Path(recorded).expanduser().resolve() == Path(written).expanduser().resolve()

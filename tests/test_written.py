@@ -1,0 +1,94 @@
+"""What was evaluated as a path is found again by that path, and what was not there is told with the remedy."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evals.records.selection import matched, newest_run, operand
+from evals.schema import MissingError
+from tests import records
+
+
+def measured_from(root: Path, checkpoint: Path, photos: Path, **fields: Any) -> Path:
+    """A record of photos in a folder, by a checkpoint in a folder."""
+    encoder = records.encoder(checkpoint.name) | {"source": {"folder": str(checkpoint)}}
+    row = {"name": "photos", "own": {"kind": "captions", "place": str(photos), "columns": None}}
+    usual = {"benchmark": "photos", "model": checkpoint.name, "encoder": encoder}
+    usual["config"] = {"dims": [8], "row": row}
+    return records.write(root, [records.line()], records.queries(), **usual | fields)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Records of one folder of photos by an old and a new checkpoint."""
+    for name in ("old", "new"):
+        measured_from(tmp_path / "runs", tmp_path / name, tmp_path / "photos")
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize("before", ["", "photos="])
+def test_checkpoints_compare_by_the_words_they_were_evaluated_with(
+    results: Path, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = results.parent
+    monkeypatch.chdir(here)
+    sides = operand(f"{here}/old"), operand("./new@8")
+    ((a, b),) = matched(*sides, results, [f"{before}captions:photos/"])
+    assert (a.label, b.label) == ("old@8", "new@8")
+    # and on all that both have
+    ((a, b),) = matched(*sides, results)
+    assert (a.label, b.label) == ("old@8", "new@8")
+
+
+def test_a_hub_id_means_the_model_that_its_records_call_otherwise(tmp_path: Path) -> None:
+    encoder = records.encoder("org--m") | {"source": {"repo": "org/m"}}
+    path = records.write(
+        tmp_path, [records.line()], records.queries(), model="org--m", encoder=encoder
+    )
+    assert newest_run(tmp_path, "toy", "org/m").path == path
+
+
+def test_a_folder_is_no_other_of_the_same_name(results: Path) -> None:
+    """Nor one whose name another has taken since."""
+    here = results.parent
+    place = f"captions:{here / 'photos'}"
+    with pytest.raises(MissingError, match="no complete record"):
+        newest_run(results, place, str(here / "elsewhere" / "old"))
+    with pytest.raises(MissingError, match="no complete record"):
+        newest_run(results, f"captions:{here / 'elsewhere' / 'photos'}", str(here / "old"))
+    with pytest.raises(MissingError, match="no complete record"):
+        newest_run(results, f"labels:{here / 'photos'}", str(here / "old"))
+    measured_from(results, here / "elsewhere" / "old", here / "photos")
+    with pytest.raises(MissingError, match="no complete record"):
+        newest_run(results, place, str(here / "old"))
+
+
+def test_the_whole_goes_before_a_part(results: Path) -> None:
+    here = results.parent
+    part = {"benchmark": "photos.partial", "partial": {"limit": 1}}
+    path = measured_from(results, here / "old", here / "photos", **part)
+    place = f"captions:{here / 'photos'}"
+    assert newest_run(results, place, "old").manifest.benchmark == "photos"
+    assert newest_run(results, "photos.partial", str(here / "old")).path == path
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "model", "says"),
+    [
+        ("photos", "odl", r"There is photos by new, photos by old\. Did you mean old\?$"),
+        ("old", "photos", r"The model goes first: old photos\.$"),
+        ("photos", "/ckpt/3", r"evals\.run photos=captions:/\S+photos --model /ckpt/3\.$"),
+        ("flickr8k", "old", r"evals\.run flickr8k --model old\.$"),
+    ],
+)
+def test_what_was_not_measured_is_told_with_the_remedy(
+    results: Path, benchmark: str, model: str, says: str
+) -> None:
+    with pytest.raises(MissingError, match=says):
+        newest_run(results, benchmark, model)
+
+
+def test_a_path_that_is_no_record_is_called_so(results: Path) -> None:
+    with pytest.raises(MissingError, match=r"^/no/such\.json: no record is there .*manifest\.json"):
+        matched(operand("/no/such.json"), operand("old"), results)
