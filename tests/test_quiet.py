@@ -6,8 +6,13 @@ import pty
 import subprocess
 import sys
 import termios
+from pathlib import Path
+
+import pytest
 
 from evals.quiet import between_words
+
+ROOT = Path(__file__).parents[1]
 
 SCRIPT = r"""
 import logging, os, sys, warnings
@@ -45,6 +50,33 @@ def test_libraries_are_silent_and_warnings_are_a_line() -> None:
     ]
     # What the user has set stands.
     assert done.stdout.split() == ["info", "error"]
+
+
+@pytest.mark.slow
+def test_real_models_of_other_libraries_print_no_line_of_theirs(
+    vit: str, clip_model: Path, tmp_path: Path
+) -> None:
+    """On a terminal, where bars would show: what stays on it are our lines alone."""
+    terminal, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, 400))
+    words = ["scenes", "--subsets", "en", "--limit", "20"]
+    models = ["--model", f"clip=open_clip:{vit}", "--model", f"st=st:{clip_model}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "evals.run", *words, *models],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        timeout=300,
+    )
+    os.close(theirs)
+    text = os.read(terminal, 1 << 20).decode()
+    os.close(terminal)
+    assert done.returncode == 0, text
+    for line in text.replace("\r\n", "\n").split("\n"):
+        # A line that is rewritten in place is what follows its last return.
+        shown = line.rpartition("\r")[2].strip().removeprefix("\x1b[A")
+        assert not shown or shown.startswith("scenes en: 20 images and 40 texts, by "), text
 
 
 def test_a_terminal_breaks_messages_between_words_and_leaves_paths_whole() -> None:

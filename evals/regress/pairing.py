@@ -64,8 +64,10 @@ def _check_all_there(before: Lines, after: Lines, run: Run) -> None:
             f"{cell.subset} {cell.direction} at {cell.dim} {cell.precision}"
             for cell in sorted(lost)[:SHOWN]
         )
+        rest = f"; and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
         raise MissingError(
-            f"{run.path}: {len(lost)} cells of the baseline are missing: {where}. Run them too."
+            f"{run.path}: {len(lost)} cells of the baseline are missing: {where}{rest}. "
+            "Run them too."
         )
     absent = sorted(name for _, name in before.keys() - after.keys())
     if absent:
