@@ -307,6 +307,6 @@ def _check_space(folder: Path, needed: int) -> None:
     # 5% for sidecars and headers
     if needed * 1.05 > free:
         raise MissingError(
-            f"{folder}: the embeddings need {needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are "
+            f"{folder}: the embeddings need {needed / 1e6:,.1f} MB and {free / 1e6:,.1f} MB are "
             "free. Make room or name another folder with --store."
         )
