@@ -94,7 +94,7 @@ def _model(version: str, layers: int | None, device: str, dtype: Any) -> tuple[A
     import torch
 
     from jina_clip import V1, V2, JinaCLIP
-    from jina_clip.attention import resolve_attention
+    from jina_clip.attention_backends import resolve_attention
 
     preset = V1 if version == "v1" else V2
     text, vision = preset.text, replace(preset.vision, layers=1)

@@ -31,6 +31,8 @@ PACKAGES = {
     "timm": "timm",
     "triton": "triton",
     "flash-attn": "flash_attn",
+    "flash-attn-4": "flash_attn.cute",
+    "nvidia-cutlass-dsl": "cutlass",
 }
 
 

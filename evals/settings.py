@@ -8,7 +8,7 @@ from evals.schema import ConfigError
 
 CHOICES = {
     "dtype": ("float32", "bfloat16", "float16"),
-    "attention": ("auto", "sdpa", "triton", "varlen", "flash_attn"),
+    "attention": ("auto", "sdpa", "triton", "varlen", "flash_attn", "flash_attn_4"),
     "preprocess": ("exact", "fast"),
 }
 ENCODER_SETTINGS = (

@@ -21,7 +21,7 @@ from jina_clip.arguments import (
     text_items,
     whole,
 )
-from jina_clip.attention import resolve_attention
+from jina_clip.attention_backends import resolve_attention
 from jina_clip.budget import counted_from
 from jina_clip.checkpoint import WEIGHTS, Checkpoint, check_fit, write_settings
 from jina_clip.config import ClipConfig
@@ -59,7 +59,7 @@ class JinaCLIP(Embedder):
 
         `adapter`: the folder of a PEFT adapter, a plain LoRA, that is merged into the weights.
         `device`: CUDA when there is one, else CPU. `dtype`: that of config.json (v1 float32, v2
-        bfloat16) on CUDA, float32 on CPU. `attention`: "auto", "sdpa", "varlen" or "flash_attn";
+        bfloat16) on CUDA, float32 on CPU. `attention`: "auto", or a kernel of attention_backends.py;
         ValueError with the reason when it cannot run here. `compile` compiles the image tower,
         which pays for thousands of images. FileNotFoundError when a file is missing,
         CheckpointError when the files do not fit each other or change while they are read.

@@ -10,16 +10,16 @@ positions).
 - runs: texts of equal length side by side are a dense batch; no padding, no mask; any device (`sdpa`);
 - windows: texts of up to 128 tokens share windows of 128, with a block-diagonal mask; CUDA (`sdpa`);
 - varlen: one kernel call over the ends of the texts; CUDA in half precision (`triton`, ours, with
-  ALiBi or without; `varlen`, torch's; `flash_attn`).
+  ALiBi or without; `varlen`, torch's; `flash_attn`; `flash_attn_4`).
+
+Which of them runs here: attention_backends.py.
 
 All take q, k and v as one tensor [t, 3, h, k] and give [t, h * k]. Shapes: see shapes.py.
 """
 
-import importlib
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -29,29 +29,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from jina_clip.shapes import FlatQkv, FlatTokens, Heads
-from jina_clip.text_config import TextConfig
 
-log = logging.getLogger(__name__)
-ATTENTION = ("auto", "sdpa", "triton", "varlen", "flash_attn")
-VARLEN = ("triton", "varlen", "flash_attn")
-# what each of them calls
-_FUNCTIONS = {
-    "triton": ("triton", "jit"),
-    "varlen": ("torch.nn.attention.varlen", "varlen_attn"),
-    "flash_attn": ("flash_attn", "flash_attn_varlen_func"),
-}
-# the package of a module, and where it comes from
-_PACKAGES = {
-    "triton": ("the package triton", ""),
-    "torch.nn.attention.varlen": (
-        f"torch.nn.attention.varlen (torch {torch.__version__})",
-        "; it came with torch 2.10",
-    ),
-    "flash_attn": (
-        "the package flash-attn",
-        " (pip install 'jina-clip-evals[flash]')",
-    ),
-}
 # Tokens of a window: a multiple of the kernels' blocks, and longer than nearly all captions.
 WINDOW = 128
 # An ALiBi bias is built in blocks of queries of at most this many values: 256 MiB of float32.
@@ -64,97 +42,6 @@ class Run(NamedTuple):
 
     texts: int
     length: int
-
-
-def resolve_attention(
-    choice: str, config: TextConfig, device: torch.device, dtype: torch.dtype
-) -> str:
-    """The backend of the text tower: "sdpa", "triton", "varlen" or "flash_attn".
-
-    "auto" takes the first that can run: triton, varlen, flash_attn, sdpa. The image tower has no padding
-    and always runs on sdpa. ValueError gives the reason when the choice cannot run here.
-    """
-    if choice not in ATTENTION:
-        raise ValueError(f"attention {choice!r} is not one of {', '.join(ATTENTION)}")
-    if choice in VARLEN:
-        obstacle = _obstacle(choice, config, device, dtype)
-        if obstacle is not None:
-            raise ValueError(f"attention {choice!r} cannot run: {obstacle}")
-    if choice != "auto":
-        return choice
-    for name in VARLEN:
-        obstacle = _obstacle(name, config, device, dtype)
-        if obstacle is None:
-            return name
-        log.info("attention: not %s: %s", name, obstacle)
-    return "sdpa"
-
-
-def _obstacle(
-    name: str, config: TextConfig, device: torch.device, dtype: torch.dtype
-) -> str | None:
-    """Why a varlen kernel cannot run; None when it can."""
-    heads, alibi = config.num_attention_heads, config.position_embedding_type == "alibi"
-    head_width = config.hidden_size // heads
-    if name == "varlen" and alibi:
-        return (
-            "torch's varlen attention has no ALiBi bias, which this text tower needs "
-            "(triton, flash_attn and sdpa have)"
-        )
-    if name == "triton" and (head_width < 16 or head_width & (head_width - 1)):
-        return f"its blocks take heads of 16, 32, 64 or 128 channels, not {head_width}"
-    if device.type != "cuda":
-        return f"it takes a CUDA device, not {device.type}"
-    if dtype not in (torch.bfloat16, torch.float16):
-        return f"it takes bfloat16 or float16, not {str(dtype).removeprefix('torch.')}"
-    # Ampere: what FlashAttention-2's README asks for.
-    if torch.cuda.get_device_capability(device) < (8, 0):
-        gpu = torch.cuda.get_device_name(device)
-        return f"it takes a GPU of compute capability 8.0 or higher, not {gpu}"
-    # Last, since it is dear: a CPU imports none of these packages.
-    fault = import_fault(*_FUNCTIONS[name])
-    slopes = tuple(alibi_slopes(heads)) if alibi else None
-    return fault or trial_fault(name, heads, head_width, slopes, device, dtype)
-
-
-@cache
-def import_fault(module: str, function: str) -> str | None:
-    """Why a function cannot be imported; None when it can.
-
-    A package that is installed may not import: built for another torch, or of another generation.
-    """
-    try:
-        getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, OSError) as error:  # OSError: a library that does not load
-        package, remedy = _PACKAGES[module]
-        if isinstance(error, ModuleNotFoundError) and error.name == module:
-            return f"{package} is not installed{remedy}"
-        return f"{package} is here, but {module}.{function} cannot be imported: {error}"
-    return None
-
-
-# One for each block size of the Triton kernel: the largest may ask for more than a card has.
-TRIAL_LENGTHS = [3, 20, 40, 70]
-
-
-@cache
-def trial_fault(
-    name: str,
-    heads: int,
-    head_width: int,
-    slopes: tuple[float, ...] | None,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> str | None:
-    """What a kernel fails with on four short texts; None when it gives finite numbers."""
-    try:
-        n_tokens = sum(TRIAL_LENGTHS)
-        qkv = torch.ones(n_tokens, 3, heads, head_width, device=device, dtype=dtype)
-        attend = attend_varlen(TRIAL_LENGTHS, device, slopes, name)
-        finite = bool(attend(qkv).isfinite().all())
-    except Exception as error:  # a compiler, a driver, a package: each has errors of its own
-        return f"on a small input it fails: {type(error).__name__}: {error}"
-    return None if finite else "on a small input it gives numbers that are not finite"
 
 
 def attend_runs(runs: Sequence[Run], slopes: Sequence[float] | None) -> Attend:
@@ -207,7 +94,7 @@ def to_device(x: Tensor, device: torch.device) -> Tensor:
 def attend_varlen(
     lengths: Sequence[int], device: torch.device, slopes: Sequence[float] | None, backend: str
 ) -> Attend:
-    """One kernel for all texts, of these lengths in this order."""
+    """One kernel, of a name in attention_backends.KERNELS, for all texts in this order."""
     longest = max(lengths)
     ends = to_device(torch.tensor([0, *accumulate(lengths)], dtype=torch.int32), device)
     alibi = None if slopes is None else to_device(torch.tensor(slopes), device)
@@ -225,6 +112,11 @@ def attend_varlen(
             return out.flatten(1)  # type: ignore[union-attr]
 
         return attend
+    if backend == "flash_attn_4":
+        from jina_clip.flash_attn_4 import attend_texts as attend_by_flash_4
+
+        return attend_by_flash_4(ends, longest, alibi)
+    # the extra jina-clip-evals[flash]
     from flash_attn import flash_attn_varlen_func
 
     def attend_flash(qkv: FlatQkv) -> FlatTokens:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from tokenizers import Tokenizer
 
-from jina_clip.attention import resolve_attention
+from jina_clip.attention_backends import resolve_attention
 from jina_clip.budget import Budget
 from jina_clip.config import ClipConfig
 from jina_clip.model import ClipModel

@@ -91,7 +91,7 @@ def pack_runs(
 def pack_varlen(
     texts: Sequence[Ids], device: torch.device, slopes: Sequence[float] | None, backend: str
 ) -> Packed:
-    """The texts as they come, for one varlen kernel ("triton", "varlen" or "flash_attn")."""
+    """The texts as they come, for one varlen kernel, of a name in attention_backends.KERNELS."""
     lengths = _lengths(texts)
     ids, positions = _end_to_end(texts, lengths, device)
     return Packed(ids, positions, lengths, attend_varlen(lengths, device, slopes, backend))

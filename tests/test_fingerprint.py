@@ -93,13 +93,14 @@ def with_gpu(bench: Workbench, capability: tuple[int, int] = (9, 0), cudnn: int 
     return bench.encoder(dtype="float32")
 
 
-def with_flash_attn(bench: Workbench, version: str) -> JinaEncoder:
+def with_flash_attn(bench: Workbench, backend: str, **versions: str) -> JinaEncoder:
+    """Where that backend was resolved, and these packages have these versions."""
     installed = importlib.metadata.version
-    bench.monkeypatch.setattr(jina, "resolve_attention", lambda *args: "flash_attn")
+    bench.monkeypatch.setattr(jina, "resolve_attention", lambda *args: backend)
     bench.monkeypatch.setattr(
         importlib.metadata,
         "version",
-        lambda name: version if name == "flash-attn" else installed(name),
+        lambda name: versions.get(name.replace("-", "_")) or installed(name),
     )
     return bench.encoder()
 
@@ -172,9 +173,21 @@ def test_the_table_has_every_field(bench):
 
 
 def test_of_flash_attn_the_release_is_named_too(bench):
-    before, after = with_flash_attn(bench, "2.8.3"), with_flash_attn(bench, "2.9.0")
+    before = with_flash_attn(bench, "flash_attn", flash_attn="2.8.3")
+    after = with_flash_attn(bench, "flash_attn", flash_attn="2.9.0")
     assert before.fingerprint["text.attention"] == "flash_attn-2.8.3"
     assert differing(before, after) == {"text.attention"}
+
+
+def test_of_flash_attn_4_the_release_and_its_compiler_are_named(bench):
+    versions = {"flash_attn_4": "4.0.0b36", "nvidia_cutlass_dsl": "4.8.1"}
+    before = with_flash_attn(bench, "flash_attn_4", **versions)
+    assert before.fingerprint["text.attention"] == (
+        "flash_attn_4-4.0.0b36+nvidia-cutlass-dsl-4.8.1"
+    )
+    for name in versions:
+        after = with_flash_attn(bench, "flash_attn_4", **versions | {name: "9.0"})
+        assert differing(before, after) == {"text.attention"}, name
 
 
 def test_a_cpu_has_nothing_to_add_and_a_gpu_its_generation_and_cudnn(monkeypatch):

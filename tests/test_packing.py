@@ -1,6 +1,4 @@
-"""Packed texts equal single texts whatever the executor; impossible attention is refused."""
-
-import sys
+"""Packed texts equal single texts whatever the executor."""
 
 import numpy as np
 import pytest
@@ -8,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jina_clip import V1, V2, ClipConfig, JinaCLIP
-from jina_clip.attention import TRIAL_LENGTHS, WINDOW, import_fault, resolve_attention, trial_fault
+from jina_clip import ClipConfig, JinaCLIP
+from jina_clip.attention import WINDOW
 from jina_clip.budget import Budget, fill
 from jina_clip.model import expected_shapes
 from jina_clip.packing import into_windows, pack_runs, pack_windows, runs_of
@@ -151,102 +149,6 @@ def test_a_long_text_needs_memory_in_proportion_to_its_length():
             rows = text_rows(tower, some_texts([5000]), Budget(2048, "tokens"))
         assert rows.isfinite().all()
         assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024 < 600
-
-
-def on_a_gpu(monkeypatch, *broken: str) -> None:
-    """As if there were one, whose kernels run but for those named."""
-    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: (9, 0))
-    monkeypatch.setattr(
-        "jina_clip.attention.trial_fault",
-        lambda name, *arguments: "its library is for another driver" if name in broken else None,
-    )
-
-
-def test_auto_goes_on_where_a_kernel_does_not_run(monkeypatch, caplog):
-    caplog.set_level("INFO", "jina_clip")
-    on_a_gpu(monkeypatch, "triton")
-    where = torch.device("cuda"), torch.bfloat16
-    assert resolve_attention("auto", V2.text, *where) == "varlen"
-    assert "not triton: its library is for another driver" in caplog.text
-    # v1 has ALiBi, and flash-attn is not here
-    assert resolve_attention("auto", V1.text, *where) == "sdpa"
-    with pytest.raises(ValueError, match="triton' cannot run: its library"):
-        resolve_attention("triton", V1.text, *where)
-
-
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        ("import flash_attn_2_cuda", "flash_attn_varlen_func cannot be imported: No module named"),
-        ("", "flash_attn_varlen_func cannot be imported: .*no attribute"),  # as flash-attn-4 lies
-        ("raise OSError('libcudart.so.11: no such file')", "cannot be imported: libcudart"),
-    ],
-)
-def test_a_package_that_is_installed_and_does_not_import_is_told_with_the_reason(
-    body, reason, tmp_path, monkeypatch
-):
-    on_a_gpu(monkeypatch)
-    (tmp_path / "flash_attn").mkdir()
-    (tmp_path / "flash_attn" / "__init__.py").write_text(body)
-    monkeypatch.syspath_prepend(tmp_path)
-    import_fault.cache_clear()
-    try:
-        with pytest.raises(ValueError, match=reason):
-            resolve_attention("flash_attn", V1.text, torch.device("cuda"), torch.bfloat16)
-    finally:
-        import_fault.cache_clear()
-        sys.modules.pop("flash_attn", None)
-
-
-def test_a_kernel_that_fails_on_a_small_input_is_told_with_what_it_said():
-    fault = trial_fault("triton", 3, 16, None, CPU, torch.bfloat16)
-    assert fault is not None and "on a small input it fails: " in fault
-
-
-def test_the_small_input_has_a_text_for_each_block_size():
-    tiles = pytest.importorskip("jina_clip.fused_attention", exc_type=ImportError).TILES
-    shortest = 0
-    for tile in tiles:
-        assert [n for n in TRIAL_LENGTHS if shortest < n <= tile.longest], tile
-        shortest = tile.longest
-
-
-def test_on_a_gpu_auto_takes_the_kernel_of_ours_and_no_window(monkeypatch):
-    on_a_gpu(monkeypatch)
-    for config in (V1, V2):
-        chosen = resolve_attention("auto", config.text, torch.device("cuda"), torch.bfloat16)
-        assert chosen == "triton"
-    # windows stay where no kernel has blocks as short as captions
-    monkeypatch.setattr(TextTower, "device", torch.device("cuda"))
-    tower = TextTower(text_config("v2", **SIZES), "triton")
-    assert tower.window == 0
-    tower.attention = "varlen"
-    assert tower.window == WINDOW
-
-
-def test_auto_attention_on_a_cpu_is_sdpa():
-    for config in (V1, V2):
-        assert resolve_attention("auto", config.text, CPU, torch.float32) == "sdpa"
-
-
-@pytest.mark.parametrize(
-    ("asked", "config", "device", "dtype", "reason"),
-    [
-        ("triton", V1, "cpu", torch.bfloat16, "CUDA device, not cpu"),
-        ("triton", V2, "cuda", torch.float32, "bfloat16 or float16, not float32"),
-        ("varlen", V2, "cpu", torch.bfloat16, "CUDA device, not cpu"),
-        ("varlen", V1, "cuda", torch.bfloat16, "no ALiBi"),
-        ("varlen", V2, "cuda", torch.float32, "bfloat16 or float16, not float32"),
-        ("flash_attn", V1, "cuda", torch.bfloat16, "flash-attn is not installed"),
-        ("eager", V2, "cpu", torch.float32, "not one of auto, sdpa, triton, varlen, flash_attn"),
-    ],
-)
-def test_an_attention_that_cannot_run_is_refused_with_the_reason(
-    asked, config, device, dtype, reason, monkeypatch
-):
-    on_a_gpu(monkeypatch)
-    with pytest.raises(ValueError, match=reason):
-        resolve_attention(asked, config.text, torch.device(device), dtype)
 
 
 def test_padded_swiglu_changes_no_value_and_is_not_written(tmp_path):

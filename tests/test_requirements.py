@@ -20,6 +20,7 @@ USERS = {"dev", "bench", "notebooks"}  # extras of the repository, which nothing
 # Modules that no extra needs to name, and why.
 LOOKED_FOR = {
     "triton": "comes with torch where it runs; jina_clip.layers looks for it first",
+    "cutlass": "comes with flash-attn-4 (its distribution is nvidia-cutlass-dsl); jina_clip.attention_backends tries it first",
     "torchvision": "comes with open-clip-torch; sentence-transformers' fast image processor takes it when it is there",
 }
 # Rooms that are entered by one door, which asks for the extra before anything of the room is imported.

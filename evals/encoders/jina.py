@@ -23,7 +23,7 @@ from evals.paths import as_recorded
 from evals.schema import ConfigError, InvalidError, MissingError, Side
 from jina_clip import Checkpoint, JinaCLIP
 from jina_clip.api import TEXTS_AHEAD
-from jina_clip.attention import resolve_attention
+from jina_clip.attention_backends import recorded_attention, resolve_attention
 from jina_clip.budget import ItemTooLargeError, out_of_memory
 from jina_clip.hub import PATTERNS
 from jina_clip.model import check_adapter
@@ -116,7 +116,7 @@ class JinaEncoder:
             "kernels": _kernels(self.device),
             "torch": torch.__version__,
             **rounding(self.device),
-            "text.attention": _attention_entry(self.attention),
+            "text.attention": recorded_attention(self.attention),
             "text.tokenizer": sha256["tokenizer.json"],
             "text.tokenizers": importlib.metadata.version("tokenizers"),
             "text.max_length": str(self.max_length),
@@ -285,13 +285,6 @@ def _kernels(device: str) -> str:
         return f"triton-{importlib.metadata.version('triton')}"
     except importlib.metadata.PackageNotFoundError:
         return "torch"
-
-
-def _attention_entry(backend: str) -> str:
-    """The attention that texts get; torch's version tells which release of its own kernels."""
-    if backend != "flash_attn":
-        return backend
-    return f"flash_attn-{importlib.metadata.version('flash-attn')}"
 
 
 def _code() -> str:
