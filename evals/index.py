@@ -13,7 +13,6 @@ from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Json, comma_list, dims_list
 from evals.cli.results import Output, finish, table_outputs, write_outputs
 from evals.cli.vocabulary import Benchmarks, Figures, TableFiles, one_benchmark, shared_words
-from evals.schema import ConfigError
 
 app = new_app()
 
@@ -66,13 +65,13 @@ def index(
         from evals.config.indexes import chosen_indexes
         from evals.records.exchange import open_records
         from evals.records.record import read_run
-        from evals.records.selection import newest_run, operand
+        from evals.records.selection import check_target, newest_run, operand
         from evals.views import index_table as views
         from evals.views.table_files import contents
 
-        path = operand(target).path
-        if (path is None) != bool(benchmarks):
-            raise ConfigError("Name the folder of a record, or a model and its benchmark.")
+        which = operand(target)
+        check_target(which, benchmarks)
+        path = which.path
         rows = chosen_indexes(table, comma_list(only))
         name = "" if path else one_benchmark(benchmarks)
         run = read_run(path) if path else newest_run(open_records(results), name, target)

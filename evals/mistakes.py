@@ -63,7 +63,7 @@ def mistakes(
     with reported(json=json) as log:
         from evals.analysis.mistakes import chosen_cell, find_mistakes
         from evals.records.exchange import open_records
-        from evals.records.selection import FULL, measured, operand
+        from evals.records.selection import FULL, check_target, measured, operand
         from evals.views import mistakes as mistakes_page
         from evals.views.table_files import contents
 
@@ -72,8 +72,7 @@ def mistakes(
             raise ConfigError(
                 f"{target}: mistakes are shown of float32 only. Leave :{which.precision} out."
             )
-        if (which.path is None) != bool(benchmarks):
-            raise ConfigError("Name the folder of a record, or a model and its benchmark.")
+        check_target(which, benchmarks)
         name = "" if which.path else one_benchmark(benchmarks)
         # Never ignored: whoever writes it expects images somewhere.
         if thumbnails and not tables.html:

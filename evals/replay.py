@@ -13,7 +13,6 @@ from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Json
 from evals.cli.results import finish
 from evals.cli.vocabulary import Benchmarks, one_benchmark, shared_words
-from evals.schema import ConfigError
 
 app = new_app()
 DIFFERS = 1
@@ -50,12 +49,12 @@ def replay(
         from evals.analysis.replay import replay as replayed
         from evals.records.exchange import open_records
         from evals.records.record import read_run
-        from evals.records.selection import newest_run, operand
+        from evals.records.selection import check_target, newest_run, operand
         from evals.views import replay as views
 
-        path = operand(target).path
-        if (path is None) != bool(benchmarks):
-            raise ConfigError("Name the folder of a record, or a model and its benchmark.")
+        which = operand(target)
+        check_target(which, benchmarks)
+        path = which.path
         name = "" if path else one_benchmark(benchmarks)
         run = read_run(path) if path else newest_run(open_records(results), name, target)
         result = replayed(run, data=data, store=store)

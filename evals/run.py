@@ -91,9 +91,10 @@ def run(
             return
         # No default model: an hour on the wrong one is worse than a message.
         if not (benchmarks or suite) or not model:
-            raise ConfigError(
-                "Name one benchmark or --suite at least, and a --model. --list shows what there is."
-            )
+            # What is there already is not asked for again.
+            lacking = [] if benchmarks or suite else ["one benchmark or --suite at least"]
+            lacking += [] if model else ["a --model"]
+            raise ConfigError(f"Name {', and '.join(lacking)}. --list shows what there is.")
         work, suites = choose(
             benchmarks, suite or (), subsets=settings.subsets, data_name=settings.name
         )

@@ -80,7 +80,10 @@ def _proofs(target: str) -> list["Proof"]:
         return [prove_sealed(folder)]
     records = list_runs(folder)
     if not records:
-        raise ConfigError(f"{folder}: no record, no folder of records, no site and no baseline.")
+        raise ConfigError(
+            f"{folder}: no record, no folder of records, no site and no baseline. A record is a "
+            f"folder with a {MANIFEST}, below results/runs unless --results said otherwise."
+        )
     return [prove_record(path) for path in records]
 
 

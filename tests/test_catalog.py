@@ -215,6 +215,15 @@ def test_a_model_is_a_row_then_a_folder_then_a_hub_id(
             resolve_model(name, rows)
 
 
+@pytest.mark.parametrize(
+    "before", ["https://huggingface.co/", "http://www.huggingface.co/", "hf.co/"]
+)
+@pytest.mark.parametrize("behind", ["", "/", "/tree/main"])
+def test_the_address_of_a_page_is_answered_with_its_hub_id(before: str, behind: str) -> None:
+    with pytest.raises(ConfigError, match=r"page. Write its Hub id: --model org/m\.$"):
+        resolve_model(f"{before}org/m{behind}")
+
+
 def test_evals_configs_names_another_folder(tmp_path: Path) -> None:
     toy(tmp_path).rename(tmp_path / "benchmarks.yaml")
     program = "from evals.config.catalog import benchmarks; print(list(benchmarks()))"

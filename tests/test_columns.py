@@ -143,6 +143,28 @@ def test_an_unknown_folder_is_told_what_is_nearest(
         recognise(tmp_path, "test")
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            '{"image": "a.png", "caption": "a dog"}\n',
+            r"captions.csv holds JSON: call it captions.jsonl",
+        ),
+        (
+            "a.png,a dog\n",
+            r"captions.csv begins with 'a.png,a dog': the first line must name the columns",
+        ),
+        ("image,caption\na,a dog\n", r".*the next name an image file, such as dog.jpg"),
+    ],
+)
+def test_a_table_that_cannot_be_read_as_captions_is_not_overlooked(
+    text: str, says: str, tmp_path: Path
+) -> None:
+    root = photos(tmp_path, "captions.csv", text)
+    with pytest.raises(MissingError, match=rf"no annotations in it. It has \d image files. {says}"):
+        read(root)
+
+
 def test_a_pickle_is_never_read(tmp_path: Path) -> None:
     (tmp_path / "frame.pkl").write_bytes(b"")
     with pytest.raises(ConfigError, match=r"A pickle can run code .* to_parquet"):

@@ -314,7 +314,9 @@ def test_links_to_a_store_of_photos_are_followed_but_names_may_not_lead_out(tmp_
 
 
 def test_absent_and_unknown_places_are_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match=r"no such file or folder.*captions.jsonl"):
+    with pytest.raises(
+        MissingError, match=rf"no such file or folder; {tmp_path} is there.*captions.jsonl"
+    ):
         load_folder(tmp_path / "nowhere")
     put(tmp_path, "a.jpg")
     (tmp_path / "package.json").write_text("{}")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from evals.records.selection import matched, newest_run, operand
-from evals.schema import MissingError
+from evals.records.selection import check_target, matched, newest_run, operand
+from evals.schema import ConfigError, MissingError
 from tests import records
 
 
@@ -87,6 +87,29 @@ def test_what_was_not_measured_is_told_with_the_remedy(
 ) -> None:
     with pytest.raises(MissingError, match=says):
         newest_run(results, benchmark, model)
+
+
+@pytest.mark.parametrize(
+    ("target", "benchmarks", "says"),
+    [
+        (
+            "old",
+            [],
+            r"^old: is no record\. Name the folder of a record, or a model and its benchmark",
+        ),
+        (".", [], r"^\.: has no manifest\.json and so is no record\."),
+        ("record", ["photos"], r"^record: a record is of one benchmark\. Leave photos out\.$"),
+    ],
+)
+def test_a_target_that_says_too_little_or_too_much_is_refused(
+    results: Path, target: str, benchmarks: list[str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(results)
+    (results / "record").symlink_to(newest_run(results, "photos", "old").path)
+    check_target(operand("record"), [])
+    check_target(operand("old"), ["photos"])
+    with pytest.raises(ConfigError, match=says):
+        check_target(operand(target), benchmarks)
 
 
 def test_a_path_that_is_no_record_is_called_so(results: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evals.config.catalog import Benchmark, benchmarks
+from evals.config.models import models
 from evals.config.own_data import DataRef, data_ref, kinds_in_words
 from evals.config.rows import nearest
 from evals.config.suites import MTEB, Suite, TaskRef, find_suite, suites, task_ref
@@ -88,6 +89,10 @@ def _meaning(
         raise ConfigError(
             f"{name}: is a folder or file, and what is in it is not said. "
             f"Write its kind before it: {kinds_in_words()}."
+        )
+    if name in models():
+        raise ConfigError(
+            f"No benchmark {name!r}: that is a model. Write the benchmark first, and --model {name}."
         )
     raise ConfigError(
         f"No benchmark {name!r}.{nearest(name, {**rows, **all_suites})} `python -m evals.run --list` shows "

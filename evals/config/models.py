@@ -18,6 +18,7 @@ ADAPTER = "+adapter:"  # between a jina-clip model and the folder of what PEFT t
 MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._@+-]*"
 _NAMED = re.compile(rf"(?P<name>{MODEL_NAME})=(?P<spec>.+)")
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(\w[\w-]*(?:[./][\w-]+)*))?")
+_HUB_PAGE = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+).*")
 # What a folder's name may not hold, in a spec that becomes one.
 _SPEC_NAME = re.compile(r"[^A-Za-z0-9._]+")
 # The kinds of encoders that evals.encoders has; other packages bring more (evals.config.plugins).
@@ -176,6 +177,11 @@ def _plain(name: str, path: Path | None) -> ModelRef:
     match = _HUB_ID.fullmatch(name)
     if match:
         return ModelRef(name.replace("/", "--"), "jina_clip", None, match[1], match[2])
+    page = _HUB_PAGE.fullmatch(name)
+    if page:
+        raise ConfigError(
+            f"--model {name}: is the address of a page. Write its Hub id: --model {page[1]}."
+        )
     # What looks like a path is meant as one, and no Hub id has two slashes.
     if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1:
         raise MissingError(

@@ -20,6 +20,7 @@ SPLITS = ("test", "val", "validation", "dev", "train")
 # How many files of a folder are looked at for what it may be.
 _LOOK = 1000
 _SHOWN = 6
+_WIDEST = 60  # letters of a first line that a message shows
 
 
 class Place(NamedTuple):
@@ -80,8 +81,10 @@ def recognise(path: Path, split: str) -> Place:
     if is_pattern(str(path)) and not path.exists():
         return Place("shards", path)
     if not path.exists():
+        there = next((parent for parent in path.absolute().parents if parent.is_dir()), path)
         raise MissingError(
-            f"{path}: no such file or folder. Point at the folder that holds one of: {_all()}."
+            f"{path}: no such file or folder; {there} is there. Point at a folder of images with "
+            "their captions.csv or captions.jsonl, or at one in another layout (docs/own-data.md)."
         )
     # All are asked: which of two is meant cannot be guessed, and a guess would change the number.
     candidates = _candidates(path, split)
@@ -93,7 +96,8 @@ def recognise(path: Path, split: str) -> Place:
     if not candidates:
         raise MissingError(
             f"{path}: no annotations in it.{_nearest(path)} "
-            f"Put one of these there, or point at the file itself: {_all()}."
+            "Put a captions.csv there, of the columns image and caption, or one of these, or point "
+            f"at the file itself: {_all()}."
         )
     if len(candidates) > 1:
         names = " and ".join(f"{place.path.name} ({place.layout})" for place in candidates)
@@ -130,9 +134,26 @@ def _nearest(path: Path) -> str:
     if folders and all(_has_images(folder) for folder in folders):
         return f" It has a folder of images per name: are these classes? Then it is labels:{path}."
     images = sum(Path(name).suffix.lower() in ENDINGS for name in names)
+    tables = [path / name for name in names if Path(name).suffix.lower() in (".csv", ".tsv")]
+    if images and tables:
+        return f" It has {images:,} image files.{_unread(tables[0])}"
     if images:
         return f" It has {images:,} image files, and no captions of them."
     return f" It holds {', '.join(names[:_SHOWN])}." if names else " It is empty."
+
+
+def _unread(table: Path) -> str:
+    """Why a table is none of images and captions, by its first line: JSON, or no header."""
+    with table.open(encoding="utf-8", errors="replace") as file:
+        first = file.readline(_WIDEST).strip()
+    if first.startswith(("{", "[")):
+        return (
+            f" {table.name} holds JSON: call it {table.stem}.jsonl, or .json where it is one list."
+        )
+    return (
+        f" {table.name} begins with {first!r}: the first line must name the columns, as image,caption "
+        "does, and the next name an image file, such as dog.jpg."
+    )
 
 
 def _has_images(folder: Path) -> bool:

@@ -117,6 +117,21 @@ def operand(text: str) -> Operand:
     return Operand(text, match["name"], int(dim) if dim else None, match["precision"] or FULL)
 
 
+def check_target(which: Operand, benchmarks: Sequence[str]) -> None:
+    """Refuse a record with a benchmark beside it, and a model without: ConfigError says which it was."""
+    if which.path and benchmarks:
+        raise ConfigError(f"{which.text}: a record is of one benchmark. Leave {benchmarks[0]} out.")
+    if which.path or benchmarks:
+        return
+    what = (
+        "has no manifest.json and so is no record" if Path(which.name).is_dir() else "is no record"
+    )
+    raise ConfigError(
+        f"{which.text}: {what}. Name the folder of a record, or a model and its benchmark, such as "
+        "tiny scenes."
+    )
+
+
 def measured(which: Operand, root: Path, benchmark: str) -> Measured:
     """The named record, or the newest one of a model, which has the dimension and precision.
 

@@ -53,6 +53,12 @@ def print_table(judged: Judged, out: Console) -> None:
     out.print()
 
 
+NOTHING_MEASURED = (
+    "No record of yours measures what these tables publish. make reproduce-v1 and make reproduce-v2 "
+    "evaluate all that they need."
+)
+
+
 def print_summary(tables: Sequence[Judged], out: Console) -> None:
     """Print the tables measured in a sentence, then which verdicts each has, one line per table."""
     out.print(f"[bold]{overview([judged.counts for judged in tables])}[/bold]", highlight=False)
@@ -66,6 +72,11 @@ def print_summary(tables: Sequence[Judged], out: Console) -> None:
         counts = (str(n) if n else DASH for n in judged.counts.values())
         grid.add_row(escape(judged.table.row.name), *counts)
     out.print(grid)
+    if not any(
+        n for judged in tables for verdict, n in judged.counts.items() if verdict != "not run"
+    ):
+        # Whoever sees nothing but dashes has not evaluated anything yet.
+        out.print(NOTHING_MEASURED, highlight=False)
     stand_ins = dict.fromkeys(note for judged in tables for note in judged.stand_ins)
     for note in stand_ins:
         out.print(escape(visible(f"{note}.")), highlight=False)
