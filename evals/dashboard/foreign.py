@@ -46,7 +46,7 @@ def results(foreign: Results, history: History) -> Page:
         "What result files of other tools state. Nothing here was measured by us: these are means "
         "without values per query, so they have no interval, and no verdict, gate, comparison or "
         "history uses them.",
-        [Table(PAGE, "Means of result files", columns, rows, f"None was named. {HOW}")],
+        [Table(PAGE, "Means of result files", columns, rows, "None was named.")],
         notes=[
             "A file of mteb stands beside our record when task and revision of the data are equal, "
             "one of CLIP_benchmark when the data's name is: it holds no revision.",

@@ -55,7 +55,7 @@ def watched_pages(history: History) -> list[Page]:
         "Training runs",
         "Training runs that were watched: each checkpoint was measured on the same queries as the "
         "baseline, and a fall was called once it was sure.",
-        [Table(PAGE, "Watched training runs", columns, rows, HOW)],
+        [Table(PAGE, "Watched training runs", columns, rows, "None was watched.")],
         notes=[f"The last change is the lowest of the tested metrics. {ALPHA}", HOW],
         sentences=training_sentences(history.trainings),
     )

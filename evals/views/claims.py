@@ -18,7 +18,7 @@ def print_claims(verdicts: Sequence[Verdict]) -> None:
 
     table = empty_table(
         "Published statements about jina-clip-v2",
-        "Kept, in per cent of the full width's score. rel: relative to it; pts: 100 less the loss "
+        "Kept, in per cent of the full width's score. rel: relative to it; pts: 100 minus the loss "
         "in points. The source does not say which is meant; either reproduces it.",
     )
     for name in ("statement", "published", "measured", "verdict"):

@@ -52,7 +52,7 @@ def _table(fused: Fused) -> Table:
     table = empty_table(
         f"{outcome.benchmark.title} · {outcome.model}{part}",
         "A caption looks for its image, whose document has the image and its first caption. "
-        "Per cent, 95% intervals over images; gain: R@1 less that of the text alone, paired. "
+        "Per cent, 95% intervals over images; gain: R@1 minus that of the text alone, paired. "
         f"Queries/documents: {', '.join(sizes)}.",
     )
     for name in ("", "dim", "by", "R@1", "R@5", "nDCG@10", "gain"):

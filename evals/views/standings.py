@@ -22,7 +22,7 @@ LEGEND = (
 
 PAIRS = (
     "Differences in points, each with its 95% interval by itself; p is adjusted over all pairs. Two "
-    "models are told apart at 0.046: 0.05, less what 10,000 random flips leave uncertain."
+    "models are told apart at 0.046: 0.05 minus what 10,000 random flips leave uncertain."
 )
 
 
