@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def typed(line: str, folder: Path) -> Done:
 @pytest.mark.slow  # minutes on 2 cores
 def test_commands_run_in_the_order_shown(tmp_path, monkeypatch):
     listed_photos(tmp_path / "path" / "to" / "photos")
+    for checkpoint in ("old", "new"):
+        shutil.copytree(ROOT / "configs" / "tiny", tmp_path / "path" / "to" / checkpoint)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for line in LINES:
         if line.startswith("make "):
