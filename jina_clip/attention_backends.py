@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 
 from jina_clip.attention import Run, alibi_slopes, attend_runs, attend_varlen
+from jina_clip.budget import out_of_memory
 from jina_clip.text_config import TextConfig
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,8 @@ def resolve_attention(
 
     "auto" takes the first that can run: triton, varlen, flash_attn, flash_attn_4, sdpa; and
     "flash_attn" whichever of the two packages can, the older first. The image tower has no padding
-    and always runs on sdpa. ValueError gives the reasons when nothing of the choice can run here.
+    and always runs on sdpa. ValueError gives the reasons when nothing of the choice can run here; a
+    lack of memory on the card is raised as it comes.
     """
     if choice not in CANDIDATES:
         raise ValueError(f"attention {choice!r} is not one of {', '.join(ATTENTION)}")
@@ -200,7 +202,8 @@ def trial_fault(
 ) -> str | None:
     """What is wrong with a kernel on five texts of random numbers; None when it gives what it should.
 
-    That is what plain attention gives of the same numbers on the CPU, in float32.
+    That is what plain attention gives of the same numbers on the CPU, in float32. What is raised
+    for a lack of memory goes on, and is not remembered.
     """
     generator = torch.Generator().manual_seed(0)
     shape = sum(TRIAL_LENGTHS), 3, heads, head_width
@@ -210,6 +213,9 @@ def trial_fault(
         attend = attend_varlen(TRIAL_LENGTHS, device, slopes, name)
         mixed = attend(qkv.to(device)).float().cpu()
     except Exception as error:  # a compiler, a driver, a package: each has errors of its own
+        # A full card says nothing of the kernel; another kernel would give other rows.
+        if out_of_memory(error):
+            raise
         return f"on a small input it fails: {type(error).__name__}: {error}"
     if mixed.shape != plain.shape:
         shapes = f"{tuple(mixed.shape)}, not {tuple(plain.shape)}"

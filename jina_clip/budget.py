@@ -141,8 +141,20 @@ def fill(costs: Sequence[int], start: int, budget: int) -> int:
     return stop
 
 
+# What is raised as a RuntimeError where memory runs out beside torch's allocator, which has a type
+# of its own for it: on a CPU, in a call of CUDA, where Triton loads a kernel, in cuBLAS and cuDNN.
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "Triton Error [CUDA]: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
+
 def out_of_memory(error: BaseException) -> bool:
-    """Whether this is how torch says so: a type of its own on a GPU, a RuntimeError on a CPU."""
-    return isinstance(
-        error, (MemoryError, torch.OutOfMemoryError)
-    ) or "can't allocate memory" in str(error)
+    """Whether an error says so, by its type or by its message."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    message = str(error)
+    return isinstance(error, RuntimeError) and any(part in message for part in OUT_OF_MEMORY)

@@ -184,6 +184,19 @@ def test_a_kernel_that_fails_on_a_small_input_is_told_with_what_it_said():
     assert fault is not None and "on a small input it fails: " in fault
 
 
+def test_a_full_card_says_nothing_of_a_kernel_and_no_other_is_taken(site):
+    """Rows would be those of another kernel whenever the card was busy."""
+    full = FLASH_2.replace(
+        "    assert ends is",
+        "    raise torch.OutOfMemoryError('CUDA out of memory')\n    assert ends is",
+    )
+    assert full != FLASH_2
+    install_flash_2(site, full)
+    install_flash_4(site)
+    with pytest.raises(torch.OutOfMemoryError):
+        resolve_attention("auto", V2.text, *CARD)
+
+
 def test_the_small_input_has_a_text_for_each_block_size():
     tiles = pytest.importorskip("jina_clip.fused_attention", exc_type=ImportError).TILES
     shortest = 0

@@ -178,7 +178,17 @@ def test_passes_that_are_hardly_filled_say_nothing_about_larger_ones():
     assert budget.size == 8
 
 
-@pytest.mark.parametrize("error", [FULL, RuntimeError("can't allocate memory: 1 GB")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        FULL,
+        RuntimeError("can't allocate memory: 1 GB"),
+        # beside torch's allocator, as on a card that it has nearly filled
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("Triton Error [CUDA]: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
 def test_out_of_memory_halves_the_pass_and_keeps_what_is_finished(error, caplog):
     tried = []
 
@@ -197,11 +207,19 @@ def test_out_of_memory_halves_the_pass_and_keeps_what_is_finished(error, caplog)
     assert "going on with 4" in caplog.text
 
 
-def test_other_errors_are_not_taken_for_a_lack_of_memory():
+@pytest.mark.parametrize(
+    "message",
+    [
+        "mat1 and mat2 shapes cannot be multiplied",
+        "CUDA error: an illegal memory access was encountered",
+        "out of resource: shared memory",  # the kernel is too large for this card
+    ],
+)
+def test_other_errors_are_not_taken_for_a_lack_of_memory(message):
     def run(part: slice) -> None:
-        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+        raise RuntimeError(message)
 
-    with pytest.raises(RuntimeError, match="shapes"):
+    with pytest.raises(RuntimeError, match=message):
         list(passes([1, 1], Budget(8, "images"), run))
 
 

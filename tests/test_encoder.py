@@ -98,6 +98,15 @@ def test_out_of_memory_halves_the_pass_and_the_record_tells(monkeypatch):
     assert model.batches["images"] == [4, 2]
 
 
+def test_a_card_too_full_to_try_a_kernel_is_named_and_takes_no_other(monkeypatch):
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("evals.encoders.jina.resolve_attention", full)
+    with pytest.raises(MissingError, match="tiny: out of memory on cpu, not by the size of a pass"):
+        encoder()
+
+
 def test_memory_that_is_too_small_for_one_item_is_named(monkeypatch):
     model = encoder()
 

@@ -93,10 +93,10 @@ class JinaEncoder:
         return {"folder": as_recorded(self.checkpoint.adapter), "base": base}
 
     def _attention(self, choice: str) -> str:
+        place, dtype = torch.device(self.device), getattr(torch, self.dtype)
         try:
-            return resolve_attention(
-                choice, self.config.text, torch.device(self.device), getattr(torch, self.dtype)
-            )
+            with self._enough_memory():
+                return resolve_attention(choice, self.config.text, place, dtype)
         except ValueError as error:
             raise ConfigError(f"--attention {choice}: {error}.") from error
 
