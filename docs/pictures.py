@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from explaining import maxsim, scoring
 from picturing import github, printed, run, screenshot, shrink, terminal
 
 IMAGES = Path(__file__).parent / "images"
@@ -173,60 +174,38 @@ def classes(folder: Path, picture: Path) -> None:
     )
 
 
-def scoring(folder: Path, picture: Path) -> None:
-    """What a record of `tiny` says of its queries: ranks, how ties count, and the interval."""
-    import numpy as np
-    import pyarrow.parquet as pq
-    from matplotlib.figure import Figure
+def proof(folder: Path, picture: Path) -> None:
+    """A record that is whole, and the same with one digit changed."""
+    run(folder, "evals.run", "scenes", "--model", "tiny")
+    whole = printed(folder, "evals.verify", "results/runs")
+    [metrics] = (folder / "results").glob("runs/*/*/*/metrics.jsonl")
+    text = metrics.read_text()
+    value = str(json.loads(text.splitlines()[0])["value"])
+    changed = value[:-1] + ("1" if value[-1] != "1" else "2")
+    metrics.write_text(text.replace(value, changed, 1))
+    broken = printed(folder, "evals.verify", "results/runs")
+    verify = "python -m evals.verify results/runs"
+    edit = f"sed -i '1s/{value}/{changed}/' results/runs/*/*/*/metrics.jsonl"
+    terminal(folder, picture, (verify, whole), (f"{edit} && {verify}", broken))
 
-    run(folder, "evals.run", "scenes", "--model", "tiny", "--subsets", "en", "--results", "scored")
-    [record] = (folder / "scored").glob("*/*/*/")
-    lines = [json.loads(line) for line in (record / "metrics.jsonl").read_text().splitlines()]
-    queries = pq.read_table(record / "queries.parquet").to_pandas()
-    figure = Figure(figsize=(10, 3.6), dpi=110, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    captions = queries[queries["direction"] == "t2i"]
-    ranks = captions["better"] + 1
-    left.bar(*np.unique(ranks[ranks <= 15], return_counts=True), color="#0072B2")
-    left.set(xlabel="rank of the caption's image among 500", ylabel="captions")
+
+def claims(folder: Path, picture: Path) -> None:
+    """A card's table beside a record: rounded as cards do, one of its numbers half a point too high."""
+    run(folder, "evals.run", "scenes", "--model", "tiny")
+    [metrics] = (folder / "results").glob("runs/*/*/*/metrics.jsonl")
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    rows = ["model,benchmark,metric,value"]
     for line in lines:
-        if line["direction"] == "t2i" and line["metric"] == "R":
-            k = line["k"]
-            ends = f"{100 * line['ci_low']:.1f}, {100 * line['ci_high']:.1f}"
-            left.axvline(k + 0.5, color="#555555", linewidth=0.8, linestyle="--")
-            label = f" R@{k} {100 * line['value']:.1f}\n [{ends}]"
-            left.annotate(label, (k + 0.5, left.get_ylim()[1] * 0.82), fontsize=9)
-    left.set_xticks(range(1, 16))
-    left.set_title(
-        f"{len(captions):,} captions: R@k is the share left of a line", fontsize=10, loc="left"
-    )
-    images = queries[(queries["direction"] == "i2t") & (queries["better"] == 0)]
-    tied = images.sort_values("tied").iloc[-1]
-    chances = [
-        chance(int(tied.better), int(tied.tied), int(tied.tied_relevant), k) for k in range(1, 11)
-    ]
-    right.bar(range(1, 11), chances, color="#E69F00")
-    right.set(xlabel="k", ylabel="hit at k", xticks=range(1, 11), ylim=(0, 1.05))
-    alike = tied.tied + tied.tied_relevant
-    right.set_title(
-        f"One image: {alike} captions have the best score, {tied.tied_relevant} of them right.\n"
-        "It is a hit as often as in a random order of them",
-        fontsize=10,
-        loc="left",
-    )
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(picture)
-
-
-def chance(better: int, tied: int, relevant: int, k: int) -> float:
-    """How often one of the relevant of equal scores is among the first k, in any order of them."""
-    from math import comb
-
-    places = k - better
-    if places <= 0:
-        return 0.0
-    return 1.0 if places > tied else 1 - comb(tied, places) / comb(tied + relevant, places)
+        if line["metric"] == "R" and line["subset"] == "en":
+            too_high = 0.5 if (line["direction"], line["k"]) == ("t2i", 1) else 0.0
+            value = 100 * line["value"] + too_high
+            rows.append(f"tiny,scenes/en,{line['direction']}/R@{line['k']},{value:.1f}")
+    rows.append("tiny,flickr/en,t2i/R@1,30.0")
+    (folder / "card.csv").write_text("\n".join(rows) + "\n")
+    command = "evals.report --claims card.csv"
+    listing = "\n".join([*rows[:3], "…"]) + "\n"
+    text = printed(folder, *command.split())
+    terminal(folder, picture, ("cat card.csv", listing), (f"python -m {command}", text))
 
 
 def mteb_tasks(folder: Path, picture: Path) -> None:
@@ -238,12 +217,15 @@ def mteb_tasks(folder: Path, picture: Path) -> None:
 
 PICTURES: Mapping[str, Callable[[Path, Path], None]] = {
     "ci.png": gate,
+    "claims.png": claims,
     "classification.png": classes,
     "comparison.png": comparison,
     "fusion.png": fusion,
     "matryoshka.png": matryoshka,
     MTEB: mteb_tasks,
+    "maxsim.png": maxsim,
     "own-data.png": own_data,
+    "proof.png": proof,
     "report.png": report,
     "scoring.png": scoring,
     "watch-page.png": watched,

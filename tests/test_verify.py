@@ -146,6 +146,14 @@ def test_a_record_of_earlier_versions_is_whole_and_not_sealed(record: Path) -> N
     assert done.returncode == 0 and "whole" in done.stdout and "not sealed" in done.stdout
 
 
+@pytest.mark.parametrize("put", [lambda seal: seal.mkdir(), lambda seal: seal.symlink_to("gone")])
+def test_a_seal_that_is_no_file_is_no_record_without_a_seal(record: Path, put: Any) -> None:
+    (record / SEAL).unlink()
+    put(record / SEAL)
+    [problem] = prove_record(record).problems
+    assert SEAL in problem
+
+
 def test_coreutils_read_the_seal(record: Path) -> None:
     command = ["sha256sum", "--check", "--strict", SEAL]
     assert subprocess.run(command, cwd=record, capture_output=True).returncode == 0

@@ -10,7 +10,7 @@ from evals.records.manifest import MANIFEST, as_json, read_manifest
 from evals.records.places import check_placed
 from evals.records.record import METRICS, QUERIES, read_run
 from evals.records.seal import SEAL, check_seal, read_seal, sha256
-from evals.schema import InvalidError
+from evals.schema import EvalError, InvalidError, MissingError
 
 SHOWN = 5  # files that a note names
 INDEX_FILES = 2  # of a baseline: its index and its history
@@ -60,7 +60,7 @@ def prove_record(path: Path) -> Proof:
     try:
         hashes = read_seal(path)
         seal = check_seal(path)
-    except InvalidError as error:
+    except (InvalidError, MissingError) as error:
         return _broken(path, "record", error)
     for name, expected in manifest.files.items():
         problems += _unlike(path / name, expected, hashes, notes)
@@ -103,7 +103,7 @@ def prove_sealed(path: Path) -> Proof:
     """Check a folder that is no record, such as a site, by its seal alone."""
     try:
         seal = check_seal(path)
-    except InvalidError as error:
+    except (InvalidError, MissingError) as error:
         return _broken(path, "site", error)
     files, problems, notes = 0, [], [f"not sealed: it has no {SEAL}. Write the site again."]
     if seal is not None:
@@ -156,5 +156,5 @@ def _file_of(problem: str) -> str:
     return problem.partition(": ")[0]
 
 
-def _broken(path: Path, kind: str, error: InvalidError) -> Proof:
+def _broken(path: Path, kind: str, error: EvalError) -> Proof:
     return Proof(path, kind, (path / SEAL).is_file(), 0, 0, 0, [str(error)], [], [])

@@ -6,6 +6,7 @@ the files of mteb. Records of earlier versions have none, and are read like all 
 """
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,10 +42,10 @@ def as_seal(hashes: Mapping[str, str]) -> bytes:
 def read_seal(folder: Path) -> dict[str, str] | None:
     """The hash of each file by its path; None for a folder without a seal.
 
-    InvalidError names a line that is none.
+    InvalidError names a line that is none. MissingError for a seal that cannot be read.
     """
     file = folder / SEAL
-    if not file.is_file():
+    if not os.path.lexists(file):
         return None
     return parse_seal(read_bytes(file), str(file))
 

@@ -203,8 +203,8 @@ def _in_words(info: BenchmarkInfo) -> str:
         measured += f", {len(info.subsets)} subsets"
     # Both counts: the queries of an image are not independent of each other.
     images = "1 image" if info.groups == 1 else f"{info.groups:,} images"
-    counts = f"{info.queries:,} queries of {images}"
-    return f"{measured}; weight {info.weight:.3g}; {counts}"
+    queries = "1 query" if info.queries == 1 else f"{info.queries:,} queries"
+    return f"{measured}; weight {info.weight:.3g}; {queries} of {images}"
 
 
 def _line(row: Sequence[str]) -> str:
