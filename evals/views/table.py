@@ -181,6 +181,26 @@ def _least_widths(form: Form, console: Console) -> list[int]:
     return widths
 
 
+def _fitting_widths(form: Form, console: Console, limit: int) -> list[int]:
+    """The least widths, and for columns that wrap what is left of `limit`, the narrowest first.
+
+    rich would take from all columns that wrap alike, also from one that has a long word.
+    """
+    widths = _least_widths(form, console)
+    natural = _least_widths(_without_wrapping(form), console)
+    spare = max(limit - sum(widths), 0)
+    for place in sorted(range(len(widths)), key=lambda place: natural[place]):
+        extra = min(natural[place] - widths[place], spare)
+        widths[place] += extra
+        spare -= extra
+    return widths
+
+
+def _without_wrapping(form: Form) -> Form:
+    heads = [head._replace(options=head.options | {"no_wrap": True}) for head in form.heads]
+    return form._replace(heads=heads)
+
+
 def _width(cell: Any, wraps: bool, console: Console) -> int:
     wide = console.options.update(max_width=10_000)
     # What is no text, such as a bar, says itself how wide it is.
@@ -194,17 +214,10 @@ def _plain(form: Form, options: dict[str, Any], console: Console, limit: int) ->
         key: value for key, value in options.items() if not key.startswith(("title", "caption"))
     }
     table = Table(**bare)
-    least = _least_widths(form, console)
-    spare = limit - sum(least) - options["padding"][1] * (len(least) - 1)
-    for place, (head, width) in enumerate(zip(form.heads, least, strict=True)):
-        fixed = {}
-        # rich would take from all columns that wrap alike, also from one that has a long word.
-        if not head.options.get("no_wrap") and "ratio" not in head.options:
-            cells = [line.cells[place] for line in form.lines if place < len(line.cells)]
-            natural = max(_width(cell, False, console) for cell in [head.header, *cells])
-            fixed["width"] = min(natural, width + max(spare, 0))
-            spare -= fixed["width"] - width
-        table.add_column(head.header, **head.options, **fixed)
+    widths = _fitting_widths(form, console, limit - options["padding"][1] * (len(form.heads) - 1))
+    for head, width in zip(form.heads, widths, strict=True):
+        wraps = not head.options.get("no_wrap") and "ratio" not in head.options
+        table.add_column(head.header, **head.options, width=width if wraps else None)
     for line in form.lines:
         if line.cells:
             table.add_row(*line.cells, **line.options)
