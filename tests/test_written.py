@@ -77,6 +77,7 @@ def test_the_whole_goes_before_a_part(results: Path) -> None:
     ("benchmark", "model", "says"),
     [
         ("photos", "odl", r"There is photos by new, photos by old\. Did you mean old\?$"),
+        ("photos", "nwe", r"Did you mean new\?$"),
         ("old", "photos", r"The model goes first: old photos\.$"),
         ("photos", "/ckpt/3", r"evals\.run photos=captions:/\S+photos --model /ckpt/3\.$"),
         ("flickr8k", "old", r"evals\.run flickr8k --model old\.$"),
@@ -113,5 +114,7 @@ def test_a_target_that_says_too_little_or_too_much_is_refused(
 
 
 def test_a_path_that_is_no_record_is_called_so(results: Path) -> None:
-    with pytest.raises(MissingError, match=r"^/no/such\.json: no record is there .*manifest\.json"):
-        matched(operand("/no/such.json"), operand("old"), results)
+    for name in ("/no/such.json", "such.json"):
+        says = rf"^{name}: no record is there .*manifest\.json.*There is photos by new, photos by old\."
+        with pytest.raises(MissingError, match=says):
+            matched(operand("old"), operand(name), results)

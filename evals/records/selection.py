@@ -260,16 +260,15 @@ def _none_shared(
     operands: Sequence[Operand], root: Path, runs: Sequence[Run], common: set[str]
 ) -> str:
     who = [which.text for which in operands]
-    strangers = [
-        which.name
-        for which in operands
-        if "/" in which.name and not any(is_of_model(run, which.name) for run in runs)
+    unknown = [
+        which.name for which in operands if not any(is_of_model(run, which.name) for run in runs)
     ]
-    if strangers:
+    # Where there is no record at all, all are unknown, and what there is says so.
+    if unknown and runs:
         return (
-            f"{strangers[0]}: no record is there (it would hold a {MANIFEST}), and nothing below "
-            f"{root} was measured of a model there. {what_there_is(runs)} Name one of these, a "
-            "record's folder, or measure the model with python -m evals.run."
+            f"{unknown[0]}: no record is there (it would hold a {MANIFEST}), and none below {root} is "
+            f"of a model of this name or place. {what_there_is(runs)} Name one of these, a record's "
+            f"folder, or measure more with python -m evals.run BENCHMARK --model {quote(unknown[0])}."
         )
     parts = ""
     if common:

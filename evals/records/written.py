@@ -9,6 +9,7 @@ from shlex import quote
 from evals.records.manifest import PARTIAL, Manifest
 from evals.records.record import Run
 
+ALIKE = 0.5  # difflib's ratio of two letters that changed places in a name of four
 MOST = 20  # pairs of benchmark and model that a message lists
 _OWN = re.compile(r"(?:(?P<name>[^=:/]+)=)?(?P<kind>[a-z]+):(?P<place>.+)", re.DOTALL)
 
@@ -62,7 +63,7 @@ def none_recorded(root: Path, runs: Sequence[Run], benchmark: str, model: str) -
         return f"{start} The model goes first: {quote(benchmark)} {quote(model)}."
     places = [argument_of(run.manifest) for run in runs if is_of_benchmark(run, benchmark)]
     known = {run.manifest.model for run in runs}
-    near = [] if "/" in model else difflib.get_close_matches(model, known, n=1)
+    near = [] if "/" in model else difflib.get_close_matches(model, known, n=1, cutoff=ALIKE)
     if places and near:
         return f"{start} Did you mean {near[0]}?"
     if not runs:
