@@ -21,7 +21,6 @@ ROOT = Path(__file__).parents[1]
 IN_PLACE = {
     "evals/dashboard/site.py": "into a folder that nobody knows yet",
     "evals/regress/__main__.py": "appends to GitHub's summary, as other steps do",
-    "evals/evaluation/ray_nodes.py": "a probe that other nodes read, and which goes",
     "jina_clip/checkpoint.py": "to a part, which it renames",
     "jina_clip/weights.py": "to a part, which it renames",
 }
