@@ -154,6 +154,7 @@ def _write_photos(folder: Path, count: int) -> None:
         Image.fromarray(noise).resize((320, 240)).save(folder / f"{number}.jpg")
         lines.append(f"{number}.jpg,noise of number {number}")
     (folder / "captions.csv").write_text("\n".join(lines) + "\n")
+    os.sync()  # else the first command would share the disk with what was written here
 
 
 def _measured(data: Path, options: list[str], folder: Path) -> bytes:
