@@ -83,12 +83,14 @@ mutants: $(VENV)/.dev ## plant the stated faults of tests/mutants one by one; th
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
 bench: $(VENV)/.bench ## time everything beside its peers, small sizes, into benchmarks/results/ (about 10 minutes)
-	@for name in text_tower vision_tower recall sweep search multilingual crossmodal startup decode scale; do \
-		$(BIN)/python -m benchmarks.$$name --small $(ARGS) || exit 1; done
+	@for name in ceilings text_tower vision_tower recall sweep search multilingual crossmodal startup decode scale job; do \
+		$(BIN)/python -m benchmarks.$$name --small $(ARGS) || exit 1; done; $(BIN)/python -m benchmarks.summary
 
-bench-gpu: $(VENV)/.bench ## time towers, recall, sweep, search and decoding on a CUDA GPU, into benchmarks/results/
-	@failed=; for name in vision_tower text_tower recall sweep search decode; do \
-		$(BIN)/python -m benchmarks.$$name --device cuda $(ARGS) || failed="$$failed $$name"; done; \
+# The ceilings first: by them the others are read. Two rounds, and half of the texts, so that it is done in minutes.
+bench-gpu: $(VENV)/.bench ## time everything on a CUDA GPU, full sizes, its ceilings first, into benchmarks/results/DATE-CARD
+	@failed=; for name in ceilings vision_tower "text_tower --share 0.5" recall sweep search decode job; do \
+		$(BIN)/python -m benchmarks.$$name --device cuda --rounds 2 $(ARGS) || failed="$$failed $$name"; done; \
+		$(BIN)/python -m benchmarks.summary || failed="$$failed summary"; \
 		test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 lint: $(VENV)/.dev ## check style and types

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.meter import Meter
 from evals.packages import packages
 from evals.records.provenance import host, source_state, utc
 
@@ -22,10 +23,14 @@ RESULTS = Path(__file__).parent / "results"
 
 
 class Lap(NamedTuple):
-    """One contender over all rounds: seconds of each, and the peak of memory above what was there before (MB)."""
+    """One contender over all rounds: seconds of each, and the peak of memory above what was there before (MB).
+
+    `watts` is the mean power of the card over the rounds, None where nothing tells it.
+    """
 
     seconds: list[float]
     peak_mb: float
+    watts: float | None = None
 
     @property
     def best(self) -> float:
@@ -56,7 +61,7 @@ def parse(
         "--json",
         type=Path,
         metavar="OUT",
-        help="where the result goes; benchmarks/results/ unless given",
+        help="where the result goes; benchmarks/results/ unless given, and there in a folder per day and card on cuda",
     )
     extra(parser)
     return parser.parse_args()
@@ -73,17 +78,27 @@ def race(
     for name, run in contenders.items():
         peaks[name] = peak_memory(run, device)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    watts: dict[str, list[float]] = {name: [] for name in contenders}
     outputs: dict[str, Any] = {}
-    for _ in range(rounds):
-        for name, run in contenders.items():
-            outputs.pop(name, None)
-            gc.collect()
-            _synchronise(device)
-            start = time.perf_counter()
-            outputs[name] = run()
-            _synchronise(device)
-            seconds[name].append(time.perf_counter() - start)
-    return {name: Lap(seconds[name], peaks[name]) for name in contenders}, outputs
+    with Meter(device) as meter:
+        for _ in range(rounds):
+            for name, run in contenders.items():
+                outputs.pop(name, None)
+                gc.collect()
+                _synchronise(device)
+                start = time.perf_counter()
+                outputs[name] = run()
+                _synchronise(device)
+                end = time.perf_counter()
+                seconds[name].append(end - start)
+                power = meter.mean(start, end).watts
+                if power is not None:  # else the round was too short to be seen
+                    watts[name].append(power)
+    laps = {}
+    for name, powers in watts.items():
+        mean = sum(powers) / len(powers) if powers else None
+        laps[name] = Lap(seconds[name], peaks[name], mean)
+    return laps, outputs
 
 
 def peak_memory(run: Callable[[], Any], device: str = "cpu") -> float:
@@ -162,15 +177,14 @@ def finish(
     agree = all(found <= allowed for found, allowed in differences.values())  # NaN does not pass
     result = {
         "benchmark": name,
-        "command": "python -m " + " ".join([f"benchmarks.{name}", *sys.argv[1:]]),
+        "command": " ".join(["python -m", f"benchmarks.{name}", *_without_output(sys.argv[1:])]),
         "date": utc(time.time()),
         "machine": host() | {"threads": torch.get_num_threads(), "load": round(os.getloadavg()[0], 2)},
         "packages": packages(),
         "source": source_state(),
         "conditions": dict(conditions),
         "cases": {
-            case: {who: {"seconds": [round(s, 6) for s in lap.seconds], "best": round(lap.best, 6), "peak_mb": lap.peak_mb}
-                   for who, lap in some.items()}
+            case: {who: _lap_json(lap) for who, lap in some.items()}
             for case, some in laps.items()
         },
         "ratios": {what: round(value, 3) for what, value in ratios.items()},
@@ -184,11 +198,12 @@ def finish(
             [who, f"{lap.best:.3f}", f"{sorted(lap.seconds)[len(lap.seconds) // 2]:.3f}", f"{lap.peak_mb:,.0f}"]
             for who, lap in some.items()
         ])  # fmt: skip
-    print()
-    print_table(
-        ["ratio (over 1: ours is faster)", ""],
-        [[what, f"{value:.2f}x"] for what, value in ratios.items()],
-    )
+    if ratios:
+        print()
+        print_table(
+            ["ratio (over 1: ours is faster)", ""],
+            [[what, f"{value:.2f}x"] for what, value in ratios.items()],
+        )
     print()
     rows = [
         [what, f"{found:.2g}", f"{allowed:.2g}"] for what, (found, allowed) in differences.items()
@@ -196,15 +211,28 @@ def finish(
     print_table(["largest difference", "found", "allowed"], rows)
     for what, value in (figures or {}).items():
         print(f"{what}: {value:,.4g}" if isinstance(value, float) else f"{what}: {value}")
-    out = (
-        args.json
-        or RESULTS / f"{name}-{args.device.partition(':')[0]}{'-small' if args.small else ''}.json"
-    )
+    out = args.json or usual_output(name, args, result["machine"]["accelerator"])
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(_finite(result), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     print(f"\nwrote {out}")
     if not agree:
         sys.exit("the outputs differ: this result counts for nothing")
+
+
+def usual_output(name: str, args: argparse.Namespace, accelerator: str | None) -> Path:
+    """The file of a result: a card's are kept by day and card, those of a CPU replace what is there."""
+    device = args.device.partition(":")[0]
+    file = f"{name}-{device}{'-small' if args.small else ''}.json"
+    if device == "cpu" or accelerator is None:
+        return RESULTS / file
+    card = "-".join(accelerator.lower().removeprefix("nvidia ").split())
+    return RESULTS / f"{time.strftime('%Y-%m-%d', time.gmtime())}-{card}" / file
+
+
+def _lap_json(lap: Lap) -> dict[str, Any]:
+    power = {} if lap.watts is None else {"watts": round(lap.watts, 1)}
+    seconds = [round(second, 6) for second in lap.seconds]
+    return {"seconds": seconds, "best": round(lap.best, 6), "peak_mb": lap.peak_mb, **power}
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -216,6 +244,15 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         print("  ".join(cells).rstrip())
+
+
+def _without_output(arguments: Sequence[str]) -> list[str]:
+    """Arguments but for --json OUT: where the result went is this machine's affair."""
+    kept = [argument for argument in arguments if not argument.startswith("--json=")]
+    if "--json" in kept:
+        at = kept.index("--json")
+        del kept[at : at + 2]
+    return kept
 
 
 def largest_difference(a: Any, b: Any) -> float:

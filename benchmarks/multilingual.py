@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from benchmarks.harness import finish, parse, race
+from benchmarks.synthetic import words_of, write_captions, write_photos
 
 if (
     TYPE_CHECKING
@@ -62,7 +63,7 @@ def main() -> None:
         folder = Path(name)
         encoder = _encoder(folder, args.device)
         data = make_data(
-            folder / "images", n_images, args.width, args.languages, _words(encoder.model)
+            folder / "images", n_images, args.width, args.languages, words_of(encoder.model)
         )
         every = list(itertools.product(data.captions, dims))
         runs = _spread(every, args.runs or (None if args.small else RUNS))
@@ -307,40 +308,14 @@ def _subsets(data: Data) -> dict[str, Any]:
 def make_data(
     folder: Path, n_images: int, width: int, n_languages: int, words: Sequence[str]
 ) -> Data:
-    """Photo-like images, smooth shapes under fine grain, and captions whose lengths are spread as people's are; all distinct."""
-    from PIL import Image
-
+    """Photo-like images, and captions in languages that share words."""
     folder.mkdir()
-    rng, height = np.random.default_rng(0), width * 3 // 4
     paths = [folder / f"{i:04}.jpg" for i in range(n_images)]
-    for path in paths:
-        coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize(
-            (width, height), Image.Resampling.BICUBIC
-        )
-        grain = rng.normal(0, 8, (height, width, 1))
-        Image.fromarray((np.asarray(coarse) + grain).clip(0, 255).astype(np.uint8)).save(
-            path, quality=85
-        )
-    captions = {}
-    for n in range(n_languages):
-        own = rng.choice(
-            words, len(words) // 3, replace=False
-        )  # a language shares some words with each other one
-        texts: dict[str, None] = {}
-        while len(texts) < CAPTIONS * n_images:
-            length = int(np.clip(rng.lognormal(2.4, 0.4), 3, 40))  # 12 words on average
-            texts.setdefault(" ".join(rng.choice(own, length)))
-        captions[f"l{n:02}"] = list(texts)
+    write_photos(paths, width)
+    captions = {
+        f"l{n:02}": write_captions(CAPTIONS * n_images, words, seed=n) for n in range(n_languages)
+    }
     return Data(paths, captions)
-
-
-def _words(model: "JinaCLIP") -> list[str]:
-    start = "\N{LOWER ONE EIGHTH BLOCK}"
-    return sorted(
-        token[1:]
-        for token in model.tokenizer.get_vocab()
-        if token.startswith(start) and token[1:].isalpha()
-    )
 
 
 def _encoder(folder: Path, device: str) -> "JinaEncoder":

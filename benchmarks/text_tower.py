@@ -7,9 +7,10 @@ each LoRA pair added to its weight in every forward pass. v1 has no model in tra
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
+from benchmarks.flops import text_flops
 from benchmarks.harness import finish, largest_difference, matmul_rates, parse, race
 
 BATCH = 32
@@ -59,7 +60,7 @@ def main() -> None:
                     5e-3 if cuda else 1e-5,
                 )
             tokens = [len(text) for text in texts]
-            flops = _flops(config, tokens)
+            flops = text_flops(config, tokens)
             figures[f"{case}: tokens/s"] = sum(tokens) / found["ours"].best
             figures[f"{case}: share of the matmul rate"] = flops / found["ours"].best / rate
         del model, peers
@@ -280,14 +281,6 @@ def _plain(config: Any, tower: Any) -> Callable[..., Any]:
         return x, keep
 
     return forward
-
-
-def _flops(config: Any, lengths: Sequence[int]) -> float:
-    """Of the real tokens alone: two a multiply-add of every linear layer, and of both matmuls of attention."""
-    width, hidden = config.hidden_size, config.intermediate_size
-    linear = 4 * width**2 + (3 if config.mlp_type == "glu" else 2) * width * hidden
-    per_layer = sum(2 * linear * n + 4 * width * n * n for n in lengths)
-    return float(config.num_hidden_layers * per_layer)
 
 
 if __name__ == "__main__":

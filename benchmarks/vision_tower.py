@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from benchmarks.flops import image_flops
 from benchmarks.harness import finish, largest_difference, matmul_rates, parse, race
 
 
@@ -61,7 +62,7 @@ def main() -> None:
         best = min(found[name].best for name in found if name.startswith("ours"))
         figures[f"{version}: images/s, ours at its best"] = count / best
         figures[f"{version}: share of the matmul rate, ours at its best"] = (
-            count * _flops(config.vision) / best / rate
+            count * image_flops(config.vision) / best / rate
         )
     figures |= {f"matmul rate, {name}, GFLOP/s": found / 1e9 for name, found in rates.items()}
     conditions = {
@@ -173,22 +174,6 @@ def _run(tower: Any, pixels: Any, side: int) -> Callable[[], Any]:
     import torch.nn.functional as F
 
     return lambda: F.normalize(tower(pixels[:, :, :side, :side]).float(), dim=1).cpu().numpy()
-
-
-def _flops(config: Any) -> float:
-    """What ours computes for an image: two a multiply-add of the linear layers and of both matmuls of attention.
-
-    Of the last block only the keys and values of all tokens are wanted, and CLS of the rest; its queries come along.
-    """
-    n, width, patches = config.grid**2 + 1, config.width, config.grid**2
-    rest = width**2 + 3 * width * config.hidden
-
-    def block(tokens: int) -> int:
-        return 2 * 3 * width**2 * n + 2 * rest * tokens + 4 * width * n * tokens
-
-    return float(
-        (config.layers - 1) * block(n) + block(1) + 2 * patches * 3 * config.patch_size**2 * width
-    )
 
 
 def _installed(module: str) -> bool:

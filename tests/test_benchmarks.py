@@ -15,12 +15,27 @@ ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted(
     path.stem
     for path in (ROOT / "benchmarks").glob("*.py")
-    # a table of reckoned costs, and parts of one benchmark
-    if path.stem not in ("__init__", "harness", "scale_costs", "scale_preemption", "scale_search")
+    # what they share, parts of one benchmark, and tables made of what there is
+    if path.stem
+    not in (
+        "__init__",
+        "flops",
+        "harness",
+        "job_data",
+        "meter",
+        "scale_costs",
+        "scale_preemption",
+        "scale_search",
+        "summary",
+        "synthetic",
+    )
 )
 # Processes that load libraries, one after the other: `make test-slow` runs them
-SECONDS_EACH = ("crossmodal", "scale", "startup")
+SECONDS_EACH = ("crossmodal", "job", "scale", "startup")
+ALONE = ("ceilings", "job")  # nobody's code runs beside them
 TOYS = {
+    "ceilings": (["--small", "--rounds", "1"], []),
+    "job": (["--small", "--width", "64"], []),
     "crossmodal": (["--small", "--languages", "1"], []),
     "scale": (
         ["--small", "--only", "preemption", "--only", "search", "--only", "index"],
@@ -69,13 +84,38 @@ def test_at_toy_size_a_benchmark_agrees_with_its_peer(name, tmp_path):
     result = strict(tmp_path / "out.json")
     assert result["agree"]
     assert {"machine", "packages", "date", "conditions", "ratios", "differences"} <= result.keys()
-    assert result["ratios"]
+    assert bool(result["ratios"]) == (name not in ALONE)
     assert result["differences"]
     assert all(
         lap["seconds"] and min(lap["seconds"]) > 0
         for case in result["cases"].values()
         for lap in case.values()
     )
+
+
+@pytest.mark.slow
+def test_the_job_says_its_floor_and_encodes_nothing_again(tmp_path):
+    """One in fifty of six benchmarks' items; all texts of a benchmark are distinct."""
+    done = run("job", "--small", "--width", "64", "--json", str(tmp_path / "out.json"))
+    assert done.returncode == 0, done.stderr
+    result = strict(tmp_path / "out.json")
+    figures, floor = result["figures"], result["figures"]["floor, s"]
+    images = {name: of["images"] for name, of in result["conditions"]["benchmarks"].items()}
+    assert images == {
+        "flickr": 20,
+        "flickr8k": 20,
+        "coco": 100,
+        "xtd": 20,
+        "xm3600": 72,
+        "xflickr": 40,
+    }
+    assert figures["encoded"]["image"] == sum(images.values())
+    assert floor["all"] == pytest.approx(floor["images"] + floor["texts"] + floor["products"])
+    assert min(floor.values()) > 0
+    assert figures["the job: share of the floor"] == pytest.approx(
+        1 / figures["the job: time / floor"]
+    )
+    assert result["differences"]["items that were encoded again"]["found"] == 0
 
 
 def strict(path: Path) -> dict:

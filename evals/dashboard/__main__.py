@@ -2,6 +2,7 @@
 
 python -m evals.dashboard --results results/runs --out site
 python -m evals.dashboard theirs.json MTEB/results    # means of mteb and CLIP_benchmark beside them
+python -m evals.dashboard --timings benchmarks/results
 """
 
 from pathlib import Path
@@ -33,6 +34,13 @@ def dashboard(
     out: Annotated[
         Path, typer.Option(help="Folder of the site; an earlier site there is replaced.")
     ] = Path("site"),
+    timings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="What `make bench` and `make bench-gpu` wrote: adds the page Speed.",
+        ),
+    ] = None,
     texts: Annotated[
         bool,
         typer.Option(
@@ -55,6 +63,7 @@ def dashboard(
         from evals.dashboard.history import read_history
         from evals.dashboard.shown import Words
         from evals.dashboard.site import Verdicts, build
+        from evals.dashboard.timings import read_timings
         from evals.dashboard.verdicts import gate_rows, reproduction_rows
         from evals.records.exchange import open_records
 
@@ -70,10 +79,13 @@ def dashboard(
                     f"{folder}: no such folder. Name the one that holds the records or baselines."
                 )
         imported = read_results(foreign or [])
+        measured_speed = read_timings(timings) if timings else ()
         history = read_history(records)
         words = Words(thumbnails) if texts or thumbnails else None
         verdicts = Verdicts(gate_rows(records, baselines), reproduction_rows(records))
-        pages = build(history, verdicts, out, imported=imported, words=words)
+        pages = build(
+            history, verdicts, out, imported=imported, timings=measured_speed, words=words
+        )
         for _, message in (*history.broken, *imported.unread):
             # Told, and no failure: a site that shows what is broken is what was asked for.
             log.info(f"broken, shown under Data quality: {message}")

@@ -34,6 +34,8 @@ FILTERS = {
     "metric": "Metric",
     "dim": "Dimension",
     "precision": "Precision",
+    "device": "Device",
+    "timing": "Timing",
 }
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evals.analysis.stated_files import Results
-from evals.dashboard import audit, details, foreign, judged, pages, pairs, summary, watched
+from evals.dashboard import audit, details, foreign, judged, pages, pairs, speed, summary, watched
 from evals.dashboard.history import History
 from evals.dashboard.parts import Page, Row
 from evals.dashboard.shown import Words
+from evals.dashboard.timings import Timing
 from evals.escape import visible_page
 from evals.files import named, replacement
 from evals.records.seal import SEAL, as_seal, sha256
@@ -34,11 +35,13 @@ def build(
     out: Path,
     *,
     imported: Results = foreign.NONE,
+    timings: Sequence[Timing] = (),
     words: Words | None = None,
 ) -> int:
     """Write the site to `out`, whole or not at all, and return its number of pages.
 
-    `imported` is what result files of other tools state, `words` finds what queries say.
+    `imported` is what result files of other tools state, `timings` what the benchmarks of speed
+    measured, `words` finds what queries say.
 
     A site that is there is replaced, and what else lies in its folder stays there. ConfigError for
     a folder that is no site and holds anything, and for a file that is not of the site and would
@@ -50,7 +53,11 @@ def build(
             raise ConfigError(
                 f"--out {out}: holds something that is no site. Give a new or an empty folder."
             )
-        count = _write(_pages(history, verdicts, imported, words), history, folder)
+        count = _write(
+            [*_pages(history, verdicts, imported, words), *speed.speed_pages(timings)],
+            history,
+            folder,
+        )
         for path, photo in (words.photos if words else {}).items():
             _save(folder / path, photo)
         belongings = sorted([SEAL, *(file.as_posix() for file in _files(folder))])
