@@ -180,6 +180,7 @@ MAY_SEE: dict[str, set[str]] = {
         "views",
     },
     "dashboard": {
+        "reading",
         *SCHEMA,
         "analysis",
         "cli",

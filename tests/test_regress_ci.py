@@ -259,13 +259,18 @@ def test_the_gate_answers_in_two_seconds_on_500_runs_without_torch(tmp_path):
         "try: app(sys.argv[1:])\n"
         "finally: print(sorted({'torch', 'transformers', 'mteb'} & set(sys.modules)))"
     )
-    before = os.times()
     command = [sys.executable, "-c", code, "--baseline", "ci", "--results", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    after = os.times()
-    assert done.returncode == 1 and done.stdout.strip().endswith("[]"), done.stderr
-    # of the processor, not of the clock: the machine may be busy
-    assert (
-        after.children_user + after.children_system - before.children_user - before.children_system
-        < 2
-    )
+    seconds = []
+    for _ in range(3):
+        before = os.times()
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        after = os.times()
+        assert done.returncode == 1 and done.stdout.strip().endswith("[]"), done.stderr
+        seconds.append(
+            after.children_user
+            + after.children_system
+            - before.children_user
+            - before.children_system
+        )
+    # Of the processor and not of the clock, best of three: the machine may be busy.
+    assert min(seconds) < 2, seconds
