@@ -180,7 +180,6 @@ MAY_SEE: dict[str, set[str]] = {
         "views",
     },
     "dashboard": {
-        "reading",
         *SCHEMA,
         "analysis",
         "cli",
@@ -189,6 +188,7 @@ MAY_SEE: dict[str, set[str]] = {
         "files",
         "os_errors",
         "ranking",
+        "reading",
         "records",
         "regress",
         "report",

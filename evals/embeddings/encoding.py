@@ -173,6 +173,9 @@ class Work:
         number, claim = self._claims.popleft()
         claim.release()
         self._tries[number] += 1
+        if self._tries[number] == 1:
+            # Now, and not after an hour of what comes behind it.
+            log.warning("a shard could not be encoded, and is tried again: %s", error)
         if self._tries[number] < tries:
             self.waiting.appendleft(Waiting(number, claim.positions))
             return None

@@ -47,10 +47,7 @@ def embed_vectors(
     *,
     reporter: Reporter = SILENT,
 ) -> "StoredVectors":
-    """The vectors of a side where they lie in the store; each image is decoded once.
-
-    So a broken one ends the run when its turn comes: pages are large, and their shards small.
-    """
+    """The vectors of a side where they lie in the store."""
     since = time.monotonic()
     title = f"{encoder.name}: encoding {side.kind}s"
     with encoding_progress(reporter, title, side.kind) as progress:
@@ -63,18 +60,15 @@ def embed_vectors(
 def _encoding(
     store: "Store", encoder: "Encoder", side: Side, costs: Costs, reporter: Reporter
 ) -> Iterator[Progress]:
-    """Checks before encoding, and the time that it takes."""
+    """A check before encoding, and the time that encoding takes.
+
+    Images are decoded once, where they are encoded: a broken one is named then, and costs its shard.
+    """
     from evals.encoders.objects import ArrayEncoder
 
     if isinstance(encoder, ArrayEncoder):
         encoder.check(side)
-    missing = store.missing(encoder, side)
     since = time.monotonic()
-    if side.kind == "image" and missing:
-        from evals.data.images import verify
-
-        # A broken file is named now, and not after an hour of encoding.
-        verify(side.items, missing)
     title = f"{encoder.name}: encoding {side.kind}s"
     with encoding_progress(reporter, title, side.kind) as progress:
         yield progress
