@@ -42,7 +42,10 @@ def index(
         str | None, typer.Option(help="R@k or Success@k of the record; the deepest unless given.")
     ] = None,
     only: Annotated[
-        str | None, typer.Option(help="Rows of the table, e.g. exact,hnsw; all unless given.")
+        str | None,
+        typer.Option(
+            help="Rows of the table, e.g. exact,hnsw; all that can be built unless given."
+        ),
     ] = None,
     table: Annotated[
         Path | None, typer.Option(help="YAML of indexes; configs/indexes.yaml unless given.")
@@ -85,6 +88,8 @@ def index(
             threads=threads,
             data=data,
             store=store,
+            # What was asked for by name must be there; of the default table, what can be built here.
+            required=only is not None or table is not None,
         )
         content = contents(lambda: views.as_json(quality)["points"], "Indexes") | {
             "html": lambda: views.as_html(quality),

@@ -5,15 +5,17 @@ Rows are unit rows of one width, and scores dot products. Both libraries are the
 Shapes: q queries, n documents, d dimensions, k documents of a query.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from evals.config.indexes import IndexRow
+from evals.analysis.index_cards import Card, Home, Memory
+from evals.config.indexes import CUDA, IndexRow
 from evals.schema import ConfigError, MissingError
 
+HOMES: dict[str, Callable[[Any], Home]] = {"cpu": Memory, CUDA: Card}
 Queries = Float32[np.ndarray, "q d"]
 Docs = Float32[np.ndarray, "n d"]
 Places = Int64[np.ndarray, "q k"]
@@ -59,16 +61,16 @@ class FaissIndex:
 
     def __init__(self, row: IndexRow, docs: Docs, threads: int) -> None:
         self._faiss = import_faiss(threads)
+        self._home: Home = HOMES[row.device](self._faiss)
         self._parameter = row.parameter
         text = (row.build or "").format(
             lists=max(1, round(len(docs) ** 0.5)),
-            parts=parts_of(docs.shape[1]),
-            bits=8 if len(docs) >= ENOUGH_FOR_BYTES else 4,
+            parts=parts_of(docs.shape[1], self._home.parts),
+            bits=8 if len(docs) >= ENOUGH_FOR_BYTES else self._home.fewest_bits,
         )
         try:
-            self._index = self._faiss.index_factory(
-                docs.shape[1], text, self._faiss.METRIC_INNER_PRODUCT
-            )
+            empty = self._faiss.index_factory(docs.shape[1], text, self._faiss.METRIC_INNER_PRODUCT)
+            self._index = self._home.moved(empty)
             _learn_from_few(self._faiss, self._index)
             self._index.train(docs)
             self._index.add(docs)
@@ -80,13 +82,12 @@ class FaissIndex:
 
     def nbytes(self, value: int | None) -> int:
         """The length of what faiss would write."""
-        return int(self._faiss.serialize_index(self._index).nbytes)
+        return int(self._faiss.serialize_index(self._home.in_memory(self._index)).nbytes)
 
     def search(self, queries: Queries, k: int, value: int | None) -> Places:
         """As the protocol says."""
         if value is not None:
-            space = self._faiss.ParameterSpace()
-            space.set_index_parameter(self._index, self._parameter, value)
+            self._home.parameters().set_index_parameter(self._index, self._parameter, value)
         places: Places = self._index.search(queries, k)[1]
         return places
 
@@ -171,10 +172,11 @@ def as_bits(rows: Float32[np.ndarray, "m d"]) -> np.ndarray:
     return np.packbits(rows > 0, axis=1)
 
 
-def parts_of(dim: int) -> int:
-    """How many parts a product quantiser cuts a vector into: a divisor of its width."""
+def parts_of(dim: int, known: Sequence[int] | None = None) -> int:
+    """How many parts a product quantiser cuts a vector into: a divisor of its width, of those known."""
     most = max(1, dim // PART)
-    return next(parts for parts in range(most, 0, -1) if dim % parts == 0)
+    numbers = known or range(1, most + 1)
+    return max(parts for parts in numbers if parts <= most and dim % parts == 0)
 
 
 def _learn_from_few(faiss: Any, index: Any) -> None:

@@ -3,7 +3,7 @@
 Shapes: q queries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +49,8 @@ class Quality(NamedTuple):
     """All points of a record's subset and direction, and in how many queries search and record differ.
 
     `unlike` counts queries whose exact search finds another hit than the record has, ties left
-    out: none, where rows and record belong together.
+    out: none, where rows and record belong together. `left_out` has, by `name@width`, why this machine
+    cannot build an index.
     """
 
     run: Run
@@ -62,6 +63,20 @@ class Quality(NamedTuple):
     threads: int
     unlike: int
     points: list[Point]
+    left_out: Mapping[str, str]
+
+
+def names_left_out(quality: Quality) -> dict[str, list[str]]:
+    """The indexes that were left out for each reason, with their width where another was measured."""
+    measured = {point.name for point in quality.points}
+    by_reason: dict[str, list[str]] = {}
+    for label, reason in quality.left_out.items():
+        name = label.rpartition("@")[0]
+        shown = label if name in measured else name
+        names = by_reason.setdefault(reason, [])
+        if shown not in names:
+            names.append(shown)
+    return by_reason
 
 
 def with_losses(point: Point, full: np.ndarray, exact: np.ndarray) -> Point:

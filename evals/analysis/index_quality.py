@@ -10,15 +10,15 @@ The sums telescope, so that they add up to the total. Exact recalls are those of
 Shapes: q queries, n documents, d dimensions, k documents of a query.
 """
 
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 
+from evals.analysis.index_choice import choose, widths_of
 from evals.analysis.index_engines import Engine, Places, build
 from evals.analysis.index_points import (
     Point,
@@ -37,17 +37,24 @@ from evals.analysis.recorded import (
 )
 from evals.analysis.searched import searched
 from evals.bucket import Location
-from evals.config.indexes import IndexRow
+from evals.config.indexes import CUDA, IndexRow
 from evals.embeddings.store import Store
 from evals.records.queries import Cell, PerQuery, per_query
 from evals.records.record import Run, width_of
-from evals.schema import ConfigError, ImageText, InvalidError, Items, TextRetrieval
+from evals.schema import (
+    ConfigError,
+    ImageText,
+    InvalidError,
+    Items,
+    MissingError,
+    TextRetrieval,
+)
 from evals.stats.paired import paired_bootstrap
 from evals.tasks.retrieval import item_vectors
 
 EXACT = "exact"
 REPEATS = 3  # of a search, the fastest counts: what else the machine did is no property of an index
-_METRIC = re.compile(r"(?:R|Success)@([1-9]\d*)")
+ALMOST_NONE = 1e-3  # share of queries whose hit may differ from the record's, by rounding
 
 
 class _Exact(NamedTuple):
@@ -68,19 +75,21 @@ def measure(
     threads: int = 1,
     data: Path | None = None,
     store: Location | None = None,
+    required: bool = True,
 ) -> Quality:
     """Build and search each index at each width over the documents of one subset and direction.
 
-    All widths of the record unless `dims` names some.
+    All widths of the record unless `dims` names some. An index that this machine cannot build is an
+    error when the rows are `required`, else it is left out, and `left_out` has the reason.
 
     Nothing is encoded: rows come from the store. ConfigError for a metric that is no R@k or
     Success@k, for widths, subsets and directions that the record does not have, and for other kinds
-    of tasks; MissingError without rows or libraries; InvalidError when the exact search does not
-    give the record.
+    of tasks; MissingError without rows, libraries or a card; InvalidError when the exact search,
+    by the processor or by a card, does not give the record.
     """
     cells = per_query(run)
-    cell, name, k = _chosen(run, cells, subset, direction, metric)
-    widths = dims or _widths(cells, cell)
+    cell, name, k = choose(run, cells, subset, direction, metric)
+    widths = dims or widths_of(cells, cell)
     exact = {dim: _of_record(run, cells, cell._replace(dim=dim), name) for dim in widths}
     full = _of_record(run, cells, cell._replace(dim=width_of(run)), name)
     measured = recorded_data(run, [cell.subset], data)[cell.subset]
@@ -90,6 +99,7 @@ def measure(
         raise InvalidError(f"{run.path}: its queries stand in another order than the data has.")
     source, encoder = Store(store or recorded_store(run)), recorded_encoder(run)
     points: list[Point] = []
+    left_out: dict[str, str] = {}
     unlike = 0
     for dim in widths:
         queries, docs = (_vectors(source, encoder, items, dim) for items in parts[:2])
@@ -97,14 +107,19 @@ def measure(
         depth = min(k, len(docs))
         nearest = build(_EXACT_ROW, docs, threads=threads).search(queries, depth, None)
         hits = hits_of(nearest, parts.relevant)
-        is_tied = (exact[dim].hits > 0) & (exact[dim].hits < 1)
-        unlike += int((hits != exact[dim].hits)[~is_tied].sum())
+        differs = _differs(hits, exact[dim])
+        unlike += int(differs.sum())
+        search = _Search(queries, docs, parts.relevant, nearest, exact[dim], differs, threads)
         for row in rows:
-            measured_points = _of_index(
-                row, queries, docs, parts.relevant, nearest, exact[dim], threads
-            )
+            try:
+                measured_points = list(_of_index(row, search))
+            except (ConfigError, MissingError) as refusal:
+                if required:
+                    raise
+                left_out[f"{row.name}@{dim}"] = str(refusal)
+                continue
             points += [with_losses(p, full.hits, exact[dim].hits) for p in measured_points]
-    if unlike > len(parts.relevant) * len(widths) * 1e-3:
+    if unlike > len(parts.relevant) * len(widths) * ALMOST_NONE:
         raise InvalidError(
             f"{run.path}: {unlike:,} queries have other hits than recorded: the rows in "
             f"{source.place} are not those that were measured. Run the evaluation again."
@@ -120,57 +135,11 @@ def measure(
         threads=threads,
         unlike=unlike,
         points=with_front(points),
+        left_out=left_out,
     )
 
 
 _EXACT_ROW = IndexRow(name=EXACT, library="faiss", build="Flat", about="all documents")
-
-
-def _widths(queries: Mapping[Cell, PerQuery], chosen: Cell) -> list[int]:
-    """The widths at which a cell was scored in float32, the widest first."""
-    widths = {cell.dim for cell in queries if cell == chosen._replace(dim=cell.dim)}
-    return sorted(widths, reverse=True)
-
-
-class _Choice(NamedTuple):
-    """A cell, the metric's name and its cut-off."""
-
-    cell: Cell
-    metric: str
-    k: int
-
-
-def _chosen(
-    run: Run,
-    queries: Mapping[Cell, PerQuery],
-    subset: str | None,
-    direction: str | None,
-    metric: str | None,
-) -> _Choice:
-    """The named subset, direction and metric, else the first ones and the deepest cut-off."""
-    cells = [cell for cell in queries if cell.precision == "float32"]
-    fitting = [
-        cell
-        for cell in cells
-        if subset in (None, cell.subset) and direction in (None, cell.direction)
-    ]
-    if not fitting:
-        there = dict.fromkeys(f"{cell.subset} {cell.direction}".strip() for cell in cells)
-        named = " ".join(filter(None, (subset, direction)))
-        has = ", ".join(there) or "no queries"
-        raise ConfigError(f"{run.path}: has no {named}. It has {has}.")
-    cell = fitting[0]
-    names = [name for name in queries[cell].values if _METRIC.fullmatch(name)]
-    if not names:
-        raise ConfigError(
-            f"{run.path}: none of its metrics is R@k or Success@k: an index is measured on "
-            "retrieval between images and texts, or of texts."
-        )
-    name = metric or names[-1]
-    match = _METRIC.fullmatch(name)
-    if match is None or name not in names:
-        raise ConfigError(f"--metric {name}: there is {', '.join(names)}.")
-    return _Choice(cell, name, int(match[1]))
 
 
 def _of_record(run: Run, queries: Mapping[Cell, PerQuery], cell: Cell, metric: str) -> _Exact:
@@ -193,23 +162,54 @@ def _vectors(
     return np.ascontiguousarray(rows)
 
 
-def _of_index(
-    row: IndexRow,
-    queries: Float32[np.ndarray, "q d"],
-    docs: Float32[np.ndarray, "n d"],
-    relevant: Sequence[np.ndarray],
-    nearest: Places,
-    exact: _Exact,
-    threads: int,
-) -> Iterator[Point]:
+class _Search(NamedTuple):
+    """What all indexes of a width are built over and searched for, and what exact search found.
+
+    `differs` says of each query whether the processor's exact search has another hit than the record.
+    """
+
+    queries: Float32[np.ndarray, "q d"]
+    docs: Float32[np.ndarray, "n d"]
+    relevant: Sequence[np.ndarray]
+    nearest: Places
+    exact: _Exact
+    differs: Bool[np.ndarray, "q"]
+    threads: int
+
+
+def _differs(hits: Float64[np.ndarray, "q"], exact: _Exact) -> Bool[np.ndarray, "q"]:
+    """Whether a query's hit is another than the record's, ties left out."""
+    is_tied = (exact.hits > 0) & (exact.hits < 1)
+    return np.asarray((hits != exact.hits) & ~is_tied)
+
+
+def _prove(row: IndexRow, search: _Search) -> None:
+    """InvalidError unless exact search on the row's device gives the hits that the record has."""
+    flat = _EXACT_ROW.model_copy(update={"device": row.device})
+    engine = build(flat, search.docs, threads=search.threads)
+    hits = hits_of(engine.search(search.queries, search.nearest.shape[1], None), search.relevant)
+    # Where the processor's search differs, too, the stored rows are in question and not the device.
+    n_wrong = int((_differs(hits, search.exact) & ~search.differs).sum())
+    if n_wrong > len(hits) * ALMOST_NONE:
+        raise InvalidError(
+            f"{row.name}: exact search on {row.device} finds other hits than the record in "
+            f"{n_wrong:,} of {len(hits):,} queries at {search.docs.shape[1]} dimensions, and on the "
+            "processor it does not. No figure of this device can be used: name the other rows with "
+            "--only, and report it to faiss."
+        )
+
+
+def _of_index(row: IndexRow, search: _Search) -> Iterator[Point]:
     """A point per search parameter; the losses follow."""
-    k = nearest.shape[1]
+    if row.device == CUDA:
+        _prove(row, search)
+    exact, docs, nearest = search.exact, search.docs, search.nearest
     since = time.perf_counter()
-    engine = build(row, docs, threads=threads)
+    engine = build(row, docs, threads=search.threads)
     seconds = time.perf_counter() - since
     for value in row.values:
-        places, search_seconds = _timed(engine, queries, k, value)
-        hits = hits_of(places, relevant)
+        places, search_seconds = _timed(engine, search.queries, nearest.shape[1], value)
+        hits = hits_of(places, search.relevant)
         # The exact search is the record's: ties count in expectation, and nothing is lost.
         if row.library == "faiss" and row.build == "Flat":
             hits = exact.hits
@@ -228,7 +228,7 @@ def _of_index(
             bytes=engine.nbytes(value),
             bytes_per_doc=engine.nbytes(value) / len(docs),
             build_seconds=seconds,
-            queries_per_second=len(queries) / search_seconds,
+            queries_per_second=len(search.queries) / search_seconds,
         )
 
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from evals.config.rows import Row, Text, nearest, read_rows
 from evals.paths import configs
 from evals.schema import ConfigError
 
+CUDA = "cuda"
 SearchValues = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
 
 
@@ -19,6 +20,7 @@ class IndexRow(Row):
     name: str
     library: Literal["faiss", "usearch", "binary"]
     build: Text | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
     search: Mapping[Text, SearchValues] = {}
     about: Text
 
@@ -29,6 +31,12 @@ class IndexRow(Row):
         if len(search) > 1:
             raise ValueError(f"has {len(search)} parameters, and one is varied per row")
         return search
+
+    @model_validator(mode="after")
+    def _has_code_for_its_device(self) -> "IndexRow":
+        if self.device == CUDA and self.library != "faiss":
+            raise ValueError(f"{self.library} has no index on a card: device: cuda is faiss's")
+        return self
 
     @property
     def parameter(self) -> str | None:

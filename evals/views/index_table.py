@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from evals.analysis.index_points import Point, Quality
+from evals.analysis.index_points import Point, Quality, names_left_out
 from evals.escape import markdown_text
 from evals.records.queries import Cell, cell_name
 from evals.views.page import page
@@ -64,6 +64,14 @@ def losses(quality: Quality) -> list[str]:
     return lines
 
 
+def left_out(quality: Quality) -> list[str]:
+    """A sentence per reason for which indexes were left out."""
+    lines = []
+    for reason, names in names_left_out(quality).items():
+        lines.append(f"Left out: {', '.join(names)}. {reason}")
+    return lines
+
+
 def cells(point: Point) -> list[str]:
     """The cells under HEAD."""
     lost = in_points(point.lost_to_index, DECIMALS)
@@ -93,7 +101,10 @@ def print_quality(quality: Quality) -> None:
     out = console()
     out.print(table)
     out.print(escape(legend(quality)), style="dim", highlight=False)
-    for line in [*losses(quality), f"record: {quality.run.path}"]:
+    lines = losses(quality)
+    lines += left_out(quality)
+    lines.append(f"record: {quality.run.path}")
+    for line in lines:
         out.print(escape(line), soft_wrap=True, highlight=False)
 
 
@@ -103,7 +114,7 @@ def as_markdown(quality: Quality) -> str:
     lines = [f"# {markdown_text(title(quality))}", "", _line(HEAD), _line(rule)]
     lines += [_line([markdown_text(cell) for cell in cells(point)]) for point in quality.points]
     lines += ["", markdown_text(legend(quality)), ""]
-    lines += [f"- {markdown_text(line)}" for line in losses(quality)]
+    lines += [f"- {markdown_text(line)}" for line in [*losses(quality), *left_out(quality)]]
     return "\n".join(lines) + "\n"
 
 
@@ -130,6 +141,7 @@ def as_json(quality: Quality) -> dict[str, Any]:
         "docs": quality.docs,
         "threads": quality.threads,
         "unlike_record": quality.unlike,
+        "left_out": dict(quality.left_out),
         "points": [_flat(point) for point in quality.points],
     }
 
@@ -142,7 +154,7 @@ def as_html(quality: Quality) -> str:
         alt="Recall against queries per second and against bytes; the table has the numbers.",
         heads=[name or "front" for name in HEAD],
         rows=[cells(point) for point in quality.points],
-        notes=[legend(quality), *losses(quality)],
+        notes=[legend(quality), *losses(quality), *left_out(quality)],
     )
 
 
