@@ -1,8 +1,7 @@
 """Which kernel mixes the tokens of texts here: the first that imports, runs, and agrees with plain attention.
 
-A kernel that is installed may not import, not run on this card, or be used wrongly by us, where its
-package has changed. So each is tried once per process on a small input before it is chosen, and its
-result is compared with that of plain attention. What is refused has its reason.
+Each is tried once per process on a small input before it is chosen, and its result is compared with
+that of plain attention (trials.py). What is refused has its reason.
 """
 
 import importlib
@@ -12,10 +11,11 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from jina_clip.attention import Run, alibi_slopes, attend_runs, attend_varlen
-from jina_clip.budget import out_of_memory
 from jina_clip.text_config import TextConfig
+from jina_clip.trials import fault_of
 
 log = logging.getLogger(__name__)
 
@@ -184,11 +184,9 @@ def version_fault(name: str) -> str | None:
 # One for each block size of our Triton kernel: the largest may ask for more than a card has; and
 # one that spans several blocks of all kernels, in queries and in keys.
 TRIAL_LENGTHS = [3, 20, 40, 70, 300]
-# What the values of a token and head may be off, in steps of the dtype at 1 (2^-7 for bfloat16,
-# 2^-10 for float16), as a share of their length. Softmax weights and results rounded to the dtype
-# come to 0.5 for heads of 16 and of 64; slopes that are 2% wrong to 4.2 in bfloat16, a missing
-# bias to 200.
-TRIAL_ROUNDINGS = 4.0
+# Softmax weights and results rounded to the dtype are off by 0.5 steps in heads of 16 and of 64;
+# slopes that are 2% wrong by 4.2 in bfloat16, a missing bias by 200.
+TRIAL_STEPS = 4.0
 
 
 @cache
@@ -209,26 +207,12 @@ def trial_fault(
     shape = sum(TRIAL_LENGTHS), 3, heads, head_width
     qkv = torch.randn(shape, generator=generator, device="cpu").to(dtype)
     plain = attend_runs([Run(1, length) for length in TRIAL_LENGTHS], slopes)(qkv.float())
-    try:
+
+    def of_heads(mixed: Tensor) -> Tensor:
+        return mixed.unflatten(1, (heads, -1))  # type: ignore[no-any-return]
+
+    def compute() -> Tensor:
         attend = attend_varlen(TRIAL_LENGTHS, device, slopes, name)
-        mixed = attend(qkv.to(device)).float().cpu()
-    except Exception as error:  # a compiler, a driver, a package: each has errors of its own
-        # A full card says nothing of the kernel; another kernel would give other rows.
-        if out_of_memory(error):
-            raise
-        return f"on a small input it fails: {type(error).__name__}: {error}"
-    if mixed.shape != plain.shape:
-        shapes = f"{tuple(mixed.shape)}, not {tuple(plain.shape)}"
-        return f"on a small input it gives values of the shape {shapes}"
-    if not mixed.isfinite().all():
-        return "on a small input it gives numbers that are not finite"
-    plain_heads, mixed_heads = (x.unflatten(1, (heads, -1)) for x in (plain, mixed))
-    apart = (mixed_heads - plain_heads).norm(dim=-1)
-    off = float((apart / plain_heads.norm(dim=-1)).max())
-    allowed = TRIAL_ROUNDINGS * torch.finfo(dtype).eps
-    if off > allowed:
-        return (
-            f"on a small input its numbers are not those of plain attention: off by {off:.2g} of a "
-            f"row, where roundings explain {allowed:.2g}"
-        )
-    return None
+        return of_heads(attend(qkv.to(device)))
+
+    return fault_of(compute, of_heads(plain), dtype, steps=TRIAL_STEPS)

@@ -2,9 +2,10 @@
 
 torch's would read and write the activations several times.
 
-Imported only where a tensor is on CUDA. Numbers are float32 inside, whatever the dtype of the
-activations, and are rounded once. A compiled tower takes the plain code, which the compiler fuses
-itself. TRITON_INTERPRET=1 runs the kernels on a CPU, as tests do.
+Imported only where a tensor is on CUDA, and used where fused_trial.py finds them right. Numbers are
+float32 inside, whatever the dtype of the activations, and are rounded once. A compiled tower takes
+the plain code, which the compiler fuses itself. TRITON_INTERPRET=1 runs the kernels on a CPU, as
+tests do.
 """
 
 from typing import no_type_check
@@ -14,6 +15,7 @@ import triton
 import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
+from torch.cuda import device_of  # Triton starts kernels on the current card, wherever tensors are
 
 from jina_clip.shapes import Table
 
@@ -141,11 +143,12 @@ def turn(x: Float[Tensor, "*places two heads k"], cos: Table, sin: Table, *, pai
             f"do not fit {tables} rows of tables"
         )
     grid = (x.numel() // (two * heads * k), triton.cdiv(two * heads, VECTORS))
-    turn_kernel[grid](
-        x, cos, sin, 3 * heads * k, tables, two * heads,
-        HALF=k // 2, PAIRS=pairs, BLOCK_V=VECTORS, BLOCK_C=triton.next_power_of_2(k // 2),
-        **OPTIONS,
-    )  # fmt: skip
+    with device_of(x):
+        turn_kernel[grid](
+            x, cos, sin, 3 * heads * k, tables, two * heads,
+            HALF=k // 2, PAIRS=pairs, BLOCK_V=VECTORS, BLOCK_C=triton.next_power_of_2(k // 2),
+            **OPTIONS,
+        )  # fmt: skip
 
 
 def swiglu_norm(
@@ -155,18 +158,11 @@ def swiglu_norm(
     padded, x = x.shape[-1] // 2, x.contiguous()
     out = x.new_empty(*x.shape[:-1], padded)
     block = triton.next_power_of_2(padded)
-    swiglu_norm_kernel[(out.numel() // padded,)](
-        x,
-        norm.weight,
-        norm.bias,
-        out,
-        norm.normalized_shape[0],
-        padded,
-        norm.eps,
-        BLOCK=block,
-        num_warps=8,
-        **OPTIONS,
-    )
+    with device_of(x):
+        swiglu_norm_kernel[(out.numel() // padded,)](
+            x, norm.weight, norm.bias, out, norm.normalized_shape[0], padded, norm.eps,
+            BLOCK=block, num_warps=8, **OPTIONS,
+        )  # fmt: skip
     return out
 
 
@@ -175,9 +171,9 @@ def gated_gelu(x: Float[Tensor, "*places both"]) -> Float[Tensor, "*places hidde
     hidden, x = x.shape[-1] // 2, x.contiguous()
     out = x.new_empty(*x.shape[:-1], hidden)
     block = min(1024, triton.next_power_of_2(hidden))
-    gated_gelu_kernel[(out.numel() // hidden, triton.cdiv(hidden, block))](
-        x, out, hidden, BLOCK=block, **OPTIONS
-    )
+    grid = (out.numel() // hidden, triton.cdiv(hidden, block))
+    with device_of(x):
+        gated_gelu_kernel[grid](x, out, hidden, BLOCK=block, **OPTIONS)
     return out
 
 
@@ -197,10 +193,11 @@ def norm_of_sum(
         raise ValueError(f"x of {tuple(x.shape)}, strides {x.stride()}, and y of {tuple(y.shape)}")
     y = y.contiguous()
     out = torch.empty_like(y)
-    add_norm_kernel[(y.numel() // width,)](
-        x, y, norm.weight, norm.bias, out if total is None else total, out,
-        width, rows, x.stride(0) if x.ndim == 3 else 0, x.stride(-2), norm.eps,
-        KEEP=total is not None, BLOCK=triton.next_power_of_2(width), num_warps=4,
-        **OPTIONS,
-    )  # fmt: skip
+    with device_of(x):
+        add_norm_kernel[(y.numel() // width,)](
+            x, y, norm.weight, norm.bias, out if total is None else total, out,
+            width, rows, x.stride(0) if x.ndim == 3 else 0, x.stride(-2), norm.eps,
+            KEEP=total is not None, BLOCK=triton.next_power_of_2(width), num_warps=4,
+            **OPTIONS,
+        )  # fmt: skip
     return out if total is None else total, out

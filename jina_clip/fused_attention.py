@@ -17,6 +17,7 @@ import triton
 import triton.language as tl
 from jaxtyping import Float, Int32
 from torch import Tensor
+from torch.cuda import device_of
 
 from jina_clip.fused import OPTIONS
 from jina_clip.shapes import FlatQkv, FlatTokens
@@ -123,13 +124,14 @@ def attend_texts(
     def attend(qkv: FlatQkv) -> FlatTokens:
         tokens, _, heads, width = qkv.shape
         out = qkv.new_empty(tokens, heads * width)
-        for tile, blocks in launches:
-            attend_kernel[(len(blocks), heads)](
-                qkv, out, ends, blocks, ends if slopes is None else slopes,
-                width**-0.5 * LOG2_E, 3 * heads * width, heads * width,
-                D=width, ALIBI=slopes is not None, QUERIES=tile.queries, KEYS=tile.keys,
-                num_warps=tile.warps, num_stages=tile.stages, **OPTIONS,
-            )  # fmt: skip
+        with device_of(qkv):
+            for tile, blocks in launches:
+                attend_kernel[(len(blocks), heads)](
+                    qkv, out, ends, blocks, ends if slopes is None else slopes,
+                    width**-0.5 * LOG2_E, 3 * heads * width, heads * width,
+                    D=width, ALIBI=slopes is not None, QUERIES=tile.queries, KEYS=tile.keys,
+                    num_warps=tile.warps, num_stages=tile.stages, **OPTIONS,
+                )  # fmt: skip
         return out
 
     return attend

@@ -5,8 +5,6 @@ built on the meta device has none to lose, and casting the model does not round 
 shapes.py.
 """
 
-from functools import cache
-from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -14,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from jina_clip.fused_trial import fused_fault
 from jina_clip.shapes import Table, Tokens
 
 
@@ -51,18 +50,13 @@ def rope_2d(
     return table.cos(), table.sin()
 
 
-@cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
-
-
 def fusable(x: Tensor) -> bool:
-    """Whether fused.py takes over: on CUDA, with Triton, without gradients or compiler."""
+    """Whether fused.py takes over: on CUDA, where its kernels are right, without gradients or compiler."""
     return (
         x.is_cuda
         and not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
-        and _has_triton()
+        and fused_fault(x.device, x.dtype) is None
     )
 
 

@@ -1,6 +1,5 @@
 """The jina-clip encoder reads ahead without changing a row, and measures what it was fingerprinted from."""
 
-import importlib.metadata
 import shutil
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from typer.testing import CliRunner
 
 from evals.embeddings.cutting import SHARD_CHARACTERS
 from evals.embeddings.store import Store
+from evals.encoders import jina
 from evals.encoders.jina import JinaEncoder, _kernels
 from evals.run import app
 from evals.schema import ConfigError, InvalidError, MissingError, Side, StreamingEncoder
@@ -181,16 +181,13 @@ def test_an_encoder_counts_the_texts_that_it_cuts() -> None:
 
 def test_the_fingerprint_tells_torch_s_work_from_that_of_the_triton_kernels(monkeypatch) -> None:
     assert encoder().fingerprint["kernels"] == "torch"
-    monkeypatch.setattr(
-        importlib.metadata, "version", lambda package: "3.9" if package == "triton" else ""
-    )
-    assert (_kernels("cpu"), _kernels("cuda:1")) == ("torch", "triton-3.9")
-
-    def gone(package: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(package)
-
-    monkeypatch.setattr(importlib.metadata, "version", gone)
-    assert _kernels("cuda") == "torch"
+    triton = pytest.importorskip("triton")
+    faults = {torch.bfloat16: None, torch.float16: "its driver is too old"}
+    monkeypatch.setattr(jina, "fused_fault", lambda device, dtype: faults[dtype])
+    assert _kernels("cpu", "bfloat16") == "torch"
+    assert _kernels("cuda:1", "bfloat16") == f"triton-{triton.__version__}"
+    # installed, and wrong or not running here: what was used is what is told
+    assert _kernels("cuda:1", "float16") == "torch"
 
 
 LONG = "two red circles and a blue star at the top left of a small picture"

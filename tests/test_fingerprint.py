@@ -85,7 +85,7 @@ def on_cuda(bench: Workbench) -> JinaEncoder:
 
 
 def with_gpu(bench: Workbench, capability: tuple[int, int] = (9, 0), cudnn: int = 91_002):
-    bench.monkeypatch.setattr(jina, "_kernels", lambda device: "torch")
+    bench.monkeypatch.setattr(jina, "_kernels", lambda device, dtype: "torch")
     bench.monkeypatch.setattr(jina, "resolve_attention", lambda *args: "sdpa")
     bench.monkeypatch.setattr(jina, "choose_device", lambda device: "cuda:0")
     bench.monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
@@ -116,7 +116,9 @@ FIELDS = {
     "config": Field(BOTH, lambda b: b.edit("config.json", b"Represent the", b"Represent a")),
     "dtype": Field(BOTH, lambda bench: bench.encoder(dtype="bfloat16")),
     "device": Field(BOTH, on_cuda),
-    "kernels": Field(BOTH, lambda bench: bench.patch(jina, "_kernels", lambda device: "triton-9")),
+    "kernels": Field(
+        BOTH, lambda bench: bench.patch(jina, "_kernels", lambda device, dtype: "triton-9")
+    ),
     "torch": Field(BOTH, lambda bench: bench.patch(torch, "__version__", "99.0")),
     "gpu": Field(BOTH, lambda bench: with_gpu(bench, (8, 0)), before=with_gpu),
     "cudnn": Field(BOTH, lambda bench: with_gpu(bench, cudnn=90_100), before=with_gpu),

@@ -97,6 +97,11 @@ CHECKS = {
             fault = trial_fault("triton", 3, 16, slopes, torch.device("cpu"), dtype)
             assert fault is None, fault
     """,
+    "trial": """
+        from jina_clip.fused_trial import fused_fault  # what a card compares before it takes them
+        fault = fused_fault(torch.device("cpu"), dtype)
+        assert fault is None, fault
+    """,
     "layout": """
         cos, sin = (t[:, None, None] for t in rope_2d(4, 4, 8, False, torch.device("cpu")))
         for wrong in (torch.randn(2, 17, 2, 5, 8), torch.randn(2, 16, 3, 5, 8)[:, :, :2]):

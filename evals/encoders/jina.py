@@ -1,5 +1,6 @@
 """jina-clip v1 and v2 as an Encoder: fingerprinted at once, loaded for the first row."""
 
+import importlib
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -25,6 +26,7 @@ from jina_clip import Checkpoint, JinaCLIP
 from jina_clip.api import TEXTS_AHEAD
 from jina_clip.attention_backends import recorded_attention, resolve_attention
 from jina_clip.budget import ItemTooLargeError, out_of_memory
+from jina_clip.fused_trial import fused_fault
 from jina_clip.hub import PATTERNS
 from jina_clip.model import check_adapter
 from jina_clip.packing import Ids
@@ -77,7 +79,8 @@ class JinaEncoder:
         default = self.config.torch_dtype if self.device.startswith("cuda") else "float32"
         self.dtype = dtype or default
         self.attention = self._attention(attention)
-        self.fingerprint: Mapping[str, str] = self._fingerprint()
+        with self._enough_memory():
+            self.fingerprint: Mapping[str, str] = self._fingerprint()
         self.source = self._source(repo, revision)
 
     def _source(self, repo: str | None, revision: str | None) -> dict[str, str | None]:
@@ -113,7 +116,7 @@ class JinaEncoder:
             "config": sha256["config.json"],
             "dtype": self.dtype,
             "device": self.device.partition(":")[0],
-            "kernels": _kernels(self.device),
+            "kernels": _kernels(self.device, self.dtype),
             "torch": torch.__version__,
             **rounding(self.device),
             "text.attention": recorded_attention(self.attention),
@@ -277,14 +280,13 @@ def _normalised(rows: Float[Tensor, "n d"]) -> Float[ndarray, "n d"]:
     return unit_rows
 
 
-def _kernels(device: str) -> str:
-    """What does the element-wise work: torch, or Triton on CUDA, which rounds otherwise."""
+def _kernels(device: str, dtype: str) -> str:
+    """What does the element-wise work: torch, or on CUDA Triton, which rounds otherwise."""
     if not device.startswith("cuda"):
         return "torch"
-    try:
-        return f"triton-{importlib.metadata.version('triton')}"
-    except importlib.metadata.PackageNotFoundError:
+    if fused_fault(torch.device(device), getattr(torch, dtype)) is not None:
         return "torch"
+    return f"triton-{importlib.import_module('triton').__version__}"
 
 
 def _code() -> str:
