@@ -89,22 +89,24 @@ def passes(
     budget is halved from that, for later calls too, and the same units go again; what is finished
     is kept. Later the budget comes back up. One unit goes whatever it costs. One that fails alone
     is handed to `too_large` by its index and left out; without it ItemTooLargeError is raised.
+    Where it is not torch's allocator that lacks memory, the unit goes once more, and then
+    torch.OutOfMemoryError is raised: its size is not to blame.
     """
     # Costs 5 4 3 9 and a budget of 12: the parts are 5 4 3 and 9.
-    start = 0
+    start, tried_again = 0, -1
     while start < len(costs):
         stop = fill(costs, start, budget.size)
         part = slice(start, min(stop, start + most) if most else stop)
         cost = sum(costs[part])
         spent = padded(cost)
-        failure: str | None = None
+        failure, beside = "", False
         try:
             done = run(part)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-            failure = str(error)
-        if failure is None:
+            failure, beside = str(error) or type(error).__name__, beside_allocator(error)
+        if not failure:
             yield part, done
             budget.fitted(spent)
             start = part.stop
@@ -118,9 +120,17 @@ def passes(
         elif too_large is not None:
             too_large(start)
             start = part.stop
-        else:
+        elif not beside:
             log.warning("%s", failure)
             raise ItemTooLargeError(start, cost, budget.unit)
+        elif tried_again != start:
+            # torch kept blocks that it did not use, and has let go of them: its allocator would have
+            # done so before it failed.
+            tried_again = start
+        else:
+            raise torch.OutOfMemoryError(
+                f"out of memory beside torch's allocator, also in a pass of one item: {failure}"
+            )
 
 
 @contextmanager
@@ -142,19 +152,27 @@ def fill(costs: Sequence[int], start: int, budget: int) -> int:
 
 
 # What is raised as a RuntimeError where memory runs out beside torch's allocator, which has a type
-# of its own for it: on a CPU, in a call of CUDA, where Triton loads a kernel, in cuBLAS and cuDNN.
-OUT_OF_MEMORY = (
-    "can't allocate memory",
+# of its own for it: in a call of CUDA, where Triton loads a kernel, in cuBLAS and cuDNN.
+BESIDE_ALLOCATOR = (
     "CUDA error: out of memory",
     "Triton Error [CUDA]: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
+# torch's allocator on a CPU
+NO_HOST_MEMORY = "can't allocate memory"
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says so, by its type or by its message."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    message = str(error)
-    return isinstance(error, RuntimeError) and any(part in message for part in OUT_OF_MEMORY)
+    by_message = isinstance(error, RuntimeError) and NO_HOST_MEMORY in str(error)
+    return by_message or beside_allocator(error)
+
+
+def beside_allocator(error: BaseException) -> bool:
+    """Whether memory ran out, and it was not torch's allocator that could not give it."""
+    if not isinstance(error, RuntimeError) or isinstance(error, torch.OutOfMemoryError):
+        return False
+    return any(part in str(error) for part in BESIDE_ALLOCATOR)

@@ -14,6 +14,11 @@ from tests.test_packing import SIZES, some_texts
 from tests.test_towers import randomised, text_config
 
 FULL = torch.OutOfMemoryError("CUDA out of memory")
+BESIDE = [
+    torch.AcceleratorError("CUDA error: out of memory"),
+    RuntimeError("Triton Error [CUDA]: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -184,9 +189,7 @@ def test_passes_that_are_hardly_filled_say_nothing_about_larger_ones():
         FULL,
         RuntimeError("can't allocate memory: 1 GB"),
         # beside torch's allocator, as on a card that it has nearly filled
-        torch.AcceleratorError("CUDA error: out of memory"),
-        RuntimeError("Triton Error [CUDA]: out of memory"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        *BESIDE,
     ],
 )
 def test_out_of_memory_halves_the_pass_and_keeps_what_is_finished(error, caplog):
@@ -205,6 +208,37 @@ def test_out_of_memory_halves_the_pass_and_keeps_what_is_finished(error, caplog)
     assert tried == [8, 8, 4, 2, 2, 2, 2, 2, 2]
     assert budget.used == [8, 4, 2]
     assert "going on with 4" in caplog.text
+
+
+@pytest.mark.parametrize("error", BESIDE)
+def test_an_item_alone_is_not_called_too_large_where_torch_s_allocator_had_memory(error):
+    """A driver that cannot load a kernel, or cuBLAS without its handle, fails with the smallest item."""
+    tried = []
+
+    def run(part: slice) -> None:
+        tried.append(part.stop - part.start)
+        raise error
+
+    with pytest.raises(torch.OutOfMemoryError, match="beside torch's allocator, also in") as caught:
+        list(passes([3, 5], Budget(8, "tokens"), run))
+    assert not isinstance(caught.value, ItemTooLargeError)
+    assert str(error) in str(caught.value) and tried == [2, 1, 1]
+
+
+@pytest.mark.parametrize("error", BESIDE)
+def test_an_item_alone_goes_once_more_with_the_memory_that_torch_kept_and_did_not_use(error):
+    """torch's allocator holds on to blocks: nobody else has them until they are given back."""
+    kept_by_torch = [True]
+    tried = []
+
+    def run(part: slice) -> None:
+        tried.append(part.start)
+        if kept_by_torch:
+            kept_by_torch.clear()
+            raise error
+
+    assert len(list(passes([8, 8], Budget(8, "tokens"), run))) == 2
+    assert tried == [0, 0, 1]
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,19 @@ def test_memory_that_is_too_small_for_one_text_is_named_by_its_id(monkeypatch):
         model.encode(side)
 
 
+def test_what_cublas_lacks_is_not_laid_to_the_charge_of_an_item(monkeypatch):
+    model = encoder()
+
+    def never(packed):
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")
+
+    monkeypatch.setattr(model.model.text_model, "features", never)
+    with pytest.raises(
+        MissingError, match=r"not by the size of a pass: .*CUBLAS_STATUS.* Free mem"
+    ):
+        model.encode(texts(["a cat"]))
+
+
 def test_an_attention_that_cannot_run_is_refused_before_anything_is_loaded():
     with pytest.raises(ConfigError, match=r"--attention varlen: .*CUDA device, not cpu"):
         encoder(attention="varlen")
