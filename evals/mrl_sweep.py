@@ -34,6 +34,7 @@ from evals.config.choice import choose
 from evals.embeddings.precision import BITS, DIMS, FEWEST, with_rescoring
 from evals.evaluation.workforce import Workforce
 from evals.jobs import evaluate_all, forecast_all
+from evals.schema import ConfigError
 
 if TYPE_CHECKING:
     from evals.evaluation.claims import Subject
@@ -71,7 +72,6 @@ def sweep(
     keep: Annotated[
         float | None,
         typer.Option(
-            min=2,  # 0.99 and 1 mean shares, and would be taken for per cents
             max=100,
             help="Name the smallest vector shown to keep more than so many per cent, e.g. 99.",
         ),
@@ -110,6 +110,8 @@ def sweep(
         from evals.views.sweep_table import print_sweep
         from evals.views.table_files import contents
 
+        if keep is not None:
+            _check_keep(keep)
         chosen = dims_list(dims)
         names_by_model = stand_ins(stand_in or [])
 
@@ -175,6 +177,15 @@ def sweep(
             exit_code=results.exit_code,
         )
         log_records(targets, drawn, log)
+
+
+def _check_keep(keep: float) -> None:
+    """ConfigError for what looks like a share: 0.95 and 1 would be read as hardly anything."""
+    if keep < 2:
+        meant = (
+            f"for {100 * keep:g}% write --keep {100 * keep:g}" if keep > 0 else "write --keep 95"
+        )
+        raise ConfigError(f"--keep {keep:g}: it is in per cent, from 2 to 100: {meant}.")
 
 
 def _subjects(outcomes: "list[Result]", names_by_model: Mapping[str, str]) -> "dict[str, Subject]":

@@ -208,6 +208,7 @@ MAY_SEE: dict[str, set[str]] = {
         "progress",
         "records",
         "settings",
+        "views",
     },
     "evals": {"config", "data", "early", "encoders", "library", "schema"},  # evals/__init__.py
     "__main__": {"cli", "early", "packages", "records"},
@@ -216,6 +217,7 @@ MAY_SEE: dict[str, set[str]] = {
     "track": {"schema", "cli", "records", "trackers"},
     "encode": {"schema", "cli", "config", "embeddings", "evaluation", "settings"},
     "mrl_sweep": {
+        "schema",
         "analysis",
         "cli",
         "config",

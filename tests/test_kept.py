@@ -179,3 +179,10 @@ def test_a_sweep_names_the_smallest_vector_that_keeps_enough(tmp_path: Path) -> 
     assert answer["sentence"] in " ".join(printed.split())
     # a share is no per cent
     assert commands.run(*arguments, "--keep", "0.99", cwd=tmp_path, module=module).returncode == 2
+
+
+@pytest.mark.parametrize(("said", "meant"), [("0.95", "--keep 95"), ("1", "--keep 100")])
+def test_a_share_is_refused_where_per_cent_are_meant(tmp_path, said, meant):
+    done = commands.run("--keep", said, cwd=tmp_path, module="evals.mrl_sweep")
+    assert done.returncode == 2
+    assert f"--keep {said}: it is in per cent" in done.stderr and f"{meant}." in done.stderr

@@ -205,6 +205,19 @@ def test_a_comparison_is_that_of_the_command(tmp_path):
     assert list(table.difference) == [change.difference.value for change in comparison.changes]
 
 
+def test_a_comparison_shows_itself_as_the_sentence_of_the_command(tmp_path):
+    run = evals.evaluate(
+        image_text([0, 0, 1, 2]), HashEncoder(), dims=[8, 1], results=tmp_path, store=None
+    )
+    comparison = evals.compare(run, run, dims=(8, 1))
+    sentence, rows = repr(comparison).splitlines()
+    assert sentence == comparison.sentence and "on 3 images of " in sentence
+    assert rows == f"({len(comparison.changes)} changes, with intervals and p, in .table())"
+    command = [sys.executable, "-m", "evals.compare", str(run.path), f"{run.path}@1", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert json.loads(done.stdout)["finding"]["sentence"] == sentence
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_rows_that_are_there_score_as_numpy_counts(tmp_path, seed):
     rng = np.random.default_rng(seed)

@@ -99,6 +99,19 @@ def test_the_table_says_old_new_difference_and_verdict(tmp_path):
     )
 
 
+def test_unchanged_metrics_are_counted_in_one_line_and_not_listed(tmp_path):
+    same = verdict_of(tmp_path / "same", lost=0)
+    out = io.StringIO()
+    print_verdict(same, Console(file=out, width=300))
+    for text in (out.getvalue(), as_markdown(same)):
+        assert "Unchanged metrics are counted below and not listed; --csv FILE has them." in text
+        assert "passed: 7 unchanged of 7 metrics" in text
+        assert "toy" not in text and "100.00" not in text
+    fallen = verdict_of(tmp_path / "fallen")
+    assert "unchanged" not in {change.judgement for change in fallen.listed()}
+    assert "regressed" in {change.judgement for change in fallen.listed()}
+
+
 def test_a_comment_stays_within_what_github_takes(tmp_path):
     verdict = verdict_of(tmp_path, host={f"p{i}": "x" * 100 for i in range(2000)})
     verdict.changes.extend(verdict.changes * 500)

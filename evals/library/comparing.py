@@ -1,7 +1,8 @@
 """Two runs compared from a program: the changes by metric, as a table and as one answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from evals.library.frames import import_pandas
@@ -14,11 +15,28 @@ if TYPE_CHECKING:
     from evals.analysis.comparison import Change
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """What changed from run a to run b, by metric: paired by query, clustered by image."""
 
     changes: tuple["Change", ...]
+    _sides: tuple[Measured, Measured] = field(compare=False)
+    _subsets: tuple[str, ...] = field(compare=False)
+
+    def __repr__(self) -> str:
+        rows = "1 change" if len(self.changes) == 1 else f"{len(self.changes)} changes"
+        return f"{self.sentence}\n({rows}, with intervals and p, in .table())"
+
+    @cached_property
+    def sentence(self) -> str:
+        """What was found, as `evals.compare` says it; the p of its family are Holm's."""
+        from evals.analysis.finding import finding
+        from evals.views.comparison import Title
+        from evals.views.finding import sentence
+
+        pairs = [self._sides]
+        title = Title.of(pairs)
+        return sentence(finding(pairs, self.changes, self._subsets), title.a, title.b)
 
     @property
     def fell(self) -> bool:
@@ -62,7 +80,7 @@ def compare(
     subsets: Sequence[str] = (),
     metrics: Sequence[str] = (),
 ) -> Comparison:
-    """Two runs of one benchmark, or one run at two dimensions or precisions; changes are b less a.
+    """Two runs of one benchmark, or one run at two dimensions or precisions; changes are b minus a.
 
     The widest dimension of each run is meant unless `dims` names others. Raises NotComparableError
     with reason and remedy for runs that do not measure the same thing.
@@ -74,4 +92,4 @@ def compare(
     measured_b = Measured(b.record, dims[1] or b.width, precisions[1])
     pairs = [(measured_a, measured_b)]
     changes = comparison.compare(pairs, subsets=subsets, metrics=metrics)
-    return Comparison(tuple(changes))
+    return Comparison(tuple(changes), pairs[0], tuple(subsets))

@@ -90,12 +90,14 @@ def as_markdown(verdict: Verdict) -> str:
     if verdict.problems:
         parts += _first([_problem(problem) for problem in verdict.problems])
         parts += ["", "A missing, unreadable or incomplete result is never a pass.", ""]
-    rows = verdict.worst_first()
+    rows = verdict.listed()
     if rows:
         parts += [_line(CHANGES), "|---|---|---|---|--:|--:|--:|---|"]
         parts += [*_first([_change(change) for change in rows]), ""]
-        sentence = markdown_text(verdict.sentence())
-        parts += [f"{sentence}. In per cent; intervals: paired bootstrap over images.", ""]
+        parts += ["In per cent; intervals: paired bootstrap over images.", ""]
+    if verdict.changes:
+        sentences = [verdict.unlisted(), f"{verdict.sentence()}."]
+        parts += [markdown_text(" ".join(sentences).strip()), ""]
     if verdict.published:
         # a comment is cut at LIMIT: what deviates must stand before the cut
         worst_first = sorted(verdict.published, key=lambda cell: cell.verdict != "deviates")

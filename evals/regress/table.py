@@ -35,12 +35,15 @@ def print_verdict(verdict: Verdict, out: Console) -> None:
         print_environment([m for m in pair.environment if can_move_a_number(m)], out)
     for sentence in verdict.stand_ins:
         _line(f"{escape(visible(sentence))}.", out)
-    rows = verdict.worst_first()
+    rows = verdict.listed()
     if rows:
         # the model is named only where it tells rows apart
         several = len({pair.model for pair in verdict.compared}) > 1
         out.print(_table(rows, several))
         _line("In per cent; 95% intervals of the change: paired bootstrap over images.", out)
+    if verdict.unlisted():
+        _line(verdict.unlisted(), out)
+    if rows or verdict.unlisted():
         out.print()
     # what blocks stands last, where a terminal stops scrolling
     for cell in verdict.deviating:

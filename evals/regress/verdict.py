@@ -196,6 +196,16 @@ class Verdict:
 
         return sorted(filter(shown, self.changes), key=badness)
 
+    def listed(self) -> list[Change]:
+        """The rows of `worst_first` that have something to say: all but the unchanged."""
+        return [change for change in self.worst_first() if change.judgement != "unchanged"]
+
+    def unlisted(self) -> str:
+        """Where to find what `listed` leaves out; empty where nothing is unchanged."""
+        if not self.count("unchanged"):
+            return ""
+        return "Unchanged metrics are counted below and not listed; --csv FILE has them."
+
     def headline(self) -> str:
         """The verdict as a sentence for those who read nothing else."""
         against = f"against the baseline {self.baseline}"
