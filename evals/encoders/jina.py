@@ -2,7 +2,7 @@
 
 import importlib
 import importlib.metadata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
 from itertools import islice, tee
@@ -24,6 +24,7 @@ from evals.paths import as_recorded
 from evals.schema import ConfigError, InvalidError, MissingError, Side
 from jina_clip import Checkpoint, JinaCLIP
 from jina_clip.api import TEXTS_AHEAD
+from jina_clip.arrival import Arriving, one_behind, to_host
 from jina_clip.attention_backends import recorded_attention, resolve_attention
 from jina_clip.budget import ItemTooLargeError, out_of_memory
 from jina_clip.fused_trial import fused_fault
@@ -178,17 +179,19 @@ class JinaEncoder:
         """`encode` of each side.
 
         Images are decoded and texts tokenized in threads while the rows before them are computed.
+        On a card rows come when those of the next side are queued: it computes them while the
+        caller has its turn. An error of a side comes after the rows of those before it.
         """
         # All sides are of one kind; the first one tells, and is not lost by looking at it.
         sides, first = tee(sides)
         kind = next((side.kind for side in first), "text")
-        yield from self._images(sides) if kind == "image" else self._texts(sides)
+        yield from one_behind(self._images(sides) if kind == "image" else self._texts(sides))
 
     def _task(self, side: Side) -> str | None:
         has_instruction = side.role == "query" and self.config.text.lora_adaptations
         return "retrieval.query" if has_instruction else None
 
-    def _texts(self, sides: Iterable[Side]) -> Iterator[Float[ndarray, "n d"]]:
+    def _texts(self, sides: Iterable[Side]) -> Generator[Arriving, None, None]:
         def tokens(side: Side) -> list[Ids]:
             prefix = self.model.instruction(self._task(side))
             return self.model.tokenize(list(side.items), prefix=prefix, max_length=self.max_length)
@@ -203,10 +206,10 @@ class JinaEncoder:
         ):
             for side, ids in zip(again, tokenized, strict=True):
                 with self._enough_memory(side):
-                    rows = self.model.text_rows(ids)
-                yield _normalised(rows)
+                    arriving = to_host(F.normalize(self.model.text_rows(ids), dim=1))
+                yield arriving
 
-    def _images(self, sides: Iterable[Side]) -> Iterator[Float[ndarray, "n d"]]:
+    def _images(self, sides: Iterable[Side]) -> Generator[Arriving, None, None]:
         sides, again = tee(sides)
         places = (_Place(side, position) for side in again for position in range(len(side)))
         # two passes: the threads go on while the tower is busy with one
@@ -218,7 +221,8 @@ class JinaEncoder:
             for side in sides:
                 with self._enough_memory(side):
                     rows = self.model.image_rows(islice(pixels, len(side)))
-                yield _normalised(rows)
+                    arriving = to_host(F.normalize(rows, dim=1))
+                yield arriving
 
     def _pixels(self, place: _Place) -> UInt8[Tensor, "3 size size"]:
         image = place.side.items[place.position]
@@ -273,11 +277,6 @@ def _as_invalid() -> Iterator[None]:
         yield
     except ValueError as error:
         raise InvalidError(f"{error}.") from error
-
-
-def _normalised(rows: Float[Tensor, "n d"]) -> Float[ndarray, "n d"]:
-    unit_rows: Float[ndarray, "n d"] = F.normalize(rows, dim=1).cpu().numpy()
-    return unit_rows
 
 
 def _kernels(device: str, dtype: str) -> str:
