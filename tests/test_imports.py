@@ -254,7 +254,13 @@ NARROWER: dict[str, set[str]] = {
         "evals.ranking.products",
         "evals.ranking.shapes",
     },
-    "evals.ranking.cpu": {"evals.ranking.levels", "evals.ranking.products", "evals.ranking.shapes"},
+    "evals.ranking.compiled": {"evals.ranking.shapes"},
+    "evals.ranking.cpu": {
+        "evals.ranking.compiled",
+        "evals.ranking.levels",
+        "evals.ranking.products",
+        "evals.ranking.shapes",
+    },
     "evals.ranking.kernel": set(),
     "evals.ranking.cuda": {
         "evals.ranking.kernel",

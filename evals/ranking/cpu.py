@@ -1,30 +1,34 @@
-"""Counting on a CPU: a loop compiled by numba looks at every score once, while it is in the cache.
+"""Counting on a CPU: a compiled loop looks at every score once, while it is in the cache (compiled.py).
 
-Numpy would pass over the scores once for every level and every comparison; this pass does all
-levels of queries and documents together, and adds the step's products on the way. `python -m
-benchmarks.recall`: products, ranks in both directions, metrics and intervals take 1.26 times as
-long as the bare product of 5,000 x 25,000 rows (benchmarks/results/recall-cpu.json).
+`python -m benchmarks.recall`: products, ranks in both directions, metrics and intervals take 1.26
+times as long as the bare product of 5,000 x 25,000 rows (benchmarks/results/recall-cpu.json).
 
 Shapes: c queries and b documents of a block, n of either, p and r places.
 """
 
-import inspect
-from collections.abc import Callable
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int32
-from numba import njit
 
-from evals.ranking.levels import Block, Comparisons, Step, Tally, count_exactly, needed_levels
+from evals.ranking.compiled import count_levels, find_close
+from evals.ranking.levels import (
+    DENSE_SHARE,
+    Block,
+    Comparisons,
+    Counts,
+    Step,
+    Tally,
+    count_close_pairs,
+    count_exactly,
+    needed_levels,
+)
 from evals.ranking.products import as_tensor
 from evals.ranking.shapes import BlockDocs, BlockQueries
 
 if TYPE_CHECKING:
     import torch
-
-TILE = 512  # documents whose levels and counts stay in the fastest cache
 
 
 def count(
@@ -60,12 +64,10 @@ def count(
         query_levels.counts,
         doc_levels.counts,
     )
-    scores = total[:, : len(doc_rows)]
-    forth = _Scored(scores, query_scales, doc_scales, query_rows, doc_rows)
-    _add_counts(step.query_tally, queries, query_levels, forth, lock)
+    scored = _Scored(total, query_scales, doc_scales, query_rows, doc_rows)
+    _add_counts(step.query_tally, queries, query_levels, scored, lock, by_query=True)
     if step.doc_tally is not None:
-        back = _Scored(scores.T, doc_scales, query_scales, doc_rows, query_rows)
-        _add_counts(step.doc_tally, docs, doc_levels, back, lock)
+        _add_counts(step.doc_tally, docs, doc_levels, scored, lock, by_query=False)
     return total
 
 
@@ -84,9 +86,9 @@ class _PassLevels(NamedTuple):
 
 
 class _Scored(NamedTuple):
-    """Sums of queries and documents, and the rows and scales that belong to them."""
+    """The sums of a block, and the rows and scales that belong to them."""
 
-    sums: "torch.Tensor"
+    sums: "torch.Tensor"  # c b, and columns beyond
     query_scales: Float32[np.ndarray, "c"]
     doc_scales: Float32[np.ndarray, "b"]
     queries: BlockQueries
@@ -112,112 +114,101 @@ def _pass_levels(tally: Tally | None, part: slice, n: int) -> _PassLevels:
 
 
 def _add_counts(
-    tally: Tally, part: slice, pass_levels: _PassLevels, scored: _Scored, lock: Lock
+    tally: Tally,
+    part: slice,
+    pass_levels: _PassLevels,
+    scored: _Scored,
+    lock: Lock,
+    *,
+    by_query: bool,
 ) -> None:
-    """Add the counts that are sure, and the exact counts of the levels that have a close call."""
+    """Add the counts that are sure, and the exact counts of the levels that have a close call.
+
+    The levels are those of the queries, or of the documents of the block.
+    """
     at_least, above = pass_levels.counts[0].T, pass_levels.counts[1].T
     # no score lies between `low` and `high`: none is a close call
     is_sure = at_least == above
     levels = tally.levels
     with lock:
         levels.better[part] += np.where(is_sure, above, 0)
-    query, place = np.nonzero(pass_levels.needed & ~is_sure)
-    if query.size == 0:
+    row, place = np.nonzero(pass_levels.needed & ~is_sure)
+    if row.size == 0:
         return
-    rows, row_of_query = np.unique(query, return_inverse=True)
-    scores = scored.sums[as_tensor(rows)] * as_tensor(scored.doc_scales)
-    scores.mul_(as_tensor(scored.query_scales[rows])[:, None])
-    # one group: all documents of the block
-    block = Block(scored.queries[rows], scored.docs, scores[:, None])
     comparisons = Comparisons(
-        query=row_of_query,
-        group=np.zeros_like(query),
-        level=levels.score[part][query, place],
-        close_margin=tally.close_margin[part][query],
-        tie_margin=tally.tie_margin[part][query],
+        query=row,
+        group=np.zeros_like(row),  # all documents of the block are one group
+        level=levels.score[part][row, place],
+        close_margin=tally.close_margin[part][row],
+        tie_margin=tally.tie_margin[part][row],
     )
-    counts = count_exactly(block, comparisons)
+    n_close = at_least[row, place] - above[row, place]
+    n_others = len(scored.docs) if by_query else len(scored.queries)
+    if n_close.sum() > DENSE_SHARE * row.size * n_others:
+        counts = _count_all(scored, comparisons, by_query=by_query)
+    else:
+        counts = _count_close(
+            scored,
+            comparisons,
+            pass_levels.low.T[row, place],
+            pass_levels.high.T[row, place],
+            above[row, place],
+            n_close,
+            by_query=by_query,
+        )
     with lock:
-        np.add.at(levels.better[part], (query, place), counts.better)
-        np.add.at(levels.tied[part], (query, place), counts.tied)
+        np.add.at(levels.better[part], (row, place), counts.better)
+        np.add.at(levels.tied[part], (row, place), counts.tied)
 
 
-def _count_levels(
-    sums: Float32[np.ndarray, "c filled"],
-    products: Float32[np.ndarray, "_ filled"],
-    query_scales: Float32[np.ndarray, "c"],
-    doc_scales: Float32[np.ndarray, "b"],
-    query_low: Float32[np.ndarray, "p c"],
-    query_high: Float32[np.ndarray, "p c"],
-    doc_low: Float32[np.ndarray, "r b"],
-    doc_high: Float32[np.ndarray, "r b"],
-    query_counts: Int32[np.ndarray, "2 p c"],
-    doc_counts: Int32[np.ndarray, "2 r b"],
-) -> None:
-    """Add the products to the sums, then count the scores, which are the sums times both scales.
-
-    `counts[0]` goes up by the scores of a query, or of a document, that are at least `low`, and
-    `counts[1]` by those above `high`. Where `low` is infinity the level is not needed, and its
-    counts stay.
-    """
-    n_queries, n_docs = len(query_scales), len(doc_scales)
-    scores = np.empty(TILE, np.float32)
-    for first in range(0, n_docs, TILE):
-        last = min(first + TILE, n_docs)
-        n = last - first
-        tile_scales = doc_scales[first:last]
-        for i in range(n_queries):
-            tile_sums = sums[i, first:last]
-            query_scale = query_scales[i]
-            if len(products):
-                tile_products = products[i, first:last]
-                for j in range(n):
-                    tile_sums[j] += tile_products[j]
-            for j in range(n):
-                scores[j] = tile_sums[j] * tile_scales[j] * query_scale
-            lowest = np.float32(np.inf)
-            for place in range(len(query_low)):
-                lowest = min(lowest, query_low[place, i])
-            # comparisons are summed without a branch, in 32 bits as the scores are:
-            # LLVM makes vector instructions of such loops
-            reached = np.int32(0)
-            for j in range(n):
-                reached += np.int32(scores[j] >= lowest)
-            for place in range(len(query_low) if reached else 0):  # most queries reach none
-                low = query_low[place, i]
-                high = query_high[place, i]
-                if low == np.inf:
-                    continue
-                at_least = np.int32(0)
-                above = np.int32(0)
-                for j in range(n):
-                    at_least += np.int32(scores[j] >= low)
-                    above += np.int32(scores[j] > high)
-                query_counts[0, place, i] += at_least
-                query_counts[1, place, i] += above
-            # the same for the documents of the tile, each with its own level at a place
-            for place in range(len(doc_low)):
-                lows = doc_low[place, first:last]
-                highs = doc_high[place, first:last]
-                reached = np.int32(0)
-                for j in range(n):
-                    reached += np.int32(scores[j] >= lows[j])
-                if reached == 0:
-                    continue
-                tile_at_least = doc_counts[0, place, first:last]
-                tile_above = doc_counts[1, place, first:last]
-                for j in range(n):
-                    tile_at_least[j] += np.int32(scores[j] >= lows[j])
-                    tile_above[j] += np.int32(scores[j] > highs[j])
+def _count_close(
+    scored: _Scored,
+    comparisons: Comparisons,
+    low: Float32[np.ndarray, "m"],
+    high: Float32[np.ndarray, "m"],
+    above: Int32[np.ndarray, "m"],
+    n_close: Int32[np.ndarray, "m"],
+    *,
+    by_query: bool,
+) -> Counts:
+    """What is surely above, and the close calls by their float64 scores."""
+    ends = np.cumsum(n_close)
+    others = np.empty(ends[-1], dtype=np.int64)
+    find_close(
+        scored.sums.numpy(),
+        scored.query_scales,
+        scored.doc_scales,
+        comparisons.query,
+        low,
+        high,
+        ends - n_close,
+        others,
+        by_query,
+    )
+    comparison = np.repeat(np.arange(len(ends)), n_close)
+    rows, other_rows = _sides(scored, by_query=by_query)
+    # as int64, which they are added to
+    return count_close_pairs(
+        rows, other_rows, comparisons, above.astype(np.int64), comparison, others
+    )
 
 
-def _compiled() -> Callable[..., None]:
-    plain = inspect.unwrap(_count_levels)  # what checks shapes in tests cannot be compiled
-    try:
-        compiled: Callable[..., None] = njit(nogil=True, cache=True)(plain)
-    except RuntimeError:  # no folder can be written to: every process compiles for itself
-        compiled = njit(nogil=True)(plain)
-    return compiled
+def _count_all(scored: _Scored, comparisons: Comparisons, *, by_query: bool) -> Counts:
+    """With many close calls: of all pairs of the rows that have one."""
+    rows, row_of_query = np.unique(comparisons.query, return_inverse=True)
+    sums = scored.sums[:, : len(scored.docs)]
+    sums = sums if by_query else sums.T
+    scales = (scored.query_scales, scored.doc_scales)
+    own_scales, other_scales = scales if by_query else scales[::-1]
+    scores = sums[as_tensor(rows)] * as_tensor(other_scales)
+    scores.mul_(as_tensor(own_scales[rows])[:, None])
+    queries, docs = _sides(scored, by_query=by_query)
+    block = Block(queries[rows], docs, scores[:, None])
+    return count_exactly(block, comparisons._replace(query=row_of_query))
 
 
-count_levels = _compiled()
+def _sides(scored: _Scored, *, by_query: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The rows whose levels are counted, and the rows that are compared with them."""
+    if by_query:
+        return scored.queries, scored.docs
+    return scored.docs, scored.queries

@@ -174,7 +174,8 @@ def count_exactly(block: Block, comparisons: Comparisons) -> Counts:
     rows_on_device = as_tensor(rows, device)
     is_close = at_least[rows_on_device] & ~above[rows_on_device]
     row, doc = is_close.nonzero().cpu().numpy().T
-    return _count_close_pairs(block, comparisons, n_above, rows[row], doc)
+    docs = comparisons.group[rows[row]] * block.scores.shape[2] + doc
+    return count_close_pairs(block.queries, block.docs, comparisons, n_above, rows[row], docs)
 
 
 def _count_all_pairs(
@@ -196,17 +197,17 @@ def _count_all_pairs(
     return Counts(above, at_least - above)
 
 
-def _count_close_pairs(
-    block: Block,
+def count_close_pairs(
+    queries: BlockQueries,
+    docs: BlockDocs,
     comparisons: Comparisons,
     n_above: ComparisonCounts,
     row: Pairs,
     doc: Pairs,
 ) -> Counts:
     """By the close pairs, documents `doc` of comparisons `row`, beside what is surely above."""
-    size, n = block.scores.shape[2], len(n_above)
-    docs = comparisons.group[row] * size + doc
-    scores = pair_scores(block.queries, block.docs, comparisons.query[row], docs)
+    n = len(n_above)
+    scores = pair_scores(queries, docs, comparisons.query[row], doc)
     difference = scores - comparisons.level[row]
     margin = comparisons.tie_margin[row]
     at_least = n_above + np.bincount(row[difference >= -margin], minlength=n)
