@@ -9,7 +9,7 @@ import pytest
 from evals.encoders import variants
 from evals.encoders.objects import ArrayEncoder
 from evals.parity import causes as causes_module
-from evals.parity.agreement import Compared, agreements, row_cosines
+from evals.parity.agreement import Compared, agreements, first_values, row_cosines
 from evals.parity.causes import REPRODUCED, Cause, explained_share
 from evals.parity.certificate import certify
 from evals.parity.patterns import suggestions
@@ -216,6 +216,50 @@ def test_rows_show_bits_norms_and_width_by_themselves():
     assert width_cause("text", a, a[:, :8]).name == "cut"
     assert width_cause("text", a, a[:, ::-1][:, :8]).name == "width"
     assert width_cause("text", a, a) is None
+
+
+def test_a_model_cut_to_its_first_values_is_not_said_to_leave_its_norms(by_lookup):
+    """The norm of a part of a row is below 1; that of the row is 1."""
+
+    def cut(rows):
+        part = np.asarray(rows)[:, :128]
+        return part / np.linalg.norm(part, axis=1, keepdims=True)
+
+    model = loaded()
+    texts, images = model.encode_text, model.encode_image
+    narrow = Runner(
+        "cut", Server(lambda items: cut(texts(items)), lambda items: cut(images(items)))
+    )
+    for a, b in ((by_lookup, narrow), (narrow, by_lookup)):
+        certificate = certify(PROBE, a, b, Tolerances())
+        assert {cause.name for cause in certificate.causes} == {"cut"}
+        [reason] = [reason for reason in certificate.reasons if "moved by" not in reason]
+        assert reason.endswith("(width)")
+
+
+def test_first_values_have_the_norm_of_the_whole_row():
+    rows = np.array([[3, 4, 12], [0, 0, 5], [0, 0, 0]], np.float32)
+    expected = [[7.8, 10.4], [0, 0], [0, 0]]  # 13 / 5 times 3 and 4
+    np.testing.assert_allclose(first_values(rows, 2), expected, rtol=1e-6)
+    assert first_values(rows, 3) is rows
+
+
+def test_single_items_are_not_told_as_all():
+    """One row of forty is another: nothing may say that all of them differ."""
+    a = np.eye(40, dtype=np.float32)
+    for kind in ("text", "image"):
+        wrong = a.copy()
+        wrong[7] = np.roll(a[7], 1) + a[7] / 2
+        label = Label("", "en", "up to 32", "") if kind == "text" else Label("", "", "", "wide")
+        labels = [label._replace(id=f"i{place}") for place in range(40)]
+        compared = Compared(kind, labels, a, wrong)
+        [guess] = suggestions(agreements(compared), kind, other_differs=False)
+        assert guess.cause == "single items"
+        assert guess.words == f"fewer than half of the {kind}s differ; most of all i7"
+        wrong[7] = 0
+        [zeros] = [cause for cause in row_causes(compared) if cause.cause == "zeros"]
+        assert zeros.words == f"B gives zeros alone for 1 of 40 {kind}s, and A does not"
+        assert zeros.certainty == "reproduced"
 
 
 def test_a_guess_is_called_one():

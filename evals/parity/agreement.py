@@ -22,7 +22,7 @@ TAIL = 0.001  # the quantile that stands beside the minimum
 class Compared(NamedTuple):
     """The rows of all items of one kind by both models, and what the items are like.
 
-    Rows are as the models gave them; both have the same width.
+    Rows are as the models gave them; of unequal widths the wider ones are `first_values`.
     """
 
     kind: Kind
@@ -90,6 +90,20 @@ def row_cosines(
     cosines[both_zero] = 1.0
     inside: np.ndarray = np.clip(cosines, -1.0, 1.0)
     return inside
+
+
+def first_values(rows: Float[np.ndarray, "n d"], dim: int) -> Float[np.ndarray, "n dim"]:
+    """The first values of each row, scaled to the norm of the whole row.
+
+    A norm is a property of the whole row: that of a part says nothing of how a model normalises.
+    """
+    if rows.shape[1] == dim:
+        return rows
+    part = rows[:, :dim]
+    norms = _norms(part)
+    scale = np.divide(_norms(rows), norms, out=np.zeros(len(rows)), where=norms > 0)
+    scaled: np.ndarray = (part * scale[:, None]).astype(rows.dtype)
+    return scaled
 
 
 def unit(rows: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from evals.parity.agreement import Agreement, Compared, agreements
+from evals.parity.agreement import Agreement, Compared, agreements, first_values
 from evals.parity.causes import (
     HARMLESS,
     NOISE,
@@ -36,7 +36,7 @@ from evals.schema import InvalidError, Kind
 
 KINDS: tuple[Kind, ...] = ("text", "image")
 # Each is seen by itself, beside whatever a trial explains.
-SEEN = ("norm", "width", "padding")
+SEEN = ("norm", "width", "padding", "zeros")
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def _compared(
     rows_b: Mapping[Any, np.ndarray],  # of another width, it may be
     causes: list[Cause],
 ) -> Compared:
-    """All rows of a kind; of unequal widths the first values of the wider ones."""
+    """All rows of a kind; of unequal widths the first values of the wider ones, at their whole norms."""
     a = np.concatenate([rows_a[key_of(part.side)] for part in members])
     b = np.concatenate([rows_b[key_of(part.side)] for part in members])
     width = width_cause(kind, a, b)
@@ -144,7 +144,7 @@ def _compared(
         causes.append(width)
     dim = min(a.shape[1], b.shape[1])
     labels = [label for part in members for label in part.labels]
-    return Compared(kind, labels, a[:, :dim], b[:, :dim])
+    return Compared(kind, labels, first_values(a, dim), first_values(b, dim))
 
 
 def _causes(

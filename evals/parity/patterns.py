@@ -35,6 +35,8 @@ def suggestions(groups: Sequence[Agreement], kind: Kind, other_differs: bool) ->
     apart = [group.group for group in languages if group.cosine_min < SAME]
     if len(languages) > 2 and 0 < len(apart) <= len(languages) / 2:
         return [_guess(kind, "tokenizer", f"only texts in {', '.join(apart)} differ")]
+    if everything.cosine_median > SAME:
+        return [_single(everything)]
     # Rounding, fused kernels and an approximate activation all move each item a little.
     if everything.cosine_min > FAINT:
         return [_faint(kind)]
@@ -49,9 +51,16 @@ def _of_images(by_group: dict[tuple[str, str], Agreement], everything: Agreement
     square = by_group.get(("shape", "square"))
     if square is not None and square.cosine_min > SAME:
         return _guess("image", "resize or crop", "images differ unless they are square")
+    if everything.cosine_median > SAME:
+        return _single(everything)
     if everything.cosine_min > FAINT:
         return _faint("image")
     return _guess("image", "pixel values, resize or weights", "images of all shapes differ")
+
+
+def _single(everything: Agreement) -> Cause:
+    words = f"fewer than half of the {everything.kind}s differ; most of all {everything.worst}"
+    return _guess(everything.kind, "single items", words)
 
 
 def _faint(kind: Kind) -> Cause:

@@ -23,8 +23,8 @@ DISTINCT = 0.9  # of the rows that items have by another order; equal items shar
 
 
 def row_causes(compared: Compared) -> list[Cause]:
-    """Norms, order and fewer bits, each where the rows prove it."""
-    return [*_norms(compared), *_order(compared), *_bits(compared)]
+    """Rows of zeros, norms, order and fewer bits, each where the rows prove it."""
+    return [*_zeros(compared), *_norms(compared), *_order(compared), *_bits(compared)]
 
 
 def width_cause(kind: str, a: Rows, b: Float[np.ndarray, "n narrower"]) -> Cause | None:
@@ -46,6 +46,19 @@ def width_cause(kind: str, a: Rows, b: Float[np.ndarray, "n narrower"]) -> Cause
         share=1.0,
         tried=is_cut,
     )
+
+
+def _zeros(compared: Compared) -> list[Cause]:
+    """Items of which one model has nothing but zeros, and the other has not."""
+    is_zero = {"A": ~compared.a.any(axis=1), "B": ~compared.b.any(axis=1)}
+    causes = []
+    for which, other in (("A", "B"), ("B", "A")):
+        n_zero = int((is_zero[which] & ~is_zero[other]).sum())
+        if n_zero:
+            words = f"{which} gives zeros alone for {n_zero:,} of {len(compared.labels):,} "
+            words += f"{compared.kind}s, and {other} does not"
+            causes.append(Cause(compared.kind, "zeros", "zeros", words, share=1.0, tried=True))
+    return causes
 
 
 def _norms(compared: Compared) -> list[Cause]:

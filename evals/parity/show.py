@@ -55,7 +55,7 @@ def cause_lines(certificate: Certificate) -> list[str]:
     for cause in certificate.causes:
         if cause.tried:
             sure = f"{cause.certainty}: {100 * cause.share:.1f}% of the difference goes away"
-            if cause.cause in ("norm", "width", "order"):
+            if cause.cause in ("norm", "width", "order", "zeros"):
                 sure = "seen in the rows"
         else:
             sure = "a guess from the pattern"
