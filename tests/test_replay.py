@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evals.analysis.replay import check_replayable, replay
+from evals.analysis.replay import Difference, Replay, check_replayable, replay
 from evals.embeddings.kept import EMBEDDINGS, KeptRows, read_kept
 from evals.records.record import read_file, read_run
 from evals.records.seal import sha256
@@ -111,6 +111,28 @@ def test_last_bits_of_rows_change_scores_alone(kept: Path) -> None:
     assert "only the last bits of scores differ" in result.cause
     largest = max(difference.largest or 0 for difference in result.differences)
     assert 0 < largest < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("differing", "sentence"),
+    [
+        ({"score": 2e-7}, "only the last bits of scores differ"),
+        (
+            {"score": 2e-7, "value": 1e-9},
+            "last bits of scores differ, and so do numbers made of them",
+        ),
+        ({"score": 0.004}, "no rank differs, and scores do by up to 0.004, more than rounding"),
+        ({"score": float("nan")}, "more than rounding"),
+        ({"value": 0.1}, "ranks are equal and numbers made of them are not"),
+        ({"tied": 1.0, "score": 2e-7}, "ranks differ"),
+        ({"query_id": None}, "nothing can be said of their ranks"),
+        ({"queries": None, "better": 3.0}, "nothing can be said of their ranks"),
+    ],
+)
+def test_a_cause_says_no_more_than_the_differences_do(differing: Any, sentence: str) -> None:
+    entries = [Difference("en", what, 1, largest, "") for what, largest in differing.items()]
+    result = Replay(Path("x"), "store", 1, 1, entries, {}, "cpu")
+    assert sentence in result.cause
 
 
 def test_a_changed_metric_is_told_with_both_numbers(kept: Path, tmp_path: Path) -> None:

@@ -32,6 +32,10 @@ from evals.tasks import TASKS, task_for
 from evals.tasks.scores import Scores
 
 SCORE = "score"
+RANKS = {"better", "tied", "tied_relevant"}
+OTHER_QUERIES = {"queries", "query_id", "group_id"}
+# Of dot products of unit rows in float32: 1,024 products added in another order differ by 1e-6.
+ROUNDING = 1e-5
 HOST = ("python", "machine", "processor", "accelerator")
 NUMBERS = ("value", "ci_low", "ci_high", "n_queries", "n_gallery", "tie_rate")
 
@@ -78,14 +82,24 @@ class Replay(NamedTuple):
         if self.bit_equal:
             return "bit-equal"
         columns = {difference.what for difference in self.differences}
+        if columns & OTHER_QUERIES:
+            return "queries, or their groups, are others: nothing can be said of their ranks"
+        if columns & RANKS:
+            return "ranks differ: other rows, or another way to score them"
+        if SCORE not in columns:
+            return "ranks are equal and numbers made of them are not: another version computes them"
+        apart = [entry.largest or 0.0 for entry in self.differences if entry.what == SCORE]
+        if not max(apart) <= ROUNDING:
+            return (
+                f"no rank differs, and scores do by up to {max(apart):.2g}, more than rounding: "
+                "other rows, or another way to score them"
+            )
         if columns == {SCORE}:
             return (
                 "ranks and metrics are equal; only the last bits of scores differ, as products "
                 "by another processor, thread count or library do"
             )
-        if not columns & {"better", "tied", "tied_relevant", SCORE}:
-            return "ranks are equal and numbers made of them are not: another version computes them"
-        return "ranks differ: other rows, or another way to score them"
+        return "ranks are equal; the last bits of scores differ, and so do numbers made of them"
 
 
 def replay(run: Run, *, data: Path | None = None, store: Location | None = None) -> Replay:
