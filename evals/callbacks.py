@@ -100,6 +100,11 @@ class TrainingWatch:
         class Callback(TrainerCallback):
             """Calls the watch when a checkpoint is saved."""
 
+            def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+                # Steps of the run before would be given out as those of this one.
+                if state.global_step == 0 and state.is_world_process_zero:
+                    watch.check_new()
+
             def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
                 # One of several processes measures: the others would write the same record.
                 if not state.is_world_process_zero:
@@ -110,6 +115,16 @@ class TrainingWatch:
                 return control
 
         return Callback()
+
+    def check_new(self) -> None:
+        """ConfigError where the journal has steps already, for training that begins with step 0."""
+        steps = read_journal(self.journal, self.rule)
+        if steps:
+            raise ConfigError(
+                f"{self.journal} has steps up to {steps[-1].step}, and this training begins with "
+                "step 0. Go on where it stopped (resume_from_checkpoint of Trainer), or choose "
+                "another name for another run."
+            )
 
     def _record(self, model: Any, name: str) -> str:
         """The record of a model, its rows not kept: the next step has other weights."""

@@ -138,15 +138,17 @@ def test_a_model_in_training_is_evaluated_and_goes_on_training(tmp_path):
         def __init__(self):
             super().__init__()
             self.dropout = torch.nn.Dropout(0.9)
+            self.frozen = torch.nn.BatchNorm1d(3)
 
         def encode(self, items):
             rows = [[len(str(item)), 1.0, 2.0] for item in items]
             return self.dropout(torch.tensor(rows))
 
     model = Noisy().train()
+    model.frozen.eval()  # as towers are that somebody does not train
     kwargs = {"results": tmp_path / "runs", "store": None}
     runs = [evals.evaluate(squares(), model, **kwargs) for _ in range(2)]
-    assert model.training
+    assert model.training and model.dropout.training and not model.frozen.training
     assert runs[0].record.metrics == runs[1].record.metrics
 
 

@@ -73,13 +73,15 @@ class ObjectEncoder:
         method = self._method_of(kind, role)
         # Dropout would make other rows each time. `is True`: a mock or a proxy may answer anything.
         was_training = getattr(self.model, "training", False) is True
+        # Part by part: train() would also wake the parts that their owner has frozen.
+        modes = [(part, part.training) for part in self.model.modules()] if was_training else []
         if was_training:
             self.model.eval()
         try:
             rows = self._array(method(items))
         finally:
-            if was_training:
-                self.model.train()
+            for part, training in modes:
+                part.training = training
         if rows.ndim != 2 or len(rows) != len(items):
             raise InvalidError(
                 f"{self.name}: gave rows of shape {rows.shape} for {len(items)} {kind}s, "
