@@ -116,7 +116,8 @@ def test_the_overview_shows_the_newest_value_its_past_and_its_change(site, root)
 def test_the_overview_begins_with_verdicts_in_words(root, history, tmp_path):
     gates = [
         {"baseline": "ci", "benchmark": "multi", "model": "alpha", "verdict": "regressed"}
-        | {"subset": "mean", "direction": "t2i", "metric": "R@1", "difference": -0.0123},
+        | {"subset": "mean", "direction": "t2i", "metric": "R@1", "dim": 64}
+        | {"difference": -0.0123},
         {"baseline": "ci", "benchmark": "multi", "model": "alpha", "verdict": "unchanged"},
     ]
     published = [{"table": "t", "verdict": verdict} for verdict in ("exact", "not run", "not run")]
@@ -136,7 +137,7 @@ def test_the_overview_begins_with_verdicts_in_words(root, history, tmp_path):
     assert texts[0] == "2 records or result files could not be read."
     assert texts[2] == (
         "Against the baseline ci: 1 regressed, 1 unchanged. The largest drop is 1.23 points: alpha "
-        "multi mean t2i R@1."
+        "multi mean t2i R@1 at 64 dimensions."
     )
     assert texts[3] == "1 of 3 published numbers were measured here: 1 exact."
     assert "beta is better than alpha" in texts[5]
@@ -184,6 +185,30 @@ def test_trends_tell_what_changed_between_runs(history):
         ("alpha", "2026-01-05", "torch 2.2.0 → 2.5.0"),
         ("alpha", "2026-01-09", "torch 2.5.0 → 2.9.0"),
     ]
+
+
+def test_pages_begin_with_whole_benchmarks_and_trends_with_the_longest_past(tmp_path):
+    part = {"partial": {"limit": 5, "seed": 0}}
+    for day in (1, 2, 3):
+        write(tmp_path, "m", day, benchmark="a.partial", languages=("en",), manifest=part)
+    for day, name in ((4, "b"), (5, "c"), (6, "c")):
+        write(tmp_path, "m", day, benchmark=name, languages=("en",))
+    history = read_history(tmp_path)
+    assert [name for name, _ in history.series()] == ["b", "c", "a.partial"]
+    rows = pages.trends(history).tables[0].rows
+    assert list(dict.fromkeys(row["benchmark"] for row in rows)) == ["c", "b", "a.partial"]
+
+
+def test_a_trend_joins_no_runs_on_other_data(tmp_path):
+    for day, content in ((1, "one"), (2, "other"), (3, "one")):
+        data = {"en": {"content": content}}
+        write(tmp_path, "m", day, languages=("en",), manifest={"data": data})
+    page = pages.trends(read_history(tmp_path))
+    kinds = {row["date"][:10]: row["data"] for row in page.tables[0].rows}
+    first, other, last = (kinds[day] for day in sorted(kinds))
+    assert first == last != other
+    lines = [layer for layer in page.charts[0].spec["layer"] if layer["mark"]["type"] != "rule"]
+    assert all(layer["encoding"]["detail"]["field"] == "data" for layer in lines)
 
 
 def test_changes_name_what_only_one_run_has_and_skip_where_it_was_written(tmp_path):

@@ -154,7 +154,8 @@ def test_a_filter_narrows_rows_chart_and_address(visit):
     playwright.expect(points).to_have_count(1)
     assert "1 of" in visit.page.locator("#points-status").inner_text()
     visit.page.get_by_role("button", name="Clear filters").click()
-    assert set(visit.column("points", "model")) == set(HOSTILE)  # of the first benchmark
+    # of the whole benchmark with the longest past, with which the page begins
+    assert set(visit.column("points", "model")) == {"alpha", "beta"}
     assert visit.page.evaluate("location.hash") == ""
 
 
@@ -278,6 +279,63 @@ def test_no_column_is_cut_off_and_no_page_scrolls_sideways(browser, site, width)
         visit.open(name)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, name
         assert not visit.page.evaluate(WIDER), name
+    visit.context.close()
+
+
+def test_figures_of_a_heat_map_do_not_lie_on_each_other_on_a_phone(browser, site):
+    visit = Visit(browser, site, viewport={"width": 390, "height": 900}).open("languages")
+    figures = visit.page.locator(".chart .role-mark.mark-text text")
+    boxes = figures.evaluate_all(
+        "all => all.filter(one => one.getAttribute('opacity') !== '0')"
+        ".map(one => one.getBoundingClientRect()).map(one => [one.top, one.left, one.right])"
+    )
+    rows: dict[int, list[tuple[float, float]]] = {}
+    for top, left, right in boxes:
+        rows.setdefault(round(top), []).append((left, right))
+    for row in rows.values():
+        ends = [end for box in sorted(row) for end in box]
+        assert ends == sorted(ends)
+    assert "%" not in "".join(figures.all_text_contents())
+    visit.context.close()
+
+
+@pytest.mark.parametrize("width", [390, 1024])
+def test_days_and_minutes_stay_whole(browser, site, width):
+    visit = Visit(browser, site, viewport={"width": width, "height": 900}).open("runs")
+    lines = visit.page.locator("#table-runs .whole").evaluate_all(
+        "all => all.map(one => one.getClientRects().length)"
+    )
+    assert set(lines) == {1}
+    visit.context.close()
+
+
+def test_a_table_that_filters_leave_empty_says_so(visit):
+    visit.open("quality", "#benchmark=single&model=beta")
+    assert (
+        visit.page.locator("#table-quality tbody").inner_text() == "None that these filters leave."
+    )
+
+
+def test_zero_has_a_tick_wherever_differences_are_drawn(browser, site):
+    for width in (390, 1024, 1920):
+        visit = Visit(browser, site, viewport={"width": width, "height": 900}).open("compare")
+        ticks = visit.page.locator(".chart .role-axis-label text").all_text_contents()
+        assert "0" in ticks and "+0" not in ticks, width
+        visit.context.close()
+
+
+def test_a_column_without_a_value_leaves_before_rows_become_blocks(browser, site):
+    visit = Visit(browser, site, viewport={"width": 1920, "height": 900}).open("gates")
+    table = visit.page.locator("#table-gates")
+    classes = {"", "tight", "tight bare", "stacked bare"}
+    seen = []
+    for width in range(1900, 300, -50):
+        visit.page.set_viewport_size({"width": width, "height": 900})
+        seen.append(table.get_attribute("class") or "")
+    assert set(seen) <= classes
+    assert [name for i, name in enumerate(seen) if name not in seen[:i]] == [
+        name for name in ("", "tight", "tight bare", "stacked bare") if name in seen
+    ]
     visit.context.close()
 
 

@@ -35,6 +35,8 @@ ZOOMED = {
     "fontWeight": "normal",
     "fontSize": 12,
 }
+# Columns of a heat map too narrow for names of usual length side by side, in pixels.
+NARROW = "bandwidth('x') < 100"
 # The time as the tables show it: a temporal field of a tooltip would be in the reader's own zone.
 TIME = {
     "calculate": "replace(substring(datum.date, 0, 16), 'T', ' ') + ' UTC'",
@@ -49,7 +51,7 @@ IN_POINTS = [
 
 
 def trend(points: str, changes: str) -> dict[str, Any]:
-    """A metric over time: a line per model with bands, and a rule where the environment changed."""
+    """A metric over time: a line per model and data with bands, and a rule where the environment changed."""
     when = {
         "field": "date",
         "type": "temporal",
@@ -60,6 +62,7 @@ def trend(points: str, changes: str) -> dict[str, Any]:
     }
     # Not from 0: a change of half a point is what a trend is looked at for.
     value = {"field": "value", "type": "quantitative", "axis": SHARE, "scale": {"zero": False}}
+    same = {"field": "data", "type": "nominal"}
     band = {"y": {**value, "field": "low"}, "y2": {"field": "high"}}
     return layered(
         [
@@ -76,18 +79,24 @@ def trend(points: str, changes: str) -> dict[str, Any]:
                 # Means over languages have no interval, and get neither band nor bar.
                 "transform": [{"filter": "datum.low != null"}],
                 "mark": {"type": "area", "opacity": 0.18, "line": False},
-                "encoding": {"x": when, **band, "color": _model()},
+                "encoding": {"x": when, **band, "color": _model(), "detail": same},
             },
             # And a rule at each run: a band of a single run would have no width.
             {
                 "transform": [{"filter": "datum.low != null"}],
                 "mark": {"type": "rule", "opacity": 0.45},
-                "encoding": {"x": when, **band, "color": _model()},
+                "encoding": {"x": when, **band, "color": _model(), "detail": same},
             },
             {
                 "transform": [TIME],
                 "mark": {"type": "line", "point": True},
-                "encoding": {"x": when, "y": value, "color": _model(), **_tip("time")},
+                "encoding": {
+                    "x": when,
+                    "y": value,
+                    "color": _model(),
+                    "detail": same,
+                    **_tip("time"),
+                },
             },
         ],
         points,
@@ -189,7 +198,13 @@ def heat_map(points: str) -> dict[str, Any]:
             "field": "model",
             "type": "nominal",
             "title": None,
-            "axis": {"orient": "top", "labelAngle": 0, "labelLimit": 140},
+            # Names that would lie on each other, as on a phone, stand aslant.
+            "axis": {
+                "orient": "top",
+                "labelAngle": {"expr": f"{NARROW} ? -60 : 0"},
+                "labelAlign": {"expr": f"{NARROW} ? 'left' : 'center'"},
+                "labelLimit": 140,
+            },
         },
         "y": {"field": "subset", "type": "nominal", "title": None, "sort": None},
     }
@@ -202,10 +217,16 @@ def heat_map(points: str) -> dict[str, Any]:
         [
             {"mark": {"type": "rect"}, "encoding": {**axes, "color": colour, **_tip("subset")}},
             {
-                "mark": {"type": "text", "fontSize": 11},
+                # Without the sign, and no figures where a cell has no room for them.
+                "transform": [{"calculate": "100 * datum.value", "as": "percent"}],
+                "mark": {
+                    "type": "text",
+                    "fontSize": 11,
+                    "opacity": {"expr": "bandwidth('x') < 28 ? 0 : 1"},
+                },
                 "encoding": {
                     **axes,
-                    "text": {"field": "value", "type": "quantitative", "format": ".1%"},
+                    "text": {"field": "percent", "type": "quantitative", "format": ".1f"},
                     "color": {"condition": dark, "value": "black"},
                 },
             },
@@ -229,7 +250,11 @@ def forest(differences: str) -> dict[str, Any]:
         "field": "points",
         "type": "quantitative",
         "title": "difference, B − A, in points",
-        "axis": {"format": "+~f"},
+        # Few enough that none is left out: of every second one zero may be the missing.
+        "axis": {
+            "tickCount": {"expr": "max(2, ceil(width / 90))"},
+            "labelExpr": "abs(datum.value) < 1e-9 ? '0' : format(datum.value, '+~f')",
+        },
         # In pixels, for the ends of intervals and the points on them.
         "scale": {"padding": 12},
     }

@@ -71,11 +71,17 @@ class History:
     trainings: tuple[TrainingRun, ...] = ()
 
     def series(self) -> dict[tuple[str, str], list[Run]]:
-        """The runs of each (benchmark, model), oldest first."""
+        """The runs of each (benchmark, model), oldest first; benchmarks measured in part come last."""
         by_series: dict[tuple[str, str], list[Run]] = {}
         for run in self.runs:
             by_series.setdefault(key(run), []).append(run)
-        return dict(sorted(by_series.items()))
+
+        def place(item: tuple[tuple[str, str], list[Run]]) -> tuple[bool, tuple[str, str]]:
+            # A page begins with the first: a part is not what a reader comes for.
+            name, runs = item
+            return runs[-1].manifest.partial is not None, name
+
+        return dict(sorted(by_series.items(), key=place))
 
     def newest(self) -> list[Run]:
         """The newest run of each (benchmark, model)."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from evals.dashboard.parts import Column, Page, Row, Table
+from evals.dashboard.parts import Column, Page, Row, Sentence, Table
 from evals.dashboard.rows import WHAT, WHERE
 
 NO_BASELINE = "No baseline is set: `python -m evals.regress baseline set NAME --why …` sets one."
@@ -78,8 +78,10 @@ def _counts(rows: Sequence[Row]) -> dict[str, int]:
     return {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in REPRODUCED}
 
 
-def gates(rows: Sequence[Row]) -> Page:
+def gates(rows: Sequence[Row], sentences: Sequence[Sentence] = ()) -> Page:
     """The verdict of the regression gate on what moved and on each primary metric, and why there is none.
+
+    `sentences` say it per baseline.
 
     The fields of a row: baseline, benchmark, model, subset, direction, metric, dim, before, value,
     difference with low and high, verdict and message.
@@ -101,7 +103,14 @@ def gates(rows: Sequence[Row]) -> Page:
         "The newest run of each baseline's benchmark and model, held against that baseline.",
         [Table("gates", "Verdicts", columns, sorted(rows, key=_place), NO_BASELINE)],
         single=("baseline",),
-        notes=["`python -m evals.regress --baseline NAME` gives the same verdict as an exit code."],
+        sentences=sentences,
+        notes=[
+            "Regressed: a primary metric fell by more than the floor and by more than chance explains, "
+            "all primary metrics tested together; this blocks. Suspicious: a metric fell by more than "
+            "the floor or its 95% bound is below 0, and that is not enough to block. Improved: the "
+            "lower bound is above 0 and the gain exceeds the floor.",
+            "`python -m evals.regress --baseline NAME` gives the same verdict as an exit code.",
+        ],
     )
 
 

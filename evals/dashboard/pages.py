@@ -85,9 +85,11 @@ def trends(history: History) -> Page:
     """Every run's headline metrics over time, and what changed between runs."""
     measured = []
     changed = []
-    for runs in history.series().values():
+    for runs in sorted(history.series().values(), key=_longest_first):
         for run in runs:
-            measured += [point_row(run, point) for point in points(run)]
+            # Another part of a benchmark has another score: no line joins the two.
+            data = run.manifest.data_identity
+            measured += [{**point_row(run, point), "data": str(data)} for point in points(run)]
         for before, after in pairwise(runs):
             environment_changes = of_environment(changes(before, after))
             if environment_changes:
@@ -102,7 +104,14 @@ def trends(history: History) -> Page:
         "Trends",
         "How results moved from run to run, at each model's full width.",
         [
-            Table("points", "Values", (DATE, *WHAT, *WHERE, VALUE, DIM, RUN), measured, MAKE_ONE),
+            Table(
+                "points",
+                "Values",
+                (DATE, *WHAT, *WHERE, VALUE, DIM, RUN),
+                measured,
+                MAKE_ONE,
+                more=("data",),
+            ),
             Table(
                 "changes",
                 "Changes of the environment",
@@ -159,7 +168,7 @@ def languages(history: History) -> Page:
         # A benchmark of one language would be a row that no other model's row stands beside.
         if len({line.subset for line in run.metrics}) > 1:
             rows += [point_row(run, point) for point in points(run)]
-    about = "Darker is better, on a scale from 0 to 100%."
+    about = "Per cent; darker is better, on a scale from 0 to 100%."
     return Page(
         "languages",
         "Languages",
@@ -194,7 +203,7 @@ def runs(history: History) -> Page:
         Column("value", "Value, %", "percent"),
         Column("device", "Device"),
         Column("commit", "Commit"),
-        Column("seconds", "Seconds", "number"),
+        Column("seconds", "Seconds", "ratio"),
         Column("changed", "Changes", "number"),
         RUN,
     )
@@ -215,6 +224,11 @@ def brief(parts: list[Change]) -> str:
         _, _, name = change.name.partition(".")
         texts.append(f"{name} {_short(change.before)} → {_short(change.after)}")
     return "; ".join(texts)
+
+
+def _longest_first(runs: list[Run]) -> tuple[bool, int]:
+    """By this a page begins with a whole benchmark that has a past."""
+    return runs[-1].manifest.partial is not None, -len(runs)
 
 
 def _short(value: str | None) -> str:

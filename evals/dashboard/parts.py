@@ -11,6 +11,7 @@ Kind = Literal[
     "text",
     "number",
     "decimal",
+    "ratio",
     "percent",
     "points",
     "probability",
@@ -50,9 +51,10 @@ class Filter(NamedTuple):
 class Column(NamedTuple):
     """A column of a table: `percent` shows a fraction with so many `digits`, `points` a difference.
 
-    `probability` shows two significant digits, however small it is. `ends` name the fields of its
-    interval. `spark` holds a list of fractions; `link` a record's folder and `page` a title, whose
-    address is the row's `href`; `items` a list of texts with scores and images.
+    `ratio` shows a number with so many `digits`. `probability` shows two significant digits, however
+    small it is. `ends` name the fields of its interval. `spark` holds a list of fractions; `link` a
+    record's folder and `page` a title, whose address is the row's `href`; `items` a list of texts
+    with scores and images.
     """
 
     key: str

@@ -142,7 +142,7 @@ def _pages(
         audit.mistakes(history, words),
         pages.runs(history),
         foreign.results(imported, history),
-        judged.gates(verdicts.gates),
+        judged.gates(verdicts.gates, list(summary.of_gates(verdicts.gates))),
         audit.quality(history, imported.unread),
     ]
 
@@ -170,7 +170,8 @@ def _about(history: History) -> str:
     if not history.runs:
         return "No records."
     count = len(history.runs)
-    return f"{count} record{'s' if count > 1 else ''}, the newest of {history.runs[-1].manifest.written}."
+    moment = history.runs[-1].manifest.written.replace("T", " ")[:16]
+    return f"{count} record{'s' if count > 1 else ''}, the newest of {moment} UTC."
 
 
 def _save(path: Path, data: bytes) -> None:

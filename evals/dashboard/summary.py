@@ -25,7 +25,7 @@ def sentences(
     """What a reader should know before any number, what needs action first."""
     if not history.runs and not imported.stated and not history.trainings:
         return []
-    judged = [*_of_gates(gates), *_of_published(reproduction), *compared[:MOST]]
+    judged = [*of_gates(gates), *_of_published(reproduction), *compared[:MOST]]
     if len(compared) > MOST:
         text = f"{len(compared) - MOST} more benchmarks are compared on their own page."
         judged.append(Sentence("more", text, "compare"))
@@ -56,7 +56,7 @@ def _of_trainings(history: History) -> Iterator[Sentence]:
         yield Sentence("more", text, "watched")
 
 
-def _of_gates(rows: Sequence[Row]) -> Iterator[Sentence]:
+def of_gates(rows: Sequence[Row]) -> Iterator[Sentence]:
     """One sentence per baseline: `Against the baseline ci: 1 regressed, 93 unchanged.`"""
     baselines: dict[str, list[Row]] = {}
     for row in rows:
@@ -81,7 +81,8 @@ def _worst_drop(rows: Sequence[Row]) -> str:
     worst = min(drops, key=lambda row: row["difference"])
     names = [worst[name] for name in ("model", "benchmark", "subset", "direction", "metric")]
     where = " ".join(str(name) for name in names if name)
-    return f" The largest drop is {-100 * worst['difference']:.2f} points: {where}."
+    dim = f" at {worst['dim']} dimensions" if worst.get("dim") else ""
+    return f" The largest drop is {-100 * worst['difference']:.2f} points: {where}{dim}."
 
 
 def _of_published(rows: Sequence[Row]) -> Iterator[Sentence]:

@@ -100,6 +100,22 @@
     return made;
   };
 
+  // A name breaks behind its dots, dashes and underscores, and within a word only where there is no other way.
+  function breakable(text) {
+    const made = document.createDocumentFragment();
+    const parts = text.split(/(?<=[.\-/_])(?=\w{2})/);
+    parts.forEach((part, i) => made.append(...(i ? [element("wbr"), part] : [part])));
+    return made;
+  }
+
+  // Day and minute, each of which stays whole.
+  function moment(value) {
+    const made = document.createDocumentFragment();
+    const [day, minute] = [value.slice(0, 10), value.slice(11, 16)];
+    made.append(element("span", day, "whole"), " ", element("span", minute, "whole"));
+    return made;
+  }
+
   const slug = (text) => text.replace(/[^a-z]+/g, "-");
   const percent = (value, digits = 1) => (100 * value).toFixed(digits);
   const points = (value) => (value < 0 ? "−" : "+") + Math.abs(100 * value).toFixed(2);
@@ -121,12 +137,13 @@
       number: () => value.toLocaleString("en"),
       decimal: () => value.toFixed(4),
       probability: () => (value && value < 0.001 ? value.toExponential(1) : value.toPrecision(2)), // 0.0012, 2.5e-7
-      date: () => value.replace("T", " ").slice(0, 16),
+      ratio: () => value.toFixed(column.digits),
+      date: () => moment(value),
       chip: () => element("span", value, "chip " + slug(value)),
       spark: () => spark(value),
       link: () => Object.assign(element("a", value.split("-").pop()), { href: row.href, title: value }),
       page: () => Object.assign(element("a", value), { href: row.href }),
-      text: () => String(value),
+      text: () => breakable(String(value)),
       items: () => shownItems(value),
     }[column.kind]();
     made.append(shown);
@@ -173,10 +190,9 @@
     const names = { benchmark: valuesOf(rows, "benchmark"), model: valuesOf(rows, "model") };
     // The longer of the two goes down: a page scrolls that way.
     const [down, across] = names.benchmark.length >= names.model.length ? ["benchmark", "model"] : ["model", "benchmark"];
-    // A name breaks behind its dots and dashes, and within a word only where there is no other way.
     const name = (text, scope) => {
       const head = Object.assign(element("th"), { scope, dir: "auto" });
-      for (const part of text.split(/(?<=[.\-/])/)) head.append(part, element("wbr"));
+      head.append(breakable(text));
       return head;
     };
     const head = element("tr");
@@ -192,14 +208,17 @@
     fit(place);
   }
 
-  // ---- no column is cut off: a table that is too wide wraps its cells, and then shows each row as a block
+  // ---- no column is cut off: a table that is too wide wraps its cells, then leaves out columns without a value,
+  // and then shows each row as a block
 
   function fit(table) {
     const box = table.closest(".scroll");
     const fits = () => box.scrollWidth <= box.clientWidth;
-    table.classList.remove("tight", "stacked");
+    table.classList.remove("tight", "bare", "stacked");
     if (fits()) return;
     table.classList.add("tight");
+    if (fits()) return;
+    table.classList.add("bare");
     if (!fits()) table.classList.replace("tight", "stacked");
   }
 
@@ -243,11 +262,22 @@
     if (!body) return;
     const rows = sorted(table, visible(table));
     const shown = table.all ? rows : rows.slice(0, SHOWN);
+    const columns = table.columns.filter((column) => !page.single.includes(column.key));
+    const blank = columns.map((column) => shown.every((row) => (row[column.key] ?? null) === null));
+    const heads = body.parentElement.tHead.rows[0].cells;
+    blank.forEach((is, i) => heads[i].classList.toggle("blank", is));
     body.replaceChildren(...shown.map((row) => {
       const line = element("tr");
-      line.append(...table.columns.filter((column) => !page.single.includes(column.key)).map((column) => cell(row, column)));
+      line.append(...columns.map((column) => cell(row, column)));
+      blank.forEach((is, i) => line.cells[i].classList.toggle("blank", is));
       return line;
     }));
+    if (!shown.length) {
+      const none = Object.assign(element("td", "None that these filters leave.", "nothing"), { colSpan: columns.length });
+      const line = element("tr");
+      line.append(none);
+      body.append(line);
+    }
     const left = rows.length - shown.length;
     const count = `${rows.length.toLocaleString("en")} of ${table.rows.length.toLocaleString("en")} rows`;
     const fixed = page.single.filter((key) => table.keys.includes(key)).map((key) => chosen[key]).filter(Boolean);
