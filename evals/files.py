@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -168,7 +168,13 @@ def replacement(folder: Path) -> Iterator[Path]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = folder.with_name(f".{folder.name}.new{PART}")
     old = folder.with_name(f".{folder.name}.old{PART}")
-    with alone(folder.with_name(f".{folder.name}.lock")):
+    with ExitStack() as held_lock:
+        try:
+            held_lock.enter_context(alone(folder.with_name(f".{folder.name}.lock")))
+        except OSError as error:
+            # Who named the folder has not heard of its lock.
+            error.filename = str(folder)
+            raise
         _settle(folder, new, old)
         try:
             new.mkdir()

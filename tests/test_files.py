@@ -138,6 +138,18 @@ def test_a_folder_that_cannot_be_built_leaves_the_old_one(tmp_path: Path) -> Non
     assert names(tmp_path) == ["site"] and names(tmp_path / "site") == ["sub"]
 
 
+def test_a_place_that_cannot_be_written_is_named_and_not_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, *_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(PermissionError) as caught:
+        filled(tmp_path / "site", "new")
+    assert caught.value.filename == str(tmp_path / "site")
+
+
 def test_a_folder_whose_name_cannot_be_taken_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
