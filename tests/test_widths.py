@@ -86,6 +86,16 @@ def test_no_word_is_broken_and_no_line_is_longer_than_the_terminal(
                 assert len(line) <= width or is_path, f"{name} at {width}: {line}"
 
 
+def test_no_line_ends_with_a_space(
+    scenes_run: Path, shown_at: Callable[[int, Callable[[], None]], str]
+) -> None:
+    """Copies and diffs would have it; rich fills the last cell of a row."""
+    for name, show in views(scenes_run).items():
+        for width in (60, 80, 120, 240):
+            lines = shown_at(width, show).splitlines()
+            assert [line for line in lines if line != line.rstrip()] == [], (name, width)
+
+
 def test_wins_and_losses_leave_before_the_interval_of_a_difference(
     scenes_run: Path, shown_at: Callable[[int, Callable[[], None]], str]
 ) -> None:

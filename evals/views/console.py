@@ -16,8 +16,12 @@ class VisibleConsole(Console):
     """
 
     def print(self, *objects: Any, soft_wrap: bool | None = None, **options: Any) -> None:
-        """rich's `print`; with `soft_wrap` text is broken by a terminal's width, and not in a file."""
-        if soft_wrap and self.is_terminal and len(objects) == 1 and isinstance(objects[0], str):
+        """rich's `print`, whose lines end with a word and never with a space.
+
+        With `soft_wrap` text is broken by a terminal's width, and not in a file.
+        """
+        is_text = len(objects) == 1 and isinstance(objects[0], str)
+        if is_text and (self.is_terminal or not soft_wrap):
             markup = self.render_str(objects[0], style=options.pop("style", ""), highlight=False)
             for line in _between_words(markup, self.width):
                 super().print(line, soft_wrap=True, **options)

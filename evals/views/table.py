@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from rich.console import Console, ConsoleOptions
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -94,12 +95,27 @@ class FittingTable(Table):
         if self.title:
             yield from _wrapped(str(self.title), "table.title", console, width)
         # Wider than the terminal: it breaks lines, and nothing is lost.
-        yield from console.render(body, options.update(max_width=max(least, width)))
+        rendered = console.render(body, options.update(max_width=max(least, width)))
+        for line in Segment.split_lines(rendered):
+            yield from _without_trailing_spaces(line)
+            yield Segment.line()
         if form.lost and console.is_terminal:
             lost = ", ".join(form.lost)
-            yield Text(f"Too narrow a terminal for {lost}; --json has all.", style="dim")
+            note = f"Too narrow a terminal for {lost}; --json has all."
+            yield from _wrapped(note, "dim", console, width)
         if self.caption:
             yield from _wrapped(str(self.caption), "table.caption", console, width)
+
+
+def _without_trailing_spaces(line: Sequence[Segment]) -> list[Segment]:
+    """A line as it is seen: rich fills its last cell with spaces, which copies and diffs would have."""
+    kept = list(line)
+    while kept:
+        last = kept.pop()
+        text = last.text.rstrip()
+        if text:
+            return [*kept, Segment(text, last.style, last.control)]
+    return kept
 
 
 def _wrapped(text: str, style: str, console: Console, width: int) -> Iterator[Text]:
