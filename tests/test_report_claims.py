@@ -202,6 +202,10 @@ def test_the_units_of_a_file_are_per_cent_unless_it_says_otherwise(tmp_path):
     assert (low.value, low.rounding, high.value, high.rounding) == (0.5, 0.05, 50, 0.5)
     file.write_text(f"{HEADER},unit\na,scenes,t2i/R@5,0.5,fraction\n")
     assert read_claims(file)[0].value == 50
+    # 1.00 as a spreadsheet keeps it: half of its last digit would be 50 points.
+    for printed, rounding in (("1", 0.5), ("0.9", 0.5), ("0.90", 0.5), ("0.898", 0.05)):
+        file.write_text(f"{HEADER},unit\na,scenes,t2i/R@5,{printed},fraction\n")
+        assert read_claims(file)[0].rounding == pytest.approx(rounding)
     with pytest.raises(ConfigError):
         file.write_text(f"{HEADER}\na,scenes,t2i/R@5,0.5\n")
         read_claims(file)

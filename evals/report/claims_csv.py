@@ -17,6 +17,9 @@ OPTIONAL = ("tolerance", "dim", "unit")
 # Points. The same as that of the published tables: the authors' own runs of one checkpoint are
 # 0.1 apart, and libraries and precisions differ besides.
 TOLERANCE = 0.3
+# Points, or ranks. A spreadsheet makes 1 of the fraction 1.00, and half of its last digit is 50 points:
+# with every measured value from 50% on it would agree.
+COARSEST = 0.5
 UNITS = ("percent", "fraction")
 # ASCII digits alone: Decimal would also take Arabic ones, 1_000 and NaN.
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
@@ -26,8 +29,8 @@ _DIRECTED = re.compile(r"(?:(?P<direction>t2i|i2t)/)?(?P<name>.+)")
 class Claim(NamedTuple):
     """What a card says: this model has this value of this metric on this benchmark.
 
-    `value`, `tolerance` and `rounding` (half a unit of the last printed digit) are in per cent and
-    points, or in ranks where the metric is one. `printed` is the value as it stands in the file,
+    `value`, `tolerance` and `rounding` (half a unit of the last printed digit, at most 0.5) are in
+    per cent and points, or in ranks where the metric is one. `printed` is the value as it stands in the file,
     `direction` what stood before the metric, `dim` None for the full width.
     """
 
@@ -140,7 +143,7 @@ def _claim(path: Path, line: int, fields: dict[str, str]) -> Claim:
     digits = -int(number.as_tuple().exponent)
     return claim._replace(
         value=float(number * scale),
-        rounding=float(Decimal(5).scaleb(-digits - 1) * scale),
+        rounding=min(float(Decimal(5).scaleb(-digits - 1) * scale), COARSEST),
         tolerance=_tolerance(claim, fields.get("tolerance", "")),
         dim=_dim(claim, fields.get("dim", "")),
     )
