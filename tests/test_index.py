@@ -196,6 +196,16 @@ def test_what_is_not_there_is_refused(
     assert done.returncode == 2 and word in done.stderr
 
 
+def test_a_cut_off_that_takes_in_the_whole_gallery_measures_no_index(tmp_path: Path) -> None:
+    few = ("scenes", "--model", "tiny", "--limit", "4", "--subsets", "en")
+    assert run(*few, cwd=tmp_path).returncode == 0
+    path = next(tmp_path.glob("results/runs/*/*/*"))
+    done = run(path, "--only", "exact", cwd=tmp_path, module="evals.index")
+    assert done.returncode == 2 and "R@10 loses nothing to any index" in done.stderr
+    smaller = (path, "--only", "exact", "--metric", "R@1", "--json")
+    assert run(*smaller, cwd=tmp_path, module="evals.index").returncode == 0
+
+
 def test_rows_that_are_not_the_records_are_refused(scenes_run: Path, tmp_path: Path) -> None:
     """A store whose images are laid under each other's hashes, with all checksums made anew."""
     from safetensors.numpy import load_file

@@ -83,7 +83,7 @@ def measure(
     error when the rows are `required`, else it is left out, and `left_out` has the reason.
 
     Nothing is encoded: rows come from the store. ConfigError for a metric that is no R@k or
-    Success@k, for widths, subsets and directions that the record does not have, and for other kinds
+    Success@k or looks at the whole gallery, for widths, subsets and directions that the record does not have, and for other kinds
     of tasks; MissingError without rows, libraries or a card; InvalidError when the exact search,
     by the processor or by a card, does not give the record.
     """
@@ -97,15 +97,19 @@ def measure(
     parts = searched(measured, cell.direction)
     if cells[cell].ids != list(parts.queries.ids):
         raise InvalidError(f"{run.path}: its queries stand in another order than the data has.")
+    if k >= len(parts.docs):
+        raise ConfigError(
+            f"{run.path}: among the first {k} of {len(parts.docs):,} documents every search has all "
+            f"of them, so that {name} loses nothing to any index. Name a smaller cut-off by "
+            "--metric, such as R@1, or take a benchmark of more documents."
+        )
     source, encoder = Store(store or recorded_store(run)), recorded_encoder(run)
     points: list[Point] = []
     left_out: dict[str, str] = {}
     unlike = 0
     for dim in widths:
         queries, docs = (_vectors(source, encoder, items, dim) for items in parts[:2])
-        # A gallery may have fewer documents than the metric looks at.
-        depth = min(k, len(docs))
-        nearest = build(_EXACT_ROW, docs, threads=threads).search(queries, depth, None)
+        nearest = build(_EXACT_ROW, docs, threads=threads).search(queries, k, None)
         hits = hits_of(nearest, parts.relevant)
         differs = _differs(hits, exact[dim])
         unlike += int(differs.sum())
