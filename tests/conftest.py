@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from jina_clip import ClipConfig, JinaCLIP
@@ -29,6 +30,12 @@ needs_shared = pytest.mark.skipif(
     not SHARED.is_dir(), reason="the development data is not on this machine"
 )
 
+
+# How busy a machine is says nothing of the code; all else stays as it is here or under CI.
+settings.register_profile(
+    "busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("busy")
 
 SINGLE = "faults: single cases"
 
