@@ -226,6 +226,19 @@ def test_a_run_is_measured_as_it_grows_and_a_fall_ends_it(saved, tmp_path):
     assert watch(folder, *options, cwd=tmp_path).returncode == 1
 
 
+def test_checkpoints_that_are_passed_over_are_named(saved, tmp_path):
+    """Steps that begin anew in each epoch: an `ok` is of what was measured, and says what was not."""
+    folder = tmp_path / "birds"
+    for epoch in (1, 2):
+        copy_of(saved, folder / f"epoch_{epoch}")
+    first = json.loads(watch(folder, "--baseline", TINY, "--json", cwd=tmp_path).stdout)
+    [(path, reason)] = first["not_measured"].items()
+    assert path.endswith("epoch_2/checkpoint-100") and "has step 100, too" in reason
+    shutil.copytree(saved / "checkpoint-100", folder / "epoch_2" / "checkpoint-50")
+    second = watch(folder, "--baseline", TINY, cwd=tmp_path)
+    assert second.returncode == 0 and "its step 50 is behind 100" in second.stderr
+
+
 def test_the_first_checkpoint_may_be_the_baseline(saved, tmp_path):
     done = watch(saved, "--metric", "R@5", "--checkpoints", "2", "--json", cwd=tmp_path)
     answer = json.loads(done.stdout)

@@ -169,12 +169,13 @@ def _draw(watch: "Watch", plot: Path) -> None:
 
 def _finish(log: Log, watch: "Watch", failed: set[Path], plot: Path | None) -> None:
     """The exit code of all steps of the journal: a drop that was called before counts as well."""
-    from evals.watch.checkpoints import obstacles
     from evals.watch.journal import read_journal
+    from evals.watch.watching import left_out
 
     steps = read_journal(watch.journal, watch.rule)
     fallen = [step for step in steps if step.fell]
-    for path, reason in obstacles(watch.folder, watch.kinds, settle=watch.settle).items():
+    passed_over = left_out(watch, steps)
+    for path, reason in passed_over.items():
         log.info(f"{path}: not measured, {reason}")
     # Before anything is printed: a scheduler reads the code, whatever becomes of the text.
     log.settle(1 if fallen else 0)
@@ -189,6 +190,7 @@ def _finish(log: Log, watch: "Watch", failed: set[Path], plot: Path | None) -> N
                 "journal": str(watch.journal),
                 "plot": str(plot) if plot else None,
                 "steps": [_step_json(step) for step in steps],
+                "not_measured": {str(path): reason for path, reason in passed_over.items()},
             }
         )
     elif not steps:

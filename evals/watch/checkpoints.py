@@ -49,13 +49,20 @@ def find_checkpoints(folder: Path, kinds: Kinds, *, settle: float = 5.0) -> list
     series, and is left out. `settle` is how many seconds nothing may have changed in it. Of two with
     one step the first by its path is taken.
     """
-    checkpoints: dict[int, Checkpoint] = {}
+    by_step: dict[int, Checkpoint] = {}
+    for checkpoint in complete_checkpoints(folder, kinds, settle=settle):
+        by_step.setdefault(checkpoint.step, checkpoint)
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def complete_checkpoints(folder: Path, kinds: Kinds, *, settle: float) -> list[Checkpoint]:
+    """All complete checkpoints by their paths, those that have a step in common, too."""
+    complete = []
     for path in sorted(_candidates(folder)):
         step = step_of(path)
-        if step is None or step in checkpoints or obstacle(path, kinds, settle=settle):
-            continue
-        checkpoints[step] = Checkpoint(step, path, _spec(path, kinds))
-    return [checkpoints[step] for step in sorted(checkpoints)]
+        if step is not None and obstacle(path, kinds, settle=settle) is None:
+            complete.append(Checkpoint(step, path, _spec(path, kinds)))
+    return complete
 
 
 def obstacles(folder: Path, kinds: Kinds, *, settle: float) -> dict[Path, str]:

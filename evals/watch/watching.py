@@ -17,7 +17,13 @@ from evals.progress import Reporter
 from evals.records.places import read_placed
 from evals.schema import ConfigError, MissingError
 from evals.settings import Settings
-from evals.watch.checkpoints import Checkpoint, Kinds, find_checkpoints
+from evals.watch.checkpoints import (
+    Checkpoint,
+    Kinds,
+    complete_checkpoints,
+    find_checkpoints,
+    obstacles,
+)
 from evals.watch.journal import Step, read_journal, write_journal
 from evals.watch.judging import Rule, check_rule, judge
 from evals.watch.ownership import check_name, check_same_run
@@ -75,6 +81,24 @@ def new_checkpoints(watch: Watch, steps: list[Step], failed: set[Path]) -> list[
     last = steps[-1].step if steps else -1
     complete = find_checkpoints(watch.folder, watch.kinds, settle=watch.settle)
     return [entry for entry in complete if entry.step > last and entry.path not in failed]
+
+
+def left_out(watch: Watch, steps: list[Step]) -> dict[Path, str]:
+    """What lies in the folder and was not measured, with the reason: none yet, or not in its turn."""
+    reasons = obstacles(watch.folder, watch.kinds, settle=watch.settle)
+    by_step = {step.step: Path(step.checkpoint).resolve() for step in steps}
+    last = max(by_step, default=-1)
+    for checkpoint in complete_checkpoints(watch.folder, watch.kinds, settle=watch.settle):
+        measured = by_step.get(checkpoint.step)
+        if measured is not None and measured != checkpoint.path.resolve():
+            reasons[checkpoint.path] = (
+                f"{measured} has step {checkpoint.step}, too. Give each checkpoint another number"
+            )
+        elif measured is None and checkpoint.step < last:
+            reasons[checkpoint.path] = (
+                f"its step {checkpoint.step} is behind {last}, which was measured before it came"
+            )
+    return reasons
 
 
 def measure_new(watch: Watch, failed: set[Path], *, reporter: Reporter) -> Iterator[Step]:
