@@ -196,6 +196,18 @@ def test_what_is_not_there_is_refused(
     assert done.returncode == 2 and word in done.stderr
 
 
+@pytest.mark.parametrize("module", ["evals.index", "evals.mistakes"])
+def test_a_run_file_has_no_embeddings_and_no_program_that_held_them(
+    tmp_path: Path, module: str
+) -> None:
+    (tmp_path / "a.qrels").write_text("q1 0 d1 1\nq2 0 d2 1\n")
+    (tmp_path / "a.run").write_text("q1 Q0 d1 1 0.9 a\nq2 Q0 d1 1 0.9 a\n")
+    assert run("a.run", "a.qrels", cwd=tmp_path, module="evals.score").returncode == 0
+    path = next(tmp_path.glob("results/runs/*/*/*"))
+    done = run(path, cwd=tmp_path, module=module)
+    assert done.returncode == 2 and "was made of a run file" in done.stderr
+
+
 def test_a_cut_off_that_takes_in_the_whole_gallery_measures_no_index(tmp_path: Path) -> None:
     few = ("scenes", "--model", "tiny", "--limit", "4", "--subsets", "en")
     assert run(*few, cwd=tmp_path).returncode == 0

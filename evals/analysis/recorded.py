@@ -73,8 +73,13 @@ def recorded_data(
     """The data of some subsets, from `folder` or where the run had it.
 
     NotComparableError when it is not what was measured: the same folder may hold another release
-    by now.
+    by now. ConfigError for the record of a run file, which was made of ids and scores alone.
     """
+    if run.manifest.encoder.fingerprint.get("run") == "trec":
+        raise ConfigError(
+            f"{run.path}: was made of a run file and its judgements, which hold neither items nor "
+            "embeddings. Evaluate the model itself with python -m evals.run."
+        )
     config = run.manifest.config
     settings = Settings(
         data=folder or (Path(config.data) if config.data else None),
