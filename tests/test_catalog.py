@@ -213,6 +213,9 @@ def test_a_model_is_a_row_then_a_folder_then_a_hub_id(
     for name in ("./none", "../none", "/none", "a/b/c", "org/m@../../x"):
         with pytest.raises(MissingError, match="no such checkpoint folder"):
             resolve_model(name, rows)
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(MissingError, match=r"notes.txt: a file, where a checkpoint folder"):
+        resolve_model(str(tmp_path / "notes.txt"), rows)
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,8 @@ def test_an_unknown_folder_is_told_what_is_nearest(
             "a.png,a dog\n",
             r"captions.csv begins with 'a.png,a dog': the first line must name the columns",
         ),
+        ("", r"captions.csv is empty"),
+        ("image,caption\n", r"captions.csv has its first line, 'image,caption', and no row below"),
         ("image,caption\na,a dog\n", r".*the next name an image file, such as dog.jpg"),
     ],
 )

@@ -289,6 +289,13 @@ def test_missing_images_are_counted_and_the_first_is_named(tmp_path: Path) -> No
         load_folder(tmp_path)
 
 
+def test_a_missing_image_that_is_there_in_another_case_is_named(tmp_path: Path) -> None:
+    put(tmp_path, "a.JPG")
+    jsonl(tmp_path, entry("a.jpg"))
+    with pytest.raises(MissingError, match=r"image 'a.jpg' is not in .* 'a.JPG' is there: upper"):
+        load_folder(tmp_path)
+
+
 def test_the_known_defect_of_flickr8k_is_refused_by_line(tmp_path: Path) -> None:
     put(tmp_path, "a.jpg")
     (tmp_path / "Flickr8k.token.txt").write_text(

@@ -182,6 +182,11 @@ def _plain(name: str, path: Path | None) -> ModelRef:
         raise ConfigError(
             f"--model {name}: is the address of a page. Write its Hub id: --model {page[1]}."
         )
+    if folder.is_file():
+        raise MissingError(
+            f"{name}: a file, where a checkpoint folder is wanted. Give the folder that holds it, or "
+            "write its kind before it, as in open_clip:ARCH//FILE."
+        )
     # What looks like a path is meant as one, and no Hub id has two slashes.
     if name.startswith(("/", "./", "../", "~")) or name.count("/") > 1:
         raise MissingError(

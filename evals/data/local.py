@@ -20,6 +20,7 @@ SPLITS = ("test", "val", "validation", "dev", "train")
 # How many files of a folder are looked at for what it may be.
 _LOOK = 1000
 _SHOWN = 6
+_HEAD = 4096  # letters of a table that are looked at
 _WIDEST = 60  # letters of a first line that a message shows
 
 
@@ -145,11 +146,16 @@ def _nearest(path: Path) -> str:
 def _unread(table: Path) -> str:
     """Why a table is none of images and captions, by its first line: JSON, or no header."""
     with table.open(encoding="utf-8", errors="replace") as file:
-        first = file.readline(_WIDEST).strip()
+        lines = file.read(_HEAD).strip().splitlines()
+    first = lines[0][:_WIDEST] if lines else ""
+    if not lines:
+        return f" {table.name} is empty."
     if first.startswith(("{", "[")):
         return (
             f" {table.name} holds JSON: call it {table.stem}.jsonl, or .json where it is one list."
         )
+    if len(lines) == 1 and not any(end in first.lower() for end in ENDINGS):
+        return f" {table.name} has its first line, {first!r}, and no row below it."
     return (
         f" {table.name} begins with {first!r}: the first line must name the columns, as image,caption "
         "does, and the next name an image file, such as dog.jpg."

@@ -254,6 +254,13 @@ def _refuse_missing(
     hint = ""
     if row.image.endswith(".jpg.1"):
         hint = " That one is a known defect of Flickr8k: delete its lines."
+    # Disks of macOS and Windows fold case, those of Linux do not: `dog.JPG` is not `dog.jpg` there.
+    parent = (root / row.folder / row.image).parent
+    siblings = sorted(entry.name for entry in parent.iterdir()) if parent.is_dir() else []
+    wanted = Path(row.image).name
+    twins = [name for name in siblings if name.lower() == wanted.lower()]
+    if twins:
+        hint = f" {twins[0]!r} is there: upper and lower case must be the same in both."
     raise MissingError(
         f"{row.where}: image {row.image!r} is not in {root}, "
         f"nor in its {', '.join(filter(None, folders))} "
