@@ -23,6 +23,7 @@ from evals.parity.show import (
     settings_apart,
     verdict_line,
 )
+from evals.views.page import styles
 
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 STYLE = Path(__file__).with_name("page.css")
@@ -59,7 +60,7 @@ def as_html(certificate: Certificate) -> str:
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
         TEMPLATE.read_text(encoding="utf-8")
     )
-    style = STYLE.read_text(encoding="utf-8").strip()
+    style = styles(STYLE)
     # The page's Content-Security-Policy allows this style by its hash and nothing else: a name that
     # got past the escaping could still load and run nothing.
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

@@ -9,13 +9,13 @@ from typing import Any
 from evals.escape import visible_page
 from evals.report.verdicts import Judged, JudgedLine, Result
 from evals.report.words import LEGEND, marks, notes, provenance, summary, tolerance, words
+from evals.views.page import wide
 
 TEMPLATE = Path(__file__).with_name("page.html")
 STYLE = """
 :root { color-scheme: light dark; }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 0; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 0; background: light-dark(#fff, #161616); }
 main { max-width: 78rem; margin: 0 auto; padding: 1rem; }
-.wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: start; vertical-align: top; border-bottom: 1px solid #8884; }
 th[dir], td { unicode-bidi: isolate; }
@@ -38,12 +38,13 @@ def page(tables: Sequence[Judged], head: Sequence[str]) -> str:
         undefined=StrictUndefined,
     )
     # Content-Security-Policy allows this style by its hash, and nothing else at all
-    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+    style = f"{STYLE.strip()}\n{wide()}"
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     text = template.render(
         head=head,
         legend=LEGEND,
-        style=STYLE,
+        style=style,
         style_hash=f"sha256-{digest}",
         tables=[_view(judged) for judged in tables],
     )

@@ -13,6 +13,7 @@ from evals.os_errors import as_eval_error
 from evals.schema import EvalError, ImageText
 from evals.views.comparison import HEAD, LEGEND, Title, cells
 from evals.views.forest import forest_image
+from evals.views.page import styles
 from evals.views.thumbnails import thumbnail
 
 TEMPLATE = Path(__file__).with_name("comparison.html.jinja")
@@ -40,7 +41,7 @@ def as_html(
     """
     from jinja2 import Environment, StrictUndefined
 
-    style = "\n".join(path.read_text(encoding="utf-8").strip() for path in STYLES)
+    style = styles(*STYLES)
     more_notes = movers.notes if movers else [note]
     notes = [line for line in (*title.notes, *more_notes) if line]
     # It adds to the notes while the page is made, above whose end they stand.

@@ -9,6 +9,7 @@ from evals.analysis.mistakes import Mistake, Mistakes
 from evals.analysis.searched import Shown, picture
 from evals.escape import markdown_text, visible_page
 from evals.records.queries import cell_name
+from evals.views.page import styles
 from evals.views.thumbnails import thumbnail
 
 TEMPLATE = Path(__file__).with_name("mistakes.html.jinja")
@@ -106,7 +107,7 @@ def as_html(page: Mistakes, *, thumbnails: bool) -> str:
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
         TEMPLATE.read_text(encoding="utf-8")
     )
-    style = STYLE.read_text(encoding="utf-8").strip()
+    style = styles(STYLE)
     # The page's Content-Security-Policy allows this style by its hash, and images that are in the
     # page: a caption that got past the escaping could still load and run nothing.
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

@@ -8,6 +8,7 @@ from pathlib import Path
 from evals.escape import visible_page
 
 STYLE = Path(__file__).with_name("page.css")
+WIDE = Path(__file__).with_name("wide.css")
 TEMPLATE = """<!doctype html>
 <html lang="en">
 <head>
@@ -39,6 +40,16 @@ style-src 'sha256-{{ digest }}'; base-uri 'none'; form-action 'none'">
 """
 
 
+def styles(*files: Path) -> str:
+    """These style sheets, and that of what is wider than a window, as one."""
+    return "\n".join([*(path.read_text(encoding="utf-8").strip() for path in files), wide()])
+
+
+def wide() -> str:
+    """The style of boxes that scroll sideways and say so."""
+    return WIDE.read_text(encoding="utf-8").strip()
+
+
 def page(
     title: str,
     *,
@@ -51,7 +62,7 @@ def page(
     """The page; `image` is SVG, and may be absent. All text is escaped, and only the style is allowed, by its hash."""
     from jinja2 import Environment, StrictUndefined
 
-    style = STYLE.read_text(encoding="utf-8").strip()
+    style = styles(STYLE)
     text = (
         Environment(autoescape=True, undefined=StrictUndefined)
         .from_string(TEMPLATE)

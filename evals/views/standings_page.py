@@ -8,6 +8,7 @@ from typing import Any
 
 from evals.analysis.standings import Standing, Standings
 from evals.escape import visible_page
+from evals.views.page import styles
 from evals.views.standings import (
     LEGEND,
     PAIRS,
@@ -71,7 +72,7 @@ def as_html(result: Standings) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    style = STYLE.read_text(encoding="utf-8").strip()
+    style = styles(STYLE)
     # Content-Security-Policy allows this style by its hash, and the figure that is in the page.
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     image = base64.b64encode(figure_bytes(result, "svg")).decode()

@@ -1,0 +1,54 @@
+"""Pages that commands write: on a phone a table wider than the window says that it scrolls, in light and dark."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from evals.views.page import page
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed: the extra `dev` has it"
+)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
+)
+HEADS = [f"head {number}" for number in range(12)]
+EDGE = 4  # pixels at the right end of the box
+
+
+def edge_of(browser, file: Path, scheme: str, scrolled: bool) -> tuple[int, int, int]:
+    """The colour at the right edge of the box, below its last row's text."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    context = browser.new_context(viewport={"width": 390, "height": 700}, color_scheme=scheme)
+    window = context.new_page()
+    window.goto(file.as_uri())
+    box = window.locator(".wide")
+    if scrolled:
+        box.evaluate("box => { box.scrollLeft = box.scrollWidth }")
+        window.wait_for_timeout(100)
+    image = Image.open(BytesIO(box.screenshot())).convert("RGB")
+    context.close()
+    return image.getpixel((image.width - EDGE, 3))
+
+
+@pytest.mark.parametrize(("scheme", "paper"), [("light", 255), ("dark", 22)])
+def test_a_box_that_scrolls_has_a_shadow_where_more_is_hidden(tmp_path, scheme, paper):
+    wide = tmp_path / "wide.html"
+    wide.write_text(
+        page("Title", heads=HEADS, rows=[["a long value"] * 12], notes=[]), encoding="utf-8"
+    )
+    narrow = tmp_path / "narrow.html"
+    narrow.write_text(page("Title", heads=HEADS[:1], rows=[["a"]], notes=[]), encoding="utf-8")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        shadow = edge_of(browser, wide, scheme, scrolled=False)
+        at_the_end = edge_of(browser, wide, scheme, scrolled=True)
+        without = edge_of(browser, narrow, scheme, scrolled=False)
+        browser.close()
+    assert shadow != (paper,) * 3
+    assert at_the_end == without == (paper,) * 3
