@@ -6,6 +6,7 @@ under --small. open_clip's tower is timm's behind its own wrapper; only v1's siz
 
 import argparse
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -39,10 +40,12 @@ def main() -> None:
             version, config, tower, whole=layers is None or version == "v1"
         )
         if args.compile:
-            fixed = {name: of for name, of in towers.items() if name != "open_clip"}
-            towers |= {
-                f"{name}, compiled": torch.compile(of, dynamic=False) for name, of in fixed.items()
-            }
+            compiled = {"ours": deepcopy(tower)}
+            compiled["ours"].compile_blocks()  # as `--compile` does
+            for name, of in towers.items():
+                if name not in ("ours", "open_clip"):
+                    compiled[name] = torch.compile(of, dynamic=False)
+            towers |= {f"{name}, compiled": of for name, of in compiled.items()}
         sides = {name: size if "ours" in name else seen for name in towers}
         contenders: dict[str, Callable[[], Any]] = {
             name: _run(of, pixels, sides[name]) for name, of in towers.items()

@@ -43,8 +43,8 @@ class Embedder(ClipModel):
         self._budgets: dict[str, Budget] = {}
 
     def compile_images(self) -> None:
-        """Compile the image tower for batches of one size; the first one takes up to a minute."""
-        self.vision_model.compile(dynamic=False)
+        """Compile the image tower for batches of one size; the first one takes the time of that."""
+        self.vision_model.compile_blocks()
         self.compiled = True
 
     @property

@@ -66,6 +66,15 @@ class VisionTower(nn.Module):
         # float32 from here on, where upstream normalises in the dtype of the weights.
         return normed[:, 0].float()  # type: ignore[no-any-return]
 
+    def compile_blocks(self) -> None:
+        """Compile the blocks for batches of one size, all but the last, which computes CLS alone.
+
+        They are equal but for their weights, which the compiler takes as inputs: what it makes of
+        the first serves all. The whole tower would be compiled as if they differed.
+        """
+        for block in self.blocks[:-1]:
+            block.compile(dynamic=False)
+
 
 def _random(tokens: int, width: int) -> nn.Parameter:
     """Learned tokens, drawn as ViT draws them."""
