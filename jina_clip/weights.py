@@ -35,6 +35,7 @@ _JOINED = {
 }
 _ORIGINAL = ".parametrizations.weight.original"
 _DTYPES = ("F16", "BF16", "F32", "F64")  # quantised values mean nothing without their scales
+_LARGEST_HALF = torch.finfo(torch.float16).max
 _SHOWN = 8  # culprits named in one message
 
 
@@ -62,7 +63,8 @@ def read_weights(
 
     `official` holds the keys and shapes that the config asks for. Files that hold no LoRA pair at
     all are taken for weights in which it was merged. CheckpointError when a key is missing, unknown
-    or misshapen (all are checked before any is read), a tensor is quantised, or a file is damaged.
+    or misshapen (all are checked before any is read), a tensor is quantised, a weight does not fit
+    float16 where that is the dtype, or a file is damaged.
     """
     with ExitStack() as stack:
         tensors = _open(paths, stack)
@@ -84,7 +86,20 @@ def read_weights(
             # change with the file: a checkpoint that a training run overwrites would change a model
             # that was loaded long ago.
             state[name] = tensor.to(device, kind, copy=True)
+            if kind == torch.float16:
+                _check_range(paths[0], name, tensor, state[name])
         return state
+
+
+def _check_range(path: Path, name: str, tensor: Tensor, half: Tensor) -> None:
+    """CheckpointError for a weight that is finite and is not so in float16."""
+    if half.isfinite().all() or not tensor.isfinite().all():
+        return
+    largest = tensor.abs().max().item()
+    raise CheckpointError(
+        f"{path}: {name} holds {largest:.4g}, and float16 no more than {_LARGEST_HALF:,.0f}. Take "
+        "bfloat16 or float32"
+    )
 
 
 def official_tensors(

@@ -86,6 +86,24 @@ def test_weights_are_stored_in_the_dtype_asked_for(tmp_path):
     )
 
 
+def test_a_weight_beyond_float16_is_refused_by_name_in_float16_alone(tmp_path):
+    model = small_model()
+    with torch.no_grad():
+        model.vision_model.pos_embed[0, 0, 0] = -70_000
+    folder = model.save_pretrained(tmp_path)
+    with pytest.raises(
+        CheckpointError, match=r"pos_embed holds 7e\+04, and float16 no more than 65,504"
+    ):
+        JinaCLIP.from_pretrained(folder, device="cpu", dtype="float16")
+    for dtype in ("float32", "bfloat16"):
+        JinaCLIP.from_pretrained(folder, device="cpu", dtype=dtype)
+    with torch.no_grad():
+        model.vision_model.pos_embed[0, 0, 0] = 65_504
+    folder = model.save_pretrained(tmp_path)
+    loaded = JinaCLIP.from_pretrained(folder, device="cpu", dtype="float16")
+    assert loaded.vision_model.pos_embed[0, 0, 0] == 65_504
+
+
 WRONG = "vision_model.blocks.0.attn.q_bias"
 
 

@@ -250,9 +250,15 @@ def test_nan_or_infinity_stops_the_run_with_the_ids(store, value):
             rows[[i for i, name in enumerate(side.ids) if name == "t7"]] = value
             return rows
 
-    with pytest.raises(InvalidError, match="1 of 5 embeddings hold NaN or infinity: t7"):
+    with pytest.raises(
+        InvalidError, match=r"1 of 5 embeddings hold NaN or infinity: t7"
+    ) as failure:
         store.embed(Broken(), text_side(TEXTS))
+    assert "float16" not in str(failure.value)
     assert len(shards(store)) == 4  # all others
+    half = Broken(fingerprint={"weights": "half", "dtype": "float16"})
+    with pytest.raises(InvalidError, match=r"t7\. float16 ends at 65,504: take --dtype bfloat16"):
+        store.embed(half, text_side(TEXTS))
 
 
 def test_another_shape_than_promised_is_refused(store):

@@ -245,6 +245,9 @@ def _checked_vectors(vectors: Vectors, encoder: AnyEncoder, side: Side) -> Vecto
 def _refuse(broken: Positions, encoder: AnyEncoder, side: Side) -> None:
     if broken.size:
         names = ", ".join(side.ids[i] for i in broken[:5])
+        half = encoder.fingerprint.get("dtype") == "float16"
+        remedy = ". float16 ends at 65,504: take --dtype bfloat16 or float32" if half else ""
         raise InvalidError(
-            f"{encoder.name}: {broken.size} of {len(side)} embeddings hold NaN or infinity: {names}"
+            f"{encoder.name}: {broken.size} of {len(side)} embeddings hold NaN or infinity: "
+            f"{names}{remedy}"
         )
