@@ -69,7 +69,8 @@ def test_a_broken_image_is_named_at_once_and_costs_its_shard_alone(
         run(photos, tmp_path)
     assert "3.jpg: the image is broken" in str(failure.value)
     assert "256 images, 0.jpg to 255.jpg" in str(failure.value)
-    assert [record for record in caplog.messages if "3.jpg: the image is broken" in record]
+    # Tried three times, and told at the first.
+    assert len([line for line in caplog.messages if "3.jpg: the image is broken" in line]) == 1
     assert not list((tmp_path / "runs").rglob("metrics.jsonl"))
     # Mended, the same command encodes the shard that lacks, and decodes nothing of the other.
     (photos / "3.jpg").write_bytes(whole)

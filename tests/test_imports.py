@@ -31,7 +31,7 @@ MAY_SEE: dict[str, set[str]] = {
     "stats": set(),
     "config": {*SCHEMA, "ranking", "reading"},
     "encoders": {*SCHEMA, "hub", "jina_clip", "reading"},
-    "embeddings": {*SCHEMA, "bucket", "files", "reading"},
+    "embeddings": {*SCHEMA, "bucket", "escape", "files", "reading"},
     "ranking": {"schema", "embeddings"},
     "records": {*SCHEMA, "bucket", "early", "files", "ranking", "reading"},
     "cli": {"schema", "early", "escape", "files", "os_errors", "packages", "quiet", "settings"},

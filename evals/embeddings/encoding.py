@@ -19,6 +19,7 @@ from evals.embeddings.claims import Claim, Claims, Taken, wait_for_one
 from evals.embeddings.index import Digests, Index
 from evals.embeddings.mirror import Mirror
 from evals.embeddings.shards import name_of, write_shard
+from evals.escape import visible
 from evals.schema import (
     AnyEncoder,
     InvalidError,
@@ -109,6 +110,7 @@ class Work:
         self._total = self._n_absent = sum(map(len, shards))
         self._progress = progress
         self._has_waited = False
+        self._told: set[str] = set()  # errors
         progress(0, self._total)
 
     def claims(self) -> Iterator[Side]:
@@ -173,9 +175,11 @@ class Work:
         number, claim = self._claims.popleft()
         claim.release()
         self._tries[number] += 1
-        if self._tries[number] == 1:
-            # Now, and not after an hour of what comes behind it.
-            log.warning("a shard could not be encoded, and is tried again: %s", error)
+        message = visible(str(error))
+        if message not in self._told:
+            # Now, and not after an hour of what comes behind it; once, where a model is broken.
+            log.warning("a shard could not be encoded, and is tried again: %s", message)
+            self._told.add(message)
         if self._tries[number] < tries:
             self.waiting.appendleft(Waiting(number, claim.positions))
             return None
