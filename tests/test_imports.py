@@ -254,7 +254,8 @@ NARROWER: dict[str, set[str]] = {
         "evals.ranking.products",
         "evals.ranking.shapes",
     },
-    "evals.ranking.compiled": {"evals.ranking.shapes"},
+    "evals.ranking.compiling": set(),
+    "evals.ranking.compiled": {"evals.ranking.compiling", "evals.ranking.shapes"},
     "evals.ranking.cpu": {
         "evals.ranking.compiled",
         "evals.ranking.levels",

@@ -50,16 +50,18 @@ IN_POINTS = [
 ]
 
 
+WHEN = {
+    "field": "date",
+    "type": "temporal",
+    "title": "time of the run (UTC)",
+    "scale": {"type": "utc"},
+    # Runs come at any time, several a day: labels of all of them would lie on each other.
+    "axis": {"labelOverlap": True, "tickCount": 8, "grid": False, "format": CLOCK},
+}
+
+
 def trend(points: str, changes: str) -> dict[str, Any]:
     """A metric over time: a line per model and data with bands, and a rule where the environment changed."""
-    when = {
-        "field": "date",
-        "type": "temporal",
-        "title": "time of the run (UTC)",
-        "scale": {"type": "utc"},
-        # Runs come at any time, several a day: labels of all of them would lie on each other.
-        "axis": {"labelOverlap": True, "tickCount": 8, "grid": False, "format": CLOCK},
-    }
     # Not from 0: a change of half a point is what a trend is looked at for.
     value = {"field": "value", "type": "quantitative", "axis": SHARE, "scale": {"zero": False}}
     same = {"field": "data", "type": "nominal"}
@@ -70,7 +72,7 @@ def trend(points: str, changes: str) -> dict[str, Any]:
                 "data": {"name": changes},
                 "mark": {"type": "rule", "strokeDash": [4, 4], "opacity": 0.5, "color": "gray"},
                 "encoding": {
-                    "x": when,
+                    "x": WHEN,
                     "tooltip": [tip_field("time"), tip_field("model"), tip_field("change")],
                 },
                 "transform": [TIME],
@@ -79,19 +81,19 @@ def trend(points: str, changes: str) -> dict[str, Any]:
                 # Means over languages have no interval, and get neither band nor bar.
                 "transform": [{"filter": "datum.low != null"}],
                 "mark": {"type": "area", "opacity": 0.18, "line": False},
-                "encoding": {"x": when, **band, "color": _model(), "detail": same},
+                "encoding": {"x": WHEN, **band, "color": _model(), "detail": same},
             },
             # And a rule at each run: a band of a single run would have no width.
             {
                 "transform": [{"filter": "datum.low != null"}],
                 "mark": {"type": "rule", "opacity": 0.45},
-                "encoding": {"x": when, **band, "color": _model(), "detail": same},
+                "encoding": {"x": WHEN, **band, "color": _model(), "detail": same},
             },
             {
                 "transform": [TIME],
                 "mark": {"type": "line", "point": True},
                 "encoding": {
-                    "x": when,
+                    "x": WHEN,
                     "y": value,
                     "color": _model(),
                     "detail": same,

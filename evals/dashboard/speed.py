@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from evals.dashboard.charts import CLOCK, SHARE, layered, tip_field
+from evals.dashboard.charts import SHARE, WHEN, layered, tip_field
 from evals.dashboard.parts import Chart, Column, Page, Row, Table
 from evals.dashboard.rows import DATE
 from evals.dashboard.timings import Timing
@@ -77,17 +77,10 @@ def _row(timing: Timing) -> Row:
 
 
 def shares(points: str) -> dict[str, Any]:
-    """The shares over time: a line per case, a panel's colour per device."""
-    when = {
-        "field": "date",
-        "type": "temporal",
-        "title": "time of the run (UTC)",
-        "scale": {"type": "utc"},
-        "axis": {"labelOverlap": True, "tickCount": 8, "grid": False, "format": CLOCK},
-    }
+    """The shares over time: a line per case in the colour of its device."""
     share = {"field": "share", "type": "quantitative", "axis": SHARE, "scale": {"domain": [0, 1]}}
     encoding = {
-        "x": when,
+        "x": WHEN,
         "y": share,
         "color": {"field": "device", "type": "nominal", "title": None},
         "detail": [{"field": "timing", "type": "nominal"}, {"field": "case", "type": "nominal"}],

@@ -40,6 +40,7 @@ The files in reading order:
     products.py      dot products of blocks (float32) and of pairs (float64)
     dispatch.py      all scores, block by block and in threads
     cpu.py           one way to count a block: a compiled pass over every score
+    compiling.py     how loops are compiled by numba
     compiled.py      that pass, and the search for close calls, as numba compiles them
     cuda.py          on a CUDA card: counts stay there, and only a few close calls come back
     kernel.py        its Triton kernels: each score is read once for all levels around it

@@ -7,13 +7,10 @@ step's products on the way.
 Shapes: c queries and b documents of a block, p and r places, m comparisons.
 """
 
-import inspect
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Float32, Int32
-from numba import njit
 
+from evals.ranking.compiling import compiled
 from evals.ranking.shapes import Comparison, Pairs
 
 TILE = 512  # documents whose levels and counts stay in the fastest cache
@@ -129,14 +126,5 @@ def _find_close(
                     at += 1
 
 
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    plain = inspect.unwrap(function)  # what checks shapes in tests cannot be compiled
-    try:
-        compiled: Callable[..., None] = njit(nogil=True, cache=True)(plain)
-    except RuntimeError:  # no folder can be written to: every process compiles for itself
-        compiled = njit(nogil=True)(plain)
-    return compiled
-
-
-count_levels = _compiled(_count_levels)
-find_close = _compiled(_find_close)
+count_levels = compiled(_count_levels)
+find_close = compiled(_find_close)

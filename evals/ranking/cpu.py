@@ -186,10 +186,11 @@ def _count_close(
         by_query,
     )
     comparison = np.repeat(np.arange(len(ends)), n_close)
-    rows, other_rows = _sides(scored, by_query=by_query)
+    sides = _sides(scored, by_query=by_query)
     # as int64, which they are added to
+    surely_above = above.astype(np.int64)
     return count_close_pairs(
-        rows, other_rows, comparisons, above.astype(np.int64), comparison, others
+        sides.counted, sides.compared, comparisons, surely_above, comparison, others
     )
 
 
@@ -198,17 +199,24 @@ def _count_all(scored: _Scored, comparisons: Comparisons, *, by_query: bool) -> 
     rows, row_of_query = np.unique(comparisons.query, return_inverse=True)
     sums = scored.sums[:, : len(scored.docs)]
     sums = sums if by_query else sums.T
-    scales = (scored.query_scales, scored.doc_scales)
-    own_scales, other_scales = scales if by_query else scales[::-1]
-    scores = sums[as_tensor(rows)] * as_tensor(other_scales)
-    scores.mul_(as_tensor(own_scales[rows])[:, None])
-    queries, docs = _sides(scored, by_query=by_query)
-    block = Block(queries[rows], docs, scores[:, None])
+    sides = _sides(scored, by_query=by_query)
+    scores = sums[as_tensor(rows)] * as_tensor(sides.compared_scales)
+    scores.mul_(as_tensor(sides.counted_scales[rows])[:, None])
+    block = Block(sides.counted[rows], sides.compared, scores[:, None])
     return count_exactly(block, comparisons._replace(query=row_of_query))
 
 
-def _sides(scored: _Scored, *, by_query: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The rows whose levels are counted, and the rows that are compared with them."""
+class _Sides(NamedTuple):
+    """The rows and scales whose levels are counted, and those that are compared with them."""
+
+    counted: np.ndarray
+    counted_scales: np.ndarray
+    compared: np.ndarray
+    compared_scales: np.ndarray
+
+
+def _sides(scored: _Scored, *, by_query: bool) -> _Sides:
+    queries, docs = scored.queries, scored.docs
     if by_query:
-        return scored.queries, scored.docs
-    return scored.docs, scored.queries
+        return _Sides(queries, scored.query_scales, docs, scored.doc_scales)
+    return _Sides(docs, scored.doc_scales, queries, scored.query_scales)

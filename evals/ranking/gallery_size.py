@@ -11,14 +11,13 @@ their sum: scipy.stats.hypergeom, which takes gamma functions, is off by 1e-8 at
 Shapes: q queries, cases (queries with the same five counts are worked out once).
 """
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
-from numba import njit
 
+from evals.ranking.compiling import compiled
 from evals.ranking.definition import Ranks
 from evals.ranking.shapes import QueryCounts, QueryFloats
 
@@ -137,15 +136,6 @@ def _hits_of_cases(
         hits[case] = min(hits[case], 1.0)
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    plain = inspect.unwrap(function)  # what checks shapes in tests cannot be compiled
-    try:
-        compiled: Callable[..., Any] = njit(nogil=True, cache=True)(plain)
-    except RuntimeError:  # no folder can be written to: every process compiles for itself
-        compiled = njit(nogil=True)(plain)
-    return compiled
-
-
-drawn_chances = _compiled(_drawn_chances)
-hit_among_equals = _compiled(_hit_among_equals)
-hits_of_cases = _compiled(_hits_of_cases)
+drawn_chances = compiled(_drawn_chances)
+hit_among_equals = compiled(_hit_among_equals)
+hits_of_cases = compiled(_hits_of_cases)
