@@ -21,6 +21,7 @@ from evals.config.choice import Work, choose
 from evals.config.models import ModelRef, resolve_model
 from evals.config.own_data import DataRef
 from evals.config.suites import TaskRef
+from evals.counts import counted
 from evals.evaluation.load import Loaded, build_encoder, check, load_item
 from evals.evaluation.workforce import ALONE, Workforce, open_pool
 from evals.evaluation.workload import WorkReporter, work_line
@@ -136,7 +137,8 @@ def _plan(log: Log, file: Path, pairs: Iterator[_Pair], store: "Store") -> None:
     finish(
         log,
         show=lambda: log.result(
-            f"wrote {file}: {plan.items:,} items in {plan.shards:,} shards, sha256 {plan.sha256}"
+            f"wrote {file}: {counted(plan.items, 'item')} in {counted(plan.shards, 'shard')}, "
+            f"sha256 {plan.sha256}"
         ),
         machine=lambda: {
             "schema_version": 1,

@@ -15,6 +15,7 @@ from evals.cli.results import finish
 from evals.cli.vocabulary import Benchmarks, one_benchmark, shared_words
 from evals.config.choice import choose
 from evals.config.suites import TaskRef
+from evals.counts import counted
 from evals.evaluation.load import check, load_item
 from evals.schema import ConfigError, InvalidError
 from evals.settings import Settings
@@ -64,7 +65,7 @@ def items(
         count = _write(to, sides, with_images=images)
 
         def show() -> None:
-            log.result(f"wrote {to}: {count:,} items of {row.name}")
+            log.result(f"wrote {to}: {counted(count, 'item')} of {row.name}")
 
         finish(
             log,

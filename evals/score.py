@@ -12,6 +12,7 @@ from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import Json
 from evals.cli.results import finish, table_outputs, write_outputs
 from evals.cli.vocabulary import TableFiles, shared_words
+from evals.counts import counted
 
 app = new_app()
 # Enough to see what they have in common.
@@ -60,11 +61,18 @@ def _tell(log: Log, missing: list[str], not_judged: int, not_relevant: int) -> N
     """What of the two files did not meet: it changes how the numbers are to be read."""
     if missing:
         shown = ", ".join(missing[:NAMED]) + (" …" if len(missing) > NAMED else "")
-        log.info(f"{len(missing):,} judged queries are not in the run, and score 0: {shown}")
+        log.info(
+            f"{counted(len(missing), 'judged query is', 'judged queries are')} not in the run, and "
+            f"scored as 0: {shown}"
+        )
     if not_judged:
-        log.info(f"{not_judged:,} queries of the run have no relevant document, and are left out")
+        log.info(
+            f"{counted(not_judged, 'query', 'queries')} of the run left out: no relevant document"
+        )
     if not_relevant:
-        log.info(f"{not_relevant:,} judged queries have no relevant document, and are left out")
+        log.info(
+            f"{counted(not_relevant, 'judged query', 'judged queries')} left out: no relevant document"
+        )
 
 
 if __name__ == "__main__":

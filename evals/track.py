@@ -13,6 +13,7 @@ from evals.cli.app import exit_with, new_app, reported
 from evals.cli.options import Json, Trackers
 from evals.cli.results import finish
 from evals.cli.vocabulary import Benchmarks, shared_words
+from evals.counts import counted
 from evals.schema import ConfigError
 
 app = new_app()
@@ -56,7 +57,7 @@ def track(
         log_records(targets, dict.fromkeys(paths, ()), log)
         finish(
             log,
-            show=lambda: log.result(f"logged {len(paths)} records"),
+            show=lambda: log.result(f"logged {counted(len(paths), 'record')}"),
             machine=lambda: {
                 "schema_version": 1,
                 "records": [str(path) for path in paths],

@@ -278,7 +278,7 @@ def test_both_flickrs_in_one_folder_are_ambiguous_until_a_file_is_named(tmp_path
         ("", "line 1: the first line must be `image,caption`"),
         ("image,caption\n", "no captioned images"),
         ("image,caption\na.jpg,A dog, a cat\n", "line 2: 3 cells, where image,caption are two"),
-        ('image,caption\na.jpg,"one\ntwo"\na.jpg\n', "line 4: 1 cells"),
+        ('image,caption\na.jpg,"one\ntwo"\na.jpg\n', "line 4: 1 cell, "),
         (
             'image,caption\na.jpg,A dog\na.jpg,"A cat\na.jpg,A tree\n',
             r"line 3: not CSV \(unexpected end of data\)",

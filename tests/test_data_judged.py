@@ -233,7 +233,7 @@ def test_text_that_is_not_utf8_is_named_by_line(tmp_path: Path) -> None:
         ("qrels.txt", "q1 0 d2\n", r"qrels\.txt, line 5: 3 columns, where 4 are expected"),
         ("collection.tsv", "d4\tx\n", r"collection\.tsv, line 4: 2 cells, where 3 are expected"),
         ("collection.tsv", "d4\tx\ty\tz\n", r"line 4: 4 cells, where 3 are expected"),
-        ("topics.txt", "q4\n", r"topics\.txt, line 4: 1 cells, where 2 are expected"),
+        ("topics.txt", "q4\n", r"topics\.txt, line 4: 1 cell, where 2 are expected"),
     ],
 )
 def test_a_line_of_trec_with_other_columns_is_refused(

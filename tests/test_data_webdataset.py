@@ -178,7 +178,7 @@ def test_a_set_is_quoted_when_most_captions_that_could_be_are() -> None:
         (
             {"test/nshards.txt": b"1"},
             InvalidError,
-            r"nshards\.txt: counts 1 shards, but 1\.tar is there",
+            r"nshards\.txt: counts 1 shard, but 1\.tar is there",
         ),
         (
             {"test/nshards.txt": b"many"},

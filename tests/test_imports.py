@@ -12,9 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Which rooms and top files each of them may see, from the ground up; its own files it may always see. Every room and file of
 # evals/ has a row, and the rows themselves allow no circle.
-SCHEMA = {"schema", "paths"}
+SCHEMA = {"schema", "paths", "counts"}
 MAY_SEE: dict[str, set[str]] = {
     "schema": set(),
+    "counts": set(),
     "paths": set(),
     "files": set(),
     "early": set(),
@@ -214,8 +215,8 @@ MAY_SEE: dict[str, set[str]] = {
     "__main__": {"cli", "early", "packages", "records"},
     "trackers": {*SCHEMA, "evaluation", "progress", "records"},
     "run": {"schema", "cli", "config", "evaluation", "jobs", "trackers", "views"},
-    "track": {"schema", "cli", "records", "trackers"},
-    "encode": {"schema", "cli", "config", "embeddings", "evaluation", "settings"},
+    "track": {"counts", "schema", "cli", "records", "trackers"},
+    "encode": {"counts", "schema", "cli", "config", "embeddings", "evaluation", "settings"},
     "mrl_sweep": {
         "schema",
         "analysis",
@@ -239,8 +240,18 @@ MAY_SEE: dict[str, set[str]] = {
     "probe": {"schema", "analysis", "cli", "config", "evaluation", "jobs", "views"},
     "verify": {"schema", "bucket", "analysis", "cli", "records", "regress", "views"},
     "replay": {"schema", "analysis", "cli", "records", "views"},
-    "score": {"analysis", "cli", "evaluation", "views"},
-    "items": {"schema", "cli", "config", "data", "evaluation", "files", "settings", "tasks"},
+    "score": {"counts", "analysis", "cli", "evaluation", "views"},
+    "items": {
+        "counts",
+        "schema",
+        "cli",
+        "config",
+        "data",
+        "evaluation",
+        "files",
+        "settings",
+        "tasks",
+    },
     "cost": {"analysis", "cli", "config", "embeddings", "evaluation", "settings", "views"},
 }
 # Files that may see less than their room, or alone may see something.

@@ -322,7 +322,7 @@ def test_the_command_says_same_or_not_by_its_exit_code(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("tiny",), "Two models are compared, and 1 are named"),
+        (("tiny",), "Two models are compared, and 1 is named"),
         (("tiny", "tiny", "--export", "x"), "--export takes one model"),
         (("tiny", "--export", "x", "--check", "y"), "Give one of them"),
         (("tiny", "--check", "x", "--benchmark", "scenes"), "inputs of their own"),

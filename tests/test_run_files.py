@@ -135,7 +135,7 @@ def test_a_judgement_that_is_wrong_is_named(line, message, files):
 def test_a_run_of_other_queries_is_no_zero(files, tmp_path):
     run, qrels = files
     run.write_text("7 Q0 a 1 1.0 t\n")
-    with pytest.raises(InvalidError, match=r"has none of the 3 queries.*'q1'; it has '7'"):
+    with pytest.raises(InvalidError, match=r"has no query of .*'q1'; it has '7'"):
         score_run(run, qrels, model=None, benchmark=None, results=tmp_path / "runs")
     run.write_text("")
     with pytest.raises(InvalidError, match="no line of a run"):
@@ -146,7 +146,7 @@ def test_two_runs_are_compared_query_by_query(files, tmp_path):
     run, _ = files
     done = command("run.txt", "toy.qrels", "--json", cwd=tmp_path, module="evals.score")
     assert done.returncode == 0, done.stderr
-    assert "1 judged queries are not in the run, and score 0: q3" in done.stderr
+    assert "1 judged query is not in the run, and scored as 0: q3" in done.stderr
     assert json.loads(done.stdout)["schema_version"] == 1
     # the second system puts b first
     run.write_text(RUN.replace("q1 Q0 b 2 2.0", "q1 Q0 b 2 9.0").replace("bm25", "mine"))

@@ -57,7 +57,7 @@ def test_no_more_shards_are_mapped_than_is_said(store, monkeypatch):
 
 
 def test_what_is_not_stored_is_named(store):
-    with pytest.raises(MissingError, match=r"1 texts by toy are not stored, t1 the first"):
+    with pytest.raises(MissingError, match=r"1 text by toy not stored, t1 the first"):
         store.rows(HashEncoder(), text_side([TEXTS[0], "new"]))
 
 

@@ -38,6 +38,7 @@ from evals.analysis.recorded import (
 from evals.analysis.searched import searched
 from evals.bucket import Location
 from evals.config.indexes import CUDA, IndexRow
+from evals.counts import counted
 from evals.embeddings.store import Store
 from evals.records.queries import Cell, PerQuery, per_query
 from evals.records.record import Run, width_of
@@ -125,7 +126,7 @@ def measure(
             points += [with_losses(p, full.hits, exact[dim].hits) for p in measured_points]
     if unlike > len(parts.relevant) * len(widths) * ALMOST_NONE:
         raise InvalidError(
-            f"{run.path}: {unlike:,} queries have other hits than recorded: the rows in "
+            f"{run.path}: other hits than recorded for {counted(unlike, 'query', 'queries')}: the rows in "
             f"{source.place} are not those that were measured. Run the evaluation again."
         )
     return Quality(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evals.analysis.recomputed import recompute
+from evals.counts import counted
 from evals.reading import read_bytes
 from evals.records.manifest import MANIFEST, as_json, read_manifest
 from evals.records.places import check_placed
@@ -149,7 +150,7 @@ def _unnamed(names: list[str]) -> list[str]:
     if not names:
         return []
     shown = ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")
-    return [f"{len(names)} files that {SEAL} does not name: {shown}"]
+    return [f"{counted(len(names), 'file')} that {SEAL} does not name: {shown}"]
 
 
 def _file_of(problem: str) -> str:

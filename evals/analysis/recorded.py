@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from evals.bucket import Location, location
 from evals.config.catalog import Benchmark
 from evals.config.own_data import row_of_record
+from evals.counts import counted
 from evals.embeddings.store import Store
 from evals.evaluation.load import load_parts
 from evals.evaluation.recording import content_hash
@@ -45,7 +46,7 @@ class Recorded:
 
     def encode(self, side: Side) -> Any:
         """Raises MissingError: what is not in the store has to be measured again."""
-        raise MissingError(f"{len(side)} {side.kind}s by {self.name} are not in the store.")
+        raise MissingError(f"{self.name}: {counted(len(side), side.kind)} not in the store.")
 
 
 def recorded_encoder(run: Run) -> Recorded:

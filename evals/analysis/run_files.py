@@ -20,6 +20,7 @@ import numpy as np
 
 from evals.bucket import Location
 from evals.config.own_data import DataRef, data_name
+from evals.counts import counted
 from evals.data.judged import whole_grade
 from evals.data.lines import stream_lines
 from evals.data.local import SPLIT
@@ -68,7 +69,7 @@ def read_run_file(file: Path) -> RunFile:
         cells = line.text.split()
         if len(cells) != len(COLUMNS):
             raise InvalidError(
-                f"{line.where}: {len(cells)} columns, where {len(COLUMNS)} are expected "
+                f"{line.where}: {counted(len(cells), 'column')}, where {len(COLUMNS)} are expected "
                 f"({', '.join(COLUMNS)}). Correct the line."
             )
         query, _, doc, _, score, tag = cells
@@ -249,7 +250,7 @@ def score_run(
     # One shared query is enough to be of one collection; none is a wrong file, not a score of 0.
     if len(missing) == len(judged.data.queries):
         raise InvalidError(
-            f"{run_file}: has none of the {len(missing):,} queries of {qrels_file}, such as "
+            f"{run_file}: has no query of {qrels_file}, such as "
             f"{missing[0]!r}; it has {next(iter(run.rankings))!r}. They are not of one collection."
         )
     ref = DataRef("qrels", str(qrels_file), benchmark or data_name(qrels_file))

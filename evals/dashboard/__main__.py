@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from evals.cli.app import exit_with, new_app, reported
+from evals.counts import counted
 from evals.paths import baseline_folder, baseline_folders
 from evals.schema import MissingError
 
@@ -96,9 +97,9 @@ def dashboard(
             "foreign": len(imported.stated),
         }
         log.info(
-            f"{counts['runs']} records, {counts['broken']} broken, "
-            f"{counts['incomplete']} incomplete, {counts['foreign']} results of other tools, "
-            f"{pages} pages"
+            f"{counted(counts['runs'], 'record')}, {counts['broken']} broken, "
+            f"{counts['incomplete']} incomplete, "
+            f"{counted(counts['foreign'], 'result')} of other tools, {counted(pages, 'page')}"
         )
         index = out / "index.html"
         if json:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from evals.analysis.stated_files import Results
+from evals.counts import counted
 from evals.dashboard.history import History
 from evals.dashboard.judged import REPRODUCED, WORST_FIRST
 from evals.dashboard.parts import Row, Sentence
@@ -40,10 +41,10 @@ def sentences(
 def _of_data(history: History, imported: Results) -> Iterator[Sentence]:
     broken = len(history.broken) + len(imported.unread)
     if broken:
-        text = f"{_counted(broken, 'record or result file', 'records or result files')} could not be read."
+        text = f"{counted(broken, 'record or result file', 'records or result files')} could not be read."
         yield Sentence("invalid", text, "quality")
     if history.incomplete:
-        text = f"{_counted(len(history.incomplete), 'run was', 'runs were')} interrupted, or still writes."
+        text = f"{counted(len(history.incomplete), 'run was', 'runs were')} interrupted, or still writes."
         yield Sentence("incomplete", text, "quality")
 
 
@@ -52,7 +53,7 @@ def _of_trainings(history: History) -> Iterator[Sentence]:
     said = training_sentences(history.trainings)
     yield from said[:MOST]
     if len(said) > MOST:
-        text = f"{_counted(len(said) - MOST, 'more training run was', 'more training runs were')} watched."
+        text = f"{counted(len(said) - MOST, 'more training run was', 'more training runs were')} watched."
         yield Sentence("more", text, "watched")
 
 
@@ -101,10 +102,6 @@ def _of_published(rows: Sequence[Row]) -> Iterator[Sentence]:
 
 def _of_imported(imported: Results) -> Iterator[Sentence]:
     if imported.stated:
-        count = _counted(len(imported.stated), "result is", "results are")
+        count = counted(len(imported.stated), "result is", "results are")
         text = f"{count} stated by files of other tools: shown beside ours, and judged by nothing."
         yield Sentence("not judged", text, "foreign")
-
-
-def _counted(n: int, singular: str, plural: str) -> str:
-    return f"{n:,} {singular if n == 1 else plural}"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from evals.counts import counted
 from evals.schema import InvalidError, MissingError
 from evals.views.style import in_percent, in_points
 from evals.watch.journal import (
@@ -111,19 +112,15 @@ def headline(run: TrainingRun) -> str:
         return " ".join([_first_fall(run.fallen[0]), *_after_the_fall(run)])
     if not run.tested:
         return "Nothing is tested yet: there is only the baseline itself."
-    text = f"No fall seen in {_checkpoints(len(run.tested))}"
+    text = f"No fall seen in {counted(len(run.tested), 'checkpoint')}"
     sees = _visible_drop(run)
     if sees is not None:
         drop = in_percent(sees, 2)
         text += f"; at the last, a drop of {drop} points would be called in four of five cases"
     n_untested = sum(outcome(step) == UNTESTED for step in run.journal.steps)
     if n_untested:
-        text += f"; {_checkpoints(n_untested)} came when no alpha was left, untested"
+        text += f"; {counted(n_untested, 'checkpoint')} came when no alpha was left, untested"
     return f"{text}."
-
-
-def _checkpoints(n: int) -> str:
-    return f"{n:,} checkpoint" if n == 1 else f"{n:,} checkpoints"
 
 
 def _first_fall(step: Step) -> str:

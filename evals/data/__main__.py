@@ -13,6 +13,7 @@ import typer
 from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import Json, comma_list
 from evals.cli.vocabulary import Benchmarks, one_benchmark, shared_words
+from evals.counts import counted
 from evals.schema import CaptionProtocol, ConfigError, EvalError, MissingError, Source
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _show(folders: "list[tuple[Path, Manifest]]", log: Log) -> None:
         entries.append(entry | manifest.model_dump(mode="json", exclude={"files"}))
         if not log.json:
             log.result(
-                f"{folder.name}: {count:,} files, {size / 1e6:,.1f} MB, as prepared on "
+                f"{folder.name}: {counted(count, 'file')}, {size / 1e6:,.1f} MB, as prepared on "
                 f"{manifest.prepared[:10]}, {place_of(manifest.source)}"
             )
             log.result(f"  {folder}")

@@ -16,6 +16,7 @@ from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
+from evals.counts import counted
 from evals.data.captioned import Captioned, Release, quoted_caption
 from evals.data.fields import field_of
 from evals.data.json_marks import json_keys
@@ -199,7 +200,7 @@ def _flickr(file: Path) -> list[Captioned]:
     for cells, where in rows:
         if len(cells) != 2:
             raise InvalidError(
-                f"{where}: {len(cells)} cells, where image,caption are two. "
+                f"{where}: {counted(len(cells), 'cell')}, where image,caption are two. "
                 "Put a caption with commas in quotes."
             )
         image, caption = cells

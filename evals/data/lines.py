@@ -7,6 +7,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from evals.counts import counted
 from evals.reading import Line, parse_json
 from evals.schema import InvalidError, MissingError
 
@@ -53,7 +54,7 @@ def stream_cells(file: Path, names: tuple[str, ...]) -> Iterator[tuple[list[str]
         cells = line.text.split("\t")
         if len(cells) != len(names):
             raise InvalidError(
-                f"{line.where}: {len(cells)} cells, where {len(names)} are expected "
+                f"{line.where}: {counted(len(cells), 'cell')}, where {len(names)} are expected "
                 f"({', '.join(names)}) with a tab between them. Correct the line."
             )
         yield cells, line.where

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from evals.counts import counted
 from evals.data.checks import check_file_name, text_problem
 from evals.data.fields import kind_of
 from evals.data.lines import first_line, stream_json, stream_lines
@@ -82,7 +83,7 @@ def _table_rows(file: Path, delimiter: str) -> Iterator[Row]:
     for cells, where in lines:
         if len(cells) != len(names):
             raise InvalidError(
-                f"{where}: {len(cells)} cells, where the header has {len(names)} "
+                f"{where}: {counted(len(cells), 'cell')}, where the header has {len(names)} "
                 f"({', '.join(names)}). Correct the line, or put quotes around cells with commas."
             )
         yield Row(dict(zip(names, cells, strict=True)), where)

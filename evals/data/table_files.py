@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from evals.counts import counted
 from evals.data.captioned import Release
 from evals.data.clip_benchmark import FLICKR_NAME, csv_rows
 from evals.data.columns import Cells, Table, choose_columns
@@ -193,7 +194,7 @@ def _csv_table(file: Path) -> Table:
     for cells, where in rows:
         if len(cells) != len(names):
             raise InvalidError(
-                f"{where}: {len(cells)} cells, where the header has {len(names)}. "
+                f"{where}: {counted(len(cells), 'cell')}, where the header has {len(names)}. "
                 "Put a cell with a separator in it in quotes."
             )
         for name, cell in zip(names, cells, strict=True):

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from evals.counts import counted
 from evals.data.judged import Collection, Judgement, Record, judged, title_and_text
 from evals.data.lines import first_line, stream_cells, stream_lines
 from evals.schema import ConfigError, InvalidError, MissingError, TextRetrieval
@@ -127,7 +128,7 @@ def read_judgements(file: Path) -> Iterator[Judgement]:
         cells = line.text.split()
         if len(cells) != len(COLUMNS):
             raise InvalidError(
-                f"{line.where}: {len(cells)} columns, where {len(COLUMNS)} are expected "
+                f"{line.where}: {counted(len(cells), 'column')}, where {len(COLUMNS)} are expected "
                 f"({', '.join(COLUMNS)}). Correct the line."
             )
         query, _, doc, grade = cells

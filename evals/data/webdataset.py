@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from evals.counts import counted
 from evals.data.archives import Archive, open_tar
 from evals.data.captioned import Captioned, Release, measured, quoted_caption
 from evals.data.images import Images
@@ -210,7 +211,7 @@ def _missing_shards(folder: Path) -> str:
     extra = sorted(numbers - set(range(count)))
     if extra:
         raise InvalidError(
-            f"{folder / 'nshards.txt'}: counts {count} shards, but {extra[0]}.tar is there. "
+            f"{folder / 'nshards.txt'}: counts {counted(count, 'shard')}, but {extra[0]}.tar is there. "
             "Correct it, or remove the rest."
         )
     missing = sorted(set(range(count)) - numbers)

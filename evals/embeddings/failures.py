@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
+from evals.counts import counted
 from evals.schema import InvalidError, Side
 
 # Passes of one shard: what was wrong may have been the moment or the machine.
@@ -46,7 +47,7 @@ class FailedShardsError(InvalidError):
         self.shards = tuple(shards)
         self.rest = rest
         models = ", ".join(dict.fromkeys(shard.model for shard in shards))
-        count = "1 shard" if len(shards) == 1 else f"{len(shards):,} shards"
+        count = counted(len(shards), "shard")
         parts = [f"{shard.items}: {shard.error.rstrip('.')}" for shard in shards[:NAMED]]
         if len(shards) > NAMED:
             parts.append(f"and {len(shards) - NAMED:,} more")

@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Float, Int, Integer
 
 from evals.bucket import location
+from evals.counts import counted
 from evals.embeddings.cutting import cut, expected_rows, limits_of
 from evals.embeddings.encoding import Ended, Work, encode_shards
 from evals.embeddings.failures import HOPELESS, TRIES, FailedShard, FailedShardsError
@@ -205,7 +206,7 @@ class Store:
         absent = np.flatnonzero(places.shard < 0)
         if len(absent):
             raise MissingError(
-                f"{self.place}: {len(absent):,} {side.kind}s by {encoder.name} are not stored, "
+                f"{self.place}: {counted(len(absent), side.kind)} by {encoder.name} not stored, "
                 f"{side.ids[absent[0]]} the first. Encode them first."
             )
         numbers, shard_of = np.unique(places.shard, return_inverse=True)

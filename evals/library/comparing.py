@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from evals.counts import counted
 from evals.library.frames import import_pandas
 from evals.library.runs import Run
 from evals.records.selection import Measured
@@ -24,7 +25,7 @@ class Comparison:
     _subsets: tuple[str, ...] = field(compare=False)
 
     def __repr__(self) -> str:
-        rows = "1 change" if len(self.changes) == 1 else f"{len(self.changes)} changes"
+        rows = counted(len(self.changes), "change")
         return f"{self.sentence}\n({rows}, with intervals and p, in .table())"
 
     @cached_property

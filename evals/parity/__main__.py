@@ -15,6 +15,7 @@ from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import Json, comma_list
 from evals.cli.results import finish, table_outputs, write_outputs
 from evals.cli.vocabulary import Benchmarks, TableFiles, one_benchmark, shared_words
+from evals.counts import counted
 from evals.schema import ConfigError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _check_count(models: Sequence[str], export: Path | None, check: Path | None)
     if len(models) != count:
         option = "--export" if export else "--check"
         what = f"{option} takes one model" if count == 1 else "Two models are compared"
-        raise ConfigError(f"{what}, and {len(models)} are named.")
+        raise ConfigError(f"{what}, and {counted(len(models), 'is', 'are')} named.")
 
 
 def _tell_export(log: Log, path: Path, digest: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from evals.counts import counted
 from evals.parity.agreement import Agreement, Compared, agreements, first_values
 from evals.parity.causes import (
     HARMLESS,
@@ -125,7 +126,7 @@ def certify(
 
 def _all_rows(parts: Sequence[Part], runner: Runner, reporter: Reporter) -> dict[Any, Rows]:
     count = sum(len(part.side) for part in parts)
-    reporter.info(f"{runner.label}: embedding {count:,} items")
+    reporter.info(f"{runner.label}: embedding {counted(count, 'item')}")
     return {key_of(part.side): runner.rows(part.side) for part in parts}
 
 

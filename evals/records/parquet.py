@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import Any, NamedTuple
 
+from evals.counts import counted
 from evals.records.manifest import REMEDY
 from evals.schema import InvalidError
 
@@ -121,8 +122,8 @@ def _check_size(metadata: Any, where: str, most_rows: int) -> None:
     """Refuse what would unfold to more than it says, before it is unfolded."""
     if metadata.num_rows > most_rows:
         raise InvalidError(
-            f"{where}: {metadata.num_rows:,} rows, and metrics.jsonl counts {most_rows:,} queries. "
-            f"{REMEDY}"
+            f"{where}: {counted(metadata.num_rows, 'row')}, and metrics.jsonl counts "
+            f"{counted(most_rows, 'query', 'queries')}. {REMEDY}"
         )
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     size = sum(max(group.total_byte_size, 0) for group in groups)

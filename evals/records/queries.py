@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from evals.counts import counted
 from evals.ranking.definition import Ranks
 from evals.ranking.graded import NOWHERE
 from evals.ranking.metric_table import per_query_function
@@ -136,7 +137,7 @@ def _check_count(run: Run, cell: Cell, table: Any, lines: list[MetricLine]) -> N
             )
         if line.n_queries != len(table):
             raise InvalidError(
-                f"{run.path / QUERIES}: {len(table):,} queries of {cell_name(cell)}, and metrics.jsonl "
+                f"{run.path / QUERIES}: {counted(len(table), 'query', 'queries')} of {cell_name(cell)}, and metrics.jsonl "
                 f"counts {line.n_queries:,}. Run the evaluation again."
             )
 

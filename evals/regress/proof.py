@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from evals.counts import counted
 from evals.reading import read_bytes
 from evals.records.manifest import MANIFEST
 from evals.records.seal import sha256
@@ -47,7 +48,9 @@ def _history(folder: Path, n_lines: int, expected: str | None) -> list[str]:
     file = folder / HISTORY
     lines = read_bytes(file).splitlines(keepends=True) if file.is_file() else []
     if len(lines) < n_lines:
-        return [f"{file}: {len(lines)} lines, and {INDEX} counts {n_lines}: some are missing."]
+        return [
+            f"{file}: {counted(len(lines), 'line')}, and {INDEX} counts {n_lines:,}: some are missing."
+        ]
     # A move that was killed may have left more lines than are true.
     if expected is not None and sha256(b"".join(lines[:n_lines])) != expected:
         return [f"{file}: not the lines that {INDEX} names: it was changed."]

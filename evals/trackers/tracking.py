@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
+from evals.counts import counted
 from evals.progress import Reporter
 from evals.records.record import read_run
 from evals.schema import ConfigError, MissingError
@@ -84,7 +85,7 @@ def log_records(
                 reporter.error(f"{target.tracker}: {type(error).__name__}: {text}")
                 failed.setdefault(f"{target.tracker}:{target.project}", []).append(path)
             else:
-                runs_of_tracker = "1 run" if len(places) == 1 else f"{len(places)} runs"
+                runs_of_tracker = counted(len(places), "run")
                 place = without_passwords(places[0])
                 reporter.info(f"logged {path} to {target.tracker}: {runs_of_tracker}, {place}")
     if failed:

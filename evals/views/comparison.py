@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evals.analysis.comparison import Change
+from evals.counts import counted
 from evals.records.selection import Measured
 from evals.stats.paired import FLOOR
 from evals.views.style import in_percent, in_points
@@ -73,7 +74,7 @@ def print_tables(title: Title, changes: Sequence[Change], answer: str) -> None:
         counts = ""
         if len(rows) == 1:
             row = rows[0]
-            counts = f"{row.n:,} queries of {row.groups:,} images"
+            counts = f"{counted(row.n, 'query', 'queries')} of {counted(row.groups, 'image')}"
         name = " · ".join(filter(None, (benchmark, counts)))
         table = empty_table(name, "")
         for column in HEAD:

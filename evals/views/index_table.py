@@ -7,6 +7,7 @@ from typing import Any
 from rich.markup import escape
 
 from evals.analysis.index_points import Point, Quality, names_left_out
+from evals.counts import counted
 from evals.escape import markdown_text
 from evals.records.queries import Cell, cell_name
 from evals.views.page import page
@@ -39,7 +40,7 @@ def title(quality: Quality) -> str:
 
 def legend(quality: Quality) -> str:
     """What the columns mean."""
-    threads = "1 thread" if quality.threads == 1 else f"{quality.threads} threads"
+    threads = counted(quality.threads, "thread")
     return (
         f"In per cent, losses in points with 95% interval, paired by query. recall: {quality.metric} "
         "of the task, end to end. lost: against exact search at this width. "

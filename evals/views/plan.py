@@ -8,6 +8,7 @@ from typing import Any
 from rich.markup import escape
 
 from evals.analysis.planning import Answer, Plan
+from evals.counts import counted
 from evals.escape import markdown_text, spreadsheet_text
 from evals.stats.sample_size import Design
 from evals.views.style import console, empty_table, in_percent
@@ -48,7 +49,7 @@ def notes(plans: Sequence[Plan]) -> list[str]:
         seen = in_percent(plan.seen_now, 2)
         where = f"{_where(plan)}, r {plan.correlation:.2f}"
         # Both counts: the queries of an image are not independent, and images are what one collects.
-        counts = f"{plan.images:,} images ({plan.queries:,} queries)"
+        counts = f"{counted(plan.images, 'image')} ({counted(plan.queries, 'query', 'queries')})"
         lines.append(f"{where}: {counts} show {seen} points.")
     if any(plan.assumed for plan in plans):
         lines.append(

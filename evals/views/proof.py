@@ -7,6 +7,7 @@ from typing import Any
 from rich.markup import escape
 
 from evals.analysis.proof import Proof
+from evals.counts import counted
 from evals.views.style import console, verdict_line
 
 
@@ -37,9 +38,10 @@ def as_json(proofs: Sequence[Proof], signers: Mapping[Path, str]) -> dict[str, A
 
 
 def _counts(proof: Proof) -> str:
-    parts = [f"{proof.files} files"]
+    parts = [counted(proof.files, "file")]
     if proof.kind != "site":
-        parts.append(f"{proof.values:,} values and {proof.intervals:,} intervals computed again")
+        numbers = [counted(proof.values, "value"), counted(proof.intervals, "interval")]
+        parts.append(f"{' and '.join(numbers)} computed again")
     if proof.sealed:
         parts.append("sealed")
     return ", ".join(parts)

@@ -5,6 +5,7 @@ from typing import Any
 from rich.markup import escape
 
 from evals.analysis.replay import Replay
+from evals.counts import counted
 from evals.views.style import console, empty_table, verdict_line
 
 SHOWN = 20  # differences that people see
@@ -14,7 +15,11 @@ SHOWN_OF_VALUE = 40  # characters, of a processor's name or a commit
 def print_replay(result: Replay) -> None:
     """A sentence, a row per difference, and in what this machine is another one."""
     out = console()
-    counts = f"{result.queries:,} queries and {result.numbers:,} numbers from {result.rows_from}"
+    queries, numbers = (
+        counted(result.queries, "query", "queries"),
+        counted(result.numbers, "number"),
+    )
+    counts = f"{queries} and {numbers} from {result.rows_from}"
     word = "bit-equal" if result.bit_equal else "DIFFERS"
     text = verdict_line(word, f"{result.path}: {counts}", good=result.bit_equal)
     out.print(text, soft_wrap=True, highlight=False)

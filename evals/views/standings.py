@@ -8,6 +8,7 @@ from typing import Any
 from rich.markup import escape
 
 from evals.analysis.standings import BenchmarkInfo, PairTest, Standing, Standings
+from evals.counts import counted
 from evals.escape import markdown_text, spreadsheet_text
 from evals.records.entrants import Entrant
 from evals.stats.all_pairs import Ranks
@@ -202,8 +203,7 @@ def _in_words(info: BenchmarkInfo) -> str:
     if len(info.subsets) > 1:
         measured += f", {len(info.subsets)} subsets"
     # Both counts: the queries of an image are not independent of each other.
-    images = "1 image" if info.groups == 1 else f"{info.groups:,} images"
-    queries = "1 query" if info.queries == 1 else f"{info.queries:,} queries"
+    images, queries = counted(info.groups, "image"), counted(info.queries, "query", "queries")
     return f"{measured}; weight {info.weight:.3g}; {queries} of {images}"
 
 
