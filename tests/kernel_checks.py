@@ -1,4 +1,4 @@
-"""What counting by Triton kernels must give, on a card or on a CPU in Triton's interpreter: the ranks of the CPU.
+"""What counting by Triton kernels must give, on a card or on a CPU in Triton's interpreter: the ranks and hits of the CPU.
 
 TRITON_INTERPRET=1 python -m tests.kernel_checks    prints a line of JSON: what is wrong with each check, "" if nothing
 
@@ -17,12 +17,14 @@ import numpy as np
 import torch
 
 from evals.embeddings.truncation import truncate
-from evals.ranking import cuda, definition, dispatch
+from evals.ranking import cuda, definition, dispatch, search
 from evals.ranking.definition import Both, Places
 from evals.ranking.kernel import BlockScales, Bounds, count_block, list_close
 from evals.ranking.places import places
 from evals.ranking.ranks import cross_ranks, ranks
 from evals.ranking.relevance import Relevant
+from evals.ranking.search import top_k
+from evals.ranking.search_kernel import KernelBestDocs
 from evals.ranking.streamed import blocks_of, streamed_ranks
 from evals.ranking.sweep import ranks_at, sweep_cross_ranks
 from tests.ranking import assert_defined, hard_case, random_rows, same
@@ -36,19 +38,26 @@ def by_kernels(device: str, *, host_values: int = cuda.HOST_VALUES) -> Iterator[
 
     With `host_values` of 0 each block with a close call is multiplied again in float64.
     """
-    threads = torch.get_num_threads()
     with (
         patch.object(dispatch, "DOC_BLOCK", 100),
         patch.object(dispatch, "DEVICE_BLOCK", 100),
         patch.object(cuda, "DENSE_DOCS", 70),
         patch.object(cuda, "HOST_VALUES", host_values),
         patch.object(dispatch, "_counting", cuda.counting),
+        one_thread(),
     ):
-        torch.set_num_threads(1)  # the interpreter takes no threads
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+        yield
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """The interpreter takes no threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def both_ways(device: str, work: Callable[[str], Ranked], **options: int) -> tuple[Ranked, Ranked]:
@@ -221,6 +230,46 @@ def check_a_gallery_read_block_by_block(device: str) -> None:
     expected, counted = both_ways(device, streamed)
     for key, ranked in expected.items():
         assert same(ranked, counted[key]), key
+
+
+def check_the_best_documents(device: str) -> None:
+    """Of rows with many equal scores, zeros of both signs and few values; in blocks of all sizes."""
+    rng = np.random.default_rng(10)
+    for n_docs, block, k in ((1, 1, 1), (40, 7, 3), (1000, 300, 100), (700, 64, 200), (50, 16, 99)):
+        queries = rng.integers(-2, 3, (19, 3)).astype(np.float32)
+        docs = rng.integers(-2, 3, (n_docs, 3)).astype(np.float32) * rng.choice([1, -0.5])
+        docs = docs.astype(np.float32)
+        scores = queries @ docs.T  # whole numbers and halves: exact
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        with patch.object(search, "best_docs", KernelBestDocs), one_thread():
+            hits = next(top_k(queries, docs, k, chunk=30, block=block, device=device))
+        assert hits.docs.tolist() == best.tolist(), (n_docs, block, k)
+        assert np.array_equal(hits.scores, np.take_along_axis(scores, best, axis=1))
+
+
+def check_the_best_documents_where_bars_rise_late(device: str) -> None:
+    """Rows fill at different times: scores rise throughout, fall throughout, or rise in places."""
+    rng = np.random.default_rng(11)
+    scores = rng.integers(0, 50, (6, 900)).astype(np.float32)
+    scores[0].sort()
+    scores[1] = np.sort(scores[1])[::-1]
+    for query in range(2, 6):
+        for first in rng.choice(800, 4, replace=False):
+            part = slice(first, first + 100)
+            scores[query, part] = 50 + first + np.sort(scores[query, part])
+    best = KernelBestDocs(6, 5, block=40, device=device)
+    for first in range(0, 900, 40):
+        best.add(torch.from_numpy(scores[:, first : first + 40].copy()).to(device), first)
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :5]
+    assert best.hits(0).docs.tolist() == expected.tolist()
+
+
+def check_minus_zero_ties_with_zero(device: str) -> None:
+    """Of equal scores the first documents are the best."""
+    best = KernelBestDocs(1, 3, block=2, device=device)
+    for first, pair in enumerate(([-0.0, 0.0], [-1.0, 0.0])):
+        best.add(torch.tensor([pair], device=device), 2 * first)
+    assert best.hits(0).docs.tolist() == [[0, 1, 3]]
 
 
 CHECKS: dict[str, Callable[[str], None]] = {

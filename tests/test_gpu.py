@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from evals.ranking import dispatch
+from evals.ranking.kernel_trial import COUNTING, SEARCHING, kernel_fault
 from evals.ranking.ranks import cross_ranks
 from evals.ranking.relevance import Relevant
 from jina_clip import JinaCLIP
@@ -126,7 +126,7 @@ def test_kernels_on_a_card_give_the_ranks_of_the_cpu(check: str) -> None:
 
 def test_a_card_counts_by_kernels_as_the_cpu_does_in_the_memory_of_a_block() -> None:
     pytest.importorskip("triton")
-    assert dispatch.kernel_fault("cuda") is None
+    assert kernel_fault(COUNTING, "cuda") is None and kernel_fault(SEARCHING, "cuda") is None
     images, captions = random_rows(2_000, 96, 0), random_rows(70_000, 96, 1)
     captions[10_000:10_100] = captions[10_000]
     t2i = Relevant.single(np.arange(70_000) % 2_000)

@@ -30,7 +30,7 @@ from evals.mteb_bridge.adapter import search_blocks
 from evals.mteb_bridge.bridge import adapter, evaluate_task, run_task, scorers
 from evals.mteb_bridge.methods import retrieval_scores
 from evals.progress import SILENT, Silent
-from evals.ranking.search import Hits
+from evals.ranking.best_docs import Hits
 from evals.records.record import read_queries, read_run
 from evals.schema import ConfigError, InvalidError, MissingError, Side
 from evals.settings import Settings

@@ -7,7 +7,7 @@ pytest.importorskip("mteb")
 
 
 from evals.mteb_bridge.scoring import score_hits
-from evals.ranking.search import Hits
+from evals.ranking.best_docs import Hits
 from evals.records.record import read_run
 from evals.schema import InvalidError
 from tests.test_mteb_bridge import (

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from benchmarks.harness import peak_memory
 from evals.ranking import search
-from evals.ranking.search import Hits, top_k
+from evals.ranking.best_docs import Hits
+from evals.ranking.search import top_k
 
 
 @pytest.fixture

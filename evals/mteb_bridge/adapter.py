@@ -23,7 +23,8 @@ from evals.mteb_bridge.scoring import best_candidates, heap_order
 from evals.mteb_bridge.sides import language_of, sides_of
 from evals.mteb_bridge.tools import Tools
 from evals.progress import Progress, Reporter, encoding_progress
-from evals.ranking.search import Hits, top_k
+from evals.ranking.best_docs import Hits
+from evals.ranking.search import top_k
 from evals.schema import (
     Encoder,
     EncoderInfo,

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from evals.mteb_bridge.sides import sides_of
+from evals.ranking.best_docs import Hits
 from evals.ranking.maxsim import maxsim, scored, top
-from evals.ranking.search import Hits
 from evals.schema import Modality, Role, Side, VectorSource, text_image_side
 
 

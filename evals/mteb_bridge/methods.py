@@ -14,7 +14,7 @@ import numpy as np
 from evals.mteb_bridge.adapter import Adapter
 from evals.mteb_bridge.records import Details
 from evals.mteb_bridge.scoring import Qrels, score_hits
-from evals.ranking.search import Hits
+from evals.ranking.best_docs import Hits
 from evals.schema import InvalidError
 from evals.stats.clusters import query_clusters
 from evals.stats.correlation import spearman_interval

@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from evals.ranking import graded
+from evals.ranking.best_docs import Hits
 from evals.ranking.definition import Places
-from evals.ranking.search import Hits
 
 Qrels = Mapping[str, Mapping[str, int]]
 # By mteb's names.

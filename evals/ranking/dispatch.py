@@ -7,23 +7,21 @@ MB and 5.3 times as long (benchmarks/results/recall-cpu.json).
 Shapes: q queries, n documents, e dimensions of a step, c queries and b documents of a block.
 """
 
-import logging
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, partial
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from evals.embeddings.threads import THREADS, in_threads, one_thread_each
+from evals.ranking.kernel_trial import COUNTING, kernel_fault
 from evals.ranking.levels import Count, Step
 from evals.ranking.products import as_tensor, block_products, full_float32, padded
 from evals.ranking.relevance import Relevant
 
 if TYPE_CHECKING:
     import torch
-
-log = logging.getLogger(__name__)
 
 DOC_BLOCK = 2048  # documents scored at once: their scores stay in the cache while they are counted
 DEVICE_BLOCK = 2**15  # on an accelerator, where starting an operation costs more than doing it
@@ -88,7 +86,7 @@ def _even_strips(n_queries: int, chunk: int, workers: int) -> int:
 
 def _counting(steps: Sequence[Step], device: str) -> AbstractContextManager[Count]:
     """What counts the blocks: where the scores lie decides how, and changes no count."""
-    if device.startswith("cuda") and kernel_fault(device) is None:
+    if device.startswith("cuda") and kernel_fault(COUNTING, device) is None:
         from evals.ranking.cuda import counting
 
         return counting(steps, device)
@@ -102,22 +100,3 @@ def _way_to_count(device: str) -> Count:
     else:
         from evals.ranking.accelerator import count
     return count
-
-
-@cache
-def kernel_fault(device: str) -> str | None:
-    """Why the Triton kernels do not run on a card; None when they do."""
-    fault = None
-    try:
-        from evals.ranking.kernel import try_kernels
-
-        try_kernels(device)
-    except Exception as error:  # a compiler, a driver, a package: each has errors of its own
-        fault = f"{type(error).__name__}: {error}"
-        log.warning(
-            "scores on %s are counted in groups, which is slower and gives the same counts, since "
-            "Triton's kernels fail on a small input: %s",
-            device,
-            fault,
-        )
-    return fault

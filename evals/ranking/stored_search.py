@@ -14,8 +14,9 @@ import numpy as np
 
 from evals.embeddings.rows import RowSource
 from evals.embeddings.threads import in_threads, one_thread_each
+from evals.ranking.best_docs import BestDocs, Hits
 from evals.ranking.products import as_tensor, block_products, full_float32
-from evals.ranking.search import CPU, DEVICE, BestDocs, Hits, even_chunk, is_cpu, workers_on
+from evals.ranking.search import CPU, DEVICE, best_docs, even_chunk, is_cpu, workers_on
 from evals.ranking.shapes import DocRows, QueryRows
 from evals.ranking.stored import LARGEST_BLOCK, calibration_of
 from evals.ranking.streamed import Key, cut_rows
@@ -52,7 +53,7 @@ def stored_top_k(
         query_rows = dict(cut_rows(rows, dims, kinds, calibration.queries))
         # Of a document its place in the whole gallery is kept, so it may come from any block.
         strips = {
-            (key, start): BestDocs(min(chunk, len(rows) - start), k, block=block, device=device)
+            (key, start): best_docs(min(chunk, len(rows) - start), k, block=block, device=device)
             for key in query_rows
             for start in range(0, len(rows), chunk)
         }
