@@ -192,6 +192,8 @@ def test_memory_is_that_of_a_block_never_of_the_matrix(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(dispatch, "block_products", recorded)
     queries, docs = random_rows(500, 8, 0), random_rows(3000, 8, 1)
+    ranks(queries[:1], docs[:1], Relevant.single(np.zeros(1, dtype=int)))  # loads what is compiled
+    shapes.clear()
     before = torch.get_num_threads()
     torch.set_num_threads(2)  # more would share the queries in shorter strips
     tracemalloc.start()
