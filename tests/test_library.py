@@ -95,6 +95,29 @@ def test_the_blocks_of_the_docs_run_in_their_order(tmp_path):
     assert len(list_runs(tmp_path / "results" / "runs")) == 6
 
 
+def listed(heading):
+    """The columns that docs/from-python.md lists below the sentence that names a table."""
+    page = (ROOT / "docs" / "from-python.md").read_text("utf-8")
+    table = re.search(
+        rf"^`{re.escape(heading)}` has one row.*?\n\n((?:\|.*\n)+)", page, re.MULTILINE
+    )
+    cells = [line.split("|")[1] for line in table[1].splitlines()[2:]]
+    return {column for cell in cells for column in re.findall(r"`(\w+)`", cell)}
+
+
+def test_the_docs_list_the_columns_of_every_table(tmp_path):
+    places = {"results": tmp_path / "runs", "store": tmp_path / "store"}
+    run = evals.evaluate(squares(), Pixels(), name="squares", weights="v1", dims=[3, 2], **places)
+    tables = {
+        "run.metrics()": run.metrics(),
+        "run.queries()": run.queries(),
+        "run.kept()": run.kept(),
+        "comparison.table()": evals.compare(run, run, dims=(3, 2)).table(),
+    }
+    for heading, table in tables.items():
+        assert listed(heading) == set(table.columns), heading
+
+
 def test_an_object_is_measured_and_stored_under_its_weights(tmp_path):
     places = {"results": tmp_path / "runs", "store": tmp_path / "store"}
     run = evals.evaluate(squares(), Pixels(), name="squares", weights="v1", **places)
