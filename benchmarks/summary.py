@@ -13,9 +13,9 @@ from evals.views.table_files import as_markdown
 
 ABOUT = """# What the benchmarks measured
 
-Made by `python -m benchmarks.summary` from the JSON files here, which hold the conditions, all rounds and all peers.
-A share is of a limit that was measured in the same process. A contender is what came nearest to ours in the same run;
-below 1 it was faster.
+`python -m benchmarks.summary` writes this page from the JSON files in this folder. They hold the conditions, all rounds and all peers.
+*Share* is the share of a limit that was measured in the same process. *Nearest peer* is the fastest other implementation in the same
+run, with its time divided by ours: below 1, it was faster than ours. Some early results do not name their commit.
 """
 
 
@@ -44,14 +44,14 @@ def summary(timings: Sequence[Timing]) -> str:
 
 
 def _row(timing: Timing) -> dict[str, str]:
-    contender = "" if timing.peer is None else f"{timing.peer}: {timing.ratio:.2f} x"
+    peer = "" if timing.peer is None else f"{timing.peer}: {timing.ratio:.2f} x"
     return {
         "day": timing.date[:10],
         "timing": timing.benchmark.replace("_", " "),
         "case": timing.case,
         "rate": timing.rate,
         "share": f"{timing.share:.1%} of {timing.limit}",
-        "contender, its time over ours": contender,
+        "nearest peer, its time over ours": peer,
         "outputs": "equal" if timing.agrees else "differ",
         "commit": timing.commit,
     }
