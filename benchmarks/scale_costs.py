@@ -23,9 +23,9 @@ HEAD = [
     "",
     "items",
     "GPU-hours, tower",
-    "GPU-hours, files to rows",
+    "GPU-hours, whole",
     "inputs read",
-    "rows",
+    "embeddings",
     "sidecars",
     "index",
     "files",
@@ -84,9 +84,9 @@ def block() -> str:
         f"{inputs['model']}, {inputs['dim']:,} dimensions, one {inputs['card']}. Rates: "
         f"{inputs['measured']}, by {' and '.join(commands)}.",
         f"Sizes: {sources}. Assumed: {'; '.join(inputs['assumed'])}.",
-        "*Tower* is the pass through the network alone; *files to rows* counts reading and decoding too, at "
-        "the rate of one run of evals.run xm3600 with 16 cores (timed by hand; its result is not kept), and is "
-        "left out where none was measured. *Network* is inputs once, rows and sidecars once up and once down.",
+        "*Tower* counts forward passes only. *Whole* counts reading and decoding too; it is empty where no rate "
+        "was measured. That rate is of one run of evals.run xm3600 with 16 cores, timed by hand, whose result was "
+        "not kept. *Network*: inputs are sent once, embeddings and sidecars once up and once down.",
         END,
     ]
     return "\n".join(lines)
