@@ -13,9 +13,10 @@ from evals.views.table_files import as_markdown
 
 ABOUT = """# What the benchmarks measured
 
-`python -m benchmarks.summary` writes this page from the JSON files in this folder. They hold the conditions, all rounds and all peers.
-*Share* is the share of a limit that was measured in the same process. *Nearest peer* is the fastest other implementation in the same
-run, with its time divided by ours: below 1, it was faster than ours. Some early results do not name their commit.
+`python -m benchmarks.summary` writes this page from the JSON files in this folder, which hold the conditions, all rounds
+and all peers. *Share* is the share of a limit that was measured in the same process. *Nearest peer* is the fastest other
+implementation in the same run, with its time divided by ours: below 1, it was faster than ours. Some early results do
+not name their commit.
 """
 
 
