@@ -167,6 +167,36 @@ def test_a_table_that_cannot_be_read_as_captions_is_not_overlooked(
         read(root)
 
 
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("ending", ["heic", "HEIC", "avif"])
+def test_a_photo_of_a_phone_is_named_by_its_format_in_any_row(
+    number: int, ending: str, tmp_path: Path
+) -> None:
+    names = ["a.jpg", "b.jpg", "c.jpg"]
+    names[number] = f"IMG_7.{ending}"
+    lines = [f"{name},a dog\n" for name in names]
+    root = photos(tmp_path, "captions.csv", "image,caption\n" + "".join(lines))
+    says = rf"captions.csv, line {number + 2}: image 'IMG_7.{ending}' is {ending.upper()}, which "
+    with pytest.raises(
+        InvalidError, match=says + r"is not read \(1 of 3 images\). Save it as JPEG"
+    ):
+        read(root)
+
+
+def test_a_folder_of_a_class_names_it_too(tmp_path: Path) -> None:
+    for name in ("cat/a.png", "dog/b.heic"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(picture(1))
+    with pytest.raises(InvalidError, match=r"b.heic: is HEIC, which is not read. Save it as JPEG"):
+        read_own(DataRef("labels", str(tmp_path), "pets"), Reading())
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "photos.zip").write_bytes(b"PK")
+    with pytest.raises(ConfigError, match=r"photos.zip: .*It is packed: unpack it, and point at"):
+        read(tmp_path / "photos.zip")
+
+
 def test_a_pickle_is_never_read(tmp_path: Path) -> None:
     (tmp_path / "frame.pkl").write_bytes(b"")
     with pytest.raises(ConfigError, match=r"A pickle can run code .* to_parquet"):

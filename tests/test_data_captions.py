@@ -354,7 +354,11 @@ def test_a_truncated_jpeg_is_refused_by_name(
 
 @pytest.mark.parametrize(
     ("data", "says"),
-    [(b"", "is empty"), (b"<html>404</html>", "16 bytes are not an image in JPEG")],
+    [
+        (b"", "is empty"),
+        (b"<html>404</html>", "16 bytes are not an image in JPEG"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "it is HEIC, which is not read. Save it as JPEG"),
+    ],
 )
 def test_what_is_no_image_is_refused_by_name(data: bytes, says: str) -> None:
     with pytest.raises(InvalidError, match=rf"x.jpg: .*{says}"):

@@ -12,6 +12,8 @@ import evals
 from evals.config.choice import choose
 from evals.config.own_data import KINDS, DataRef, OwnBenchmark, Reading, data_ref
 from evals.config.suites import Suite
+from evals.data import subset_of
+from evals.data.notes import notes
 from evals.data.own import READ, object_subsets, read_own
 from evals.evaluation.recording import content_hash
 from evals.records import selection
@@ -326,6 +328,24 @@ def test_what_was_read_and_merged_is_said(tmp_path: Path, checkpoint: Path) -> N
     assert "photos all: 4 images and 8 texts" in done.stderr
     assert "read as table, columns image=file,captions=text" in done.stderr
     assert "joined to its first row with their captions: 4" in done.stderr
+
+
+@pytest.mark.parametrize("ending", ["gif", "tiff", "png", "webp"])
+def test_only_the_first_frame_is_measured_and_that_is_said(ending: str, tmp_path: Path) -> None:
+    still, other = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    for name, more in (("still", []), ("moves", [other]), ("again", [other])):
+        still.save(tmp_path / f"{name}.{ending}", save_all=True, append_images=more)
+    # A JPEG of several images is a photo with its thumbnails, as phones write it.
+    still.save(tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[other])
+    names = [f"still.{ending}", f"moves.{ending}", f"again.{ending}", "phone.jpg"]
+    table = "".join(f"{name},a square\n" for name in names)
+    (tmp_path / "x.csv").write_text("file,text\n" + table)
+    [data] = read_own(DataRef("captions", str(tmp_path), "x"), Reading()).subsets.values()
+    assert data.origin["several_frames"] == "2"
+    assert "images of several frames or pages, measured by the first: 2" in notes(data.origin)
+    part = subset_of(data, 3)
+    kept = sum(name.startswith(("moves", "again")) for name in part.images.ids)
+    assert part.origin["several_frames"] == str(kept)
 
 
 def test_a_folder_per_split_is_no_class(tmp_path: Path) -> None:

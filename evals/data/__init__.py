@@ -10,7 +10,7 @@ import numpy as np
 from evals.config.plugins import DATA, plugins
 from evals.data.checks import check_file_name
 from evals.data.items import queries_of
-from evals.data.sides import origin_with_equal
+from evals.data.sides import origin_with_counts
 from evals.schema import (
     ConfigError,
     Data,
@@ -128,7 +128,7 @@ def subset_of(data: D, limit: int, seed: int = 0) -> D:
         origin = {**data.origin, **drawn}
         return replace(data, first=first, second=second, gold=data.gold[chosen], origin=origin)
     images = data.images.select(chosen)
-    origin = origin_with_equal(data.origin, images) | drawn
+    origin = origin_with_counts(data.origin, images) | drawn
     if isinstance(data, LabeledImages):
         return replace(data, images=images, labels=data.labels[chosen], origin=origin)
     return _captioned(data, images, chosen, origin)

@@ -13,7 +13,7 @@ import numpy as np
 
 from evals.data.checks import check_ids, check_origin, check_texts
 from evals.data.images import Images, Pictures
-from evals.data.sides import image_side, origin_with_equal, text_side
+from evals.data.sides import image_side, origin_with_counts, text_side
 from evals.schema import CaptionProtocol, ImageText, InvalidError, Side, Source
 
 
@@ -153,7 +153,7 @@ def _image_text(
         images=images,
         texts=text_side(captions.texts, captions.ids, subset),
         image_of_text=captions.image_of_text,
-        origin=origin_with_equal(origin, images),
+        origin=origin_with_counts(origin, images),
         also=captions.also,
     )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evals.data.checks import check_file_name
+from evals.data.image_formats import CONVERT, ENDINGS, UNREAD
 from evals.data.images import image_files
 from evals.data.labeled import Labeled, LabeledRelease, labelled, prompts_of, required_names
 from evals.data.labeled_webdataset import read_labeled_webdataset
@@ -33,7 +34,6 @@ from evals.schema import (
 CLASSES = "classes.json"
 # The plainest of CLIP's prompts (https://arxiv.org/abs/2103.00020, 3.1.4), for data that brings none.
 TEMPLATE = "a photo of a {c}."
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 
 
 class _Classes(NamedTuple):
@@ -208,6 +208,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _image_file(path: Path) -> Path:
     check_file_name(path)
+    form = UNREAD.get(path.suffix.lower())
+    if form:
+        raise InvalidError(f"{path}: is {form}, which is not read. {CONVERT}.")
     if path.suffix.lower() not in ENDINGS:
         raise InvalidError(
             f"{path}: not an image ({', '.join(sorted(ENDINGS))}). "

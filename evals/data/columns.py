@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
-from evals.data.class_folders import ENDINGS
+from evals.data.image_formats import has_image_ending
 from evals.schema import ConfigError
 
 Kind = Literal["image", "file", "text", "texts", "class", "other"]
@@ -142,7 +142,7 @@ def kind_of_column(cells: Sequence[Any]) -> Kind:
 
 def _kind_of(cell: Any) -> Kind:
     if isinstance(cell, str | PurePath):
-        return "file" if PurePath(cell).suffix.lower() in ENDINGS else "text"
+        return "file" if has_image_ending(str(cell)) else "text"
     if isinstance(cell, bytes) or hasattr(cell, "getexif"):
         return "image"
     if isinstance(cell, dict):

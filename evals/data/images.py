@@ -6,7 +6,6 @@ reference code does.
 
 import hashlib
 import os
-import struct
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.data.checks import check_file_name
+from evals.data.image_formats import BROKEN, CONVERT, unread_format
 from evals.schema import InvalidError, MissingError, Selection
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -33,8 +33,6 @@ MOST_ELONGATED = 100
 EIGHT_BITS = frozenset("1 L P LA PA La RGB RGBA RGBX RGBa CMYK YCbCr HSV".split())
 WORKERS = 8
 
-# What Pillow's plugins raise on bytes that are not what they claim to be.
-_BROKEN = (ArithmeticError, EOFError, LookupError, OSError, SyntaxError, ValueError, struct.error)
 # `warnings.catch_warnings` changes the whole process.
 _OPENING = threading.Lock()
 
@@ -45,12 +43,14 @@ class Images(Sequence[Any]):
 
     `read(i)` gives the stored bytes of image i, `names` serve the messages. `hashes`, where there
     are some, are those that the images had when the data was loaded: what is decoded later must
-    have the same.
+    have the same. `several_frames` are the hashes of those that have other frames or pages behind
+    the first.
     """
 
     names: Sequence[str]
     read: Callable[[int], bytes]
     hashes: Sequence[str] = ()
+    several_frames: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -230,12 +230,15 @@ def _named(data: bytes, name: str) -> Iterator[None]:
     except UnidentifiedImageError:
         formats = ", ".join(FORMATS)
         problem = f"its {len(data):,} bytes are not an image in {formats}"
+        remedy = "Replace the file, or remove its captions"
         if not data:
             problem = "the image file is empty"
-        raise InvalidError(
-            f"{name}: {problem}. Replace the file, or remove its captions."
-        ) from None
-    except _BROKEN as error:
+        # A photo that was only renamed to .jpg is one of these still.
+        form = unread_format(data)
+        if form:
+            problem, remedy = f"it is {form}, which is not read", CONVERT
+        raise InvalidError(f"{name}: {problem}. {remedy}.") from None
+    except BROKEN as error:
         raise InvalidError(
             f"{name}: the image is broken ({error}). Replace the file, or remove its captions."
         ) from None

@@ -12,7 +12,7 @@ import numpy as np
 from evals.data.checks import check_ids, check_origin, check_texts
 from evals.data.images import Images, Pictures
 from evals.data.prompts import NAMES, Listed, digest, fill, templates_of
-from evals.data.sides import image_side, origin_with_equal, text_side
+from evals.data.sides import image_side, origin_with_counts, text_side
 from evals.schema import ClassPrompts, ConfigError, InvalidError, LabeledImages, Source
 
 
@@ -84,7 +84,7 @@ def labelled(release: LabeledRelease, source: Source) -> dict[str, LabeledImages
         classnames=classnames,
         texts=text_side(texts, ids, subset),
         class_of_text=np.array(class_of_text, dtype=np.int64),
-        origin=origin_with_equal(origin, images),
+        origin=origin_with_counts(origin, images),
     )
     return {subset: data}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evals.data.captioned import measured
-from evals.data.class_folders import ENDINGS
+from evals.data.image_formats import ENDINGS, has_image_ending
 from evals.data.layouts import LAYOUTS
 from evals.data.shards import is_pattern
 from evals.schema import ConfigError, ImageText, MissingError, Source
@@ -17,6 +17,8 @@ from evals.schema import ConfigError, ImageText, MissingError, Source
 # The splits of data of one's own, where none is named: this one, else the only one that is there.
 SPLIT = "test"
 SPLITS = ("test", "val", "validation", "dev", "train")
+# Archives that no layout reads. A .tar is one of webdataset.
+PACKED = (".zip", ".gz", ".tgz", ".7z", ".rar", ".xz", ".bz2")
 # How many files of a folder are looked at for what it may be.
 _LOOK = 1000
 _SHOWN = 6
@@ -123,6 +125,8 @@ def _nearest(path: Path) -> str:
     """What a folder or file that no layout recognises looks like, as a sentence; nothing for nothing."""
     if path.suffix in (".pkl", ".pickle"):
         return " A pickle can run code and is never read: save the frame with to_parquet or to_csv."
+    if path.suffix.lower() in PACKED:
+        return " It is packed: unpack it, and point at the folder."
     if path.is_file():
         return ""
     names = sorted(entry.name for entry in path.iterdir())[:_LOOK]
@@ -134,7 +138,7 @@ def _nearest(path: Path) -> str:
     folders = [entry for entry in path.iterdir() if entry.is_dir()]
     if folders and all(_has_images(folder) for folder in folders):
         return f" It has a folder of images per name: are these classes? Then it is labels:{path}."
-    images = sum(Path(name).suffix.lower() in ENDINGS for name in names)
+    images = sum(map(has_image_ending, names))
     tables = [path / name for name in names if Path(name).suffix.lower() in (".csv", ".tsv")]
     if images and tables:
         return f" It has {images:,} image files.{_unread(tables[0])}"
@@ -163,4 +167,4 @@ def _unread(table: Path) -> str:
 
 
 def _has_images(folder: Path) -> bool:
-    return any(entry.suffix.lower() in ENDINGS for entry in folder.iterdir())
+    return any(has_image_ending(entry.name) for entry in folder.iterdir())

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 from evals.data import judged
-from evals.data.sides import EQUAL_IMAGES
+from evals.data.sides import EQUAL_IMAGES, SEVERAL_FRAMES
 from evals.data.table_rows import MERGED_ROWS
 
 COUNTED = {
     MERGED_ROWS: "rows that repeat an image, joined to its first row with their captions",
     EQUAL_IMAGES: "images that equal one before them, measured as they are",
+    SEVERAL_FRAMES: "images of several frames or pages, measured by the first",
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from evals.data.checks import check_ids, check_texts
 from evals.data.fields import kind_of
 from evals.data.images import Pictures, image_files
-from evals.data.sides import image_side, origin_with_equal, text_side
+from evals.data.sides import image_side, origin_with_counts, text_side
 from evals.schema import ImageText, InvalidError, Side
 
 
@@ -53,7 +53,7 @@ def image_text(
     ]
     image_of_text = np.repeat(np.arange(len(pictures)), counts)
     sides = _image_side(pictures, names), text_side(texts, text_ids)
-    return ImageText(*sides, image_of_text, origin_with_equal({"layout": "memory"}, sides[0]))
+    return ImageText(*sides, image_of_text, origin_with_counts({"layout": "memory"}, sides[0]))
 
 
 def _list_of(captions: Any, place: int) -> list[Any]:

@@ -8,7 +8,7 @@ glob    crawl/*.tar, crawl/{000..127}.tar, rows/*.parquet
 from collections.abc import Sequence
 from pathlib import Path
 
-from evals.data.class_folders import ENDINGS
+from evals.data.image_formats import ENDINGS
 from evals.data.images import image_files
 from evals.data.sides import image_side
 from evals.schema import ConfigError, InvalidError, MissingError, Side

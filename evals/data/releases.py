@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 from evals.data.captioned import Captioned, Release
 from evals.data.checks import id_problem
 from evals.data.fields import field_of, strings_of
+from evals.data.image_formats import CONVERT, UNREAD
 from evals.data.images import Images, image_files
 from evals.data.json_marks import first_keys, json_keys, jsons_with
 from evals.paths import leads_out
@@ -231,6 +232,7 @@ def _split_name(name: str) -> str:
 
 def _locate(rows: Sequence[Captioned], root: Path, folders: Sequence[str]) -> list[Path]:
     """The file of each image."""
+    _refuse_unread(rows)
     paths: list[Path] = []
     for row in rows:
         # What an annotation file says is a stranger's word; what lies on this disk is not.
@@ -245,6 +247,19 @@ def _locate(rows: Sequence[Captioned], root: Path, folders: Sequence[str]) -> li
             _refuse_missing(row, rows, root, folders)
         paths.append(path)
     return paths
+
+
+def _refuse_unread(rows: Sequence[Captioned]) -> None:
+    """Refuse images whose names say that they are of a format that is not read."""
+    # By name, before anything is decoded: the line of the table is known here.
+    forms = [UNREAD.get(Path(row.image).suffix.lower()) for row in rows]
+    unread = [(row, form) for row, form in zip(rows, forms, strict=True) if form]
+    if unread:
+        row, form = unread[0]
+        raise InvalidError(
+            f"{row.where}: image {row.image!r} is {form}, which is not read "
+            f"({len(unread):,} of {len(rows):,} images). {CONVERT}, and write that name here."
+        )
 
 
 def _refuse_missing(

@@ -37,7 +37,9 @@ SPLIT_WORDS = {
 
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})")
 _DELIMITERS = "\t,;|"
-_FILE_NAME = re.compile(rb"\.(?:jpe?g|png|webp|gif|bmp|tiff?)[\"'\s,;|]", re.IGNORECASE)
+_FILE_NAME = re.compile(
+    rb"\.(?:jpe?g|png|webp|gif|bmp|tiff?|heic|heif|avif)[\"'\s,;|]", re.IGNORECASE
+)
 # Enough of a file to see what its rows are.
 _LOOK = 1 << 16
 
