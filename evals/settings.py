@@ -7,7 +7,7 @@ from evals.bucket import Location, folder_of, location
 from evals.schema import ConfigError
 
 CHOICES = {
-    "dtype": ("float32", "bfloat16", "float16"),
+    "dtype": ("float32", "bfloat16", "float16", "float8"),
     "attention": ("auto", "sdpa", "triton", "varlen", "flash_attn", "flash_attn_4"),
     "preprocess": ("exact", "fast"),
 }

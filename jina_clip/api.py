@@ -26,6 +26,7 @@ from jina_clip.budget import counted_from
 from jina_clip.checkpoint import WEIGHTS, Checkpoint, check_fit, write_settings
 from jina_clip.config import ClipConfig
 from jina_clip.embedder import Embedder
+from jina_clip.float8 import float8_fault
 from jina_clip.hub import fetch
 from jina_clip.images import read_image
 from jina_clip.model import official_shapes
@@ -38,6 +39,7 @@ ALIGN = 64
 # Texts that are tokenized and sorted at once: enough that neighbours by length are equally long.
 TEXTS_AHEAD = 4_096
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+FLOAT8 = "float8"  # products of 8 bits, in a model that is bfloat16 otherwise
 
 
 class JinaCLIP(Embedder):
@@ -59,9 +61,10 @@ class JinaCLIP(Embedder):
 
         `adapter`: the folder of a PEFT adapter, a plain LoRA, that is merged into the weights.
         `device`: CUDA when there is one, else CPU. `dtype`: that of config.json (v1 float32, v2
-        bfloat16) on CUDA, float32 on CPU. `attention`: "auto", or a kernel of attention_backends.py;
-        ValueError with the reason when it cannot run here. `compile` compiles the image tower,
-        which pays for thousands of images. FileNotFoundError when a file is missing,
+        bfloat16) on CUDA, float32 on CPU; "float8" rounds weights and activations of the blocks to 8
+        bits (float8.py), and all else to bfloat16. `attention`: "auto", or a kernel of
+        attention_backends.py; ValueError with the reason when it, or float8, cannot run here.
+        `compile` compiles the image tower, which pays for thousands of images. FileNotFoundError when a file is missing,
         CheckpointError when the files do not fit each other or change while they are read.
         """
         lora = None if adapter is None else Path(adapter)
@@ -87,6 +90,8 @@ class JinaCLIP(Embedder):
         check_fit(checkpoint.folder, config, tokenizer, preprocess)
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         kind = _dtype_on(place, dtype, config)
+        if dtype == FLOAT8 and (fault := float8_fault(place)) is not None:
+            raise ValueError(f"dtype {FLOAT8} cannot be computed on {place}: {fault}")
         backend = resolve_attention(attention, config.text, place, kind)
         align = ALIGN if place.type == "cuda" else 1
         with torch.device("meta"):  # no memory, no random numbers: every tensor is replaced below
@@ -101,6 +106,8 @@ class JinaCLIP(Embedder):
             )
         # assign, since parameters on the meta device have no memory to copy into.
         model.load_state_dict(state, strict=True, assign=True)
+        if dtype == FLOAT8:
+            model.round_to_float8()
         return model.eval()
 
     def save_pretrained(
@@ -113,6 +120,11 @@ class JinaCLIP(Embedder):
         """
         if self.tokenizer is None:
             raise ValueError("the model has no tokenizer to save: pass tokenizer=... to JinaCLIP")
+        if self.in_float8:
+            raise ValueError(
+                f"the weights are rounded to 8 bits: load the checkpoint without dtype={FLOAT8!r} "
+                "to save it"
+            )
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         kind = _torch_dtype(dtype or self.config.torch_dtype)
@@ -232,12 +244,17 @@ def _dtype_on(
 ) -> torch.dtype:
     if dtype in (None, "auto"):
         return DTYPES[config.torch_dtype] if device.type == "cuda" else torch.float32
-    return _torch_dtype(dtype or "float32")
+    return computed_in(dtype or "float32")
+
+
+def computed_in(dtype: torch.dtype | str) -> torch.dtype:
+    """The dtype of activations: bfloat16 of "float8"; ValueError for a name that is none."""
+    return torch.bfloat16 if dtype == FLOAT8 else _torch_dtype(dtype)
 
 
 def _torch_dtype(name: torch.dtype | str) -> torch.dtype:
     if isinstance(name, torch.dtype):
         return name
     if name not in DTYPES:
-        raise ValueError(f"dtype {name!r} is not one of {', '.join(DTYPES)}")
+        raise ValueError(f"dtype {name!r} is not one of {', '.join((*DTYPES, FLOAT8))}")
     return DTYPES[name]

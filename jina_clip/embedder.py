@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from jina_clip.attention_backends import resolve_attention
 from jina_clip.budget import Budget
 from jina_clip.config import ClipConfig
+from jina_clip.layers import Linear
 from jina_clip.model import ClipModel
 from jina_clip.packing import Ids
 from jina_clip.passes import image_rows, inference, text_rows
@@ -39,13 +40,20 @@ class Embedder(ClipModel):
         super().__init__(config, attention=attention, align=align)
         self.tokenizer = tokenizer
         self.preprocess = preprocess or Preprocess(size=config.vision.image_size)
-        self.compiled = False
+        self.compiled, self.in_float8 = False, False
         self._budgets: dict[str, Budget] = {}
 
     def compile_images(self) -> None:
         """Compile the image tower for batches of one size; the first one takes the time of that."""
         self.vision_model.compile_blocks()
         self.compiled = True
+
+    def round_to_float8(self) -> None:
+        """Multiply by 8-bit floats in all layers of the blocks, see float8.py. The weights stay rounded."""
+        for layer in self.modules():
+            if isinstance(layer, Linear):
+                layer.round_to_float8()
+        self.in_float8 = True
 
     @property
     def budgets(self) -> dict[str, Budget]:

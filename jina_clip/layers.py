@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from jina_clip import float8
 from jina_clip.fused_trial import fused_fault
 from jina_clip.shapes import Table, Tokens
 
@@ -137,10 +138,34 @@ def linear(
 
 
 class Linear(nn.Linear):
-    """torch's, computed by `linear`."""
+    """torch's, computed by `linear`, or in 8 bits once its weights have been rounded to them.
 
-    def forward(self, input: Tensor) -> Tensor:
-        return linear(input, self.weight, self.bias)
+    `scales` are those of the rows of such weights, see float8.py.
+    """
+
+    scales: Tensor | None
+
+    def __init__(self, width: int, out: int, bias: bool = True) -> None:
+        super().__init__(width, out, bias=bias)
+        self.register_buffer("scales", None, persistent=False)
+
+    def forward(
+        self,
+        input: Tensor,
+        bias: Tensor | None = None,
+        activation: Literal["none", "gelu"] = "none",
+    ) -> Tensor:
+        """`bias` in place of the layer's own."""
+        bias = self.bias if bias is None else bias
+        if self.scales is None:
+            return linear(input, self.weight, bias, activation)
+        y = float8.linear(input, self.weight, self.scales, bias)
+        return F.gelu(y) if activation == "gelu" else y
+
+    def round_to_float8(self) -> None:
+        """Round the weights to 8 bits for good; products are those of float8.py from now on."""
+        weight, self.scales = float8.quantise(self.weight.detach())
+        self.weight = nn.Parameter(weight, requires_grad=False)
 
 
 class Mlp(nn.Module):
@@ -152,7 +177,7 @@ class Mlp(nn.Module):
         self.fc2 = Linear(hidden, width)
 
     def forward(self, x: Tokens) -> Tokens:
-        return self.fc2(linear(x, self.fc1.weight, self.fc1.bias, activation="gelu"))  # type: ignore[no-any-return]
+        return self.fc2(self.fc1(x, activation="gelu"))  # type: ignore[no-any-return]
 
 
 class GluMlp(nn.Module):

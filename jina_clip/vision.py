@@ -146,7 +146,7 @@ class Attention(nn.Module):
         self.proj = Linear(width, width)
 
     def forward(self, x: ImageTokens, rotary: tuple[Table, Table], first: int) -> FirstTokens:
-        qkv = linear(x, self.qkv.weight, self._bias()).unflatten(-1, (3, self.heads, -1))
+        qkv = self.qkv(x, bias=self._bias()).unflatten(-1, (3, self.heads, -1))
         rotate_pairs(qkv[:, :, :2], *rotary)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(q[:, :, :first], k, v)

@@ -23,6 +23,16 @@ def choose_device(device: str | None) -> str:
     return device
 
 
+def whole_dtype(dtype: str | None, library: str) -> str | None:
+    """The same, where a library's models can be of it; ConfigError for float8, which only ours have."""
+    if dtype == "float8":
+        raise ConfigError(
+            f"--dtype float8: models of {library} take float32, bfloat16 or float16; float8 is for "
+            "checkpoints of jina-clip."
+        )
+    return dtype
+
+
 def rounding(device: str) -> dict[str, str]:
     """What a fingerprint says of the arithmetic beside the kind of the device and torch's version.
 

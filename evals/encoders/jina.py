@@ -23,10 +23,11 @@ from evals.encoders.source_hash import hash_code
 from evals.paths import as_recorded
 from evals.schema import ConfigError, InvalidError, MissingError, Side
 from jina_clip import Checkpoint, JinaCLIP
-from jina_clip.api import TEXTS_AHEAD
+from jina_clip.api import FLOAT8, TEXTS_AHEAD, computed_in
 from jina_clip.arrival import Arriving, one_behind, to_host
 from jina_clip.attention_backends import recorded_attention, resolve_attention
 from jina_clip.budget import ItemTooLargeError, out_of_memory
+from jina_clip.float8 import float8_fault
 from jina_clip.fused_trial import fused_fault
 from jina_clip.hub import PATTERNS
 from jina_clip.model import check_adapter
@@ -79,6 +80,7 @@ class JinaEncoder:
         self.dim = self.config.dim
         default = self.config.torch_dtype if self.device.startswith("cuda") else "float32"
         self.dtype = dtype or default
+        self._refuse_float8()
         self.attention = self._attention(attention)
         with self._enough_memory():
             self.fingerprint: Mapping[str, str] = self._fingerprint()
@@ -97,12 +99,21 @@ class JinaEncoder:
         return {"folder": as_recorded(self.checkpoint.adapter), "base": base}
 
     def _attention(self, choice: str) -> str:
-        place, dtype = torch.device(self.device), getattr(torch, self.dtype)
+        place, dtype = torch.device(self.device), computed_in(self.dtype)
         try:
             with self._enough_memory():
                 return resolve_attention(choice, self.config.text, place, dtype)
         except ValueError as error:
             raise ConfigError(f"--attention {choice}: {error}.") from error
+
+    def _refuse_float8(self) -> None:
+        """ConfigError where float8 is wanted and cannot be computed."""
+        if self.dtype != FLOAT8:
+            return
+        with self._enough_memory():
+            fault = float8_fault(torch.device(self.device))
+        if fault is not None:
+            raise ConfigError(f"--dtype {FLOAT8} on {self.device}: {fault}. Take bfloat16.")
 
     def _fingerprint(self) -> dict[str, str]:
         """Everything that can change a row; `text.` and `image.` concern one side only."""
@@ -283,7 +294,7 @@ def _kernels(device: str, dtype: str) -> str:
     """What does the element-wise work: torch, or on CUDA Triton, which rounds otherwise."""
     if not device.startswith("cuda"):
         return "torch"
-    if fused_fault(torch.device(device), getattr(torch, dtype)) is not None:
+    if fused_fault(torch.device(device), computed_in(dtype)) is not None:
         return "torch"
     return f"triton-{importlib.import_module('triton').__version__}"
 

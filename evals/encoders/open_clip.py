@@ -21,7 +21,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor
 
-from evals.encoders.devices import choose_device, rounding
+from evals.encoders.devices import choose_device, rounding, whole_dtype
 from evals.encoders.flores import flores
 from evals.encoders.hashed_files import HashedFile, check_unchanged, hash_file
 from evals.encoders.open_clip_models import (
@@ -93,7 +93,8 @@ class OpenClipEncoder:
         self._library = open_clip = import_open_clip()
         arch, self.pretrained = read_spec(spec)
         self.name, self.arch = name, registered_name(open_clip, arch)
-        self.device, self.dtype = choose_device(device), dtype or "float32"
+        self.device = choose_device(device)
+        self.dtype = whole_dtype(dtype, "open_clip") or "float32"
         self.batch_images = batch_images or IMAGES
         config = open_clip.get_model_config(self.arch)
         text_config = config["text_cfg"]

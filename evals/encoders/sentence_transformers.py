@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from evals.encoders.devices import choose_device, rounding
+from evals.encoders.devices import choose_device, rounding, whole_dtype
 from evals.encoders.hashed_files import check_unchanged, content_hash, hash_folder
 from evals.encoders.st_folder import (
     COPY_AGAIN,
@@ -85,7 +85,7 @@ class SentenceTransformersEncoder:
         self._modules = read_modules(self.folder)
         self._gives_several = gives_several(self.folder)
         self.device = choose_device(device)
-        self.dtype = dtype or self._saved_dtype()
+        self.dtype = whole_dtype(dtype, "sentence-transformers") or self._saved_dtype()
         self.fingerprint: Mapping[str, str] = {
             "maths": f"sentence_transformers-{MATHS}",
             "weights": content_hash(self.folder, self._files),

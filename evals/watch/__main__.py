@@ -12,7 +12,7 @@ import typer
 
 from evals.bucket import folder_of, location
 from evals.cli.app import Log, exit_with, new_app, reported
-from evals.cli.options import Json, comma_list
+from evals.cli.options import DTYPES, Json, comma_list
 from evals.cli.vocabulary import Benchmarks, Figures, one_benchmark, shared_words
 from evals.progress import Silent
 from evals.schema import InvalidError
@@ -65,7 +65,7 @@ def watch(
     ] = None,
     floor: Annotated[float, typer.Option(help="The drop, as a share, that nobody minds.")] = 0.003,
     device: Annotated[str | None, typer.Option(help="cpu, cuda …; CUDA when there is one.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16.")] = None,
+    dtype: Annotated[str | None, typer.Option(help=f"{DTYPES}.")] = None,
     once: Annotated[
         bool, typer.Option("--once", help="Measure what is there, and do not wait.")
     ] = False,
