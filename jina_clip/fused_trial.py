@@ -1,4 +1,4 @@
-"""Whether the element-wise Triton kernels of fused.py may be used here: each is tried once per card and dtype.
+"""Whether the kernels of fused.py may be used here: each is tried once per card and dtype.
 
 What they give of a few tokens, as wide as those of the released towers, is compared with torch's
 own functions in float32.
@@ -68,7 +68,7 @@ def _first_fault(device: torch.device, dtype: torch.dtype) -> str | None:
         for trial in trials(fused, device, dtype):
             fault = fault_of(trial.compute, trial.plain, dtype, steps=STEPS)
             if fault is not None:
-                return f"Triton's kernel {trial.kernel}: {fault}"
+                return f"{trial.kernel}: {fault}"
     return None
 
 
@@ -79,7 +79,7 @@ def trials(fused: ModuleType, device: torch.device, dtype: torch.dtype) -> list[
     def random(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, device="cpu").to(dtype)
 
-    return [
+    kernels = [
         _turn(fused, random(TOKENS, 3, 16, 64), device, pairs=True),
         _turn(fused, random(TOKENS, 3, 16, 64), device, pairs=False),
         # EVA02-L's hidden width, which is padded to a multiple of 64
@@ -87,6 +87,12 @@ def trials(fused: ModuleType, device: torch.device, dtype: torch.dtype) -> list[
         _gated_gelu(fused, random(TOKENS, 2 * 3072), device),
         _norm_of_sum(fused, random(2, TOKENS, 1024), _norm(random(2, 1024)), device),
     ]
+    # elsewhere GELU is exact
+    if dtype == torch.bfloat16:
+        width, out = 1024, 256
+        layer = random(out, width) * width**-0.5, random(out)
+        kernels.append(_linear_gelu(fused, random(TOKENS, width), *layer, device))
+    return kernels
 
 
 def _turn(fused: ModuleType, qkv: Tensor, device: torch.device, *, pairs: bool) -> Trial:
@@ -107,7 +113,7 @@ def _turn(fused: ModuleType, qkv: Tensor, device: torch.device, *, pairs: bool) 
     )
     plain = torch.stack([turned.real, turned.imag], dim=channel).flatten(-2)
     plain[:, 2] = qkv[:, 2].float()  # values are not turned
-    return Trial("turn_kernel", compute, plain)
+    return Trial("Triton's kernel turn_kernel", compute, plain)
 
 
 def _swiglu_norm(
@@ -122,7 +128,9 @@ def _swiglu_norm(
 
     gate, value = both.float().unbind(1)
     normed = _layer_norm((F.silu(gate) * value)[:, :hidden], norm)
-    return Trial("swiglu_norm_kernel", compute, F.pad(normed, (0, both.shape[-1] - hidden)))
+    return Trial(
+        "Triton's kernel swiglu_norm_kernel", compute, F.pad(normed, (0, both.shape[-1] - hidden))
+    )
 
 
 def _gated_gelu(fused: ModuleType, both: Tensor, device: torch.device) -> Trial:
@@ -131,7 +139,18 @@ def _gated_gelu(fused: ModuleType, both: Tensor, device: torch.device) -> Trial:
         return gated
 
     gate, value = both.float().chunk(2, dim=-1)
-    return Trial("gated_gelu_kernel", compute, F.gelu(gate) * value)
+    return Trial("Triton's kernel gated_gelu_kernel", compute, F.gelu(gate) * value)
+
+
+def _linear_gelu(
+    fused: ModuleType, x: Tensor, weight: Tensor, bias: Tensor, device: torch.device
+) -> Trial:
+    def compute() -> Tensor:
+        y: Tensor = fused.linear_gelu(x.to(device), weight.to(device), bias.to(device))
+        return y
+
+    plain = F.gelu(F.linear(x.float(), weight.float(), bias.float()))
+    return Trial("cuBLAS' product with GELU", compute, plain)
 
 
 def _norm_of_sum(
@@ -142,7 +161,9 @@ def _norm_of_sum(
         return torch.cat(fused.norm_of_sum(x, y, _on(device, norm), torch.empty_like(y)))
 
     total = terms.float().sum(0)
-    return Trial("add_norm_kernel", compute, torch.cat([total, _layer_norm(total, norm)]))
+    return Trial(
+        "Triton's kernel add_norm_kernel", compute, torch.cat([total, _layer_norm(total, norm)])
+    )
 
 
 def _norm(parameters: Tensor) -> nn.LayerNorm:

@@ -127,14 +127,22 @@ def sum_and_norm(x: Tokens, y: Tokens, norm: nn.LayerNorm) -> tuple[Tokens, Toke
 def linear(
     x: Tokens, weight: Tensor, bias: Tensor | None, activation: Literal["none", "gelu"] = "none"
 ) -> Float[Tensor, "*places out"]:
-    """`F.linear`, and exact GELU if asked."""
+    """`F.linear`, and GELU if asked: exact, but in bfloat16 on CUDA, see fused.linear_gelu."""
     # On a CPU torch takes MKL for float32. oneDNN, which its compiler takes, is faster.
     in_float32 = x.device.type == "cpu" and x.dtype == torch.float32
     plain = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
     if in_float32 and plain and torch.backends.mkldnn.is_available():
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")  # type: ignore[no-any-return]
+    if activation == "gelu" and bias is not None and _in_bfloat16(x, weight) and fusable(x):
+        from jina_clip import fused
+
+        return fused.linear_gelu(x, weight, bias)
     y = F.linear(x, weight, bias)
     return F.gelu(y) if activation == "gelu" else y
+
+
+def _in_bfloat16(*tensors: Tensor) -> bool:
+    return all(tensor.dtype == torch.bfloat16 for tensor in tensors)
 
 
 class Linear(nn.Linear):
@@ -169,7 +177,7 @@ class Linear(nn.Linear):
 
 
 class Mlp(nn.Module):
-    """fc1, exact GELU, fc2 (v2 text)."""
+    """fc1, GELU, fc2 (v2 text)."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()

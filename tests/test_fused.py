@@ -46,6 +46,23 @@ CHECKS = {
         gate, value = both.float().chunk(2, dim=-1)
         close(fused.gated_gelu(both), F.gelu(gate) * value)
     """,
+    "epilogue": """
+        from jina_clip import layers
+        layers.fusable = lambda x: True
+        taken = []
+        multiply = fused.linear_gelu
+        fused.linear_gelu = lambda *args: taken.append(1) or multiply(*args)
+        layer = layers.Mlp(6, 11).to(dtype)
+        x = torch.randn(3, 5, 6).to(dtype)
+        with torch.no_grad():
+            found = layer.fc1(x, activation="gelu")
+            want = F.gelu(F.linear(x.float(), layer.fc1.weight.float(), layer.fc1.bias.float()))
+            close(found, want)
+            assert len(taken) == (dtype == torch.bfloat16)  # elsewhere GELU stays exact
+            layer.fc1(x)
+            layer.to(torch.float16)(x.half())
+            assert len(taken) == (dtype == torch.bfloat16)
+    """,
     "residual": """
         norm = torch.nn.LayerNorm(24).to(dtype)
         torch.nn.init.normal_(norm.weight), torch.nn.init.normal_(norm.bias)
