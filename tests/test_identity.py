@@ -1,4 +1,4 @@
-"""Two models under one name are never one line, one pair or one trend; a record counts only in its own place and time."""
+"""Two models under one name are never one line or one pair; a record counts only in its own place and time."""
 
 import json
 import shutil
@@ -61,9 +61,34 @@ def test_two_models_of_one_name_are_two_lines_of_the_site_and_a_pair(tmp_path):
     judged = {row["model"]: row["verdict"] for row in newest}
     assert judged == {"mine (aaaaaaaa)": "no baseline", "mine (bbbbbbbb)": "passed"}
     assert len({row["model"] for row in rows(trends(history), "points")}) == 2
-    assert not rows(trends(history), "changes")
     (pair,) = {(row["a"], row["b"]) for row in rows(compare_page(history), "differences")}
     assert pair == ("mine (aaaaaaaa)", "mine (bbbbbbbb)")
+
+
+def test_checkpoints_of_one_name_are_one_trend_that_marks_each_change(tmp_path):
+    for day, weights in enumerate([OLD, OLD, NEW, "c" * 64], start=1):
+        written(tmp_path, weights, day)
+    page = trends(read_history(tmp_path))
+    assert {row["name"] for row in rows(page, "points")} == {"mine"}
+    marks = [(row["model"], row["date"][:10], row["change"]) for row in rows(page, "changes")]
+    assert marks == [
+        ("mine (bbbbbbbb)", "2026-01-03", "checkpoint aaaaaaaa → bbbbbbbb"),
+        ("mine (cccccccc)", "2026-01-04", "checkpoint bbbbbbbb → cccccccc"),
+    ]
+    # The full line is the model's; that of the name is dashed, so that none looks like another.
+    lines = [layer for layer in page.charts[0].spec["layer"] if layer["mark"]["type"] == "line"]
+    details = {
+        "strokeDash" in line["mark"]: [
+            field["field"] for field in listed(line["encoding"]["detail"])
+        ]
+        for line in lines
+    }
+    assert details == {True: ["data"], False: ["data", "model"]}
+    assert all(line["encoding"]["color"]["field"] == "name" for line in lines)
+
+
+def listed(detail: Any) -> list[Any]:
+    return detail if isinstance(detail, list) else [detail]
 
 
 def test_a_dimension_of_older_weights_is_not_that_of_the_model(tmp_path):

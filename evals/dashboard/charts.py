@@ -61,10 +61,15 @@ WHEN = {
 
 
 def trend(points: str, changes: str) -> dict[str, Any]:
-    """A metric over time: a line per model and data with bands, and a rule where the environment changed."""
+    """A metric over time: a colour per name, a line per model and data with bands, rules where something changed.
+
+    Models of one name, as the checkpoints of every night, are joined by dashes: they are no one model.
+    """
     # Not from 0: a change of half a point is what a trend is looked at for.
     value = {"field": "value", "type": "quantitative", "axis": SHARE, "scale": {"zero": False}}
-    same = {"field": "data", "type": "nominal"}
+    data = {"field": "data", "type": "nominal"}
+    same = [data, {"field": "model", "type": "nominal"}]
+    name = {"field": "name", "type": "nominal", "title": None}
     band = {"y": {**value, "field": "low"}, "y2": {"field": "high"}}
     return layered(
         [
@@ -81,13 +86,17 @@ def trend(points: str, changes: str) -> dict[str, Any]:
                 # Means over languages have no interval, and get neither band nor bar.
                 "transform": [{"filter": "datum.low != null"}],
                 "mark": {"type": "area", "opacity": 0.18, "line": False},
-                "encoding": {"x": WHEN, **band, "color": _model(), "detail": same},
+                "encoding": {"x": WHEN, **band, "color": name, "detail": same},
             },
             # And a rule at each run: a band of a single run would have no width.
             {
                 "transform": [{"filter": "datum.low != null"}],
                 "mark": {"type": "rule", "opacity": 0.45},
-                "encoding": {"x": WHEN, **band, "color": _model(), "detail": same},
+                "encoding": {"x": WHEN, **band, "color": name, "detail": same},
+            },
+            {
+                "mark": {"type": "line", "strokeDash": [2, 4], "opacity": 0.7},
+                "encoding": {"x": WHEN, "y": value, "color": name, "detail": data},
             },
             {
                 "transform": [TIME],
@@ -95,7 +104,7 @@ def trend(points: str, changes: str) -> dict[str, Any]:
                 "encoding": {
                     "x": WHEN,
                     "y": value,
-                    "color": _model(),
+                    "color": name,
                     "detail": same,
                     **_tip("time"),
                 },

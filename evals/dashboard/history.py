@@ -83,6 +83,13 @@ class History:
 
         return dict(sorted(by_series.items(), key=place))
 
+    def named_series(self) -> list[list[Run]]:
+        """The runs of each benchmark and name, oldest first: a name may stand for several models."""
+        by_name: dict[tuple[str, str], list[Run]] = {}
+        for run in self.runs:
+            by_name.setdefault((run.manifest.benchmark, run.manifest.model), []).append(run)
+        return [by_name[name] for name in sorted(by_name)]
+
     def newest(self) -> list[Run]:
         """The newest run of each (benchmark, model)."""
         return [runs[-1] for runs in self.series().values()]

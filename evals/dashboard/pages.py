@@ -85,18 +85,19 @@ def trends(history: History) -> Page:
     """Every run's headline metrics over time, and what changed between runs."""
     measured = []
     changed = []
-    for runs in sorted(history.series().values(), key=_longest_first):
+    for runs in sorted(history.named_series(), key=_longest_first):
         for run in runs:
             # Another part of a benchmark has another score: no line joins the two.
-            data = run.manifest.data_identity
-            measured += [{**point_row(run, point), "data": str(data)} for point in points(run)]
+            series = {"data": str(run.manifest.data_identity), "name": run.manifest.model}
+            measured += [{**point_row(run, point), **series} for point in points(run)]
         for before, after in pairwise(runs):
-            environment_changes = of_environment(changes(before, after))
-            if environment_changes:
-                changed.append({**run_row(after), "change": brief(environment_changes)})
+            change = _between(before, after)
+            if change:
+                changed.append({**run_row(after), "change": change})
     about = (
-        "One line per model; bands are 95% intervals; a dashed rule marks a run whose commit, "
-        "packages, machine or encoder changed."
+        "One colour per name, one line per model; dashes join models of one name, such as the "
+        "checkpoints of every night. Bands are 95% intervals; a dashed rule marks a run whose "
+        "checkpoint, commit, packages, machine or encoder changed."
     )
     chart = Chart("trend", "Results over time", about, charts.trend("points", "changes"))
     return Page(
@@ -110,14 +111,14 @@ def trends(history: History) -> Page:
                 (DATE, *WHAT, *WHERE, VALUE, DIM, RUN),
                 measured,
                 MAKE_ONE,
-                more=("data",),
+                more=("data", "name"),
             ),
             Table(
                 "changes",
-                "Changes of the environment",
+                "Changes of the checkpoint and of the environment",
                 (DATE, *WHAT, Column("change", "What changed"), RUN),
                 changed,
-                "No run's environment differs from that of the run before it.",
+                "No run's checkpoint or environment differs from that of the run before it.",
             ),
         ],
         # Without rows there is no chart: an empty frame would look like a fault.
@@ -214,6 +215,18 @@ def runs(history: History) -> Page:
         "benchmark and model.",
         [Table("runs", "Runs", columns, rows, MAKE_ONE)],
     )
+
+
+def _between(before: Run, after: Run) -> str:
+    """What changed from a run to the next one of its name, in one line; nothing for nothing."""
+    environment = of_environment(changes(before, after))
+    models = before.manifest.model_identity, after.manifest.model_identity
+    if models[0].same_model(models[1]):
+        return brief(environment)
+    # Of another model the fingerprint is another one all over: that it is another says it all.
+    around = [change for change in environment if not change.name.startswith("encoder.")]
+    old, new = (model.brief for model in models)
+    return "; ".join(filter(None, [f"checkpoint {old} → {new}", brief(around)]))
 
 
 def brief(parts: list[Change]) -> str:

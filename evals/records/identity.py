@@ -71,6 +71,11 @@ class ModelIdentity:
         """What tells models apart: the hash of the weights, or the place where nobody knows one."""
         return f"weights {self.weights}" if self.weights else self.place
 
+    @property
+    def brief(self) -> str:
+        """The first digits of the hash, or the place: what tells models of one name apart."""
+        return self.weights[:SHOWN_BESIDE] if self.weights else self.place
+
     def same_model(self, model: "ModelIdentity") -> bool:
         """Whether both are one model: of one hash, or of one place where neither has a hash."""
         return self.key == model.key
@@ -94,8 +99,7 @@ def labels(models: Iterable[ModelIdentity]) -> dict[tuple[str, str], str]:
     names = {}
     for name, by_key in by_name.items():
         for key, model in by_key.items():
-            tail = model.weights[:SHOWN_BESIDE] if model.weights else model.place
-            names[name, key] = f"{name} ({tail})" if len(by_key) > 1 else name
+            names[name, key] = f"{name} ({model.brief})" if len(by_key) > 1 else name
     return names
 
 
