@@ -53,7 +53,7 @@ def cost(
     """Count image tiles and tokens, words and text tokens, and the bytes of a million vectors."""
     with reported(json=json) as log:
         from evals.analysis.cost import benchmark_cost, read_tokenizer, storage
-        from evals.views.cost import as_json, print_costs, table_rows
+        from evals.views.cost import as_json, notes, print_costs, table_rows
         from evals.views.table_files import contents
 
         settings = Settings(
@@ -65,7 +65,7 @@ def cost(
         # Before the data: a tokenizer that cannot be had is found in seconds.
         tokenizer = read_tokenizer(resolve_model(model)) if model else None
         costs = [benchmark_cost(item, settings, tokenizer) for item in items]
-        content = contents(lambda: table_rows(costs, stored), "What it costs")
+        content = contents(lambda: table_rows(costs, stored), "What it costs", notes(model))
         finish(
             log,
             show=lambda: print_costs(costs, stored, model),

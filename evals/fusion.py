@@ -38,7 +38,7 @@ def fusion(
     """Score text-text, text-image and their merges from stored embeddings, write the record, and draw what it shows."""
     with reported(json=options["json"]) as log:
         from evals.analysis.fusion import as_fusion
-        from evals.views.fusion import as_json, print_fused, table_rows
+        from evals.views.fusion import DIRECTIONS, TASK, as_json, print_fused, table_rows
         from evals.views.table_files import contents
 
         settings, dimensions = settings_of(options), dims_list(dims)
@@ -66,7 +66,9 @@ def fusion(
                 # Each as soon as it is there: the next model may take an hour.
                 if not log.json:
                     print_fused(fused)
-        content = contents(lambda: table_rows(fusions), "Fusion")
+        content = contents(
+            lambda: table_rows(fusions), "Documents of a text and an image", [TASK, DIRECTIONS]
+        )
         written = write_outputs(*table_outputs(tables, content))
         finish(log, show=lambda: None, machine=lambda: as_json(fusions), written=written)
 

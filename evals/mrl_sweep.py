@@ -106,8 +106,8 @@ def sweep(
         from evals.views.forecast import print_forecast
         from evals.views.results import results_json, show_results
         from evals.views.smallest import as_json as smallest_json
-        from evals.views.smallest import print_smallest
-        from evals.views.sweep_table import print_sweep
+        from evals.views.smallest import method, print_smallest, sentence
+        from evals.views.sweep_table import KEPT, print_sweep
         from evals.views.table_files import contents
 
         if keep is not None:
@@ -147,7 +147,8 @@ def sweep(
         verdicts = check_claims(results.outcomes, subjects) if subjects else []
         answers = smallest_of(results.outcomes, keep / 100) if keep else []
         rows = [point._asdict() for point in sweep_points]
-        content = contents(lambda: rows, "Dimensions and precisions")
+        answer = " ".join(map(sentence, answers)) or "Dimensions and precisions"
+        content = contents(lambda: rows, answer, [KEPT, *map(method, answers[:1])])
         content["csv"] = lambda: as_csv(sweep_points)
         written = [*write_outputs(*table_outputs(tables, content)).values()]
         drawn: dict[Path, list[Path]] = {outcome.path: [] for outcome in results.outcomes}

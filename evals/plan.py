@@ -90,7 +90,8 @@ def plan(
             plans = planning.plan_alone(sides, differences, design, choice, correlations=assumed)
             records = [str(side.run.path) for side in sides]
         planning.check_plannable(plans)
-        content = contents(lambda: views.table_rows(plans), "Sample sizes") | {
+        notes = [views.legend(design), *dict.fromkeys(views.notes(plans))]
+        content = contents(lambda: views.table_rows(plans), views.TITLE, notes) | {
             "markdown": lambda: views.as_markdown(plans, design),
             "csv": lambda: views.as_csv(plans),
         }

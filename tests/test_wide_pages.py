@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.views.page import page
+from evals.views.page import Table, page
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: the extra `dev` has it"
@@ -40,10 +40,10 @@ def edge_of(browser, file: Path, scheme: str, scrolled: bool) -> tuple[int, int,
 def test_a_box_that_scrolls_has_a_shadow_where_more_is_hidden(tmp_path, scheme, paper):
     wide = tmp_path / "wide.html"
     wide.write_text(
-        page("Title", heads=HEADS, rows=[["a long value"] * 12], notes=[]), encoding="utf-8"
+        page("Title", tables=[Table(HEADS, [["a long value"] * 12])], notes=[]), encoding="utf-8"
     )
     narrow = tmp_path / "narrow.html"
-    narrow.write_text(page("Title", heads=HEADS[:1], rows=[["a"]], notes=[]), encoding="utf-8")
+    narrow.write_text(page("Title", tables=[Table(HEADS[:1], [["a"]])], notes=[]), encoding="utf-8")
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         shadow = edge_of(browser, wide, scheme, scrolled=False)

@@ -170,10 +170,12 @@ def _show(verdict: "Verdict", files: dict[str, Path | None], log: Log) -> None:
     """Write the verdict to the files that were asked for, to GitHub's summary, and print it."""
     from evals.regress import outputs
     from evals.views.table_files import contents
+    from evals.views.table_page import table_page
 
     page = outputs.as_markdown(verdict)
     bodies = contents(lambda: outputs.as_json(verdict)["metrics"], verdict.headline()) | {
         "markdown": lambda: page,
+        "html": lambda: table_page(outputs.page_rows(verdict), verdict.headline()),
         "junit": lambda: outputs.as_junit(verdict),
         "badge": lambda: outputs.as_badge(verdict),
     }

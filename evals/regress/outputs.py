@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 from evals.escape import markdown_text, visible
 from evals.regress.environment import can_move_a_number
 from evals.regress.verdict import (
+    ORDER,
     Change,
     Compared,
     Judgement,
@@ -77,6 +78,21 @@ def _metric(change: Change) -> dict[str, Any]:
         "detectable": difference.detectable,
     }
     return fields | bounds | counts
+
+
+def page_rows(verdict: Verdict) -> list[dict[str, Any]]:
+    """The metrics for people: what fell first, and the verdict before the numbers that it rests on."""
+    rows = []
+    by_severity = sorted(verdict.changes, key=lambda change: ORDER.index(change.judgement))
+    for fields in map(_metric, by_severity):
+        judgement = fields.pop("judgement")
+        row: dict[str, Any] = {}
+        for name, value in fields.items():
+            row[name] = value
+            if name == "metric":
+                row["judgement"] = judgement
+        rows.append(row)
+    return rows
 
 
 def as_markdown(verdict: Verdict) -> str:

@@ -10,29 +10,41 @@ from evals.embeddings.precision import BITS
 from evals.encoders.pricing import TILE_SIDE, TILE_TOKENS
 from evals.views.style import console, empty_table
 
+STORAGE_NOTE = "Values alone, without an index; 1 GB is 1,000,000,000 bytes."
+
+
+def notes(model: str | None) -> list[str]:
+    """What the tables count: of images, of texts, of storage."""
+    rules = "; ".join(
+        f"{version}: {side} px, {TILE_TOKENS[version]:,} tokens a tile"
+        for version, side in TILE_SIDE.items()
+    )
+    counted = f"Tokens by the tokenizer of {model}" if model else "Tokens need a tokenizer: --model"
+    return [
+        f"Distinct images at their own size, in whole tiles ({rules}); "
+        "resized: the v2 post's advice.",
+        "Distinct texts, uncut and without instruction; words by whitespace, which Chinese, "
+        f"Japanese and Thai lack. {counted}; special: those around each text. "
+        "The v1 post puts English at 1.1 tokens a word.",
+        STORAGE_NOTE,
+    ]
+
 
 def print_costs(costs: Sequence[Cost], stored: Sequence[Storage], model: str | None) -> None:
     """Tables of images, texts and storage, in this order."""
     out = console()
+    of_images, of_texts, _ = notes(model)
     tables = (
-        _images(costs),
-        _texts(costs, model),
+        _images(costs, of_images),
+        _texts(costs, of_texts),
         _storage(stored),
     )
     for table in tables:
         out.print(table, "", highlight=False)
 
 
-def _images(costs: Sequence[Cost]) -> Table:
-    rules = "; ".join(
-        f"{version}: {side} px, {TILE_TOKENS[version]:,} tokens a tile"
-        for version, side in TILE_SIDE.items()
-    )
-    table = _table(
-        "Images",
-        f"Distinct images at their own size, in whole tiles ({rules}); "
-        "resized: the v2 post's advice.",
-    )
+def _images(costs: Sequence[Cost], note: str) -> Table:
+    table = _table("Images", note)
     _add_columns(table, words=("benchmark", "rule"), numbers=("images", "tiles", "tokens"))
     for cost in costs:
         for row in cost.images:
@@ -41,14 +53,8 @@ def _images(costs: Sequence[Cost]) -> Table:
     return table
 
 
-def _texts(costs: Sequence[Cost], model: str | None) -> Table:
-    counted = f"Tokens by the tokenizer of {model}" if model else "Tokens need a tokenizer: --model"
-    table = _table(
-        "Texts",
-        "Distinct texts, uncut and without instruction; words by whitespace, which Chinese, "
-        f"Japanese and Thai lack. {counted}; special: those around each text. "
-        "The v1 post puts English at 1.1 tokens a word.",
-    )
+def _texts(costs: Sequence[Cost], note: str) -> Table:
+    table = _table("Texts", note)
     numbers = ("texts", "words", "tokens", "special", "tokens/word")
     _add_columns(table, words=("benchmark", ""), numbers=numbers)
     for cost in costs:
@@ -60,9 +66,7 @@ def _texts(costs: Sequence[Cost], model: str | None) -> Table:
 
 
 def _storage(stored: Sequence[Storage]) -> Table:
-    table = _table(
-        "A million vectors", "Values alone, without an index; 1 GB is 1,000,000,000 bytes."
-    )
+    table = _table("A million vectors", STORAGE_NOTE)
     _add_columns(table, words=(), numbers=("dim", *BITS))
     for dim in dict.fromkeys(row.dim for row in stored):
         # In the order of BITS, as analysis.cost.storage gives them.

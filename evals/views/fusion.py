@@ -23,6 +23,12 @@ SHOWN = {
     "zscore@0.6": "z-scores 0.6",
 }
 
+TASK = "A caption looks for its image, whose document has the image and its first caption."
+DIRECTIONS = (
+    "tt: by the text of a document alone; ti: by its image alone; weighted@W: by both scores, that of "
+    "the text with the weight W; zscore@W: the same by their z-scores."
+)
+
 
 def print_fused(fused: Fused) -> None:
     """The single scores, the card's merges, the sweep, the gap, and the paths that were written."""
@@ -51,8 +57,7 @@ def _table(fused: Fused) -> Table:
         sizes.append(f"{subset} {len(first.query_ids):,}/{first.n_gallery:,}")
     table = empty_table(
         f"{outcome.benchmark.title} · {outcome.model}{part}",
-        "A caption looks for its image, whose document has the image and its first caption. "
-        "Per cent, 95% intervals over images; gain: R@1 minus that of the text alone, paired. "
+        f"{TASK} Per cent, 95% intervals over images; gain: R@1 minus that of the text alone, paired. "
         f"Queries/documents: {', '.join(sizes)}.",
     )
     for name in ("", "dim", "by", "R@1", "R@5", "nDCG@10", "gain"):

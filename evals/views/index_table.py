@@ -10,7 +10,7 @@ from evals.analysis.index_points import Point, Quality, names_left_out
 from evals.counts import counted
 from evals.escape import markdown_text
 from evals.records.queries import Cell, cell_name
-from evals.views.page import page
+from evals.views.page import Table, page
 from evals.views.style import (
     BLUE,
     GREEN,
@@ -153,8 +153,7 @@ def as_html(quality: Quality) -> str:
         title(quality),
         image=figure_bytes(quality, "svg"),
         alt="Recall against queries per second and against bytes; the table has the numbers.",
-        heads=[name or "front" for name in HEAD],
-        rows=[cells(point) for point in quality.points],
+        tables=[Table([name or "front" for name in HEAD], [*map(cells, quality.points)])],
         notes=[legend(quality), *losses(quality), *left_out(quality)],
     )
 

@@ -1,9 +1,11 @@
-"""One page of a figure (if there is one), a table and notes, which loads nothing and runs nothing."""
+"""One page of a figure (if there is one), tables and notes, which loads nothing and runs nothing."""
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from evals.escape import visible_page
 
@@ -22,22 +24,51 @@ style-src 'sha256-{{ digest }}'; base-uri 'none'; form-action 'none'">
 <body>
 <main>
 <h1>{{ title }}</h1>
-{% if image %}<img src="data:image/svg+xml;base64,{{ image }}" alt="{{ alt }}">{% endif %}
-<div class="wide">
+{% if facts %}<dl>{% for name, value in facts %}<div><dt>{{ name }}</dt> \
+<dd><bdi>{{ value }}</bdi></dd></div>{% endfor %}</dl>{% endif %}
+{% if image %}
+<div class="wide" tabindex="0" role="region" aria-label="Figure">
+<img class="figure" src="data:image/svg+xml;base64,{{ image }}" alt="{{ alt }}">
+</div>
+{% endif %}
+{% for table in tables %}
+{% if table.title %}<h2>{{ table.title }}</h2>{% endif %}
+<div class="wide" tabindex="0" role="region" aria-label="Table: {{ table.title or title }}">
 <table>
-<thead><tr>{% for head in heads %}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead>
+<thead><tr>{% for head in table.heads %}<th scope="col"{% if loop.index0 in table.numbers() %} class="number"{% endif %}>\
+{{ head }}</th>{% endfor %}</tr></thead>
 <tbody>
-{% for row in rows %}
-<tr>{% for cell in row %}<td><bdi>{{ cell }}</bdi></td>{% endfor %}</tr>
+{% for row in table.rows %}
+<tr>{% for cell in row %}<td{% if loop.index0 in table.numbers() %} class="number"{% endif %}>\
+<bdi>{{ cell }}</bdi></td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
 </table>
 </div>
+{% endfor %}
 {% for note in notes %}<p class="note">{{ note }}</p>{% endfor %}
 </main>
 </body>
 </html>
 """
+NUMBER = re.compile(r"[<+−-]?\d[\d,.]*(?:e[+-]\d+)?|–?")
+
+
+class Table(NamedTuple):
+    """A table of a page: `heads` say what the cells below them are, with their unit."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+
+    def numbers(self) -> set[int]:
+        """The places of the columns of plain numbers: those stand with their last digits in line."""
+        columns = zip(*self.rows, strict=True)
+        return {
+            place
+            for place, cells in enumerate(columns)
+            if any(cells) and all(map(NUMBER.fullmatch, cells))
+        }
 
 
 def styles(*files: Path) -> str:
@@ -55,11 +86,14 @@ def page(
     *,
     image: bytes | None = None,
     alt: str = "",
-    heads: Sequence[str],
-    rows: Sequence[Sequence[str]],
+    facts: Sequence[tuple[str, str]] = (),
+    tables: Sequence[Table],
     notes: Sequence[str],
 ) -> str:
-    """The page; `image` is SVG, and may be absent. All text is escaped, and only the style is allowed, by its hash."""
+    """The page; `image` is SVG, and may be absent; `facts` are names with values that hold for all rows.
+
+    All text is escaped, and only the style is allowed, by its hash.
+    """
     from jinja2 import Environment, StrictUndefined
 
     style = styles(STYLE)
@@ -70,8 +104,8 @@ def page(
             title=title,
             image=base64.b64encode(image or b"").decode(),
             alt=alt,
-            heads=heads,
-            rows=rows,
+            facts=facts,
+            tables=tables,
             notes=notes,
             style=style,
             digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),

@@ -24,6 +24,7 @@ HEAD = (
     "queries",
     "power now",
 )
+TITLE = "How many images it takes"
 TEXTS = 3  # the first columns are names, all others numbers
 
 
@@ -69,7 +70,7 @@ def rows(plans: Sequence[Plan]) -> list[list[str]]:
 
 def print_plans(plans: Sequence[Plan], design: Design) -> None:
     """The table, and what the images show that there are."""
-    table = empty_table("How many images it takes", "")
+    table = empty_table(TITLE, "")
     for place, name in enumerate(HEAD):
         table.add_column(name, justify="left" if place < TEXTS else "right", no_wrap=True)
     for row in rows(plans):
@@ -84,7 +85,7 @@ def print_plans(plans: Sequence[Plan], design: Design) -> None:
 def as_markdown(plans: Sequence[Plan], design: Design) -> str:
     """The table, as GitHub reads it."""
     rule = ["---"] * TEXTS + ["--:"] * (len(HEAD) - TEXTS)
-    lines = ["# How many images it takes", "", _line(HEAD), _line(rule)]
+    lines = [f"# {TITLE}", "", _line(HEAD), _line(rule)]
     lines += [_line([markdown_text(cell) for cell in row]) for row in rows(plans)]
     lines += ["", legend(design), ""]
     lines += [f"- {markdown_text(note)}" for note in dict.fromkeys(notes(plans))]

@@ -15,10 +15,11 @@ from evals.views.tables import print_origin
 
 BAR_WIDTH = 50  # characters of 100 per cent
 BESIDE_BARS = 16  # characters of direction, dimension and value
-CAPTION = (
-    "Score in per cent with its 95% interval; kept: per cent of the full width's score in float32, paired by query; "
-    "bytes: of one vector, the float32 row for rescoring included.{mean}"
+KEPT = (
+    "kept: per cent of the full width's score in float32, paired by query; bytes: of one vector, the "
+    "float32 row for rescoring included."
 )
+CAPTION = f"Score in per cent with its 95% interval; {KEPT}{{mean}}"
 
 
 def print_sweep(outcomes: Sequence[Result]) -> None:

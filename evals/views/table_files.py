@@ -1,15 +1,12 @@
 """Writes the rows of any table as CSV, Markdown, a page or Parquet: the same columns in each."""
 
 import csv
-import json
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO, StringIO
 from typing import Any
 
 from evals.escape import markdown_text, spreadsheet_text, visible
-
-Row = Mapping[str, Any]
-Rows = Sequence[Row]
+from evals.views.table_page import Row, Rows, as_text, columns, shown, table_page
 
 
 def flat(row: Row, prefix: str = "") -> dict[str, Any]:
@@ -43,15 +40,6 @@ def as_markdown(rows: Rows, title: str) -> str:
     return f"## {markdown_text(visible(title))}\n\n{table}\n"
 
 
-def as_html(rows: Rows, title: str) -> str:
-    """One page that loads nothing and runs nothing; all text is escaped."""
-    from evals.views.page import page
-
-    names = columns(rows)
-    cells = [[shown(row.get(name)) for name in names] for row in rows]
-    return page(title, heads=names, rows=cells, notes=[])
-
-
 def as_parquet(rows: Rows, title: str) -> bytes:
     """A column per name, typed by its values; a column of several types is text."""
     import pyarrow as pa
@@ -63,7 +51,7 @@ def as_parquet(rows: Rows, title: str) -> bytes:
         kinds = {type(value) for value in values if value is not None}
         plain = kinds <= {int, float} or (len(kinds) == 1 and kinds <= {str, bool})
         # pyarrow refuses a column of whole numbers and text, and types an empty one as null.
-        arrays[name] = values if plain and kinds else [_text(value) for value in values]
+        arrays[name] = values if plain and kinds else [as_text(value) for value in values]
         if kinds == {int, float}:
             arrays[name] = [None if value is None else float(value) for value in values]
     table = pa.table({name: pa.array(values) for name, values in arrays.items()})
@@ -75,45 +63,27 @@ def as_parquet(rows: Rows, title: str) -> bytes:
 FORMATS: dict[str, Callable[[Rows, str], str | bytes]] = {
     "csv": as_csv,
     "markdown": as_markdown,
-    "html": as_html,
     "parquet": as_parquet,
 }
 
 
-def contents(rows: Callable[[], Rows], title: str) -> dict[str, Callable[[], str | bytes]]:
-    """What makes the file of each format, from rows that are worked out only where one is asked for."""
+def contents(
+    rows: Callable[[], Rows], title: str, notes: Sequence[str] = ()
+) -> dict[str, Callable[[], str | bytes]]:
+    """What makes the file of each format, from rows that are worked out only where one is asked for.
+
+    `notes` are for people: the page ends with them.
+    """
 
     def content(write: Callable[[Rows, str], str | bytes]) -> Callable[[], str | bytes]:
         return lambda: write([flat(row) for row in rows()], title)
 
-    return {name: content(write) for name, write in FORMATS.items()}
-
-
-def columns(rows: Rows) -> list[str]:
-    """The names of all columns, in the order in which rows bring them."""
-    names: dict[str, None] = {}
-    for row in rows:
-        names |= dict.fromkeys(row)
-    return list(names)
-
-
-def shown(value: Any) -> str:
-    """A value for people: six digits, and nothing for None."""
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    # Text may come from a file of others: no control character reaches a page.
-    return visible(str(_text(value)))
+    files = {name: content(write) for name, write in FORMATS.items()}
+    files["html"] = content(lambda flat_rows, title: table_page(flat_rows, title, notes))
+    return files
 
 
 def _field(value: Any) -> str:
     if value is None:
         return ""
-    return repr(value) if isinstance(value, float) else spreadsheet_text(str(_text(value)))
-
-
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    return repr(value) if isinstance(value, float) else spreadsheet_text(str(as_text(value)))
