@@ -19,6 +19,8 @@ def main() -> None:
     args = parse(__doc__ or "", _options)
     import torch
 
+    from jina_clip.graphs import GraphedPass
+
     torch.manual_seed(0)
     cuda = args.device.startswith("cuda")
     dtype = torch.bfloat16 if cuda else torch.float32
@@ -39,11 +41,13 @@ def main() -> None:
         towers = {"ours": tower} | _peers(
             version, config, tower, whole=layers is None or version == "v1"
         )
+        if cuda:
+            towers["ours, CUDA graph"] = GraphedPass(tower)  # as `--cuda-graphs` does
         if args.compile:
             compiled = {"ours": deepcopy(tower)}
             compiled["ours"].compile_blocks()  # as `--compile` does
             for name, of in towers.items():
-                if name not in ("ours", "open_clip"):
+                if not name.startswith(("ours", "open_clip")):
                     compiled[name] = torch.compile(of, dynamic=False)
             towers |= {f"{name}, compiled": of for name, of in compiled.items()}
         sides = {name: size if "ours" in name else seen for name in towers}

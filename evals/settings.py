@@ -17,6 +17,7 @@ ENCODER_SETTINGS = (
     "attention",
     "preprocess",
     "compile",
+    "cuda_graphs",
     "max_length",
     "batch_tokens",
     "batch_images",
@@ -46,6 +47,7 @@ class Settings:
     attention: str = "auto"
     preprocess: str = "exact"
     compile: bool = False
+    cuda_graphs: bool = False
     batch_tokens: int | None = None
     batch_images: int | None = None
     keep_top: int | None = None

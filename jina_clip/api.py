@@ -56,6 +56,7 @@ class JinaCLIP(Embedder):
         dtype: torch.dtype | str | None = None,
         attention: str = "auto",
         compile: bool = False,
+        cuda_graphs: bool = False,
     ) -> "JinaCLIP":
         """Read an official checkpoint from a local folder or the Hub, ready for inference.
 
@@ -64,7 +65,8 @@ class JinaCLIP(Embedder):
         bfloat16) on CUDA, float32 on CPU; "float8" rounds weights and activations of the blocks to 8
         bits (float8.py), and all else to bfloat16. `attention`: "auto", or a kernel of
         attention_backends.py; ValueError with the reason when it, or float8, cannot run here.
-        `compile` compiles the image tower, which pays for thousands of images. FileNotFoundError when a file is missing,
+        `compile` compiles the image tower, which pays for thousands of images; `cuda_graphs`
+        replays its passes on a card (graphs.py). FileNotFoundError when a file is missing,
         CheckpointError when the files do not fit each other or change while they are read.
         """
         lora = None if adapter is None else Path(adapter)
@@ -72,6 +74,8 @@ class JinaCLIP(Embedder):
         model = cls.from_checkpoint(checkpoint, device=device, dtype=dtype, attention=attention)
         if compile:
             model.compile_images()
+        if cuda_graphs:
+            model.graph_images()
         return model
 
     @classmethod

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from jina_clip.attention_backends import resolve_attention
 from jina_clip.budget import Budget
 from jina_clip.config import ClipConfig
+from jina_clip.graphs import GraphedPass
 from jina_clip.layers import Linear
 from jina_clip.model import ClipModel
 from jina_clip.packing import Ids
@@ -41,12 +42,19 @@ class Embedder(ClipModel):
         self.tokenizer = tokenizer
         self.preprocess = preprocess or Preprocess(size=config.vision.image_size)
         self.compiled, self.in_float8 = False, False
+        self._graphed: GraphedPass | None = None
         self._budgets: dict[str, Budget] = {}
 
     def compile_images(self) -> None:
         """Compile the image tower for batches of one size; the first one takes the time of that."""
         self.vision_model.compile_blocks()
         self.compiled = True
+
+    def graph_images(self) -> None:
+        """Replay passes of images as CUDA graphs, see graphs.py; ValueError where there is no card."""
+        if self.device.type != "cuda":
+            raise ValueError(f"CUDA graphs run on a card, and the model is on {self.device}")
+        self._graphed = GraphedPass(self._image_pass)
 
     def round_to_float8(self) -> None:
         """Multiply by 8-bit floats in all layers of the blocks, see float8.py. The weights stay rounded."""
@@ -105,14 +113,9 @@ class Embedder(ClipModel):
 
         `pixels` are what `preprocess.pixels` gives.
         """
-
-        def features(batch: Bytes) -> Features:
-            on_device = batch.to(self.device, non_blocking=True)
-            return self.get_image_features(self.preprocess.normalize(on_device))
-
         with inference(self):
             rows = image_rows(
-                features,
+                self._graphed or self._image_pass,
                 pixels,
                 self.budgets["images"],
                 most=batch_size,
@@ -121,6 +124,10 @@ class Embedder(ClipModel):
                 done=done,
             )
             return torch.cat([torch.empty(0, self.config.dim, device=self.device), *rows])
+
+    def _image_pass(self, batch: Bytes) -> Features:
+        on_device = batch.to(self.device, non_blocking=True)
+        return self.get_image_features(self.preprocess.normalize(on_device))
 
     def instruction(self, task: str | None) -> str:
         """What `task` puts before a text; ValueError names the tasks of the model."""
@@ -133,6 +140,7 @@ class Embedder(ClipModel):
             return
         self.to(place)
         self._budgets.clear()
+        self._graphed = None  # graphs are of the old device
         # the kernel of the old device may not run on the new one
         dtype = self.text_model.emb_ln.weight.dtype
         self.text_model.attention = resolve_attention("auto", self.config.text, place, dtype)

@@ -105,6 +105,27 @@ def test_out_of_memory_halves_a_pass_of_texts_and_loses_none(
     assert furthest(rows, np.repeat(loaded.encode_text(sentences[:1]), 4000, axis=0)) < 2e-3
 
 
+def test_passes_as_cuda_graphs_give_the_rows_of_plain_passes(checkpoint: Path) -> None:
+    plain, graphed = (
+        JinaCLIP.from_pretrained(checkpoint, device="cuda", dtype="bfloat16", cuda_graphs=graphs)
+        for graphs in (False, True)
+    )
+    for model in (plain, graphed):
+        model.set_budget("images", 4)
+    assert np.array_equal(graphed.encode_image(pictures(18)), plain.encode_image(pictures(18)))
+    assert graphed._graphed is not None and list(graphed._graphed._replays) == [4]
+
+
+def test_products_of_8_bits_run_on_a_card_that_has_them(checkpoint: Path) -> None:
+    if torch.cuda.get_device_capability() < (8, 9):
+        pytest.skip("takes a card of compute capability 8.9")
+    on_card, on_cpu = (
+        JinaCLIP.from_pretrained(checkpoint, device=device, dtype="float8").encode_text(["the cat"])
+        for device in ("cuda", "cpu")
+    )
+    assert float((on_card * on_cpu).sum()) > 0.999
+
+
 # Ranks
 
 

@@ -91,6 +91,9 @@ DECLARED: dict[str, Any] = {
     "compile": typer.Option(
         "--compile", help="Compile the image tower: pays for thousands of images."
     ),
+    "cuda_graphs": typer.Option(
+        "--cuda-graphs", help="Replay passes of images as CUDA graphs: pays for small passes."
+    ),
     "batch_tokens": typer.Option(min=1, help="Tokens of texts a pass; finds itself unless given."),
     "batch_images": typer.Option(min=1, help="Images a pass; finds itself unless given."),
     "measures": typer.Option(

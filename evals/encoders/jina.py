@@ -65,6 +65,7 @@ class JinaEncoder:
         attention: str = "auto",
         preprocess: str = "exact",
         compile: bool = False,
+        cuda_graphs: bool = False,
         max_length: int = 512,
         batch_tokens: int | None = None,
         batch_images: int | None = None,
@@ -74,6 +75,11 @@ class JinaEncoder:
         self._sizes = {"tokens": batch_tokens, "images": batch_images}
         self.checkpoint = _checkpoint(folder, repo, revision, adapter)
         self.device = choose_device(device)
+        self.cuda_graphs = cuda_graphs
+        if cuda_graphs and not self.device.startswith("cuda"):
+            raise ConfigError(
+                f"--cuda-graphs: they run on a card, not on {self.device}. Leave it out."
+            )
         with _as_invalid():
             self.config = self.checkpoint.config()
             check_adapter(self.checkpoint, self.config)
@@ -153,6 +159,8 @@ class JinaEncoder:
             )
         if self.compile:
             model.compile_images()
+        if self.cuda_graphs:
+            model.graph_images()
         for unit, size in self._sizes.items():
             model.set_budget(unit, size)
         return model
