@@ -21,6 +21,7 @@ from evals.records.seal import SEAL, check_seal, read_seal
 from evals.regress import baselines
 from evals.regress.moves import set_baseline
 from evals.schema import InvalidError
+from evals.stats.intervals import mean_intervals
 from tests import records
 from tests.commands import run
 
@@ -60,6 +61,14 @@ def rewritten(path: Path, change: Any) -> Path:
     """The record once more with other metric lines, all hashes made anew: only its numbers can tell."""
     lines = change(list(read_run(path).metrics))
     return records.rewritten(path, path.parents[3] / "again", lines=lines)
+
+
+def perfect(root: Path, n: int) -> Path:
+    """A record of n queries, two per image, all of which hit."""
+    interval = mean_intervals({"R@1": np.ones(n)}, np.arange(n) // 2)["R@1"]
+    assert interval is not None
+    line = records.line("R@1", 1.0, ci_low=interval.low, ci_high=interval.high)
+    return records.write(root, [line], records.queries(n))
 
 
 def sealed_files(record: Path) -> list[Path]:
@@ -128,6 +137,44 @@ def test_a_number_that_was_changed_with_all_hashes_made_anew_is_found(record: Pa
         proof = prove_record(rewritten(record, change))
         assert proof.sealed
         assert any(word in problem for problem in proof.problems), change
+
+
+def test_a_changed_count_of_the_gallery_is_found_by_the_counts_of_the_data(record: Path) -> None:
+    from dataclasses import replace
+
+    def all_lines(lines):
+        return [replace(line, n_gallery=line.n_gallery + 1) for line in lines]
+
+    problems = prove_record(rewritten(record, all_lines)).problems
+    assert any("has an n_gallery of" in problem for problem in problems)
+
+    def one_line(lines):
+        return [replace(lines[0], n_gallery=lines[0].n_gallery + 1), *lines[1:]]
+
+    problems = prove_record(rewritten(record, one_line)).problems
+    assert any("and one of" in problem for problem in problems)
+
+
+def test_removed_intervals_and_lines_are_found(record: Path) -> None:
+    from dataclasses import replace
+
+    def without_intervals(lines):
+        return [replace(line, ci_low=None, ci_high=None) for line in lines]
+
+    def without_a_line(lines):
+        return [line for line in lines if line.name != "MRR"]
+
+    def without_a_cell(lines):
+        first = lines[0].direction, lines[0].dim
+        return [line for line in lines if (line.direction, line.dim) != first]
+
+    for change, words in (
+        (without_intervals, "R@1 of en t2i, dim 256 has no interval, and its queries make one"),
+        (without_a_line, "MRR of en t2i, dim 256 is missing"),
+        (without_a_cell, "6,000 rows, and metrics.jsonl counts 4,000 queries"),
+    ):
+        problems = prove_record(rewritten(record, change)).problems
+        assert any(words in problem for problem in problems), (words, problems)
 
 
 def test_a_query_that_was_changed_with_all_hashes_made_anew_is_found(record: Path) -> None:
@@ -254,8 +301,7 @@ def test_a_baseline_is_held_to_its_index_history_and_records(
     record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(baselines, "BASELINES", tmp_path / "baselines")
-    table = records.queries(400)
-    path = records.write(tmp_path / "toy", [records.line("R@1", 1.0)], table)
+    path = perfect(tmp_path / "toy", 400)
     folder = set_baseline("ci", [read_run(path)], "first").records[0].parents[2]
     assert verify("ci", cwd=tmp_path).returncode == 0
     whole = tmp_path / "whole"
@@ -273,7 +319,7 @@ def test_a_baseline_of_earlier_versions_is_whole_and_its_history_not_sealed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(baselines, "BASELINES", tmp_path / "baselines")
-    path = records.write(tmp_path / "toy", [records.line("R@1", 1.0)], records.queries(400))
+    path = perfect(tmp_path / "toy", 400)
     folder = set_baseline("ci", [read_run(path)], "first").records[0].parents[2]
     index = baselines.read_index(folder)
     old = baselines.Index(index.records, index.history)
@@ -303,7 +349,7 @@ def test_a_site_is_held_to_its_seal(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_records_means_all_of_them(record: Path, tmp_path: Path) -> None:
-    records.write(record.parents[2], [records.line("R@1", 1.0)], records.queries(4))
+    perfect(record.parents[2], 4)
     answer = json.loads(verify(record.parents[2], "--json", cwd=tmp_path).stdout)
     assert answer["whole"] and len(answer["proofs"]) == 2
     (record / METRICS).write_bytes(b"")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evals.analysis.recomputed import recompute
+from evals.analysis.whole import absent
 from evals.counts import counted
 from evals.reading import read_bytes
 from evals.records.manifest import MANIFEST, as_json, read_manifest
@@ -13,7 +14,7 @@ from evals.records.record import METRICS, QUERIES, read_run
 from evals.records.seal import SEAL, check_seal, read_seal, sha256
 from evals.schema import EvalError, InvalidError, MissingError
 
-SHOWN = 5  # files that a note names
+SHOWN = 5  # files or entries that a note names
 INDEX_FILES = 2  # of a baseline: its index and its history
 SIGNED = {"record": MANIFEST, "baseline": "index.json", "site": SEAL}
 
@@ -77,6 +78,10 @@ def prove_record(path: Path) -> Proof:
         check_placed(path, manifest)
     except InvalidError as error:
         notes.append(f"elsewhere than its manifest says, or of another time: {error}")
+    missing = absent(manifest.raw)
+    if missing:
+        names = ", ".join(missing[:SHOWN]) + (" …" if len(missing) > SHOWN else "")
+        notes.append(f"{MANIFEST} has no {names}: of an earlier version, or they were taken out.")
     values = intervals = 0
     unknown: list[str] = []
     if not problems:
@@ -86,7 +91,7 @@ def prove_record(path: Path) -> Proof:
             problems.append(str(error))
         else:
             values, intervals, unknown = again.values, again.intervals, again.unknown
-            problems += [f"{path / METRICS}: {problem}" for problem in again.problems]
+            problems += [f"{path}: {problem}" for problem in again.problems]
     return Proof(
         path=path,
         kind="record",

@@ -6,12 +6,15 @@ that a byte was changed; this shows that a number was changed and all hashes wri
 Shapes: q queries.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
 
+from evals.analysis.beside import unlike_beside
+from evals.analysis.whole import lacks
 from evals.ranking.metric_table import of_ranks, per_query_function
 from evals.ranking.metrics import mean, tie_rate
 from evals.records.parquet import RANK_COLUMNS
@@ -45,7 +48,7 @@ class Recomputed(NamedTuple):
 
 
 class _Value(NamedTuple):
-    """A metric computed from queries; `interval` is not compared where the record keeps none."""
+    """A metric computed from queries, and its interval, if it has one."""
 
     value: float
     interval: Interval | None
@@ -62,7 +65,7 @@ def recompute(run: Run) -> Recomputed:
         raise InvalidError(f"{run.path}: {cell_name(stray[0])} has queries and no metrics.")
     numbering = _Numbering(tables)
     values = intervals = 0
-    problems: list[str] = []
+    problems = [*lacks(run, tables), *unlike_beside(run, tables)]
     unknown: dict[str, None] = {}
     for cell, cell_lines in lines.items():
         table = tables.get(cell)
@@ -72,12 +75,15 @@ def recompute(run: Run) -> Recomputed:
             again = computed.get(line.name)
             if again is None:
                 unknown[line.name] = None
+                # All tasks but those of mteb keep what their metrics are made of.
+                if run.manifest.mteb is None and line.n_queries:
+                    problems.append(f"{where} has no queries that it could follow from.")
                 continue
             values += 1
             intervals += line.ci_low is not None
             rounding = MTEB_ROUNDING if run.manifest.mteb else ROUNDING
             problems += [f"{where} {problem}" for problem in _unlike(line, again, rounding)]
-        if table is not None and set(RANK_COLUMNS) <= set(table.column_names):
+        if table is not None:
             problems += _ties(cell, cell_lines, table)
     return Recomputed(values, intervals, problems, list(unknown))
 
@@ -88,6 +94,8 @@ def _unlike(line: MetricLine, again: _Value, rounding: float) -> Iterator[str]:
         yield f"is {line.value!r}, and its queries make {again.value!r}."
     recorded = (line.ci_low, line.ci_high)
     if recorded == (None, None):
+        if again.interval is not None:
+            yield "has no interval, and its queries make one."
         return
     ends: Sequence[float | None] = again.interval or (None, None)
     for name, old, new in zip(("ci_low", "ci_high"), recorded, ends, strict=True):
@@ -96,7 +104,9 @@ def _unlike(line: MetricLine, again: _Value, rounding: float) -> Iterator[str]:
 
 
 def _ties(cell: Cell, lines: Sequence[MetricLine], table: Any) -> Iterator[str]:
-    rate = tie_rate(ranks_of(table)) if len(table) else 0.0
+    has_ranks = set(RANK_COLUMNS) <= set(table.column_names)
+    # Pairs have no ranks, and mteb's ties are broken by id.
+    rate = tie_rate(ranks_of(table)) if has_ranks and len(table) else 0.0
     for line in lines:
         if abs(line.tie_rate - rate) > ROUNDING:
             yield (
@@ -137,9 +147,7 @@ class _Numbering:
         if not len(table):
             return {}
         values, plain = _columns(run, table, lines)
-        with_interval = {line.name for line in lines if line.ci_low is not None}
-        drawn = {name: column for name, column in values.items() if name in with_interval}
-        intervals = self._intervals(cell, table, drawn, lines) if drawn else {}
+        intervals = self._intervals(cell, table, values, lines) if values else {}
         for name, column in values.items():
             plain[name] = _Value(mean(column), intervals.get(name))
         return plain
@@ -222,9 +230,19 @@ def _columns(
             columns[line.name] = table[line.name].to_numpy()
         elif line.name in of_all:
             plain[line.name] = _Value(of_all[line.name], None)
-        elif line.name == "mean_per_class_recall":
+        elif line.name == "mean_per_class_recall" and "label" in table.column_names:
             plain[line.name] = _per_class(line, ranks, table["label"].to_numpy())
+        elif line.name == "mAP" and "average_precision" in table.column_names:
+            plain[line.name] = _Value(_mean_of_classes(run, line, table), None)
     return columns, plain
+
+
+def _mean_of_classes(run: Run, line: MetricLine, table: Any) -> float:
+    """The mean over classes of average precision; one without images is no query, and counts as 0."""
+    precisions = table["average_precision"].to_numpy()
+    counts = run.manifest.raw["data"].get(line.subset, {})
+    n_classes: int = counts.get("classes", len(precisions))
+    return math.fsum(precisions) / n_classes
 
 
 def _per_class(line: MetricLine, ranks: Any, labels: np.ndarray) -> _Value:

@@ -58,7 +58,7 @@ def per_query(run: Run) -> dict[Cell, PerQuery]:
     values = _reader(run, set(table.column_names))
     lines = lines_by_cell(run)
     cells = {}
-    for cell, part in _cells(table).items():
+    for cell, part in by_cell(table).items():
         _check_count(run, cell, part, lines.get(cell, []))
         ids, groups = part["query_id"].to_pylist(), part["group_id"].to_pylist()
         if len(set(ids)) < len(ids):
@@ -74,7 +74,7 @@ def tables_by_cell(run: Run) -> dict[Cell, Any]:
 
     InvalidError when they are not as many as metrics.jsonl counts.
     """
-    tables = _cells(read_queries(run))
+    tables = by_cell(read_queries(run))
     lines = lines_by_cell(run)
     for cell, table in tables.items():
         _check_count(run, cell, table, lines.get(cell, []))
@@ -142,8 +142,8 @@ def _check_count(run: Run, cell: Cell, table: Any, lines: list[MetricLine]) -> N
             )
 
 
-def _cells(table: Any) -> dict[Cell, Any]:
-    """The rows of each cell, in order."""
+def by_cell(table: Any) -> dict[Cell, Any]:
+    """The rows of each cell of an Arrow table with its columns, in order."""
     import pyarrow as pa
 
     places = table.select(CELL).append_column("row", pa.array(np.arange(len(table))))
