@@ -1,5 +1,6 @@
 """The rows of configs/*.yaml: the shipped ones, and what is said about a wrong one."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -213,6 +214,13 @@ def test_a_model_is_a_row_then_a_folder_then_a_hub_id(
     for name in ("./none", "../none", "/none", "a/b/c", "org/m@../../x"):
         with pytest.raises(MissingError, match="no such checkpoint folder"):
             resolve_model(name, rows)
+    for step in ("checkpoint-2", "checkpoint-10"):
+        (tmp_path / "runs" / step).mkdir(parents=True)
+        (tmp_path / "runs" / step / "config.json").write_text("{}")
+    os.utime(tmp_path / "runs" / "checkpoint-2" / "config.json", (1, 1))
+    says = r"runs: no checkpoint itself, but a folder of 2 checkpoints. Name one, such as .*-10\."
+    with pytest.raises(MissingError, match=says):
+        resolve_model(str(tmp_path / "runs"), rows)
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(MissingError, match=r"notes.txt: a file, where a checkpoint folder"):
         resolve_model(str(tmp_path / "notes.txt"), rows)

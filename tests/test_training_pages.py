@@ -25,7 +25,7 @@ def test_a_fall_is_told_with_its_size_its_p_and_the_alpha_it_was_held_against(tm
     assert run.outcome == "fell"
     assert headline(run) == (
         "Step 1,000 fell: t2i/R@1 is 58.00%, 2.00 points below the baseline (95% interval -2.40 to "
-        "-1.60, p 1e-05, held against 0.0025 of alpha). So did step 1,500."
+        "-1.60, p 1e-05; 0.0025 or less is called a fall). So did step 1,500."
     )
     assert run.spent == pytest.approx(0.0075)
 
@@ -35,7 +35,7 @@ def test_of_two_metrics_that_fell_the_larger_drop_is_told(tmp_path):
     larger = judged(-0.03, metric="i2t/R@1", low=None, high=None)
     run = training(tmp_path, [step._replace(judged=[*step.judged, larger])])
     assert headline(run).startswith(
-        "Step 500 fell: i2t/R@1 is 57.00%, 3.00 points below the baseline (p 1e-05,"
+        "Step 500 fell: i2t/R@1 is 57.00%, 3.00 points below the baseline (p 1e-05;"
     )
 
 

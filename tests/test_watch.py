@@ -200,7 +200,7 @@ def test_hidden_parts_and_names_without_a_step_are_none(saved, tmp_path):
 
 
 def watch(folder, *options, cwd):
-    base = (folder, "--once", "--settle", "0", "--probe", "60", "--subsets", "en")
+    base = (folder, "--once", "--settle", "0", "--limit", "60", "--subsets", "en")
     return run(*base, *options, module="evals.watch", cwd=cwd)
 
 
@@ -210,6 +210,8 @@ def test_a_run_is_measured_as_it_grows_and_a_fall_ends_it(saved, tmp_path):
     options = ("--baseline", TINY, "--plot", "curve.png")
     first = watch(folder, *options, cwd=tmp_path)
     assert first.returncode == 0 and "step 100: t2i/R@1" in first.stdout
+    # said so that it can be understood without the docs: 1% shared by two metrics, half of it now
+    assert "p 1, 0.0025 or less is a fall)" in first.stdout
     again = watch(folder, *options, cwd=tmp_path)
     assert again.returncode == 0 and "step 100" not in again.stdout  # measured once
     copy_of(saved, folder, 200)
@@ -224,6 +226,14 @@ def test_a_run_is_measured_as_it_grows_and_a_fall_ends_it(saved, tmp_path):
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     # a scheduler that asks again hears it again
     assert watch(folder, *options, cwd=tmp_path).returncode == 1
+
+
+def test_the_earlier_spelling_of_limit_is_heard_with_a_hint(tmp_path):
+    (tmp_path / "none").mkdir()
+    base = ("none", "--once", "--settle", "0", "--probe", "60")
+    done = run(*base, module="evals.watch", cwd=tmp_path)
+    assert done.returncode == 0 and "hint: --probe is called --limit now" in done.stderr
+    assert "no complete checkpoint yet. One is a folder with a step in its name" in done.stdout
 
 
 def test_checkpoints_that_are_passed_over_are_named(saved, tmp_path):

@@ -13,6 +13,7 @@ from evals.config.rows import Revision, Row, Text, nearest, read_rows
 from evals.paths import configs, leads_out, of_row
 from evals.schema import ConfigError, MissingError
 
+CONFIG = "config.json"  # what tells that a folder is a checkpoint
 ADAPTER = "+adapter:"  # between a jina-clip model and the folder of what PEFT trained of it
 # NAME=SPEC on a command line; what stands before the first `=` of a URL or a path is no such name.
 MODEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._@+-]*"
@@ -173,6 +174,7 @@ def _plain(name: str, path: Path | None) -> ModelRef:
     # A folder goes before the Hub: `org/name` may be both, and what is here needs no network.
     folder = Path(name).expanduser()
     if name and folder.is_dir():
+        _refuse_parent(folder)
         return ModelRef(folder.resolve().name, "jina_clip", folder)
     match = _HUB_ID.fullmatch(name)
     if match:
@@ -198,6 +200,20 @@ def _plain(name: str, path: Path | None) -> ModelRef:
         "model of your own give an existing folder with weights, a Hub id (org/name or "
         f"org/name@revision), or {', '.join(f'{prefix}:…' for prefix in PREFIXES)}."
     )
+
+
+def _refuse_parent(folder: Path) -> None:
+    """Refuse a folder of checkpoints where one of them is wanted. MissingError names the newest."""
+    if (folder / CONFIG).is_file():
+        return
+    inside = [path.parent for path in folder.glob(f"*/{CONFIG}")]
+    if inside:
+        # By what it holds: a folder that was copied last is not the one that was written last.
+        newest = max(inside, key=lambda path: (path / CONFIG).stat().st_mtime)
+        count = "a checkpoint" if len(inside) == 1 else f"{len(inside):,} checkpoints"
+        raise MissingError(
+            f"{folder}: no checkpoint itself, but a folder of {count}. Name one, such as {newest}."
+        )
 
 
 def _name_of(prefix: str, spec: str) -> str:

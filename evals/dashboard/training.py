@@ -133,7 +133,7 @@ def _first_fall(step: Step) -> str:
     return (
         f"Step {step.step:,} fell: {worst.metric} is {in_percent(worst.value, 2)}%, "
         f"{in_percent(-worst.change, 2)} points below the baseline "
-        f"({interval}p {worst.p:.2g}, held against {worst.alpha:.2g} of alpha)."
+        f"({interval}p {worst.p:.2g}; {worst.alpha:.2g} or less is called a fall)."
     )
 
 

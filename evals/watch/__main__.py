@@ -1,6 +1,6 @@
 """A training run that is measured while it runs: each new checkpoint, until a drop is sure:
 
-python -m evals.watch runs/birds scenes --baseline tiny [--probe 1000] [--checkpoints 20]
+python -m evals.watch runs/birds scenes --baseline tiny [--limit 1000] [--checkpoints 20]
 python -m evals.watch runs/birds --once --figures curve.png
 """
 
@@ -45,9 +45,10 @@ def watch(
     arch: Annotated[
         str | None, typer.Option(help="The architecture of open_clip's .pt files.")
     ] = None,
-    probe: Annotated[
+    limit: Annotated[
         int | None, typer.Option(min=2, help="Only so many images: the same for all checkpoints.")
     ] = None,
+    probe: Annotated[int | None, typer.Option(min=2, hidden=True)] = None,
     data: Annotated[
         Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")
     ] = None,
@@ -108,7 +109,7 @@ def watch(
             settings=Settings(
                 data=data,
                 subsets=comma_list(subsets),
-                limit=probe,
+                limit=limit or _former_limit(log, probe),
                 device=device,
                 dtype=dtype,
                 results=results,
@@ -122,6 +123,13 @@ def watch(
             check_journal(watched)
             failed = _watch(log, watched, plot, poll=poll, idle=0.0 if once else idle, go_on=go_on)
             _finish(log, watched, failed, plot)
+
+
+def _former_limit(log: Log, probe: int | None) -> int | None:
+    """What was said by the earlier spelling of --limit, with a hint."""
+    if probe is not None:
+        log.info("hint: --probe is called --limit now. Both work.")
+    return probe
 
 
 class _OnlyErrors(Silent):
@@ -194,7 +202,10 @@ def _finish(log: Log, watch: "Watch", failed: set[Path], plot: Path | None) -> N
             }
         )
     elif not steps:
-        log.result(f"{watch.folder}: no complete checkpoint yet")
+        log.result(
+            f"{watch.folder}: no complete checkpoint yet. One is a folder with a step in its name, "
+            "such as checkpoint-500, and what docs/watching.md says in it."
+        )
     else:
         log.result(f"journal: {watch.journal}")
 

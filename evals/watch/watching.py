@@ -121,7 +121,7 @@ def measure_new(watch: Watch, failed: set[Path], *, reporter: Reporter) -> Itera
             # A trainer that keeps the last few removes the others, whoever waits for them.
             reporter.error(
                 f"{checkpoint.path}: was removed before it was measured. Keep more checkpoints "
-                "(save_total_limit of Trainer), or measure fewer images with --probe."
+                "(save_total_limit of Trainer), or measure fewer images with --limit."
             )
             continue
         # Its files are whole and it is no model of ours: looking again would find the same.
@@ -179,13 +179,13 @@ def line_of(step: Step) -> str:
         interval = ""
         if entry.low is not None and entry.high is not None:
             interval = f" [{100 * entry.low:+.2f},{100 * entry.high:+.2f}]"
-        seen = f", sees {100 * entry.seen:.2f}" if entry.seen else ""
+        seen = f"; a drop of {100 * entry.seen:.2f} would be seen" if entry.seen else ""
         mark = " FELL" if entry.fell else ""
         parts.append(
             f"{entry.metric} {100 * entry.value:.2f} ({100 * entry.change:+.2f}{interval}, "
-            f"p {entry.p:.2g}, alpha {entry.alpha:.2g}{seen}){mark}"
+            f"p {entry.p:.2g}, {entry.alpha:.2g} or less is a fall{seen}){mark}"
         )
-    return f"step {step.step:,}: {'; '.join(parts)}"
+    return f"step {step.step:,}: {', '.join(parts)}"
 
 
 def rounds(
