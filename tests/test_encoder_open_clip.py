@@ -92,6 +92,31 @@ def test_rows_of_texts_are_those_of_open_clip(spec, reference):
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
 
 
+def test_texts_that_are_cut_are_counted_without_the_weights(spec, reference):
+    model, (_, _, tokenizer) = encoder(spec), reference
+    # `!` before another sign is token 0, which is also the padding.
+    texts = ["dog " * 14, "dog " * 15, "!(" * 8, "!(" * 7, "", "dog " * 300]
+    tokens = [len(tokenizer.encode(text)) + 2 for text in texts]
+    assert tokenizer.encode("!(")[0] == 0
+    assert model.truncated(text_side(texts)) == sum(n > 16 for n in tokens) > 1
+    assert "_loaded" not in vars(model)
+    # What is behind the end of its context is not read.
+    longer = [f"{text} cat" for text in texts]
+    rows, others = model.encode(text_side(texts)), model.encode(text_side(longer))
+    reads_on = (np.abs(rows - others).max(1) > 1e-6).tolist()
+    assert reads_on == [n < 16 for n in tokens]
+
+
+def test_a_tokenizer_that_is_not_at_hand_counts_nothing(spec, monkeypatch):
+    model = encoder(spec)
+    monkeypatch.setattr(model._library, "get_tokenizer", _no_network)
+    assert model.truncated(text_side(["dog"])) is None
+
+
+def _no_network(*arguments):
+    raise OSError("no network")
+
+
 def test_modes_become_rgb_before_they_are_resized(spec):
     side = pictures(2, "P")
     as_rgb = Side("image", [image.convert("RGB") for image in side.items], side.ids, side.hashes)

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -281,6 +282,35 @@ def test_the_lower_of_the_two_length_limits_holds(text_model):
         rows[0], short.encode(text_side(["a red"]))[0], atol=1e-6
     )  # <s> a red </s>
     assert short.fingerprint["text.max_length"] == "4"
+
+
+@pytest.mark.parametrize(
+    ("role", "options", "words"),
+    # 12 positions, of which 2 are special and 2 the prompt of queries
+    [(None, {}, 10), ("document", {}, 10), ("query", {}, 8), (None, {"max_length": 6}, 4)],
+)
+def test_texts_that_are_cut_are_counted_without_the_weights(text_model, role, options, words):
+    model = encoder(text_model, **options)
+    texts = ["red " * n for n in (1, words, words + 1, words + 5)]
+    assert model.truncated(replace(text_side(texts), role=role)) == 2
+    assert "model" not in vars(model)
+    # A text of which the model reads all has another row than one with a word more.
+    longer = replace(text_side([f"{text} the" for text in texts]), role=role)
+    rows, others = model.encode(replace(text_side(texts), role=role)), model.encode(longer)
+    changed = (np.abs(rows - others).max(1) > 1e-6).tolist()
+    assert changed == [True, False, False, False]
+    assert model.truncated(longer) == 3
+
+
+def test_clip_counts_the_texts_that_it_cuts(clip_model):
+    model = encoder(clip_model)
+    read = model.model.max_seq_length - 2
+    texts = ["red " * n for n in (1, read, read + 1)]
+    assert model.truncated(text_side(texts)) == 1
+
+
+def test_a_model_of_several_vectors_does_not_say_what_it_cuts(several_model):
+    assert encoder(several_model).truncated(text_side(["red " * 50])) is None
 
 
 def test_rows_keep_their_full_width_when_the_model_asks_for_less(copied):

@@ -41,6 +41,7 @@ from evals.schema import ConfigError, InvalidError, MissingError, Side
 
 # A text takes 77 tokens in most models, an image 50 to 729.
 TEXTS, IMAGES = 256, 32  # of a pass
+LONGER = 8  # contexts that a text is tokenized to when it is asked whether one cuts it
 WORKERS = min(8, os.cpu_count() or 1)
 # pure: every weight, and no autocast
 PRECISION = {"float32": "fp32", "float16": "pure_fp16", "bfloat16": "pure_bf16"}
@@ -171,6 +172,24 @@ class OpenClipEncoder:
     def batches(self) -> dict[str, list[int]]:
         """The most texts and images of a pass."""
         return {"texts": [TEXTS], "images": [self.batch_images]} if "_loaded" in vars(self) else {}
+
+    def truncated(self, side: Side) -> int | None:
+        """How many texts are cut to the context of the model; None where its tokenizer is not at hand."""
+        try:
+            tokenizer = self.tokenizer
+        except MissingError:
+            return None
+        if self.by_language:
+            self._speak(flores(side.language))
+        longer = LONGER * tokenizer.context_length
+        # Most of what a long context makes of no text is padding, whatever kind of tokenizer it is.
+        padding = tokenizer([""], context_length=longer).mode().values
+        count = 0
+        for start in range(0, len(side), TEXTS):
+            texts = list(side.items[start : start + TEXTS])
+            read = (tokenizer(texts) != padding).sum(1)
+            count += int(((tokenizer(texts, context_length=longer) != padding).sum(1) > read).sum())
+        return count
 
     def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
         """Full-width L2-normalised float32 rows; images are decoded ahead of the model.

@@ -35,6 +35,7 @@ from evals.encoders.st_folder import (
     read_spec,
     read_width,
 )
+from evals.encoders.st_lengths import count_cut
 from evals.encoders.st_loading import load_whole
 from evals.encoders.st_several import cap_lengths, check_kind, check_side, vectors_of
 from evals.schema import (
@@ -150,6 +151,13 @@ class SentenceTransformersEncoder:
         if "model" not in vars(self):
             return {}
         return {f"{kind}s": [size] for kind, size in self._batch.items()}
+
+    def truncated(self, side: Side) -> int | None:
+        """How many texts are cut; None for a model of several vectors, and one whose tokenizer is not in its first folder."""
+        # Queries and documents of a multi-vector model have limits of their own.
+        if self._gives_several:
+            return None
+        return count_cut(self.folder, self._modules, side.items, side.role, self.max_length)
 
     def encode(self, side: Side) -> Float[np.ndarray, "n d"] | Vectors:
         """Full-width L2-normalised float32 rows in the order of the items.

@@ -25,9 +25,12 @@ def lengths_of(encoder: "Encoder", parts: Mapping[str, Data]) -> Lengths:
         return lengths
     for data in parts.values():
         for name, side in _texts_of(data):
+            n_cut = encoder.truncated(side)
+            if n_cut is None:
+                return {}
             count = lengths.setdefault(name, {"texts": 0, "truncated": 0})
             count["texts"] += len(side)
-            count["truncated"] += encoder.truncated(side)
+            count["truncated"] += n_cut
     return lengths
 
 

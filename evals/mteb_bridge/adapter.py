@@ -73,7 +73,10 @@ class Adapter:
         self.dim = encoder.dim
         self.corpus: Any = None
         self.where = ("", "")  # the subset and split that was encoded last
-        self.lengths = {"texts": 0, "truncated": 0}
+        # None once the encoder cannot tell.
+        self.lengths: dict[str, int] | None = None
+        if isinstance(encoder, TruncatingEncoder):
+            self.lengths = {"texts": 0, "truncated": 0}
         self.blank_texts = 0
         self.start_collecting()
 
@@ -281,9 +284,14 @@ class Adapter:
     def _count(self, texts: Side) -> None:
         # Once per text and task: at the first dimension, while the content is collected.
         self.blank_texts += sum(map(is_blank, texts.items))
-        if isinstance(self.encoder, TruncatingEncoder):
-            self.lengths["texts"] += len(texts)
-            self.lengths["truncated"] += self.encoder.truncated(texts)
+        if self.lengths is None or not isinstance(self.encoder, TruncatingEncoder):
+            return
+        n_cut = self.encoder.truncated(texts)
+        if n_cut is None:
+            self.lengths = None
+            return
+        self.lengths["texts"] += len(texts)
+        self.lengths["truncated"] += n_cut
 
 
 def search_blocks(

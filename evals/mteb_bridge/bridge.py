@@ -38,7 +38,6 @@ from evals.schema import (
     ConfigError,
     Encoder,
     InvalidError,
-    TruncatingEncoder,
     check_one_row,
     is_multi_vector,
 )
@@ -105,7 +104,7 @@ def run_task(
         content=run.content,
         mteb=about(task, run.undefined, instruction=settings.instruction)
         | {
-            "lengths": model.lengths if isinstance(encoder, TruncatingEncoder) else None,
+            "lengths": model.lengths,
             "blank_texts": model.blank_texts,
             "repeated": run.repeated._asdict(),
         },

@@ -108,6 +108,6 @@ class StreamingEncoder(Encoder, Protocol):
 class TruncatingEncoder(Protocol):
     """An encoder that can tell, without its weights, how many texts are longer than it reads."""
 
-    def truncated(self, side: Side) -> int:
-        """How many texts of the side are cut."""
+    def truncated(self, side: Side) -> int | None:
+        """How many texts of the side are cut; None for a model that does not say."""
         ...
