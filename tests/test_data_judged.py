@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from evals.config.own_data import Reading, data_ref
 from evals.data.beir import load_beir
 from evals.data.judged import notes
 from evals.data.own import read_own
-from evals.data.trec import load_trec
+from evals.data.trec import load_trec, read_judgements
 from evals.evaluation.recording import content_hash
 from evals.schema import ConfigError, InvalidError, MissingError, TextRetrieval
 
@@ -244,6 +245,19 @@ def test_a_line_of_trec_with_other_columns_is_refused(
         file.write(addition)
     with pytest.raises(InvalidError, match=message):
         load_trec(folder, None)
+
+
+def test_judgements_of_beir_are_told_from_those_of_trec(tmp_path: Path) -> None:
+    file = tmp_path / "test.tsv"
+    file.write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    with pytest.raises(
+        InvalidError, match=r"line 1: 3 columns.*a file of BEIR.*Rewrite it: "
+    ) as told:
+        list(read_judgements(file))
+    command = str(told.value).partition("Rewrite it: ")[2]
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
+    [judgement] = read_judgements(tmp_path / "test.qrels")
+    assert judgement[:3] == ("q1", "d1", "1")
 
 
 def test_broken_markup_is_refused(tmp_path: Path) -> None:

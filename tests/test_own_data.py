@@ -281,7 +281,10 @@ def test_labels_are_read_from_folders_and_from_tables_alike(tmp_path: Path) -> N
     [
         ("a.png,0\nb.png,1\n", r"nothing says what the numbers in column class mean"),
         ("a.png,cat\nb.png,\n", r"line 3: '' in column class is no name of a class"),
-        ("a.png,cat\na.png,dog\n", r"line 3: image 'a.png' is listed at .*line 2 too"),
+        (
+            "a.png,cat\na.png,dog\n",
+            r"line 3: image 'a.png' is listed at .*line 2 too.*write captions: in the place of labels:",
+        ),
         ("a.png,cat\nz.png,dog\n", r"'z.png' is not in"),
     ],
 )

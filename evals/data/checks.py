@@ -52,8 +52,13 @@ def id_problem(name: object) -> str:
     return _character_problem(name)
 
 
-def check_ids(places: Iterable[tuple[object, str]], *, what: str = "image") -> None:
-    """Refuse ids that are none or that come twice.
+def check_ids(
+    places: Iterable[tuple[object, str]],
+    *,
+    what: str = "image",
+    remedy: str = "Merge or remove one.",
+) -> None:
+    """Refuse ids that are none or that come twice, for which there is a `remedy`.
 
     `places` has each id with its place in the data.
     """
@@ -63,9 +68,7 @@ def check_ids(places: Iterable[tuple[object, str]], *, what: str = "image") -> N
         if problem:
             raise InvalidError(f"{where}: the id {name!r} of the {what} {problem}. Correct it.")
         if name in first:
-            raise InvalidError(
-                f"{where}: {what} {name!r} is listed at {first[name]} too. Merge or remove one."
-            )
+            raise InvalidError(f"{where}: {what} {name!r} is listed at {first[name]} too. {remedy}")
         first[name] = where
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from evals.data.checks import check_ids
 from evals.data.class_folders import TEMPLATE, load_own_labels
 from evals.data.columns import Chosen, Table, choose_columns, kind_of_column
 from evals.data.datasets_library import find_saved, saved_table
@@ -24,6 +25,11 @@ from evals.data.table_files import (
 )
 from evals.data.table_images import named, opened
 from evals.schema import ClassPrompts, ConfigError, InvalidError, LabeledImages, Source
+
+ONE_CLASS = (
+    "An image has one class: merge or remove one. Where these are captions, write captions: in the "
+    "place of labels:."
+)
 
 
 class TableLayout(NamedTuple):
@@ -108,6 +114,7 @@ def _labelled(
     places = range(len(table))
     ids = named(table, chosen, places)
     rows = [Labeled(ids[row], labels[row], table.where(row)) for row in places]
+    check_ids(((row.image, row.where) for row in rows), remedy=ONE_CLASS)
     prompts = ClassPrompts(len(names), templates=TEMPLATE, folders=True)
     release = LabeledRelease(
         rows,

@@ -12,6 +12,7 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple
 
 from evals.counts import counted
@@ -26,6 +27,7 @@ ROLES = {
     "qrels": ("qrels", "qrel"),
 }
 COLUMNS = ("query", "iteration", "document", "grade")
+BEIR_COLUMNS = ("query-id", "corpus-id", "score")  # the header of BEIR's files
 _TOPIC = re.compile(r"<top>(.*?)</top>|<topic\s+number=\"([^\"]+)\"\s*>(.*?)</topic>", re.DOTALL)
 _NUMBER = re.compile(r"<num>\s*(?:Number:)?\s*([^\s<]+)")
 # A title goes on to the next tag: the classic markup does not close it.
@@ -129,7 +131,15 @@ def read_judgements(file: Path) -> Iterator[Judgement]:
         if len(cells) != len(COLUMNS):
             raise InvalidError(
                 f"{line.where}: {counted(len(cells), 'column')}, where {len(COLUMNS)} are expected "
-                f"({', '.join(COLUMNS)}). Correct the line."
+                f"({', '.join(COLUMNS)}). {_remedy(line.text, file)}"
             )
         query, _, doc, grade = cells
         yield Judgement(query, doc, grade, line.where)
+
+
+def _remedy(line: str, file: Path) -> str:
+    """What to do with a line of judgements that has not the columns of TREC."""
+    if line.split() != list(BEIR_COLUMNS):
+        return "Correct the line."
+    command = f"awk 'NR>1 {{print $1, 0, $2, $3}}' {quote(file.name)} > {quote(file.stem)}.qrels"
+    return f"This is a file of BEIR, which has a header and no iteration. Rewrite it: {command}"

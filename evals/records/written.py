@@ -10,6 +10,7 @@ from evals.records.manifest import PARTIAL, Manifest
 from evals.records.record import Run
 
 ALIKE = 0.5  # difflib's ratio of two letters that changed places in a name of four
+MISSPELLED = 0.8  # of one wrong letter in a name of five: `coco` is none of `cost`
 MOST = 20  # pairs of benchmark and model that a message lists
 _OWN = re.compile(r"(?:(?P<name>[^=:/]+)=)?(?P<kind>[a-z]+):(?P<place>.+)", re.DOTALL)
 
@@ -69,6 +70,10 @@ def none_recorded(root: Path, runs: Sequence[Run], benchmark: str, model: str) -
     if not runs:
         return start
     argument = places[0] if places else benchmark
+    measured = {run.manifest.benchmark for run in runs}
+    alike = difflib.get_close_matches(benchmark, measured, n=1, cutoff=MISSPELLED)
+    if alike and not places:
+        start += f" Did you mean {alike[0]}?"
     return (
         f"{start} Measure it with python -m evals.run {quote(argument.removesuffix(PARTIAL))} "
         f"--model {quote(model)}."
