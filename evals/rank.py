@@ -14,6 +14,7 @@ from evals.cli.app import Log, exit_with, new_app, reported
 from evals.cli.options import Json, comma_list
 from evals.cli.results import Output, finish, table_outputs, write_outputs
 from evals.cli.vocabulary import Benchmarks, Figures, TableFiles, shared_words
+from evals.counts import counted
 from evals.schema import ConfigError
 
 app = new_app()
@@ -100,7 +101,8 @@ def _scored(log: Log, operands: list[str], qrels: Path, results: str) -> list[st
             raise ConfigError(f"{text}: no file, and with --qrels each operand is a TREC run.")
         scored = score_run(file, qrels, model=None, benchmark=None, results=results)
         if scored.missing:
-            log.info(f"{file}: {len(scored.missing):,} judged queries are missing, and score 0")
+            count = counted(len(scored.missing), "judged query is", "judged queries are")
+            log.info(f"{file}: {count} missing, and scored as 0")
         records.append(str(scored.outcome.path))
     return records
 

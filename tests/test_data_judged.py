@@ -65,6 +65,16 @@ def assert_toy(data: TextRetrieval) -> None:
     assert notes(data.origin) == ["queries without a judgement, left out: 1"]
 
 
+@pytest.mark.parametrize(("file", "what"), [("corpus", "document"), ("queries", "query")])
+def test_a_file_without_items_is_refused_by_its_folder(
+    tmp_path: Path, file: str, what: str
+) -> None:
+    folder = beir(tmp_path / "toy")
+    (folder / f"{file}.jsonl").write_text("")
+    with pytest.raises(InvalidError, match=rf"toy: has no {what}\. Give one or more"):
+        load_beir(folder, None)
+
+
 def test_every_way_to_write_the_files_gives_one_data(tmp_path: Path) -> None:
     ways = [
         load_beir(beir(tmp_path / "plain"), None),

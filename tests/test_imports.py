@@ -232,7 +232,7 @@ MAY_SEE: dict[str, set[str]] = {
         "views",
     },
     "compare": {"schema", "analysis", "cli", "files", "records", "views"},
-    "rank": {"schema", "analysis", "cli", "files", "records", "views"},
+    "rank": {"counts", "schema", "analysis", "cli", "files", "records", "views"},
     "plan": {"schema", "analysis", "cli", "files", "records", "stats", "views"},
     "index": {"schema", "analysis", "cli", "config", "files", "records", "views"},
     "mistakes": {"schema", "analysis", "cli", "files", "records", "views"},

@@ -117,7 +117,7 @@ def check_shape(image: Any, name: str) -> None:
     if not short or long > MOST_ELONGATED * short:
         raise InvalidError(
             f"{name}: {image.width:,} x {image.height:,} pixels, and one side may be "
-            f"{MOST_ELONGATED} times the other at most. Cut the image, or remove its captions."
+            f"{MOST_ELONGATED} times the other at most. Cut the image, or take it out of the data."
         )
     if image.mode not in EIGHT_BITS:
         raise InvalidError(
@@ -230,7 +230,7 @@ def _named(data: bytes, name: str) -> Iterator[None]:
     except UnidentifiedImageError:
         formats = ", ".join(FORMATS)
         problem = f"its {len(data):,} bytes are not an image in {formats}"
-        remedy = "Replace the file, or remove its captions"
+        remedy = "Replace the file, or take it out of the data"
         if not data:
             problem = "the image file is empty"
         # A photo that was only renamed to .jpg is one of these still.
@@ -240,7 +240,7 @@ def _named(data: bytes, name: str) -> Iterator[None]:
         raise InvalidError(f"{name}: {problem}. {remedy}.") from None
     except BROKEN as error:
         raise InvalidError(
-            f"{name}: the image is broken ({error}). Replace the file, or remove its captions."
+            f"{name}: the image is broken ({error}). Replace the file, or take it out of the data."
         ) from None
 
 

@@ -90,7 +90,8 @@ def judged(
     """
     check_origin(origin)
     # Documents first: a corpus that is broken is named before its judgements seem to be.
-    all_docs, all_queries = _gathered(docs, "document"), _gathered(queries, "query")
+    all_docs = _gathered(docs, "document", origin)
+    all_queries = _gathered(queries, "query", origin)
     qrels, counts = _qrels(judgements, all_queries.places, all_docs.places)
     with_relevant = np.unique(qrels[:, 0]).tolist()
     if not with_relevant:
@@ -148,7 +149,7 @@ def whole_grade(value: Any, where: str) -> int:
     return int(number)
 
 
-def _gathered(table: Collection, what: str) -> _Items:
+def _gathered(table: Collection, what: str, origin: Mapping[str, str]) -> _Items:
     places: dict[str, int] = {}
     wheres: list[str] = []
     texts: dict[int, str] = {}
@@ -175,7 +176,7 @@ def _gathered(table: Collection, what: str) -> _Items:
             blank += _check_text(record, what)
             texts[place] = record.text
     if not places:
-        raise InvalidError(f"There is no {what}. Give one or more.")
+        raise InvalidError(f"{origin.get('path', 'the data')}: has no {what}. Give one or more.")
     return _Items(places, texts, images, blank)
 
 
