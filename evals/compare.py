@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 app = new_app()
 OPERAND = (
-    "MODEL or folder of a record, with @DIM and :PRECISION if not the widest and float32; or a "
+    "MODEL or folder of a record, optionally with @DIM and :PRECISION; or a "
     "result file (.json) of mteb or CLIP_benchmark."
 )
 
@@ -39,15 +39,16 @@ def compare(
     a: Annotated[str, typer.Argument(metavar="A", help=OPERAND)],
     b: Annotated[str, typer.Argument(metavar="B", help="The same; changes are B − A.")],
     benchmarks: Annotated[
-        list[str], Benchmarks("Benchmarks, e.g. scenes,flickr; all whole ones of both.")
+        list[str], Benchmarks("Benchmarks, e.g. scenes,flickr; default: all complete ones of both.")
     ],
     tables: TableFiles,
     figures: Figures,
     subsets: Annotated[
-        str | None, typer.Option(help="Languages, e.g. en,de; all unless given.")
+        str | None, typer.Option(help="Languages, e.g. en,de; default: all.")
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="E.g. R@10,MRR; R@1 and R@5, acc@1 or the main metric.")
+        str | None,
+        typer.Option(help="E.g. R@10,MRR; default: R@1 and R@5, acc@1 or the main metric."),
     ] = None,
     results: Annotated[
         str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")

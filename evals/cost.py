@@ -25,28 +25,28 @@ app = new_app()
 @shared_words
 def cost(
     benchmarks: Annotated[
-        list[str], Benchmarks("Rows of configs/benchmarks.yaml; scenes unless given.")
+        list[str], Benchmarks("Rows of configs/benchmarks.yaml; default: scenes.")
     ],
     tables: TableFiles,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="jina-clip whose tokenizer counts the texts."),
+        typer.Option("--model", "-m", help="jina-clip model whose tokenizer counts the tokens."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")
     ] = None,
     subsets: Annotated[
-        str | None, typer.Option(help="Languages to count, e.g. en,de; all unless given.")
+        str | None, typer.Option(help="Languages to count, e.g. en,de; default: all.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only so many images, by a seeded choice.")
+        int | None, typer.Option(min=1, help="Only N images, chosen with a seed.")
     ] = None,
     allow_subset: Annotated[
         bool, typer.Option("--allow-subset", help="Accept data with fewer items than declared.")
     ] = False,
     dims: Annotated[
         str | None,
-        typer.Option(help=f"Dimensions to store; {','.join(map(str, DIMS))} unless given."),
+        typer.Option(help=f"Dimensions to store; default: {','.join(map(str, DIMS))}."),
     ] = None,
     json: Json = False,
 ) -> None:

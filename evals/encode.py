@@ -51,7 +51,7 @@ def encode(
         Path | None, typer.Option(help="Write what is missing to this file, and encode nothing.")
     ] = None,
     plan: Annotated[
-        Path | None, typer.Option(help="Encode a part of this plan, which --shard names.")
+        Path | None, typer.Option(help="Encode the part of this plan that --shard names.")
     ] = None,
     shard: Annotated[
         str | None, typer.Option(help="I/N: every N-th shard of the plan, from the I-th on.")
@@ -60,7 +60,7 @@ def encode(
     cluster: Cluster = None,
     gpus_per_worker: GpusPerWorker = None,
 ) -> None:
-    """Encode what is missing and nobody else is at; or plan it; or a part of a plan."""
+    """Encode what is neither stored nor claimed; or make a plan; or encode a part of a plan."""
     with reported(json=options["json"]) as log:
         from evals.embeddings.store import Store
         from evals.evaluation.encoding_plan import items_of_part, parse_part, read_plan

@@ -26,16 +26,17 @@ app = new_app()
 def fusion(
     options: dict[str, Any],
     benchmarks: Annotated[
-        list[str], Benchmarks("Rows with two captions an image; scenes unless given.")
+        list[str], Benchmarks("Rows with two or more captions per image; default: scenes.")
     ],
     tables: TableFiles,
     figures: Figures,
     model: Models = ["tiny"],  # noqa: B006 - typer copies it
     dims: Annotated[
-        str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")
+        str | None, typer.Option(help="Dimensions to score, e.g. 256,64; default: full width.")
     ] = None,
 ) -> None:
-    """Score text-text, text-image and their merges from stored embeddings, write the record, and draw what it shows."""
+    """Score text-text, text-image and merged retrieval from stored embeddings; write the record "
+    "and its figures."""
     with reported(json=options["json"]) as log:
         from evals.analysis.fusion import as_fusion
         from evals.views.fusion import DIRECTIONS, TASK, as_json, print_fused, table_rows

@@ -27,38 +27,37 @@ def index(
         ),
     ],
     benchmarks: Annotated[
-        list[str], Benchmarks("Of this benchmark the newest record of the model.")
+        list[str], Benchmarks("Take the model's newest record of this benchmark.")
     ],
     tables: TableFiles,
     figures: Figures,
     dims: Annotated[
-        str | None, typer.Option(help="E.g. 256,64; all that the record was scored at.")
+        str | None, typer.Option(help="E.g. 256,64; default: all dimensions of the record.")
     ] = None,
-    subset: Annotated[str | None, typer.Option(help="Language; the first unless given.")] = None,
+    subset: Annotated[str | None, typer.Option(help="Language; default: the first.")] = None,
     direction: Annotated[
-        str | None, typer.Option(help="t2i or i2t; the first of the record unless given.")
+        str | None, typer.Option(help="t2i or i2t; default: the first of the record.")
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="R@k or Success@k of the record; the deepest unless given.")
+        str | None, typer.Option(help="R@k or Success@k of the record; default: the largest k.")
     ] = None,
     only: Annotated[
         str | None,
-        typer.Option(
-            help="Rows of the table, e.g. exact,hnsw; all that can be built unless given."
-        ),
+        typer.Option(help="Rows of the table, e.g. exact,hnsw; default: all that can be built."),
     ] = None,
     table: Annotated[
-        Path | None, typer.Option(help="YAML of indexes; configs/indexes.yaml unless given.")
+        Path | None, typer.Option(help="YAML file of indexes; default: configs/indexes.yaml.")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of building and searching.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for building and searching.")] = 1,
     data: Annotated[
-        Path | None, typer.Option(help="Where the data is now, if not where the run had it.")
+        Path | None, typer.Option(help="Where the data is now, if it has moved since the run.")
     ] = None,
     results: Annotated[
         str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
     ] = "results/runs",
     store: Annotated[
-        str | None, typer.Option(envvar="EVALS_STORE", help="Where embeddings are; as in the run.")
+        str | None,
+        typer.Option(envvar="EVALS_STORE", help="Where embeddings are; default: as in the run."),
     ] = None,
     json: Json = False,
 ) -> None:

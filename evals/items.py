@@ -34,21 +34,21 @@ BLOCK = 256
 @shared_words
 def items(
     benchmarks: Annotated[
-        list[str], Benchmarks("Row of configs/benchmarks.yaml, or data of your own: captions:DIR.")
+        list[str], Benchmarks("Row of configs/benchmarks.yaml, or your own data: captions:DIR.")
     ],
     to: Annotated[Path, typer.Option(help="The Parquet file: kind, id, text, image.")],
     data: Annotated[
         Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")
     ] = None,
     subsets: Annotated[
-        str | None, typer.Option(help="Languages, e.g. en,de; all unless given.")
+        str | None, typer.Option(help="Languages, e.g. en,de; default: all.")
     ] = None,
     images: Annotated[
         bool, typer.Option(help="Whether the images are in the file, encoded as they are stored.")
     ] = True,
     json: Json = False,
 ) -> None:
-    """Write every item of a benchmark once, with the id that its embedding is found by."""
+    """Write every item of a benchmark once, with the id that identifies its embedding."""
     with reported(json=json) as log:
         from evals.tasks import task_of
 

@@ -28,35 +28,38 @@ def mistakes(
         ),
     ],
     benchmarks: Annotated[
-        list[str], Benchmarks("Of this benchmark the newest record of the model.")
+        list[str], Benchmarks("Take the model's newest record of this benchmark.")
     ],
     tables: TableFiles,
-    subset: Annotated[str | None, typer.Option(help="Language; the first unless given.")] = None,
+    subset: Annotated[str | None, typer.Option(help="Language; default: the first.")] = None,
     direction: Annotated[
-        Literal["t2i", "i2t"], typer.Option(help="Texts that look for images, or the other way.")
+        Literal["t2i", "i2t"],
+        typer.Option(help="t2i: texts search for images; i2t: images search for texts."),
     ] = "t2i",
     dim: Annotated[
-        int | None, typer.Option(min=1, help="Dimensions; the most that were scored unless given.")
+        int | None, typer.Option(min=1, help="Dimension; default: the largest that was scored.")
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many queries.")] = 20,
     data: Annotated[
-        Path | None, typer.Option(help="Where the data is now, if not where the run had it.")
+        Path | None, typer.Option(help="Where the data is now, if it has moved since the run.")
     ] = None,
     thumbnails: Annotated[
         bool,
         typer.Option(
-            "--thumbnails", help="Put small copies of the images into the page: mind their licence."
+            "--thumbnails",
+            help="Put small copies of the images into the page: check their licence.",
         ),
     ] = False,
     results: Annotated[
         str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
     ] = "results/runs",
     store: Annotated[
-        str | None, typer.Option(envvar="EVALS_STORE", help="Where embeddings are; as in the run.")
+        str | None,
+        typer.Option(envvar="EVALS_STORE", help="Where embeddings are; default: as in the run."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show the worst queries of a run and what was preferred to their own images or texts.
+    """Show the worst queries of a run, and the documents that ranked above the right ones.
 
     Nothing is encoded.
     """

@@ -48,11 +48,12 @@ app = new_app()
 @takes_options
 def sweep(
     options: dict[str, Any],
-    benchmarks: Annotated[list[str], Benchmarks(f"{ROWS}; scenes unless given.")],
+    benchmarks: Annotated[list[str], Benchmarks(f"{ROWS}; default: scenes.")],
     tables: TableFiles,
     figures: Figures,
     dims: Annotated[
-        str | None, typer.Option(help=f"Dimensions; of {', '.join(map(str, DIMS))} those that fit.")
+        str | None,
+        typer.Option(help=f"Dimensions; default: those of {', '.join(map(str, DIMS))} that fit."),
     ] = None,
     model: Models = ["tiny"],  # noqa: B006 - typer copies it
     suite: Annotated[
@@ -60,20 +61,20 @@ def sweep(
         typer.Option("--suite", "-s", help="Row of configs/suites.yaml. Repeatable."),
     ] = None,
     precisions: Annotated[
-        str, typer.Option(help=f"Of {', '.join(BITS)}; float32 is always among them.")
+        str, typer.Option(help=f"{', '.join(BITS)}; float32 is always included.")
     ] = "float32",
     rescore: Annotated[
         int | None,
         typer.Option(
             min=FEWEST,
-            help="Score int8 and binary also with so many candidates ranked again in float32.",
+            help="For int8 and binary, also rank the best N candidates again in float32.",
         ),
     ] = None,
     keep: Annotated[
         float | None,
         typer.Option(
             max=100,
-            help="Name the smallest vector shown to keep more than so many per cent, e.g. 99.",
+            help="Name the smallest vector that is shown to keep more than N per cent, e.g. 99.",
         ),
     ] = None,
     dry_run: DryRun = False,
@@ -86,12 +87,12 @@ def sweep(
         list[str] | None,
         typer.Option(
             "--as",
-            help="MODEL=NEW: judge published statements about MODEL by NEW, a name or folder of "
-            "--model, with a footnote. Repeatable.",
+            help="MODEL=NEW: check published statements about MODEL against NEW (a name or folder "
+            "of --model), with a footnote. Repeatable.",
         ),
     ] = None,
 ) -> None:
-    """Score embeddings cut to several dimensions, the full width always among them.
+    """Score embeddings cut to several dimensions, always including the full width.
 
     Nothing is encoded twice.
     """

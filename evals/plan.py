@@ -24,34 +24,41 @@ MOST_POINTS = 100.0  # a share cannot change by more
 def plan(
     a: Annotated[str, typer.Argument(metavar="A", help=OPERAND)],
     benchmarks: Annotated[
-        list[str], Benchmarks("Benchmarks, e.g. scenes,flickr; all whole ones.", positional=False)
+        list[str],
+        Benchmarks("Benchmarks, e.g. scenes,flickr; default: all complete ones.", positional=False),
     ],
     tables: TableFiles,
     b: Annotated[
-        str | None, typer.Argument(metavar="B", help="A second one, for their own correlation.")
+        str | None,
+        typer.Argument(metavar="B", help="A second record, which gives the correlation."),
     ] = None,
-    points: Annotated[str, typer.Option(help="Differences to be seen, in points.")] = "0.5,1,2",
-    power: Annotated[float, typer.Option(min=0.01, max=0.9999, help="How often it is seen.")] = 0.8,
+    points: Annotated[str, typer.Option(help="Differences to detect, in points.")] = "0.5,1,2",
+    power: Annotated[
+        float, typer.Option(min=0.01, max=0.9999, help="Probability of detecting it.")
+    ] = 0.8,
     alpha: Annotated[
-        float, typer.Option(min=1e-9, max=0.5, help="False alarms of the two-sided test.")
+        float, typer.Option(min=1e-9, max=0.5, help="False alarm rate of the two-sided test.")
     ] = 0.05,
     correlations: Annotated[
         str | None,
-        typer.Option(help="Of one record: that with the second model; 0,0.5,0.8,0.9,0.95."),
+        typer.Option(
+            help="With one record: assumed correlations with the second model; default: "
+            "0,0.5,0.8,0.9,0.95."
+        ),
     ] = None,
     subsets: Annotated[
-        str | None, typer.Option(help="Languages, e.g. en,de; all unless given.")
+        str | None, typer.Option(help="Languages, e.g. en,de; default: all.")
     ] = None,
-    directions: Annotated[str | None, typer.Option(help="E.g. t2i; all unless given.")] = None,
+    directions: Annotated[str | None, typer.Option(help="E.g. t2i; default: all.")] = None,
     metric: Annotated[
-        str | None, typer.Option(help="E.g. R@5; the main one of each benchmark unless given.")
+        str | None, typer.Option(help="E.g. R@5; default: the main metric of each benchmark.")
     ] = None,
     results: Annotated[
         str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
     ] = "results/runs",
     json: Json = False,
 ) -> None:
-    """Say how many images and queries show a difference, from the variance of records."""
+    """Estimate how many images and queries a comparison needs, from the variance of records."""
     with reported(json=json) as log:
         from evals.analysis import planning
         from evals.records.entrants import measurements

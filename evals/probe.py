@@ -34,19 +34,20 @@ def probe(
     tables: TableFiles,
     model: Models = ["tiny"],  # noqa: B006 - typer copies it
     train_data: Annotated[
-        Path | None, typer.Option(help="Folder of the training images; --data unless given.")
+        Path | None, typer.Option(help="Folder of the training images; default: --data.")
     ] = None,
     train_split: Annotated[str, typer.Option(help="Split of the training images.")] = "train",
     knn: Annotated[str, typer.Option(help="Numbers of neighbours; `0` for none.")] = "1,5,20",
     linear: Annotated[bool, typer.Option(help="Fit a logistic regression too.")] = True,
     dims: Annotated[
-        str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")
+        str | None, typer.Option(help="Dimensions to score, e.g. 256,64; default: full width.")
     ] = None,
     seed: Annotated[
-        int, typer.Option(help="Of the choice of images on which the penalty is chosen.")
+        int, typer.Option(help="Seed of the split on which the penalty is chosen.")
     ] = 0,
 ) -> None:
-    """Probe stored embeddings of images: records BENCHMARK.knn and BENCHMARK.linear, measured on the row's own split."""
+    """Fit probes on stored image embeddings, and write the records BENCHMARK.knn and "
+    "BENCHMARK.linear."""
     with reported(json=options["json"]) as log:
         from evals.analysis.probe import Plan, Training, check_probed
         from evals.views.results import result_rows, results_json, show_results

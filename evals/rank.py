@@ -27,31 +27,36 @@ def rank(
     operands: Annotated[list[str], typer.Argument(metavar="RECORD…", help=OPERAND)],
     benchmarks: Annotated[
         list[str],
-        Benchmarks("Benchmarks, e.g. scenes,flickr; all whole ones of all.", positional=False),
+        Benchmarks(
+            "Benchmarks, e.g. scenes,flickr; default: all complete ones that all have.",
+            positional=False,
+        ),
     ],
     tables: TableFiles,
     figures: Figures,
     subsets: Annotated[
-        str | None, typer.Option(help="Languages, e.g. en,de; all unless given.")
+        str | None, typer.Option(help="Languages, e.g. en,de; default: all.")
     ] = None,
     directions: Annotated[
-        str | None, typer.Option(help="E.g. t2i; the mean over all unless given.")
+        str | None, typer.Option(help="E.g. t2i; default: the mean over all.")
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="E.g. R@5; the main one of each benchmark unless given.")
+        str | None, typer.Option(help="E.g. R@5; default: the main metric of each benchmark.")
     ] = None,
     weights: Annotated[
-        str, typer.Option(help="Of the mean over benchmarks: equal, queries, or NAME=NUMBER,….")
+        str,
+        typer.Option(help="Weights of the mean over benchmarks: equal, queries, or NAME=NUMBER,…."),
     ] = "equal",
     qrels: Annotated[
-        Path | None, typer.Option(help="Judgements: the operands are TREC runs, scored first.")
+        Path | None,
+        typer.Option(help="Judgements: the arguments are then TREC runs, which are scored first."),
     ] = None,
     results: Annotated[
         str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
     ] = "results/runs",
     json: Json = False,
 ) -> None:
-    """Rank models over the same queries, with the ranks that each may have."""
+    """Rank models on the same queries, with an interval of each rank."""
     with reported(json=json) as log:
         from evals.analysis.standings import rank_models
         from evals.records.entrants import entrants

@@ -28,15 +28,16 @@ def replay(
         ),
     ],
     benchmarks: Annotated[
-        list[str], Benchmarks("Of this benchmark the newest record of the model.")
+        list[str], Benchmarks("Take the model's newest record of this benchmark.")
     ],
     data: Annotated[
-        Path | None, typer.Option(help="Where the data is now, if not where the run had it.")
+        Path | None, typer.Option(help="Where the data is now, if it has moved since the run.")
     ] = None,
     store: Annotated[
         str | None,
         typer.Option(
-            envvar="EVALS_STORE", help="Where embeddings are; as in the run or its record."
+            envvar="EVALS_STORE",
+            help="Where embeddings are; default: as in the run, or in its record.",
         ),
     ] = None,
     results: Annotated[
@@ -44,7 +45,8 @@ def replay(
     ] = "results/runs",
     json: Json = False,
 ) -> None:
-    """Score the stored rows of a record again, and say whether all is equal to the last bit."""
+    """Score the stored embeddings of a record again, and check that all numbers are "
+    "bit-identical."""
     with reported(json=json) as log:
         from evals.analysis.replay import replay as replayed
         from evals.records.exchange import open_records

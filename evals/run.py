@@ -51,7 +51,7 @@ def run(
         typer.Option("--suite", "-s", help="Row of configs/suites.yaml. Repeatable."),
     ] = None,
     dims: Annotated[
-        str | None, typer.Option(help="Dimensions to score, e.g. 256,64; full width unless given.")
+        str | None, typer.Option(help="Dimensions to score, e.g. 256,64; default: full width.")
     ] = None,
     memory: Memory = None,
     workers: Workers = None,
@@ -61,14 +61,14 @@ def run(
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="Items that are nobody's answer join the galleries, for a curve of recall by gallery size: "
+            help="Add distractors to the galleries, for a curve of recall by gallery size: "
             "a row, captions:PLACE, labels:PLACE, images:PLACE or embeddings:FILE.",
         ),
     ] = None,
     trackers: Trackers = [],  # noqa: B006 - typer copies it
     dry_run: DryRun = False,
     listed: Annotated[
-        bool, typer.Option("--list", help="Show all benchmarks and suites, and leave.")
+        bool, typer.Option("--list", help="Show all benchmarks and suites, and exit.")
     ] = False,
 ) -> None:
     """Evaluate models on benchmarks: encode what is missing, score it, write the record."""

@@ -26,18 +26,18 @@ def score(
     qrels: Annotated[Path, typer.Argument(help="Judgements: query, iteration, document, grade.")],
     tables: TableFiles,
     model: Annotated[
-        str | None, typer.Option(help="What records call the system; the run's tag unless given.")
+        str | None, typer.Option(help="Name of the system in records; default: the run's tag.")
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(help="What records call the judgements; the file's name unless given."),
+        typer.Option(help="Name of the judgements in records; default: the file's name."),
     ] = None,
     results: Annotated[
         str, typer.Option(envvar="EVALS_RESULTS", help="Where records are written.")
     ] = "results/runs",
     json: Json = False,
 ) -> None:
-    """Score a run file by trec_eval's measures, with intervals, and write its record."""
+    """Score a run file with trec_eval's measures and intervals, and write its record."""
     with reported(json=json) as log:
         from evals.analysis.run_files import score_run
         from evals.evaluation.outcome import Results

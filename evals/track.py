@@ -24,21 +24,21 @@ app = new_app()
 def track(
     benchmarks: Annotated[
         list[str],
-        Benchmarks("Only records of these benchmarks, of those not named.", positional=False),
+        Benchmarks("Only records of these benchmarks, if no folder is named.", positional=False),
     ],
     records: Annotated[
         list[Path] | None,
         typer.Argument(
             metavar="RECORD...",
-            help="Folders of records; unless given the newest of each benchmark and model.",
+            help="Folders of records; default: the newest of each benchmark and model.",
         ),
     ] = None,
     trackers: Trackers = [],  # noqa: B006 - typer copies it
     model: Annotated[
-        str | None, typer.Option(help="Only records of this model, of those not named.")
+        str | None, typer.Option(help="Only records of this model, if no folder is named.")
     ] = None,
     results: Annotated[
-        str, typer.Option(envvar="EVALS_RESULTS", help="Where records lie.")
+        str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
     ] = "results/runs",
     json: Json = False,
 ) -> None:

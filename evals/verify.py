@@ -33,11 +33,11 @@ def verify(
         ),
     ],
     sign: Annotated[
-        Path | None, typer.Option(metavar="KEY", help="Sign what is whole with this SSH key.")
+        Path | None, typer.Option(metavar="KEY", help="Sign what is intact with this SSH key.")
     ] = None,
     check_signature: Annotated[
         Path | None,
-        typer.Option(metavar="SIGNERS", help="Check signatures by this allowed_signers file."),
+        typer.Option(metavar="SIGNERS", help="Check signatures against this allowed_signers file."),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -17,31 +17,32 @@ Models = Annotated[
         "--model",
         "-m",
         help="Row of configs/models.yaml, folder, Hub id, open_clip:ARCH/TAG, st:PATH, api:URL, embeddings:FILE; "
-        "+adapter:FOLDER behind it merges a PEFT adapter; NAME=… gives it a name of your own in records. Repeatable.",
+        "+adapter:FOLDER after it merges a PEFT adapter; NAME=… before it names it in records. "
+        "Repeatable.",
     ),
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Processes that encode together, one per GPU where there are several; with --cluster the most there may be.",
+        help="Number of processes that encode, one per GPU if there are several; with --cluster "
+        "the maximum.",
     ),
 ]
 Cluster = Annotated[
     str | None,
-    typer.Option(help="Encode by a Ray cluster: local, auto, or the HOST:PORT of its head."),
+    typer.Option(help="Encode on a Ray cluster: local, auto, or the HOST:PORT of its head."),
 ]
 GpusPerWorker = Annotated[
     float | None,
-    typer.Option(
-        help="With --cluster: how much of a GPU a worker takes, such as 0.5; 1 unless given."
-    ),
+    typer.Option(help="With --cluster: share of a GPU per worker, such as 0.5; default 1."),
 ]
 DryRun = Annotated[
     bool,
     typer.Option(
         "--dry-run",
-        help="Say what would be encoded, from where, how many bytes and how long; do nothing.",
+        help="Print what would be encoded, from where, how many bytes and about how long; do "
+        "nothing.",
     ),
 ]
 Trackers = Annotated[
@@ -49,7 +50,7 @@ Trackers = Annotated[
     typer.Option(
         "--log",
         metavar="TRACKER[:PROJECT]",
-        help="Log the records to trackio, wandb or mlflow, too. Repeatable, or a list with commas.",
+        help="Also log the records to trackio, wandb or mlflow. Repeatable, or a list with commas.",
     ),
 ]
 Memory = Annotated[
@@ -57,8 +58,8 @@ Memory = Annotated[
     typer.Option(
         min=0,
         metavar="GB",
-        help="GB that the rows may take while they are scored; more are read from the store. Half of the machine's "
-        "unless given; the result is the same.",
+        help="Limit in GB for embeddings in memory during scoring; larger ones are read from the "
+        "store, with the same result. Default: half of the machine's memory.",
     ),
 ]
 DTYPES = ", ".join(CHOICES["dtype"])
@@ -69,41 +70,43 @@ PREPROCESS = ", ".join(CHOICES["preprocess"])
 # every command, so that none is forgotten.
 DECLARED: dict[str, Any] = {
     "data": typer.Option(help="Local folder (or annotation file) instead of the Hub."),
-    "name": typer.Option(help="What records call data of your own (captions:DIR)."),
-    "split": typer.Option(help="Split of data of your own; test, or the only one."),
+    "name": typer.Option(help="Name of your own data (captions:DIR) in records."),
+    "split": typer.Option(help="Split of your own data; default: test, or the only one."),
     "columns": typer.Option(
-        help="Columns of a table of your own: image=…,captions=… (or label=…, id=…)."
+        help="Columns of your own table: image=…,captions=… (or label=…, id=…)."
     ),
-    "subsets": typer.Option(help="Languages to evaluate, e.g. en,de; all unless given."),
-    "limit": typer.Option(min=1, help="Only so many images, by a seeded choice: a partial run."),
+    "subsets": typer.Option(help="Languages to evaluate, e.g. en,de; default: all."),
+    "limit": typer.Option(min=1, help="Only N images, chosen with a seed: a partial run."),
     "allow_subset": typer.Option(
         "--allow-subset", help="Accept data with fewer items than declared."
     ),
-    "device": typer.Option(help="cpu, cuda, cuda:1 …; CUDA when there is one."),
-    "dtype": typer.Option(help=f"{DTYPES}; float32 on CPU, else the checkpoint's."),
-    "max_length": typer.Option(min=3, help="Tokens of a text, special ones included."),
+    "device": typer.Option(help="cpu, cuda, cuda:1 …; default: CUDA if there is a GPU."),
+    "dtype": typer.Option(help=f"{DTYPES}; default: float32 on a CPU, else the checkpoint's."),
+    "max_length": typer.Option(min=3, help="Maximum tokens per text, including special tokens."),
     "instruction": typer.Option(
         "--instruction/--no-instruction",
         help="Give queries the model's retrieval instruction (mteb tasks).",
     ),
-    "attention": typer.Option(help=f"Of the text tower: {ATTENTION}."),
+    "attention": typer.Option(help=f"Attention kernel of the text tower: {ATTENTION}."),
     "preprocess": typer.Option(help="exact (Pillow, as published) or fast (torch's uint8 resize)."),
     "compile": typer.Option(
-        "--compile", help="Compile the image tower: pays for thousands of images."
+        "--compile", help="Compile the image tower; worth it for thousands of images."
     ),
     "cuda_graphs": typer.Option(
         "--cuda-graphs", help="Replay passes of images as CUDA graphs: pays for small passes."
     ),
-    "batch_tokens": typer.Option(min=1, help="Tokens of texts a pass; finds itself unless given."),
-    "batch_images": typer.Option(min=1, help="Images a pass; finds itself unless given."),
+    "batch_tokens": typer.Option(
+        min=1, help="Text tokens per pass; chosen automatically by default."
+    ),
+    "batch_images": typer.Option(min=1, help="Images per pass; chosen automatically by default."),
     "measures": typer.Option(
-        help="Measures of text retrieval beside the usual ones, at any cut-off: nDCG@20,P@5."
+        help="Additional measures of text retrieval, at any cut-off: nDCG@20,P@5."
     ),
     "keep_top": typer.Option(
-        min=1, help="Keep so many best documents of each query, for evals.export --to trec."
+        min=1, help="Keep the best K documents of each query, for evals.export --to trec."
     ),
     "keep_embeddings": typer.Option(
-        "--keep-embeddings", help="Keep all rows in the record, for evals.replay."
+        "--keep-embeddings", help="Keep all embeddings in the record, for evals.replay."
     ),
     "results": typer.Option(
         envvar="EVALS_RESULTS", help="Where records are written: a folder, or a bucket."
@@ -114,7 +117,7 @@ DECLARED: dict[str, Any] = {
     ),
 }
 Json = Annotated[
-    bool, typer.Option("--json", help="Machine output on stdout; messages go to stderr.")
+    bool, typer.Option("--json", help="Print one JSON object on stdout; messages go to stderr.")
 ]
 
 

@@ -67,10 +67,10 @@ class Figures(NamedTuple):
 
 # What each format is for, as the help has it.
 TABLES = {
-    "csv": "Write a line per row to this CSV.",
+    "csv": "Write the table to this CSV file.",
     "markdown": "Write the tables to this Markdown file.",
-    "html": "Write one page that loads nothing.",
-    "parquet": "Write the rows to this Parquet file, typed.",
+    "html": "Write the table as an HTML page that loads nothing.",
+    "parquet": "Write the table to this Parquet file, with typed columns.",
 }
 
 
@@ -165,8 +165,8 @@ def _tables() -> _Words:
 
 
 def _figures() -> _Words:
-    path = typer.Option("--figures", metavar="PATH", help="Folder of the figures, or a PNG.")
-    none = typer.Option("--no-figures", help="Draw none.")
+    path = typer.Option("--figures", metavar="PATH", help="Folder for the figures, or a PNG file.")
+    none = typer.Option("--no-figures", help="Draw no figures.")
     former = typer.Option("--plot", hidden=True)
     parameters = [
         _optional("figures_path", Path, path),

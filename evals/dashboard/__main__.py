@@ -46,19 +46,19 @@ def dashboard(
         bool,
         typer.Option(
             "--texts",
-            help="Show what the worst queries say, where the data and the embeddings are at hand.",
+            help="Show the texts of the worst queries, if the data and the embeddings are there.",
         ),
     ] = False,
     thumbnails: Annotated[
         bool,
         typer.Option(
             "--thumbnails",
-            help="The same with small copies of the images: mind their licence.",
+            help="The same with small copies of the images: check their licence.",
         ),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Write a site of all records: it opens from the disk as from a server, and fetches nothing."""
+    """Write a site of all records, which opens from disk or from a server and fetches nothing."""
     with reported(json=json) as log:
         from evals.analysis.stated_files import read_results
         from evals.dashboard.history import read_history

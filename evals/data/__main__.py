@@ -32,12 +32,12 @@ def main() -> None:
 @shared_words
 def prepare(
     benchmarks: Annotated[list[str], Benchmarks("Row of configs/benchmarks.yaml.")],
-    to: Annotated[Path, typer.Option(help="Folder that gets a folder of the benchmark.")],
+    to: Annotated[Path, typer.Option(help="Folder in which the benchmark's folder is created.")],
     data: Annotated[
         Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")
     ] = None,
     subsets: Annotated[
-        str | None, typer.Option(help="Languages to pack, e.g. en,de; all unless given.")
+        str | None, typer.Option(help="Languages to pack, e.g. en,de; default: all.")
     ] = None,
     allow_subset: Annotated[
         bool, typer.Option("--allow-subset", help="Accept data with fewer items than declared.")
@@ -46,7 +46,7 @@ def prepare(
 ) -> None:
     """Pack a benchmark from the Hub, or from --data, into DIR.
 
-    The same command goes on after an interruption.
+    After an interruption, repeat the command to continue.
     """
     with reported(json=json) as log:
         from evals.config.catalog import benchmark

@@ -72,8 +72,8 @@ def evaluate(
     for name, count in lengths.items():
         if count["truncated"]:
             reporter.info(
-                f"{row.name}: {count['truncated']:,} of {count['texts']:,} {name} are longer than "
-                f"{encoder.name} reads here, and are measured by their beginning"
+                f"{row.name}: {count['truncated']:,} of {count['texts']:,} {name} are longer than the "
+                f"maximum of {encoder.name}: only their beginning is measured"
             )
     # Other tasks have the measures that they have: `check` refuses them where there is no retrieval.
     chosen_measures: dict[str, Any] = {}

@@ -26,7 +26,7 @@ def export_records(
     form: Annotated[str, typer.Option("--to", help=f"The format. {LISTED}.")],
     benchmarks: Annotated[
         list[str],
-        Benchmarks("Only records of these benchmarks, of those not named.", positional=False),
+        Benchmarks("Only records of these benchmarks, if no folder is named.", positional=False),
     ],
     out: Annotated[Path, typer.Option(help="Where the files are written.")] = Path(
         "results/export"
@@ -35,18 +35,18 @@ def export_records(
         list[Path] | None,
         typer.Argument(
             metavar="RECORD...",
-            help="Folders of records; unless given the newest of each benchmark and model.",
+            help="Folders of records; default: the newest of each benchmark and model.",
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Only records of this model, of those not named.")
+        str | None, typer.Option(help="Only records of this model, if no folder is named.")
     ] = None,
     results: Annotated[
-        str, typer.Option(envvar="EVALS_RESULTS", help="Where records lie.")
+        str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
     ] = "results/runs",
     json: Json = False,
 ) -> None:
-    """Write records in the form that another tool reads."""
+    """Write records in the format of another tool."""
     with reported(json=json) as log:
         from evals.records.exchange import open_records
         from evals.records.record import read_run

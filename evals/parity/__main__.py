@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = new_app()
 OPERAND = (
-    "Whatever --model takes elsewhere: a name, a folder, st:…, open_clip:…, api:…, embeddings:FILE."
+    "What --model takes elsewhere: a name, a folder, st:…, open_clip:…, api:…, embeddings:FILE."
 )
 SETTING = "A setting of {} alone, KEY=VALUE: dtype, device, compile, max_length, preprocess … or role=query."
 
@@ -34,39 +34,43 @@ def parity(
     models: Annotated[list[str], typer.Argument(metavar="A [B]", help=OPERAND)],
     benchmarks: Annotated[
         list[str],
-        Benchmarks("Row of configs/benchmarks.yaml, or captions:DIR; scenes.", positional=False),
+        Benchmarks(
+            "Row of configs/benchmarks.yaml, or captions:DIR; default: scenes.", positional=False
+        ),
     ],
     tables: TableFiles,
     data: Annotated[
         Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")
     ] = None,
     subsets: Annotated[
-        str | None, typer.Option(help="Languages, e.g. en,de; all unless given.")
+        str | None, typer.Option(help="Languages, e.g. en,de; default: all.")
     ] = None,
     probe: Annotated[
         int, typer.Option(min=2, help="Images (or queries, pairs) of the benchmark.")
     ] = 50,
     a: Annotated[list[str] | None, typer.Option("--a", help=SETTING.format("A"))] = None,
     b: Annotated[list[str] | None, typer.Option("--b", help=SETTING.format("B"))] = None,
-    min_cosine: Annotated[float, typer.Option(help="The least cosine allowed.")] = 0.98,
-    tail_cosine: Annotated[float, typer.Option(help="The least 0.1% quantile.")] = 0.99,
-    median_cosine: Annotated[float, typer.Option(help="The least median.")] = 0.999,
-    max_norm: Annotated[float, typer.Option(help="The largest relative change of a norm.")] = 0.01,
+    min_cosine: Annotated[float, typer.Option(help="The lowest cosine allowed.")] = 0.98,
+    tail_cosine: Annotated[float, typer.Option(help="The lowest 0.1% quantile allowed.")] = 0.99,
+    median_cosine: Annotated[float, typer.Option(help="The lowest median allowed.")] = 0.999,
+    max_norm: Annotated[
+        float, typer.Option(help="The largest relative change of a norm allowed.")
+    ] = 0.01,
     max_metric: Annotated[
-        float, typer.Option(help="The largest change of a metric, as a share, that is sure.")
+        float,
+        typer.Option(help="The largest significant change of a metric allowed, as a fraction."),
     ] = 0.003,
-    allow: Annotated[
-        str | None, typer.Option(help="Causes that are known, and no reason to fail: resize,cut.")
-    ] = None,
+    allow: Annotated[str | None, typer.Option(help="Causes that are accepted: resize,cut.")] = None,
     export: Annotated[
-        Path | None, typer.Option(help="Write A's rows of the pinned inputs to this file.")
+        Path | None,
+        typer.Option(help="Write pinned inputs and A's embeddings of them to this file."),
     ] = None,
     check: Annotated[
-        Path | None, typer.Option(help="Compare the only model with the rows of such a file.")
+        Path | None, typer.Option(help="Compare the model with the embeddings in such a file.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say whether A and B give the same embeddings; exit code 0 the same, 1 not."""
+    """Check whether A and B give the same embeddings: exit code 0 if they do, 1 if not."""
     with reported(json=json) as log:
         from evals.parity.certificate import certify
         from evals.parity.pinned import read_pins, role_of

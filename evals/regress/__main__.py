@@ -36,7 +36,9 @@ Runs = Annotated[
     list[Path] | None,
     typer.Option(help="A record's folder, instead of the newest below --results. Repeatable."),
 ]
-Output = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the verdict there too.")]
+Output = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Also write the verdict to this file.")
+]
 
 
 def unless_subcommand(command: Callable[..., None]) -> Callable[..., None]:
@@ -66,7 +68,7 @@ def unless_subcommand(command: Callable[..., None]) -> Callable[..., None]:
 @shared_words
 def regress(
     benchmarks: Annotated[
-        list[str], Benchmarks("Where --noise evaluates; scenes unless given.", positional=False)
+        list[str], Benchmarks("Benchmarks for --noise; default: scenes.", positional=False)
     ],
     tables: TableFiles,
     baseline: Annotated[
@@ -83,25 +85,25 @@ def regress(
     ] = None,
     published: Annotated[
         list[str] | None,
-        typer.Option(help="A table of evals.report, held against the newest records. Repeatable."),
+        typer.Option(help="A table of evals.report, compared with the newest records. Repeatable."),
     ] = None,
     stand_in: Annotated[
         list[str] | None,
         typer.Option(
             "--as",
-            help="MODEL=NEW: hold NEW, the name of records or the folder of a checkpoint, against "
-            "MODEL of the baseline (or of --published). Repeatable.",
+            help="MODEL=NEW: compare NEW (a name in records or a checkpoint's folder) with MODEL "
+            "of the baseline (or of --published). Repeatable.",
         ),
     ] = None,
     junit: Output = None,
     badge: Output = None,
     noise: Annotated[
         int | None,
-        typer.Option(min=2, help="Instead: repeat an evaluation so often, and say what flips."),
+        typer.Option(min=2, help="Instead: repeat an evaluation N times, and report what changes."),
     ] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="What --noise evaluates.")] = "tiny",
+    model: Annotated[str, typer.Option("--model", "-m", help="Model for --noise.")] = "tiny",
     data: Annotated[
-        Path | None, typer.Option(help="Of --noise: local folder instead of the Hub.")
+        Path | None, typer.Option(help="For --noise: local folder instead of the Hub.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where --noise writes its JSON.")
@@ -219,7 +221,7 @@ def _noise(
 @baseline_app.command("set")
 def set_(
     name: Annotated[str, typer.Argument(help="Folder below results/baselines, or --baselines.")],
-    why: Annotated[str, typer.Option(help="Why it moves; kept in history.jsonl.")],
+    why: Annotated[str, typer.Option(help="Reason for the change; kept in history.jsonl.")],
     runs: Runs = None,
     suite: Annotated[
         str | None, typer.Option("--suite", "-s", help="Only benchmarks of this suite.")
@@ -227,11 +229,11 @@ def set_(
     results: Results = "results/runs",
     baselines: Annotated[
         Path | None,
-        typer.Option(help="Folder of baselines; results/baselines below this folder unless given."),
+        typer.Option(help="Folder of baselines; default: results/baselines in the current folder."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Copy the newest whole records, or those given, and put why into the history."""
+    """Copy the newest complete records, or those given, and note the reason in the history."""
     with reported(json=json) as log:
         from evals.records.exchange import open_records
         from evals.regress.moves import set_baseline
@@ -260,7 +262,7 @@ def set_(
 def show(
     name: Annotated[str, typer.Argument(help="Name or path of a baseline.")], json: Json = False
 ) -> None:
-    """The records of a baseline, and when, why and by whom it was moved."""
+    """Show the records of a baseline, and when, why and by whom it was changed."""
     with reported(json=json) as log:
         from evals.regress.baselines import history, locate, read_baseline
 

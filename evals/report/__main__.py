@@ -52,24 +52,25 @@ def report(
     ] = None,
     out: Annotated[Path, typer.Option(help="Where files are written.")] = Path("results/report"),
     results: Annotated[
-        str, typer.Option(envvar="EVALS_RESULTS", help="Where records lie.")
+        str, typer.Option(envvar="EVALS_RESULTS", help="Where records are.")
     ] = "results/runs",
     stand_in: Annotated[
         list[str] | None,
         typer.Option(
             "--as",
-            help="MODEL=NEW: take for MODEL's the records of NEW, a name or the folder of a "
-            "checkpoint; a footnote says so. Repeatable.",
+            help="MODEL=NEW: use the records of NEW (a name or a checkpoint's folder) for MODEL; "
+            "a footnote says so. Repeatable.",
         ),
     ] = None,
     needs: Annotated[
-        str | None, typer.Option(help="What is left to evaluate for the cells of this model.")
+        str | None, typer.Option(help="List what is left to evaluate for this model's cells.")
     ] = None,
     claims: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Instead: check a CSV of model, benchmark, metric, value[, tolerance] by records.",
+            help="Instead: check a CSV of model, benchmark, metric, value[, tolerance] against "
+            "the records.",
         ),
     ] = None,
     strict: Annotated[
@@ -85,7 +86,7 @@ def report(
     root: Annotated[Path | None, typer.Option(hidden=True)] = None,
     json: Json = False,
 ) -> None:
-    """Show published tables beside what the records say, and write them as files."""
+    """Show published tables beside the measured values, and write them as files."""
     with reported(json=json) as log:
         from evals.records.exchange import open_records
         from evals.views.table_files import contents

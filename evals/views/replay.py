@@ -44,7 +44,7 @@ def print_replay(result: Replay) -> None:
             out.print(f"and {rest:,} more; --json has all of them", highlight=False)
     for name, (then, now) in result.changed.items():
         old, new = (str(value or "unknown")[:SHOWN_OF_VALUE] for value in (then, now))
-        note = f"other than in the run: {name} {old}, now {new}"
+        note = f"different from the run: {name} {old}, now {new}"
         out.print(escape(note), soft_wrap=True, highlight=False)
 
 

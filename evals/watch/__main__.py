@@ -30,14 +30,14 @@ def watch(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where checkpoints are saved.")],
     benchmarks: Annotated[
         list[str],
-        Benchmarks("Row of configs/benchmarks.yaml, or captions:DIR; scenes unless given."),
+        Benchmarks("Row of configs/benchmarks.yaml, or captions:DIR; default: scenes."),
     ],
     figures: Figures,
     baseline: Annotated[
         str, typer.Option(help="A model, as --model names it; or `first`: the first checkpoint.")
     ] = "first",
     name: Annotated[
-        str | None, typer.Option(help="What records call the run; the folder's name unless given.")
+        str | None, typer.Option(help="Name of the run in records; default: the folder's name.")
     ] = None,
     base: Annotated[
         str | None, typer.Option(help="The model that adapters (PEFT) are merged into.")
@@ -46,39 +46,47 @@ def watch(
         str | None, typer.Option(help="The architecture of open_clip's .pt files.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=2, help="Only so many images: the same for all checkpoints.")
+        int | None, typer.Option(min=2, help="Only N images, the same for all checkpoints.")
     ] = None,
     probe: Annotated[int | None, typer.Option(min=2, hidden=True)] = None,
     data: Annotated[
         Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")
     ] = None,
     subsets: Annotated[
-        str | None, typer.Option(help="Languages, e.g. en,de; all unless given.")
+        str | None, typer.Option(help="Languages, e.g. en,de; default: all.")
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="What is tested, e.g. R@1,MRR; R@1 (or the main metric).")
+        str | None,
+        typer.Option(help="Metrics to test, e.g. R@1,MRR; default: R@1 (or the main metric)."),
     ] = None,
     alpha: Annotated[
-        float, typer.Option(help="The chance of a false alarm in the whole run.")
+        float, typer.Option(help="Probability of a false alarm in the whole run.")
     ] = 0.01,
     checkpoints: Annotated[
-        int | None, typer.Option(help="How many there will be: then each has an equal share.")
+        int | None,
+        typer.Option(help="Number of checkpoints to come: each then gets an equal share of alpha."),
     ] = None,
-    floor: Annotated[float, typer.Option(help="The drop, as a share, that nobody minds.")] = 0.003,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda …; CUDA when there is one.")] = None,
+    floor: Annotated[
+        float, typer.Option(help="The largest drop, as a fraction, that is not reported.")
+    ] = 0.003,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda …; default: CUDA if there is a GPU.")
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help=f"{DTYPES}.")] = None,
     once: Annotated[
-        bool, typer.Option("--once", help="Measure what is there, and do not wait.")
+        bool, typer.Option("--once", help="Measure existing checkpoints, and do not wait.")
     ] = False,
-    poll: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 30.0,
+    poll: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between two looks into the folder.")
+    ] = 30.0,
     idle: Annotated[
-        float | None, typer.Option(help="Leave after so many seconds without a new checkpoint.")
+        float | None, typer.Option(help="Exit after N seconds without a new checkpoint.")
     ] = None,
     settle: Annotated[
-        float, typer.Option(min=0, help="Seconds that a checkpoint must have been at rest.")
+        float, typer.Option(min=0, help="Seconds without a write before a checkpoint is measured.")
     ] = 5.0,
     go_on: Annotated[
-        bool, typer.Option("--go-on", help="Do not leave when a drop is called.")
+        bool, typer.Option("--go-on", help="Continue after a drop is reported.")
     ] = False,
     results: Annotated[
         str, typer.Option(envvar="EVALS_RESULTS", help="Where records are written.")
@@ -88,7 +96,7 @@ def watch(
     ] = "results/store",
     json: Json = False,
 ) -> None:
-    """Measure each new checkpoint against the baseline; exit code 1 once one has fallen."""
+    """Compare each new checkpoint with the baseline; exit code 1 once one has fallen."""
     with reported(json=json) as log:
         from evals.settings import Settings
         from evals.watch.checkpoints import Kinds
