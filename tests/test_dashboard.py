@@ -13,7 +13,7 @@ import pytest
 
 from evals.analysis.mistakes import find_mistakes
 from evals.analysis.stated_files import read_results
-from evals.dashboard import audit, foreign, pages, pairs, summary
+from evals.dashboard import audit, details, foreign, pages, pairs, summary
 from evals.dashboard.foreign import NONE
 from evals.dashboard.history import MEAN, changes, read_history
 from evals.dashboard.judged import worst
@@ -624,3 +624,16 @@ def test_vendored_files_are_those_that_are_named():
     assert named == {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in vendor.glob("*.js")
     }
+
+
+def test_the_page_of_a_run_has_shares_in_per_cent_with_their_interval_and_ranks_apart(tmp_path):
+    share = records.line("R@1", 0.0733, ci_low=0.0614, ci_high=0.0921)
+    records.write(tmp_path, [share, records.line("mean_rank", 147.156)], records.queries())
+    [(_, page)] = details.of_runs(read_history(tmp_path))
+    kinds = {column.key: (column.label, column.kind) for column in page.tables[0].columns}
+    assert (kinds["value"], kinds["tie_rate"]) == (("Value, %", "percent"), ("Ties, %", "percent"))
+    assert kinds["rank"] == ("Rank from 1", "ratio")
+    shown = [(row["value"], row["low"], row["high"], row["rank"]) for row in page.tables[0].rows]
+    assert shown == [(0.0733, 0.0614, 0.0921, None), (None, None, None, 147.156)]
+    # As everywhere on the site: day and minute, and whose clock it is.
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC, record ", page.lead)

@@ -14,7 +14,7 @@ from evals.dashboard.history import read_history
 from evals.dashboard.shown import Words
 from evals.dashboard.site import Verdicts, build
 from tests.foreign_files import ODD, files
-from tests.site_records import ARABIC, FORMULA, HOSTILE, PIPE, SCRIPT, example
+from tests.site_records import ARABIC, FORMULA, HOSTILE, PIPE, SCRIPT, example, write
 from tests.training_journals import watched_example
 
 playwright = pytest.importorskip(
@@ -462,4 +462,13 @@ def test_axe_finds_no_fault_and_a_phone_scrolls_no_page_sideways(browser, site, 
         ]
         faults = [(fault["id"], fault["impact"], fault["nodes"][0]["html"]) for fault in found]
         assert not faults, name
+    visit.context.close()
+
+
+def test_a_name_breaks_behind_its_dashes_and_never_within_a_number(browser, tmp_path):
+    for day, name in enumerate(("tiny-0.25", "tiny-0.5"), 1):
+        write(tmp_path / "runs", name, day)
+    build(read_history(tmp_path / "runs"), Verdicts(), tmp_path / "site")
+    visit = Visit(browser, tmp_path / "site").open("runs")
+    assert "tiny-<wbr>0.25" in visit.page.content()
     visit.context.close()

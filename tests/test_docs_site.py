@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,24 @@ def test_the_citation_is_of_this_version():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert {"cff-version", "message", "title", "authors"} <= citation.keys()
     assert (citation["title"], citation["version"]) == (project["name"], project["version"])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_and_code_stand_out_and_links_are_no_matter_of_colour(site, scheme):
+    """axe, on the first page and on one with code and numbers; what the theme's script makes is not ours."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    axe = resources.files("axe_playwright_python").joinpath("axe.min.js")
+    rules = ["color-contrast", "link-in-text-block"]
+    options = {"runOnly": rules, "resultTypes": ["violations"], "preload": False}
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        window = browser.new_context(color_scheme=scheme).new_page()
+        for name in ("index", "own-data"):
+            window.goto((site / f"{name}.html").as_uri())
+            window.evaluate(axe.read_text(encoding="utf-8"))
+            faults = window.evaluate("options => axe.run(document, options)", options)["violations"]
+            assert not [(fault["id"], fault["nodes"][0]["html"]) for fault in faults], name
+        browser.close()

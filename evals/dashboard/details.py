@@ -6,19 +6,19 @@ from evals.dashboard import charts
 from evals.dashboard.history import History, changes, circumstances, key, page_of
 from evals.dashboard.parts import Chart, Column, Page, Row, Table
 from evals.dashboard.rows import DIM, VALUE, WHERE
+from evals.ranking.metric_table import RANKS
 from evals.records.curves import CurveLine, read_curves
-from evals.records.record import Run
+from evals.records.record import MetricLine, Run
 
 METRICS = (
     *WHERE,
     Column("dim", "Dimension", "number"),
     Column("precision", "Precision"),
-    Column("value", "Value", "decimal"),
-    Column("ci_low", "95% from", "decimal"),
-    Column("ci_high", "to", "decimal"),
+    VALUE,
+    Column("rank", "Rank from 1", "ratio"),
     Column("n_queries", "Queries", "number"),
     Column("n_gallery", "Gallery", "number"),
-    Column("tie_rate", "Tie rate", "decimal"),
+    Column("tie_rate", "Ties, %", "percent"),
 )
 
 CURVES = (
@@ -40,13 +40,13 @@ def of_runs(history: History) -> Iterator[tuple[str, Page]]:
 
 def _page(run: Run, before: Run | None) -> Page:
     benchmark, model = key(run)
-    metrics = [{**vars(line), "metric": line.name} for line in run.metrics]
+    metrics = [_metric_row(line) for line in run.metrics]
     changed = []
     since = "an earlier run"
     unchanged = "There is no earlier run of this benchmark and model."
     if before:
         changed = [change._asdict() for change in changes(before, run)]
-        since = f"the run of {before.manifest.written}"
+        since = f"the run of {_minute(before)}"
         unchanged = "Nothing differs."
     name = Column("name", "Name")
     points = [_point_row(line) for line in read_curves(run)]
@@ -60,7 +60,7 @@ def _page(run: Run, before: Run | None) -> Page:
         "run",
         f"{benchmark} · {model}",
         # The path from the benchmark on, which is the same on every machine.
-        f"{run.manifest.written}, record {'/'.join(run.path.parts[-3:])}",
+        f"{_minute(run)}, record {'/'.join(run.path.parts[-3:])}",
         [
             Table("metrics", "Metrics", METRICS, metrics, "The record holds no metric."),
             *(curves if points else ()),
@@ -83,6 +83,18 @@ def _page(run: Run, before: Run | None) -> Page:
         [chart] if points else [],
         command=" ".join(run.manifest.command),
     )
+
+
+def _minute(run: Run) -> str:
+    return f"{run.manifest.written[:16].replace('T', ' ')} UTC"
+
+
+def _metric_row(line: MetricLine) -> Row:
+    """A share in the column of values, with its interval; a rank, which is none, in one of its own."""
+    row = {**vars(line), "metric": line.name, "low": line.ci_low, "high": line.ci_high}
+    if line.name in RANKS:
+        return row | {"value": None, "rank": line.value}
+    return row | {"rank": None}
 
 
 def _point_row(line: CurveLine) -> Row:

@@ -100,10 +100,10 @@
     return made;
   };
 
-  // A name breaks behind its dots, dashes and underscores, and within a word only where there is no other way.
+  // A name breaks behind its dots, dashes and underscores, not within a number, and within a word only where there is no other way.
   function breakable(text) {
     const made = document.createDocumentFragment();
-    const parts = text.split(/(?<=[.\-/_])(?=\w{2})/);
+    const parts = text.split(/(?<=[.\-/_])(?<!\d\.(?=\d))(?=\w[\w.])/);
     parts.forEach((part, i) => made.append(...(i ? [element("wbr"), part] : [part])));
     return made;
   }
@@ -139,7 +139,11 @@
       probability: () => (value && value < 0.001 ? value.toExponential(1) : value.toPrecision(2)), // 0.0012, 2.5e-7
       ratio: () => value.toFixed(column.digits),
       date: () => moment(value),
-      chip: () => element("span", value, "chip " + slug(value)),
+      chip: () => {
+        const chip = element("span", undefined, "chip " + slug(value));
+        chip.append(breakable(value));
+        return chip;
+      },
       spark: () => spark(value),
       link: () => Object.assign(element("a", value.split("-").pop()), { href: row.href, title: value }),
       page: () => Object.assign(element("a", value), { href: row.href }),
