@@ -13,6 +13,7 @@ from evals.analysis.stated_files import read_results
 from evals.dashboard.history import read_history
 from evals.dashboard.shown import Words
 from evals.dashboard.site import Verdicts, build
+from tests import records
 from tests.foreign_files import ODD, files
 from tests.site_records import ARABIC, FORMULA, HOSTILE, PIPE, SCRIPT, example, write
 from tests.training_journals import watched_example
@@ -262,6 +263,32 @@ def test_the_matrix_holds_value_change_and_the_verdict_as_a_word(visit):
     assert (
         "stated by CLIP_benchmark, not judged" in visit.page.locator("#table-matrix").inner_text()
     )
+
+
+def test_the_matrix_has_the_newest_checkpoint_of_a_name(browser, tmp_path):
+    for day, weights in enumerate("abc", start=1):
+        encoder = records.encoder("nightly", weights=weights * 64)
+        columns = records.queries(20, dim=8)
+        records.write(
+            tmp_path / "runs",
+            [records.line("R@1", 1.0, dim=8)],
+            columns,
+            day=day,
+            model="nightly",
+            encoder=encoder,
+        )
+    build(read_history(tmp_path / "runs"), Verdicts(gates=[]), tmp_path / "site")
+    visit = Visit(browser, tmp_path / "site").open("index")
+    rows = visit.page.locator("#table-matrix tbody th")
+    names = [f"nightly ({weights * 8})" for weights in "abc"]
+    # one benchmark by one model, and below it each checkpoint with its own value
+    heads = visit.page.locator("#table-matrix th").all_inner_texts()
+    assert rows.count() == 1 and names[2] in heads and not {names[0], names[1]} & set(heads)
+    assert sorted(visit.column("newest", "model")) == names
+    visit.choose("model", names[0])
+    assert names[0] in visit.page.locator("#table-matrix th").all_inner_texts()
+    assert not visit.complaints
+    visit.context.close()
 
 
 WIDER = """

@@ -133,9 +133,7 @@ def test_a_record_that_is_not_there_names_those_that_are(tmp_path: Path) -> None
     ranked(tmp_path, [])
     with pytest.raises(MissingError, match=r"no complete record of toy by n\. There is toy by m\."):
         newest_run(tmp_path, "toy", "n")
-    with pytest.raises(
-        MissingError, match=r"toyz by m\..* Did you mean toy\? Measure it with .* toyz "
-    ):
+    with pytest.raises(MissingError, match=r"toyz by m\..* Did you mean toy\?$"):
         newest_run(tmp_path, "toyz", "m")
     with pytest.raises(MissingError, match="none at all"):
         newest_run(tmp_path / "empty", "toy", "m")

@@ -234,6 +234,9 @@ def test_the_earlier_spelling_of_limit_is_heard_with_a_hint(tmp_path):
     done = run(*base, module="evals.watch", cwd=tmp_path)
     assert done.returncode == 0 and "hint: --probe is called --limit now" in done.stderr
     assert "no complete checkpoint yet. One is a folder with a step in its name" in done.stdout
+    assert "watching" not in done.stderr
+    waiting = run("none", "--idle", "0", "--poll", "0.1", module="evals.watch", cwd=tmp_path)
+    assert "watching none, every 0.1 seconds; Ctrl-C leaves, and the same" in waiting.stderr
 
 
 def test_checkpoints_that_are_passed_over_are_named(saved, tmp_path):

@@ -60,6 +60,8 @@ def overview(
                 **_past(runs, point),
                 "over": _over(runs[-1], point),
                 "verdict": verdict,
+                # An older model of a name: of a year of nights the matrix would have a row each.
+                "earlier": not judged,
             }
             rows.append(row)
     rows += leading_rows(imported, history)
@@ -68,7 +70,11 @@ def overview(
         "Overview",
         "What was judged, and the newest result of each model on each benchmark, in per cent with "
         "95% intervals. Changes are in points, from the run before on the same data.",
-        [Table("newest", "Newest results, one per line", columns, rows, MAKE_ONE)],
+        [
+            Table(
+                "newest", "Newest results, one per line", columns, rows, MAKE_ONE, more=("earlier",)
+            )
+        ],
         sentences=sentences,
         matrix="newest" if rows else "",
         notes=[

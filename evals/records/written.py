@@ -73,7 +73,7 @@ def none_recorded(root: Path, runs: Sequence[Run], benchmark: str, model: str) -
     measured = {run.manifest.benchmark for run in runs}
     alike = difflib.get_close_matches(benchmark, measured, n=1, cutoff=MISSPELLED)
     if alike and not places:
-        start += f" Did you mean {alike[0]}?"
+        return f"{start} Did you mean {alike[0]}?"
     return (
         f"{start} Measure it with python -m evals.run {quote(argument.removesuffix(PARTIAL))} "
         f"--model {quote(model)}."

@@ -129,6 +129,11 @@ def watch(
         check_watch(watched)
         with alone(watched.journal):
             check_journal(watched)
+            if not once:
+                log.info(
+                    f"watching {folder}, every {poll:g} seconds; Ctrl-C leaves, and the same command "
+                    "goes on"
+                )
             failed = _watch(log, watched, plot, poll=poll, idle=0.0 if once else idle, go_on=go_on)
             _finish(log, watched, failed, plot)
 

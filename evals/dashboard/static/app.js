@@ -190,7 +190,10 @@
   function showMatrix() {
     const place = document.getElementById("table-matrix");
     if (!place) return;
-    const rows = visible(tables.get(page.matrix));
+    const all = visible(tables.get(page.matrix));
+    // Of the models of one name the newest, unless an older one was asked for.
+    const newest = all.filter((row) => !row.earlier);
+    const rows = newest.length ? newest : all;
     const names = { benchmark: valuesOf(rows, "benchmark"), model: valuesOf(rows, "model") };
     // The longer of the two goes down: a page scrolls that way.
     const [down, across] = names.benchmark.length >= names.model.length ? ["benchmark", "model"] : ["model", "benchmark"];
