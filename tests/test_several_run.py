@@ -173,6 +173,12 @@ def test_records_are_compared_replayed_and_kept_with_their_best(texts, several_m
     assert "nDCG@10" in compared.stdout
     replayed = run("one", "--benchmark", "texts", cwd=tmp_path, module="evals.replay")
     assert replayed.returncode == 0, replayed.stderr + replayed.stdout
+    elsewhere = run(
+        "one", "--benchmark", "texts", "--store", "none", cwd=tmp_path, module="evals.replay"
+    )
+    assert elsewhere.returncode == 5
+    assert "are not stored. Run the evaluation again with --store none" in elsewhere.stderr
+    assert run("results/runs", cwd=tmp_path, module="evals.verify").returncode == 0
     for module in ("evals.index", "evals.mistakes"):
         done = run("one", "--benchmark", "texts", cwd=tmp_path, module=module)
         assert done.returncode == 2, done.stdout

@@ -117,6 +117,11 @@ def test_an_entry_that_was_taken_out_of_the_manifest_is_noted(copy: Path) -> Non
     assert "no source, config.max_length, data.en.texts:" in note
 
 
+def test_a_record_of_the_first_version_lacks_nothing() -> None:
+    [manifest] = (Path(__file__).parents[1] / "results" / "baselines" / "ci").rglob(MANIFEST)
+    assert not any("taken out" in note for note in prove_record(manifest.parent).notes)
+
+
 def test_rankings_that_do_not_make_the_recorded_ranks_are_found(copy: Path) -> None:
     table = pq.read_table(copy / BEST)
     scores = table["score"].to_numpy().copy()

@@ -114,6 +114,17 @@ def stored_rows(store: Store, encoder: Recorded, side: Side) -> np.ndarray:
     ConfigError for the record of a multi-vector model.
     """
     check_one_row(encoder)
+    _check_stored(store, encoder, side)
+    return store.embed(encoder, side).rows
+
+
+def stored_vectors(store: Store, encoder: Recorded, side: Side) -> Any:
+    """Where the vectors of a side lie, of a multi-vector model. MissingError when not all are stored."""
+    _check_stored(store, encoder, side)
+    return store.vectors(encoder, side)
+
+
+def _check_stored(store: Store, encoder: Recorded, side: Side) -> None:
     missing = store.missing(encoder, side)
     if missing:
         raise MissingError(
@@ -121,4 +132,3 @@ def stored_rows(store: Store, encoder: Recorded, side: Side) -> np.ndarray:
             f"{encoder.name} are not stored. Run the evaluation again with --store {store.place}, "
             "or name the store that has them."
         )
-    return store.embed(encoder, side).rows

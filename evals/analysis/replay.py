@@ -19,6 +19,7 @@ from evals.analysis.recorded import (
     recorded_row,
     recorded_store,
     stored_rows,
+    stored_vectors,
 )
 from evals.bucket import Location
 from evals.embeddings.kept import EMBEDDINGS, read_kept
@@ -180,7 +181,7 @@ def _source(run: Run, encoder: Recorded, place: Location | None) -> tuple[RowsOf
         return lambda side: kept.rows(encoder, side), EMBEDDINGS
     store = Store(place or recorded_store(run))
     if is_multi_vector(encoder):
-        return lambda side: store.vectors(encoder, side), str(store.place)
+        return lambda side: stored_vectors(store, encoder, side), str(store.place)
     return lambda side: stored_rows(store, encoder, side), str(store.place)
 
 

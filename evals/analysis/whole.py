@@ -6,7 +6,6 @@ counts, and directions of one search hold the same queries.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -15,9 +14,33 @@ from evals.records.manifest import MANIFEST, PARTIAL
 from evals.records.queries import Cell, cell_name, lines_by_cell
 from evals.records.record import METRICS, QUERIES, MetricLine, Run, main_metric
 from evals.schema import LAYOUT, MULTI_VECTOR
-from evals.settings import Settings
 
-# What every evaluation writes into its manifest; records of earlier versions may lack some of them.
+# The settings of version 0.1.0. One that came later has no row: records without it are older.
+SETTINGS = (
+    "allow_subset",
+    "attention",
+    "batch_images",
+    "batch_tokens",
+    "calibration",
+    "columns",
+    "compile",
+    "data",
+    "device",
+    "dtype",
+    "instruction",
+    "keep_top",
+    "limit",
+    "max_length",
+    "measures",
+    "name",
+    "precisions",
+    "preprocess",
+    "results",
+    "split",
+    "store",
+    "subsets",
+)
+# What every evaluation writes into its manifest.
 ENTRIES = (
     "batches",
     "command",
@@ -82,16 +105,16 @@ def lacks(run: Run, tables: Mapping[Cell, Any]) -> Iterator[str]:
 
 
 def absent(manifest: Mapping[str, Any]) -> list[str]:
-    """The entries that evaluations of this version write, and that a manifest does not have."""
-    settings = [f"config.{entry.name}" for entry in fields(Settings)]
-    names = [*ENTRIES, *settings]
+    """The entries that evaluations have written since 0.1.0, and that a manifest does not have."""
+    names = list(ENTRIES)
     if "mteb" not in manifest:
+        names += [f"config.{name}" for name in SETTINGS]
         task = manifest.get("config", {}).get("row", {}).get("task")
         sizes = [parts for (name, _), parts in SIZES.items() if name == task]
         counts = {entry for parts in sizes for entry in parts if entry}
         for subset in manifest.get("data", {}):
             names += [f"data.{subset}.{entry}" for entry in ("content", *sorted(counts))]
-        names += ["config.precisions", "config.row.task", "zero_rows"]
+        names += ["config.row.task", "zero_rows"]
     return [name for name in names if not _has(manifest, name.split("."))]
 
 
