@@ -16,6 +16,7 @@ from PIL import Image
 from evals.analysis.proof import prove_record
 from evals.records.manifest import MANIFEST
 from evals.records.rankings import BEST
+from tests import records
 from tests.commands import run
 from tests.tampering import rehash, tamper
 
@@ -120,6 +121,22 @@ def test_an_entry_that_was_taken_out_of_the_manifest_is_noted(copy: Path) -> Non
 def test_a_record_of_the_first_version_lacks_nothing() -> None:
     [manifest] = (Path(__file__).parents[1] / "results" / "baselines" / "ci").rglob(MANIFEST)
     assert not any("taken out" in note for note in prove_record(manifest.parent).notes)
+
+
+def test_a_task_of_mteb_has_the_interval_of_its_main_metric_alone(tmp_path: Path) -> None:
+    """Its values per query may be of another metric: accuracy has those of recall_at_1."""
+    table = records.values(4, value=[1.0, 0.0, 1.0, 1.0])
+    beside = records.line("recall_at_1", 0.75, direction="test")
+    path = records.write(
+        tmp_path / "beside",
+        [records.line("accuracy", 0.75, direction="test", ci_low=0.2, ci_high=1.0), beside],
+        table,
+        mteb={"query_metric": "recall_at_1"},
+    )
+    assert not prove_record(path).problems
+    path = records.write(tmp_path / "main", [beside], table, mteb={"query_metric": "recall_at_1"})
+    [problem] = prove_record(path).problems
+    assert "recall_at_1 of en test, dim 8 has no interval" in problem
 
 
 def test_rankings_that_do_not_make_the_recorded_ranks_are_found(copy: Path) -> None:

@@ -81,6 +81,10 @@ def recompute(run: Run) -> Recomputed:
                 continue
             values += 1
             intervals += line.ci_low is not None
+            # Records of mteb's tasks have the interval of the main metric alone, and five digits.
+            is_beside = run.manifest.mteb is not None and line.name != run.main_metric
+            if is_beside and line.ci_low is None and line.ci_high is None:
+                again = again._replace(interval=None)
             rounding = MTEB_ROUNDING if run.manifest.mteb else ROUNDING
             problems += [f"{where} {problem}" for problem in _unlike(line, again, rounding)]
         if table is not None:
