@@ -15,8 +15,8 @@ from evals.escape import visible
 from evals.records.record import read_run
 from evals.regress.gates import Gate
 from evals.regress.judging import judge
-from evals.regress.outputs import as_badge, as_json, as_junit, as_markdown
-from evals.regress.table import print_verdict
+from evals.regress.outputs import as_badge, as_json, as_junit, as_markdown, page_rows
+from evals.regress.table import print_baseline, print_verdict
 from evals.regress.verdict import Problem, Verdict
 from tests.regress_records import record, scores
 
@@ -212,3 +212,32 @@ def test_ranks_are_no_percentages(tmp_path):
     verdict = verdict_of(tmp_path)
     change = next(c for c in verdict.changes if c.metric == "mean_rank")
     assert number(change, change.new) == "2.00"
+
+
+def test_a_value_that_is_cut_says_so(tmp_path):
+    verdict = verdict_of(tmp_path, host={"processor": "x" * 40, "machine": "y" * 24})
+    out = io.StringIO()
+    print_verdict(verdict, Console(file=out, width=300))
+    assert f"→ {'x' * 24}…\n" in out.getvalue()
+    assert f"→ {'y' * 24}\n" in out.getvalue()
+
+
+def test_the_first_record_of_a_baseline_takes_the_place_of_none():
+    moved = {"when": "2026-01-01T00:00:00Z", "who": "me", "benchmark": "toy", "model": "m"}
+    history = [
+        moved | {"old": None, "new": "a", "why": "x"},
+        moved | {"old": "a", "new": "b", "why": "y"},
+    ]
+    out = io.StringIO()
+    print_baseline([], history, Console(file=out, width=300))
+    assert "toy · m: first a: x\n" in out.getvalue()
+    assert "toy · m: a → b: y\n" in out.getvalue()
+
+
+def test_a_page_begins_with_what_fell_and_its_verdict(tmp_path):
+    verdict = verdict_of(tmp_path)
+    rows = page_rows(verdict)
+    names = list(rows[0])
+    assert names[names.index("metric") + 1] == "judgement"
+    assert [row["judgement"] for row in rows] == [c.judgement for c in verdict.worst_first()]
+    assert rows[0]["judgement"] == "regressed"

@@ -52,3 +52,20 @@ def test_a_box_that_scrolls_has_a_shadow_where_more_is_hidden(tmp_path, scheme, 
         browser.close()
     assert shadow != (paper,) * 3
     assert at_the_end == without == (paper,) * 3
+
+
+def test_on_paper_nothing_is_hidden_in_a_box_that_scrolls(tmp_path):
+    file = tmp_path / "wide.html"
+    file.write_text(
+        page("Title", tables=[Table(HEADS, [["a long value"] * 12])], notes=[]), encoding="utf-8"
+    )
+    style = "one => getComputedStyle(one).overflowX"
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        window = browser.new_page(viewport={"width": 390, "height": 700})
+        window.goto(file.as_uri())
+        on_screen = window.locator(".wide").evaluate(style)
+        window.emulate_media(media="print")
+        on_paper = window.locator(".wide").evaluate(style)
+        browser.close()
+    assert (on_screen, on_paper) == ("auto", "visible")

@@ -177,7 +177,9 @@ def _show(verdict: "Verdict", files: dict[str, Path | None], log: Log) -> None:
     page = outputs.as_markdown(verdict)
     bodies = contents(lambda: outputs.as_json(verdict)["metrics"], verdict.headline()) | {
         "markdown": lambda: page,
-        "html": lambda: table_page(outputs.page_rows(verdict), verdict.headline()),
+        "html": lambda: table_page(
+            outputs.page_rows(verdict), verdict.headline(), [*filter(None, [verdict.unlisted()])]
+        ),
         "junit": lambda: outputs.as_junit(verdict),
         "badge": lambda: outputs.as_badge(verdict),
     }

@@ -8,7 +8,6 @@ from xml.etree import ElementTree
 from evals.escape import markdown_text, visible
 from evals.regress.environment import can_move_a_number
 from evals.regress.verdict import (
-    ORDER,
     Change,
     Compared,
     Judgement,
@@ -81,10 +80,9 @@ def _metric(change: Change) -> dict[str, Any]:
 
 
 def page_rows(verdict: Verdict) -> list[dict[str, Any]]:
-    """The metrics for people: what fell first, and the verdict before the numbers that it rests on."""
+    """The metrics for people, in the terminal's order: the verdict stands before the numbers that it rests on."""
     rows = []
-    by_severity = sorted(verdict.changes, key=lambda change: ORDER.index(change.judgement))
-    for fields in map(_metric, by_severity):
+    for fields in map(_metric, verdict.worst_first()):
         judgement = fields.pop("judgement")
         row: dict[str, Any] = {}
         for name, value in fields.items():

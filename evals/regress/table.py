@@ -62,7 +62,7 @@ def print_environment(rows: Sequence[Moved], out: Console) -> None:
         return
     out.print("environment changed:", highlight=False)
     for row in rows[:ENVIRONMENT]:
-        text = f"  {row.what}: {row.before[:WIDE]} → {row.after[:WIDE]}"
+        text = f"  {row.what}: {_shortened(row.before)} → {_shortened(row.after)}"
         _line(escape(visible(text)), out)
     if len(rows) > ENVIRONMENT:
         _line(f"  … and {len(rows) - ENVIRONMENT} more in the JSON", out)
@@ -77,9 +77,15 @@ def print_baseline(records: Sequence[Run], history: Sequence[dict[str, Any]], ou
         commit = source.commit[:12] if source else "unknown"
         _line(escape(visible(f"{run.path} · commit {commit}{changed}")), out)
     for line in history:
-        move = f"{line['benchmark']} · {line['model']}: {line['old']} → {line['new']}"
+        # The first record of a baseline takes nobody's place.
+        since = f"{line['old']} → " if line["old"] else "first "
+        move = f"{line['benchmark']} · {line['model']}: {since}{line['new']}"
         text = f"{line['when']} · {line['who']} · {move}: {line['why']}"
         _line(escape(visible(text)), out)
+
+
+def _shortened(value: str) -> str:
+    return value if len(value) <= WIDE else f"{value[:WIDE]}…"
 
 
 def _table(rows: Sequence[Change], several_models: bool) -> FittingTable:

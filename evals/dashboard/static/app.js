@@ -180,7 +180,7 @@
       made.append(line);
     }
     const left = rows.length - SHOWN_IN_CELL;
-    if (left > 0) made.append(element("p", `and ${left} more below`, "interval"));
+    if (left > 0) made.append(element("p", `and ${left} more below `, "interval"));
     const verdicts = [...new Set(rows.map((row) => row.verdict))];
     for (const verdict of verdicts) made.append(element("span", verdict, "chip " + slug(verdict)));
     made.classList.add(slug(verdicts[0]));
