@@ -21,6 +21,16 @@ ROOT = Path(__file__).parents[1]
 LOADED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=\"?([^\s\">]+)|<link\b([^>]*)>")
 
 
+def test_no_page_holds_what_a_merge_left():
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    marked = [
+        path.name
+        for path in pages
+        if re.search(r"(?m)^(<{7}|>{7}) ", path.read_text(encoding="utf-8"))
+    ]
+    assert len(pages) > 30 and not marked
+
+
 def test_the_reference_is_what_the_commands_say():
     assert PAGE.read_text(encoding="utf-8") == page(), (
         "An option changed. Run: python -m tests.reference --write"
