@@ -31,6 +31,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _WRAPPED = "base_model.model."  # the model that PEFT wrapped
 # Of the two matrices: for a Linear they are modules, for an Embedding parameters.
 _ENDS = ((".lora_A.weight", ".lora_B.weight"), (".lora_embedding_A", ".lora_embedding_B"))
+OTHER_BASE = "Name the base model that the adapter was trained on"
 _DTYPES = ("float16", "bfloat16", "float32", "float64")
 # Says who made the adapter, or matters while it is trained: nothing of it is in the merged weights.
 _INERT = frozenset(
@@ -127,10 +128,13 @@ class Adapter:
         shapes |= {name: tuple(tensor.shape) for name, tensor in self.saved.items()}
         for name, shape in shapes.items():
             if name not in base:
-                raise CheckpointError(f"{WEIGHTS}: {name} is no weight of the base model")
+                raise CheckpointError(
+                    f"{WEIGHTS}: {name} is no weight of the base model. {OTHER_BASE}"
+                )
             if shape != base[name]:
                 raise CheckpointError(
-                    f"{WEIGHTS}: {name} is {list(shape)}, in the base model {list(base[name])}"
+                    f"{WEIGHTS}: {name} is {list(shape)}, in the base model {list(base[name])}. "
+                    f"{OTHER_BASE}"
                 )
         targets, saved = self.settings.targets, self.settings.saved
         if targets:

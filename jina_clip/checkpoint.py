@@ -135,6 +135,13 @@ class Checkpoint:
         with self._named(self.adapter):
             return Adapter.from_bytes(self._read(ADAPTER_CONFIG), self._read(ADAPTER_WEIGHTS))
 
+    def check_adapter(self, base: Mapping[str, tuple[int, ...]]) -> None:
+        """CheckpointError, with the adapter's folder, where it does not fit weights of these shapes."""
+        adapter = self.lora()
+        if adapter is not None:
+            with self._named(self.adapter):
+                adapter.check_fit(base)
+
     @contextmanager
     def weight_files(self) -> Iterator[list[Path]]:
         """The files of the weights, to copy from: they must not change meanwhile.

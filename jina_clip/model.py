@@ -96,9 +96,8 @@ def expected_shapes(config: ClipConfig) -> dict[str, tuple[int, ...]]:
 
 def check_adapter(checkpoint: Checkpoint, config: ClipConfig) -> None:
     """CheckpointError when the adapter of a checkpoint does not fit it; its weights are not read."""
-    adapter = checkpoint.lora()
-    if adapter is not None:
-        adapter.check_fit(after_merging(expected_shapes(config)))
+    if checkpoint.adapter is not None:
+        checkpoint.check_adapter(after_merging(expected_shapes(config)))
 
 
 def parameter_count(config: ClipConfig) -> int:

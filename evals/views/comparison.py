@@ -17,8 +17,9 @@ NUMBERS = frozenset(("A", "B", "p", "Holm", "wins/losses", "detects"))
 LEGEND = (
     "In per cent, changes in points, paired by query; 95% intervals from a bootstrap over images; "
     "p: two-sided, from swapping the runs in whole images; Holm: adjusted over the primary metrics "
-    "of this comparison; wins/losses: queries where B is better or worse; detects: the drop seen "
-    f"with 80% power; ▼: each by itself, fell by more than {100 * FLOOR:.1f} points, and the "
+    "of this comparison; wins/losses: queries where B is better or worse; detects: the drop that "
+    "a one-sided test of this row alone sees with 80% power (the first sentence counts all tests); "
+    f"▼: each by itself, fell by more than {100 * FLOOR:.1f} points, and the "
     "one-sided 95% bound says so."
 )
 
