@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from scipy.stats import nct, t
 
@@ -142,12 +143,18 @@ def test_the_command_prints_writes_and_gives_json(tmp_path: Path) -> None:
     def command(*arguments: object):
         return run(*arguments, "--results", tmp_path, cwd=tmp_path, module="evals.plan")
 
-    done = command("a", "b", "--points", "5,10", "--markdown", "plan.md", "--csv", "plan.csv")
+    files = ("--markdown", "plan.md", "--csv", "plan.csv", "--parquet", "plan.parquet")
+    done = command("a", "b", "--points", "5,10", *files)
     assert done.returncode == 0, done.stderr
     assert "toy t2i R@1" in done.stdout
     lines = list(csv.DictReader((tmp_path / "plan.csv").read_text().splitlines()))
     assert [line["difference"] for line in lines] == ["0.05", "0.1"]
     assert int(lines[0]["images"]) > int(lines[1]["images"])
+    # the images that are there beside those that are needed, under one set of names
+    table = pq.read_table(tmp_path / "plan.parquet")
+    assert set(table.column_names) == set(lines[0])
+    for name in ("images_now", "images", "queries_now", "queries"):
+        assert table[name].to_pylist() == [int(line[name]) for line in lines]
     assert "| toy | t2i | R@1 |" in (tmp_path / "plan.md").read_text()
     answer = json.loads(command("a", "--points", "5", "--json").stdout)
     assert [plan["correlation"] for plan in answer["plans"]] == [0, 0.5, 0.8, 0.9, 0.95]

@@ -126,11 +126,15 @@ def as_json(plans: Sequence[Plan], design: Design, records: Sequence[str]) -> di
 
 
 def table_rows(plans: Sequence[Plan]) -> list[dict[str, Any]]:
-    """A row per plan and difference, with all that `as_json` has of both."""
+    """A row per plan and difference, with all that `as_json` has of both, under the CSV's names."""
     rows_of_plans = []
     for plan in plans:
         fields = plan._asdict()
         del fields["answers"]
+        # of the images that are there; an answer has those that are needed
+        for name in ("images", "queries"):
+            fields[f"{name}_now"] = fields.pop(name)
+        fields["seen_now"] = fields.pop("seen_now")
         rows_of_plans += [fields | answer._asdict() for answer in plan.answers]
     return rows_of_plans
 
