@@ -47,6 +47,22 @@ def matryoshka(folder: Path, picture: Path) -> None:
     screenshot(folder / "site" / "matryoshka.html", picture, 1240, 980)
 
 
+def overview(folder: Path, picture: Path) -> None:
+    """The first page of the site, with the bundled model and one that has become worse."""
+    noisy(folder / "checkpoint", 0.1, seed=1)
+    run(folder, "evals.run", "scenes", "--model", "tiny", "--model", "new=checkpoint")
+    run(folder, "evals.dashboard", "--out", "site")
+    screenshot(folder / "site" / "index.html", picture, 1280, 780)
+
+
+def mistakes(folder: Path, picture: Path) -> None:
+    """The page of `evals.mistakes` with thumbnails."""
+    sweep(folder)
+    command = ["evals.mistakes", "tiny", "scenes.partial", "--html", "mistakes.html"]
+    run(folder, *command, "--thumbnails")
+    screenshot(folder / "mistakes.html", picture, 1280, 640)
+
+
 def fusion(folder: Path, picture: Path) -> None:
     """The figure of `evals.fusion`."""
     run(folder, "evals.fusion", "scenes", "--subsets", "en", "--figures", "fusion")
@@ -222,12 +238,14 @@ PICTURES: Mapping[str, Callable[[Path, Path], None]] = {
     "comparison.png": comparison,
     "fusion.png": fusion,
     "matryoshka.png": matryoshka,
+    "mistakes.png": mistakes,
     MTEB: mteb_tasks,
     "maxsim.png": maxsim,
     "own-data.png": own_data,
     "proof.png": proof,
     "report.png": report,
     "scoring.png": scoring,
+    "site.png": overview,
     "watch-page.png": watched,
 }
 

@@ -104,7 +104,7 @@ def test_unchanged_metrics_are_counted_in_one_line_and_not_listed(tmp_path):
     out = io.StringIO()
     print_verdict(same, Console(file=out, width=300))
     for text in (out.getvalue(), as_markdown(same)):
-        assert "Unchanged metrics are counted below and not listed; --csv FILE has them." in text
+        assert "Unchanged metrics are counted but not listed; --csv FILE has them." in text
         assert "passed: 7 unchanged of 7 metrics" in text
         assert "toy" not in text and "100.00" not in text
     fallen = verdict_of(tmp_path / "fallen")

@@ -204,7 +204,7 @@ class Verdict:
         """Where to find what `listed` leaves out; empty where nothing is unchanged."""
         if not self.count("unchanged"):
             return ""
-        return "Unchanged metrics are counted below and not listed; --csv FILE has them."
+        return "Unchanged metrics are counted but not listed; --csv FILE has them."
 
     def headline(self) -> str:
         """The verdict as a sentence for those who read nothing else."""
