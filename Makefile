@@ -75,7 +75,7 @@ docker: ## build the image jina-clip-evals and run the demo in it, e.g. make doc
 	@docker build $(if $(BASE),--build-arg BASE="$(BASE)") -t jina-clip-evals .
 	@docker run --rm $(if $(BASE),--gpus all) jina-clip-evals $(ARGS)
 
-faults: $(VENV)/.dev ## try all faults, from a new seed on or from EVALS_SEED (20 minutes on 2 cores)
+faults: $(VENV)/.dev ## try all faults, from a new seed on or from EVALS_SEED (about 25 minutes on 2 cores)
 	@EVALS_FAULTS=all EVALS_KILLS=300 EVALS_SEED=$${EVALS_SEED:-$$(date +%s)} OMP_WAIT_POLICY=PASSIVE \
 		$(BIN)/python -m pytest -q -m faults $(SIDE_BY_SIDE) $(ARGS)
 
