@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -71,13 +71,11 @@ def _new_part(path: Path) -> Iterator[BinaryIO]:
     """The part of a file, empty and ours; what the block leaves of it goes."""
     part = _part_of(path)
     with held(part) as file:
-        try:
-            with named(path):
-                file.truncate()  # a killed writer may have left more than we write
-                yield file
-        finally:
-            if _is_at(part, file.fileno()):  # after a rename, it may be that of the next writer
-                part.unlink()
+        with named(path):
+            file.truncate()  # a killed writer may have left more than we write
+            yield file
+        if _is_at(part, file.fileno()):  # after a rename, it may be that of the next writer
+            part.unlink()
 
 
 def _sync_file(file: BinaryIO) -> None:
@@ -105,49 +103,60 @@ def _link_if_absent(part: Path, path: Path) -> bool:
 def sweep_parts(folder: Path) -> None:
     """Remove the parts that killed writers left in a folder; those of living ones stay."""
     for part in folder.glob(f".*{PART}"):
-        try:
-            descriptor = os.open(part, os.O_RDWR)
-        except FileNotFoundError:  # its writer has just renamed it
-            continue
-        try:
-            # The lock tells a leftover from a part that is being written, whatever their ages.
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another sweep may have removed it since, and a living writer begun a new one.
-            if _is_at(part, descriptor):
-                part.unlink()
-        except BlockingIOError:  # its writer lives
-            continue
-        finally:
-            os.close(descriptor)
+        _sweep(part)
+
+
+def _sweep(part: Path) -> None:
+    try:
+        descriptor = os.open(part, os.O_RDWR)
+    except FileNotFoundError:  # its writer has just renamed it
+        return
+    try:
+        # The lock tells a leftover from a part that is being written, whatever their ages.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Another sweep may have removed it since, and a living writer begun a new one.
+        if _is_at(part, descriptor):
+            part.unlink()
+    except BlockingIOError:  # its writer lives
+        return
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
 def held(part: Path) -> Iterator[BinaryIO]:
-    """A part, open and locked until the block ends or the process dies. Others wait for it."""
-    while True:
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
-        with os.fdopen(descriptor, "r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            # while we waited, its writer may have renamed it, or a sweep removed it
-            if not _is_at(part, file.fileno()):
-                continue
-            # Its writer was killed after it had linked it to its final name: to write into it would
-            # be to write into what is committed.
-            if os.fstat(descriptor).st_nlink > 1:
-                part.unlink()
-                continue
-            yield file
-            return
+    """A part, open and locked until the block ends or the process dies. Others wait for it.
+
+    On any error the part goes. Ctrl-C may come between any two steps, even between those that make
+    the part and those of the block, so a block cannot see to that.
+    """
+    try:
+        while True:
+            descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
+            with os.fdopen(descriptor, "r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                # while we waited, its writer may have renamed it, or a sweep removed it
+                if not _is_at(part, file.fileno()):
+                    continue
+                # Its writer was killed after it had linked it to its final name: to write into it
+                # would be to write into what is committed.
+                if os.fstat(descriptor).st_nlink > 1:
+                    part.unlink()
+                    continue
+                yield file
+                return
+    except BaseException:
+        with suppress(OSError):  # what went wrong is said already
+            _sweep(part)
+        raise
 
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
     """Alone with what a lock file stands for. The file goes with the lock."""
     with held(lock):
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+        yield
+        lock.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

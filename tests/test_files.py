@@ -1,5 +1,6 @@
 """Files are there whole or not at all, whatever happens to their writers."""
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -8,10 +9,14 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
+from evals import files
 from evals.files import put_if_absent, replacement, sweep_parts, write_atomically
 
 pytestmark = pytest.mark.faults
@@ -94,6 +99,48 @@ def test_a_writer_whose_part_is_swept_before_it_holds_it_makes_another(
     monkeypatch.setattr(fcntl, "flock", swept_first)
     write_atomically(tmp_path / "x.bin", b"data")
     assert names(tmp_path) == ["x.bin"] and (tmp_path / "x.bin").read_bytes() == b"data"
+
+
+def interrupted_at(step: int, work: Callable[[], object]) -> bool:
+    """Do some work and raise KeyboardInterrupt at a step of its bytecode; False where it has fewer."""
+    left = step
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename not in (files.__file__, contextlib.__file__):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left == 0:  # Python ends the tracing with it: there is one Ctrl-C
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+# what is interrupted between the call that opens a file and the name for it, Python closes
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+@pytest.mark.parametrize("write", [write_atomically, put_if_absent])
+def test_ctrl_c_at_any_step_of_a_write_leaves_the_file_whole_or_absent_and_no_part(tmp_path, write):
+    path = tmp_path / "x.bin"
+    step = 1
+    while interrupted_at(step, lambda: write(path, b"data")):
+        left = names(tmp_path)
+        assert left in ([], ["x.bin"]), f"{left} after step {step}"
+        if left:
+            assert path.read_bytes() == b"data"
+            path.unlink()
+        step += 1
+    assert step > 300 and names(tmp_path) == ["x.bin"]
 
 
 def test_many_writers_of_one_file_leave_one_of_their_versions(tmp_path: Path) -> None:

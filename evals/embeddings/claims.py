@@ -125,14 +125,12 @@ def wait_for_one(folder: Path, digests: Digests) -> None:
 @contextmanager
 def _claim_file(file: Path, data: bytes) -> Iterator[None]:
     with held(file) as opened:
-        try:
-            with named(file):
-                opened.truncate()
-                opened.write(data)
-                opened.flush()
-            yield
-        finally:
-            file.unlink(missing_ok=True)
+        with named(file):
+            opened.truncate()
+            opened.write(data)
+            opened.flush()
+        yield
+        file.unlink(missing_ok=True)
 
 
 def _claimed(folder: Path) -> Digests:

@@ -28,12 +28,11 @@ def blind_nodes(nodes: Sequence[dict[str, Any]], store: object) -> dict[str, str
     text = secrets.token_hex(16)
     probe = store / f".probe-{text[:8]}{PART}"
     with held(probe) as file:
-        try:
-            file.write(text.encode())
-            file.flush()
-            return _reasons(nodes, probe, text)
-        finally:
-            probe.unlink()
+        file.write(text.encode())
+        file.flush()
+        reasons = _reasons(nodes, probe, text)
+        probe.unlink()
+    return reasons
 
 
 def _reasons(nodes: Sequence[dict[str, Any]], probe: Path, text: str) -> dict[str, str]:
