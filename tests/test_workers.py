@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from evals.evaluation.workers import environment_of
+from evals.settings import Settings
 from tests.commands import ROOT, process
 from tests.faults import ALL
 from tests.test_encode import bytes_of
@@ -82,6 +84,18 @@ def test_two_workers_make_the_store_and_the_record_of_one_process(alone, tmp_pat
     again = started(tmp_path, "--workers", "2")
     out, err = again.communicate(timeout=120)
     assert again.returncode == 0 and "Encoded now: 0 images and 0 texts" in out
+
+
+def test_a_worker_has_the_threads_of_a_process_alone():
+    # with fewer, sums are added in another order: last bits differ, on some processors
+    command = [sys.executable, "-c", "import torch; print(torch.get_num_threads())"]
+    settings = Settings(device="cpu")
+    processes = [
+        subprocess.Popen(command, env={**os.environ, **given}, stdout=subprocess.PIPE)
+        for given in ({}, environment_of(0, settings), environment_of(1, settings))
+    ]
+    threads = [process.communicate(timeout=60)[0] for process in processes]
+    assert int(threads[0]) > 0 and threads == threads[:1] * 3
 
 
 @pytest.mark.parametrize("killed", [1, 2] if ALL else [2])

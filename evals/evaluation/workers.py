@@ -170,7 +170,7 @@ def _started(number: int, settings: Settings) -> _Process:
     # Spawned: CUDA cannot be used in a fork, and a fork would keep our locks and pipes.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    arguments = (theirs, settings, _environment(number, settings))
+    arguments = (theirs, settings, environment_of(number, settings))
     process = context.Process(target=serve, args=arguments, daemon=True)
     with _interrupts_blocked():
         process.start()
@@ -191,7 +191,7 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _environment(number: int, settings: Settings) -> dict[str, str]:
+def environment_of(number: int, settings: Settings) -> dict[str, str]:
     """What a worker has for itself: a GPU, where there are several.
 
     On a CPU each has all threads, as a process alone would: with fewer, products are summed in
