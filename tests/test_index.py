@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from evals.analysis.index_engines import as_bits, build, parts_of
-from evals.analysis.index_points import Point, with_front
+from evals.analysis.index_points import Point, smallest, with_front
 from evals.analysis.index_quality import measure
 from evals.config.indexes import IndexRow, chosen_indexes, read_indexes
 from evals.records.record import read_run
 from evals.schema import ConfigError, InvalidError, MissingError
+from evals.stats.bootstrap import Interval
+from evals.views import index_table
 from tests import records
 from tests.commands import run
 
@@ -34,6 +36,32 @@ def unit_rows(n: int, dim: int = 16, seed: int = 0) -> np.ndarray:
 
 def nearest_by_numpy(queries: np.ndarray, docs: np.ndarray, k: int) -> np.ndarray:
     return np.argsort(-(queries.astype(np.float64) @ docs.T), axis=1, kind="stable")[:, :k]
+
+
+def point_of(
+    name: str,
+    size: int,
+    lost: float,
+    interval: tuple[float, float] | None,
+    lost_to_dims: float = 0.0,
+) -> Point:
+    """A point whose exact search at full width finds 90%; `size` is in bytes per document."""
+    return Point(
+        name=name,
+        dim=8,
+        parameter=None,
+        value=None,
+        recall=0.9 - lost_to_dims - lost,
+        neighbours=1.0,
+        lost_to_embedding=0.1,
+        lost_to_dims=lost_to_dims,
+        lost_to_index=lost,
+        loss_interval=Interval(*interval) if interval else None,
+        bytes=size,
+        bytes_per_doc=float(size),
+        build_seconds=0.0,
+        queries_per_second=1.0,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +170,36 @@ def test_the_front_has_what_nothing_beats_in_all() -> None:
 
     points = [point(0.9, 10, 100), point(0.8, 20, 100), point(0.8, 10, 100), point(0.5, 5, 50)]
     assert [p.front for p in with_front(points)] == [True, True, False, True]
+
+
+def test_the_smallest_index_that_keeps_enough_by_its_worst_end_is_named(quality) -> None:
+    # Exact search finds 90% at full width and 89.5% at half: 99% of 90% is 89.1%.
+    full = point_of("exact", 1024, 0.0, (0.0, 0.0))
+    likely = point_of("likely", 100, 0.003, (-0.002, 0.006), lost_to_dims=0.005)  # at worst 88.9%
+    shown = point_of("shown", 200, 0.003, (0.001, 0.0039), lost_to_dims=0.005)  # at worst 89.11%
+    untested = point_of("untested", 50, 0.0, None)
+    points = [full, likely, shown, untested]
+    assert smallest(quality._replace(points=points), 0.99) == shown
+    assert smallest(quality._replace(points=[likely, untested]), 0.99) is None
+    faster = shown._replace(queries_per_second=2.0)
+    assert smallest(quality._replace(points=[shown, faster]), 0.99) == faster
+
+
+def test_terminal_page_markdown_and_json_begin_with_the_verdict(quality) -> None:
+    shown = point_of("pq", 200, 0.003, (0.001, 0.0039), lost_to_dims=0.005)
+    quality = quality._replace(points=[shown])
+    sentence = (
+        "Exact search over all 256 dimensions finds 90.00% (R@1). The smallest index that keeps 99% "
+        "of that is pq@8: it finds 89.20% in 200 bytes per document. Its loss against exact search at "
+        "8 dimensions is +0.30 [+0.10,+0.39] points."
+    )
+    assert index_table.verdict(quality) == index_table.as_json(quality)["sentence"] == sentence
+    before_table = index_table.as_markdown(quality).partition("|")[0].replace("\\", "")
+    assert sentence in before_table
+    before_figure = index_table.as_html(quality).partition("<img")[0]
+    assert f'<p class="answer">{sentence}</p>' in before_figure
+    none = index_table.verdict(quality._replace(points=[shown._replace(loss_interval=None)]))
+    assert none.endswith("No index measured here is shown to keep 99% of that.")
 
 
 def test_the_command_prints_writes_and_gives_json(scenes_run: Path, tmp_path: Path) -> None:

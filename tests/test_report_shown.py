@@ -263,5 +263,21 @@ def test_a_report_begins_with_how_many_tables_are_measured_and_deviate():
     assert overview([whole, part, nothing]) == (
         "2 of 3 tables measured, 1 of them in part; 1 deviates, in 2 cells."
     )
-    assert overview([whole]) == "1 of 1 table measured; none deviates."
-    assert overview([nothing]) == "0 of 1 table measured."
+    assert overview([whole, whole]) == "2 of 2 tables measured; none deviates."
+    assert overview([nothing, nothing]) == "0 of 2 tables measured."
+
+
+def test_a_report_of_one_table_counts_its_cells():
+    counts = {"exact": 1, "reproduced": 1, "deviates": 2, "not run": 8}
+    assert overview([counts]) == "4 of 12 cells measured; 2 deviate."
+    assert overview([counts | {"deviates": 1}]) == "3 of 11 cells measured; 1 deviates."
+    assert overview([counts | {"deviates": 0}]) == "2 of 10 cells measured; none deviates."
+    nothing = dict.fromkeys(counts, 0) | {"not run": 1}
+    assert overview([nothing]) == "0 of 1 cell measured."
+
+
+def test_the_page_of_a_report_begins_with_its_sentence(tmp_path):
+    page = tmp_path / "report.html"
+    assert run("--all", "--html", page, "--results", tmp_path, "--format", "")[0] == 0
+    first = page.read_text().partition("<h1>")[2].partition("<p")[2].partition("</p>")[0]
+    assert first.endswith(f'class="answer">0 of {len(table_names())} tables measured.')

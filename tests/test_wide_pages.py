@@ -14,6 +14,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
 )
+FIGURE = b"""<svg xmlns="http://www.w3.org/2000/svg" width="1000" height="300">
+<rect width="1000" height="300" fill="white"/><rect width="300" height="300" fill="black"/></svg>"""
 HEADS = [f"head {number}" for number in range(12)]
 EDGE = 4  # pixels at the right end of the box
 
@@ -69,3 +71,21 @@ def test_on_paper_nothing_is_hidden_in_a_box_that_scrolls(tmp_path):
         on_paper = window.locator(".wide").evaluate(style)
         browser.close()
     assert (on_screen, on_paper) == ("auto", "visible")
+
+
+@pytest.mark.parametrize(("scheme", "paper", "ink"), [("light", 255, 0), ("dark", 22, 233)])
+def test_a_figure_has_the_pages_own_paper_in_light_and_dark(tmp_path, scheme, paper, ink):
+    from io import BytesIO
+
+    from PIL import Image
+
+    file = tmp_path / "figure.html"
+    file.write_text(page("Title", image=FIGURE, tables=[], notes=[]), encoding="utf-8")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        window = browser.new_page(viewport={"width": 1024, "height": 700}, color_scheme=scheme)
+        window.goto(file.as_uri())
+        image = Image.open(BytesIO(window.locator(".figure").screenshot())).convert("RGB")
+        browser.close()
+    assert image.getpixel((image.width - 20, 20)) == (paper,) * 3
+    assert image.getpixel((20, 20)) == (ink,) * 3

@@ -79,6 +79,28 @@ def names_left_out(quality: Quality) -> dict[str, list[str]]:
     return by_reason
 
 
+def smallest(quality: Quality, share: float) -> Point | None:
+    """The index of fewest bytes that keeps this share of exact search's recall at full width; of two the faster.
+
+    The worst end of its interval counts, so that an index is not named for the luck of these queries.
+    """
+    keeping = [point for point in quality.points if _worst(point) >= share * exact_recall(point)]
+    order = sorted(keeping, key=lambda point: (point.bytes, -point.queries_per_second))
+    return order[0] if order else None
+
+
+def exact_recall(point: Point) -> float:
+    """What exact search at full width finds."""
+    return 1 - point.lost_to_embedding
+
+
+def _worst(point: Point) -> float:
+    """The recall at the worst end of the interval of its loss; 0 without an interval, which shows nothing."""
+    if point.loss_interval is None:
+        return 0.0
+    return exact_recall(point) - point.lost_to_dims - point.loss_interval.high
+
+
 def with_losses(point: Point, full: np.ndarray, exact: np.ndarray) -> Point:
     at_full, at_dim = float(full.mean()), float(exact.mean())
     return point._replace(

@@ -16,6 +16,7 @@ STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 0; background: light-dark(#fff, #161616); }
 main { max-width: 78rem; margin: 0 auto; padding: 1rem; }
+.answer { font-size: 1.25rem; line-height: 1.4; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: start; vertical-align: top; border-bottom: 1px solid #8884; }
 th[dir], td { unicode-bidi: isolate; }

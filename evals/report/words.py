@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from evals.counts import counted
 from evals.records.identity import SHOWN
 from evals.report.published_csv import GRADES
 from evals.report.tables import footnotes
@@ -78,7 +79,12 @@ def summary(judged: Judged) -> str:
 
 
 def overview(tables: Sequence[Mapping[Verdict, int]]) -> str:
-    """`12 of 30 tables measured, 3 of them in part; 1 deviates, in 2 cells.`, from the counts of tables."""
+    """`12 of 30 tables measured, 3 of them in part; 1 deviates, in 2 cells.`, from the counts of tables.
+
+    Of a single table: `4 of 12 cells measured; 1 deviates.`
+    """
+    if len(tables) == 1:
+        return _overview_of_cells(tables[0])
     measured = partly = deviating = cells = 0
     for counts in tables:
         n_measured = sum(counts.values()) - counts["not run"]
@@ -87,13 +93,22 @@ def overview(tables: Sequence[Mapping[Verdict, int]]) -> str:
         deviating += counts["deviates"] > 0
         cells += counts["deviates"]
     parts = f", {partly} of them in part" if partly else ""
-    text = f"{measured} of {len(tables)} table{'s' * (len(tables) != 1)} measured{parts}"
+    text = f"{measured} of {counted(len(tables), 'table')} measured{parts}"
     if not measured:
         return f"{text}."
-    if not deviating:
-        return f"{text}; none deviates."
-    where = f"in {cells} cell{'s' * (cells != 1)}"
-    return f"{text}; {deviating} {'deviates' if deviating == 1 else 'deviate'}, {where}."
+    where = f", in {counted(cells, 'cell')}" if deviating else ""
+    return f"{text}; {_deviating(deviating)}{where}."
+
+
+def _overview_of_cells(counts: Mapping[Verdict, int]) -> str:
+    n_cells = sum(counts.values())
+    measured = n_cells - counts["not run"]
+    text = f"{measured} of {counted(n_cells, 'cell')} measured"
+    return f"{text}; {_deviating(counts['deviates'])}." if measured else f"{text}."
+
+
+def _deviating(count: int) -> str:
+    return f"{counted(count, 'deviates', 'deviate')}" if count else "none deviates"
 
 
 def tolerance(judged: Judged) -> str:

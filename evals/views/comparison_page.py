@@ -20,8 +20,8 @@ TEMPLATE = Path(__file__).with_name("comparison.html.jinja")
 STYLES = (Path(__file__).with_name("page.css"), Path(__file__).with_name("comparison.css"))
 GUIDE = (
     "Each line is one score, in points: 1 point is one query more in 100. The dot is how much the "
-    "new model is better (to the right of the black line) or worse (to the left) on these data. "
-    "The line beside it is how far that could be chance: if it crosses the black line, the data do "
+    "new model is better (to the right of the upright line at 0) or worse (to the left) on these "
+    "data. The bar through it is how far that could be chance: if it crosses the line at 0, the data do "
     "not show which of the two is better. R@1 counts queries whose right answer comes first, R@5 "
     "those where it is among the first five; t2i looks for images with texts, i2t for texts with "
     "images. Bold scores decide the sentence above."

@@ -6,10 +6,11 @@ from typing import Any
 
 from rich.markup import escape
 
-from evals.analysis.index_points import Point, Quality, names_left_out
+from evals.analysis.index_points import Point, Quality, exact_recall, names_left_out, smallest
 from evals.counts import counted
 from evals.escape import markdown_text
 from evals.records.queries import Cell, cell_name
+from evals.records.record import width_of
 from evals.views.page import Table, page
 from evals.views.style import (
     BLUE,
@@ -28,6 +29,7 @@ HEAD = ("", "index", "recall", "lost", "neighbours", "bytes/doc", "build s", "qu
 COLOURS = (BLUE, RED, GREEN, ORANGE, PINK, GREY, "#56B4E9", "#000000", "#999933")
 DECIMALS = 2
 FRONT = "*"
+KEEP = 0.99  # of exact search, by the index that the verdict names
 
 
 def title(quality: Quality) -> str:
@@ -36,6 +38,20 @@ def title(quality: Quality) -> str:
     cell = Cell(quality.subset, quality.direction, quality.points[0].dim, "float32")
     where = cell_name(cell).partition(",")[0]
     return f"Indexes for {manifest.model} on {manifest.benchmark} {where}: {quality.metric}"
+
+
+def verdict(quality: Quality) -> str:
+    """What exact search finds, and the smallest index that is shown to keep almost all of it."""
+    exact = in_percent(exact_recall(quality.points[0]), DECIMALS)
+    found = f"Exact search over all {width_of(quality.run)} dimensions finds {exact}% ({quality.metric})."
+    best = smallest(quality, KEEP)
+    if best is None:
+        return f"{found} No index measured here is shown to keep {KEEP:.0%} of that."
+    return (
+        f"{found} The smallest index that keeps {KEEP:.0%} of that is {best.label}: it finds "
+        f"{in_percent(best.recall, DECIMALS)}% in {best.bytes_per_doc:,.0f} bytes per document. Its "
+        f"loss against exact search at {best.dim} dimensions is {_loss(best)} points."
+    )
 
 
 def legend(quality: Quality) -> str:
@@ -75,15 +91,11 @@ def left_out(quality: Quality) -> list[str]:
 
 def cells(point: Point) -> list[str]:
     """The cells under HEAD."""
-    lost = in_points(point.lost_to_index, DECIMALS)
-    if point.loss_interval:
-        low, high = (in_points(end, DECIMALS) for end in point.loss_interval)
-        lost += f" [{low},{high}]"
     return [
         FRONT if point.front else "",
         point.label,
         in_percent(point.recall, DECIMALS),
-        lost,
+        _loss(point),
         in_percent(point.neighbours),
         f"{point.bytes_per_doc:,.0f}",
         f"{point.build_seconds:.3f}",
@@ -91,8 +103,17 @@ def cells(point: Point) -> list[str]:
     ]
 
 
+def _loss(point: Point) -> str:
+    """`+0.41 [-0.62,+1.40]`: what the index loses, in points."""
+    lost = in_points(point.lost_to_index, DECIMALS)
+    if point.loss_interval:
+        low, high = (in_points(end, DECIMALS) for end in point.loss_interval)
+        lost += f" [{low},{high}]"
+    return lost
+
+
 def print_quality(quality: Quality) -> None:
-    """The table, the losses before any index, and the record."""
+    """The verdict, the table, the losses before any index, and the record."""
     table = empty_table(title(quality), "")
     for name in HEAD:
         justify: Any = "left" if name in ("", "index") else "right"
@@ -100,6 +121,8 @@ def print_quality(quality: Quality) -> None:
     for point in quality.points:
         table.add_row(*map(escape, cells(point)), style="bold" if point.front else None)
     out = console()
+    out.print(f"[bold]{escape(verdict(quality))}[/bold]", highlight=False)
+    out.print()
     out.print(table)
     out.print(escape(legend(quality)), style="dim", highlight=False)
     lines = losses(quality)
@@ -112,7 +135,8 @@ def print_quality(quality: Quality) -> None:
 def as_markdown(quality: Quality) -> str:
     """The table, as GitHub reads it."""
     rule = ["---", "---", *["--:"] * (len(HEAD) - 2)]
-    lines = [f"# {markdown_text(title(quality))}", "", _line(HEAD), _line(rule)]
+    lines = [f"# {markdown_text(title(quality))}", "", markdown_text(verdict(quality)), ""]
+    lines += [_line(HEAD), _line(rule)]
     lines += [_line([markdown_text(cell) for cell in cells(point)]) for point in quality.points]
     lines += ["", markdown_text(legend(quality)), ""]
     lines += [f"- {markdown_text(line)}" for line in [*losses(quality), *left_out(quality)]]
@@ -133,6 +157,7 @@ def as_json(quality: Quality) -> dict[str, Any]:
     """The machine output."""
     return {
         "schema_version": 1,
+        "sentence": verdict(quality),
         "record": str(quality.run.path),
         "subset": quality.subset,
         "direction": quality.direction,
@@ -148,9 +173,10 @@ def as_json(quality: Quality) -> dict[str, Any]:
 
 
 def as_html(quality: Quality) -> str:
-    """One page that loads nothing: the figure, the table, the losses."""
+    """One page that loads nothing: the verdict, the figure, the table, the losses."""
     return page(
         title(quality),
+        verdict=verdict(quality),
         image=figure_bytes(quality, "svg"),
         alt="Recall against queries per second and against bytes; the table has the numbers.",
         tables=[Table([name or "front" for name in HEAD], [*map(cells, quality.points)])],

@@ -1,4 +1,4 @@
-"""One page of a figure (if there is one), tables and notes, which loads nothing and runs nothing."""
+"""One page of a verdict, a figure, tables and notes (the first two if there are any), which loads nothing and runs nothing."""
 
 import base64
 import hashlib
@@ -24,6 +24,7 @@ style-src 'sha256-{{ digest }}'; base-uri 'none'; form-action 'none'">
 <body>
 <main>
 <h1>{{ title }}</h1>
+{% if verdict %}<p class="answer">{{ verdict }}</p>{% endif %}
 {% if facts %}<dl>{% for name, value in facts %}<div><dt>{{ name }}</dt> \
 <dd><bdi>{{ value }}</bdi></dd></div>{% endfor %}</dl>{% endif %}
 {% if image %}
@@ -84,13 +85,14 @@ def wide() -> str:
 def page(
     title: str,
     *,
+    verdict: str = "",
     image: bytes | None = None,
     alt: str = "",
     facts: Sequence[tuple[str, str]] = (),
     tables: Sequence[Table],
     notes: Sequence[str],
 ) -> str:
-    """The page; `image` is SVG, and may be absent; `facts` are names with values that hold for all rows.
+    """The page; `verdict` is its first sentence, `image` SVG, `facts` names with values that hold for all rows.
 
     All text is escaped, and only the style is allowed, by its hash.
     """
@@ -102,6 +104,7 @@ def page(
         .from_string(TEMPLATE)
         .render(
             title=title,
+            verdict=verdict,
             image=base64.b64encode(image or b"").decode(),
             alt=alt,
             facts=facts,
