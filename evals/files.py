@@ -193,8 +193,10 @@ def replacement(folder: Path) -> Iterator[Path]:
                 folder.rename(old)
             new.rename(folder)
             sync_folder(folder.parent)
-        finally:
             _settle(folder, new, old)
+        except BaseException:
+            _settle(folder, new, old)  # again, where Ctrl-C came while the old one was removed
+            raise
 
 
 def _settle(folder: Path, new: Path, old: Path) -> None:

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import pytest
@@ -101,13 +101,14 @@ def test_a_writer_whose_part_is_swept_before_it_holds_it_makes_another(
     assert names(tmp_path) == ["x.bin"] and (tmp_path / "x.bin").read_bytes() == b"data"
 
 
-def interrupted_at(step: int, work: Callable[[], object]) -> bool:
-    """Do some work and raise KeyboardInterrupt at a step of its bytecode; False where it has fewer."""
+def interrupted_at(step: int, work: Callable[[], object], *modules: ModuleType) -> bool:
+    """Work until a step of the bytecode of these modules, Ctrl-C there; False where it has fewer."""
+    sources = [module.__file__ for module in modules]
     left = step
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
         nonlocal left
-        if frame.f_code.co_filename not in (files.__file__, contextlib.__file__):
+        if frame.f_code.co_filename not in sources:
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
@@ -133,7 +134,7 @@ def interrupted_at(step: int, work: Callable[[], object]) -> bool:
 def test_ctrl_c_at_any_step_of_a_write_leaves_the_file_whole_or_absent_and_no_part(tmp_path, write):
     path = tmp_path / "x.bin"
     step = 1
-    while interrupted_at(step, lambda: write(path, b"data")):
+    while interrupted_at(step, lambda: write(path, b"data"), files, contextlib):
         left = names(tmp_path)
         assert left in ([], ["x.bin"]), f"{left} after step {step}"
         if left:
@@ -141,6 +142,26 @@ def test_ctrl_c_at_any_step_of_a_write_leaves_the_file_whole_or_absent_and_no_pa
             path.unlink()
         step += 1
     assert step > 300 and names(tmp_path) == ["x.bin"]
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+def test_ctrl_c_while_a_folder_is_replaced_leaves_the_old_or_the_new_one_and_nothing_beside(
+    tmp_path,
+):
+    def replace() -> None:
+        with replacement(tmp_path / "site") as new:
+            (new / "page").write_text("new")
+
+    (tmp_path / "site").mkdir()
+    page = tmp_path / "site/page"
+    page.write_text("old")
+    step = 1
+    while interrupted_at(step, replace, files):
+        assert names(tmp_path) == ["site"], f"after step {step}"
+        assert page.read_text() in ("old", "new")
+        page.write_text("old")
+        step += 1
+    assert step > 300 and page.read_text() == "new"
 
 
 def test_many_writers_of_one_file_leave_one_of_their_versions(tmp_path: Path) -> None:
