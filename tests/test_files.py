@@ -3,13 +3,15 @@
 import contextlib
 import errno
 import fcntl
+import gc
 import os
 import re
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -101,6 +103,15 @@ def test_a_writer_whose_part_is_swept_before_it_holds_it_makes_another(
     assert names(tmp_path) == ["x.bin"] and (tmp_path / "x.bin").read_bytes() == b"data"
 
 
+@pytest.fixture
+def unclosed() -> Iterator[None]:
+    """A file that Ctrl-C kept from its name is closed by Python, at the latest when the test ends."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
+
+
 def interrupted_at(step: int, work: Callable[[], object], *modules: ModuleType) -> bool:
     """Work until a step of the bytecode of these modules, Ctrl-C there; False where it has fewer."""
     sources = [module.__file__ for module in modules]
@@ -128,8 +139,7 @@ def interrupted_at(step: int, work: Callable[[], object], *modules: ModuleType) 
     return False
 
 
-# what is interrupted between the call that opens a file and the name for it, Python closes
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+@pytest.mark.usefixtures("unclosed")
 @pytest.mark.parametrize("write", [write_atomically, put_if_absent])
 def test_ctrl_c_at_any_step_of_a_write_leaves_the_file_whole_or_absent_and_no_part(tmp_path, write):
     path = tmp_path / "x.bin"
@@ -144,7 +154,7 @@ def test_ctrl_c_at_any_step_of_a_write_leaves_the_file_whole_or_absent_and_no_pa
     assert step > 300 and names(tmp_path) == ["x.bin"]
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+@pytest.mark.usefixtures("unclosed")
 def test_ctrl_c_while_a_folder_is_replaced_leaves_the_old_or_the_new_one_and_nothing_beside(
     tmp_path,
 ):
