@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals.cli.app import exit_with, new_app, reported
-from evals.cli.options import Json, comma_list
+from evals.cli.options import Json, comma_list, needed
 from evals.cli.results import finish
 from evals.cli.vocabulary import Benchmarks, one_benchmark, shared_words
 from evals.config.choice import choose
@@ -36,7 +36,9 @@ def items(
     benchmarks: Annotated[
         list[str], Benchmarks("Row of configs/benchmarks.yaml, or your own data: captions:DIR.")
     ],
-    to: Annotated[Path, typer.Option(help="The Parquet file: kind, id, text, image.")],
+    to: Annotated[
+        Path | None, typer.Option(help="The Parquet file: kind, id, text, image; required.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")
     ] = None,
@@ -52,6 +54,7 @@ def items(
     with reported(json=json) as log:
         from evals.tasks import task_of
 
+        file = needed(to, "--to", "items.parquet")
         settings = Settings(data=data, subsets=comma_list(subsets))
         benchmark = one_benchmark(benchmarks)
         work, _ = choose([benchmark], subsets=settings.subsets)
@@ -62,10 +65,10 @@ def items(
         sides = []
         for part in parts.subsets.values():
             sides += task_of(row.task).sides(part)
-        count = _write(to, sides, with_images=images)
+        count = _write(file, sides, with_images=images)
 
         def show() -> None:
-            log.result(f"wrote {to}: {counted(count, 'item')} of {row.name}")
+            log.result(f"wrote {file}: {counted(count, 'item')} of {row.name}")
 
         finish(
             log,
@@ -74,7 +77,7 @@ def items(
                 "schema_version": 1,
                 "benchmark": row.name,
                 "items": count,
-                "file": str(to),
+                "file": str(file),
             },
         )
 

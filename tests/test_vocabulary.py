@@ -190,3 +190,20 @@ def test_a_table_is_the_same_in_each_format_and_text_in_it_stays_text(tmp_path: 
     assert "| =1\\|2 | 0.3 | 3 |" in files["markdown"].read_text()
     page = files["html"].read_text()
     assert "A &lt;b&gt;title&lt;/b&gt;" in page and "<img" not in page and "=1|2" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        ("regress baseline set ci --suite ci", "--why"),
+        ("export --benchmarks scenes", "--to"),
+        ("items scenes", "--to"),
+        ("data prepare flickr8k", "--to"),
+    ],
+)
+def test_an_option_that_is_missing_is_named_with_the_whole_command(words, option, tmp_path):
+    module, *arguments = words.split()
+    done = run(*arguments, cwd=tmp_path, module=f"evals.{module}")
+    assert done.returncode == 2
+    start = f"error: {option} is missing. Type: python -m evals.{words} {option} "
+    assert done.stderr.startswith(start) and len(done.stderr) > len(start) + 1

@@ -4,13 +4,14 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
 from evals.schema import ConfigError
 from evals.settings import CHOICES, Settings
 
+T = TypeVar("T")
 Models = Annotated[
     list[str],
     typer.Option(
@@ -182,6 +183,20 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
     values = {name: value for name, value in options.items() if name != "json"}
     lists = {name: comma_list(options[name]) for name in ("subsets", "measures")}
     return Settings(**values | lists)
+
+
+def needed(value: T | None, option: str, value_to_type: str) -> T:
+    """The value of an option that a command cannot do without.
+
+    ConfigError without it, with the whole command to type.
+    """
+    if value is not None:
+        return value
+    from shlex import join
+
+    from evals.records.provenance import command
+
+    raise ConfigError(f"{option} is missing. Type: {join([*command(), option, value_to_type])}")
 
 
 def comma_list(value: str | None) -> tuple[str, ...] | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
-from evals.cli.options import Json, comma_list
+from evals.cli.options import Json, comma_list, needed
 from evals.cli.vocabulary import Benchmarks, one_benchmark, shared_words
 from evals.counts import counted
 from evals.schema import CaptionProtocol, ConfigError, EvalError, MissingError, Source
@@ -32,7 +32,10 @@ def main() -> None:
 @shared_words
 def prepare(
     benchmarks: Annotated[list[str], Benchmarks("Row of configs/benchmarks.yaml.")],
-    to: Annotated[Path, typer.Option(help="Folder in which the benchmark's folder is created.")],
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Folder in which the benchmark's folder is created; required."),
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Local folder (or annotation file) instead of the Hub.")
     ] = None,
@@ -53,7 +56,7 @@ def prepare(
         from evals.data import prepare as room
 
         row = benchmark(one_benchmark(benchmarks))
-        folder = to.expanduser() / (row.folder or row.name)
+        folder = needed(to, "--to", "packed").expanduser() / (row.folder or row.name)
         source = _source(row, data, comma_list(subsets))
         manifest = room.prepare(
             row, source, folder, allow_subset=allow_subset, progress=log.progress

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from evals.cli.app import exit_with, new_app, reported
-from evals.cli.options import Json
+from evals.cli.options import Json, needed
 from evals.cli.results import finish
 from evals.cli.vocabulary import Benchmarks, shared_words
 from evals.export.forms import FORMS, export, exportable
@@ -23,11 +23,13 @@ LISTED = "; ".join(f"{name}: {form.about}" for name, form in FORMS.items())
 @app.command()
 @shared_words
 def export_records(
-    form: Annotated[str, typer.Option("--to", help=f"The format. {LISTED}.")],
     benchmarks: Annotated[
         list[str],
         Benchmarks("Only records of these benchmarks, if no folder is named.", positional=False),
     ],
+    form: Annotated[
+        str | None, typer.Option("--to", help=f"The format; required. {LISTED}.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where the files are written.")] = Path(
         "results/export"
     ),
@@ -52,17 +54,18 @@ def export_records(
         from evals.records.record import read_run
         from evals.records.selection import newest_of
 
+        format_name = needed(form, "--to", "csv")
         if records:
             runs = [read_run(path) for path in dict.fromkeys(records)]
         else:
             chosen = newest_of(open_records(results), benchmarks, model)
             # nobody named these: what the format has no place for is told, and stops nothing
-            runs, refused = exportable(chosen, form)
+            runs, refused = exportable(chosen, format_name)
             for reason in refused:
                 log.info(f"left out: {reason}")
         # all formats are made before the first file is written: one bad record leaves nothing
         written = []
-        for name, data in export(runs, form).items():
+        for name, data in export(runs, format_name).items():
             path = out / name
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, data)
@@ -77,7 +80,7 @@ def export_records(
             show=show,
             machine=lambda: {
                 "schema_version": 1,
-                "to": form,
+                "to": format_name,
                 "records": [str(run.path) for run in runs],
                 "files": [str(path) for path in written],
             },

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evals.cli.app import Log, exit_with, new_app, reported
-from evals.cli.options import Json
+from evals.cli.options import Json, needed
 from evals.cli.results import Output as Asked
 from evals.cli.results import write_outputs
 from evals.cli.vocabulary import Benchmarks, TableFiles, one_benchmark, shared_words
@@ -223,7 +223,10 @@ def _noise(
 @baseline_app.command("set")
 def set_(
     name: Annotated[str, typer.Argument(help="Folder below results/baselines, or --baselines.")],
-    why: Annotated[str, typer.Option(help="Reason for the change; kept in history.jsonl.")],
+    why: Annotated[
+        str | None,
+        typer.Option(help="Reason for the change, which history.jsonl keeps; required."),
+    ] = None,
     runs: Runs = None,
     suite: Annotated[
         str | None, typer.Option("--suite", "-s", help="Only benchmarks of this suite.")
@@ -241,6 +244,7 @@ def set_(
         from evals.regress.moves import set_baseline
         from evals.regress.runs import chosen
 
+        reason = needed(why, "--why", "what changed, and why the new numbers are right")
         records = chosen(runs, suite, open_records(results))
         for run in records:
             source = run.manifest.source
@@ -249,7 +253,7 @@ def set_(
                     f"warning: {run.path} comes from source that is not committed; "
                     "the history says so."
                 )
-        move = set_baseline(name, records, why, baselines)
+        move = set_baseline(name, records, reason, baselines)
         folders = [str(folder) for folder in move.records]
         place = str(move.folder.resolve())
         if log.json:
