@@ -18,8 +18,9 @@ from evals.regress import runs as regress_runs
 from evals.regress.__main__ import app
 from evals.regress.baselines import locate
 from evals.regress.gates import gate_of, read_gates
+from evals.regress.pairing import pair
 from evals.regress.sanity import faults
-from evals.schema import ConfigError, InvalidError
+from evals.schema import ConfigError, InvalidError, MissingError
 from tests.records import resigned
 from tests.regress_records import again, lost, record, scores
 from tests.test_records import rewrite_manifest, rewrite_metrics
@@ -274,3 +275,17 @@ def test_the_gate_answers_in_two_seconds_on_500_runs_without_torch(tmp_path):
         )
     # Of the processor and not of the clock, best of three: the machine may be busy.
     assert min(seconds) < 2, seconds
+
+
+def test_what_the_baseline_has_and_the_run_lacks_comes_with_the_command_that_measures_it(tmp_path):
+    command = ["python", "-m", "evals.run", "toy", "--model", "m", "--dims", "8"]
+    whole = {name: [scores(lost(0))] for name in ("en", "de")}
+    baseline = read_run(record(tmp_path / "a", whole, command=command))
+    typed = ["python", "-m", "evals.run", "toy", "--model", "m=runs/step-9", "--subsets", "en"]
+    part = record(tmp_path / "b", {"en": whole["en"]}, command=typed, model="n")
+    with pytest.raises(MissingError) as error:
+        pair(baseline, read_run(part))
+    assert str(error.value) == (
+        f"{part}: lacks 1 cell of the baseline: de t2i at 8 float32. "
+        "Measure what is missing: python -m evals.run toy --dims 8 --model m=runs/step-9"
+    )

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from evals.records.manifest import Manifest, read_manifest
 from evals.records.selection import check_target, matched, newest_run, operand
+from evals.records.written import command_like
 from evals.schema import ConfigError, MissingError
 from tests import records
 
@@ -118,3 +120,51 @@ def test_a_path_that_is_no_record_is_called_so(results: Path) -> None:
         says = rf"^{name}: no record is there .*manifest\.json.*There is photos by new, photos by old\."
         with pytest.raises(MissingError, match=says):
             matched(operand("old"), operand(name), results)
+
+
+def manifest_of(root: Path, model: str, command: list[str]) -> Manifest:
+    path = records.write(
+        root, [records.line()], records.queries(), model=model, command=command, dims=[8]
+    )
+    return read_manifest(path)
+
+
+RUN = ["python", "-m", "evals.run"]
+
+
+@pytest.mark.parametrize(
+    ("made", "typed", "expected"),
+    [
+        # The same model: the command as it was.
+        ([*RUN, "toy", "-m", "old"], None, "python -m evals.run toy -m old"),
+        # Another one, as its own command names it, whatever the spelling of the option.
+        (
+            [*RUN, "toy", "--model", "old", "--dims", "8,4"],
+            [*RUN, "toy", "--model=mine=ck pt/7"],
+            "python -m evals.run toy --dims 8,4 --model 'mine=ck pt/7'",
+        ),
+        # Of several models one, and a command that names none.
+        (
+            ["jina-clip-evals", "run", "-m", "old", "toy", "--model", "b"],
+            [*RUN, "toy", "-m", "new", "-m", "b"],
+            "jina-clip-evals run toy --model new",
+        ),
+        (
+            ["python", "-m", "evals.mrl_sweep", "--dims", "8"],
+            ["python", "train.py", "--model", "x"],
+            "python -m evals.mrl_sweep --dims 8 --model new",
+        ),
+        # A program of one's own, which may take --model for something else.
+        (
+            ["python", "train.py", "--model", "x"],
+            [*RUN, "toy", "-m", "new"],
+            "python train.py --model x",
+        ),
+    ],
+)
+def test_the_command_of_a_record_measures_another_model(
+    tmp_path: Path, made: list[str], typed: list[str] | None, expected: str
+) -> None:
+    old = manifest_of(tmp_path / "a", "old", made)
+    other = manifest_of(tmp_path / "b", "new", typed) if typed else old
+    assert command_like(old, other) == expected

@@ -2,10 +2,13 @@
 
 import difflib
 import re
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
+from typing import NamedTuple
 
+from evals.early import CONSOLE_SCRIPT
 from evals.records.manifest import PARTIAL, Manifest
 from evals.records.record import Run
 
@@ -55,6 +58,42 @@ def argument_of(manifest: Manifest) -> str:
     """A record's benchmark as commands take it: `flickr8k`, or `photos=captions:data/photos`."""
     name, own = manifest.whole_benchmark, manifest.config.row.own
     return f"{name}={own.kind}:{own.place}" if own and own.place else name
+
+
+def command_like(made: Manifest, of: Manifest) -> str:
+    """The command that made a record, with the model of another: it measures the same of that model.
+
+    A program's own command stays as it is: nothing is known of what it takes.
+    """
+    call = _parsed(made.command)
+    if call is None or (made.model == of.model and len(call.models) < 2):
+        return join(made.command)
+    typed = _parsed(of.command)
+    # As it was typed: a checkpoint's folder has more to say than its name in records.
+    argument = typed.models[0] if typed and len(typed.models) == 1 else of.model
+    return join([*call.program, *call.rest, "--model", argument])
+
+
+class _Call(NamedTuple):
+    """A command line of ours, its models apart from the rest."""
+
+    program: list[str]
+    models: list[str]
+    rest: list[str]
+
+
+def _parsed(command: Sequence[str]) -> _Call | None:
+    """A command line as recorded; None for a program's own."""
+    words = [*command]
+    length = (
+        2 if words[:1] == [CONSOLE_SCRIPT] else 3
+    )  # `jina-clip-evals run`, `python -m evals.run`
+    if length == 3 and words[1:2] != ["-m"]:
+        return None
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model", "-m", action="append", default=[])
+    options, rest = parser.parse_known_args(words[length:])
+    return _Call(words[:length], options.model, rest)
 
 
 def none_recorded(root: Path, runs: Sequence[Run], benchmark: str, model: str) -> str:

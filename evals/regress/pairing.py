@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from evals.counts import counted
 from evals.records.means import MEAN, groups, has_mean, plain_mean
 from evals.records.queries import Cell, PerQuery, cell_of, per_query
 from evals.records.record import MetricLine, Run
+from evals.records.written import command_like
 from evals.schema import MissingError, NotComparableError
 from evals.stats.paired import Pair
 
@@ -41,7 +43,7 @@ def pair(record: Run, run: Run) -> list[Measured]:
     data, the queries or their images are others.
     """
     before, after = lines_of(record), lines_of(run)
-    _check_all_there(before, after, run)
+    _check_all_there(before, after, record, run)
     _check_same_data(record, run)
     # bit-identical: nothing to resample
     if record.manifest.files == run.manifest.files:
@@ -56,8 +58,9 @@ def lines_of(run: Run) -> Lines:
     return {(cell_of(line), line.name): line for line in run.metrics}
 
 
-def _check_all_there(before: Lines, after: Lines, run: Run) -> None:
-    """MissingError when the run lacks a cell or a metric of the baseline."""
+def _check_all_there(before: Lines, after: Lines, record: Run, run: Run) -> None:
+    """MissingError when the run lacks a cell or a metric of the baseline, with the command for it."""
+    remedy = f"Measure what is missing: {command_like(record.manifest, run.manifest)}"
     lost = {cell for cell, _ in before} - {cell for cell, _ in after}
     if lost:
         where = "; ".join(
@@ -66,12 +69,13 @@ def _check_all_there(before: Lines, after: Lines, run: Run) -> None:
         )
         rest = f"; and {len(lost) - SHOWN} more" if len(lost) > SHOWN else ""
         raise MissingError(
-            f"{run.path}: {len(lost)} cells of the baseline are missing: {where}{rest}. "
-            "Run them too."
+            f"{run.path}: lacks {counted(len(lost), 'cell')} of the baseline: {where}{rest}. {remedy}"
         )
     absent = sorted(name for _, name in before.keys() - after.keys())
     if absent:
-        raise MissingError(f"{run.path}: no {absent[0]}, which the baseline has.")
+        raise MissingError(
+            f"{run.path}: no {', '.join(dict.fromkeys(absent))}, which the baseline has. {remedy}"
+        )
 
 
 def _check_same_data(record: Run, run: Run) -> None:
