@@ -98,7 +98,7 @@ def test_a_checkout_tells_its_commit_inside_a_hook_of_another_repository(reposit
         assert before["commit"] == out.strip()
 
 
-SAY = "from evals.records.provenance import command; print(command())"
+SAY = "from evals.command_line import command; print(command())"
 
 
 def test_the_record_says_how_the_command_was_run(tmp_path):

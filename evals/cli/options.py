@@ -194,7 +194,7 @@ def needed(value: T | None, option: str, value_to_type: str) -> T:
         return value
     from shlex import join
 
-    from evals.records.provenance import command
+    from evals.command_line import command
 
     raise ConfigError(f"{option} is missing. Type: {join([*command(), option, value_to_type])}")
 

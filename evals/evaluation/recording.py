@@ -138,9 +138,9 @@ def circumstances(
 
     Command, settings, times, machine, packages, encoder and cost.
     """
+    from evals.command_line import command
     from evals.packages import loaded_packages
     from evals.records.provenance import (
-        command,
         host,
         peak_memory,
         source_state,

@@ -1,4 +1,4 @@
-"""Where a result came from: command, machine and the state of the source.
+"""Where a result came from: machine and the state of the source.
 
 No torch is loaded for it.
 """
@@ -8,7 +8,6 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-import re
 import resource
 import subprocess
 import sys
@@ -16,29 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from evals.early import CONSOLE_SCRIPT
 from evals.paths import built_from, checkout
 from evals.reading import read_json
 from evals.schema import InvalidError
-
-
-def command() -> list[str]:
-    """The command line that runs this process, with credentials in URLs blotted out.
-
-    It starts with `python -m MODULE`, `jina-clip-evals` or `python SCRIPT`, without the folders
-    that the interpreter and the console script lie in.
-    """
-    words = [*_program(), *sys.argv[1:]]
-    return [re.sub(r"(?<=://)[^/@\s]+@", "***@", word) for word in words]
-
-
-def _program() -> list[str]:
-    spec = getattr(sys.modules["__main__"], "__spec__", None)  # set by `python -m` alone
-    if spec is not None:
-        return ["python", "-m", spec.name.removesuffix(".__main__")]
-    if Path(sys.argv[0]).stem == CONSOLE_SCRIPT:
-        return [CONSOLE_SCRIPT]
-    return ["python", sys.argv[0]]
 
 
 def host() -> dict[str, Any]:
