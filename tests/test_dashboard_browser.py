@@ -291,6 +291,26 @@ def test_the_matrix_has_the_newest_checkpoint_of_a_name(browser, tmp_path):
     visit.context.close()
 
 
+def test_names_with_numbers_stand_in_the_order_of_the_numbers(browser, tmp_path):
+    steps = ["step-9", "step-80", "step-700"]
+    for name in reversed(steps):
+        for day in (1, 2):
+            write(tmp_path / "runs", name, day)
+    build(read_history(tmp_path / "runs"), Verdicts(gates=[]), tmp_path / "site")
+    visit = Visit(browser, tmp_path / "site").open("index")
+    heads = visit.page.locator("#table-matrix th").all_inner_texts()
+    assert [head for head in heads if head in steps] == steps
+    for name, labels in (
+        ("trends", ".role-legend-label text"),
+        ("matryoshka", ".role-legend-label text"),
+        ("languages", ".role-axis-label text"),
+    ):
+        texts = visit.open(name).page.locator(f".chart {labels}").all_text_contents()
+        assert [text for text in texts if text in steps] == steps, name
+    assert not visit.complaints
+    visit.context.close()
+
+
 WIDER = """
 () => [...document.querySelectorAll(".scroll, .scroll td, .scroll th, .chart svg")]
   .filter((part) => part.offsetParent || part.tagName === "svg")

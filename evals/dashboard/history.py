@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evals.dashboard.training import TrainingRun, read_training_runs
+from evals.natural import natural
 from evals.ranking.metric_table import primary
 from evals.records.identity import labels
 from evals.records.manifest import path_component
@@ -76,10 +77,10 @@ class History:
         for run in self.runs:
             by_series.setdefault(key(run), []).append(run)
 
-        def place(item: tuple[tuple[str, str], list[Run]]) -> tuple[bool, tuple[str, str]]:
+        def place(item: tuple[tuple[str, str], list[Run]]) -> tuple[bool, list[Any]]:
             # A page begins with the first: a part is not what a reader comes for.
-            name, runs = item
-            return runs[-1].manifest.partial is not None, name
+            names, runs = item
+            return runs[-1].manifest.partial is not None, [*map(natural, names)]
 
         return dict(sorted(by_series.items(), key=place))
 
@@ -88,7 +89,7 @@ class History:
         by_name: dict[tuple[str, str], list[Run]] = {}
         for run in self.runs:
             by_name.setdefault((run.manifest.benchmark, run.manifest.model), []).append(run)
-        return [by_name[name] for name in sorted(by_name)]
+        return [by_name[name] for name in sorted(by_name, key=lambda names: [*map(natural, names)])]
 
     def newest(self) -> list[Run]:
         """The newest run of each (benchmark, model)."""

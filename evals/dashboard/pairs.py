@@ -10,6 +10,7 @@ from evals.dashboard import charts
 from evals.dashboard.history import History, points
 from evals.dashboard.parts import Chart, Column, Page, Row, Sentence, Table
 from evals.dashboard.rows import WHERE
+from evals.natural import natural
 from evals.records.record import Run
 from evals.records.selection import Measured
 from evals.schema import InvalidError, NotComparableError
@@ -98,7 +99,8 @@ def _pairs(history: History) -> Iterator[_Pair]:
     by_benchmark: dict[str, list[Run]] = {}
     for run in sorted(history.newest(), key=lambda run: run.manifest.written):
         by_benchmark.setdefault(run.manifest.benchmark, []).append(run)
-    for benchmark, runs in sorted(by_benchmark.items()):
+    for benchmark in sorted(by_benchmark, key=natural):
+        runs = by_benchmark[benchmark]
         # Two of any number: all pairs of ten models would be 45 comparisons that nobody asked for.
         if len(runs) > 1:
             yield _Pair(benchmark, runs[-2], runs[-1])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from evals.dashboard.parts import Row
+from evals.natural import natural
 from evals.regress.gates import read_gates
 from evals.regress.runs import against
 from evals.regress.verdict import Verdict
@@ -24,7 +25,9 @@ def gate_rows(results: Path, baselines: Path) -> list[Row]:
     """
     gates = read_gates()
     rows: list[Row] = []
-    for folder in sorted(path for path in baselines.glob("*/") if path.is_dir()):
+    for folder in sorted(baselines.glob("*/"), key=lambda path: natural(path.name)):
+        if not folder.is_dir():
+            continue
         verdict = against(str(folder), None, results, gates)
         rows += _of_baseline(folder.name, verdict)
     return rows

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from evals.files import sweep_parts, write_atomically
+from evals.natural import natural
 from evals.reading import parse_json, read_json
 from evals.records.exchange import upload_record
 from evals.records.manifest import (
@@ -224,7 +225,9 @@ def width_of(run: Run) -> int:
 
 def _folders(root: Path, benchmark: str | None, model: str | None) -> list[Path]:
     parts = [path_component(name) if name is not None else "*" for name in (benchmark, model)]
-    return sorted(path for path in root.glob("/".join([*parts, "*"])) if path.is_dir())
+    folders = [path for path in root.glob("/".join([*parts, "*"])) if path.is_dir()]
+    # Times by their letters: their hashes are no numbers.
+    return sorted(folders, key=lambda path: ([*map(natural, path.parts[-3:-1])], path.name))
 
 
 def _metric_json(line: MetricLine) -> bytes:

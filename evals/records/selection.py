@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
 
+from evals.natural import natural
 from evals.records.manifest import MANIFEST, PARTIAL
 from evals.records.places import read_placed
 from evals.records.record import Run, list_runs, read_run
@@ -226,7 +227,7 @@ def shared_benchmarks(operands: Sequence[Operand], root: Path) -> Shared:
     common = {run.manifest.benchmark for run in runs}
     for which in operands:
         common &= {run.manifest.benchmark for run in runs if is_of_model(run, which.name)}
-    whole_benchmarks = sorted(name for name in common if not name.endswith(PARTIAL))
+    whole_benchmarks = sorted((name for name in common if not name.endswith(PARTIAL)), key=natural)
     if not whole_benchmarks:
         raise MissingError(_none_shared(operands, root, runs, common))
     names: list[str] = []
@@ -272,7 +273,7 @@ def _none_shared(
         )
     parts = ""
     if common:
-        parts = f" Of {', '.join(sorted(common))} there are parts: name them with --benchmarks."
+        parts = f" Of {', '.join(sorted(common, key=natural))} there are parts: name them with --benchmarks."
     both = f"both {who[0]} and {who[1]}" if len(who) == 2 else f"all of {', '.join(who)}"
     return (
         f"{root}: no whole benchmark by {both}.{parts} {what_there_is(runs)} "

@@ -9,6 +9,7 @@ from shlex import join, quote
 from typing import NamedTuple
 
 from evals.early import CONSOLE_SCRIPT
+from evals.natural import natural
 from evals.records.manifest import PARTIAL, Manifest
 from evals.records.record import Run
 
@@ -60,17 +61,18 @@ def argument_of(manifest: Manifest) -> str:
     return f"{name}={own.kind}:{own.place}" if own and own.place else name
 
 
-def command_like(made: Manifest, of: Manifest) -> str:
-    """The command that made a record, with the model of another: it measures the same of that model.
+def command_like(record: Manifest, run: Manifest) -> str:
+    """The command that made a record, with the model of a run: it measures the same of that model.
 
     A program's own command stays as it is: nothing is known of what it takes.
     """
-    call = _parsed(made.command)
-    if call is None or (made.model == of.model and len(call.models) < 2):
-        return join(made.command)
-    typed = _parsed(of.command)
+    call = _parsed(record.command)
+    if call is None or (record.model == run.model and len(call.models) < 2):
+        return join(record.command)
+    call_of_run = _parsed(run.command)
+    models = call_of_run.models if call_of_run else []
     # As it was typed: a checkpoint's folder has more to say than its name in records.
-    argument = typed.models[0] if typed and len(typed.models) == 1 else of.model
+    argument = models[0] if len(models) == 1 else run.model
     return join([*call.program, *call.rest, "--model", argument])
 
 
@@ -121,7 +123,8 @@ def none_recorded(root: Path, runs: Sequence[Run], benchmark: str, model: str) -
 
 def what_there_is(runs: Sequence[Run]) -> str:
     """`There is photos by tiny.`, of the newest records; how to get some where there are none."""
-    names = sorted(f"{run.manifest.benchmark} by {run.manifest.model}" for run in runs)
+    names = [f"{run.manifest.benchmark} by {run.manifest.model}" for run in runs]
+    names.sort(key=natural)
     if not names:
         return "There is none at all: make demo leaves some of the bundled model, python -m evals.run those of another."
     return f"There is {', '.join(names[:MOST])}{' …' if len(names) > MOST else ''}."

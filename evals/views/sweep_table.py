@@ -8,6 +8,7 @@ from rich.table import Table
 
 from evals.evaluation.outcome import Result
 from evals.evaluation.points import Point, points
+from evals.natural import natural
 from evals.stats.bootstrap import Interval
 from evals.tasks.scores import Value
 from evals.views.style import WIDTH, console, empty_table, in_percent, percent
@@ -75,7 +76,9 @@ def bars(sweep_points: Sequence[Point], width: int = WIDTH) -> Table:
     for justify in ("left", "right", "left", "right"):
         plot.add_column(justify=justify, no_wrap=True)
     shown = [p for p in sweep_points if (p.metric, p.precision) == (metric, "float32")]
-    for point in sorted(shown, key=lambda point: (point.benchmark, point.direction, -point.dim)):
+    for point in sorted(
+        shown, key=lambda point: (natural(point.benchmark), point.direction, -point.dim)
+    ):
         plot.add_row(
             point.direction,
             str(point.dim),

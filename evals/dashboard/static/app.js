@@ -340,6 +340,16 @@
     };
   }
 
+  // Vega sorts names by their letters; noise-200 stands before noise-1000, as in tables.
+  function inOrder(part, rows) {
+    if (Array.isArray(part)) return part.map((one) => inOrder(one, rows));
+    if (part === null || typeof part !== "object") return part;
+    const unscaled = ["detail", "tooltip"]; // they have no order
+    const made = Object.entries(part).map(([name, value]) => [name, unscaled.includes(name) ? value : inOrder(value, rows)]);
+    if (part.type === "nominal" && !("sort" in part)) made.push(["sort", valuesOf(rows, part.field).sort(order.compare)]);
+    return Object.fromEntries(made);
+  }
+
   async function showCharts() {
     const mine = ++drawing;
     const datasets = Object.fromEntries([...tables.values()].map((table) => [table.id, visible(table)]));
@@ -350,7 +360,7 @@
         logLevel: vega.Error, // a layer without rows, as intervals of means are, is no fault
         tooltip: { disableDefaultStyle: true, theme: "custom" }, config: theme(),
       };
-      const spec = { ...chart.spec, datasets };
+      const spec = { ...inOrder(chart.spec, Object.values(datasets).flat()), datasets };
       const result = await vegaEmbed(place, spec, options);
       if (mine !== drawing) return result.finalize();
       views.get(chart.id)?.finalize();
