@@ -19,6 +19,7 @@ from evals.cli.options import Json
 from evals.cli.results import table_outputs, write_outputs
 from evals.cli.vocabulary import Benchmarks, Figures, TableFiles, one_benchmark, shared_words
 from evals.views.table_files import contents
+from tests.commands import process
 
 TABLES = ["--csv", "--markdown", "--html", "--parquet"]
 FIGURES = ["--figures", "--no-figures"]
@@ -203,7 +204,7 @@ def test_a_table_is_the_same_in_each_format_and_text_in_it_stays_text(tmp_path: 
 )
 def test_an_option_that_is_missing_is_named_with_the_whole_command(words, option, tmp_path):
     module, *arguments = words.split()
-    done = run(*arguments, cwd=tmp_path, module=f"evals.{module}")
+    done = process(*arguments, cwd=tmp_path, module=f"evals.{module}")
     assert done.returncode == 2
     start = f"error: {option} is missing. Type: python -m evals.{words} {option} "
     assert done.stderr.startswith(start) and len(done.stderr) > len(start) + 1
