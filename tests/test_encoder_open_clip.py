@@ -107,10 +107,26 @@ def test_texts_that_are_cut_are_counted_without_the_weights(spec, reference):
     assert reads_on == [n < 16 for n in tokens]
 
 
-def test_a_tokenizer_that_is_not_at_hand_counts_nothing(spec, monkeypatch):
+def test_texts_are_tokenized_once_to_be_counted(spec, monkeypatch):
+    model, passes = encoder(spec), []
+    kind = type(model.tokenizer)
+    tokenize = kind.__call__
+
+    def counted(self, texts, context_length=None):
+        passes.append(len(texts))
+        return tokenize(self, texts, context_length)
+
+    monkeypatch.setattr(kind, "__call__", counted)
+    model.truncated(sentences(TEXTS + 2))
+    # One text for the padding and one that is cut for sure, then each text once.
+    assert passes == [1, 1, TEXTS, 2]
+
+
+def test_a_tokenizer_that_is_not_at_hand_is_the_reason_why_nothing_is_counted(spec, monkeypatch):
     model = encoder(spec)
     monkeypatch.setattr(model._library, "get_tokenizer", _no_network)
-    assert model.truncated(text_side(["dog"])) is None
+    with pytest.raises(MissingError, match=r"no tokenizer \(no network\)"):
+        model.truncated(text_side(["dog"]))
 
 
 def _no_network(*arguments):

@@ -310,7 +310,27 @@ def test_clip_counts_the_texts_that_it_cuts(clip_model):
 
 
 def test_a_model_of_several_vectors_does_not_say_what_it_cuts(several_model):
-    assert encoder(several_model).truncated(text_side(["red " * 50])) is None
+    with pytest.raises(MissingError, match="limits apart"):
+        encoder(several_model).truncated(text_side(["red " * 50]))
+
+
+def test_a_model_without_a_tokenizer_says_why_it_cannot_count(copied, monkeypatch):
+    def broken(*arguments, **options):
+        raise ValueError("no such class.")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", broken)
+    with pytest.raises(MissingError, match=r"tokenizer cannot be loaded \(no such class\)"):
+        encoder(copied).truncated(text_side(["red"]))
+    for file in copied.rglob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(MissingError, match="its first module, Transformer, has no tokenizer"):
+        encoder(copied).truncated(text_side(["red"]))
+
+
+def test_many_texts_are_counted_a_thousand_at_a_time(text_model, monkeypatch):
+    monkeypatch.setattr("evals.encoders.st_lengths.AT_ONCE", 2)
+    texts = ["red " * n for n in (1, 20, 2, 20, 20)]
+    assert encoder(text_model).truncated(text_side(texts)) == 3
 
 
 def test_rows_keep_their_full_width_when_the_model_asks_for_less(copied):

@@ -317,6 +317,25 @@ def test_a_newer_version_of_a_task_is_told_once_and_by_us(tmp_path):
     assert told.count(newer) == 1
 
 
+def test_texts_that_cannot_be_counted_are_null_and_a_line_says_why(tmp_path):
+    class WithoutTokenizer(BagEncoder):
+        def truncated(self, side: Side) -> int:
+            raise MissingError("its tokenizer is not here.")
+
+    class Messages(Silent):
+        def info(self, message: str) -> None:
+            lines.append(message)
+
+    lines: list[str] = []
+    task, encoder = retrieval("Ties"), WithoutTokenizer()
+    outcome = run_task(task, encoder, (64,), settings(tmp_path), reporter=Messages())
+    lengths = read_run(outcome.path).manifest.raw["mteb"]["lengths"]
+    assert lengths["truncated"] is None
+    assert lengths["texts"] > 60
+    line = "bag: texts longer than its maximum could not be counted: its tokenizer is not here"
+    assert lines.count(line) == 1
+
+
 def test_the_mock_run_of_mteb_passes(tmp_path):
     model = adapter(BagEncoder(), Store(tmp_path), SILENT, Costs(), instruction=False)
     results = mteb.mock_run(model)

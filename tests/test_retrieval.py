@@ -9,7 +9,15 @@ from evals.data import subset_of
 from evals.data.items import text_items, with_roles
 from evals.evaluation.lengths import lengths_of
 from evals.evaluation.recording import content_hash
-from evals.schema import ConfigError, InvalidError, Items, Side, TextPairs, TextRetrieval
+from evals.schema import (
+    ConfigError,
+    InvalidError,
+    Items,
+    MissingError,
+    Side,
+    TextPairs,
+    TextRetrieval,
+)
 from evals.stats.correlation import spearman_interval
 from evals.tasks import retrieval, text_pairs
 from tests.toys import HashEncoder, image_text, text_side
@@ -124,11 +132,11 @@ class Short(HashEncoder):
 
 def test_documents_that_are_longer_than_the_encoder_reads_are_counted() -> None:
     parts = {"all": toy([[0, 1, 1], [1, 0, 1], [2, 1, 2]])}
-    assert lengths_of(Short(), parts) == {
+    assert lengths_of(Short(), parts).counts == {
         "queries": {"texts": 3, "truncated": 0},
         "documents": {"texts": 3, "truncated": 3},
     }
-    assert lengths_of(HashEncoder(), parts) == {}
+    assert lengths_of(HashEncoder(), parts) == ({}, None)
 
 
 def test_captions_that_are_longer_than_the_encoder_reads_are_counted_over_all_languages() -> None:
@@ -137,7 +145,25 @@ def test_captions_that_are_longer_than_the_encoder_reads_are_counted_over_all_la
         name: replace(image_text([0] * len(texts)), texts=text_side(texts))
         for name, texts in languages.items()
     }
-    assert lengths_of(Short(), parts) == {"captions": {"texts": 3, "truncated": 2}}
+    assert lengths_of(Short(), parts).counts == {"captions": {"texts": 3, "truncated": 2}}
+
+
+class WithoutTokenizer(Short):
+    """Counts English, and has no tokenizer for other texts."""
+
+    def truncated(self, side: Side) -> int:
+        if "Hund" in side.items[0]:
+            raise MissingError("its tokenizer is not here.")
+        return super().truncated(side)
+
+
+def test_texts_that_cannot_be_counted_are_null_with_the_reason() -> None:
+    parts = {
+        name: replace(image_text([0]), texts=text_side([text]))
+        for name, text in {"en": "a dog that runs", "de": "ein Hund", "fr": "un chien"}.items()
+    }
+    counts = {"captions": {"texts": 3, "truncated": None}}
+    assert lengths_of(WithoutTokenizer(), parts) == (counts, "its tokenizer is not here")
 
 
 def pairs(gold: list[float]) -> TextPairs:

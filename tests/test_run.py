@@ -17,7 +17,9 @@ from PIL import Image
 from evals.config.catalog import Benchmark
 from evals.evaluation.evaluate import evaluate
 from evals.evaluation.load import Parts
-from evals.schema import InvalidError
+from evals.progress import Silent
+from evals.records.record import read_run
+from evals.schema import InvalidError, MissingError
 from evals.settings import Settings
 from tests.commands import process, run
 from tests.conftest import small_model
@@ -489,6 +491,28 @@ def test_nothing_is_scored_without_the_images_that_failed_and_the_texts_are_stor
     assert caught.value.exit_code == 3
     assert encoder.encoded == 100  # texts, once
     assert not options.results.exists()
+
+
+def test_captions_that_cannot_be_counted_are_null_and_a_line_says_why(tmp_path, monkeypatch):
+    class WithoutTokenizer(HashEncoder):
+        def truncated(self, side):
+            raise MissingError("its tokenizer is not here.")
+
+    class Messages(Silent):
+        def info(self, message):
+            lines.append(message)
+
+    lines = []
+    monkeypatch.setattr("evals.data.images.verify", lambda items, indices: None)
+    parts = Parts({"en": image_text([i // 5 for i in range(100)])}, None)
+    options = Settings(results=tmp_path / "runs", store=tmp_path / "store")
+    outcome = evaluate(TOY, parts, WithoutTokenizer(), [8], options, reporter=Messages())
+    manifest = read_run(outcome.path).manifest
+    assert manifest.raw["lengths"] == {"captions": {"texts": 100, "truncated": None}}
+    assert manifest.truncated is None
+    assert [
+        line for line in lines if "could not be counted: its tokenizer is not here" in line
+    ] == ["toy: toy: texts longer than its maximum could not be counted: its tokenizer is not here"]
 
 
 def test_constant_embeddings_score_chance(tmp_path, monkeypatch):

@@ -1,6 +1,6 @@
 """Any model of open_clip as an Encoder: an architecture, and a registered tag or a checkpoint file.
 
-Shapes: n rows, d dimensions, b items of a pass, p pixels a side.
+Shapes: n rows, d dimensions, b items of a pass, t tokens of a text, p pixels a side.
 """
 
 import os
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -41,7 +41,7 @@ from evals.schema import ConfigError, InvalidError, MissingError, Side
 
 # A text takes 77 tokens in most models, an image 50 to 729.
 TEXTS, IMAGES = 256, 32  # of a pass
-LONGER = 8  # contexts that a text is tokenized to when it is asked whether one cuts it
+LONGER = 2  # contexts that a text is tokenized to when it is asked whether one cuts it
 WORKERS = min(8, os.cpu_count() or 1)
 # pure: every weight, and no autocast
 PRECISION = {"float32": "fp32", "float16": "pure_fp16", "bfloat16": "pure_bf16"}
@@ -173,22 +173,25 @@ class OpenClipEncoder:
         """The most texts and images of a pass."""
         return {"texts": [TEXTS], "images": [self.batch_images]} if "_loaded" in vars(self) else {}
 
-    def truncated(self, side: Side) -> int | None:
-        """How many texts are cut to the context of the model; None where its tokenizer is not at hand."""
-        try:
-            tokenizer = self.tokenizer
-        except MissingError:
-            return None
+    def truncated(self, side: Side) -> int:
+        """How many texts are cut to the context of the model.
+
+        MissingError where its tokenizer is not at hand; ConfigError for an unknown language.
+        """
+        tokenizer = self.tokenizer
         if self.by_language:
             self._speak(flores(side.language))
-        longer = LONGER * tokenizer.context_length
+        context = tokenizer.context_length
         # Most of what a long context makes of no text is padding, whatever kind of tokenizer it is.
-        padding = tokenizer([""], context_length=longer).mode().values
+        padding = tokenizer([""], context_length=LONGER * context).mode().values
+        # A text of so many words is cut, so it is as long as any text that the model reads.
+        longest = _extents(tokenizer(["a " * context]), padding)
         count = 0
         for start in range(0, len(side), TEXTS):
-            texts = list(side.items[start : start + TEXTS])
-            read = (tokenizer(texts) != padding).sum(1)
-            count += int(((tokenizer(texts, context_length=longer) != padding).sum(1) > read).sum())
+            tokens = tokenizer(
+                list(side.items[start : start + TEXTS]), context_length=LONGER * context
+            )
+            count += int((_extents(tokens, padding) > longest).sum())
         return count
 
     def encode(self, side: Side) -> Float[np.ndarray, "n d"]:
@@ -260,6 +263,14 @@ class OpenClipEncoder:
             f"{self.name}: out of memory on {self.device}. "
             "Free memory, or choose a smaller --batch-images."
         )
+
+
+def _extents(tokens: Int[Tensor, "b t"], padding: Int[Tensor, " 1"]) -> Int[Tensor, " b"]:
+    """From the first to the last token that is none of the padding; tokens between may equal it."""
+    is_text = (tokens != padding).int()
+    # The place of the first 1, from either end.
+    before, behind = is_text.argmax(1), is_text.flip(1).argmax(1)
+    return torch.where(is_text.any(1), tokens.shape[1] - before - behind, 0)
 
 
 def _ahead(

@@ -152,11 +152,14 @@ class SentenceTransformersEncoder:
             return {}
         return {f"{kind}s": [size] for kind, size in self._batch.items()}
 
-    def truncated(self, side: Side) -> int | None:
-        """How many texts are cut; None for a model of several vectors, and one whose tokenizer is not in its first folder."""
-        # Queries and documents of a multi-vector model have limits of their own.
+    def truncated(self, side: Side) -> int:
+        """How many texts are cut.
+
+        MissingError for a model of several vectors, and where its first folder has no tokenizer
+        that can be loaded.
+        """
         if self._gives_several:
-            return None
+            raise MissingError("queries and documents of a multi-vector model have limits apart")
         return count_cut(self.folder, self._modules, side.items, side.role, self.max_length)
 
     def encode(self, side: Side) -> Float[np.ndarray, "n d"] | Vectors:

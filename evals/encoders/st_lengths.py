@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from evals.encoders.st_folder import Module, read_config
-from evals.schema import Role
+from evals.schema import MissingError, Role
 
 # Kinds of a first module whose folder holds the tokenizer.
 TOKENIZED = (".Transformer", ".CLIPModel")
+AT_ONCE = 1_000  # texts whose tokens are held, as lists of Python
 # The prompts that encode_query and encode_document take, the first that a model has
 # (https://sbert.net/docs/package_reference/sentence_transformer/SentenceTransformer.html).
 PROMPTS: dict[Role | None, tuple[str, ...]] = {
@@ -20,24 +21,33 @@ PROMPTS: dict[Role | None, tuple[str, ...]] = {
 
 def count_cut(
     folder: Path, modules: Sequence[Module], texts: Sequence[str], role: Role | None, limit: int
-) -> int | None:
+) -> int:
     """How many texts have more tokens than `limit` or than the model reads, special ones and prompt included.
 
-    None for a model whose first module has no tokenizer of its own, such as a router.
+    MissingError for a model whose first module has no tokenizer of its own, such as a router, and
+    for a tokenizer that cannot be loaded.
     """
-    place = folder / modules[0]["path"]
-    if not modules[0]["type"].endswith(TOKENIZED) or not any(place.glob("tokenizer*")):
-        return None
+    place, kind = folder / modules[0]["path"], modules[0]["type"]
+    if not kind.endswith(TOKENIZED) or not any(place.glob("tokenizer*")):
+        raise MissingError(
+            f"its first module, {kind.rpartition('.')[2]}, has no tokenizer of its own"
+        )
     from transformers import AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(place), local_files_only=True)
-    except (OSError, ValueError):
-        return None  # loading the model says what is broken
+    except (OSError, ValueError) as error:
+        # Loading the model says what is broken; rows that are stored need neither.
+        message = " ".join(str(error).split())[:300].rstrip(".")
+        raise MissingError(f"{place}: its tokenizer cannot be loaded ({message})") from error
     most = min(limit, _own_limit(place, tokenizer.model_max_length))
     prompt = _prompt(folder, role)
-    ids = tokenizer([prompt + text for text in texts], verbose=False).input_ids if texts else []
-    return sum(len(tokens) > most for tokens in ids)
+    count = 0
+    for start in range(0, len(texts), AT_ONCE):
+        prompted = [prompt + text for text in texts[start : start + AT_ONCE]]
+        ids = tokenizer(prompted, verbose=False).input_ids
+        count += sum(len(tokens) > most for tokens in ids)
+    return count
 
 
 def _own_limit(place: Path, of_tokenizer: int) -> int:

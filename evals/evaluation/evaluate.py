@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from evals.config.catalog import Benchmark
-from evals.evaluation.lengths import lengths_of
+from evals.evaluation.lengths import lengths_of, unknown_words
 from evals.evaluation.load import Parts, check_measures
 from evals.evaluation.outcome import Outcome
 from evals.evaluation.record_files import Kept
@@ -69,7 +69,9 @@ def evaluate(
     kept: dict[str, Kept] = {}
     embeddings = KeptRows() if settings.keep_embeddings else None
     lengths = lengths_of(encoder, parts.subsets)
-    for name, count in lengths.items():
+    if lengths.reason is not None:
+        reporter.info(f"{row.name}: {unknown_words(encoder, lengths.reason)}")
+    for name, count in lengths.counts.items():
         if count["truncated"]:
             reporter.info(
                 f"{row.name}: {count['truncated']:,} of {count['texts']:,} {name} are longer than the "
@@ -165,7 +167,7 @@ def evaluate(
         started=started,
         zero_rows=side_rows.zero_rows,
     )
-    extra: dict[str, Any] = {"lengths": lengths} if lengths else {}
+    extra: dict[str, Any] = {"lengths": lengths.counts} if lengths.counts else {}
     if curve_maker is not None:
         extra["distractors"] = curve_maker.entry
     return outcome_of(measurement, write_record(measurement, **extra))

@@ -17,6 +17,7 @@ from jaxtyping import Float32
 from evals.data.checks import is_blank
 from evals.embeddings.store import Store
 from evals.embeddings.truncation import truncate
+from evals.evaluation.lengths import Counts, add, count_cut, unknown_words
 from evals.evaluation.recording import Costs
 from evals.mteb_bridge.late import candidate_scores, only_side, search_vectors
 from evals.mteb_bridge.scoring import best_candidates, heap_order
@@ -73,8 +74,7 @@ class Adapter:
         self.dim = encoder.dim
         self.corpus: Any = None
         self.where = ("", "")  # the subset and split that was encoded last
-        # None once the encoder cannot tell.
-        self.lengths: dict[str, int] | None = None
+        self.lengths: Counts | None = None
         if isinstance(encoder, TruncatingEncoder):
             self.lengths = {"texts": 0, "truncated": 0}
         self.blank_texts = 0
@@ -286,12 +286,11 @@ class Adapter:
         self.blank_texts += sum(map(is_blank, texts.items))
         if self.lengths is None or not isinstance(self.encoder, TruncatingEncoder):
             return
-        n_cut = self.encoder.truncated(texts)
-        if n_cut is None:
-            self.lengths = None
-            return
-        self.lengths["texts"] += len(texts)
-        self.lengths["truncated"] += n_cut
+        cut = count_cut(self.encoder, texts)
+        # Once per task, whatever number of sides it has.
+        if cut.reason is not None and self.lengths["truncated"] is not None:
+            self.reporter.info(unknown_words(self.encoder, cut.reason))
+        add(self.lengths, texts, cut)
 
 
 def search_blocks(

@@ -89,7 +89,9 @@ class Manifest(Part):
         counts = list(self.lengths.values())
         if self.mteb and self.mteb.lengths:
             counts.append(self.mteb.lengths)
-        return sum(count.truncated for count in counts) if counts else None
+        numbers = [count.truncated for count in counts if count.truncated is not None]
+        # What is unknown of some is unknown of all.
+        return sum(numbers) if counts and len(numbers) == len(counts) else None
 
     @property
     def model_identity(self) -> ModelIdentity:

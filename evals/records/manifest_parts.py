@@ -100,9 +100,12 @@ class EncoderPart(Part):
 
 
 class LengthsPart(Part):
-    """How many texts there were, and how many of them were longer than the encoder reads."""
+    """How many texts there were, and how many of them were longer than the encoder reads.
 
-    truncated: Count
+    None where that could not be counted.
+    """
+
+    truncated: Count | None
 
 
 class TaskPart(Part):

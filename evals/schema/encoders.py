@@ -109,5 +109,8 @@ class TruncatingEncoder(Protocol):
     """An encoder that can tell, without its weights, how many texts are longer than it reads."""
 
     def truncated(self, side: Side) -> int | None:
-        """How many texts of the side are cut; None for a model that does not say."""
+        """How many texts of the side are cut; None for a model that does not say.
+
+        MissingError, whose message is the reason, where counting needs what is not here.
+        """
         ...
