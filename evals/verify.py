@@ -1,6 +1,6 @@
 """Whether records, a site or a baseline are what was written, byte by byte and number by number:
 
-python -m evals.verify results/runs/scenes/tiny/RECORD     a record, or a folder of records
+python -m evals.verify results/runs/scenes/tiny/RECORD     a record; results/runs/scenes: all of a benchmark
 python -m evals.verify site results/baselines/ci           a site, a baseline
 python -m evals.verify RECORD --sign ~/.ssh/id_ed25519
 python -m evals.verify RECORD --check-signature allowed_signers
@@ -66,7 +66,7 @@ def _proofs(target: str) -> list["Proof"]:
     """What came of a target; a proof per record for a folder of them."""
     from evals.analysis.proof import prove_record, prove_sealed
     from evals.records.manifest import MANIFEST
-    from evals.records.record import list_runs
+    from evals.records.record import list_below
     from evals.records.seal import SEAL
     from evals.regress.baselines import is_indexed
 
@@ -78,7 +78,7 @@ def _proofs(target: str) -> list["Proof"]:
     # A site of earlier versions has no seal, and is told so.
     if (folder / SEAL).is_file() or (folder / "index.html").is_file():
         return [prove_sealed(folder)]
-    records = list_runs(folder)
+    records = list_below(folder)
     if not records:
         raise ConfigError(
             f"{folder}: no record, no folder of records, no site and no baseline. A record is a "

@@ -215,11 +215,11 @@ def test_ranks_are_no_percentages(tmp_path):
 
 
 def test_a_value_that_is_cut_says_so(tmp_path):
-    verdict = verdict_of(tmp_path, host={"processor": "x" * 40, "machine": "y" * 24})
+    verdict = verdict_of(tmp_path, host={"processor": "x" * 40, "machine": "y" * 20})
     out = io.StringIO()
     print_verdict(verdict, Console(file=out, width=300))
-    assert f"→ {'x' * 24}…\n" in out.getvalue()
-    assert f"→ {'y' * 24}\n" in out.getvalue()
+    assert f"→ {'x' * 20}…\n" in out.getvalue()
+    assert f"→ {'y' * 20}\n" in out.getvalue()
 
 
 def test_the_first_record_of_a_baseline_takes_the_place_of_none():

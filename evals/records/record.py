@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from evals.files import sweep_parts, write_atomically
 from evals.natural import natural
 from evals.reading import parse_json, read_json
-from evals.records.exchange import upload_record
+from evals.records.exchange import DEPTH, upload_record
 from evals.records.manifest import (
     MANIFEST,
     REMEDY,
@@ -167,6 +167,16 @@ def list_runs(root: Path, benchmark: str | None = None, model: str | None = None
     return [path for path in _folders(root, benchmark, model) if (path / MANIFEST).exists()]
 
 
+def list_below(folder: Path) -> list[Path]:
+    """The complete records in a folder of all records, or in that of a benchmark, or of one by a model."""
+    inside = [
+        file.parent
+        for depth in range(1, DEPTH + 1)
+        for file in folder.glob("/".join([*"*" * depth, MANIFEST]))
+    ]
+    return sorted(inside, key=_place)
+
+
 def list_incomplete(
     root: Path, benchmark: str | None = None, model: str | None = None
 ) -> list[Path]:
@@ -226,8 +236,12 @@ def width_of(run: Run) -> int:
 def _folders(root: Path, benchmark: str | None, model: str | None) -> list[Path]:
     parts = [path_component(name) if name is not None else "*" for name in (benchmark, model)]
     folders = [path for path in root.glob("/".join([*parts, "*"])) if path.is_dir()]
+    return sorted(folders, key=_place)
+
+
+def _place(path: Path) -> tuple[list[Any], str]:
     # Times by their letters: their hashes are no numbers.
-    return sorted(folders, key=lambda path: ([*map(natural, path.parts[-3:-1])], path.name))
+    return [*map(natural, path.parts[-DEPTH:-1])], path.name
 
 
 def _metric_json(line: MetricLine) -> bytes:

@@ -24,7 +24,7 @@ STYLES: dict[Judgement, str] = {
 # lines of it shown; the JSON has all
 ENVIRONMENT = 12
 # characters of a value of the environment, such as a hash
-WIDE = 24
+WIDE = 20
 
 
 def print_verdict(verdict: Verdict, out: Console) -> None:

@@ -85,16 +85,18 @@ def verdict(result: Standings) -> str:
 
 
 def print_standings(result: Standings, entrants: Sequence[Entrant]) -> None:
-    """The table, the answer, what was averaged, and the records that were read."""
+    """The answer, the table, what was averaged, and the records that were read."""
     table = empty_table("Which model is best", "")
     for name in columns(result):
         table.add_column(name, no_wrap=name != "model", overflow="fold")
     for standing in result.standings:
         table.add_row(*(escape(cell) for cell in cells(result, standing)))
     out = console()
+    out.print(f"[bold]{escape(verdict(result))}[/bold]", highlight=False)
+    out.print()
     out.print(table)
     out.print(LEGEND, style="dim", highlight=False)
-    for line in [verdict(result), *weighting(result)]:
+    for line in weighting(result):
         out.print(escape(line), soft_wrap=True, highlight=False)
     for entrant in entrants:
         for side in entrant.sides.values():
