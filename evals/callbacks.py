@@ -1,4 +1,4 @@
-"""Watching a training run from inside it: a function of the model and the step, and a Trainer callback.
+"""Watches a training run from inside: as a function of the model and the step, or as a Trainer callback.
 
 from evals.callbacks import TrainingWatch
 watch = TrainingWatch("scenes", name="birds", baseline="tiny", limit=200)

@@ -1,4 +1,4 @@
-"""What a command promises before its module is there: the exit codes of a signal and of a fault.
+"""Holds the exit codes of signals and faults from the first moment, before a command's module is imported.
 
 Importing a command takes a third of a second. A Ctrl-C in that time would end with a traceback, and
 a broken installation with Python's 1, which means "regressed" here. `evals/__init__.py` calls

@@ -1,4 +1,4 @@
-"""Keeps foreign text (captions, names, paths) text in a terminal, a log, CI, Markdown and a spreadsheet."""
+"""Keeps foreign text (captions, names, paths) from being obeyed by a terminal, CI, Markdown or a spreadsheet."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""One question to the Hugging Face Hub: does it give a repo now, and if not, why.
+"""Asks the Hugging Face Hub whether it can give a repo now, and if not, why.
 
 The calls of huggingface_hub that download ask again for 23 seconds before they believe that there
 is no network. Asked first, the Hub cache serves at once where there is none.

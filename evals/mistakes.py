@@ -1,4 +1,4 @@
-"""The worst queries of a run, where their own document was ranked, and the five that were wrongly preferred:
+"""The worst queries of a run: where the right document was ranked, and the five that were wrongly preferred:
 
 python -m evals.mistakes tiny scenes [--subset en] [--direction i2t] [--top 20] [--html
 PATH [--thumbnails]] python -m evals.mistakes results/runs/scenes/tiny/RECORD --markdown PATH

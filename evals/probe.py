@@ -1,4 +1,4 @@
-"""How well the classes of a benchmark are told from the embeddings of its training images: k-NN and a linear probe.
+"""Classifies a benchmark's images from the embeddings of its training images: by k-NN and a linear probe.
 
 python -m evals.probe vtab-pets --model PATH [--data DIR] [--train-data DIR] [--knn 1,5,20]
 [--no-linear] [--dims 256,64]

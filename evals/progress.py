@@ -1,4 +1,4 @@
-"""How library code says what it is doing: to a reporter that its caller gives it, or to nobody."""
+"""Lets library code report progress to a function that its caller passes in, or to nobody."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager

@@ -1,4 +1,4 @@
-"""Commands hear what libraries warn of in lines of our own, and nothing of their bars, advice and logs.
+"""Shows warnings of libraries as single lines, and silences their progress bars, advice and logs.
 
 What matters of a library's log is checked by whoever calls it, and raised. So of their logs errors are
 left, of Python's warnings those that are not about code of the future, and of our own log all.

@@ -1,4 +1,4 @@
-"""A record scored once more from its stored rows, without a forward pass: equal to the bit, or what differs:
+"""Scores a record again from its stored embeddings, without a forward pass: equal to the bit, or what differs:
 
 python -m evals.replay results/runs/scenes/tiny/RECORD [--store DIR] [--data DIR]
 python -m evals.replay tiny scenes

@@ -1,4 +1,4 @@
-"""YAML without what surprises: no aliases, tags, merge keys, second keys, dates or octal numbers.
+"""YAML without its surprises: no aliases, tags, merge keys, repeated keys, dates or octal numbers.
 
 An alias bomb of ten lines stands for a billion values, and YAML 1.1 reads 017 as 15, 1:30 as 90 and
 1_000 as 1000: nobody who writes a config means any of it.

@@ -1,4 +1,4 @@
-"""Records that are there already, handed to an experiment tracker:
+"""Sends existing records to an experiment tracker:
 
 python -m evals.track RECORD... --log trackio
 python -m evals.track --benchmarks scenes --model tiny --log mlflow:PROJECT

@@ -1,4 +1,4 @@
-"""Rows on their way from a card to the host, so that the card need not wait while earlier ones are used.
+"""Copies rows from a card to the host while the card computes the next ones.
 
 A card computes what was queued, and the host waits only for what it reads. So the next rows are
 queued before the former ones are waited for: the card has work while those are written.

@@ -1,4 +1,4 @@
-"""Attention over texts that lie end to end, each text for itself, in three ways.
+"""Attention over texts packed end to end, in three ways; no text sees another.
 
 What all three compute, for each text and head, with q, k and v of its tokens i and j:
 

@@ -1,4 +1,4 @@
-"""Which kernel mixes the tokens of texts here: the first that imports, runs, and agrees with plain attention.
+"""Chooses the attention kernel for this machine: the first that imports, runs, and agrees with plain attention.
 
 Each is tried once per process on a small input before it is chosen, and its result is compared with
 that of plain attention (trials.py). What is refused has its reason.

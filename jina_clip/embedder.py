@@ -1,4 +1,4 @@
-"""The network with what its inputs are made by: tokenizer, image pipeline, a budget for each pass.
+"""The network together with what makes its inputs: tokenizer, image pipeline, and a budget for each pass.
 
 It turns token ids and pixels into unnormalised rows, in passes that fit in memory. The official
 calls that take texts and images, and give what a caller asks for, are in api.py.

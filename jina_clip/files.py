@@ -1,4 +1,4 @@
-"""Puts a file that was written aside in its place, such that a power cut leaves the old one or the whole new one."""
+"""Moves a finished file into its place, so that a power cut leaves either the old file or the whole new one."""
 
 import os
 from pathlib import Path

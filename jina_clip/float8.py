@@ -1,4 +1,4 @@
-"""Products of 8-bit floats (e4m3): what serving in float8 costs in recall can be measured anywhere.
+"""Matrix products of 8-bit floats (e4m3) on any device, to measure what serving in float8 costs in recall.
 
 Each row of weights and of activations has a float32 scale of its own, by which its largest value
 becomes the largest of e4m3. Products are added in float32 and rounded to the dtype of the

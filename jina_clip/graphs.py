@@ -1,4 +1,4 @@
-"""Passes of images as CUDA graphs: a card starts all kernels of a pass by itself, where the host would start each.
+"""Passes of images as CUDA graphs: the host starts a whole pass at once instead of each of its kernels.
 
 A graph serves one number of images. It is used once a replay has given the rows of the plain pass
 bit for bit. Its memory stays taken until memory runs out: then graphs are dropped and the pass is

@@ -1,4 +1,4 @@
-"""The folder of a checkpoint by its name: a local one as it is, a repo of the Hub downloaded."""
+"""Finds the folder of a checkpoint by its name: a local folder as it is, or a repo of the Hub, downloaded."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Kernels are tried before they are used: on a small input, against what plain torch gives of it in float32.
+"""Tries a kernel before it is used: on a small input, against plain torch in float32.
 
 A kernel that is installed may not import, not compile, not run on this card, or be used wrongly by
 us, where its package has changed. What is refused has its reason, and the plain way goes on.

@@ -1,4 +1,4 @@
-"""What a record keeps beside metrics and queries, held against both: rankings, judgements, distractors.
+"""Checks the additional files of a record against its metrics and queries: rankings, judgements, distractors.
 
 Rankings name the best documents of each query, so the score of its best relevant one, and how many
 stand above it, follow once more. Curves over gallery sizes are made of two counts per query.

@@ -1,4 +1,4 @@
-"""What of a record indexes are measured on: its subset and direction, its metric, its widths."""
+"""The part of a record that indexes are measured on: its subset, direction, metric and widths."""
 
 import re
 from collections.abc import Mapping

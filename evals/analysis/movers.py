@@ -1,4 +1,4 @@
-"""The queries that a comparison is about: those that got most worse from A to B, and most better.
+"""The queries that changed most from A to B: those that got worse, and those that got better.
 
 A query is measured by one over the rank of its best relevant document (its reciprocal rank): to
 fall from the first place to the third is more than from the 200th to the 400th.

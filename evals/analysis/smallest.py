@@ -1,4 +1,4 @@
-"""Which is the smallest vector that keeps enough of the full one's score, so that the answer can be trusted.
+"""Finds the smallest vector that is shown to keep enough of the full vector's score.
 
 Picking the smallest of many vectors that look good enough would pick one that was lucky. So they
 are tested in a fixed order: for each precision from wide to narrow, and the first that is not shown

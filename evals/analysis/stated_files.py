@@ -1,4 +1,4 @@
-"""Reads the result files and result folders of mteb and CLIP_benchmark, and refuses what is none.
+"""Reads the result files and result folders of mteb and CLIP_benchmark, and refuses all other files.
 
 Sources: mteb/results/task_result.py and mteb/cache/result_cache.py of mteb 2.26, and `run` in
 clip_benchmark/cli.py 1.6.2.

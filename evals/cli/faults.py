@@ -1,4 +1,4 @@
-"""Faults of ours, in words: a report to send."""
+"""Describes a bug of this program as a report that a user can send."""
 
 import platform
 import re

@@ -1,4 +1,4 @@
-"""How a command ends that has something to show: files written, the exit code settled, then it is shown."""
+"""Ends a command that has results: writes its files, settles the exit code, then shows the results."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

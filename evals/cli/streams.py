@@ -1,4 +1,4 @@
-"""Standard streams that cannot fail, so that a reader that left or a full disk changes no exit code.
+"""Standard streams that cannot fail: a closed pipe or a full disk changes no exit code.
 
 Whoever prints sees each write succeed. What cannot be written is dropped. Where that is a fault of
 the machine, and not a reader such as `head` that has seen enough, stderr says so once.

@@ -1,4 +1,4 @@
-"""What names on a command line mean: a row, a task of mteb, data of one's own, or a suite."""
+"""What names on a command line mean: a row, a task of mteb, your own data, or a suite."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rows of configs/indexes.yaml: which nearest-neighbour indexes are measured, built and searched how."""
+"""Rows of configs/indexes.yaml: which nearest-neighbour indexes are measured, and how each is built and searched."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rows of one's own in files that git does not see: `configs/local/*.yaml`, for benchmarks and models.
+"""Your own rows of benchmarks and models, in files that git ignores: `configs/local/*.yaml`.
 
 A row with the key `encoder` is a model, every other one a benchmark. A record holds the row that it
 was made by, so what git does not see is not lost.

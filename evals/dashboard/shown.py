@@ -1,4 +1,4 @@
-"""Opt-in: what the queries of the mistakes page say, what answers them and what was preferred, with thumbnails.
+"""Opt-in texts and thumbnails of the mistakes page: the query, its answer, and what was preferred.
 
 Records hold ids; the words and the images come from the data and the stored embeddings, where they
 are. Nothing is encoded. This alone of the site loads torch, and only when it is asked for.

@@ -1,4 +1,4 @@
-"""What every loader refuses in the same words: ids that come twice, texts that say nothing.
+"""Checks that all loaders share: repeated ids and empty texts are refused in the same words.
 
 Annotation files, tar archives, parquet tables and folders of classes all pass through these
 functions, so that no way into a benchmark is laxer than another. What only one format can get wrong

@@ -1,4 +1,4 @@
-"""Which columns of a table hold the images and the captions: told by what is in them, not by names alone.
+"""Finds the columns of images and of captions in a table by their contents, not by their names alone.
 
 A column of images holds encoded bytes, Pillow images, or names of image files. A column of captions
 holds texts or lists of texts. Where two columns fit, one with a name of NAMES is taken; where two

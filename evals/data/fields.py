@@ -1,4 +1,4 @@
-"""Values out of entries of annotation files, each of the type that the format asks for."""
+"""Reads values from entries of annotation files, and checks that each has the type of the format."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Documents and queries as items: made of texts, cut to some of them, given a role.
+"""Documents and queries as items: makes them of texts, selects some of them, and gives them a role.
 
 Shapes: judgements.
 """

@@ -1,4 +1,4 @@
-"""What a JSON file is told by before it is read: its keys, whatever the file is called."""
+"""Recognises a JSON file by its keys before it is read, whatever its name."""
 
 import functools
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Labelled images of one's own: tables with a column of classes, in files or of a program, and class folders.
+"""Your own labelled images: tables with a column of classes, from files or from a program, and class folders.
 
 A class is a name in a column of texts, or a number of a ClassLabel of `datasets`. Names are sorted,
 as those of folders are: the order of the rows does not make another class the first.

@@ -1,4 +1,4 @@
-"""How data was read, and what its origin counts, in words for whoever runs it."""
+"""Says how data was read, and what was counted while reading, in words for whoever runs it."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Captioned images that a program holds already: paths or Pillow images, and captions of each."""
+"""Captioned images in a program's memory: paths or Pillow images, with the captions of each."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Data of one's own, read by its kind; the row that describes it is made of what was counted."""
+"""Reads your own data by its kind, and makes the row that describes it from what was counted."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Images that nobody has described, from a folder, from tar archives or from parquet files.
+"""Images without captions, from a folder, from tar archives or from parquet files.
 
 folder  *.tar or *.parquet in it, else all image files below it
 file    one .tar or .parquet

@@ -1,4 +1,4 @@
-"""Pairs of sentences with gold scores: a TSV, CSV or JSON lines file, or rows that a program holds.
+"""Pairs of sentences with gold scores: a TSV, CSV or JSON lines file, or rows in a program's memory.
 
 Columns are found by the names that STS sets give them. Ids are the places of the pairs, from 0.
 """

@@ -1,4 +1,4 @@
-"""Tables in files, as people keep photographs and captions: CSV, TSV, JSON, JSON lines, parquet.
+"""Tables of photographs and captions in files: CSV, TSV, JSON, JSON lines, parquet.
 
 table        one of *.csv, *.tsv, *.txt, *.json, *.jsonl: rows with the name of an image file
 imagefolder  metadata.csv, metadata.jsonl or metadata.parquet with a column `file_name`, beside the

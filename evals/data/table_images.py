@@ -1,4 +1,4 @@
-"""The images of a table: what they are called, what tells them apart, and how they are opened.
+"""The images of a table: their names, what tells them apart, and how they are opened.
 
 A cell is the name of an image file, encoded bytes, a struct of both as `datasets` stores it, or a
 Pillow image. All cells of a column are of one form.

@@ -1,4 +1,4 @@
-"""Data that a program holds, as tables: sets of `datasets`, frames of pandas, lists of rows."""
+"""Tables in a program's memory: sets of `datasets`, frames of pandas, lists of rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Texts that a program holds: a corpus with queries and judgements, or pairs of sentences.
+"""Texts in a program's memory: a corpus with queries and judgements, or pairs of sentences.
 
 Each may be a Dataset of `datasets`, a DataFrame, a list of dicts, or a dict by id as BEIR's loader
 gives them. Columns are found by the names that BEIR, mteb and ir_datasets give them.

@@ -1,4 +1,4 @@
-"""Claims: several processes encode the items of one key, and each leaves to the others what they are at.
+"""Claims: when several processes encode the items of one key, each leaves alone what another has claimed.
 
     <key>/.claim-<shard>.part   the digests of the items that a process encodes
 

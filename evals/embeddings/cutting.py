@@ -1,4 +1,4 @@
-"""How the items of a side that want encoding are cut into shards, the units of work and of failure.
+"""Cuts the items of a side that are not encoded yet into shards, the units of work and of failure.
 
 A shard is closed by what it holds, never by what would come next. So whichever shards are done when
 a process dies, what is left falls into the same shards as before: passes are the same, and rows

@@ -1,4 +1,4 @@
-"""Shards of a side are claimed, encoded and committed by any number of processes, each in the same way.
+"""Claims, encodes and commits the shards of a side, in the same way in any number of processes.
 
 A shard that cannot be encoded is tried again, and the rest goes on without it.
 

@@ -1,4 +1,4 @@
-"""What is done beside a store's own folder: nothing, or the exchange of shards with a bucket.
+"""Exchanges the shards of a store's folder with a bucket; without a bucket it does nothing.
 
 A store in a bucket is the union of what lies there and in a folder of each machine, its cache. The
 layout of both is the same. What the bucket has more is fetched, what the folder has more is

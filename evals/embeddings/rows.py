@@ -1,4 +1,4 @@
-"""Rows that lie in the store, read in the order of a side as far as memory goes: block by block, or a few by their places.
+"""Reads stored rows in the order of a side: block by block as memory allows, or a few by their places.
 
 Nothing here holds all rows at once. A shard is memory-mapped when a row of it is first needed; its
 checksum is taken then, and not again.

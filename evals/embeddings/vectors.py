@@ -1,4 +1,4 @@
-"""Vectors of a multi-vector model that lie in the store, read shard by shard: memory holds those of one.
+"""Reads the stored vectors of a multi-vector model shard by shard; memory holds one shard at a time.
 
 Items of several kinds have several sources, which `JoinedVectors` makes one.
 

@@ -1,4 +1,4 @@
-"""An answer of an embeddings API, believed only as a whole: one row per input, in their order.
+"""Checks an answer of an embeddings API as a whole: one row per input, in the order of the inputs.
 
 Shapes: n rows, d dimensions.
 """

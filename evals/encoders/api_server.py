@@ -1,4 +1,4 @@
-"""Posts to an embeddings API: side by side within a pace, again when that can help, within bounds.
+"""Sends requests to an embeddings API in parallel, at a limited pace, and repeats those that may succeed later.
 
 tenacity decides when a request is tried again, httpx2 sends it, anyio limits how many run at once
 and for how long.

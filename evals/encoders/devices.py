@@ -1,4 +1,4 @@
-"""Where a model runs: what `--device` may say, and what of it decides how rows are rounded."""
+"""Where a model runs: the values of `--device`, and what about a device decides how rows are rounded."""
 
 import re
 

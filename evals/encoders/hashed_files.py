@@ -1,4 +1,4 @@
-"""Files that were hashed when a run began, and whether they are the same when their rows are made.
+"""Checks that files which were hashed when a run began are the same when their rows are made.
 
 The weights of a model on a CPU may stay in their file, mapped into memory: who overwrites it
 changes the rows of a model that was loaded long ago. So a model's files are looked at after each

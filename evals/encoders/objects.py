@@ -1,4 +1,4 @@
-"""Models that a program holds already, as encoders: objects with encode methods, or finished rows."""
+"""Models in a program's memory, as encoders: objects with encode methods, or finished rows."""
 
 import hashlib
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""A hash of the code that computes rows: rows of other code must not be taken for its own."""
+"""A hash of the code that computes rows, so that rows of other code are never reused."""
 
 import ast
 import hashlib

@@ -1,4 +1,4 @@
-"""How many texts a sentence-transformers model cuts, told by its tokenizer: the weights are not loaded for it."""
+"""Counts the texts that a sentence-transformers model truncates, by its tokenizer alone, without loading weights."""
 
 from collections.abc import Sequence
 from pathlib import Path

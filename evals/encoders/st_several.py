@@ -1,4 +1,4 @@
-"""What a MultiVectorEncoder of sentence-transformers needs beside what every model of the library does.
+"""What a MultiVectorEncoder of sentence-transformers needs beyond what all models of the library need.
 
 Shapes: v vectors of an item, d dimensions.
 """

@@ -1,4 +1,4 @@
-"""One way to run a model on purpose, as a value, and the ways that models of all libraries have in common."""
+"""A deliberately different way to run a model, as a value, and the ways that all libraries share."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Models run in another way on purpose: what a wrong server would do, to see whether its rows come out.
+"""Runs models in a wrong way on purpose, as a faulty server would, to see whether the server's rows come out.
 
 A variant is a hypothesis about a model whose rows differ: "it takes the first token", "it cuts texts
 at 77 tokens". It is tested by running the model at hand in that way.

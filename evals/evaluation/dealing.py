@@ -1,4 +1,4 @@
-"""Who encodes which shard: shards are dealt to workers some at a time, and dealt again when they fail.
+"""Deals shards to workers a few at a time, and deals them again after a failure.
 
     dealing = Dealing(encoder.name, sides, planned)
     dealing.lease(worker, among)     shards for a worker that has nothing to do

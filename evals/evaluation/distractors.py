@@ -1,4 +1,4 @@
-"""Distractors of a run: read from any source, without what the benchmark has in common with it.
+"""Reads the distractors of a run from any source, and leaves out what the benchmark has, too.
 
 `--distractors SOURCE` names images, or images with captions, that are nobody's answer. Images join
 the gallery that texts search, captions the one that images search.

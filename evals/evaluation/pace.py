@@ -1,4 +1,4 @@
-"""How fast a model encodes here, by kind: as this run measures it, or by records where that says too little."""
+"""How fast a model encodes on this machine: by this run's own rate, or by records while that says too little."""
 
 import time
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Workers beside a command, whatever starts them: what is missing is dealt to them, counted, and checked in the end."""
+"""Runs workers beside a command: deals them what is missing, counts what is done, and checks it at the end."""
 
 import time
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""Files that a record has where they are wanted: rankings, embeddings, and curves over gallery sizes."""
+"""Optional files of a record: rankings, embeddings, and curves over gallery sizes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple

@@ -1,4 +1,4 @@
-"""What a worker does, whoever has started it: it encodes leases of shards of one benchmark after the other.
+"""What a worker does: it encodes the shards that it is dealt, one benchmark after the other.
 
 It loads data and model by itself, from what a job says of them, so that paths go over the wire and
 never rows.

@@ -1,4 +1,4 @@
-"""How far all work of a command is, in one line: benchmarks, items, the time left, and items per second.
+"""The progress of all work of a command in one line: benchmarks, items, the time left, and items per second.
 
 with work_line(reporter, work, refs, settings) as line:
     line.begin(item, ref)             the next benchmark by the next model

@@ -1,4 +1,4 @@
-"""A benchmark, data of one's own or rows that are there, measured from a program."""
+"""Measures a benchmark, your own data, or embeddings that exist already, from a program."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence

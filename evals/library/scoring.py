@@ -1,4 +1,4 @@
-"""Embeddings that a program holds already, scored as those of every model are."""
+"""Scores embeddings in a program's memory, as those of any model are scored."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is refused of a retrieval task of mteb before anything is embedded, and what counts once.
+"""Checks a retrieval task of mteb before anything is embedded: what is refused, and what counts once.
 
 mteb keeps hits and judgements in dictionaries by id, and says nothing of ids that come twice:
 

@@ -1,4 +1,4 @@
-"""What a task of mteb does our way: its methods of the same names are replaced by these.
+"""The methods that replace those of the same names in a task of mteb, so that it is scored our way.
 
 Retrieval is scored block by block, and what is known of each query or pair is kept for the record.
 mteb itself is not imported here: what is needed of it comes in as `Scorers`, from

@@ -1,4 +1,4 @@
-"""What a task of mteb gave at all dimensions; of an aggregate, what its members gave together."""
+"""The results of an mteb task at all dimensions, or of an aggregate from those of its members."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple

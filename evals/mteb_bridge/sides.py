@@ -1,4 +1,4 @@
-"""What mteb hands over to be encoded, as sides.
+"""Makes sides of what mteb hands over for encoding.
 
 Texts are taken as they are. Images stay undecoded where the data set has their bytes, so that they
 are found in the store by the hash of their file, as those of our own benchmarks are.

@@ -1,4 +1,4 @@
-"""What the adapter needs of mteb, so that it need not import it."""
+"""The parts of mteb that the adapter needs, passed to it so that it need not import mteb."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Counting where Triton's kernels do not run: groups of 64 documents with no score near a level are passed over.
+"""Counts on accelerators without Triton's kernels; skips groups of 64 documents that have no score near a level.
 
 An accelerator multiplies faster than it can be asked about single scores. So it gives the best
 score of each group, a 64th of the data, and only the groups whose best one reaches a level are

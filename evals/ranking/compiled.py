@@ -1,4 +1,4 @@
-"""The loops that numba compiles: one counts all levels of a block, one finds the close calls of some.
+"""The loops that numba compiles: one counts all levels of a block, another finds the close calls of some.
 
 Numpy would pass over the scores once for every level and every comparison. `count_levels` looks at
 every score while it is in the cache, for all levels of queries and documents together, and adds the

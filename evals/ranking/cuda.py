@@ -1,4 +1,4 @@
-"""Counting on a CUDA card: levels and counts stay there, and of all scores only a few close calls come back.
+"""Counts on a CUDA card: levels and counts stay on the card, and only a few close calls come back to the host.
 
 The Triton kernels of kernel.py count each block around all levels of both directions. Close calls
 are decided in float64: a few of them on the host, by their pairs of rows, as on a CPU. Where they

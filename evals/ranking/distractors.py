@@ -1,4 +1,4 @@
-"""Documents that are nobody's answer, counted around the best relevant document of each query.
+"""Counts distractors, which answer no query, around the best relevant document of each query.
 
     parts = [level_queries(queries, gallery, relevant, dims) for …]    where each query's answer stands
     counts = count_around(parts, distractors)                           one reading, however many parts

@@ -1,4 +1,4 @@
-"""Which values a metric can have whatever the model, by its name: our metrics and mteb's.
+"""The range of values that a metric can have whatever the model, by its name: for our metrics and mteb's.
 
 A value outside of its range is no bad model but a fault in scoring or in the data, such as gains
 that count twice.

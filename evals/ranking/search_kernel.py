@@ -1,4 +1,4 @@
-"""Searching on a CUDA card: one Triton kernel reads each score once, and puts it where it may be among the best.
+"""Searching on a CUDA card: one Triton kernel reads each score once, and keeps those that may be among the best.
 
 torch would compare the scores, list those above the bars, sort out whose they are, make keys and
 write them: a dozen operations, and the host waits three times for a block. Here newcomers get their

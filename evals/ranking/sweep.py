@@ -1,4 +1,4 @@
-"""Ranks at many dimensions from one pass: each adds its products to those of the last.
+"""Ranks at many dimensions from one pass: each dimension adds its products to those of the one before.
 
 Six runs would multiply 64 + 128 + 256 + 512 + 768 + 1,024 dimensions; the pass multiplies 1,024,
 and scales the sums to what unit rows would have. Ranks are those of a run of each dimension, bit

@@ -1,4 +1,4 @@
-"""Files that commands lay into a record after it was written: figures, findings, signatures."""
+"""Adds files to a record after it was written: figures, findings, signatures."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What distractors leave in a record: recall by the size of the gallery, and two counts per query.
+"""What a run with distractors adds to a record: recall by the size of the gallery, and two counts per query.
 
 distractors.jsonl     a line per point of a curve; the first of each is the benchmark's own number
 distractors.parquet   a row per query: distractors above its best relevant item, and on its score

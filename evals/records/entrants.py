@@ -1,4 +1,4 @@
-"""Several models that are ranked: what each operand means, and which record of each benchmark it has."""
+"""The models of a ranking: what each argument means, and which record of each benchmark belongs to it."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The best documents of each query and the judgements of a record: what `--keep-top` leaves beside it.
+"""The best documents of each query and the judgements of a record: what `--keep-top` adds to it.
 
 best.parquet     a row per query and document, best first
 qrels.parquet    a row per judgement

@@ -1,4 +1,4 @@
-"""Benchmarks and models as `evals.run` takes them, found again among records: `captions:DIR`, a checkpoint's folder."""
+"""Finds records by benchmarks and models as `evals.run` takes them: `captions:DIR`, a checkpoint's folder."""
 
 import difflib
 import re

@@ -1,4 +1,4 @@
-"""How well training images tell the classes of others: nearest neighbours and a linear probe.
+"""Predicts the classes of test images from training images: by nearest neighbours and a linear probe.
 
 k-NN: the k training images of the highest cosine vote for their class, each with the weight
 exp((cosine - 1) / 0.07), as is usual for self-supervised models (Wu et al., 2018,

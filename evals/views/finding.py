@@ -1,4 +1,4 @@
-"""The first line of a comparison: one sentence that can be repeated by who does not know p."""
+"""The first line of a comparison: a sentence that can be repeated without any statistics."""
 
 from collections.abc import Sequence
 from typing import Any

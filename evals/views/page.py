@@ -1,4 +1,4 @@
-"""One page of a verdict, a figure, tables and notes (the first two if there are any), which loads nothing and runs nothing."""
+"""A page of a verdict, a figure, tables and notes, which loads nothing and runs nothing."""
 
 import base64
 import hashlib

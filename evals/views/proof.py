@@ -1,4 +1,4 @@
-"""What came of proofs, as people and programs read it: a line per folder, the problems below it."""
+"""The results of proofs, as people and programs read them: a line per folder, with its problems below."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

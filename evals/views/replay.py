@@ -1,4 +1,4 @@
-"""What came of a replay, as people and programs read it."""
+"""The result of a replay, as people and programs read it."""
 
 from typing import Any
 

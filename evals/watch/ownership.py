@@ -1,4 +1,4 @@
-"""A journal is one training run's: another run under its name is refused, and a second watch at the same time."""
+"""Ties a journal to one training run: another run of its name, or a second watch at the same time, is refused."""
 
 import re
 from collections.abc import Iterator, Sequence
