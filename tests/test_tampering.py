@@ -95,7 +95,6 @@ def test_every_alteration_whose_hashes_were_not_made_anew_is_found(copy: Path) -
     [
         ("model", "other", "model is 'other', and encoder.name 'tiny'"),
         ("main_metric", "R@10", "main_metric is 'R@10', and metrics.jsonl begins with 'R@1'"),
-        ("started", "2999-01-01T00:00:00Z", "are not in this order"),
         ("partial", None, "is a part of a benchmark, and partial does not say which"),
         ("data", {"en": {"content": "x", "images": 60, "texts": 121}}, "counts 121 texts"),
     ],

@@ -4,8 +4,10 @@ import json
 import random
 import shutil
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ import pytest
 
 from evals.analysis.proof import prove_record, prove_sealed
 from evals.analysis.recomputed import recompute
+from evals.evaluation.evaluate import evaluate
+from evals.evaluation.load import Parts
 from evals.records import signature
 from evals.records.additions import write_into
 from evals.records.manifest import MANIFEST
@@ -21,9 +25,12 @@ from evals.records.seal import SEAL, check_seal, read_seal
 from evals.regress import baselines
 from evals.regress.moves import set_baseline
 from evals.schema import InvalidError
+from evals.settings import Settings
 from evals.stats.intervals import mean_intervals
 from tests import records
 from tests.commands import run
+from tests.test_run import TOY
+from tests.toys import HashEncoder, image_text
 
 TAMPERINGS = 100
 
@@ -233,6 +240,28 @@ def test_a_stray_file_is_told_and_breaks_nothing(record: Path) -> None:
     (record / "notes.txt").write_text("mine")
     proof = prove_record(record)
     assert not proof.problems and "notes.txt" in proof.notes[0]
+
+
+def test_a_clock_set_back_during_a_run_is_noted_and_is_no_tampering(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # One hour back after the start, as a clock that was ahead is set right.
+    for module, hour in (("evaluate", 1_700_003_600.0), ("recording", 1_700_000_000.0)):
+        clock = SimpleNamespace(time=lambda hour=hour: hour, monotonic=time.monotonic)
+        monkeypatch.setattr(f"evals.evaluation.{module}.time", clock)
+    monkeypatch.setattr("evals.data.images.verify", lambda items, indices: None)
+    settings = Settings(results=tmp_path / "runs", store=tmp_path / "store")
+    parts = Parts({"en": image_text([i // 5 for i in range(100)])}, None)
+    path = evaluate(TOY, parts, HashEncoder(), [8], settings).path
+    proof = prove_record(path)
+    assert not proof.problems
+    assert [note for note in proof.notes if "clock" in note] == [
+        "manifest.json: finished at 2023-11-14T22:13:20Z, before it was started at "
+        "2023-11-14T23:13:20Z: the clock was set back during the run, or the times were changed."
+    ]
+    # Durations are those of a clock that nobody sets.
+    seconds = read_run(path).manifest.seconds
+    assert all(0 <= value < 60 for value in seconds.values())
 
 
 def test_a_seal_that_is_none_is_refused(record: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from evals.analysis.recomputed import recompute
-from evals.analysis.whole import absent
+from evals.analysis.whole import absent, disorder
 from evals.counts import counted
 from evals.reading import read_bytes
 from evals.records.manifest import MANIFEST, as_json, read_manifest
@@ -78,6 +78,9 @@ def prove_record(path: Path) -> Proof:
         check_placed(path, manifest)
     except InvalidError as error:
         notes.append(f"elsewhere than its manifest says, or of another time: {error}")
+    order = disorder(manifest)
+    if order is not None:
+        notes.append(f"{order}: the clock was set back during the run, or the times were changed.")
     missing = absent(manifest.raw)
     if missing:
         names = ", ".join(missing[:SHOWN]) + (" …" if len(missing) > SHOWN else "")
