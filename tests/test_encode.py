@@ -74,6 +74,20 @@ def test_the_parts_of_a_plan_in_any_order_make_the_store_of_a_run(alone, planned
     assert json.loads(again.stdout)["encoded"] == {"image": 0, "text": 0}
 
 
+def test_what_parts_of_different_n_leave_out_is_what_another_plan_holds(tmp_path):
+    work = (*WORK, "--store", "store")
+    assert encode(*work, "--make-plan", "plan.json", cwd=tmp_path).returncode == 0
+    # Of four shards 1/3 takes the first and the fourth, and 2/4 the second.
+    for shard in ("1/3", "2/4"):
+        done = encode(*work, "--plan", "plan.json", "--shard", shard, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    rest = encode(*work, "--make-plan", "rest.json", "--json", cwd=tmp_path)
+    assert json.loads(rest.stdout)["shards"] == 1
+    encode(*work, "--plan", "rest.json", "--shard", "1/1", cwd=tmp_path)
+    rest = encode(*work, "--make-plan", "rest.json", cwd=tmp_path)
+    assert rest.stdout.startswith("wrote rest.json: 0 items in 0 shards, ")
+
+
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory) -> Path:
     """Two images of which one is cut off, and a caption of each."""
