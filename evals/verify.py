@@ -78,13 +78,24 @@ def _proofs(target: str) -> list["Proof"]:
     # A site of earlier versions has no seal, and is told so.
     if (folder / SEAL).is_file() or (folder / "index.html").is_file():
         return [prove_sealed(folder)]
-    records = list_below(folder)
+    # Also those that have lost their manifest: the hashes beside it still name it.
+    records = [
+        *list_below(folder),
+        *(path for path in list_below(folder, SEAL) if not _is_known(path)),
+    ]
     if not records:
         raise ConfigError(
             f"{folder}: no record, no folder of records, no site and no baseline. A record is a "
             f"folder with a {MANIFEST}, below results/runs unless --results said otherwise."
         )
     return [prove_record(path) for path in records]
+
+
+def _is_known(path: Path) -> bool:
+    """Whether a sealed folder is a record that is listed by its manifest, or a site."""
+    from evals.records.manifest import MANIFEST
+
+    return (path / MANIFEST).exists() or (path / "index.html").is_file()
 
 
 def _folder(target: str) -> Path:

@@ -388,6 +388,20 @@ def test_a_folder_of_records_means_all_of_them(record: Path, tmp_path: Path) -> 
     assert done.returncode == 3 and not json.loads(done.stdout)["whole"]
 
 
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_a_record_without_its_manifest_is_found_among_others(
+    is_folder: bool, record: Path, tmp_path: Path
+) -> None:
+    perfect(record.parents[2], 4)
+    (record / MANIFEST).unlink()
+    if is_folder:
+        (record / MANIFEST).mkdir()
+    done = verify(record.parents[2], cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert f"{MANIFEST}: " in done.stdout
+    assert "BROKEN" in done.stdout and "whole" in done.stdout
+
+
 def test_a_file_and_a_link_to_nothing_are_no_baselines_by_mistake(
     record: Path, tmp_path: Path
 ) -> None:

@@ -49,7 +49,8 @@ def prove_record(path: Path) -> Proof:
     """
     try:
         manifest = read_manifest(path)
-    except InvalidError as error:
+    # MissingError: there is a seal, and no manifest or a folder in its place.
+    except (InvalidError, MissingError) as error:
         return _broken(path, "record", error)
     problems: list[str] = []
     notes: list[str] = []
