@@ -122,7 +122,8 @@ def _numbers(text: str, option: str, most: float, least: float | None = None) ->
         above = number > 0 if least is None else number >= least
         # NaN is neither.
         if not above or not number <= most:
-            raise ConfigError(f"{option}: {part!r} is no number up to {most:g}.")
+            lowest = "above 0" if least is None else f"from {least:g} on"
+            raise ConfigError(f"{option}: {part!r} is no number {lowest} and up to {most:g}.")
         numbers.append(number)
     return numbers
 

@@ -188,6 +188,17 @@ def test_what_cannot_be_planned_is_refused(tmp_path: Path, options: tuple[str, s
     assert done.returncode == 2 and options[0] in done.stderr
 
 
+def test_a_refused_number_is_told_its_bounds(tmp_path: Path) -> None:
+    record(tmp_path, "a", 0.5)
+    for option, bounds in {
+        "--points": "above 0 and up to 100",
+        "--correlations": "from 0 on",
+    }.items():
+        arguments = ("a", option, "-1", "--results", tmp_path)
+        done = run(*arguments, cwd=tmp_path, module="evals.plan")
+        assert f"'-1' is no number {bounds}" in done.stderr
+
+
 def test_correlations_mean_nothing_beside_a_second_model(tmp_path: Path) -> None:
     for model in ("a", "b"):
         record(tmp_path, model, 0.5)
