@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from scipy.stats import binomtest
 
 from evals.callbacks import TrainingWatch
@@ -250,6 +251,19 @@ def test_checkpoints_that_are_passed_over_are_named(saved, tmp_path):
     shutil.copytree(saved / "checkpoint-100", folder / "epoch_2" / "checkpoint-50")
     second = watch(folder, "--baseline", TINY, cwd=tmp_path)
     assert second.returncode == 0 and "its step 50 is behind 100" in second.stderr
+
+
+def test_a_checkpoint_that_failed_is_not_said_to_have_come_too_late(saved, tmp_path):
+    folder = tmp_path / "birds"
+    copy_of(saved, folder)
+    weights = folder / "checkpoint-50" / "model.safetensors"
+    shutil.copytree(folder / "checkpoint-100", weights.parent)
+    arrays = {name: np.full_like(rows, np.nan) for name, rows in load_file(weights).items()}
+    save_file(arrays, weights)
+    done = watch(folder, "--baseline", TINY, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "birds-50: " in done.stderr and "NaN" in done.stderr
+    assert "step 100: " in done.stdout and "behind 100" not in done.stderr
 
 
 def test_the_first_checkpoint_may_be_the_baseline(saved, tmp_path):

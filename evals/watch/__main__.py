@@ -195,7 +195,7 @@ def _finish(log: Log, watch: "Watch", failed: set[Path], plot: Path | None) -> N
 
     steps = read_journal(watch.journal, watch.rule)
     fallen = [step for step in steps if step.fell]
-    passed_over = left_out(watch, steps)
+    passed_over = left_out(watch, steps, failed)
     for path, reason in passed_over.items():
         log.info(f"{path}: not measured, {reason}")
     # Before anything is printed: a scheduler reads the code, whatever becomes of the text.

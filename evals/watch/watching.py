@@ -83,8 +83,11 @@ def new_checkpoints(watch: Watch, steps: list[Step], failed: set[Path]) -> list[
     return [entry for entry in complete if entry.step > last and entry.path not in failed]
 
 
-def left_out(watch: Watch, steps: list[Step]) -> dict[Path, str]:
-    """What lies in the folder and was not measured, with the reason: none yet, or not in its turn."""
+def left_out(watch: Watch, steps: list[Step], failed: set[Path]) -> dict[Path, str]:
+    """What lies in the folder and was not measured, with the reason: none yet, or not in its turn.
+
+    Not those that `failed`, whose own errors were reported.
+    """
     reasons = obstacles(watch.folder, watch.kinds, settle=watch.settle)
     by_step = {step.step: Path(step.checkpoint).resolve() for step in steps}
     last = max(by_step, default=-1)
@@ -94,9 +97,9 @@ def left_out(watch: Watch, steps: list[Step]) -> dict[Path, str]:
             reasons[checkpoint.path] = (
                 f"{measured} has step {checkpoint.step}, too. Give each checkpoint another number"
             )
-        elif measured is None and checkpoint.step < last:
+        elif measured is None and checkpoint.step < last and checkpoint.path not in failed:
             reasons[checkpoint.path] = (
-                f"its step {checkpoint.step} is behind {last}, which was measured before it came"
+                f"its step {checkpoint.step} is behind {last}, which is measured already"
             )
     return reasons
 
