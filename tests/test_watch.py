@@ -153,6 +153,9 @@ def test_what_was_just_written_is_left_alone_for_a_while(saved, tmp_path):
     newest = max(path.stat().st_mtime for path in folder.iterdir())
     early = obstacle(folder, Kinds(), settle=5.0, now=newest + 4.9)
     assert early == "it was written to less than 5 seconds ago"
+    # By a clock that is ahead it would be waited for until that hour, without a word.
+    future = obstacle(folder, Kinds(), settle=5.0, now=newest - 3600)
+    assert future.startswith("it was written 3,600 seconds in the future")
     assert obstacle(folder, Kinds(), settle=5.0, now=newest + 5) is None
 
 

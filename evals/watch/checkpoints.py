@@ -22,6 +22,7 @@ WEIGHTS = "model.safetensors"
 # A Trainer that was given no processor saves the model without them.
 BESIDE = ("tokenizer.json", "preprocessor_config.json")
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+CLOCKS = 60  # seconds that the clocks of two machines may differ
 _NUMBERS = re.compile(r"\d+")
 # Deepest folder below the run's own that is looked at: logs/RUN/checkpoints/epoch_1.pt.
 DEPTH = 3
@@ -142,7 +143,14 @@ def obstacle(path: Path, kinds: Kinds, *, settle: float, now: float | None = Non
     broken = [file.name for file in files if not _is_whole(file)]
     if broken:
         return f"{', '.join(sorted(broken))} is not whole"
-    if (time.time() if now is None else now) - newest < settle:
+    age = (time.time() if now is None else now) - newest
+    # Clocks of two machines differ by seconds: that passes while it is waited for.
+    if age < -CLOCKS:
+        return (
+            f"it was written {-age:,.0f} seconds in the future, so nobody knows whether it is at "
+            "rest. Set the clock, or touch its files"
+        )
+    if age < settle:
         return f"it was written to less than {settle:g} seconds ago"
     return None
 
