@@ -218,6 +218,28 @@ def test_rows_show_bits_norms_and_width_by_themselves():
     assert width_cause("text", a, a) is None
 
 
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_rows_filled_up_with_zeros_and_rows_all_alike_show_by_themselves(is_swapped):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(40, 16)).astype(np.float32)
+    labels = [Label(f"t{i}", "en", "", "") for i in range(40)]
+    faulty = {
+        "zero_tail": np.hstack([a[:, :6], np.zeros((40, 10), np.float32)]),
+        "constant": np.tile(a[:1], (40, 1)),
+    }
+    for name, b in faulty.items():
+        rows = (b, a) if is_swapped else (a, b)
+        causes = {cause.name: cause for cause in row_causes(Compared("text", labels, *rows))}
+        assert causes[name].certainty == "reproduced"
+        assert causes[name].words.startswith("A" if is_swapped else "B")
+    # Other values before the zeros: the zeros alone do not explain them.
+    other = np.hstack([a[:, 6:12], np.zeros((40, 10), np.float32)])
+    causes = {cause.name: cause for cause in row_causes(Compared("text", labels, a, other))}
+    assert causes["zero_tail"].share < 0.5
+    whole = {cause.name for cause in row_causes(Compared("text", labels, a, a + 1e-3))}
+    assert not whole & {"zero_tail", "constant"}
+
+
 def test_a_model_cut_to_its_first_values_is_not_said_to_leave_its_norms(by_lookup):
     """The norm of a part of a row is below 1; that of the row is 1."""
 

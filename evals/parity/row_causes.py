@@ -18,13 +18,21 @@ BITS = {
     "int8_rows": "8 bits, with a scale for each row",
     "binary": "1 bit",
 }
+ALIKE = 1e-4  # unit rows whose values differ by less are one row, computed in other batches
 FEWEST = 8  # items below which an order says nothing
 DISTINCT = 0.9  # of the rows that items have by another order; equal items share one
 
 
 def row_causes(compared: Compared) -> list[Cause]:
-    """Rows of zeros, norms, order and fewer bits, each where the rows prove it."""
-    return [*_zeros(compared), *_norms(compared), *_order(compared), *_bits(compared)]
+    """Rows of zeros, rows all alike, norms, width, order and fewer bits, each where the rows prove it."""
+    return [
+        *_zeros(compared),
+        *_constant(compared),
+        *_norms(compared),
+        *_zero_tail(compared),
+        *_order(compared),
+        *_bits(compared),
+    ]
 
 
 def width_cause(kind: str, a: Rows, b: Float[np.ndarray, "n narrower"]) -> Cause | None:
@@ -59,6 +67,48 @@ def _zeros(compared: Compared) -> list[Cause]:
             words += f"{compared.kind}s, and {other} does not"
             causes.append(Cause(compared.kind, "zeros", "zeros", words, share=1.0, tried=True))
     return causes
+
+
+def _constant(compared: Compared) -> list[Cause]:
+    """One model that gives all items the same row, as a server does that never sees its input.
+
+    Of few items that says nothing: they may be equal themselves.
+    """
+    spread = {"A": _spread(compared.a), "B": _spread(compared.b)}
+    alike = [name for name, largest in spread.items() if largest < ALIKE]
+    if len(alike) != 1 or len(compared.labels) < FEWEST:
+        return []
+    words = f"{alike[0]} gives the same row for all {len(compared.labels):,} {compared.kind}s"
+    return [Cause(compared.kind, "constant", "constant", words, share=1.0, tried=True)]
+
+
+def _spread(rows: Rows) -> float:
+    """The largest range of a value over all unit rows."""
+    return float(np.ptp(unit(rows), axis=0).max(initial=0.0))
+
+
+def _zero_tail(compared: Compared) -> list[Cause]:
+    """One model's rows cut to their first values and filled up with zeros again.
+
+    An index or a database of a fixed width stores rows of fewer dimensions like this. Other values
+    before the zeros explain nothing: then the share is low.
+    """
+    widths = {name: _width(rows) for name, rows in (("A", compared.a), ("B", compared.b))}
+    if widths["A"] == widths["B"]:
+        return []
+    which = min(widths, key=lambda name: widths[name])
+    a, b = unit(compared.a), unit(compared.b)
+    filled, zeros = (b, a) if which == "A" else (a, b)
+    cut = filled.copy()
+    cut[:, widths[which] :] = 0
+    share = explained_share(filled, zeros, unit(cut))
+    words = f"{which} has zeros after its first {widths[which]:,} of {a.shape[1]:,} values"
+    return [Cause(compared.kind, "zero_tail", "filled up", words, share, tried=True)]
+
+
+def _width(rows: Rows) -> int:
+    """Up to which value any row has something else than zero."""
+    return int(np.flatnonzero(rows.any(axis=0)).max(initial=-1)) + 1
 
 
 def _norms(compared: Compared) -> list[Cause]:
