@@ -23,7 +23,7 @@ NONE = {
 }
 # Works of so many steps that `make test` lets only some of them fail.
 LONG = {"baseline", "site", "prepared"}
-SAMPLE = 3
+SAMPLE = 2
 
 
 def attempt(name: str, root: Path, fault: Fault, n: int) -> FailingDisk:

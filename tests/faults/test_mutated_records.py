@@ -214,7 +214,7 @@ def test_a_mutated_record_is_read_or_refused_by_all_who_read_records(
     )
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
     original = KINDS[kind](tmp_path / "whole")
-    cases = range(SEED, SEED + rounds(300, 10_000) // len(KINDS))
+    cases = range(SEED, SEED + rounds(180, 10_000) // len(KINDS))
     refused = 0
     for case in cases:
         rng = random.Random(f"{kind} {case}")
