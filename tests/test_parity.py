@@ -104,6 +104,20 @@ def test_a_known_cause_may_be_allowed_by_its_name_or_kind(by_lookup):
     assert certificate.verdict == "differs"
 
 
+def test_a_model_whose_rows_change_each_time_is_not_said_to_see_padding(by_lookup):
+    """As with dropout that was left on."""
+    model, rng = loaded(), np.random.default_rng(0)
+
+    def texts(items):
+        return model.encode_text(items) + rng.normal(0, 0.02, (len(items), 256))
+
+    certificate = certify(
+        PROBE, by_lookup, Runner("x", Server(texts, model.encode_image)), Tolerances()
+    )
+    names = {cause.name for cause in certificate.causes}
+    assert "unrepeatable" in names and "padding" not in names
+
+
 def test_two_faults_in_the_two_towers_are_both_named(by_lookup):
     text, image = FAULTS["prompt"](), FAULTS["colour order"]()
     both = Runner("server", Server(text.texts, image.images))
