@@ -160,6 +160,8 @@ RUN = ["python", "-m", "evals.run"]
             [*RUN, "toy", "-m", "new"],
             "python train.py --model x",
         ),
+        # A command that never ran.
+        ([*RUN, "toy", "--model"], [*RUN, "toy", "-m", "new"], "python -m evals.run toy --model"),
     ],
 )
 def test_the_command_of_a_record_measures_another_model(

@@ -45,6 +45,8 @@ def padding_causes(texts: Side, a: Runner, b: Runner) -> list[Cause]:
         if isinstance(runner.encoder, ArrayEncoder):
             continue
         rows = batched(texts, runner)
+        if rows.moved <= MOVED:
+            continue
         # Dropout that was left on moves a row each time, whatever lies beside it.
         again = rows._replace(paired=batched(texts, runner).alone)
         if again.moved > MOVED:
@@ -53,8 +55,6 @@ def padding_causes(texts: Side, a: Runner, b: Runner) -> list[Cause]:
                 f"(1 - cosine up to {again.moved:.4f}): dropout, or work that is not repeatable"
             )
             causes.append(Cause("text", "unrepeatable", "noise", words, share=1.0, tried=True))
-            continue
-        if rows.moved <= MOVED:
             continue
         words = (
             f"{label} gives a text another row when a longer one is in its batch "

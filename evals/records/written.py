@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from argparse import ArgumentParser
+from argparse import ArgumentError, ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import join, quote
@@ -87,14 +87,16 @@ class _Call(NamedTuple):
 def _parsed(command: Sequence[str]) -> _Call | None:
     """A command line as recorded; None for a program's own."""
     words = [*command]
-    length = (
-        2 if words[:1] == [CONSOLE_SCRIPT] else 3
-    )  # `jina-clip-evals run`, `python -m evals.run`
+    # `jina-clip-evals run` or `python -m evals.run`
+    length = 2 if words[:1] == [CONSOLE_SCRIPT] else 3
     if length == 3 and words[1:2] != ["-m"]:
         return None
-    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--model", "-m", action="append", default=[])
-    options, rest = parser.parse_known_args(words[length:])
+    try:
+        options, rest = parser.parse_known_args(words[length:])
+    except ArgumentError:  # no command of ours ends with --model: somebody wrote it
+        return None
     return _Call(words[:length], options.model, rest)
 
 
