@@ -5,6 +5,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import chdir
 from pathlib import Path
 from unittest.mock import patch
@@ -39,3 +40,25 @@ def run(*arguments: object, cwd: Path, module: str = "evals.run") -> Done:
     with chdir(cwd), patch.object(sys, "argv", [module, *words]):
         result = CliRunner().invoke(app, words)
     return Done([module, *words], result.exit_code, result.stdout, result.stderr)
+
+
+def timed(command: Callable[[], Done]) -> tuple[Done, float]:
+    """What a process left, and its seconds of the processor: waiting for a busy machine is not its work."""
+    before = os.times()
+    done = command()
+    after = os.times()
+    user = after.children_user - before.children_user
+    return done, user + after.children_system - before.children_system
+
+
+def cost_ratio(many: Sequence[str], few: Sequence[str], cwd: Path) -> float:
+    """What one command costs in units of another: both in turn, the better of two of each.
+
+    A ratio, since seconds say as much of the machine as of the code.
+    """
+
+    def cost(command: Sequence[str]) -> float:
+        return timed(lambda: subprocess.run(command, cwd=cwd, capture_output=True, text=True))[1]
+
+    costs = [(cost(many), cost(few)) for _ in range(2)]
+    return min(cost for cost, _ in costs) / min(cost for _, cost in costs)

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from evals.__main__ import COMMANDS, app
+from tests.commands import timed
 from tests.test_imports import commands as modules_with_a_command
 
 ROOT = Path(__file__).parents[1]
@@ -55,14 +56,10 @@ def test_the_help_of_a_subcommand_is_that_of_its_module(name):
 
 @pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=str)
 def test_help_takes_less_than_a_second(words):
-    """Of the processor, not of the clock: the machine may be busy, the imports may not be slow."""
-    before = os.times()
-    done = console(*words, "--help")
-    after = os.times()
-    assert done.stdout.startswith(" ".join(["Usage: jina-clip-evals", *words, ""]))
-    user = after.children_user - before.children_user
-    system = after.children_system - before.children_system
-    assert user + system < 1
+    """Of the processor, the best of up to five: the machine may be busy, the imports may not be slow."""
+    tries = (timed(lambda: console(*words, "--help")) for _ in range(5))
+    shown = " ".join(["Usage: jina-clip-evals", *words, ""])
+    assert any(done.stdout.startswith(shown) and seconds < 1 for done, seconds in tries)
 
 
 def test_only_the_module_of_the_command_is_imported():
