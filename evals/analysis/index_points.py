@@ -82,7 +82,8 @@ def names_left_out(quality: Quality) -> dict[str, list[str]]:
 def smallest(quality: Quality, share: float) -> Point | None:
     """The index of fewest bytes that keeps this share of exact search's recall at full width; of two the faster.
 
-    The worst end of its interval counts, so that an index is not named for the luck of these queries.
+    The worst end of the interval of the index's loss counts. What fewer dimensions lose counts as it
+    was measured, and each interval is by itself: of many indexes, the one named may be a lucky one.
     """
     keeping = [point for point in quality.points if _worst(point) >= share * exact_recall(point)]
     order = sorted(keeping, key=lambda point: (point.bytes, -point.queries_per_second))
