@@ -108,7 +108,7 @@ def _overview_of_cells(counts: Mapping[Verdict, int]) -> str:
 
 
 def _deviating(count: int) -> str:
-    return f"{counted(count, 'deviates', 'deviate')}" if count else "none deviates"
+    return counted(count, "deviates", "deviate") if count else "none deviates"
 
 
 def tolerance(judged: Judged) -> str:
