@@ -44,13 +44,13 @@ def lengths_of(encoder: "Encoder", parts: Mapping[str, Data]) -> Lengths:
         return Lengths(counts, reason)
     for data in parts.values():
         for name, side in _texts_of(data):
-            cut = count_cut(encoder, side)
+            cut = cut_of(encoder, side)
             reason = reason or cut.reason
-            add(counts.setdefault(name, {"texts": 0, "truncated": 0}), side, cut)
+            add_side(counts.setdefault(name, {"texts": 0, "truncated": 0}), side, cut)
     return Lengths(counts, reason)
 
 
-def count_cut(encoder: TruncatingEncoder, side: "Side") -> Cut:
+def cut_of(encoder: TruncatingEncoder, side: "Side") -> Cut:
     """How many texts of a side the encoder cuts. What it raises beside MissingError goes on."""
     try:
         n_cut = encoder.truncated(side)
@@ -59,7 +59,7 @@ def count_cut(encoder: TruncatingEncoder, side: "Side") -> Cut:
     return Cut(n_cut, "it does not say" if n_cut is None else None)
 
 
-def add(counts: Counts, side: "Side", cut: Cut) -> None:
+def add_side(counts: Counts, side: "Side", cut: Cut) -> None:
     """Count a side among others: what is unknown of one is unknown of all."""
     texts, truncated = counts["texts"], counts["truncated"]
     assert texts is not None  # `truncated` alone may be unknown

@@ -17,7 +17,7 @@ from jaxtyping import Float32
 from evals.data.checks import is_blank
 from evals.embeddings.store import Store
 from evals.embeddings.truncation import truncate
-from evals.evaluation.lengths import Counts, add, count_cut, unknown_words
+from evals.evaluation.lengths import Counts, add_side, cut_of, unknown_words
 from evals.evaluation.recording import Costs
 from evals.mteb_bridge.late import candidate_scores, only_side, search_vectors
 from evals.mteb_bridge.scoring import best_candidates, heap_order
@@ -286,11 +286,11 @@ class Adapter:
         self.blank_texts += sum(map(is_blank, texts.items))
         if self.lengths is None or not isinstance(self.encoder, TruncatingEncoder):
             return
-        cut = count_cut(self.encoder, texts)
+        cut = cut_of(self.encoder, texts)
         # Once per task, whatever number of sides it has.
         if cut.reason is not None and self.lengths["truncated"] is not None:
             self.reporter.info(unknown_words(self.encoder, cut.reason))
-        add(self.lengths, texts, cut)
+        add_side(self.lengths, texts, cut)
 
 
 def search_blocks(
