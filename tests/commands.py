@@ -5,9 +5,10 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from contextlib import chdir
 from pathlib import Path
+from pstats import Stats
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 from typer.testing import CliRunner
@@ -42,23 +43,10 @@ def run(*arguments: object, cwd: Path, module: str = "evals.run") -> Done:
     return Done([module, *words], result.exit_code, result.stdout, result.stderr)
 
 
-def timed(command: Callable[[], Done]) -> tuple[Done, float]:
-    """What a process left, and its seconds of the processor: waiting for a busy machine is not its work."""
-    before = os.times()
-    done = command()
-    after = os.times()
-    user = after.children_user - before.children_user
-    return done, user + after.children_system - before.children_system
-
-
-def cost_ratio(many: Sequence[str], few: Sequence[str], cwd: Path) -> float:
-    """What one command costs in units of another: both in turn, the better of two of each.
-
-    A ratio, since seconds say as much of the machine as of the code.
-    """
-
-    def cost(command: Sequence[str]) -> float:
-        return timed(lambda: subprocess.run(command, cwd=cwd, capture_output=True, text=True))[1]
-
-    costs = [(cost(many), cost(few)) for _ in range(2)]
-    return min(cost for cost, _ in costs) / min(cost for _, cost in costs)
+def calls(module: str, *arguments: object, cwd: Path) -> int:
+    """How many functions `python -m MODULE ARGUMENTS` calls: what it costs, in a measure that no busy machine changes."""
+    with TemporaryDirectory() as folder:
+        profile = Path(folder) / "profile"
+        command = [sys.executable, "-m", "cProfile", "-o", profile, "-m", module, *arguments]
+        subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True)
+        return Stats(str(profile)).total_calls  # type: ignore[attr-defined]
