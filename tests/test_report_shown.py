@@ -136,7 +136,7 @@ def test_another_record_costs_the_report_some_1800_calls_and_no_torch(tmp_path):
     assert done.stdout.endswith("False\n"), done.stderr
     assert "500 records" in (tmp_path / "many-out/report.md").read_text()
     more = calls("evals.report", *many, cwd=ROOT) - calls("evals.report", *one, cwd=ROOT)
-    assert more / 499 < 2300
+    assert more / 499 < 2100
 
 
 def test_blocks_in_docs_are_checked_and_refreshed(tmp_path):
