@@ -17,12 +17,10 @@ from evals.data.notes import notes
 from evals.data.own import READ, object_subsets, read_own
 from evals.evaluation.recording import content_hash
 from evals.records import selection
-from evals.records.identity import Named
 from evals.records.manifest import Manifest
 from evals.records.manifest_parts import ConfigPart, RowPart
 from evals.records.selection import operand
-from evals.records.shelf import Entry, Shelf
-from evals.regress.runs import newest
+from evals.records.shelf import Entry
 from evals.report.measured import _is_published_data
 from evals.report.names import Place
 from evals.schema import CaptionProtocol, ConfigError, EvalError, LabeledImages, MissingError
@@ -70,9 +68,6 @@ def test_a_remedy_names_the_data_as_commands_take_it(photos: Path, tmp_path: Pat
     with pytest.raises(ConfigError) as unscored:
         selection.measured(operand("m@2"), results, "my-photos")
     assert f"--benchmarks {argument} --model m --dims 2, which" in str(unscored.value)
-    with pytest.raises(MissingError) as unmeasured:
-        newest(Shelf(results), "my-photos", Named(name="n"))
-    assert str(unmeasured.value).endswith(f"Run: python -m evals.run {argument} --model n")
 
 
 def test_the_numbers_are_those_of_a_row_with_the_same_data(

@@ -113,6 +113,23 @@ def test_a_new_checkpoint_is_held_against_the_old_one(tmp_path):
     assert gate(base, runs, m="worse").exit_code == 1
 
 
+def test_what_was_not_measured_is_named_with_the_command_that_measures_what_the_baseline_needs(
+    tmp_path,
+):
+    base, runs = tmp_path / "base", tmp_path / "runs"
+    sweep = ["python", "-m", "evals.mrl_sweep", "--benchmarks", "toy", "--model", "m", "--dims"]
+    measured(base, command=[*sweep, "8,4"])
+    own = measured(tmp_path / "other", model="other", encoder=encoder(NEW))
+    expected = "python -m evals.mrl_sweep --benchmarks toy --dims 8,4 --model 'check point'"
+    names = {"m": Named(name="check point")}
+    for paths in (None, [own]):
+        problem = against(str(base), paths, runs, RULES, names).problems[0]
+        assert problem.kind == "missing"
+        assert problem.message.endswith(f"un: {expected}")
+    [problem] = gate(base, runs).problems
+    assert problem.message.endswith(f"Run: {' '.join(sweep)} 8,4")
+
+
 def test_a_checkpoint_may_be_named_by_its_folder(tmp_path):
     base, runs, folder = tmp_path / "base", tmp_path / "runs", tmp_path / "checkpoint-500"
     measured(base)

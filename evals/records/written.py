@@ -61,19 +61,23 @@ def argument_of(manifest: Manifest) -> str:
     return f"{name}={own.kind}:{own.place}" if own and own.place else name
 
 
-def command_like(record: Manifest, run: Manifest) -> str:
-    """The command that made a record, with the model of a run: it measures the same of that model.
+def model_argument(run: Manifest) -> str:
+    """A record's model as `--model` takes it: as it was typed, if it was the only one."""
+    call = _parsed(run.command)
+    # A checkpoint's folder has more to say than its name in records.
+    return call.models[0] if call and len(call.models) == 1 else run.model
 
-    A program's own command stays as it is: nothing is known of what it takes.
+
+def command_like(record: Manifest, model: str) -> str:
+    """The command that made a record, for another model: it measures the same of that model.
+
+    `model` is what `--model` takes. Where it is the record's own name, the command stays as it was
+    typed. So does a program's own command: nothing is known of what it takes.
     """
     call = _parsed(record.command)
-    if call is None or (record.model == run.model and len(call.models) < 2):
+    if call is None or (model == record.model and len(call.models) < 2):
         return join(record.command)
-    call_of_run = _parsed(run.command)
-    models = call_of_run.models if call_of_run else []
-    # As it was typed: a checkpoint's folder has more to say than its name in records.
-    argument = models[0] if len(models) == 1 else run.model
-    return join([*call.program, *call.rest, "--model", argument])
+    return join([*call.program, *call.rest, "--model", model])
 
 
 class _Call(NamedTuple):
@@ -89,7 +93,7 @@ def _parsed(command: Sequence[str]) -> _Call | None:
     words = [*command]
     # `jina-clip-evals run` or `python -m evals.run`
     length = 2 if words[:1] == [CONSOLE_SCRIPT] else 3
-    if length == 3 and words[1:2] != ["-m"]:
+    if length == 3 and not (words[1:2] == ["-m"] and words[2].startswith("evals.")):
         return None
     parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--model", "-m", action="append", default=[])

@@ -13,7 +13,7 @@ from evals.counts import counted
 from evals.records.means import MEAN, groups, has_mean, plain_mean
 from evals.records.queries import Cell, PerQuery, cell_of, per_query
 from evals.records.record import MetricLine, Run
-from evals.records.written import command_like
+from evals.records.written import command_like, model_argument
 from evals.schema import MissingError, NotComparableError
 from evals.stats.paired import Pair
 
@@ -60,7 +60,8 @@ def lines_of(run: Run) -> Lines:
 
 def _check_all_there(before: Lines, after: Lines, record: Run, run: Run) -> None:
     """MissingError when the run lacks a cell or a metric of the baseline, with the command for it."""
-    remedy = f"Measure what is missing: {command_like(record.manifest, run.manifest)}"
+    command = command_like(record.manifest, model_argument(run.manifest))
+    remedy = f"Measure what is missing: {command}"
     lost = {cell for cell, _ in before} - {cell for cell, _ in after}
     if lost:
         where = "; ".join(

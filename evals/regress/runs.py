@@ -5,15 +5,14 @@ Benchmark, model and time are read from manifests. Where a record lies must foll
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shlex import quote
 
 from evals.config.suites import find_suite
 from evals.records.identity import Named
-from evals.records.manifest import MANIFEST, PARTIAL
+from evals.records.manifest import MANIFEST, PARTIAL, Manifest
 from evals.records.record import Run, read_run
 from evals.records.selection import newest_of_each
 from evals.records.shelf import Shelf
-from evals.records.written import argument_of
+from evals.records.written import command_like
 from evals.regress.baselines import locate, read_baseline, while_unmoved
 from evals.regress.gates import Gate
 from evals.regress.judging import judge
@@ -58,11 +57,11 @@ def _against(
     matched: list[Path] = []
 
     def find(record: Run) -> Run:
-        benchmark, model = benchmark_of(record), record.manifest.model
+        model = record.manifest.model
         chosen = stand_ins.get(model, Named(name=model))
         if shelf is not None:
-            return newest(shelf, benchmark, chosen)
-        run = _among(runs, benchmark, chosen)
+            return newest(shelf, record.manifest, chosen)
+        run = _among(runs, record.manifest, chosen)
         matched.append(run.path)
         return run
 
@@ -79,12 +78,13 @@ def benchmark_of(run: Run) -> str:
     return run.manifest.whole_benchmark
 
 
-def newest(shelf: Shelf, benchmark: str, model: Named) -> Run:
-    """The newest record of a benchmark by a model, complete or not.
+def newest(shelf: Shelf, like: Manifest, model: Named) -> Run:
+    """The newest record of a model on the benchmark of a baseline's record, complete or not.
 
     InvalidError when it was interrupted, is broken, lies in the place of another or is from the
-    future; MissingError when there is none.
+    future; MissingError when there is none, with the command that measures what the baseline needs.
     """
+    benchmark = like.whole_benchmark
     entries = shelf.newest_first(benchmark, model)
     # an interrupted run must not hide behind an older complete one
     paths = [entry.path for entry in entries] + shelf.interrupted(benchmark, model)
@@ -93,10 +93,7 @@ def newest(shelf: Shelf, benchmark: str, model: Named) -> Run:
     partial = ""
     if shelf.newest_first(f"{benchmark}{PARTIAL}", model):
         partial = " There are partial runs only, which never count."
-    # Data of one's own is known by where another record of it says that it lies.
-    known = (entry.manifest for entry in shelf if entry.manifest.benchmark == benchmark)
-    argument = next(map(argument_of, known), benchmark)
-    command = f"python -m evals.run {quote(argument)} --model {model}"
+    command = command_like(like, str(model))
     raise MissingError(
         f"{shelf.root}: no record of {benchmark} by {model}.{partial} Run: {command}"
     )
@@ -141,13 +138,15 @@ def chosen(paths: Sequence[Path] | None, suite: str | None, results: Path) -> li
     return runs
 
 
-def _among(runs: Sequence[Run], benchmark: str, model: Named) -> Run:
+def _among(runs: Sequence[Run], like: Manifest, model: Named) -> Run:
+    benchmark = like.whole_benchmark
     for run in runs:
         identity = run.manifest.model_identity
         if benchmark_of(run) == benchmark and model.accepts(identity):
             return run
     raise MissingError(
-        f"No record of {benchmark} by {model} among those given. Run it, and give its folder too."
+        f"No record of {benchmark} by {model} among those given. Give its folder too; if there is "
+        f"none yet, run: {command_like(like, str(model))}"
     )
 
 
