@@ -1,15 +1,19 @@
 """`evals.report --claims`: a model card's table against the records."""
 
 import csv
+import io
 import json
-from io import StringIO
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from evals.report.__main__ import app
+from evals.report.claims import check_claims
 from evals.report.claims_csv import read_claims
+from evals.report.claims_shown import print_claims
+from evals.report.measured import Records
 from evals.report.names import MAIN, Place
 from evals.schema import ConfigError
 from tests import records as toy_records
@@ -60,6 +64,32 @@ def test_a_claim_agrees_or_deviates_and_the_worst_verdict_is_the_exit_code(check
     assert missing.exit_code == 3
     assert [claim["verdict"] for claim in claims_of(missing)] == ["deviates", "not measured"]
     assert [claim["measured"] for claim in claims_of(missing)] == [90.0, None]
+
+
+@pytest.mark.parametrize("width", [60, 72, 84, 120])
+def test_no_name_and_no_verdict_is_broken_or_cut_in_a_narrow_terminal(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    names = [
+        "jina-clip-v2",
+        "flickr-quoted/en",
+        "mteb:TwitterSemEval2015/test",
+        "t2i/R@5",
+        "max_ap",
+    ]
+    file = tmp_path / "card.csv"
+    file.write_text(
+        f"{HEADER}\n{names[0]},{names[1]},{names[3]},91\n{names[0]},{names[2]},{names[4]},88.1\n"
+    )
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_claims(check_claims(read_claims(file), Records(runs), {}))
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()).splitlines()
+    assert max(map(len, lines)) <= width
+    words = " ".join(lines).split()
+    assert {*names, "91", "90.00", "deviates", "88.1", "not", "measured"} <= set(words)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +258,7 @@ def test_the_table_shows_what_was_measured_and_never_a_claim_in_its_place(check,
     assert f"| jina-clip-v2 | flickr-quoted/en | t2i/R@5 | {measured}" in page
     assert "| jina-clip-v1 | flickr-quoted/en | t2i/R@5 | 88.88 | – |  |  | not measured |" in page
     assert "=1+1\\|x" in page and page.count("not measured") == 2
-    rows = list(csv.DictReader(StringIO((tmp_path / "out.csv").read_text())))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
     assert [row["measured"] for row in rows] == ["90", "", ""]
     assert [row["claimed"] for row in rows] == ["89.8", "88.88", "77.77"]
     assert rows[2]["model"].startswith("'=")

@@ -39,12 +39,15 @@ def print_claims(checked: Sequence[Checked]) -> None:
     out = console()
     out.print(escape(sentence(checked)), highlight=False)
     table = empty_table("", LEGEND)
-    for name in HEADER:
-        numeric = name in ("claimed", "measured", "deviation")
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    table.add_column("verdict", no_wrap=True)
+    # One column for the three names: in a narrow terminal it wraps between them.
+    table.add_column("claim")
+    for name in HEADER[3:]:
+        table.add_column(name, justify="left" if name == "95% interval" else "right", no_wrap=True)
+    table.add_column("verdict")
     for each in checked:
-        table.add_row(*(escape(visible(text)) for text in (*_texts(each), each.verdict)))
+        model, benchmark, metric, *numbers = (visible(text) for text in _texts(each))
+        cells = f"{model} {benchmark} {metric}", *numbers, each.verdict
+        table.add_row(*map(escape, cells))
     out.print(table)
     for reason in dict.fromkeys(each.why for each in checked if each.why):
         lines = ", ".join(str(each.claim.line) for each in checked if each.why == reason)

@@ -40,6 +40,7 @@ OPTIONAL = (
     "norm A",
     "norm B",
     "number",
+    "deviation",
     "0.1",
     "0.9",
 )
