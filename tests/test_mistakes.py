@@ -211,7 +211,9 @@ def test_what_has_no_mistakes_to_show_is_refused(scenes_run: Path, tmp_path: Pat
     config = dict(read_run(scenes_run).manifest.raw["config"])
     row = dict(config["row"]) | {"task": "classification"}
     path = altered(tmp_path, scenes_run, {"config": config | {"row": row}})
-    assert "no benchmark of images and captions" in refusal(path, code=2)
+    # Before the directions of what was measured, of which t2i is none.
+    for options in ((), ("--subset", "xx")):
+        assert "no benchmark of images and captions" in refusal(path, *options, code=2)
     assert "It has en t2i, dim 256" in refusal(scenes_run, "--subset", "xx", code=2)
     assert "float32 only" in refusal("tiny:int8", "--benchmark", "scenes", code=2)
     assert "a model and its benchmark" in refusal("tiny", code=2)

@@ -243,6 +243,8 @@ def test_what_cannot_be_probed_is_refused(data: Path, tmp_path: Path) -> None:
     for arguments, code, says in (
         (("--train-split", "test"), 3, "all test images are among the training images"),
         (("--knn", "0", "--no-linear"), 2, "nothing is left to measure"),
+        (("--knn", "1,60,61"), 3, "there are only 60 training images. Use --knn 1,60."),
+        (("--knn", "61"), 3, "there are only 60 training images. Use --knn 60."),
         (("--train-split", "val"), 3, "the folder 'test' is none of the 7 classes"),
     ):
         done = probe(data, *arguments, cwd=tmp_path)

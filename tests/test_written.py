@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from evals.records import selection
 from evals.records.manifest import Manifest, read_manifest
 from evals.records.selection import check_target, matched, newest_run, operand
 from evals.records.written import command_like, model_argument
@@ -81,8 +82,8 @@ def test_the_whole_goes_before_a_part(results: Path) -> None:
         ("photos", "odl", r"There is photos by new, photos by old\. Did you mean old\?$"),
         ("photos", "nwe", r"Did you mean new\?$"),
         ("old", "photos", r"The model goes first: old photos\.$"),
-        ("photos", "/ckpt/3", r"evals\.run photos=captions:/\S+photos --model /ckpt/3\.$"),
-        ("flickr8k", "old", r"evals\.run flickr8k --model old\.$"),
+        ("photos", "/ckpt/3", r"evals\.run photos=captions:/\S+photos --model /ckpt/3$"),
+        ("flickr8k", "old", r"evals\.run flickr8k --model old$"),
     ],
 )
 def test_what_was_not_measured_is_told_with_the_remedy(
@@ -90,6 +91,74 @@ def test_what_was_not_measured_is_told_with_the_remedy(
 ) -> None:
     with pytest.raises(MissingError, match=says):
         newest_run(results, benchmark, model)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "fields", "command", "measured", "scored"),
+    [
+        # What evals.run measures, whatever else it measured with it.
+        (
+            "toy",
+            {},
+            ["python", "-m", "evals.run", "--suite", "all", "--model", "ckpt/m"],
+            "python -m evals.run toy --model 'ckpt/new one'",
+            "python -m evals.mrl_sweep --benchmarks toy --model ckpt/m --dims 4",
+        ),
+        # What other commands measure, and parts.
+        (
+            "pets.knn",
+            {},
+            ["python", "-m", "evals.probe", "pets", "--knn", "5", "--dims", "8", "-m", "ckpt/m"],
+            "python -m evals.probe pets --knn 5 --dims 8 --model 'ckpt/new one'",
+            "python -m evals.probe pets --knn 5 --dims 4 --model ckpt/m",
+        ),
+        (
+            "toy.partial",
+            {"partial": {"limit": 5}},
+            ["python", "-m", "evals.run", "toy", "--limit", "5", "-m", "ckpt/m"],
+            "python -m evals.run toy --limit 5 --model 'ckpt/new one'",
+            "python -m evals.mrl_sweep --benchmarks toy --model ckpt/m --dims 4",
+        ),
+        (
+            "mteb.STS17.test",
+            {"mteb": {"task": "STS17", "splits": ["test"], "all_splits": ["dev", "test"]}},
+            ["python", "-m", "evals.run", "--suite", "sts", "-m", "ckpt/m"],
+            "python -m evals.run mteb:STS17/test --model 'ckpt/new one'",
+            "python -m evals.run mteb:STS17/test --dims 4 --model ckpt/m",
+        ),
+    ],
+)
+def test_the_remedy_is_the_command_that_measures_such_a_record(
+    tmp_path: Path,
+    benchmark: str,
+    fields: dict[str, Any],
+    command: list[str],
+    measured: str,
+    scored: str,
+) -> None:
+    records.write(
+        tmp_path,
+        [records.line()],
+        records.queries(),
+        benchmark=benchmark,
+        command=command,
+        **fields,
+    )
+    with pytest.raises(MissingError) as missing:
+        newest_run(tmp_path, benchmark, "ckpt/new one")
+    assert str(missing.value).endswith(f"Measure it with: {measured}")
+    with pytest.raises(ConfigError) as unscored:
+        selection.measured(operand("m@4"), tmp_path, benchmark)
+    assert str(unscored.value).endswith(f"there is @8. Run: {scored}")
+
+
+def test_what_is_scored_in_float32_alone_is_given_no_command_for_less(tmp_path: Path) -> None:
+    command = ["python", "-m", "evals.probe", "pets", "--knn", "5", "-m", "m"]
+    records.write(
+        tmp_path, [records.line()], records.queries(), benchmark="pets.knn", command=command
+    )
+    with pytest.raises(ConfigError, match=r"It is scored in float32 alone\.$"):
+        selection.measured(operand("m:int8"), tmp_path, "pets.knn")
 
 
 @pytest.mark.parametrize(

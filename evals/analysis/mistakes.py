@@ -171,12 +171,18 @@ def _search(
     return hits_of_queries
 
 
-def _searched_data(run: Run, subset: str, folder: Path | None) -> ImageText | TextRetrieval:
-    if run.manifest.config.row.task not in ("image_text", "retrieval"):
+def _check_searched(run: Run) -> None:
+    """ConfigError for a record of another kind of task, whose queries do not search documents."""
+    manifest = run.manifest
+    if manifest.config.row.task not in ("image_text", "retrieval") or "probe" in manifest.raw:
         raise ConfigError(
-            f"{run.path}: {run.manifest.benchmark} is no benchmark of images and captions, and no "
-            "text retrieval; others are not shown."
+            f"{run.path}: {manifest.benchmark} is no benchmark of images and captions, and no text "
+            "retrieval. Mistakes are shown of these alone: name one, such as scenes."
         )
+
+
+def _searched_data(run: Run, subset: str, folder: Path | None) -> ImageText | TextRetrieval:
+    _check_searched(run)
     data = recorded_data(run, [subset], folder)[subset]
     assert isinstance(data, ImageText | TextRetrieval)  # as its task says
     return data
@@ -192,8 +198,9 @@ def _vectors(
 def chosen_cell(run: Run, subset: str | None, direction: str, dim: int) -> Cell:
     """The cell that is meant, the first subset unless one is named.
 
-    ConfigError with those there are.
+    ConfigError with those there are, and for a record of another kind of task.
     """
+    _check_searched(run)
     lines = run.metrics
     cells = list(dict.fromkeys(Cell(m.subset, m.direction, m.dim, m.precision) for m in lines))
     first_subset = cells[0].subset if cells else ""

@@ -8,6 +8,7 @@ Shapes: q queries.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from shlex import join
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -152,7 +153,7 @@ def check_replayable(run: Run) -> None:
     elif manifest.encoder.fingerprint.get("run") == "trec":
         reason = "of a run file, which has no rows. Score that again with python -m evals.score"
     elif "probe" in manifest.raw:
-        reason = "a probe, which was trained on other images. Run python -m evals.probe again"
+        reason = f"a probe, which was trained on other images. Run again: {join(manifest.command)}"
     elif manifest.config.row.task not in TASKS:
         reason = "of data that no task here scores"
     if reason:

@@ -11,10 +11,10 @@ from evals.records.manifest import MANIFEST, PARTIAL
 from evals.records.places import read_placed
 from evals.records.record import Run, list_runs, read_run
 from evals.records.written import (
-    argument_of,
     is_of_model,
     none_recorded,
     recorded_names,
+    scoring,
     what_there_is,
 )
 from evals.schema import ConfigError, MissingError, NotComparableError
@@ -155,16 +155,12 @@ def measured(which: Operand, root: Path, benchmark: str) -> Measured:
         f"@{dim}" + (f":{precision}" if precision != FULL else "")
         for dim, precision in sorted(there)
     )
-    command = f"python -m evals.mrl_sweep --benchmarks {quote(argument_of(run.manifest))}"
-    command += f" --model {quote(run.manifest.model)}"
     dim = which.dim or max((dim for dim, _ in there), default=0)  # 0: there are no metrics
-    if dim:
-        command += f" --dims {dim}"
-    if which.precision != FULL:
-        command += f" --precisions {which.precision}"
+    command = scoring(run.manifest, dim, None if which.precision == FULL else which.precision)
+    remedy = f"Run: {command}" if command else f"It is scored in {FULL} alone."
     raise NotScoredError(
         f"{which.text}: no record of {run.manifest.benchmark} was scored at that; there is {has or 'nothing'}. "
-        f"Run: {command}, which encodes nothing again."
+        f"{remedy}"
     )
 
 

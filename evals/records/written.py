@@ -16,6 +16,8 @@ from evals.records.record import Run
 ALIKE = 0.5  # difflib's ratio of two letters that changed places in a name of four
 MISSPELLED = 0.8  # of one wrong letter in a name of five: `coco` is none of `cost`
 MOST = 20  # pairs of benchmark and model that a message lists
+# What evals.fusion and evals.probe call their records: other commands cannot measure them.
+_DERIVED = re.compile(r".+\.(fusion|knn|linear)", re.DOTALL)
 _OWN = re.compile(r"(?:(?P<name>[^=:/]+)=)?(?P<kind>[a-z]+):(?P<place>.+)", re.DOTALL)
 
 
@@ -57,7 +59,10 @@ def recorded_names(runs: Sequence[Run], benchmark: str, model: str) -> tuple[str
 
 def argument_of(manifest: Manifest) -> str:
     """A record's benchmark as commands take it: `flickr8k`, or `photos=captions:data/photos`."""
-    name, own = manifest.whole_benchmark, manifest.config.row.own
+    name, own, task = manifest.whole_benchmark, manifest.config.row.own, manifest.mteb
+    if task:
+        some = len(task.splits) == 1 and task.splits != task.all_splits
+        return f"mteb:{task.task}/{task.splits[0]}" if some else f"mteb:{task.task}"
     return f"{name}={own.kind}:{own.place}" if own and own.place else name
 
 
@@ -77,14 +82,44 @@ def command_like(record: Manifest, model: str) -> str:
     call = _parsed(record.command)
     if call is None or (model == record.model and len(call.models) < 2):
         return join(record.command)
-    return join([*call.program, *call.rest, "--model", model])
+    return join([*call.program, *call.rest, *call.dims, "--model", model])
+
+
+def measuring(benchmark: str, model: str, like: Manifest | None) -> str:
+    """The command that measures a model on a benchmark, of which `like` is a record if there is one."""
+    if like is None:
+        return join(
+            ["python", "-m", "evals.run", benchmark.removesuffix(PARTIAL), "--model", model]
+        )
+    if _DERIVED.fullmatch(like.whole_benchmark) or like.partial:
+        return command_like(like, model)
+    return join(["python", "-m", "evals.run", argument_of(like), "--model", model])
+
+
+def scoring(record: Manifest, dim: int | None, precision: str | None) -> str | None:
+    """The command that scores the model of a record at one more dimension or precision.
+
+    None for what is scored in float32 alone, and at other precisions by no command.
+    """
+    model, dims = ["--model", model_argument(record)], ["--dims", str(dim)] if dim else []
+    call = _parsed(record.command) if _DERIVED.fullmatch(record.whole_benchmark) else None
+    if (call or record.mteb) and precision:
+        return None
+    if call:
+        return join([*call.program, *call.rest, *dims, *model])
+    if record.mteb:
+        return join(["python", "-m", "evals.run", argument_of(record), *dims, *model])
+    precisions = ["--precisions", precision] if precision else []
+    start = ["python", "-m", "evals.mrl_sweep", "--benchmarks", argument_of(record)]
+    return join([*start, *model, *dims, *precisions])
 
 
 class _Call(NamedTuple):
-    """A command line of ours, its models apart from the rest."""
+    """A command line of ours, its models and its `--dims` apart from the rest."""
 
     program: list[str]
     models: list[str]
+    dims: list[str]
     rest: list[str]
 
 
@@ -97,11 +132,13 @@ def _parsed(command: Sequence[str]) -> _Call | None:
         return None
     parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--model", "-m", action="append", default=[])
+    parser.add_argument("--dims")
     try:
         options, rest = parser.parse_known_args(words[length:])
     except ArgumentError:  # no command of ours ends with --model: somebody wrote it
         return None
-    return _Call(words[:length], options.model, rest)
+    dims = ["--dims", options.dims] if options.dims else []
+    return _Call(words[:length], options.model, dims, rest)
 
 
 def none_recorded(root: Path, runs: Sequence[Run], benchmark: str, model: str) -> str:
@@ -109,22 +146,19 @@ def none_recorded(root: Path, runs: Sequence[Run], benchmark: str, model: str) -
     start = f"{root}: no complete record of {benchmark} by {model}. {what_there_is(runs)}"
     if any(is_of_benchmark(run, model) and is_of_model(run, benchmark) for run in runs):
         return f"{start} The model goes first: {quote(benchmark)} {quote(model)}."
-    places = [argument_of(run.manifest) for run in runs if is_of_benchmark(run, benchmark)]
+    of_benchmark = [run.manifest for run in runs if is_of_benchmark(run, benchmark)]
     known = {run.manifest.model for run in runs}
     near = [] if "/" in model else difflib.get_close_matches(model, known, n=1, cutoff=ALIKE)
-    if places and near:
+    if of_benchmark and near:
         return f"{start} Did you mean {near[0]}?"
     if not runs:
         return start
-    argument = places[0] if places else benchmark
     measured = {run.manifest.benchmark for run in runs}
     alike = difflib.get_close_matches(benchmark, measured, n=1, cutoff=MISSPELLED)
-    if alike and not places:
+    if alike and not of_benchmark:
         return f"{start} Did you mean {alike[0]}?"
-    return (
-        f"{start} Measure it with python -m evals.run {quote(argument.removesuffix(PARTIAL))} "
-        f"--model {quote(model)}."
-    )
+    like = of_benchmark[0] if of_benchmark else None
+    return f"{start} Measure it with: {measuring(benchmark, model, like)}"
 
 
 def what_there_is(runs: Sequence[Run]) -> str:

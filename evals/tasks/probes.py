@@ -72,8 +72,9 @@ def nearest(
     votes. InvalidError: m < k.
     """
     if max(ks) > len(train):
+        fitting = ",".join(str(k) for k in ks if k <= len(train)) or len(train)
         raise InvalidError(
-            f"--knn {max(ks)}: there are only {len(train)} training images. Ask for fewer."
+            f"--knn {max(ks)}: there are only {len(train)} training images. Use --knn {fitting}."
         )
     parts: dict[int, list[Ranks]] = {k: [] for k in ks}
     for hits in top_k(test, train, max(ks), device=device):
@@ -115,7 +116,7 @@ def linear(
     if not held_out.any():
         raise InvalidError(
             f"No class has {HELD_OUT} training images, so none can be held out to choose the "
-            "penalty. Add some."
+            "penalty. Add some, or leave the linear probe out: --no-linear."
         )
     accuracies, converged = [], True
     for probe in fits(train[~held_out], train_labels[~held_out], STRENGTHS):
