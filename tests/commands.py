@@ -5,16 +5,22 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
 from pstats import Stats
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest.mock import patch
 
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[1]
 Done = subprocess.CompletedProcess[str]
+PATIENCE = (
+    120.0  # seconds: an event that has not come by then never comes, however busy the machine is
+)
 
 
 def process(*arguments: object, cwd: Path, module: str = "evals.run", **environment: str) -> Done:
@@ -50,3 +56,12 @@ def calls(module: str, *arguments: object, cwd: Path) -> int:
         command = [sys.executable, "-m", "cProfile", "-o", profile, "-m", module, *arguments]
         subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True)
         return Stats(str(profile)).total_calls  # type: ignore[attr-defined]
+
+
+def until(condition: Callable[[], object], process: "subprocess.Popen[Any] | None" = None) -> None:
+    """Wait until it holds; an AssertionError where a process ends before that, or where it never does."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.001)

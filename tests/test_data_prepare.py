@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +35,7 @@ from evals.schema import (
     Source,
 )
 from evals.settings import Settings
+from tests.commands import until
 from tests.hub import COMMIT, OLDER, Hub
 
 pytestmark = pytest.mark.faults
@@ -329,41 +329,53 @@ def stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+PACKING = """
+import sys, time
+import evals.data.prepare as prepare
+images, sys.argv = int(sys.argv[1]), ["evals.data", *sys.argv[2:]]
+write, written = prepare._write, []
+def some(path, data):
+    if len(written) == images:
+        time.sleep(600)
+    write(path, data)
+    written.append(path)
+prepare._write = some
+from evals.data.__main__ import app
+app()
+"""
+
+
 def test_a_kill_at_any_moment_is_mended_by_the_same_command(tmp_path: Path) -> None:
     folder, n = tmp_path / "source", 300
     put(folder, **{f"i{i}": i % 256 for i in range(n)})
     jsonl(folder / "captions.jsonl", {f"i{i}.jpg": [f"image {i}"] for i in range(n)})
-    command = [
-        sys.executable,
-        "-m",
-        "evals.data",
-        "prepare",
-        "flickr8k",
-        "--to",
-        "to",
-        "--data",
-        "source",
-        "--allow-subset",
-    ]
+    arguments = ["prepare", "flickr8k", "--to", "to", "--data", "source", "--allow-subset"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     images = tmp_path / "to" / "flickr8k" / "images"
     for more in (1, 40):  # files that a killed run has added, at least
         before = len(list(images.glob("*.jpg")))
+        # It waits to be killed instead of writing more than a hundred, however late the kill comes.
         process = subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, "-c", PACKING, "100", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-        while len(list(images.glob("*.jpg"))) < before + more and process.poll() is None:
-            time.sleep(0.0005)
+        until(lambda: len(list(images.glob("*.jpg"))) >= before + more, process)  # noqa: B023
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        assert process.returncode == -signal.SIGKILL, (
-            "the run was over before it could be killed: raise n"
-        )
+        assert process.returncode == -signal.SIGKILL
         assert not (images.parent / "manifest.json").exists()
         assert before < len(list(images.glob("*.jpg"))) < n
     kept = {path.name: path.stat().st_ino for path in images.glob("*.jpg")}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "evals.data", *arguments],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert len(check_folder(images.parent, LOG.progress).files) == n + 1

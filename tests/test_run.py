@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from evals.progress import Silent
 from evals.records.record import read_run
 from evals.schema import InvalidError, MissingError
 from evals.settings import Settings
-from tests.commands import process, run
+from tests.commands import PATIENCE, process, run, until
 from tests.conftest import small_model
 from tests.toys import HashEncoder, image_text
 
@@ -269,27 +268,30 @@ def test_shuffled_data_gives_the_same_metrics(data, checkpoint, tmp_path):
         assert (a["metric"], a["k"], a["value"]) == (b["metric"], b["k"], b["value"])
 
 
-SLOW = """
+SMALL_SHARDS = """
 import sys, time
-import evals.encoders.jina as jina
-stream = jina.JinaEncoder.stream
-def slow(self, sides):
-    for rows in stream(self, sides):
-        time.sleep(0.3)
-        yield rows
-jina.JinaEncoder.stream = slow
 import evals.embeddings.store
+import evals.encoders.jina as jina
+shards, sys.argv = int(sys.argv[1]), ["evals.run", *sys.argv[2:]]
+stream, encoded = jina.JinaEncoder.stream, []
+def some(self, sides):
+    for rows in stream(self, sides):
+        if len(encoded) == shards:
+            time.sleep(600)
+        encoded.append(len(rows))
+        yield rows
+jina.JinaEncoder.stream = some
 evals.embeddings.store.Store.__init__.__kwdefaults__["shard_rows"] = 4
-sys.argv = ["evals.run", *sys.argv[1:]]
 from evals.cli.app import exit_with
 from evals.run import app
 exit_with(app)
 """
+ALL_SHARDS = 9  # 12 images and 24 texts, by fours
 
 
-def slowly(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
-    """The same command with small, slow shards, so that there is time to kill it."""
-    command = [sys.executable, "-c", SLOW, *map(str, arguments)]
+def with_small_shards(shards: int, *arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    """The same command with small shards; it waits to be killed instead of encoding more than so many of them."""
+    command = [sys.executable, "-c", SMALL_SHARDS, str(shards), *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment
@@ -306,7 +308,8 @@ def undisturbed(checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
     data = photographs(folder / "photographs")
     arguments = ("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--json")
-    return metrics(slowly(*arguments, cwd=folder).communicate(timeout=120)[0])
+    out, _ = with_small_shards(ALL_SHARDS, *arguments, cwd=folder).communicate(timeout=2 * PATIENCE)
+    return metrics(out)
 
 
 @pytest.mark.parametrize(
@@ -316,19 +319,18 @@ def test_a_killed_run_goes_on_from_its_last_shard_with_bit_equal_metrics(
     undisturbed, data, checkpoint, tmp_path, number, code
 ):
     arguments = ("flickr8k", "--model", checkpoint, "--data", data, "--allow-subset", "--json")
-    for shards in (1, 4):
-        process = slowly(*arguments, cwd=tmp_path)
-        while committed(tmp_path) < shards:
-            assert process.poll() is None
-            time.sleep(0.01)
+    for shards in (1, 3):
+        before = committed(tmp_path)
+        process = with_small_shards(shards, *arguments, cwd=tmp_path)
+        until(lambda: committed(tmp_path) == before + shards, process)  # noqa: B023
         process.send_signal(number)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == code
-    kept = committed(tmp_path)
-    finished = slowly(*arguments, cwd=tmp_path)
-    out, err = finished.communicate(timeout=120)
+    assert committed(tmp_path) == 4
+    finished = with_small_shards(ALL_SHARDS, *arguments, cwd=tmp_path)
+    out, err = finished.communicate(timeout=2 * PATIENCE)
     assert finished.returncode == 0, err
-    assert sum(json.loads(out)["runs"][0]["encoded"].values()) <= 36 - 4 * (kept - 1)
+    assert sum(json.loads(out)["runs"][0]["encoded"].values()) == 36 - 4 * 4
     assert metrics(out) == undisturbed
     assert not list(tmp_path.rglob("*.part"))
 

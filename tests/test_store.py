@@ -26,6 +26,7 @@ from evals.embeddings.mirror import NoMirror
 from evals.embeddings.shards import name_of, read_rows, write_shard
 from evals.embeddings.store import Store
 from evals.schema import InvalidError, MissingError
+from tests.commands import PATIENCE, until
 from tests.toys import HashEncoder, text_side
 
 pytestmark = pytest.mark.faults
@@ -281,12 +282,11 @@ def test_what_others_are_at_is_waited_for_and_taken_when_they_let_go(store):
         target=lambda: counts.append(store.encode_shards(encoder, side, shards))
     )
     thread.start()
-    while encoder.encoded < 18:
-        time.sleep(0.001)
+    until(lambda: encoder.encoded == 18)
     thread.join(0.2)
     assert thread.is_alive() and encoder.encoded == 18  # all but those that are claimed
     taken.claim.release()
-    thread.join(10)
+    thread.join(PATIENCE)
     assert counts == [23] and encoder.encoded == 23
 
 
@@ -430,34 +430,44 @@ def test_any_history_of_requests_gives_the_encoder_s_rows(tmp_path_factory, requ
 
 
 WORKER = """
-import sys, time
+import sys
 from pathlib import Path
 from evals.embeddings.store import Store
-from tests.toys import HashEncoder, text_side
+from tests.commands import until
+from tests.toys import HashEncoder, stopping, text_side
 
-class Slow(HashEncoder):
-    def encode(self, side):
-        time.sleep(0.02)
-        return super().encode(side)
-
-encoder = Slow(dim=64)
+encoder = HashEncoder(dim=64)
+if sys.argv[2] == "stop":
+    stopping(encoder, after=int(sys.argv[3]))
+elif sys.argv[2] == "meet":
+    encode = encoder.encode
+    def meeting(side):
+        Path(sys.argv[3]).touch()
+        until(Path(sys.argv[4]).exists)
+        return encode(side)
+    encoder.encode = meeting
 store = Store(Path(sys.argv[1]), shard_rows=10)
-print("ready", flush=True)
 rows = store.embed(encoder, text_side([f"text {i}" for i in range(400)])).rows
-print(encoder.encoded, rows.sum(dtype="f8").hex(), flush=True)
+print(encoder.encoded, rows.sum(dtype="f8").hex())
 """
 
 
-def worker(root):
+def worker(root, *until):
+    """A process that embeds 400 texts, or stops after some, or works as soon as another does."""
     return subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(root)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WORKER, str(root), *map(str, until or ("end",))],
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
 def finished(process) -> list[str]:
-    out, _ = process.communicate(timeout=60)
+    try:
+        out, _ = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
     assert process.returncode == 0
-    return out.split()[1:]
+    return out.split()
 
 
 def committed(root) -> int:
@@ -469,10 +479,9 @@ def test_kill_9_at_any_moment_loses_less_than_a_shard(tmp_path):
     rng = np.random.default_rng(0)
     for attempt in range(4):
         root = tmp_path / f"killed-{attempt}"
-        process = worker(root)
-        while not committed(root):
-            time.sleep(0.01)
-        time.sleep(0.5 * rng.random())
+        process = worker(root, "stop", 390)
+        until(lambda: committed(root), process)  # noqa: B023
+        time.sleep(0.1 * rng.random())
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
         kept = 10 * committed(root)
@@ -484,23 +493,25 @@ def test_kill_9_at_any_moment_loses_less_than_a_shard(tmp_path):
 
 
 def test_two_processes_share_the_work(tmp_path):
-    first, second = worker(tmp_path), worker(tmp_path)
+    """Each begins a shard while the other is at one: neither waits until the other has done all of them."""
+    root, a, b = (tmp_path / name for name in ("store", "a", "b"))
+    first, second = worker(root, "meet", a, b), worker(root, "meet", b, a)
     (n_first, total), (n_second, same) = (finished(process) for process in (first, second))
-    # each row once, and neither process has waited for the other to do all of them
+    # each row once
     assert int(n_first) + int(n_second) == 400 and min(int(n_first), int(n_second)) >= 10
     assert total == same
-    assert not list(tmp_path.rglob(".*"))
+    assert not list(root.rglob(".*"))
 
 
 def test_a_worker_that_dies_costs_the_shard_that_it_was_at(tmp_path):
-    dying, living = worker(tmp_path), worker(tmp_path)
-    while committed(tmp_path) < 4:
-        time.sleep(0.01)
+    dying = worker(tmp_path, "stop", 30)
+    assert dying.stdout.readline() == "stopped\n"
+    living = worker(tmp_path)
+    until(lambda: committed(tmp_path) == 39, living)
     os.kill(dying.pid, signal.SIGKILL)
     dying.communicate()
-    before = committed(tmp_path)
     encoded, total = finished(living)
-    assert int(encoded) >= 400 - 10 * before
+    assert int(encoded) == 400 - 30
     assert total == finished(worker(tmp_path / "alone"))[1]
     # every item in one shard, the claim of the dead process swept by the next command
     assert committed(tmp_path) == 40

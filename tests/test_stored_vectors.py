@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from evals.embeddings.keys import key_of
 from evals.embeddings.shards import write_shard
 from evals.embeddings.store import Store
 from evals.schema import ConfigError, InvalidError, MissingError, Vectors
+from tests.commands import PATIENCE
 from tests.toys import HashEncoder, MultiHashEncoder, text_side
 
 TEXTS = [f"text {i}" for i in range(23)]
@@ -163,30 +163,27 @@ def test_a_shard_of_pages_holds_some_ten_megabytes():
 
 
 WORKER = """
-import sys, time
+import sys
 from pathlib import Path
 from evals.embeddings.store import Store
-from tests.toys import MultiHashEncoder, text_side
+from tests.toys import MultiHashEncoder, stopping, text_side
 
-class Slow(MultiHashEncoder):
-    def encode(self, side):
-        time.sleep(0.02)
-        return super().encode(side)
-
-encoder, side = Slow(dim=64), text_side([f"text {i}" for i in range(200)])
+encoder, side = MultiHashEncoder(dim=64), text_side([f"text {i}" for i in range(200)])
+stopping(encoder, after=int(sys.argv[2]))
 store = Store(Path(sys.argv[1]), shard_rows=10)
 print(store.encode(encoder, side), store.vectors(encoder, side).take(range(200)).rows.sum(dtype="f8").hex())
 """
 
 
-def worker(root):
+def worker(root, after: int = 200):
+    """A process that encodes 200 texts, or stops after some."""
     return subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(root)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WORKER, str(root), str(after)], stdout=subprocess.PIPE, text=True
     )
 
 
 def finished(process) -> list[str]:
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     return out.split()
 
@@ -195,14 +192,13 @@ def finished(process) -> list[str]:
 def test_a_kill_loses_no_shard_that_was_committed(tmp_path):
     undisturbed = finished(worker(tmp_path / "undisturbed"))[1]
     killed = Store(tmp_path / "killed")
-    process = worker(killed.root)
-    while len(sidecars(killed)) < 3:
-        time.sleep(0.01)
+    process = worker(killed.root, after=50)
+    assert process.stdout.readline() == "stopped\n"
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    stored = 10 * len(sidecars(killed))
+    assert len(sidecars(killed)) == 5
     encoded, total = finished(worker(killed.root))
-    assert int(encoded) == 200 - stored > 0
+    assert int(encoded) == 200 - 50
     assert total == undisturbed
     assert not list(killed.root.rglob("*.part"))
 

@@ -1,6 +1,8 @@
 """Stand-ins for models and data: an encoder that hashes, and images and texts whose match is known."""
 
 import hashlib
+import sys
+import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -73,3 +75,20 @@ class MultiHashEncoder:
             rng = np.random.default_rng([number, side.role == "query"])
             items.append(rng.standard_normal((2 + number % 4, self.dim)))
         return Vectors.of(items, self.dim)
+
+
+def stopping(encoder: HashEncoder | MultiHashEncoder, after: int) -> None:
+    """Let it encode so many items; then it says so on stdout, and waits until its process is killed.
+
+    So a process is killed while it works however slow the machine is that kills it.
+    """
+    encode = encoder.encode
+
+    def encode_some(side: Side) -> object:
+        if encoder.encoded >= after:
+            sys.stdout.write("stopped\n")
+            sys.stdout.flush()
+            time.sleep(600)
+        return encode(side)
+
+    encoder.encode = encode_some  # type: ignore[method-assign,assignment]
