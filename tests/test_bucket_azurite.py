@@ -13,7 +13,6 @@ import http.client
 import os
 import socket
 import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 
@@ -59,10 +58,7 @@ def container(tmp_path, monkeypatch) -> str:
     }.items():
         monkeypatch.setenv(name, value)
     try:
-        deadline = time.monotonic() + 60
-        while not answers(port):
-            assert running.poll() is None and time.monotonic() < deadline
-            time.sleep(0.2)
+        until(lambda: answers(port), running)
         create(port, "toys")
         yield "az://toys/store"
     finally:

@@ -19,6 +19,7 @@ from evals.escape import visible, visible_json
 from evals.os_errors import REMEDIES, as_eval_error
 from evals.schema import ConfigError, MissingError
 from evals.views.style import console, empty_table
+from tests.commands import PATIENCE
 from tests.faults import ALL
 from tests.regress_records import lost, record, scores
 
@@ -213,7 +214,7 @@ def test_an_interrupted_command_says_that_it_goes_on(tmp_path, work, unbuffered,
     )
     assert process.stderr is not None and process.stderr.readline() == "started\n"
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert stderr.splitlines() == [
         "interrupted: what was finished is kept, and the same command goes on from there"
@@ -252,7 +253,7 @@ def test_no_code_of_a_command_that_cannot_start_means_regressed(tmp_path, event)
         for start in starts
     ]
     for start, process in zip(starts, processes, strict=True):
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=PATIENCE)
         assert process.returncode == exit_code, (start, stderr)
         assert stderr.splitlines()[-1].startswith(message)
         assert ("Traceback" in stderr) == (exit_code == 70)

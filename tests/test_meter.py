@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.harness import race
 from benchmarks.meter import Meter, Sample
+from tests.commands import until
 
 # Says what it was asked, then a line every 5 ms, as nvidia-smi --loop-ms does; the card does not tell every second power.
 FAKE = """#!/bin/sh
@@ -30,9 +31,7 @@ def card(tmp_path, monkeypatch):
 
 
 def until_seen(meter: Meter) -> None:
-    end = time.monotonic() + 10
-    while len(meter.samples) < 10 and time.monotonic() < end:
-        time.sleep(0.01)
+    until(lambda: len(meter.samples) >= 10)
 
 
 def test_busy_time_is_a_share_and_what_is_not_told_is_left_out(card):

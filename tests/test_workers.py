@@ -4,15 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from evals.evaluation.workers import environment_of
 from evals.settings import Settings
-from tests.commands import ROOT, process
+from tests.commands import PATIENCE, ROOT, process, until
 from tests.faults import ALL
 from tests.test_encode import bytes_of
 
@@ -47,16 +46,12 @@ def started(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
 def workers_of(process: "subprocess.Popen[str]") -> list[int]:
     """The processes that a run has started, but for Python's tracker of resources."""
     listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in listed}
-    return [pid for pid, command in commands.items() if b"spawn_main" in command]
-
-
-def until(condition: Callable[[], object], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    workers = []
+    for pid in listed:
+        with suppress(OSError):  # of a program that has ended since it was listed
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                workers.append(int(pid))
+    return workers
 
 
 def stored(folder: Path) -> list[Path]:
@@ -75,14 +70,14 @@ def measured(folder: Path) -> list[bytes]:
 def test_two_workers_make_the_store_and_the_record_of_one_process(alone, tmp_path):
     process = started(tmp_path, "--workers", "2")
     until(lambda: len(workers_of(process)) == 2, process)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert "Encoded now: 260 images and 468 texts" in out
     assert measured(tmp_path) == measured(alone)
     assert bytes_of(tmp_path / "store") == bytes_of(alone / "store")
     # all is stored: none is started for nothing
     again = started(tmp_path, "--workers", "2")
-    out, err = again.communicate(timeout=120)
+    out, err = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0 and "Encoded now: 0 images and 0 texts" in out
 
 
@@ -94,7 +89,7 @@ def test_a_worker_has_the_threads_of_a_process_alone():
         subprocess.Popen(command, env={**os.environ, **given}, stdout=subprocess.PIPE)
         for given in ({}, environment_of(0, settings), environment_of(1, settings))
     ]
-    threads = [process.communicate(timeout=60)[0] for process in processes]
+    threads = [process.communicate(timeout=PATIENCE)[0] for process in processes]
     assert int(threads[0]) > 0 and threads == threads[:1] * 3
 
 
@@ -104,7 +99,7 @@ def test_what_killed_workers_were_at_is_encoded_again(alone, tmp_path, killed):
     until(lambda: stored(tmp_path), process)
     for pid in workers_of(process)[:killed]:
         os.kill(pid, signal.SIGKILL)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert err.count("of 2 ended by itself (SIGKILL); what it was at is encoded again") == killed
     assert measured(tmp_path) == measured(alone)
@@ -123,16 +118,13 @@ def test_no_worker_outlives_the_run_and_the_run_goes_on(alone, tmp_path, number,
         os.killpg(process.pid, number)
     else:
         os.kill(process.pid, number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code and "Traceback" not in err
-    deadline = time.monotonic() + 30
-    while any(Path(f"/proc/{pid}").exists() for pid in workers):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
     if number != signal.SIGKILL:  # whose workers are killed too, in time
         assert not list(tmp_path.glob("store/*/.*"))
     again = started(tmp_path)
-    _, err = again.communicate(timeout=120)
+    _, err = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, err
     assert measured(tmp_path) == measured(alone)
     assert bytes_of(tmp_path / "store") == bytes_of(alone / "store")
@@ -144,6 +136,6 @@ def test_an_error_of_the_workers_is_that_of_the_run(tmp_path):
     (broken / "captions.jsonl").write_text('{"image": "a.jpg", "captions": ["a"]}\n')
     (broken / "a.jpg").write_bytes(b"no image")
     command = [*COMMAND[:3], f"captions:{broken}", "--model", "tiny", "--workers", "2"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 3
     assert "a.jpg" in done.stderr.splitlines()[-1]
