@@ -10,7 +10,7 @@ from evals.encoders import variants
 from evals.encoders.objects import ArrayEncoder
 from evals.parity import causes as causes_module
 from evals.parity.agreement import Compared, agreements, first_values, row_cosines
-from evals.parity.causes import REPRODUCED, Cause, explained_share
+from evals.parity.causes import LIKELY, REPRODUCED, Cause, explained_share
 from evals.parity.certificate import certify
 from evals.parity.patterns import suggestions
 from evals.parity.pins import pinned_probe
@@ -252,6 +252,59 @@ def test_rows_filled_up_with_zeros_and_rows_all_alike_show_by_themselves(is_swap
     assert causes["zero_tail"].share < 0.5
     whole = {cause.name for cause in row_causes(Compared("text", labels, a, a + 1e-3))}
     assert not whole & {"zero_tail", "constant"}
+
+
+def altered(change) -> Runner:
+    """A server that does something to the model's finished rows."""
+    model = loaded()
+    texts, images = model.encode_text, model.encode_image
+    return Runner(
+        "server",
+        Server(lambda items: change(np.asarray(texts(items))), lambda items: change(images(items))),
+    )
+
+
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_clipped_and_negated_rows_are_not_said_to_lack_a_norm(is_swapped):
+    """Clipping leaves norms below 1; they are a consequence, and normalising would mend nothing."""
+    rows = np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32)
+    a = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    labels = [Label(f"t{i}", "en", "", "") for i in range(40)]
+    altered_rows = {
+        ("clipping", "held between -0.3 and 0.3"): np.clip(a, -0.3, 0.3),
+        ("clipping", "held between 0 and"): np.maximum(a, 0),
+        ("sign", "with the other sign"): -a,
+    }
+    for (cause, words), b in altered_rows.items():
+        pair = (b, a) if is_swapped else (a, b)
+        likely = [c for c in row_causes(Compared("text", labels, *pair)) if c.share > LIKELY]
+        assert [each.cause for each in likely] == [cause]
+        assert likely[0].certainty == "reproduced" and words in likely[0].words
+    # nor are rows that only stand away from 1, for whatever reason
+    stray = a + np.random.default_rng(1).normal(scale=0.2, size=a.shape).astype(np.float32)
+    assert not any(c.share > LIKELY for c in row_causes(Compared("text", labels, a, stray)))
+
+
+def test_clipped_rows_are_named_in_a_certificate(by_lookup):
+    runner = altered(lambda rows: np.clip(rows, -0.1, 0.1))
+    causes = certify(PROBE, by_lookup, runner, Tolerances()).causes
+    assert [(each.kind, each.cause) for each in causes] == [("text", "clipping"), ("image", "clipping")]  # fmt: skip
+
+
+def test_a_difference_that_nothing_explains_has_no_known_cause(by_lookup):
+    """Values in another order: as far apart as those of any other model."""
+    order = np.random.default_rng(0).permutation(256)
+    certificate = certify(PROBE, by_lookup, altered(lambda rows: rows[:, order]), Tolerances())
+    assert certificate.verdict == "differs"
+    assert [each.cause for each in certificate.causes] == ["no known cause"] * 2
+    assert not any(each.tried for each in certificate.causes)
+
+
+def test_missing_norms_do_not_hide_that_the_directions_have_no_known_cause(by_lookup):
+    order = np.random.default_rng(0).permutation(256)
+    runner = altered(lambda rows: 7 * rows[:, order])
+    causes = certify(PROBE, by_lookup, runner, Tolerances()).causes
+    assert [each.cause for each in causes] == ["norm", "norm", "no known cause", "no known cause"]
 
 
 def test_a_model_cut_to_its_first_values_is_not_said_to_leave_its_norms(by_lookup):

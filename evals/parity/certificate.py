@@ -100,12 +100,16 @@ def certify(
         compared_by_kind[kind] = compared
         groups += agreements(compared)
         distances[kind] = distance(compared)
-    # After both kinds are compared: that images agree says something of texts that do not.
-    for kind, compared in compared_by_kind.items():
-        other_differs = any(value > NOISE for name, value in distances.items() if name != kind)
-        causes += _causes(compared, parts, a, b, groups, other_differs, reporter)
+    for compared in compared_by_kind.values():
+        causes += _causes(compared, parts, a, b, reporter)
     if "text" in probe.shaped and distances.get("text", 0.0) > NOISE:
         causes += padding_causes(probe.shaped["text"], a, b)
+    differing = [kind for kind in compared_by_kind if distances[kind] > NOISE]
+    for kind in differing:
+        # Norms explain no cosine.
+        if not any(cause.kind == kind and cause.cause != "norm" for cause in causes):
+            # That images agree says something of texts that do not.
+            causes += suggestions(groups, kind, other_differs=len(differing) > 1)
     # The benchmark's metrics are of the rows as they are; the shaped items have none.
     changes = metric_changes(probe, rows_a, rows_b)
     reasons = _reasons(groups, changes, causes, limits, allowed)
@@ -153,11 +157,9 @@ def _causes(
     parts: Sequence[Part],
     a: Runner,
     b: Runner,
-    groups: Sequence[Agreement],
-    other_differs: bool,
     reporter: Reporter,
 ) -> list[Cause]:
-    """The causes for one kind of items: seen in the rows, tried, or guessed where there is neither."""
+    """The causes for one kind of items: seen in the rows, or tried."""
     from_rows = row_causes(compared)
     sure = [cause for cause in from_rows if cause.cause in SEEN]
     # Cosines do not see norms: what follows is about directions alone.
@@ -166,8 +168,7 @@ def _causes(
     reporter.info(f"the {compared.kind}s differ: trying what could make them so")
     trials = tried_causes(sample_of(compared, parts), a, b)
     of_direction = [cause for cause in from_rows if cause.cause not in SEEN]
-    causes = sure + best_causes([*of_direction, *trials])
-    return causes or suggestions(groups, compared.kind, other_differs)
+    return [*sure, *best_causes([*of_direction, *trials])]
 
 
 def _reasons(

@@ -43,7 +43,7 @@ def suggestions(groups: Sequence[Agreement], kind: Kind, other_differs: bool) ->
     words = "texts of all lengths and languages differ"
     if not other_differs:
         words += ", and images do not"
-    return [_guess(kind, "tokenizer, prompt, pooling or weights", words)]
+    return [_unknown(kind, words, "tokenizer, prompt, pooling and weights")]
 
 
 def _of_images(by_group: dict[tuple[str, str], Agreement], everything: Agreement) -> Cause:
@@ -55,7 +55,7 @@ def _of_images(by_group: dict[tuple[str, str], Agreement], everything: Agreement
         return _single(everything)
     if everything.cosine_min > FAINT:
         return _faint("image")
-    return _guess("image", "pixel values, resize or weights", "images of all shapes differ")
+    return _unknown("image", "images of all shapes differ", "pixel values, resize and weights")
 
 
 def _single(everything: Agreement) -> Cause:
@@ -66,6 +66,11 @@ def _single(everything: Agreement) -> Cause:
 def _faint(kind: Kind) -> Cause:
     words = f"all {kind}s differ, and all of them little"
     return _guess(kind, "precision, kernels or activation", words)
+
+
+def _unknown(kind: Kind, words: str, places: str) -> Cause:
+    """A pattern that any fault of a whole tower leaves, those that were tried in vain included."""
+    return _guess(kind, "no known cause", f"{words}; look at {places} first")
 
 
 def _guess(kind: Kind, cause: str, words: str) -> Cause:
