@@ -10,12 +10,13 @@ from evals.encoders import variants
 from evals.encoders.objects import ArrayEncoder
 from evals.parity import causes as causes_module
 from evals.parity.agreement import Compared, agreements, first_values, row_cosines
-from evals.parity.causes import LIKELY, REPRODUCED, Cause, explained_share
+from evals.parity.causes import LIKELY, REPRODUCED, Cause, best_causes, explained_share
 from evals.parity.certificate import certify
 from evals.parity.patterns import suggestions
 from evals.parity.pins import pinned_probe
 from evals.parity.probe import Label, Runner, parts_of
 from evals.parity.row_causes import row_causes, width_cause
+from evals.parity.show import cause_lines
 from evals.parity.tolerances import Tolerances
 from evals.schema import ConfigError, InvalidError
 from tests.commands import run
@@ -105,17 +106,22 @@ def test_a_known_cause_may_be_allowed_by_its_name_or_kind(by_lookup):
 
 
 def test_a_model_whose_rows_change_each_time_is_not_said_to_see_padding(by_lookup):
-    """As with dropout that was left on."""
-    model, rng = loaded(), np.random.default_rng(0)
+    """As with dropout that was left on, in either tower."""
+    rng = np.random.default_rng(0)
+    runner = altered(lambda rows: rows + rng.normal(0, 0.02, rows.shape))
+    causes = certify(PROBE, by_lookup, runner, Tolerances()).causes
+    assert [(each.kind, each.name) for each in causes] == [("text", "unrepeatable"), ("image", "unrepeatable")]  # fmt: skip
+    assert all(each.words.startswith("B ") for each in causes)
 
-    def texts(items):
-        return model.encode_text(items) + rng.normal(0, 0.02, (len(items), 256))
 
-    certificate = certify(
-        PROBE, by_lookup, Runner("x", Server(texts, model.encode_image)), Tolerances()
-    )
-    names = {cause.name for cause in certificate.causes}
-    assert "unrepeatable" in names and "padding" not in names
+def test_a_model_that_mixes_the_rows_of_a_batch_is_not_said_to_see_padding(by_lookup):
+    """The longest text of a batch has no padding, and an image never has."""
+    runner = altered(lambda rows: rows - rows.mean(axis=0) / 2)
+    certificate = certify(PROBE, by_lookup, runner, Tolerances())
+    causes = certificate.causes
+    assert [(each.kind, each.name) for each in causes] == [("text", "mixed"), ("image", "mixed")]
+    assert "texts · batch · B gives a text another row" in cause_lines(certificate)[0]
+    assert cause_lines(certificate)[0].endswith("(seen in the rows)")
 
 
 def test_two_faults_in_the_two_towers_are_both_named(by_lookup):
@@ -227,6 +233,8 @@ def test_rows_show_bits_norms_and_width_by_themselves():
     binary = Compared("text", labels, a, np.where(a > 0, 1, -1).astype(np.float32))
     best = max(row_causes(binary), key=lambda cause: (cause.cause == "bits", cause.share))
     assert (best.name, best.certainty) == ("binary", "reproduced")
+    [swapped] = best_causes(row_causes(binary._replace(a=binary.b, b=binary.a))[1:])
+    assert (swapped.name, swapped.words) == ("binary", "A's values have 1 bit")
     assert width_cause("text", a, a[:, :8]).name == "cut"
     assert width_cause("text", a, a[:, ::-1][:, :8]).name == "width"
     assert width_cause("text", a, a) is None

@@ -7,9 +7,10 @@ The files in reading order:
     agreement.py     cosines and norms of two sets of rows, by language, length and shape
     metrics.py       what the difference does to ranks and metrics
     tolerances.py    how much may differ
-    row_causes.py    causes that rows show by themselves: norms, order, width, fewer bits
+    row_causes.py    causes that rows show by themselves: norms, clipping, order, width, fewer bits
     causes.py        causes that are tried: one model is run otherwise until the other's rows come out
-    padding.py       whether a text's row depends on its neighbours in the batch
+    repeats.py       whether a batch gives the same rows twice, and an item the same row beside others
+    padding.py       whether a text's row depends on padding
     patterns.py      what the pattern of a difference suggests where no trial explains it
     certificate.py   all of it put together: the certificate and its verdict
     pins.py          a small file of inputs and rows that any machine can be checked against

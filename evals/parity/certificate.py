@@ -19,7 +19,7 @@ from evals.parity.causes import (
     tried_causes,
 )
 from evals.parity.metrics import MetricChange, key_of, metric_changes
-from evals.parity.padding import padding_causes
+from evals.parity.padding import longest_first, padding_causes
 from evals.parity.patterns import suggestions
 from evals.parity.probe import (
     Part,
@@ -30,14 +30,15 @@ from evals.parity.probe import (
     parts_of,
     shaped_for,
 )
+from evals.parity.repeats import mixing_causes, noise_causes
 from evals.parity.row_causes import row_causes, width_cause
 from evals.parity.tolerances import Tolerances, broken
 from evals.progress import SILENT, Reporter
-from evals.schema import InvalidError, Kind
+from evals.schema import InvalidError, Kind, Side
 
 KINDS: tuple[Kind, ...] = ("text", "image")
 # Each is seen by itself, beside whatever a trial explains.
-SEEN = ("norm", "width", "padding", "zeros")
+SEEN = ("norm", "width", "padding", "batch", "noise", "zeros")
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,7 @@ def certify(
         groups += agreements(compared)
         distances[kind] = distance(compared)
     for compared in compared_by_kind.values():
-        causes += _causes(compared, parts, a, b, reporter)
-    if "text" in probe.shaped and distances.get("text", 0.0) > NOISE:
-        causes += padding_causes(probe.shaped["text"], a, b)
+        causes += _causes(compared, parts, probe.shaped, a, b, reporter)
     differing = [kind for kind in compared_by_kind if distances[kind] > NOISE]
     for kind in differing:
         # Norms explain no cosine.
@@ -155,6 +154,7 @@ def _compared(
 def _causes(
     compared: Compared,
     parts: Sequence[Part],
+    shaped: Mapping[Kind, Side],
     a: Runner,
     b: Runner,
     reporter: Reporter,
@@ -166,9 +166,24 @@ def _causes(
     if distance(compared) <= NOISE:
         return sure
     reporter.info(f"the {compared.kind}s differ: trying what could make them so")
-    trials = tried_causes(sample_of(compared, parts), a, b)
+    sample = sample_of(compared, parts)
     of_direction = [cause for cause in from_rows if cause.cause not in SEEN]
-    return [*sure, *best_causes([*of_direction, *trials])]
+    best = best_causes([*of_direction, *tried_causes(sample, a, b)])
+    return [*sure, *best, *_of_batches(sample.side, shaped, a, b)]
+
+
+def _of_batches(side: Side, shaped: Mapping[Kind, Side], a: Runner, b: Runner) -> list[Cause]:
+    """What shows when items are embedded again, in the same batch and beside others."""
+    noise = noise_causes(side, a, b)
+    batch = side
+    if side.kind == "text":
+        texts = longest_first(shaped["text"]) if "text" in shaped else None
+        if texts is None:
+            return [*noise.values()]
+        batch = texts
+    mixed = mixing_causes(batch, a, b, noisy=noise)
+    padding = padding_causes(shaped["text"], a, b, {*noise, *mixed}) if side.kind == "text" else []
+    return [*noise.values(), *mixed.values(), *padding]
 
 
 def _reasons(

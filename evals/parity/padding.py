@@ -4,6 +4,7 @@ No reference is needed for it: a short text is embedded alone and together with 
 times it must get the same row.
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +14,12 @@ from evals.encoders.variants import variants_of
 from evals.parity.agreement import row_cosines, unit
 from evals.parity.causes import Cause, best_causes, explained_share
 from evals.parity.probe import Runner
+from evals.parity.repeats import MOVED
 from evals.schema import Side
 
 # The shaped texts by their ids: of 2 to 8 words, and of 64.
 SHORT = ("shaped-words-2", "shaped-words-4", "shaped-words-6", "shaped-words-8")
 LONG = "shaped-words-64"
-# Batches of other shapes take other kernels; bfloat16 then moves a cosine by 1e-4.
-MOVED = 1e-3
 
 
 class Batched(NamedTuple):
@@ -34,27 +34,22 @@ class Batched(NamedTuple):
         return 1 - float(row_cosines(self.alone, self.paired).min())
 
 
-def padding_causes(texts: Side, a: Runner, b: Runner) -> list[Cause]:
-    """Which of the models depends on the batch, and on which side it pads where a trial tells."""
-    # A file of pins may have been made by a release with other texts.
-    if not {*SHORT, LONG} <= {*texts.ids}:
+def padding_causes(
+    texts: Side, a: Runner, b: Runner, unsteady: Collection[str] = ()
+) -> list[Cause]:
+    """Which of the models depends on the batch, and on which side it pads where a trial tells.
+
+    `unsteady` are those ("A", "B") whose rows move for another reason (repeats.py).
+    """
+    if not _has_all(texts):
         return []
     causes = []
     for label, runner, reference in (("A", a, b), ("B", b, a)):
         # Rows of a file were made in batches that nobody knows.
-        if isinstance(runner.encoder, ArrayEncoder):
+        if isinstance(runner.encoder, ArrayEncoder) or label in unsteady:
             continue
         rows = batched(texts, runner)
         if rows.moved <= MOVED:
-            continue
-        # Dropout that was left on moves a row each time, whatever lies beside it.
-        again = rows._replace(paired=batched(texts, runner).alone)
-        if again.moved > MOVED:
-            words = (
-                f"{label} gives a text another row each time "
-                f"(1 - cosine up to {again.moved:.4f}): dropout, or work that is not repeatable"
-            )
-            causes.append(Cause("text", "unrepeatable", "noise", words, share=1.0, tried=True))
             continue
         words = (
             f"{label} gives a text another row when a longer one is in its batch "
@@ -64,6 +59,16 @@ def padding_causes(texts: Side, a: Runner, b: Runner) -> list[Cause]:
         general = Cause("text", "padding", "padding", words, share=1.0, tried=True)
         causes += _kinds(texts, rows, reference, label) or [general]
     return causes
+
+
+def longest_first(texts: Side) -> Side | None:
+    """A long text and a short one, as one batch; None where the texts are others."""
+    return _chosen(texts, LONG, SHORT[0]) if _has_all(texts) else None
+
+
+def _has_all(texts: Side) -> bool:
+    """A file of pins may have been made by a release with other texts."""
+    return {*SHORT, LONG} <= {*texts.ids}
 
 
 def batched(texts: Side, runner: Runner) -> Batched:

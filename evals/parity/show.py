@@ -10,8 +10,10 @@ from evals.views.style import in_percent, in_points
 
 GROUP_HEAD = ("items", "number", "least cosine", "0.1%", "median", "norm A", "norm B")
 METRIC_HEAD = ("metric", "A", "B", "B - A [95%]", "ranks changed")
-# Facts of the rows, whose share is beside the point.
-SEEN_IN_ROWS = ("norm", "width", "order", "zeros")
+# Causes by name that rows show as a fact, of which no share was tried.
+SEEN_IN_ROWS = frozenset(
+    ("not_normalised", "cut", "order", "zeros", "constant", "padding", "mixed", "unrepeatable")
+)
 SAME = "SAME: all is within the tolerances, and nothing but rounding was found to differ."
 
 
@@ -57,7 +59,7 @@ def cause_lines(certificate: Certificate) -> list[str]:
     for cause in certificate.causes:
         if cause.tried:
             sure = f"{cause.certainty}: {100 * cause.share:.1f}% of the difference goes away"
-            if cause.certainty == "reproduced" and cause.cause in SEEN_IN_ROWS:
+            if cause.certainty == "reproduced" and cause.name in SEEN_IN_ROWS:
                 sure = "seen in the rows"
         else:
             sure = "a guess from the pattern"
