@@ -221,9 +221,29 @@ def test_images_that_all_count_alike_plan_nothing(tmp_path: Path) -> None:
         done = run(*names, "--results", tmp_path, cwd=tmp_path, module="evals.plan")
         assert done.returncode == 4 and "every image counts alike" in done.stderr
     values = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
-    equal = one_part(values[:, [0, 0]], np.arange(4))
+    equal = one_part(np.ones((4, 2)), np.arange(4))
     plan = plan_pair(equal, [0.01], Design())
     assert (plan.answers, plan.seen_now, plan.variance) == ([], None, 0.0)
     some = plan_pair(one_part(values, np.arange(4)), [0.01], Design())
     assert notes([plan, some])[0].endswith("every image counts alike, so nothing can be planned.")
     assert len(rows([plan, some])) == 1
+
+
+def test_two_models_that_score_each_query_alike_are_said_to(tmp_path: Path) -> None:
+    """Not that the benchmark is too easy: half of its queries are missed, by both."""
+    for model in ("a", "b"):
+        record(tmp_path, model, 0.5)
+    done = run("a", "b", "--results", tmp_path, cwd=tmp_path, module="evals.plan")
+    assert done.returncode == 4 and not done.stdout
+    assert (
+        "toy t2i R@1: both models score each of 60 queries alike, so there is no difference to "
+        "plan for. Are they one model under two names? evals.parity A B tells."
+    ) in done.stderr
+    # beside a benchmark where they differ it is a note
+    record(tmp_path, "a", 0.5, benchmark="other")
+    record(tmp_path, "b", 0.4, benchmark="other")
+    arguments = ("a", "b", "--results", tmp_path)
+    done = run(*arguments, cwd=tmp_path, module="evals.plan")
+    assert done.returncode == 0 and "toy t2i R@1: both models score each of" in done.stdout
+    answer = json.loads(run(*arguments, "--json", cwd=tmp_path, module="evals.plan").stdout)
+    assert [plan["identical"] for plan in answer["plans"]] == [False, True]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evals.analysis.paired_values import PairedBenchmark, paired_benchmark
+from evals.counts import counted
 from evals.records.selection import Measured
 from evals.schema import ConfigError, NotComparableError
 from evals.stats.sample_size import Design, difference_seen, images_needed, power_of
@@ -36,6 +37,7 @@ class Plan(NamedTuple):
     measured one. `design_effect` is by how much the variance is larger than that of as many
     independent queries. `seen_now` is the smallest difference that the images there are show. Where
     no image differs from another the variance is 0: no answer follows from that, and there is none.
+    `identical`: the two models score each query alike, though their queries differ.
     """
 
     benchmark: str
@@ -48,7 +50,24 @@ class Plan(NamedTuple):
     images: int
     queries: int
     seen_now: float | None
+    identical: bool
     answers: list[Answer]
+
+    @property
+    def where(self) -> str:
+        """Benchmark, direction and metric, as sentences name them."""
+        return " ".join(name for name in (self.benchmark, self.direction, self.metric) if name)
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why there is no answer, in a sentence; None where there is one."""
+        if self.answers:
+            return None
+        if self.identical:
+            queries = counted(self.queries, "query", "queries")
+            words = f"{self.where}: both models score each of {queries} alike"
+            return f"{words}, so there is no difference to plan for."
+        return f"{self.where}: every image counts alike, so nothing can be planned."
 
 
 class Variance(NamedTuple):
@@ -70,14 +89,15 @@ ALL = Choice()
 
 
 def check_plannable(plans: Sequence[Plan]) -> None:
-    """Refuse plans of which none has a variance, and so an answer. NotComparableError names them."""
+    """Refuse plans of which none has an answer. NotComparableError says why, a sentence for each."""
     if any(plan.answers for plan in plans):
         return
-    names = ", ".join(dict.fromkeys(f"{plan.benchmark} {plan.direction}".strip() for plan in plans))
-    raise NotComparableError(
-        f"{names}: every image counts alike, so there is no variance to plan from. Take a harder "
-        "benchmark, more images, or another --metric."
-    )
+    reasons = list(dict.fromkeys(str(plan.obstacle) for plan in plans))
+    remedy = "Take a harder benchmark, more images, or another --metric."
+    if all(plan.identical for plan in plans):
+        remedy = "Are they one model under two names? evals.parity A B tells."
+    reasons.append(remedy)
+    raise NotComparableError(" ".join(reasons))
 
 
 def plan_pairs(
@@ -106,7 +126,10 @@ def plan_pair(benchmark: PairedBenchmark, differences: Sequence[float], design: 
     covariance = (of_a + of_b - change.per_image) / 2
     # A model that hits all or nothing does not vary, and goes with no other.
     correlation = covariance / (of_a * of_b) ** 0.5 if of_a * of_b else 0.0
-    return _plan(benchmark, correlation, False, change, differences, design)
+    plan = _plan(benchmark, correlation, False, change, differences, design)
+    is_same = [np.array_equal(part.values[:, 0], part.values[:, 1]) for part in benchmark.parts]
+    # Two models that hit everything are alike, too, but that is the benchmark's doing.
+    return plan._replace(identical=all(is_same) and of_a > NO_VARIANCE)
 
 
 def plan_alone(
@@ -202,5 +225,6 @@ def _plan(
         images=images,
         queries=queries,
         seen_now=difference_seen(change.per_image, images, design) if is_known else None,
+        identical=False,
         answers=answers,
     )

@@ -44,11 +44,11 @@ def notes(plans: Sequence[Plan]) -> list[str]:
     lines = []
     # The answer to the other question: what the images there are can show.
     for plan in plans:
-        if not plan.answers:
-            lines.append(f"{_where(plan)}: every image counts alike, so nothing can be planned.")
+        if plan.obstacle:
+            lines.append(plan.obstacle)
             continue
         seen = in_percent(plan.seen_now, 2)
-        where = f"{_where(plan)}, r {plan.correlation:.2f}"
+        where = f"{plan.where}, r {plan.correlation:.2f}"
         # Both counts: the queries of an image are not independent, and images are what one collects.
         counts = f"{counted(plan.images, 'image')} ({counted(plan.queries, 'query', 'queries')})"
         lines.append(f"{where}: {counts} show {seen} points.")
@@ -130,7 +130,8 @@ def table_rows(plans: Sequence[Plan]) -> list[dict[str, Any]]:
     rows_of_plans = []
     for plan in plans:
         fields = plan._asdict()
-        del fields["answers"]
+        # Rows are of answers, which identical models have none of.
+        del fields["answers"], fields["identical"]
         # of the images that are there; an answer has those that are needed
         for name in ("images", "queries"):
             fields[f"{name}_now"] = fields.pop(name)
@@ -141,10 +142,6 @@ def table_rows(plans: Sequence[Plan]) -> list[dict[str, Any]]:
 
 def _names(plan: Plan) -> list[str]:
     return [plan.benchmark, plan.direction, plan.metric]
-
-
-def _where(plan: Plan) -> str:
-    return " ".join(name for name in _names(plan) if name)
 
 
 def _numbers(plan: Plan, answer: Answer) -> list[str]:
