@@ -66,23 +66,21 @@ def _proofs(target: str) -> list["Proof"]:
     """What came of a target; a proof per record for a folder of them."""
     from evals.analysis.proof import prove_record, prove_sealed
     from evals.records.manifest import MANIFEST
-    from evals.records.record import list_below
+    from evals.records.record import METRICS, QUERIES, list_below
     from evals.records.seal import SEAL
     from evals.regress.baselines import is_indexed
 
     folder = _folder(target)
-    if (folder / MANIFEST).is_file():
+    # Also a record whose manifest is not there: it was never finished, or has lost it.
+    of_record = (MANIFEST, METRICS, QUERIES)
+    if any((folder / name).is_file() for name in of_record):
         return [prove_record(folder)]
     if is_indexed(folder):
         return [_of_baseline(folder)]
     # A site of earlier versions has no seal, and is told so.
     if (folder / SEAL).is_file() or (folder / "index.html").is_file():
         return [prove_sealed(folder)]
-    # Also those that have lost their manifest: the hashes beside it still name it.
-    records = [
-        *list_below(folder),
-        *(path for path in list_below(folder, SEAL) if not _is_known(path)),
-    ]
+    records = [path for path in list_below(folder, (*of_record, SEAL)) if not _is_site(path)]
     if not records:
         raise ConfigError(
             f"{folder}: no record, no folder of records, no site and no baseline. A record is a "
@@ -91,11 +89,9 @@ def _proofs(target: str) -> list["Proof"]:
     return [prove_record(path) for path in records]
 
 
-def _is_known(path: Path) -> bool:
-    """Whether a sealed folder is a record that is listed by its manifest, or a site."""
-    from evals.records.manifest import MANIFEST
-
-    return (path / MANIFEST).exists() or (path / "index.html").is_file()
+def _is_site(path: Path) -> bool:
+    """Whether a sealed folder among records is a site."""
+    return (path / "index.html").is_file()
 
 
 def _folder(target: str) -> Path:

@@ -388,18 +388,31 @@ def test_a_folder_of_records_means_all_of_them(record: Path, tmp_path: Path) -> 
     assert done.returncode == 3 and not json.loads(done.stdout)["whole"]
 
 
-@pytest.mark.parametrize("is_folder", [True, False])
-def test_a_record_without_its_manifest_is_found_among_others(
-    is_folder: bool, record: Path, tmp_path: Path
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_a_record_without_its_manifest_is_found_among_others_and_by_itself(
+    is_sealed: bool, record: Path, tmp_path: Path
+) -> None:
+    """A run that was killed while it wrote leaves one like this, with a seal or without."""
+    perfect(record.parents[2], 4)
+    (record / MANIFEST).unlink()
+    if not is_sealed:
+        (record / SEAL).unlink()
+    for target in (record.parents[2], record):
+        done = verify(target, cwd=tmp_path)
+        assert done.returncode == 3, done.stderr
+        assert f"BROKEN {record}: " in done.stdout
+        assert f"{record / MANIFEST}: missing. The run was interrupted" in done.stdout
+        assert ("whole" in done.stdout) == (target != record)
+
+
+def test_a_folder_in_place_of_a_manifest_is_found_among_others(
+    record: Path, tmp_path: Path
 ) -> None:
     perfect(record.parents[2], 4)
     (record / MANIFEST).unlink()
-    if is_folder:
-        (record / MANIFEST).mkdir()
+    (record / MANIFEST).mkdir()
     done = verify(record.parents[2], cwd=tmp_path)
-    assert done.returncode == 3, done.stderr
-    assert f"{MANIFEST}: " in done.stdout
-    assert "BROKEN" in done.stdout and "whole" in done.stdout
+    assert done.returncode == 3 and "BROKEN" in done.stdout and "whole" in done.stdout
 
 
 def test_a_file_and_a_link_to_nothing_are_no_baselines_by_mistake(

@@ -47,9 +47,16 @@ def prove_record(path: Path) -> Proof:
 
     A record that cannot be read is a proof with problems: nothing is raised for it.
     """
+    if not (path / MANIFEST).exists():
+        error = InvalidError(
+            f"{path / MANIFEST}: missing. The run was interrupted while it wrote this record, or is "
+            "writing it now, or the file was lost. Nothing proves the numbers here: run it again, "
+            "and remove this folder."
+        )
+        return _broken(path, "record", error)
     try:
         manifest = read_manifest(path)
-    # MissingError: there is a seal, and no manifest or a folder in its place.
+    # MissingError: a folder in its place.
     except (InvalidError, MissingError) as error:
         return _broken(path, "record", error)
     problems: list[str] = []

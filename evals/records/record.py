@@ -167,16 +167,15 @@ def list_runs(root: Path, benchmark: str | None = None, model: str | None = None
     return [path for path in _folders(root, benchmark, model) if (path / MANIFEST).exists()]
 
 
-def list_below(folder: Path, name: str = MANIFEST) -> list[Path]:
-    """The complete records in a folder of all records, or in that of a benchmark, or of one by a model.
+def list_below(folder: Path, names: Sequence[str]) -> list[Path]:
+    """The records in a folder of all records, of a benchmark, or of one by a model, complete or not.
 
-    With another `name` than that of the manifest all folders at these depths that have such a file.
+    They are known by their files: each has at least one with one of these names.
     """
-    inside = [
-        file.parent
-        for depth in range(1, DEPTH + 1)
-        for file in folder.glob("/".join([*"*" * depth, name]))
-    ]
+    inside = set()
+    for depth in range(1, DEPTH + 1):
+        for name in names:
+            inside |= {file.parent for file in folder.glob("/".join([*"*" * depth, name]))}
     return sorted(inside, key=_place)
 
 
