@@ -84,6 +84,14 @@ def read(place: Path | str, **reading: Any) -> Data:
     return data
 
 
+def test_captions_are_classes_only_where_that_is_said() -> None:
+    captioned = table(image=FILES, caption=TEXTS)
+    with pytest.raises(ConfigError, match=r"no column fits for `label`.*'caption' \(texts\)"):
+        choose_columns(captioned, {}, ("image", "label"))
+    assert choose_columns(captioned, {"label": "caption"}, ("image", "label")).label == "caption"
+    assert choose_columns(table(image=FILES, text=TEXTS), {}, ("image", "label")).label == "text"
+
+
 def test_lists_written_as_strings_are_read_where_that_is_said(tmp_path: Path) -> None:
     rows = """image,sentences\na.png,"['a dog', 'two dogs']"\nb.png,"[""a cat""]"\n"""
     root = photos(tmp_path, "x.csv", rows)

@@ -41,6 +41,16 @@ NAMES: Mapping[Role, tuple[str, ...]] = {
 # How many cells are looked at to tell what a column holds.
 SAMPLE = 200
 
+# `text` and `title` may name a class.
+_CAPTIONS = (
+    "captions",
+    "caption",
+    "sentences",
+    "sentence",
+    "descriptions",
+    "description",
+    "alt_text",
+)
 _NUMBERED = re.compile(r"(captions?|sentences?|texts?)_?(\d+)")
 _LIST = "[]"
 
@@ -178,6 +188,9 @@ def _fitting(table: Table, kinds: Mapping[str, Kind], role: Role) -> tuple[str, 
         # caption_0, caption_1 ... are one caption of the image each; caption_10 is behind caption_9.
         if numbered:
             return tuple(numbered)
+    # Each caption would be a class, under the name that the captions of these images have.
+    if role == "label":
+        fitting = [name for name in fitting if name.lower() not in _CAPTIONS]
     stored = [name for name in fitting if kinds[name] == "image"]
     # The name of the file beside the image itself is no second image.
     if role == "image" and stored:
