@@ -66,6 +66,9 @@ def rank(
         from evals.views import standings_page as page
         from evals.views.table_files import contents
 
+        files = [] if qrels else [text for text in operands if Path(text).is_file()]
+        if files:
+            raise ConfigError(f"{files[0]}: a file. To score it as a TREC run, add --qrels FILE.")
         records = open_records(results)
         texts = operands if qrels is None else _scored(log, operands, qrels, results)
         for reason in left_out([operand(text) for text in texts], records, benchmarks):
@@ -103,7 +106,7 @@ def _scored(log: Log, operands: list[str], qrels: Path, results: str) -> list[st
     for text in operands:
         file = Path(text)
         if not file.is_file():
-            raise ConfigError(f"{text}: no file, and with --qrels each operand is a TREC run.")
+            raise ConfigError(f"{text}: no such file. With --qrels, each operand is a TREC run.")
         scored = score_run(file, qrels, model=None, benchmark=None, results=results)
         if scored.missing:
             count = counted(len(scored.missing), "judged query is", "judged queries are")

@@ -87,6 +87,19 @@ def test_models_of_one_score_are_said_to_have_it(tmp_path: Path) -> None:
     assert twice.returncode == 2 and "a is named 2 times" in twice.stderr
 
 
+def test_run_files_have_no_dimension_and_no_images_and_need_judgements(tmp_path: Path) -> None:
+    (tmp_path / "q.qrels").write_text("q1 0 d1 1\nq2 0 d2 1\n")
+    for name, best in (("a", "d1"), ("b", "d2")):
+        (tmp_path / f"{name}.run").write_text(f"q1 Q0 {best} 1 1 {name}\nq2 Q0 d2 1 1 {name}\n")
+    files = ("a.run", "b.run")
+    done = run(*files, "--qrels", "q.qrels", cwd=tmp_path, module="evals.rank")
+    assert done.returncode == 0, done.stderr
+    assert "a has the best score; these may be best, too: b." in done.stdout
+    assert "q: nDCG@10; weight 1; 2 queries\n" in done.stdout
+    done = run(*files, cwd=tmp_path, module="evals.rank")
+    assert done.returncode == 2 and "a.run: a file. To score it as a TREC run, add" in done.stderr
+
+
 def test_a_dimension_that_a_record_lacks_is_told_with_its_benchmark(tmp_path: Path) -> None:
     path = record(tmp_path, "a", 0.5)
     done = run(f"{path}@3", path, "--results", tmp_path, cwd=tmp_path, module="evals.rank")
@@ -239,7 +252,7 @@ def test_run_files_are_scored_and_ranked(tmp_path: Path) -> None:
     assert [entry["score"] for entry in answer["standings"]] == pytest.approx([0.9, 0.1])
     assert answer["benchmarks"][0]["metric"] == "nDCG@10" and answer["pairs"][0]["apart"]
     missing = command("none.run", "bad.run", "--qrels", qrels, root=tmp_path)
-    assert missing.returncode == 2 and "none.run: no file" in missing.stderr
+    assert missing.returncode == 2 and "none.run: no such file" in missing.stderr
 
 
 def test_a_name_is_text_wherever_it_is_shown(tmp_path: Path) -> None:

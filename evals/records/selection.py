@@ -51,7 +51,9 @@ class Measured(NamedTuple):
 
     @property
     def label(self) -> str:
-        """As an operand names it: `jina-clip-v2@256:int8`."""
+        """As an operand names it: `jina-clip-v2@256:int8`; a TREC run by its name alone."""
+        if self.run.manifest.encoder.fingerprint.get("run") == "trec":  # a file has no dimension
+            return self.run.model
         return f"{self.run.model}@{self.dim}" + (
             f":{self.precision}" if self.precision != FULL else ""
         )

@@ -16,9 +16,10 @@ from evals.views.style import console, empty_table, in_percent, in_points
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 LEGEND = (
-    "In per cent; intervals are of 95%. Rank: the ranks that a model may have, by itself and (at "
-    "once) all models together. Models that share a letter cannot be told apart: tests of all "
-    "pairs, paired by query, images swapped as wholes, step-down max-T with family-wise error below 5%."
+    "In per cent, with 95% intervals. 95%: the ranks that a model can have, with 95% confidence "
+    "for this model; at once: with 95% confidence for all models together. Models that share a "
+    "letter cannot be told apart (all pairs, paired by query, the queries of an image together, "
+    "step-down max-T, family-wise error below 5%)."
 )
 
 PAIRS = (
@@ -76,7 +77,7 @@ def verdict(result: Standings) -> str:
     # By all ranks at once: a sentence on several models must hold for all of them.
     best = result.standings[0].name
     if len(names) == 1:
-        return f"{best} is best: with 95% confidence no other has its rank."
+        return f"{best} is best: with 95% confidence, no other model has rank 1."
     equal = [standing.name for standing in result.standings if standing.rank == 1]
     if len(equal) == len(names):
         return f"{' and '.join(equal)} have the same score, and nothing tells them apart."
@@ -204,9 +205,11 @@ def _in_words(info: BenchmarkInfo) -> str:
         measured += f", {mean_over}{', '.join(info.directions)}"
     if len(info.subsets) > 1:
         measured += f", {len(info.subsets)} subsets"
+    counts = counted(info.queries, "query", "queries")
     # Both counts: the queries of an image are not independent of each other.
-    images, queries = counted(info.groups, "image"), counted(info.queries, "query", "queries")
-    return f"{measured}; weight {info.weight:.3g}; {queries} of {images}"
+    if info.groups != info.queries:
+        counts += f" of {counted(info.groups, 'image')}"
+    return f"{measured}; weight {info.weight:.3g}; {counts}"
 
 
 def _line(row: Sequence[str]) -> str:
