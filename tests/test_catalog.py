@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from evals.config.catalog import benchmark, benchmarks
+from evals.config.choice import choose
 from evals.config.models import ModelRef, models, resolve_model
 from evals.data import LOAD
 from evals.schema import ConfigError, MissingError
@@ -171,6 +172,9 @@ def test_an_unknown_benchmark_gets_the_nearest_names(tmp_path: Path) -> None:
         match=r"No benchmark 'flikr'. Did you mean flickr or xflickr or flickr8k\? .*--list. shows all",
     ):
         benchmark("flikr")
+    for wrong, meant in (("caption:a/b", "captions:a/b"), ("c=lables:a/b", "c=labels:a/b")):
+        with pytest.raises(ConfigError, match=rf"Did you mean {meant}\?$"):
+            choose([wrong])
     with pytest.raises(ConfigError, match=r"No benchmark 'zzz'. .*--list. shows all"):
         benchmark("zzz", toy(tmp_path))
 

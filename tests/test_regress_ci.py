@@ -226,6 +226,8 @@ def test_a_baseline_is_written_where_the_user_is_or_says_and_found_there_first(
         assert (tmp_path / root / "ci" / "index.json").exists()
     # the repository has another of this name
     assert locate("ci").resolve() == tmp_path / "results" / "baselines" / "ci"
+    with pytest.raises(ConfigError, match=r"^results/run: no such folder\. Name a record"):
+        locate("results/run")
     assert not list((COMMITTED / "ci").glob("toy"))
     shutil.rmtree(tmp_path / "results")
     assert locate("ci") == COMMITTED / "ci"

@@ -82,6 +82,11 @@ def test_the_whole_goes_before_a_part(results: Path) -> None:
         ("photos", "odl", r"There is photos by new, photos by old\. Did you mean old\?$"),
         ("photos", "nwe", r"Did you mean new\?$"),
         ("old", "photos", r"The model goes first: old photos\.$"),
+        (
+            "old@64",
+            "photos",
+            r"photos is a benchmark: write the models first, then the benchmark\.$",
+        ),
         ("photos", "/ckpt/3", r"evals\.run photos=captions:/\S+photos --model /ckpt/3$"),
         ("flickr8k", "old", r"evals\.run flickr8k --model old$"),
     ],
@@ -91,6 +96,12 @@ def test_what_was_not_measured_is_told_with_the_remedy(
 ) -> None:
     with pytest.raises(MissingError, match=says):
         newest_run(results, benchmark, model)
+
+
+def test_a_misspelled_place_is_answered_with_the_place_that_was_measured(results: Path) -> None:
+    place = results.parent / "photos"
+    with pytest.raises(MissingError, match=rf"Did you mean captions:{place}\?$"):
+        newest_run(results, f"captions:{place.with_name('fotos')}", "old")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """What names on a command line mean: a row, a task of mteb, your own data, or a suite."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from evals.config.catalog import Benchmark, benchmarks
 from evals.config.models import models
-from evals.config.own_data import DataRef, data_ref, kinds_in_words
+from evals.config.own_data import KINDS, DataRef, data_ref, kinds_in_words
 from evals.config.rows import nearest
 from evals.config.suites import MTEB, Suite, TaskRef, find_suite, suites, task_ref
 from evals.schema import ConfigError
@@ -94,6 +95,13 @@ def _meaning(
         raise ConfigError(
             f"No benchmark {name!r}: that is a model. Write the benchmark first, and --model {name}."
         )
+    before, colon, place = name.partition(":")
+    chosen, equals, kind = before.rpartition("=")
+    # `st` is a kind of model, and 0.8 like `sts`.
+    near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.81)
+    if colon and near:
+        meant = f"{chosen}{equals}{near[0]}:{place}"
+        raise ConfigError(f"No kind of data {kind!r}. Did you mean {meant}?")
     raise ConfigError(
         f"No benchmark {name!r}.{nearest(name, {**rows, **all_suites})} `python -m evals.run --list` shows "
         f"all rows and suites. A task of mteb is mteb:TASK, and data of your own is {kinds_in_words()}."

@@ -29,6 +29,8 @@ def stream_lines(file: Path) -> Iterator[Line]:
                 yield Line(_decoded(line.removesuffix(b"\n").removesuffix(b"\r"), where), where)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InvalidError(f"{file}: broken gzip ({error}). Copy the file again.") from None
+    except IsADirectoryError:
+        raise MissingError(f"{file}: a folder. Name the file in it.") from None
     except OSError as error:
         raise MissingError(
             f"{file}: cannot be read ({error.strerror}). Check the file and its permissions."

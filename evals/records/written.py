@@ -146,6 +146,8 @@ def none_recorded(root: Path, runs: Sequence[Run], benchmark: str, model: str) -
     start = f"{root}: no complete record of {benchmark} by {model}. {what_there_is(runs)}"
     if any(is_of_benchmark(run, model) and is_of_model(run, benchmark) for run in runs):
         return f"{start} The model goes first: {quote(benchmark)} {quote(model)}."
+    if any(is_of_benchmark(run, model) for run in runs):
+        return f"{start} {model} is a benchmark: write the models first, then the benchmark."
     of_benchmark = [run.manifest for run in runs if is_of_benchmark(run, benchmark)]
     known = {run.manifest.model for run in runs}
     near = [] if "/" in model else difflib.get_close_matches(model, known, n=1, cutoff=ALIKE)
@@ -154,6 +156,8 @@ def none_recorded(root: Path, runs: Sequence[Run], benchmark: str, model: str) -
     if not runs:
         return start
     measured = {run.manifest.benchmark for run in runs}
+    # As it was written: by its place, or by its name.
+    measured |= {argument_of(run.manifest).partition("=")[2] for run in runs}
     alike = difflib.get_close_matches(benchmark, measured, n=1, cutoff=MISSPELLED)
     if alike and not of_benchmark:
         return f"{start} Did you mean {alike[0]}?"

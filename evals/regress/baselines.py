@@ -86,6 +86,11 @@ def locate(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
         return path
+    if path_component(name) != name:
+        raise ConfigError(
+            f"{name}: no such folder. Name a record, a folder of records such as results/runs, or a "
+            "baseline by its name."
+        )
     names = sorted({path.name for folder in folders for path in folder.glob("*/")})
     raise ConfigError(
         f"No baseline {name!r}.{nearest(name, dict.fromkeys(names))} "
