@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 HEAD = ("", "", "metric", "A", "B", "B - A [95%]", "p", "Holm", "wins/losses", "detects")
 NUMBERS = frozenset(("A", "B", "p", "Holm", "wins/losses", "detects"))
 LEGEND = (
-    "In per cent, changes in points, paired by query; 95% intervals from a bootstrap over images; "
-    "p: two-sided, from swapping the runs in whole images; Holm: adjusted over the primary metrics "
-    "of this comparison; wins/losses: queries where B is better or worse; detects: the drop that "
-    "a one-sided test of this row alone sees with 80% power (the first sentence counts all tests); "
-    f"▼: each by itself, fell by more than {100 * FLOOR:.1f} points, and the "
-    "one-sided 95% bound says so."
+    "A and B in per cent, changes in points, paired by query. 95% intervals: bootstrap over images. "
+    "p: two-sided permutation test that exchanges A and B for all queries of an image. Holm: p "
+    "adjusted over the primary metrics. wins/losses: queries that are better or worse in B. "
+    "detects: the drop that a one-sided test of this row alone would find with 80% power (the first "
+    f"sentence counts all tests). ▼: fell by more than {100 * FLOOR:.1f} points, and the one-sided "
+    "95% bound of this row alone is below 0."
 )
 
 

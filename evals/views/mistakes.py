@@ -29,10 +29,10 @@ def heading(page: Mistakes) -> str:
 def summary(page: Mistakes) -> str:
     """How many queries are wrong, and what is shown."""
     return (
-        f"{page.wrong:,} of {page.queries:,} queries do not have their own first for sure; "
-        f"the {len(page.mistakes):,} worst are shown, with the five best of those ranked above. "
-        "Rank: expected, equal scores in random order. An image is named with the first of its "
-        "captions."
+        f"For {page.wrong:,} of {page.queries:,} queries, no right answer is certain to rank first. "
+        f"The {len(page.mistakes):,} worst are shown, each with up to five wrong answers that rank "
+        "above the right one. Rank: the mean over random orders of equal scores. An image is shown "
+        "by its first caption."
     )
 
 
@@ -50,7 +50,7 @@ def print_table(page: Mistakes) -> None:
         padding=(0, 1, 1, 0),
     )
     table.add_column("rank", justify="right", no_wrap=True)
-    for name in ("query", "its own", "preferred first"):
+    for name in ("query", "right answer", "ranked first"):
         table.add_column(name, overflow="fold", ratio=1)
     for mistake in page.mistakes:
         shown = (mistake.query, mistake.gold, *mistake.preferred[:1])
@@ -89,7 +89,7 @@ def as_markdown(page: Mistakes) -> str:
         "",
         summary(page),
         "",
-        "| rank | query | its own | preferred |",
+        "| rank | query | right answer | ranked above it |",
         "|--:|---|---|---|",
     ]
     for mistake in page.mistakes:

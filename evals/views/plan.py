@@ -31,11 +31,11 @@ TEXTS = 3  # the first columns are names, all others numbers
 def legend(design: Design) -> str:
     """What the columns mean."""
     return (
-        f"Images and queries with which a difference of so many points is seen at "
-        f"{100 * design.alpha:g}%, two-sided, with a power of {100 * design.power:g}%; power now: "
-        "with the images there are. r: correlation of the two models' scores, image by image. "
-        "Design effect: the variance, divided by that of as many queries which have nothing in "
-        "common: those of an image go together."
+        "images, queries: how many it takes to find a difference of so many points with a power of "
+        f"{100 * design.power:g}% (two-sided test at {100 * design.alpha:g}%). power now: the power "
+        "with the images of the benchmark. r: correlation of the two models' scores over images. "
+        "design effect: how many times larger the variance is than that of independent queries; "
+        "queries of one image are not independent."
     )
 
 
@@ -51,7 +51,7 @@ def notes(plans: Sequence[Plan]) -> list[str]:
         where = f"{plan.where}, r {plan.correlation:.2f}"
         # Both counts: the queries of an image are not independent, and images are what one collects.
         counts = f"{counted(plan.images, 'image')} ({counted(plan.queries, 'query', 'queries')})"
-        lines.append(f"{where}: {counts} show {seen} points.")
+        lines.append(f"{where}: {counts} can show a difference of {seen} points.")
     if any(plan.assumed for plan in plans):
         lines.append(
             "r is assumed: one record does not say how a second model goes with it. Two of them "
