@@ -6,9 +6,9 @@ import pytest
 
 from evals.dashboard.history import read_history
 from evals.dashboard.site import Verdicts, build
-from evals.dashboard.training import headline, outcome, read_training_runs
 from evals.dashboard.training_chart import training_curve
 from evals.dashboard.watched import of_trainings, watched_pages
+from evals.watch.training_runs import headline, outcome, read_training_runs
 from tests.site_records import SCRIPT
 from tests.test_dashboard import Page
 from tests.training_journals import RULE, judged, steps_of, watched_example, write_training

@@ -12,7 +12,6 @@ from safetensors.numpy import load_file, save_file
 from scipy.stats import binomtest
 
 from evals.callbacks import TrainingWatch
-from evals.dashboard.training import read_training_runs
 from evals.schema import ConfigError, InvalidError
 from evals.stats.sequential import alpha_of, drop_p, seen_drop
 from evals.watch import watching
@@ -20,6 +19,7 @@ from evals.watch.checkpoints import Kinds, find_checkpoints, obstacle, obstacles
 from evals.watch.journal import Step, read_journal, write_journal
 from evals.watch.judging import Judged, Rule
 from evals.watch.ownership import alone
+from evals.watch.training_runs import read_training_runs
 from evals.watch.watching import rounds
 from jina_clip import JinaCLIP
 from tests.checkpoints import sharded
@@ -218,6 +218,10 @@ def test_a_run_is_measured_as_it_grows_and_a_fall_ends_it(saved, tmp_path):
     assert "p 1, 0.0025 or less is a fall)" in first.stdout
     again = watch(folder, *options, cwd=tmp_path)
     assert again.returncode == 0 and "step 100" not in again.stdout  # measured once
+    # the whole run in a sentence, and what was written
+    for done in (first, again):
+        assert "No fall seen in 1 checkpoint" in done.stdout
+        assert done.stdout.splitlines()[-1] == "plot: curve.png"
     copy_of(saved, folder, 200)
     copy_of(saved, folder, 1000)
     done = watch(folder, *options, "--json", cwd=tmp_path)
@@ -229,7 +233,9 @@ def test_a_run_is_measured_as_it_grows_and_a_fall_ends_it(saved, tmp_path):
     assert spent == pytest.approx([0.01 / 4, 0.01 / 12, 0.01 / 24])
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     # a scheduler that asks again hears it again
-    assert watch(folder, *options, cwd=tmp_path).returncode == 1
+    last = watch(folder, *options, cwd=tmp_path)
+    assert last.returncode == 1 and last.stdout.startswith(answer["sentence"])
+    assert answer["sentence"].startswith("Step 1,000 fell: ")
 
 
 def test_the_earlier_spelling_of_limit_is_heard_with_a_hint(tmp_path):

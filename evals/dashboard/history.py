@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from evals.dashboard.training import TrainingRun, read_training_runs
 from evals.natural import natural
 from evals.ranking.metric_table import primary
 from evals.records.identity import labels
@@ -15,6 +14,7 @@ from evals.records.means import MEAN, groups, plain_mean
 from evals.records.places import read_placed
 from evals.records.record import MetricLine, Run, list_incomplete, list_runs
 from evals.schema import InvalidError
+from evals.watch.training_runs import TrainingRun, read_training_runs
 
 # The parts of a manifest that say how a run was made; the rest are its results and its cost.
 WATCHED = ("source", "packages", "host", "encoder", "config", "data")

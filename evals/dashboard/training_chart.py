@@ -3,7 +3,7 @@
 from typing import Any
 
 from evals.dashboard.charts import SHARE, ZOOMED, layered, tip_field
-from evals.dashboard.training import FELL
+from evals.watch.training_runs import FELL
 
 # One row of no fields: a mark of a constant drawn from the rows would be drawn once per row.
 ONCE: dict[str, Any] = {"data": {"values": [{}]}}

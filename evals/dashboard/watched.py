@@ -7,13 +7,13 @@ from typing import NamedTuple
 from evals.dashboard.history import History, key, page_of
 from evals.dashboard.parts import Chart, Column, Page, Row, Sentence, Table
 from evals.dashboard.rows import RUN
-from evals.dashboard.training import TrainingRun, headline, outcome, outcome_of
 from evals.dashboard.training_chart import training_curve
 from evals.escape import visible
 from evals.records.manifest import path_component
 from evals.records.record import Run
 from evals.watch.journal import Step
 from evals.watch.judging import Judged
+from evals.watch.training_runs import TrainingRun, headline, outcome, outcome_of
 
 PAGE, FOLDER = "watched", "watched"
 STEPS = "steps"

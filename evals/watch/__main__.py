@@ -190,11 +190,13 @@ def _draw(watch: "Watch", plot: Path) -> None:
 
 def _finish(log: Log, watch: "Watch", failed: set[Path], plot: Path | None) -> None:
     """The exit code of all steps of the journal: a drop that was called before counts as well."""
-    from evals.watch.journal import read_journal
+    from evals.watch.journal import Journal, read_journal
+    from evals.watch.training_runs import TrainingRun, headline
     from evals.watch.watching import left_out
 
     steps = read_journal(watch.journal, watch.rule)
-    fallen = [step for step in steps if step.fell]
+    run = TrainingRun(watch.name, watch.journal, Journal(watch.rule, steps))
+    fallen = run.fallen
     passed_over = left_out(watch, steps, failed)
     for path, reason in passed_over.items():
         log.info(f"{path}: not measured, {reason}")
@@ -208,6 +210,7 @@ def _finish(log: Log, watch: "Watch", failed: set[Path], plot: Path | None) -> N
             {
                 "schema_version": 1,
                 "verdict": "regressed" if fallen else "ok",
+                "sentence": headline(run) if steps else None,
                 "journal": str(watch.journal),
                 "plot": str(plot) if plot else None,
                 "steps": [_step_json(step) for step in steps],
@@ -220,7 +223,10 @@ def _finish(log: Log, watch: "Watch", failed: set[Path], plot: Path | None) -> N
             "such as checkpoint-500, and what docs/watching.md says in it."
         )
     else:
+        log.result(headline(run))
         log.result(f"journal: {watch.journal}")
+        if plot and plot.exists():
+            log.result(f"plot: {plot}")
 
 
 def _step_json(step: "Step") -> dict[str, Any]:

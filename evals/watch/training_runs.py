@@ -1,4 +1,4 @@
-"""Training runs that `evals.watch` has watched: their journals, the verdict of each step, and a sentence per run."""
+"""Watched training runs: their journals, the verdict of each step, and a sentence per run."""
 
 import math
 from collections.abc import Sequence
