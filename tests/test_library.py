@@ -13,6 +13,7 @@ import pytest
 import evals
 from evals.records.record import list_runs
 from evals.schema import ConfigError, InvalidError, MissingError
+from tests import records
 from tests.toys import HashEncoder, image_text
 
 ROOT = Path(__file__).parents[1]
@@ -214,9 +215,20 @@ def test_what_is_kept_is_a_share_of_the_full_width_with_the_interval_of_a_sweep(
 def test_a_value_that_is_not_one_number_is_refused_with_what_there_is(tmp_path):
     run = evals.evaluate(image_text([0, 1]), HashEncoder(), results=tmp_path, store=None)
     with pytest.raises(
-        ConfigError, match=r"0 values of 't2i/R@7'.*t2i/R@1.*the subsets all; the dimensions 8"
+        ConfigError,
+        match=r"no 't2i/R@7' at 8 dimensions in float32\. It has.*t2i/R@1.*the subsets all",
     ):
         run.value("t2i/R@7")
+    with pytest.raises(ConfigError, match=r"no 't2i/R@1' of subset 'de' at 4 dimensions"):
+        run.value("t2i/R@1", subset="de", dim=4)
+
+
+def test_a_value_of_several_subsets_is_to_be_named_with_one(tmp_path):
+    lines = [records.line(value=0.5, subset=name) for name in ("en", "de")]
+    path = records.write(tmp_path, lines, records.queries(), subsets=("en", "de"))
+    says = r"t2i/R@1 has a value per subset\. Name one, such as subset='en'; there is en, de\.$"
+    with pytest.raises(ConfigError, match=says):
+        evals.read_run(path).value("t2i/R@1")
 
 
 def test_a_comparison_is_that_of_the_command(tmp_path):

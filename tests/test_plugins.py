@@ -108,6 +108,10 @@ def test_a_plug_in_of_another_package_is_measured_under_rows_of_ones_own(
     # and by its name on the command line
     reference = resolve_model("toy:v2")
     assert (reference.encoder, reference.spec, reference.name) == ("toy", "v2", "toy-v2")
+    # which a slip of the pen is answered with
+    for slip in ("toy", "tyo:v2"):
+        with pytest.raises(ConfigError, match=r"or open_clip:….*, toy:…\.$"):
+            resolve_model(slip)
 
 
 def test_rows_of_configs_local_stand_among_the_others(package: Path, folder: Path) -> None:

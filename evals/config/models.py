@@ -195,10 +195,11 @@ def _plain(name: str, path: Path | None) -> ModelRef:
             f"{name}: no such checkpoint folder. Give an existing one, a row of models.yaml, or a "
             "Hub id."
         )
+    kinds = [*PREFIXES, *plugins(ENCODERS, BUILT_IN)]
     raise ConfigError(
         f"No model {name!r}.{nearest(name, rows)} `python -m evals.run --list` shows all. For a "
         "model of your own give an existing folder with weights, a Hub id (org/name or "
-        f"org/name@revision), or {', '.join(f'{prefix}:…' for prefix in PREFIXES)}."
+        f"org/name@revision), or {', '.join(f'{kind}:…' for kind in kinds)}."
     )
 
 

@@ -137,10 +137,15 @@ class Run:
         metrics = dict.fromkeys(_key(line) for line in self.record.metrics)
         subsets = dict.fromkeys(line.subset for line in self.record.metrics)
         dims = dict.fromkeys(str(line.dim) for line in self.record.metrics)
+        if lines:
+            raise ConfigError(
+                f"{self.path}: {metric} has a value per subset. Name one, such as "
+                f"subset={lines[0].subset!r}; there is {', '.join(subsets)}."
+            )
+        where = f" of subset {subset!r}" if subset else ""
         raise ConfigError(
-            f"{self.path}: {len(lines)} values of {metric!r} for subset {subset!r}, dim {dim}, "
-            f"{precision}. It has the metrics {', '.join(metrics)}; the subsets "
-            f"{', '.join(subsets)}; the dimensions {', '.join(dims)}."
+            f"{self.path}: no {metric!r}{where} at {dim} dimensions in {precision}. It has the metrics "
+            f"{', '.join(metrics)}; the subsets {', '.join(subsets)}; the dimensions {', '.join(dims)}."
         )
 
 
