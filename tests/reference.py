@@ -16,6 +16,7 @@ from evals.__main__ import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference.md"
+WIDTH = 78  # characters: what click takes of 80
 HEAD = """# Reference of all commands
 
 `jina-clip-evals NAME …` and `python -m evals.NAME …` are the same. What `--help` of each says, on one
@@ -26,7 +27,10 @@ Exit codes: [README](../README.md#results).
 
 def sections(name: str, command: Any, level: int = 2) -> Iterator[str]:
     """The heading, usage and options of a command, then those of the commands below it."""
-    context = command.context_class(command, info_name=f"jina-clip-evals {name}")
+    # Usage lines break where they do in a terminal of 80 columns, whatever this one has.
+    context = command.context_class(
+        command, info_name=f"jina-clip-evals {name}", terminal_width=WIDTH
+    )
     yield f"{'#' * level} {name}\n"
     yield f"{plain(command.help or '')}\n"
     yield f"```\n{context.command.get_usage(context).removeprefix('Usage: ')}\n```\n"

@@ -76,6 +76,9 @@ class GitHub:
         """Take the committed state of a repository as this one's `main`."""
         origin = self.root / f"{REPOSITORY}.git"
         subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(origin)], check=True)
+        # The checkout of a CI is one commit deep.
+        shallow = ["git", "-C", str(origin), "config", "receive.shallowUpdate", "true"]
+        subprocess.run(shallow, check=True)
         push = ["git", "-C", str(source), "push", "-q", str(origin), "HEAD:refs/heads/main"]
         subprocess.run(push, check=True)
 
