@@ -27,6 +27,10 @@ CHROMIUM = (
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"
 )
+PATIENCE = (
+    120_000.0  # milliseconds: what is not there by then never comes, however busy the machine is
+)
+playwright.expect.set_options(timeout=PATIENCE)
 PAGES = (
     "index reproduction trends compare matryoshka languages mistakes runs foreign gates quality "
     "watched watched/birds"
@@ -66,7 +70,7 @@ class Visit:
     def __init__(self, browser, site: Path, **window) -> None:
         self.site, self.context = site, browser.new_context(**window)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(PATIENCE)
         self.asked, self.complaints = [], []
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("console", lambda message: self.complaints.append(message.text))

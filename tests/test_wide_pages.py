@@ -32,7 +32,10 @@ def edge_of(browser, file: Path, scheme: str, scrolled: bool) -> tuple[int, int,
     box = window.locator(".wide")
     if scrolled:
         box.evaluate("box => { box.scrollLeft = box.scrollWidth }")
-        window.wait_for_timeout(100)
+        # drawn in the frame after the next
+        window.evaluate(
+            "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
     image = Image.open(BytesIO(box.screenshot())).convert("RGB")
     context.close()
     return image.getpixel((image.width - EDGE, 3))

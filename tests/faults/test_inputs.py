@@ -38,7 +38,9 @@ CONFIGS = {
     "models": ModelRow,
     "suites": Suite,
 }
-SLOW = 5.0  # seconds that no reader may take; all of these inputs are small
+# Seconds of the processor that no reader may take, so that the others of the machine do not count.
+# All of these inputs are small, and read in some milliseconds.
+SLOW = 60.0
 
 JSON = [
     b'{"a": 1, "a": 2}',
@@ -89,7 +91,7 @@ YAML = [
 def refused_by(name: str, what: str) -> Iterator[list[EvalError]]:
     """Lets through what names the culprit, and nothing else; in time. The refusal is in the list."""
     refusals: list[EvalError] = []
-    begin = time.monotonic()
+    begin = time.thread_time()
     try:
         yield refusals
     except EvalError as error:
@@ -97,7 +99,7 @@ def refused_by(name: str, what: str) -> Iterator[list[EvalError]]:
         refusals.append(error)
     except Exception as error:
         raise AssertionError(what) from error
-    assert time.monotonic() - begin < SLOW, what
+    assert time.thread_time() - begin < SLOW, what
 
 
 def picture(kind: str) -> bytes:
