@@ -171,7 +171,7 @@ def test_a_caption_of_several_images_finds_any_of_them():
 
 @pytest.mark.parametrize("image_of_text", [[0, 1, 2], [0, 0, 0]])
 def test_data_without_queries_or_choice_are_refused_before_anything_is_embedded(image_of_text):
-    with pytest.raises(ConfigError, match="leave nothing to merge for"):
+    with pytest.raises(ConfigError, match="Choose a benchmark with two or more captions per image"):
         sides(image_text(image_of_text))
 
 

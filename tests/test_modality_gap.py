@@ -220,7 +220,7 @@ def test_a_person_gets_the_merges_the_sweep_and_the_gap(checkpoint, tmp_path):
     [
         (("scene",), 2, "Did you mean scenes"),
         (("--subsets", "xx"), 2, "no subset xx"),
-        (("--limit", "1"), 2, "leave nothing to merge for"),
+        (("--limit", "1"), 2, "with two or more captions per image"),
         (("--dims", "999"), 2, "has 32 dimensions"),
         (("--instruction",), 2, "--instruction means nothing"),
         (("mteb:STSBenchmark",), 2, "is no row of configs"),

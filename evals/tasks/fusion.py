@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int64
 
+from evals.counts import counted
 from evals.embeddings.truncation import truncate
 from evals.ranking.definition import TIE, Ranks
 from evals.ranking.metric_table import of_queries
@@ -90,9 +91,9 @@ def roles(data: ImageText) -> Roles:
     queries = np.setdiff1d(np.arange(len(data.texts)), doc_texts)
     if len(data.images) < 2 or not queries.size:
         raise ConfigError(
-            f"{len(data.images):,} images with {len(data.texts):,} captions leave nothing to merge "
-            "for: one caption of each image is its document's text, the others are queries. Choose "
-            "a benchmark with several captions of each image."
+            f"{counted(len(data.images), 'image')} with {counted(len(data.texts), 'caption')} are too "
+            "few for fusion: the first caption of an image is the text of its document, and only the "
+            "others are queries. Choose a benchmark with two or more captions per image."
         )
     query_pairs = pairs[np.isin(pairs[:, 0], queries)]
     # From the text's number to the query's.
