@@ -19,12 +19,12 @@ from evals.views.thumbnails import thumbnail
 TEMPLATE = Path(__file__).with_name("comparison.html.jinja")
 STYLES = (Path(__file__).with_name("page.css"), Path(__file__).with_name("comparison.css"))
 GUIDE = (
-    "Each line is one score, in points: 1 point is one query more in 100. The dot is how much the "
-    "new model is better (to the right of the upright line at 0) or worse (to the left) on these "
-    "data. The bar through it is how far that could be chance: if it crosses the line at 0, the data do "
-    "not show which of the two is better. R@1 counts queries whose right answer comes first, R@5 "
-    "those where it is among the first five; t2i looks for images with texts, i2t for texts with "
-    "images. Bold scores decide the sentence above."
+    "Each line is one score; 1 point is one query in 100. The dot shows by how many points the new "
+    "model scored better (right of the line at 0) or worse (left of it). The bar is the 95% interval: "
+    "the range in which the true difference plausibly lies. If it crosses 0, this data does not show "
+    "which model is better. R@1 counts the queries whose right answer ranks first, R@5 those where it "
+    "is among the first five. t2i: texts search for images; i2t: images search for texts. The scores "
+    "in bold decide the sentence above."
 )
 LICENCE = (
     "The pictures are small copies of the data set's images, under their licence: look before you "
