@@ -70,12 +70,18 @@ def put_if_absent(path: Path, data: bytes) -> bool:
 def _new_part(path: Path) -> Iterator[BinaryIO]:
     """The part of a file, empty and ours; what the block leaves of it goes."""
     part = _part_of(path)
-    with held(part) as file:
-        with named(path):
-            file.truncate()  # a killed writer may have left more than we write
-            yield file
-        if _is_at(part, file.fileno()):  # after a rename, it may be that of the next writer
-            part.unlink()
+    try:
+        with held(part) as file:
+            with named(path):
+                file.truncate()  # a killed writer may have left more than we write
+                yield file
+            if _is_at(part, file.fileno()):  # after a rename, it may be that of the next writer
+                part.unlink()
+    except OSError as error:
+        # Who named the file has not heard of its part.
+        if str(error.filename) == str(part):
+            error.filename = str(path)
+        raise
 
 
 def _sync_file(file: BinaryIO) -> None:

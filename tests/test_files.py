@@ -68,6 +68,14 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.parametrize("write", [write_atomically, put_if_absent])
+def test_a_file_that_cannot_be_written_is_named_and_not_its_part(write, tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "x.bin"
+    with pytest.raises(FileNotFoundError) as error:
+        write(path, b"data")
+    assert str(error.value.filename) == str(path)
+
+
 def test_the_next_write_of_a_file_takes_over_what_a_killed_one_left(tmp_path: Path) -> None:
     path = tmp_path / "x.bin"
     killed_while_writing(path)
