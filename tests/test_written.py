@@ -204,7 +204,12 @@ def test_a_path_that_is_no_record_is_called_so(results: Path) -> None:
 
 def manifest_of(root: Path, model: str, command: list[str]) -> Manifest:
     path = records.write(
-        root, [records.line()], records.queries(), model=model, command=command, dims=[8]
+        root,
+        [records.line()],
+        records.queries(),
+        model=model,
+        command=command,
+        encoder=records.encoder(model) | {"source": {"folder": f"runs/{model}/500"}},
     )
     return read_manifest(path)
 
@@ -244,6 +249,22 @@ RUN = ["python", "-m", "evals.run"]
             ["python", "-m", "torch.distributed.run", "train.py", "--model", "x"],
             [*RUN, "toy", "-m", "new"],
             "python -m torch.distributed.run train.py --model x",
+        ),
+        # A watch, which would not measure a checkpoint again.
+        (
+            ["python", "-m", "evals.watch", "runs/old", "toy", "--once"],
+            None,
+            "python -m evals.run toy --model old=runs/old/500",
+        ),
+        (
+            ["jina-clip-evals", "watch", "runs/old", "toy", "--once"],
+            [*RUN, "toy", "-m", "new"],
+            "python -m evals.run toy --model new",
+        ),
+        (
+            [*RUN, "toy", "-m", "old"],
+            ["python", "-m", "evals.watch", "runs/new", "toy"],
+            "python -m evals.run toy --model new=runs/new/500",
         ),
         # A command that never ran.
         ([*RUN, "toy", "--model"], [*RUN, "toy", "-m", "new"], "python -m evals.run toy --model"),

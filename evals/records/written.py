@@ -68,7 +68,7 @@ def argument_of(manifest: Manifest) -> str:
 
 def model_argument(run: Manifest) -> str:
     """A record's model as `--model` takes it: as it was typed, if it was the only one."""
-    call = _parsed(run.command)
+    call = _parsed(run)
     # A checkpoint's folder has more to say than its name in records.
     return call.models[0] if call and len(call.models) == 1 else run.model
 
@@ -79,9 +79,11 @@ def command_like(record: Manifest, model: str) -> str:
     `model` is what `--model` takes. Where it is the record's own name, the command stays as it was
     typed. So does a program's own command: nothing is known of what it takes.
     """
-    call = _parsed(record.command)
-    if call is None or (model == record.model and len(call.models) < 2):
+    call = _parsed(record)
+    if call is None:
         return join(record.command)
+    if model == record.model and len(call.models) < 2:
+        return join(call.typed)
     return join([*call.program, *call.rest, *call.dims, "--model", model])
 
 
@@ -102,7 +104,7 @@ def scoring(record: Manifest, dim: int | None, precision: str | None) -> str | N
     None for what is scored in float32 alone, and at other precisions by no command.
     """
     model, dims = ["--model", model_argument(record)], ["--dims", str(dim)] if dim else []
-    call = _parsed(record.command) if _DERIVED.fullmatch(record.whole_benchmark) else None
+    call = _parsed(record) if _DERIVED.fullmatch(record.whole_benchmark) else None
     if (call or record.mteb) and precision:
         return None
     if call:
@@ -115,21 +117,30 @@ def scoring(record: Manifest, dim: int | None, precision: str | None) -> str | N
 
 
 class _Call(NamedTuple):
-    """A command line of ours, its models and its `--dims` apart from the rest."""
+    """A command line of ours, as it was typed, and its models and its `--dims` apart from the rest."""
 
+    typed: list[str]
     program: list[str]
     models: list[str]
     dims: list[str]
     rest: list[str]
 
 
-def _parsed(command: Sequence[str]) -> _Call | None:
-    """A command line as recorded; None for a program's own."""
-    words = [*command]
+def _parsed(record: Manifest) -> _Call | None:
+    """The command line of a record; None for a program's own.
+
+    A watch measures whatever checkpoint comes next: its record is one of evals.run.
+    """
+    words = [*record.command]
     # `jina-clip-evals run` or `python -m evals.run`
     length = 2 if words[:1] == [CONSOLE_SCRIPT] else 3
     if length == 3 and not (words[1:2] == ["-m"] and words[2].startswith("evals.")):
         return None
+    if words[length - 1 : length] in (["evals.watch"], ["watch"]):
+        folder = record.encoder.source.get("folder")
+        model = f"{record.model}={folder}" if folder else record.model
+        program, rest = ["python", "-m", "evals.run"], [argument_of(record)]
+        return _Call([*program, *rest, "--model", model], program, [model], [], rest)
     parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--model", "-m", action="append", default=[])
     parser.add_argument("--dims")
@@ -138,7 +149,7 @@ def _parsed(command: Sequence[str]) -> _Call | None:
     except ArgumentError:  # no command of ours ends with --model: somebody wrote it
         return None
     dims = ["--dims", options.dims] if options.dims else []
-    return _Call(words[:length], options.model, dims, rest)
+    return _Call(words, words[:length], options.model, dims, rest)
 
 
 def none_recorded(root: Path, runs: Sequence[Run], benchmark: str, model: str) -> str:
