@@ -1,5 +1,6 @@
 """The Triton kernels compute what the plain code computes, in their interpreter, and compile for the GPUs of the field."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ pytestmark = pytest.mark.skipif(
     find_spec("triton") is None, reason="Triton has no build for this platform"
 )
 
+DTYPES = ("float32", "bfloat16")
 CHECKS = {
     "vision": """
         x = torch.randn(2, 17, 3, 5, 8).to(dtype)
@@ -130,18 +132,28 @@ CHECKS = {
                 raise AssertionError(wrong.shape)
     """,
 }
+# Each check has a fork of its own, for some change what others use; torch and Triton are loaded once.
 HEAD = """
-import sys, textwrap
+import json, os, sys, textwrap, traceback
 import torch, torch.nn.functional as F
 from jina_clip import fused
 from jina_clip.layers import GluMlp, SwiGlu, rope_1d, rope_2d, rotate_halves, rotate_pairs
-torch.manual_seed(0)
-dtype = getattr(torch, sys.argv[1])
 def close(found, want):
     one = 1e-5 if dtype == torch.float32 else 2 ** -7  # a rounding to bfloat16
     apart = (found.float() - want.float()).abs()
     assert (apart <= one * (1 + want.float().abs())).all(), apart.max()
-exec(textwrap.dedent(sys.argv[2]))
+for name, (kind, code) in json.loads(sys.argv[1]).items():
+    child = os.fork()
+    if not child:
+        dtype = getattr(torch, kind)
+        torch.manual_seed(0)
+        try:
+            exec(textwrap.dedent(code))
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    print(name, os.waitpid(child, 0)[1], flush=True)
 """
 COMPILE = """
 import sys
@@ -173,23 +185,35 @@ for name, constants in kernels.items():
 """
 
 
-def python(*arguments: str, **env: str) -> None:
+def python(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
     done = subprocess.run(
         [sys.executable, "-c", *arguments],
         env=os.environ | env,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def checked() -> "subprocess.CompletedProcess[str]":
+    """The checks in the interpreter; stdout has the name and the status of each, stderr what failed."""
+    checks = {}
+    for dtype in DTYPES:
+        for name, code in CHECKS.items():
+            # Triton 3.6's interpreter multiplies matrices of the bits of bfloat16, not of its values.
+            kind = "float16" if (name, dtype) == ("attention", "bfloat16") else dtype
+            checks[f"{name}-{dtype}"] = (kind, code)
+    return python(HEAD, json.dumps(checks), TRITON_INTERPRET="1")
 
 
 @pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_in_the_interpreter_a_kernel_equals_the_plain_code(check, dtype):
-    # Triton 3.6's interpreter multiplies matrices of the bits of bfloat16, not of its values.
-    dtype = "float16" if (check, dtype) == ("attention", "bfloat16") else dtype
-    python(HEAD, dtype, CHECKS[check], TRITON_INTERPRET="1")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_in_the_interpreter_a_kernel_equals_the_plain_code(checked, check, dtype):
+    statuses = dict(line.split() for line in checked.stdout.splitlines())
+    assert statuses[f"{check}-{dtype}"] == "0", checked.stderr
 
 
 @pytest.mark.parametrize("capability", ["80", "90", "100"])  # A100, H100, B200
