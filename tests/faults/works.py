@@ -220,10 +220,15 @@ def shards(root: Path) -> list[Path]:
 
 
 def fresh(work: Work, root: Path) -> Path:
-    """The folder as it is before the work, and nothing else in it."""
+    """The folder as it is before the work, and nothing else in it; made once, then copied from beside it."""
     shutil.rmtree(root, ignore_errors=True)
+    made = root.with_name(f"{root.name} before")
+    if made.exists():
+        shutil.copytree(made, root, symlinks=True)
+        return root
     root.mkdir(parents=True)
     work.before(root)
+    shutil.copytree(root, made, symlinks=True)
     return root
 
 
