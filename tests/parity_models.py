@@ -116,9 +116,20 @@ def prompted() -> Server:
     )
 
 
-def cut() -> Server:
+def cut(limit: int = 77) -> Server:
     model = loaded()
-    return Server(lambda texts: model.encode_text(texts, max_length=77), model.encode_image)
+    return Server(lambda texts: model.encode_text(texts, max_length=limit), model.encode_image)
+
+
+def with_tokens(change: Callable[[list[int]], list[int]]) -> Server:
+    """The tokens of each text changed, special ones included."""
+    model = loaded()
+
+    def texts(items):
+        tokens = [change(list(text)) for text in model.tokenize(items)]
+        return F.normalize(torch.cat([model.text_rows([text]) for text in tokens]), dim=1).numpy()
+
+    return Server(texts, model.encode_image)
 
 
 def blue_first() -> Server:

@@ -313,7 +313,11 @@ NARROWER: dict[str, set[str]] = {
     "evals.embeddings.truncation": {"evals.embeddings.threads"},
 }
 ONLY_IN = {
-    "jina_clip": {"evals.encoders.jina", "evals.encoders.jina_variants"},
+    "jina_clip": {
+        "evals.encoders.jina",
+        "evals.encoders.jina_variants",
+        "evals.encoders.token_changes",
+    },
     "evals.cli": {
         "evals.data.__main__",
         "evals.export.__main__",

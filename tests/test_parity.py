@@ -12,6 +12,7 @@ from evals.parity import causes as causes_module
 from evals.parity.agreement import Compared, agreements, first_values, row_cosines
 from evals.parity.causes import LIKELY, REPRODUCED, Cause, best_causes, explained_share
 from evals.parity.certificate import certify
+from evals.parity.cuts import best_limit
 from evals.parity.patterns import suggestions
 from evals.parity.pins import pinned_probe
 from evals.parity.probe import Label, Runner, parts_of
@@ -20,10 +21,21 @@ from evals.parity.show import cause_lines
 from evals.parity.tolerances import Tolerances
 from evals.schema import ConfigError, InvalidError
 from tests.commands import run
-from tests.parity_models import FAULTS, TINY, Server, half_precision, loaded, server, tiny
+from tests.parity_models import (  # fmt: skip
+    FAULTS,
+    TINY,
+    Server,
+    cut,
+    half_precision,
+    loaded,
+    server,
+    tiny,
+    with_tokens,
+)
 
 PINNED = pinned_probe()
 PROBE = replace(PINNED, parts={name: PINNED.parts[name] for name in ("en", "ar")})
+TEXTS = replace(PINNED, parts={}, shaped={"text": PINNED.shaped["text"]})
 # What the first cause must be: its kind and, where only one is right, its name.
 NAMED = {
     "no norm": ("norm", "not_normalised"),
@@ -196,6 +208,44 @@ def test_half_precision_does_not_hide_a_fault(by_lookup):
     model = Server(lambda texts: exact.texts(texts), half.images)
     certificate = certify(PROBE, by_lookup, Runner("server", model), Tolerances())
     assert certificate.causes[0].name == "role_query"
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda text: text[1:], "no_first"),
+        (lambda text: text[:-1], "no_last"),
+        (lambda text: [text[0], *text], "first_twice"),
+        (lambda text: [*text, text[-1]], "last_twice"),
+        (lambda text: text[:78], "cut_hard_78"),
+        (lambda text: text[:1] + text[-76:] if len(text) > 77 else text, "cut_left_77"),
+    ],
+)
+def test_a_special_token_too_few_or_too_many_and_other_cuts_are_named(change, name, by_lookup):
+    runner = Runner("server", with_tokens(change))
+    causes = certify(TEXTS, by_lookup, runner, Tolerances()).causes
+    assert (causes[0].name, causes[0].certainty) == (name, "reproduced")
+    assert causes[0].share > 0.9999
+
+
+@pytest.mark.parametrize("limit", [11, 76, 78, 300, 511])
+def test_the_number_of_tokens_that_texts_are_cut_at_is_exact(limit, by_lookup):
+    causes = certify(TEXTS, by_lookup, Runner("server", cut(limit)), Tolerances()).causes
+    assert [cause.name for cause in causes] == [f"cut_{limit}"] and causes[0].share > 0.9999
+
+
+def test_the_search_for_a_number_of_tokens_ends_at_it_within_thirty_trials():
+    """A share as a cut has it: below 0 where it is much too early, falling to 0 where it is too late."""
+    for right in range(2, 600):
+        asked = []
+
+        def share(limit, right=right, asked=asked):
+            asked.append(limit)
+            return 1 - (right - limit) / 40 if limit < right else max(1 - (limit - right) / 40, 0)
+
+        assert best_limit(share, most=8191, enough=0.999) == right
+        assert len(asked) == len(set(asked)) <= 30
+    assert best_limit(lambda _limit: 1.0, most=7, enough=1.0) is None
 
 
 LABELS = [Label(f"t{i}", "en", "up to 32", "") for i in range(3)]

@@ -15,13 +15,24 @@ from jaxtyping import Float
 from torch import Tensor
 
 from evals.encoders.jina import JinaEncoder
-from evals.encoders.variant import GELUS, LIMITS, LONG_LIMITS, Rows, Variant, gelu
+from evals.encoders.token_changes import (
+    SPECIAL,
+    Change,
+    cut_at_beginning,
+    cut_hard,
+    left_under_right_mask,
+    padded_to,
+    padded_to_longest,
+    with_special,
+)
+from evals.encoders.variant import GELUS, Cut, Rows, Variant, gelu
 from evals.schema import Side
 from jina_clip.layers import Mlp
 from jina_clip.packing import Ids
 from jina_clip.passes import inference
 
 BATCH = 16  # texts of a pass: few, since some are lengthened to hundreds of tokens
+LONGEST = 8192  # tokens that both released models read at most
 FIXED = (77, 512)  # tokens that servers with static shapes pad to
 POOLS: dict[str, str] = {
     "cls": "with the first token instead of the mean over tokens",
@@ -35,7 +46,6 @@ PIXELS = {
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "of 0.5"),
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "of 0 and 1"),
 }
-Change = Callable[[list[Ids]], list[list[int]]]
 
 
 def plain_variants(encoder: JinaEncoder) -> list[Variant]:
@@ -44,17 +54,14 @@ def plain_variants(encoder: JinaEncoder) -> list[Variant]:
         Variant(f"pool_{pool}", "pooling", "text", words, _texts(encoder, pool=pool))
         for pool, words in POOLS.items()
     ]
-    for limit in (*LIMITS, *LONG_LIMITS):
-        words = f"with texts cut at {limit} tokens"
-        rows = _texts(encoder, max_length=limit)
-        variants.append(Variant(f"cut_{limit}", "truncation", "text", words, rows))
+    pad = encoder.config.text.pad_token_id
     for length in FIXED:
         words = f"with padding to {length} tokens that is attended to and pooled"
-        rows = _texts(encoder, change=_fixed(encoder, length))
+        rows = _texts(encoder, change=padded_to(length, pad))
         variants.append(Variant(f"padded_{length}", "padding", "text", words, rows))
-    words = "without the special tokens"
-    rows = _texts(encoder, change=_without_special)
-    variants.append(Variant("no_special", "tokenizer", "text", words, rows))
+    for name, (special, words) in SPECIAL.items():
+        rows = _texts(encoder, change=with_special(special))
+        variants.append(Variant(name, "special tokens", "text", words, rows))
     for name, words in GELUS.items():
         rows = _with_gelu(encoder, name)
         variants.append(Variant(f"gelu_{name}", "activation", "text", words, rows))
@@ -66,23 +73,46 @@ def plain_variants(encoder: JinaEncoder) -> list[Variant]:
     return [*variants, resize, _half(encoder, "text"), _half(encoder, "image")]
 
 
+def cuts(encoder: JinaEncoder) -> list[Cut]:
+    """Texts cut as tokenizers do, then without the special token at the end, then at the beginning."""
+
+    def at_end(limit: int) -> Variant:
+        words = f"with texts cut at {limit} tokens"
+        rows = _texts(encoder, max_length=limit)
+        return Variant(f"cut_{limit}", "truncation", "text", words, rows)
+
+    def hard(limit: int) -> Variant:
+        words = f"with texts cut at {limit} tokens, and so without the special token at the end"
+        rows = _texts(encoder, change=cut_hard(limit))
+        return Variant(f"cut_hard_{limit}", "truncation", "text", words, rows)
+
+    def at_beginning(limit: int) -> Variant:
+        words = f"with the last {limit} tokens of texts, cut at the beginning"
+        rows = _texts(encoder, change=cut_at_beginning(limit))
+        return Variant(f"cut_left_{limit}", "truncation", "text", words, rows)
+
+    # Beyond the encoder's own limit, too: the other model may read more.
+    return [Cut(LONGEST, at_end), Cut(LONGEST, hard), Cut(LONGEST, at_beginning)]
+
+
 def padded(encoder: JinaEncoder) -> list[Variant]:
     """What padding does to a batch of unequal texts, where it is not left out."""
+    pad = encoder.config.text.pad_token_id
     changes: dict[str, tuple[str, Change, str]] = {
         "left_under_right_mask": (
             "with padding on the left under a mask for the right",
-            _left_under_right_mask(encoder),
+            left_under_right_mask(pad),
             "mean",
         ),
-        "attended": ("with padding that is attended to and pooled", _longest(encoder), "mean"),
+        "attended": ("with padding that is attended to and pooled", padded_to_longest(pad), "mean"),
         "attended_left": (
             "with padding on the left that is attended to and pooled",
-            _longest(encoder, on_left=True),
+            padded_to_longest(pad, on_left=True),
             "mean",
         ),
         "last_of_right": (
             "with the last token of a batch that is padded on the right",
-            _longest(encoder),
+            padded_to_longest(pad),
             "last",
         ),
     }
@@ -140,43 +170,6 @@ def _pooled(encoder: JinaEncoder, tokens: Sequence[Ids], pool: str) -> Float[Ten
         else:
             pooled.append(text.mean(0))
     return torch.stack(pooled)
-
-
-def _fixed(encoder: JinaEncoder, length: int) -> Change:
-    pad = encoder.config.text.pad_token_id
-
-    def change(ids: list[Ids]) -> list[list[int]]:
-        return [[*text, *[pad] * (length - len(text))][: max(length, 1)] for text in ids]
-
-    return change
-
-
-def _longest(encoder: JinaEncoder, *, on_left: bool = False) -> Change:
-    """All as long as the longest, and no mask."""
-    pad = encoder.config.text.pad_token_id
-
-    def change(ids: list[Ids]) -> list[list[int]]:
-        longest = max(map(len, ids))
-        padding = [[pad] * (longest - len(text)) for text in ids]
-        if on_left:
-            return [[*pads, *text] for pads, text in zip(padding, ids, strict=True)]
-        return [[*text, *pads] for pads, text in zip(padding, ids, strict=True)]
-
-    return change
-
-
-def _left_under_right_mask(encoder: JinaEncoder) -> Change:
-    """A mask that lets through as many first places as the text has tokens: pads, and its beginning."""
-    to_longest = _longest(encoder, on_left=True)
-
-    def change(ids: list[Ids]) -> list[list[int]]:
-        return [row[: len(text)] for row, text in zip(to_longest(ids), ids, strict=True)]
-
-    return change
-
-
-def _without_special(ids: list[Ids]) -> list[list[int]]:
-    return [list(text[1:-1]) if len(text) > 2 else list(text) for text in ids]
 
 
 def _with_gelu(encoder: JinaEncoder, name: str) -> Rows:

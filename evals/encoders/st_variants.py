@@ -3,14 +3,13 @@
 Nothing here is used to measure a model; see variants.py.
 """
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from evals.encoders.variant import LIMITS, LONG_LIMITS, Rows, Variant, gelu_variants
+from evals.encoders.variant import Cut, Rows, Variant, gelu_variants
 from evals.schema import Encoder, Side
 
 # The library's names of what its Pooling can do with the states of tokens.
@@ -21,24 +20,33 @@ POOLS = {
     "max": "with the maximum over tokens",
 }
 SIDES = ("left", "right")
+LONGEST = 8192  # tokens of a model that states no limit
 
 
 def plain_st(encoder: Encoder) -> list[Variant]:
     """Those that each item shows by itself."""
     model = getattr(encoder, "model")  # noqa: B009 - the protocol does not have it
     variants = gelu_variants(encoder.encode, model)
-    # Beyond its own limit a model has no positions.
-    longest = model.max_seq_length or math.inf
-    for limit in (limit for limit in (*LIMITS, *LONG_LIMITS) if limit < longest):
-        words = f"with texts cut at {limit} tokens"
-        rows = _with(encoder, model, "max_seq_length", limit)
-        variants.append(Variant(f"cut_{limit}", "truncation", "text", words, rows))
     pooling = _pooling(model)
     if pooling is not None:
         for pool, words in POOLS.items():
             rows = _with(encoder, pooling, "pooling_mode", pool)
             variants.append(Variant(f"pool_{pool}", "pooling", "text", words, rows))
     return variants
+
+
+def cuts_st(encoder: Encoder) -> list[Cut]:
+    """Texts cut at fewer tokens than the model reads."""
+    model = getattr(encoder, "model")  # noqa: B009 - the protocol does not have it
+    # Beyond its own limit a model may have no positions.
+    longest = model.max_seq_length or LONGEST
+
+    def at(limit: int) -> Variant:
+        words = f"with texts cut at {limit} tokens"
+        rows = _with(encoder, model, "max_seq_length", limit)
+        return Variant(f"cut_{limit}", "truncation", "text", words, rows)
+
+    return [Cut(longest - 1, at)]
 
 
 def padded_st(encoder: Encoder) -> list[Variant]:

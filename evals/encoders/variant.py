@@ -9,10 +9,6 @@ import numpy as np
 from evals.schema import Kind, Side
 
 Rows = Callable[[Side], np.ndarray]
-# Where servers and exports are seen to cut: the limits of CLIP, of sentence-transformers' models,
-# of BERT, and those less one or two special tokens.
-LIMITS = (16, 20, 32, 48, 50, 64, 75, 76, 77, 96, 100, 126, 127, 128, 192, 200, 254, 255, 256, 384)
-LONG_LIMITS = (510, 511, 512, 1024, 8192)
 
 
 class Variant(NamedTuple):
@@ -27,6 +23,13 @@ class Variant(NamedTuple):
     kind: Kind
     words: str
     rows: Rows
+
+
+class Cut(NamedTuple):
+    """A way to cut texts at any number of tokens, special ones included, up to `most`."""
+
+    most: int
+    at: Callable[[int], Variant]
 
 
 # tanh: Hendrycks & Gimpel 2016, the approximation of GPT-2. quick: x * sigmoid(1.702 x), of CLIP.

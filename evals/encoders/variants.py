@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from evals.encoders.objects import ArrayEncoder
-from evals.encoders.variant import Rows, Variant, gelu_variants
+from evals.encoders.variant import Cut, Rows, Variant, gelu_variants
 from evals.schema import Encoder
 
 
@@ -16,11 +16,13 @@ class Variants(NamedTuple):
     """The variants of a model.
 
     `plain` need one pass over a side; `padded` are told apart only in a batch of texts of unequal
-    length, and take the side as one batch.
+    length, and take the side as one batch. `cuts` make variants for any number of tokens, the usual
+    way to cut first.
     """
 
     plain: list[Variant]
     padded: list[Variant]
+    cuts: list[Cut]
 
 
 def variants_of(encoder: Encoder) -> Variants:
@@ -28,18 +30,18 @@ def variants_of(encoder: Encoder) -> Variants:
     from evals.encoders.jina import JinaEncoder
 
     if isinstance(encoder, ArrayEncoder):
-        return Variants([], [])
+        return Variants([], [], [])
     plain = _with_roles(encoder)
     if isinstance(encoder, JinaEncoder):
-        from evals.encoders.jina_variants import padded, plain_variants
+        from evals.encoders.jina_variants import cuts, padded, plain_variants
 
-        return Variants(plain + plain_variants(encoder), padded(encoder))
+        return Variants(plain + plain_variants(encoder), padded(encoder), cuts(encoder))
     if type(encoder).__name__ == "SentenceTransformersEncoder":
-        from evals.encoders.st_variants import padded_st, plain_st
+        from evals.encoders.st_variants import cuts_st, padded_st, plain_st
 
-        return Variants(plain + plain_st(encoder), padded_st(encoder))
+        return Variants(plain + plain_st(encoder), padded_st(encoder), cuts_st(encoder))
     module = _torch_module(encoder)
-    return Variants(plain + (gelu_variants(encoder.encode, module) if module else []), [])
+    return Variants(plain + (gelu_variants(encoder.encode, module) if module else []), [], [])
 
 
 def image_size(encoder: Encoder) -> int | None:

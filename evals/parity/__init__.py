@@ -8,6 +8,8 @@ The files in reading order:
     metrics.py       what the difference does to ranks and metrics
     tolerances.py    how much may differ
     row_causes.py    causes that rows show by themselves: norms, clipping, order, width, fewer bits
+    sample.py        the items that trials are made with
+    cuts.py          at how many tokens texts are cut, by search
     causes.py        causes that are tried: one model is run otherwise until the other's rows come out
     repeats.py       whether a batch gives the same rows twice, and an item the same row beside others
     padding.py       whether a text's row depends on padding

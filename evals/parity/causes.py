@@ -17,11 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from evals.encoders.variant import Variant
+from evals.encoders.variant import Cut, Variant
 from evals.encoders.variants import image_size, variants_of
 from evals.parity.agreement import Compared, unit
-from evals.parity.probe import Part, Runner
-from evals.schema import Kind, Selection, Side
+from evals.parity.cuts import best_limit
+from evals.parity.probe import Runner
+from evals.parity.sample import Sample
+from evals.schema import Kind, Side
 
 REPRODUCED = 0.9  # of the difference: then the cause is sure
 LIKELY = 0.5
@@ -29,8 +31,6 @@ TIED = 0.002  # causes whose shares are nearer than this cannot be told apart
 # Root mean square distance of unit rows. Below it lie kernels that add in another order.
 NOISE = 2e-5
 SHORT_SHARE = 0.25  # of the squared distance of long texts, where a cut is a possible cause
-ITEMS = {"text": 48, "image": 24}  # of a trial
-WORST = 12  # of these differ most; the others are spread over all
 PROMPTS = (
     "query: ",
     "passage: ",
@@ -65,14 +65,6 @@ class Cause(NamedTuple):
         return "likely" if self.tried else "possible"
 
 
-class Sample(NamedTuple):
-    """Items that trials are made with, and the unit rows of both models."""
-
-    side: Side
-    a: Float64[np.ndarray, "n d"]
-    b: Float64[np.ndarray, "n d"]
-
-
 def explained_share(
     a: Float64[np.ndarray, "n d"], b: Float64[np.ndarray, "n d"], tried: Float64[np.ndarray, "n d"]
 ) -> float:
@@ -86,52 +78,6 @@ def distance(compared: Compared) -> float:
     """The root mean square distance of the unit rows."""
     apart: Any = ((unit(compared.b) - unit(compared.a)) ** 2).sum(axis=1)
     return math.sqrt(float(apart.mean()))
-
-
-def sample_of(compared: Compared, parts: Sequence[Part]) -> Sample:
-    """The items that differ most, those that were made for the purpose, and some of all others."""
-    a, b = unit(compared.a), unit(compared.b)
-    apart = ((b - a) ** 2).sum(axis=1)
-    order = np.argsort(-apart, kind="stable")
-    most = ITEMS[compared.kind]
-    shaped = [i for i, label in enumerate(compared.labels) if label.id.startswith("shaped-")]
-    spread = np.linspace(0, len(a) - 1, min(most, len(a))).astype(int).tolist()
-    # A dict keeps the order, and each item once.
-    by_interest = list(dict.fromkeys([*order[:WORST].tolist(), *shaped, *spread]))
-    chosen = sorted(by_interest[:most])
-    return Sample(_side_of(compared.kind, parts).select(chosen), a[chosen], b[chosen])
-
-
-def _side_of(kind: Kind, parts: Sequence[Part]) -> Side:
-    """All items of a kind as one side, in the order of the parts."""
-    sides = [part.side for part in parts if part.side.kind == kind]
-    # Items of several languages have none together: no encoder that needs one gets this far.
-    languages = {side.language for side in sides}
-    items: list[Any] = []
-    ids: list[str] = []
-    hashes: list[str] = []
-    for side in sides:
-        items += list(_lazily(side))
-        ids += side.ids
-        hashes += side.hashes
-    language = languages.pop() if len(languages) == 1 else None
-    return Side(kind, _Items(items), ids, hashes, role=sides[0].role, language=language)
-
-
-def _lazily(side: Side) -> list[Callable[[], Any]]:
-    """A function per item: an image is decoded when it is wanted."""
-    return [lambda place=place: side.items[place] for place in range(len(side))]  # type: ignore[misc]
-
-
-class _Items(Selection):
-    """Items of several sides behind one index."""
-
-    def __init__(self, items: Sequence[Callable[[], Any]]) -> None:
-        super().__init__(items, range(len(items)))
-
-    def __getitem__(self, index: Any) -> Any:
-        chosen = super().__getitem__(index)
-        return _Items(list(chosen)) if isinstance(index, slice) else chosen()
 
 
 def tried_causes(sample: Sample, a: Runner, b: Runner) -> list[Cause]:
@@ -150,27 +96,55 @@ def tried_causes(sample: Sample, a: Runner, b: Runner) -> list[Cause]:
     side = sample.side
     if altered.role and side.kind == "text":
         side = replace(side, role=altered.role)
-    grows = side.kind == "text" and _grows_with_length(sample)
-    causes = []
-    for variant in trials(altered, side.kind):
-        # A cut changes no short text; it is many trials, and would be in vain.
-        if variant.cause == "truncation" and not grows:
-            continue
-        tried = unit(np.asarray(variant.rows(side), np.float32))
+
+    def tried(variant: Variant) -> Cause | None:
+        made = unit(np.asarray(variant.rows(side), np.float32))
         # Of another width, where the target was cut to the narrower model's.
-        if tried.shape != target.shape:
-            continue
-        causes.append(
-            Cause(
-                kind=side.kind,
-                name=variant.name,
-                cause=variant.cause,
-                words=f"{labels[0]}, run {variant.words}, gives the rows of {labels[1]}",
-                share=explained_share(rows, target, tried),
-                tried=True,
-            )
+        if made.shape != target.shape:
+            return None
+        return Cause(
+            kind=side.kind,
+            name=variant.name,
+            cause=variant.cause,
+            words=f"{labels[0]}, run {variant.words}, gives the rows of {labels[1]}",
+            share=explained_share(rows, target, made),
+            tried=True,
         )
+
+    causes = [tried(variant) for variant in trials(altered, side.kind)]
+    # A cut changes no short text; it is many trials, and would be in vain.
+    if side.kind == "text" and _grows_with_length(sample):
+        causes += _cuts(variants_of(altered.encoder).cuts, tried)
+    return [cause for cause in causes if cause is not None]
+
+
+def _cuts(cuts: Sequence[Cut], tried: Callable[[Variant], Cause | None]) -> list[Cause]:
+    """The best number of tokens for each way to cut, until one leaves nothing to explain."""
+    causes = []
+    for cut in cuts:
+        cause = _best_cut(cut, tried)
+        if cause is None:
+            continue
+        causes.append(cause)
+        if cause.share > 1 - TIED:
+            break
     return causes
+
+
+def _best_cut(cut: Cut, tried: Callable[[Variant], Cause | None]) -> Cause | None:
+    by_limit: dict[int, Cause | None] = {}
+
+    def share(limit: int) -> float:
+        cause = tried(cut.at(limit))
+        by_limit[limit] = cause
+        if cause is None:
+            return -math.inf
+        return cause.share
+
+    limit = best_limit(share, cut.most, enough=1 - TIED)
+    if limit is None:
+        return None
+    return by_limit[limit]
 
 
 def _grows_with_length(sample: Sample) -> bool:

@@ -15,7 +15,6 @@ from evals.parity.causes import (
     Cause,
     best_causes,
     distance,
-    sample_of,
     tried_causes,
 )
 from evals.parity.metrics import MetricChange, key_of, metric_changes
@@ -32,6 +31,7 @@ from evals.parity.probe import (
 )
 from evals.parity.repeats import mixing_causes, noise_causes
 from evals.parity.row_causes import row_causes, width_cause
+from evals.parity.sample import sample_of
 from evals.parity.tolerances import Tolerances, broken
 from evals.progress import SILENT, Reporter
 from evals.schema import InvalidError, Kind, Side
