@@ -72,6 +72,13 @@ def test_the_order_in_which_models_are_named_changes_nothing(three: Path) -> Non
     assert ranking(three, "low", "close", "high") == ranking(three, "high", "low", "close")
 
 
+def test_models_that_share_the_best_score_are_named_together(tmp_path: Path) -> None:
+    for model, share in (("a", 0.5), ("b", 0.5), ("c", 0.5 - 4 / N)):
+        record(tmp_path, model, share)
+    sentence = views.verdict(ranking(tmp_path, "a", "b", "c"))
+    assert sentence == "a@8 and b@8 share the best score; these may be best, too: c@8."
+
+
 def test_equal_models_have_one_rank(tmp_path: Path) -> None:
     for model in ("a", "b", "c"):
         record(tmp_path, model, 0.5 if model != "c" else 0.25)

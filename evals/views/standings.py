@@ -79,10 +79,12 @@ def verdict(result: Standings) -> str:
     if len(names) == 1:
         return f"{best} is best: with 95% confidence, no other model has rank 1."
     equal = [standing.name for standing in result.standings if standing.rank == 1]
+    leaders = " and ".join(equal)
     if len(equal) == len(names):
-        return f"{' and '.join(equal)} have the same score, and nothing tells them apart."
-    rivals = ", ".join(name for name in names if name != best)
-    return f"{best} has the best score; these may be best, too: {rivals}."
+        return f"{leaders} have the same score, and nothing tells them apart."
+    rivals = ", ".join(name for name in names if name not in equal)
+    verb = "has" if len(equal) == 1 else "share"
+    return f"{leaders} {verb} the best score; these may be best, too: {rivals}."
 
 
 def print_standings(result: Standings, entrants: Sequence[Entrant]) -> None:
