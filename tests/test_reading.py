@@ -70,7 +70,7 @@ def test_json_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, says: s
     file.write_text(text)
     with pytest.raises(InvalidError, match=rf"a\.json: {says}.*\. \w.*\.$") as refused:
         read_json(file)
-    assert len(str(refused.value)) < 300
+    assert len(str(refused.value).removeprefix(str(file))) < 200
     file.write_text("\n\n" + text + "\n")
     with pytest.raises(ConfigError, match=rf"a\.json(, line \d)?: {says}"):
         read_json(file, error=ConfigError)
@@ -183,7 +183,7 @@ def test_yaml_that_surprises_is_refused(tmp_path: Path, text: str, line: int, sa
     file.write_text(text)
     with pytest.raises(ConfigError, match=rf"a\.yaml, line {line}: .*{says}.*\. \w+") as refused:
         read_yaml(file, error=ConfigError)
-    assert len(str(refused.value)) < 300
+    assert len(str(refused.value).removeprefix(str(file))) < 200
 
 
 def test_dates_stay_strings() -> None:
