@@ -128,6 +128,11 @@ def test_what_was_not_measured_is_named_with_the_command_that_measures_what_the_
         assert problem.message.endswith(f"un: {expected}")
     [problem] = gate(base, runs).problems
     assert problem.message.endswith(f"Run: {' '.join(sweep)} 8,4")
+    # A name in records is none that --model takes: the checkpoint is named as it was there.
+    elsewhere = ["python", "-m", "evals.run", "photos", "--model", "ckpt/500"]
+    measured(runs, model="500", benchmark="photos", command=elsewhere, encoder=encoder(NEW))
+    [problem] = against(str(base), None, runs, RULES, {"m": Named(name="500")}).problems
+    assert problem.message.endswith("--dims 8,4 --model ckpt/500")
 
 
 def test_a_checkpoint_may_be_named_by_its_folder(tmp_path):

@@ -3,7 +3,7 @@
 import difflib
 import re
 from argparse import ArgumentError, ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from shlex import join, quote
 from typing import NamedTuple
@@ -71,6 +71,12 @@ def model_argument(run: Manifest) -> str:
     call = _parsed(run)
     # A checkpoint's folder has more to say than its name in records.
     return call.models[0] if call and len(call.models) == 1 else run.model
+
+
+def known_model(records: Iterable[Manifest], model: str) -> str:
+    """What `--model` takes for a model's name in records; the text itself if none has that name."""
+    arguments = (model_argument(record) for record in records if record.model == model)
+    return next(arguments, model)
 
 
 def command_like(record: Manifest, model: str) -> str:
@@ -173,7 +179,8 @@ def none_recorded(root: Path, runs: Sequence[Run], benchmark: str, model: str) -
     if alike and not of_benchmark:
         return f"{start} Did you mean {alike[0]}?"
     like = of_benchmark[0] if of_benchmark else None
-    return f"{start} Measure it with: {measuring(benchmark, model, like)}"
+    argument = known_model((run.manifest for run in runs), model)
+    return f"{start} Measure it with: {measuring(benchmark, argument, like)}"
 
 
 def what_there_is(runs: Sequence[Run]) -> str:

@@ -12,7 +12,7 @@ from evals.records.manifest import MANIFEST, PARTIAL, Manifest
 from evals.records.record import Run, read_run
 from evals.records.selection import newest_of_each
 from evals.records.shelf import Shelf
-from evals.records.written import command_like
+from evals.records.written import command_like, known_model
 from evals.regress.baselines import locate, read_baseline, while_unmoved
 from evals.regress.gates import Gate
 from evals.regress.judging import judge
@@ -93,7 +93,8 @@ def newest(shelf: Shelf, like: Manifest, model: Named) -> Run:
     partial = ""
     if shelf.newest_first(f"{benchmark}{PARTIAL}", model):
         partial = " There are partial runs only, which never count."
-    command = command_like(like, str(model))
+    argument = known_model((entry.manifest for entry in shelf), str(model))
+    command = command_like(like, argument)
     raise MissingError(
         f"{shelf.root}: no record of {benchmark} by {model}.{partial} Run: {command}"
     )
