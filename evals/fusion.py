@@ -35,8 +35,8 @@ def fusion(
         str | None, typer.Option(help="Dimensions to score, e.g. 256,64; default: full width.")
     ] = None,
 ) -> None:
-    """Score text-text, text-image and merged retrieval from stored embeddings; write the record "
-    "and its figures."""
+    """Score text-text, text-image and merged retrieval from stored embeddings; write the record
+    and its figures."""
     with reported(json=options["json"]) as log:
         from evals.analysis.fusion import as_fusion
         from evals.views.fusion import DIRECTIONS, TASK, as_json, print_fused, table_rows

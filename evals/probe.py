@@ -46,8 +46,7 @@ def probe(
         int, typer.Option(help="Seed of the split on which the penalty is chosen.")
     ] = 0,
 ) -> None:
-    """Fit probes on stored image embeddings, and write the records BENCHMARK.knn and "
-    "BENCHMARK.linear."""
+    """Fit probes on stored image embeddings, and write the records BENCHMARK.knn and BENCHMARK.linear."""
     with reported(json=options["json"]) as log:
         from evals.analysis.probe import Plan, Training, check_probed
         from evals.views.results import result_rows, results_json, show_results

@@ -45,8 +45,7 @@ def replay(
     ] = "results/runs",
     json: Json = False,
 ) -> None:
-    """Score the stored embeddings of a record again, and check that all numbers are "
-    "bit-identical."""
+    """Score the stored embeddings of a record again, and check that all numbers are bit-identical."""
     with reported(json=json) as log:
         from evals.analysis.replay import replay as replayed
         from evals.records.exchange import open_records

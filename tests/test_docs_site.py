@@ -45,6 +45,10 @@ def test_the_reference_has_every_command_and_every_option():
     assert "`--log TRACKER[:PROJECT]`" in text
 
 
+def test_the_reference_has_no_quotes_of_a_broken_docstring():
+    assert '" "' not in PAGE.read_text(encoding="utf-8")
+
+
 def test_the_reference_names_no_place_of_a_machine():
     assert not re.search(r"[\s\"]/\w", PAGE.read_text(encoding="utf-8"))
 
