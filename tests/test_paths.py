@@ -125,3 +125,11 @@ def test_a_record_names_the_packages_that_its_process_has_loaded(monkeypatch):
     monkeypatch.delitem(sys.modules, "PIL", raising=False)
     assert "pillow" not in loaded_packages()
     assert "jina-clip-evals" in loaded_packages() or not packages().get("jina-clip-evals")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from Linux's /proc")
+def test_the_memory_of_a_record_is_its_own_and_not_that_of_the_process_that_started_it():
+    held = b"\1" * 500_000_000
+    code = "from evals.records.provenance import peak_memory; print(peak_memory()['resident'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert 5 < float(done.stdout) < 300 < len(held) / 1e6

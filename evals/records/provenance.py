@@ -92,8 +92,7 @@ def _git(root: Path, *words: str) -> str:
 
 def peak_memory() -> dict[str, float]:
     """The most memory this process has held, in MB: resident, and on the accelerator when torch uses one."""
-    unit = 1 if platform.system() == "Darwin" else 1024
-    peak = {"resident": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)}
+    peak = {"resident": round(_peak_resident() / 1e6, 1)}
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         peak["accelerator"] = round(torch.cuda.max_memory_allocated() / 1e6, 1)
@@ -103,6 +102,16 @@ def peak_memory() -> dict[str, float]:
 def utc(seconds: float) -> str:
     """Seconds since the epoch as `2026-01-31T12:00:00Z`."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _peak_resident() -> int:
+    """In bytes. Linux's ru_maxrss begins with the memory of the process that started this one; VmHWM does not."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        unit = 1 if platform.system() == "Darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _processor() -> str:
